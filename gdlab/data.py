@@ -1,0 +1,139 @@
+"""Data: features on one scale, and examples in batches.
+
+    standardize:  x <- (x - mean) / deviation, column by column                          (S34, S35, S38)
+    minibatches:  every example exactly once an epoch, in an order drawn anew each epoch  (S44, S45)
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+
+class Scaling(NamedTuple):
+    """The map between raw features and standardised ones; both ways take arrays of shape (..., features)."""
+
+    mean: jax.Array  # of each column
+    deviation: jax.Array  # of each column, 1 where the column is constant
+
+    def apply(self, x: ArrayLike) -> jax.Array:
+        """(x - mean) / deviation."""
+        return (jnp.asarray(x) - self.mean) / self.deviation
+
+    def invert(self, z: ArrayLike) -> jax.Array:
+        """Mean + deviation * z, the raw features again."""
+        return self.mean + self.deviation * jnp.asarray(z)
+
+
+def standardize(x: ArrayLike) -> tuple[jax.Array, Scaling]:
+    """The features with mean 0 and variance 1 in every column, and the scaling that made them so (S34).
+
+    The variance is the mean square deviation (ddof = 0).  A column that is constant to rounding becomes 0.
+
+    Args:
+        x: examples in rows, shape (examples, ...), at least one; integers are taken as floats.
+
+    Raises:
+        ValueError: when x has no rows.
+
+    >>> z, scaling = standardize([[1.0, 7.0], [3.0, 7.0]])
+    >>> z.tolist(), scaling.invert(z).tolist()
+    ([[-1.0, 0.0], [1.0, 0.0]], [[1.0, 7.0], [3.0, 7.0]])
+    """
+    x = jnp.asarray(x)
+    if x.ndim == 0 or x.shape[0] == 0:
+        msg = f"x must have at least one row of features, shape (examples, ...); got shape {x.shape}"
+        raise ValueError(msg)
+    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    mean = jnp.mean(x, axis=0)
+    mean = mean + jnp.mean(x - mean, axis=0)  # the second pass removes the rounding of the first
+    deviation = jnp.sqrt(jnp.mean((x - mean) ** 2, axis=0))
+    rounding = 8 * jnp.finfo(x.dtype).eps * jnp.max(jnp.abs(x), axis=0)
+    constant = deviation <= rounding
+    scaling = Scaling(mean, jnp.where(constant, 1, deviation))
+    return jnp.where(constant, 0, scaling.apply(x)), scaling
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Minibatches:
+    """A stream of batches for `gdlab.minimize`: `init()` gives its state, `next(state)` a batch and the next state.
+
+    A pytree of the data and the key; the batch size is static.  Made by `minibatches`.
+    """
+
+    data: Any  # pytree of arrays with a leading axis of examples
+    key: jax.Array  # the orders of all epochs follow from it
+    size: int = field(metadata={"static": True})  # examples per batch
+
+    @property
+    def examples(self) -> int:
+        """How many examples an epoch has."""
+        return jax.tree.leaves(self.data)[0].shape[0]
+
+    def init(self) -> "StreamState":
+        """Before the first batch: the orders of the first two epochs."""
+        zero = jnp.zeros([], jnp.int32)
+        return StreamState(zero, zero, self._order(zero), self._order(zero + 1))
+
+    def next(self, state: "StreamState") -> tuple[Any, "StreamState"]:
+        """The batch at the front of the stream, and the state behind it."""
+        order = jnp.concatenate([state.order, state.order_after])
+        index = jax.lax.dynamic_slice_in_dim(order, state.offset, self.size)
+        batch = jax.tree.map(lambda leaf: leaf[index], self.data)
+        offset = state.offset + self.size
+
+        def turn(state):
+            epoch = state.epoch + 1
+            return StreamState(epoch, offset - self.examples, state.order_after, self._order(epoch + 1))
+
+        # The predicate depends on the count of steps alone, so that under vmap it stays one branch for all lanes.
+        ended = offset >= self.examples
+        return batch, jax.lax.cond(ended, turn, lambda state: state._replace(offset=offset), state)
+
+    def _order(self, epoch):
+        return jax.random.permutation(jax.random.fold_in(self.key, epoch), self.examples)
+
+
+class StreamState(NamedTuple):
+    """Where the stream stands."""
+
+    epoch: jax.Array  # which epoch the front of the stream is in: int32 scalar
+    offset: jax.Array  # examples of that epoch already used: int32 scalar
+    order: jax.Array  # this epoch's order of the examples, shape (examples,)
+    order_after: jax.Array  # the next epoch's order
+
+
+def minibatches(data: Any, size: int, *, key: jax.Array) -> Minibatches:
+    """Batches of a fixed size in which each example comes exactly once an epoch, reshuffled each epoch (S44).
+
+    The stream is the epochs one after another, cut into batches: where the size does not divide the number of
+    examples, a batch takes its last examples from the next epoch.  Pure in its key: the same key gives the same
+    batches, and a key per lane of a vmap gives each lane its own order.
+
+    Args:
+        data: pytree of arrays with a common leading axis of examples.
+        size: examples per batch, 1 <= size <= examples.
+        key: a PRNG key.
+
+    Raises:
+        ValueError: for no data, unequal leading axes or a size out of range.
+
+    >>> stream = minibatches(jnp.arange(4), 2, key=jax.random.key(0))
+    >>> first, state = stream.next(stream.init())
+    >>> second, state = stream.next(state)
+    >>> sorted([*first.tolist(), *second.tolist()]), int(state.epoch)
+    ([0, 1, 2, 3], 1)
+    """
+    data = jax.tree.map(jnp.asarray, data)
+    lengths = {leaf.shape[0] if leaf.ndim else 0 for leaf in jax.tree.leaves(data)}
+    if len(lengths) != 1 or lengths == {0}:
+        msg = f"data must hold arrays with one common, non-empty leading axis of examples; got lengths {sorted(lengths)}"
+        raise ValueError(msg)
+    examples = lengths.pop()
+    if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= examples:
+        msg = f"size must be a whole number of examples from 1 to {examples}; got {size!r}"
+        raise ValueError(msg)
+    return Minibatches(data, key, size)

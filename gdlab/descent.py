@@ -1,0 +1,72 @@
+"""The equation, once, and the only place where its parts meet.
+
+    theta  <-  theta  -  eta_t / sigma_t * m_t
+
+m and sigma are parallel statistics of the same gradient, so `descent` is a fork-join; a chain of transformations
+would feed one into the other.  The sign is turned in `Step.update`, nowhere else.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.tree_util import Partial
+from jax.typing import ArrayLike
+
+from gdlab.pieces import Direction, Optimizer, Scale, Schedule, Step, optimizer_from, rate_dtype
+from gdlab.schedules import as_schedule
+
+
+class DescentState(NamedTuple):
+    """What the next step needs."""
+
+    count: jax.Array  # steps made so far: int32 scalar
+    direction: Any  # the state of the direction
+    scale: Any  # the state of the scale
+
+
+def descent(direction: Direction, scale: Scale, schedule: ArrayLike | Schedule) -> Optimizer:
+    """The optimizer that moves by -eta / sigma * m (S83).
+
+    Args:
+        direction: m, one of `gdlab.directions`.
+        scale: sigma, one of `gdlab.scales`.
+        schedule: eta, a rate >= 0, one of `gdlab.schedules`, or any callable count -> rate.
+
+    Returns:
+        An `Optimizer`: optax's pair, a pytree of its hyperparameters, each step readable with `.step`.
+
+    >>> import jax.numpy as jnp
+    >>> from gdlab import directions, scales
+    >>> sign_descent = descent(directions.gradient(), scales.running_root_mean_square(0.0), 0.5)
+    >>> updates, _ = sign_descent.update(jnp.array([8.0, -0.1]), sign_descent.init(jnp.zeros(2)))
+    >>> [round(float(u), 6) for u in updates]
+    [-0.5, 0.5]
+    """
+    for name, piece, kind in (("direction", direction, Direction), ("scale", scale, Scale)):
+        if not isinstance(piece, kind):
+            msg = f"{name} must be one of gdlab.{name}s, such as {_EXAMPLES[name]}; got {piece!r}"
+            raise TypeError(msg)
+    return optimizer_from(Partial(_init, direction, scale), Partial(_step, direction, scale, as_schedule(schedule)))
+
+
+_EXAMPLES = {"direction": "heavy_ball(0.9)", "scale": "unit()"}
+
+
+def _init(direction, scale, params):
+    return DescentState(jnp.zeros([], jnp.int32), direction.init(params), scale.init(params))
+
+
+def _step(direction, scale, schedule, grads, state, params=None, **extra):
+    del params, extra
+    eta = jnp.asarray(schedule(state.count)).astype(rate_dtype(grads))
+    eta, m, direction_state = direction.follow(grads, state.direction, state.count, eta)
+    sigma, scale_state = scale.measure(grads, state.scale, state.count, eta, m)
+    sigma, m = _still_where_nothing_was_seen(sigma, m)
+    return Step(state.count, eta, sigma, m), DescentState(state.count + 1, direction_state, scale_state)
+
+
+def _still_where_nothing_was_seen(sigma, m):
+    """Sigma 1 and m 0 where sigma is 0: the lectures' 0/0 is no step, and what is read is what is done."""
+    m = jax.tree.map(lambda sigma, m: jnp.where(sigma == 0, jnp.zeros_like(m), m), sigma, m)
+    return jax.tree.map(lambda sigma: jnp.where(sigma == 0, jnp.ones_like(sigma), sigma), sigma), m

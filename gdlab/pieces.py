@@ -1,0 +1,124 @@
+"""The pieces of a step, and the optimizer that they make.
+
+    theta  <-  theta  -  eta / sigma * m
+
+| piece | fields | what it is |
+|---|---|---|
+| `Schedule` | a callable: count -> eta | how far: a number per step |
+| `Direction` | `init(params)`, `follow(grads, state, count, eta)` | where to: m, a weighted sum of gradients |
+| `Scale` | `init(params)`, `measure(grads, state, count, eta, m)` | how big gradients have been: sigma > 0 |
+| `Step` | `count, eta, sigma, m` | what one step is made of |
+| `Optimizer` | `init(params)`, `update(grads, state, params)` | optax's pair, and `step`, which reads the step |
+
+All of them are pytrees whose leaves are their hyperparameters: functions are `jax.tree_util.Partial`s of module-level
+functions, so one trace serves all values, and `vmap` and `grad` go through an optimizer as through any other argument.
+No field of a Scale is called `update`, lest it slip silently into a chain of transformations.
+"""
+
+import math
+import numbers
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.tree_util import Partial
+from jax.typing import ArrayLike
+
+from gdlab.averages import like, wide
+
+Params = Any  # any pytree of arrays
+Schedule = Callable[[ArrayLike], ArrayLike]
+
+
+class Step(NamedTuple):
+    """What a step is made of: it moves the parameters by exactly `-eta / sigma * m`."""
+
+    count: jax.Array  # how many steps came before this one, from 0
+    eta: jax.Array  # the rate: a scalar
+    sigma: Params  # the size of gradients: positive, shaped like params
+    m: Params  # the direction: shaped like params
+
+    @property
+    def update(self) -> Params:
+        """The change of the parameters, `-eta / sigma * m`, shaped like params."""
+        return jax.tree.map(lambda sigma, m: -like(self.eta, sigma) / sigma * m, self.sigma, self.m)
+
+
+class Direction(NamedTuple):
+    """Where to go: `follow(grads, state, count, eta) -> (eta, m, state)`.
+
+    A direction returns the rate as well, because a buffer that already holds rates (heavy ball) keeps moving the
+    parameters when the schedule says 0, and has then to name the rate in which its m is measured.
+    """
+
+    init: Callable[[Params], Any]
+    follow: Callable[..., tuple[jax.Array, Params, Any]]
+
+
+class Scale(NamedTuple):
+    """How big gradients have been: `measure(grads, state, count, eta, m) -> (sigma, state)`."""
+
+    init: Callable[[Params], Any]
+    measure: Callable[..., tuple[Params, Any]]
+
+
+class Optimizer(optax.GradientTransformationExtraArgs):
+    """An optax optimizer, the pair `(init, update)`, whose every step can be read.
+
+    It is a 2-tuple, so `optax.chain`, `masked`, `partition`, `MultiSteps` take it as it is; and a pytree of its
+    hyperparameters, so it can be an argument of `jit`, `vmap` and `grad`.  Made by `gdlab.descent` and the named
+    optimizers; `optimizer_from` makes one from any step.
+
+    >>> import gdlab, jax.numpy as jnp
+    >>> optimizer = gdlab.gd(0.5)
+    >>> state = optimizer.init(jnp.zeros(2))
+    >>> step, state = optimizer.step(jnp.array([2.0, -4.0]), state)
+    >>> float(step.eta), step.m.tolist(), step.update.tolist()
+    (0.5, [2.0, -4.0], [-1.0, 2.0])
+    """
+
+    __slots__ = ()
+
+    @property
+    def step(self) -> Callable[..., tuple[Step, Any]]:
+        """`step(grads, state, params=None, **extra) -> (Step, state)`; `update` is defined by it."""
+        return self.update.args[0]
+
+
+def optimizer_from(init: Partial, step: Partial) -> Optimizer:
+    """The optimizer whose update is `-eta / sigma * m` of what `step(grads, state, params, **extra)` returns."""
+    return Optimizer(init, Partial(_move, step))
+
+
+def _move(step, grads, state, params=None, **extra):
+    made, state = step(grads, state, params, **extra)
+    updates = jax.tree.map(lambda u, g: u.astype(jnp.result_type(g)), made.update, grads)
+    return updates, state
+
+
+def hyperparameter(name: str, value: ArrayLike, low: float, high: float = math.inf, *, open: bool = False) -> ArrayLike:
+    """The value as a leaf of a piece; numbers are checked to lie in [low, high] (`open`: in [low, high)).
+
+    Arrays and tracers go through unread: their values are data.  Raises TypeError for what is no number, ValueError
+    for a number out of range.
+    """
+    if isinstance(value, jax.Array):
+        return value if jnp.issubdtype(value.dtype, jnp.inexact) else value.astype(float)
+    if isinstance(value, bool) or not (isinstance(value, numbers.Real) or hasattr(value, "__array__")):
+        msg = f"{name} must be a real number or an array of them; got {value!r}"
+        raise TypeError(msg)
+    if not isinstance(value, numbers.Real):
+        return jnp.asarray(value, dtype=float)
+    value = float(value)
+    if not low <= value <= high or (open and value == high):
+        bracket = ")" if open or high == math.inf else "]"
+        msg = f"{name} must lie in [{low:g}, {high:g}{bracket}; got {value:g}"
+        raise ValueError(msg)
+    return value
+
+
+def rate_dtype(grads: Params) -> jnp.dtype:
+    """The real dtype in which the rate of a step is given: the widest of its leaves, at least float32."""
+    return jnp.finfo(jnp.result_type(jnp.float32, *map(wide, jax.tree.leaves(grads)))).dtype
