@@ -50,7 +50,7 @@ class CriticalPoint(NamedTuple):
     """A verdict on a point; a pytree of arrays, so that `vmap` gives one for each of many points."""
 
     code: jax.Array  # the kind as an integer: an index of KINDS
-    index: jax.Array  # Morse index: how many eigenvalues lie below the zero band
+    index: jax.Array  # type: ignore[assignment]  # Morse index: how many eigenvalues lie below the zero band
     inertia: Inertia
     gradient_norm: jax.Array
     gradient_tol: jax.Array  # a point is critical where gradient_norm <= gradient_tol

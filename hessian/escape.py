@@ -4,9 +4,9 @@
 
 The sign follows the gradient; where the gradient says nothing (at the saddle itself) both are tried.  The length starts
 where curvature and its change balance, a = |lambda_1| / rho, with rho measured along u; it is halved until the loss
-falls by an eighth of |lambda_1| a^2, then doubled while the loss keeps falling, up to 100 (1 + |theta|).  Near a saddle the curvature is tested,
-not the loss: 1e-8 away the decrease lies below the rounding of the loss, so the length never starts under the one whose
-decrease can be seen.
+falls by an eighth of |lambda_1| a^2, then doubled while the loss keeps falling, up to 100 (1 + |theta|).  Near a saddle
+the curvature is tested, not the loss: 1e-8 away the decrease lies below the rounding of the loss, so the length never
+starts under the one whose decrease can be seen.
 """
 
 from typing import Any, NamedTuple
@@ -129,11 +129,11 @@ def escape(loss: Loss, params: Params, *args: Any, curvature_tol: ArrayLike | No
     )
     found = jax.lax.while_loop(lambda search: search.searching, look, begin)
 
-    code = jnp.select(
-        [~finite, ~negative, found.best == 0], [NOT_FINITE, NO_CURVATURE, NO_DECREASE], STEPPED
-    ).astype(jnp.int32)
-    after = unravel(theta + found.best * sign * u)
-    return Escape(after, found.best, unravel(sign * u), before, found.best_loss, curvature, code)
+    code = jnp.select([~finite, ~negative, found.best == 0], [NOT_FINITE, NO_CURVATURE, NO_DECREASE], STEPPED).astype(
+        jnp.int32
+    )
+    after = jnp.where(code == STEPPED, theta + found.best * sign * u, theta)
+    return Escape(unravel(after), found.best, unravel(sign * u), before, found.best_loss, curvature, code)
 
 
 def _ratio(bend, change, reach):

@@ -1,0 +1,134 @@
+"""Verdicts: the lectures' points, the hard ones, and the laws that every verdict obeys."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import hessian
+
+
+def lecture(w):
+    return (1 - w[0] * w[1]) ** 2
+
+
+def monkey(w):
+    return w[0] ** 3 - 3 * w[0] * w[1] ** 2
+
+
+def himmelblau(w):
+    return (w[0] ** 2 + w[1] - 11) ** 2 + (w[0] + w[1] ** 2 - 7) ** 2
+
+
+POINTS = {  # loss, point, kind, index, inertia
+    "saddle of the lecture": (lecture, (0, 0), "saddle", 1, (1, 0, 1)),
+    "valley of the lecture": (lecture, (1, 1), "degenerate", 0, (1, 1, 0)),
+    "valley, another place": (lecture, (2, 0.5), "degenerate", 0, (1, 1, 0)),
+    "valley, a run stopped near it": (lecture, (1 + 1e-9, 1 - 2e-9), "degenerate", 0, (1, 1, 0)),
+    "monkey saddle": (monkey, (0, 0), "degenerate", 0, (0, 2, 0)),
+    "monkey saddle, beside it": (monkey, (1e-12, -1e-12), "degenerate", 0, (0, 2, 0)),
+    "minimum": (himmelblau, (3, 2), "minimum", 0, (2, 0, 0)),
+    "maximum": (himmelblau, (-0.2708445906673476, -0.9230385564799815), "maximum", 2, (0, 0, 2)),
+    "saddle": (himmelblau, (3.385154183607021, 0.07385187983774928), "saddle", 1, (1, 0, 1)),
+    "trough": (lambda w: w[0] ** 2 + w[1] ** 4, (0, 0), "degenerate", 0, (1, 1, 0)),
+    "ridge": (lambda w: -(w[0] ** 2) + w[1] ** 4, (0, 0), "degenerate", 1, (0, 1, 1)),
+    "flat": (lambda w: 0 * jnp.sum(w), (1, 2), "degenerate", 0, (0, 2, 0)),
+    "one dimension, minimum": (lambda w: jnp.sum(w**2), (0,), "minimum", 0, (1, 0, 0)),
+    "one dimension, degenerate": (lambda w: jnp.sum(w**3), (0,), "degenerate", 0, (0, 1, 0)),
+}
+
+
+@pytest.mark.parametrize(("loss", "point", "kind", "index", "inertia"), POINTS.values(), ids=POINTS)
+@pytest.mark.parametrize("scale", [1e-8, 1, 1e8])
+def test_kind_index_and_inertia_whatever_the_scale_of_the_loss(loss, point, kind, index, inertia, scale):
+    found = hessian.classify(lambda w: scale * loss(w), jnp.array(point, float))
+    assert (found.kind, int(found.index), tuple(map(int, found.inertia))) == (kind, index, inertia)
+    assert found.certificate.startswith(kind)
+
+
+@pytest.mark.parametrize(
+    ("loss", "point"),
+    [
+        (lecture, (0.5, 0.5)),
+        (himmelblau, (0, 0)),
+        (lambda w: jnp.sum(w), (0, 0)),
+        (lambda w: jnp.sum(w**2), (1, 0)),
+        (lambda w: jnp.sum(-(w**2)), (1, 0)),
+        (monkey, (0.1, 0)),
+    ],
+)
+def test_a_large_gradient_is_not_critical_whatever_the_hessian(loss, point):
+    found = hessian.classify(loss, jnp.array(point, float))
+    assert found.kind == "not critical"
+    assert found.gradient_norm > found.gradient_tol
+    np.testing.assert_allclose(found.lowest.value, np.linalg.eigvalsh(jax.hessian(loss)(jnp.array(point, float)))[0])
+
+
+def test_the_lowest_eigenpair_is_the_direction_the_lecture_takes():
+    found = hessian.classify(lecture, jnp.zeros(2))
+    np.testing.assert_allclose(found.lowest.value, -2)
+    np.testing.assert_allclose(found.highest.value, 2)
+    np.testing.assert_allclose(abs(found.lowest.vector), np.sqrt([0.5, 0.5]))
+    for step, along, across in ((0.01, 0.9998, 1.0002), (0.1, 0.9801, 1.0201), (0.5, 0.5625, 1.5625)):
+        np.testing.assert_allclose(lecture(step * jnp.array([1.0, 1])), along, atol=5e-5)
+        np.testing.assert_allclose(lecture(step * jnp.array([1.0, -1])), across, atol=5e-5)
+        curved = 1 + step**2 * found.lowest.value  # |(1, 1)|^2 = 2, so L + 2 lambda step^2 / 2
+        np.testing.assert_allclose(lecture(step * jnp.array([1.0, 1])), curved, atol=step**4 + 1e-15)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda w: jnp.nan * jnp.sum(w**2),
+        lambda w: jnp.sum(jnp.log(w)),
+        lambda w: jnp.sum(jnp.sqrt(w)),
+        lambda w: jnp.inf * jnp.sum(w**2),
+    ],
+    ids=["nan", "log", "sqrt", "inf"],
+)
+def test_what_is_not_finite_is_undetermined_and_no_exception_inside_jit(loss):
+    found = jax.jit(lambda w: hessian.classify(loss, w))(jnp.zeros(2))
+    assert found.kind == "undetermined"
+    assert "not finite" in found.certificate
+
+
+def test_many_points_at_once_are_each_what_they_are_alone():
+    points = jax.random.normal(jax.random.key(0), (20, 2)).at[0].set(0).at[1].set(1)
+    many = jax.jit(jax.vmap(lambda w: hessian.classify(lecture, w)))(points)
+    alone = [hessian.classify(lecture, w) for w in points]
+    assert list(many.kind) == [one.kind for one in alone]
+    np.testing.assert_allclose(many.lowest.value, [one.lowest.value for one in alone], atol=1e-13)
+    np.testing.assert_array_equal(np.array(many.inertia).T, [one.inertia for one in alone])
+
+
+@pytest.mark.parametrize(
+    "name", ["saddle of the lecture", "valley of the lecture", "monkey saddle", "minimum", "ridge"]
+)
+def test_single_precision_gives_the_same_verdict(name):
+    loss, point, kind, index, inertia = POINTS[name]
+    found = hessian.classify(loss, jnp.array(point, jnp.float32))
+    assert found.lowest.value.dtype == jnp.float32
+    assert (found.kind, int(found.index), tuple(map(int, found.inertia))) == (kind, index, inertia)
+
+
+def test_one_trace_serves_all_points():
+    traces = []
+
+    @jax.jit
+    def code(w):
+        traces.append(None)
+        return hessian.classify(lecture, w).code
+
+    kinds = [hessian.KINDS[int(code(jnp.array(w, float)))] for w in ((0, 0), (1, 1), (3, 1))]
+    assert kinds == ["saddle", "degenerate", "not critical"]
+    assert len(traces) == 1
+
+
+def test_tolerances_are_the_callers_to_set():
+    def loss(w):
+        return w[0] ** 2 - 1e-6 * w[1] ** 2
+
+    assert hessian.classify(loss, jnp.zeros(2)).kind == "saddle"
+    assert hessian.classify(loss, jnp.zeros(2), curvature_tol=1e-5).kind == "degenerate"
+    assert hessian.classify(loss, jnp.array([0.1, 0]), gradient_tol=0.1).kind == "not critical"
+    assert hessian.classify(loss, jnp.array([0.1, 0]), gradient_tol=0.3).kind == "saddle"
