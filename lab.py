@@ -18,7 +18,7 @@ import signal
 import subprocess
 import sys
 
-ROOT = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.realpath(__file__))
 VENV = os.path.join(ROOT, ".venv")
 PYTHON = os.path.join(VENV, *(["Scripts", "python.exe"] if os.name == "nt" else ["bin", "python"]))
 STAMP = os.path.join(VENV, "gdlab-stamp")
@@ -59,7 +59,8 @@ def set_up():
         pip = [sys.executable, "-m", "pip", "--python", PYTHON]
     # Without --no-compile pip spends half of its time on byte code that Python writes at first import.
     pip += ["install", "--quiet", "--disable-pip-version-check", "--no-compile"]
-    subprocess.check_call([*pip, "--editable", f".[{','.join(extras())}]"], cwd=ROOT, stdout=sys.stderr)
+    pip += ["--editable", f".[{','.join(extras())}]"]
+    subprocess.check_call(pip, cwd=ROOT, env=dict(os.environ, PIP_USER="0"), stdout=sys.stderr)
     with open(STAMP, "w") as file:
         file.write("\n".join([fingerprint(), *extras()]))
 

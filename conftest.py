@@ -1,0 +1,16 @@
+"""The ground on which every test and doctest stands: float64, the CPU unless another device is asked for, no window."""
+
+import os
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["MPLBACKEND"] = "Agg"
+
+import hypothesis
+import jax
+
+# Not through the environment: programs that tests start must choose their own precision, as they do for a user.
+jax.config.update("jax_enable_x64", True)
+
+# The first example of a law compiles, so a deadline would measure the compiler; and a run finds the same every time.
+hypothesis.settings.register_profile("gdlab", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("gdlab")
