@@ -20,7 +20,7 @@ from gdlab.schedules import as_schedule
 class DescentState(NamedTuple):
     """What the next step needs."""
 
-    count: jax.Array  # steps made so far: int32 scalar
+    count: jax.Array  # type: ignore[assignment]  # steps made so far: int32 scalar
     direction: Any  # the state of the direction
     scale: Any  # the state of the scale
 
@@ -47,14 +47,15 @@ def descent(direction: Direction, scale: Scale, schedule: ArrayLike | Schedule) 
         if not isinstance(piece, kind):
             msg = f"{name} must be one of gdlab.{name}s, such as {_EXAMPLES[name]}; got {piece!r}"
             raise TypeError(msg)
-    return optimizer_from(Partial(_init, direction, scale), Partial(_step, direction, scale, as_schedule(schedule)))
+    init = Partial(_init, direction.init, scale.init)
+    return optimizer_from(init, Partial(_step, direction, scale, as_schedule(schedule)))
 
 
 _EXAMPLES = {"direction": "heavy_ball(0.9)", "scale": "unit()"}
 
 
-def _init(direction, scale, params):
-    return DescentState(jnp.zeros([], jnp.int32), direction.init(params), scale.init(params))
+def _init(init_direction, init_scale, params):
+    return DescentState(jnp.zeros([], jnp.int32), init_direction(params), init_scale(params))
 
 
 def _step(direction, scale, schedule, grads, state, params=None, **extra):

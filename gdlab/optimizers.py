@@ -1,6 +1,6 @@
-"""The grid: every named optimizer is one cell, one expression.
+r"""The grid: every named optimizer is one cell, one expression.
 
-| sigma \\ m | gradient | heavy ball | Nesterov | debiased average |
+| sigma \ m | gradient | heavy ball | Nesterov | debiased average |
 |---|---|---|---|---|
 | 1 | `gd`, `sgd` | `momentum` | `nesterov` | |
 | root of the mean square of all gradients, with eta / sqrt(t + 1) | `adagrad` | | | |

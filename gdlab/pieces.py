@@ -35,7 +35,7 @@ Schedule = Callable[[ArrayLike], ArrayLike]
 class Step(NamedTuple):
     """What a step is made of: it moves the parameters by exactly `-eta / sigma * m`."""
 
-    count: jax.Array  # how many steps came before this one, from 0
+    count: jax.Array  # type: ignore[assignment]  # how many steps came before this one, from 0
     eta: jax.Array  # the rate: a scalar
     sigma: Params  # the size of gradients: positive, shaped like params
     m: Params  # the direction: shaped like params

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from gdlab.data import Minibatches
@@ -32,7 +33,7 @@ class Run(NamedTuple):
 class Moment(NamedTuple):
     """What can be recorded of one step, before it is taken."""
 
-    count: jax.Array  # steps taken before this one
+    count: jax.Array  # type: ignore[assignment]  # steps taken before this one
     params: Params
     loss: jax.Array
     grads: Params
@@ -107,10 +108,8 @@ def minimize(
             msg = f"{name} must be a whole number, at least 1; got {value!r}"
             raise ValueError(msg)
     recorders = tuple(_recorders(record).items())
-    leaves, structure = jax.tree.flatten(optimizer)
-    foreign = any(callable(leaf) for leaf in leaves)
-    traced, static = (None, optimizer) if foreign else (optimizer, None)
-    del leaves, structure
+    numeric = not any(_foreign(leaf) for leaf in jax.tree.leaves(optimizer))
+    traced, static = (optimizer, None) if numeric else (None, optimizer)
     params = jax.tree.map(_floating, params)
     data = (tuple(args), batches, key)
     return _run(loss, static, recorders, steps, every, traced, params, data)
@@ -125,6 +124,11 @@ def _recorders(record):
             msg = f"record must name some of {', '.join(RECORDERS)}, or map names to functions; got {name!r}"
             raise ValueError(msg)
     return {name: RECORDERS[name] for name in names}
+
+
+def _foreign(leaf):
+    """Whether a leaf of an optimizer is no hyperparameter but a part of another library's closure."""
+    return not isinstance(leaf, jax.Array | np.ndarray | np.number | float | int)
 
 
 def _floating(leaf):

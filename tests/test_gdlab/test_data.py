@@ -1,0 +1,78 @@
+"""Data: the laws of scaling and of batches."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gdlab
+
+
+def test_standardised_columns_have_mean_zero_and_variance_one():
+    x = np.random.default_rng(0).normal(size=(200, 4)) * [1e-3, 1.0, 1e4, 1.0] + [0.0, 1e6, -5.0, 2.0]
+    z, scaling = gdlab.standardize(x)
+    np.testing.assert_allclose(z.mean(0), 0, atol=1e-9)
+    np.testing.assert_allclose(z.var(0), 1, rtol=1e-9)
+    np.testing.assert_allclose(scaling.invert(z), x, rtol=1e-12)
+    np.testing.assert_allclose(scaling.apply(x[:3]), z[:3])
+
+
+@pytest.mark.parametrize("constant", [0.0, 7.0, 0.1, 1e8 + 0.1])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_constant_column_becomes_zero_and_comes_back(constant, dtype):
+    x = np.full((1000, 1), constant, dtype)
+    z, scaling = gdlab.standardize(x)
+    assert np.all(z == 0)
+    np.testing.assert_allclose(scaling.invert(z), x, rtol=1e-6)
+
+
+def test_no_rows_are_named():
+    with pytest.raises(ValueError, match="x must have at least one row of features"):
+        gdlab.standardize(np.zeros((0, 3)))
+
+
+def drawn(stream, batches):
+    return jax.lax.scan(lambda state, _: stream.next(state)[::-1], stream.init(), None, batches)[1]
+
+
+@pytest.mark.parametrize(("examples", "size"), [(6, 2), (7, 3), (5, 5), (4, 1), (5, 4)])
+def test_each_example_comes_exactly_once_an_epoch(examples, size):
+    stream = gdlab.minibatches(jnp.arange(examples), size, key=jax.random.key(3))
+    flat = drawn(stream, 4 * examples).ravel()[: 4 * examples]
+    for epoch in flat.reshape(4, examples):
+        assert sorted(epoch.tolist()) == list(range(examples))
+
+
+def test_epochs_differ_and_the_key_decides():
+    def make(seed):
+        return drawn(gdlab.minibatches(jnp.arange(30), 30, key=jax.random.key(seed)), 3)
+
+    first, again, other = make(0), make(0), make(1)
+    assert jnp.array_equal(first, again)
+    assert not jnp.array_equal(first, other)
+    assert not jnp.array_equal(first[0], first[1])
+
+
+def test_leaves_of_the_data_stay_together():
+    stream = gdlab.minibatches({"x": jnp.arange(8), "y": 10 * jnp.arange(8)}, 3, key=jax.random.key(0))
+    batch, _ = stream.next(stream.init())
+    assert jnp.array_equal(10 * batch["x"], batch["y"])
+
+
+def test_each_lane_of_a_vmap_has_its_own_order():
+    keys = jax.random.split(jax.random.key(0), 2)
+    lanes = jax.vmap(lambda key: drawn(gdlab.minibatches(jnp.arange(20), 5, key=key), 4))(keys)
+    alone = [drawn(gdlab.minibatches(jnp.arange(20), 5, key=key), 4) for key in keys]
+    assert jnp.array_equal(lanes, jnp.stack(alone))
+    assert not jnp.array_equal(lanes[0], lanes[1])
+
+
+@pytest.mark.parametrize("size", [0, 9, 2.0, True])
+def test_a_wrong_size_is_named(size):
+    with pytest.raises(ValueError, match="size must be a whole number of examples from 1 to 8; got"):
+        gdlab.minibatches(jnp.arange(8), size, key=jax.random.key(0))
+
+
+def test_unequal_data_is_named():
+    with pytest.raises(ValueError, match=r"common, non-empty leading axis of examples; got lengths \[2, 3\]"):
+        gdlab.minibatches((jnp.zeros(2), jnp.zeros(3)), 1, key=jax.random.key(0))

@@ -1,0 +1,233 @@
+"""The laws that every optimizer obeys, one row of the table each."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import gdlab
+
+RATE = 0.05
+
+# name -> a constructor of the learning rate; hyperparameters small enough that their effect can be seen
+OPTIMIZERS = {
+    "gd": gdlab.gd,
+    "momentum": lambda rate: gdlab.momentum(rate, 0.8),
+    "nesterov": lambda rate: gdlab.nesterov(rate, 0.8),
+    "adagrad": lambda rate: gdlab.adagrad(rate, eps=1e-3),
+    "rmsprop": lambda rate: gdlab.rmsprop(rate, 0.8, eps=1e-3),
+    "adam": lambda rate: gdlab.adam(rate, 0.8, 0.9, 1e-3),
+    "scheduled": lambda rate: gdlab.momentum(gdlab.schedules.inverse_sqrt(rate), 0.7),
+}
+every_optimizer = pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
+
+# Of each of these the same with eps = 0: no step may come out of a gradient that was always zero.
+WITHOUT_EPS = {
+    "gd": gdlab.gd,
+    "momentum": gdlab.momentum,
+    "nesterov": gdlab.nesterov,
+    "adagrad": gdlab.adagrad,
+    "rmsprop": gdlab.rmsprop,
+    "adam": lambda rate: gdlab.adam(rate, eps=0.0),
+}
+
+
+def loss(params):
+    """A bowl that depends on every coordinate but the last of `w`."""
+    w, b = params["w"], params["b"]
+    return jnp.sum(jnp.arange(1.0, 3.0) * w[:2] ** 2) + (w[0] - 2 * b) ** 2 + jnp.cos(b)
+
+
+def start():
+    return {"w": jnp.array([1.0, -2.0, 0.5]), "b": jnp.array(0.3)}
+
+
+def one_step(optimizer, params, state):
+    value, grads = jax.value_and_grad(loss)(params)
+    updates, state = optimizer.update(grads, state, params, value=value)
+    return optax.apply_updates(params, updates), state
+
+
+def loop(optimizer, params, steps=7, step=one_step):
+    state = optimizer.init(params)
+    for _ in range(steps):
+        params, state = step(optimizer, params, state)
+    return params
+
+
+@jax.jit
+def scanned(optimizer, params):
+    def body(carry, _):
+        return one_step(optimizer, *carry), None
+
+    return jax.lax.scan(body, (params, optimizer.init(params)), None, 7)[0][0]
+
+
+def assert_close(actual, expected, rtol=1e-12):
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol), actual, expected)
+
+
+@every_optimizer
+def test_jit_equals_eager(make):
+    assert_close(loop(make(RATE), start(), step=jax.jit(one_step)), loop(make(RATE), start()))
+
+
+@every_optimizer
+def test_scan_equals_loop(make):
+    assert_close(scanned(make(RATE), start()), loop(make(RATE), start(), step=jax.jit(one_step)))
+
+
+@every_optimizer
+def test_vmap_over_optimizers_and_starts_equals_a_loop_over_them(make):
+    optimizers = [make(rate) for rate in (0.01, 0.02, 0.05)]
+    starts = [jax.tree.map(lambda leaf, c=c: c * leaf, start()) for c in (1.0, 0.5, -1.0)]
+
+    def stack(*leaves):
+        return jnp.stack([jnp.asarray(leaf) for leaf in leaves])
+
+    together = jax.vmap(scanned)(jax.tree.map(stack, *optimizers), jax.tree.map(stack, *starts))
+    alone = [scanned(optimizer, params) for optimizer, params in zip(optimizers, starts, strict=True)]
+    assert_close(together, jax.tree.map(stack, *alone))
+
+
+@every_optimizer
+def test_one_trace_serves_all_hyperparameters(make):
+    traces = []
+
+    @jax.jit
+    def run(optimizer, params):
+        traces.append(1)
+        return one_step(optimizer, params, optimizer.init(params))
+
+    for rate in (0.1, 0.2, 0.3):
+        optimizer = make(rate)
+        run(optimizer, start())
+        run(jax.tree.map(lambda leaf: 0.9 * leaf, optimizer), start())
+    assert len(traces) == 1
+
+
+@every_optimizer
+def test_update_is_exactly_minus_eta_over_sigma_times_m(make):
+    optimizer, params = make(RATE), start()
+    state = optimizer.init(params)
+    for _ in range(5):
+        value, grads = jax.value_and_grad(loss)(params)
+        step, _ = optimizer.step(grads, state, params, value=value)
+        updates, state = optimizer.update(grads, state, params, value=value)
+        by_hand = jax.tree.map(lambda sigma, m: -step.eta / sigma * m, step.sigma, step.m)  # noqa: B023
+        for read, done, made in zip(*map(jax.tree.leaves, (step.update, updates, by_hand)), strict=True):
+            assert jnp.array_equal(read, done)
+            assert jnp.array_equal(made, done)
+        assert all(jnp.all(sigma > 0) for sigma in jax.tree.leaves(step.sigma))
+        params = optax.apply_updates(params, updates)
+
+
+@every_optimizer
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float16", "complex64"])
+def test_dtypes_shapes_and_structure_are_fixed_from_the_start(make, dtype):
+    params = {"w": jnp.array([[1.0, -2.0]], dtype), "empty": jnp.zeros((0,), dtype), "b": jnp.array(0.5, dtype)}
+    grads = jax.tree.map(lambda leaf: leaf * 3, params)
+    optimizer = make(RATE)
+    state = optimizer.init(params)
+    types = jax.tree.map(jax.typeof, state)
+    for update in (optimizer.update, jax.jit(optimizer.update)):
+        updates, new_state = update(grads, state, params, value=jnp.float32(1.0))
+        assert jax.tree.map(jax.typeof, updates) == jax.tree.map(jax.typeof, params)
+        assert jax.tree.map(jax.typeof, new_state) == types
+        assert all(jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(updates))
+
+
+@every_optimizer
+def test_gradient_of_a_run_with_respect_to_the_optimizer_equals_finite_differences(make):
+    optimizer = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), make(RATE))
+    final_loss = jax.jit(lambda optimizer: loss(scanned(optimizer, start())))
+    gradient = jax.grad(final_loss)(optimizer)
+    leaves, structure = jax.tree.flatten(optimizer)
+    assert leaves
+    for i, slope in enumerate(jax.tree.leaves(gradient)):
+        assert jnp.isfinite(slope)
+        width = 1e-5 * max(float(leaves[i]), 1e-3)
+        ends = [
+            final_loss(structure.unflatten([*leaves[:i], leaves[i] + h, *leaves[i + 1 :]])) for h in (width, -width)
+        ]
+        np.testing.assert_allclose(slope, (ends[0] - ends[1]) / (2 * width), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("make", WITHOUT_EPS.values(), ids=WITHOUT_EPS)
+def test_gradient_of_a_long_run_is_finite_beside_a_coordinate_without_gradient(make):
+    def final_loss(optimizer):
+        def body(carry, _):
+            return one_step(optimizer, *carry), None
+
+        return loss(jax.lax.scan(body, (start(), optimizer.init(start())), None, 100)[0][0])
+
+    for slope in jax.tree.leaves(jax.grad(final_loss)(make(0.01))):
+        assert jnp.isfinite(slope)
+
+
+@pytest.mark.parametrize("make", WITHOUT_EPS.values(), ids=WITHOUT_EPS)
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float16"])
+def test_zero_gradient_gives_zero_step_without_eps(make, dtype):
+    params = jnp.array([1.0, 2.0], dtype)
+    optimizer = make(0.1)
+    state = optimizer.init(params)
+    for _ in range(3):
+        updates, state = optimizer.update(jnp.zeros_like(params), state, params, value=jnp.array(0.0))
+        assert updates.tolist() == [0.0, 0.0]
+
+
+@every_optimizer
+def test_none_leaves_and_abstract_parameters_are_accepted(make):
+    optimizer = make(RATE)
+    params = {"a": jnp.ones(2), "frozen": None, "empty": {}}
+    updates, _ = optimizer.update(params, optimizer.init(params), params, value=jnp.array(1.0))
+    assert updates["frozen"] is None
+    assert updates["a"].shape == (2,)
+    abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), params)
+
+    def shapes(tree):
+        return jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree)
+
+    assert shapes(optimizer.init(abstract)) == shapes(optimizer.init(params))
+    assert shapes(jax.eval_shape(optimizer.init, params)) == shapes(optimizer.init(params))
+
+
+@every_optimizer
+def test_optax_takes_it_as_its_own(make):
+    optimizer = make(RATE)
+    assert isinstance(optimizer, optax.GradientTransformation)
+    assert len(optimizer) == 2
+    params, grads = start(), jax.grad(loss)(start())
+    extra = {"value": loss(params)}
+    alone, _ = optimizer.update(grads, optimizer.init(params), params, **extra)
+
+    def first(transform, grads=grads):
+        transform = optax.with_extra_args_support(transform)
+        return transform.update(grads, transform.init(params), params, **extra)
+
+    assert_close(first(optax.chain(optax.identity(), optimizer))[0], alone)
+    assert_close(first(optax.apply_if_finite(optimizer, 3))[0], alone)
+    labels = {"w": "ours", "b": "frozen"}
+    mixed, _ = first(optax.partition({"ours": optimizer, "frozen": optax.set_to_zero()}, labels))
+    assert float(mixed["b"]) == 0
+    masked, _ = first(optax.masked(optimizer, {"w": True, "b": False}))
+    assert_close(masked["b"], grads["b"])
+    spoilt = jax.tree.map(lambda g: g * jnp.nan, grads)
+    assert_close(first(optax.apply_if_finite(optimizer, 3), spoilt)[0], jax.tree.map(jnp.zeros_like, alone))
+    mapped = optax.tree.map_params(optimizer, lambda leaf: leaf, optimizer.init(params))
+    assert jax.tree.structure(mapped) == jax.tree.structure(optimizer.init(params))
+
+
+@every_optimizer
+def test_gradients_can_be_accumulated(make):
+    accumulated = optax.MultiSteps(make(RATE), every_k_schedule=2)
+    params, grads = start(), jax.grad(loss)(start())
+    state = accumulated.init(params)
+    updates, state = accumulated.update(grads, state, params, value=loss(params))
+    assert_close(updates, jax.tree.map(jnp.zeros_like, updates))
+    updates, state = accumulated.update(grads, state, params, value=loss(params))
+    optimizer = make(RATE)
+    expected, _ = optimizer.update(grads, optimizer.init(params), params, value=loss(params))
+    assert_close(updates, expected, rtol=1e-8)  # the mean of gradients in MultiSteps is not exact to float64
