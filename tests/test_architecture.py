@@ -1,0 +1,309 @@
+"""The house stands: every module has a floor, and imports only from floors below its own.
+
+The rule is read off the syntax trees, so imports inside functions and under TYPE_CHECKING count as well.  Each package
+has its own stairs, listed from the top floor down.  Two modules are compared on the stairs of the innermost package
+that holds both: `gdlab.problems.saddles` and `gdlab.pieces` as `problems` and `pieces` on those of gdlab.  A package's
+own `__init__` stands above all of its stairs.
+"""
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# A new module gets its name into one of these lines: on the lowest floor that is above all it imports.
+STAIRS = {
+    "": ["experiments", "gdlab hessian"],
+    "gdlab": [
+        "sweep tune",
+        "run optimizers",
+        "descent",
+        "directions scales schedules problems data",
+        "pieces",
+        "averages",
+    ],
+    "gdlab.problems": [
+        "catalogue",
+        "bowls classics digits lattices linear_nets pokemon saddles valleys",
+        "known_points",
+        "landscape",
+    ],
+    "hessian": [
+        "escape search",
+        "critical second_order",
+        "spectrum",
+        "product taylor",
+    ],
+    "experiments": [
+        "__main__",
+        "race saddle pokemon problems",  # the commands, which never import one another
+        "arena verdict",
+        "figures runs show",
+        "settings",
+    ],
+}
+
+ROOMS = " ".join(STAIRS[""]).split()
+
+# Libraries that have one place; the modules below these names may import them, no others.
+GUESTS = {
+    "matfree": ["hessian.spectrum"],
+    "matplotlib": ["experiments"],
+    "xarray": ["gdlab.sweep", "experiments"],
+}
+
+LONGEST = 250  # lines of code in a file of gdlab or hessian; docstrings, comments and blank lines are free
+
+
+def modules(root: Path) -> dict[str, Path]:
+    """The modules of the house by their dotted name; a package is its `__init__`."""
+    files = sorted(file for room in ROOMS for file in (root / room).rglob("*.py"))
+    return {".".join(file.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): file for file in files}
+
+
+def imports(name: str, house: dict[str, Path]) -> Iterator[str]:
+    """The dotted names that a module imports, at any depth: modules of the house in full, and names from outside."""
+    is_package = house[name].name == "__init__.py"
+    for node in ast.walk(ast.parse(house[name].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = name.split(".")[: len(name.split(".")) - node.level + is_package] if node.level else []
+            source = ".".join([*above, *([node.module] if node.module else [])])
+            for alias in node.names:
+                full = f"{source}.{alias.name}"
+                yield full if full in house else source
+        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            function = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if function in ("import_module", "__import__"):
+                yield str(node.args[0].value)
+
+
+def within(name: str, package: str) -> bool:
+    return not package or name == package or name.startswith(package + ".")
+
+
+def floor(name: str, package: str) -> int | None:
+    """The height on the stairs of a package of the part that holds the module: 0 is the ground, None is nowhere."""
+    part = name.removeprefix(package + ".").split(".")[0]
+    heights = [height for height, names in enumerate(reversed(STAIRS.get(package, []))) if part in names.split()]
+    return heights[0] if heights else None
+
+
+def modules_without_a_floor(root: Path) -> list[str]:
+    house = modules(root)
+    lost = [name for name in house if floor(name, name.rpartition(".")[0]) is None]
+    return [
+        f"{name} has no floor: add {name.rpartition('.')[2]!r} to the stairs of {name.rpartition('.')[0]!r} "
+        "in STAIRS of tests/test_architecture.py, on the lowest floor that is above all it imports"
+        for name in lost
+    ]
+
+
+def imports_that_climb(root: Path) -> list[str]:
+    house = modules(root)
+    found = []
+    for name in house:
+        for target in imports(name, house):
+            package, is_ours = name, any(within(target, room) for room in ROOMS)
+            while is_ours and not within(target, package):
+                package = package.rpartition(".")[0]
+            if not is_ours or (package == name and target != name):
+                continue  # A library, or what lies in the package of this `__init__`.
+            here, there = floor(name, package), floor(target, package)
+            if target == package:
+                found.append(f"{name} imports {target}, the package it is part of")
+            elif here is not None and there is not None and there >= here:
+                found.append(f"{name} imports {target}, which is not on a lower floor")
+    return found
+
+
+def guests_out_of_place(root: Path) -> list[str]:
+    house = modules(root)
+    return [
+        f"{name} imports {target}, which only {' and '.join(GUESTS[target.split('.')[0]])} may"
+        for name in house
+        for target in imports(name, house)
+        if not any(within(name, place) for place in GUESTS.get(target.split(".")[0], [""]))
+    ]
+
+
+def lines_of_code(source: str) -> int:
+    """How many lines hold code: neither blank, nor comment alone, nor part of a docstring."""
+    silent = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
+    lines = set()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type not in silent:
+            lines |= set(range(token.start[0], token.end[0] + 1))
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.body:
+            first = node.body[0]
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
+                lines -= set(range(first.lineno, first.end_lineno + 1))
+    return len(lines)
+
+
+def files_too_long(root: Path) -> list[str]:
+    counts = {name: lines_of_code(file.read_text(encoding="utf-8")) for name, file in modules(root).items()}
+    return [
+        f"{name} has {count} lines of code, more than {LONGEST}: give its second thought a file of its own"
+        for name, count in counts.items()
+        if count > LONGEST and not within(name, "experiments")
+    ]
+
+
+def files_misnamed(root: Path) -> list[str]:
+    files = [*modules(root).values(), *(root / "tests").rglob("*.py")]
+    paths = [file.relative_to(root) for file in files]
+    vague = [path for path in paths if any(re.fullmatch(r"utils?(\.py)?", part) for part in path.parts)]
+    shadows = [path for path in paths if path.parts[0] == "tests" and path.name == "__init__.py"]
+    return [f"{path} is named by no noun: say what it holds" for path in vague] + [
+        f"{path} would let a room of the tests hide the package of the same name: delete it" for path in shadows
+    ]
+
+
+CHECKS = [modules_without_a_floor, imports_that_climb, guests_out_of_place, files_too_long, files_misnamed]
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_the_house_has_no(check):
+    assert check(ROOT) == []
+
+
+def test_no_name_stands_on_two_floors():
+    for package, floors in STAIRS.items():
+        names = " ".join(floors).split()
+        assert len(names) == len(set(names)), package
+
+
+# ------------------------------------------------------------------------------------- the checks, on built houses
+
+
+def build(root: Path, files: dict[str, str]) -> Path:
+    for path, text in files.items():
+        file = root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return root
+
+
+CODE = "x = 1\n" * LONGEST
+
+SOUND = {
+    "down a floor": {"gdlab/descent.py": "from gdlab.pieces import Step", "gdlab/pieces.py": ""},
+    "down, as a module of a package": {"gdlab/optimizers.py": "from gdlab import scales", "gdlab/scales.py": ""},
+    "down, by a relative path": {"gdlab/descent.py": "from .pieces import Step", "gdlab/pieces.py": ""},
+    "a package that gathers its own": {"gdlab/__init__.py": "from gdlab.sweep import sweep", "gdlab/sweep.py": ""},
+    "a package that gathers, relatively": {"gdlab/__init__.py": "from . import sweep", "gdlab/sweep.py": ""},
+    "a package within a package": {"gdlab/problems/__init__.py": "from gdlab.problems.pokemon import loss"},
+    "down, within that package": {"gdlab/problems/saddles.py": "from gdlab.problems.landscape import Surface"},
+    "down, out of that package": {"gdlab/problems/saddles.py": "from gdlab.pieces import Params"},
+    "down, into that package": {"gdlab/sweep.py": "import gdlab.problems.saddles"},
+    "an experiment on both": {"experiments/race.py": "import gdlab, hessian\nfrom gdlab.sweep import sweep"},
+    "guests in their places": {
+        "gdlab/sweep.py": "def f():\n    import xarray",
+        "hessian/spectrum.py": "from matfree import decomp",
+        "experiments/figures.py": "import matplotlib.pyplot as plt\nimport xarray",
+    },
+    "a long file of one docstring": {"gdlab/pieces.py": '"""\n' + "text\n" * 400 + '"""\n# comment\n\n' + CODE},
+}
+
+BROKEN = {
+    "gdlab on hessian": (imports_that_climb, {"gdlab/run.py": "import hessian"}, "gdlab.run imports hessian"),
+    "hessian on gdlab": (imports_that_climb, {"hessian/escape.py": "from gdlab.run import minimize"}, "lower floor"),
+    "gdlab on experiments": (imports_that_climb, {"gdlab/run.py": "import experiments.race"}, "experiments.race"),
+    "up": (imports_that_climb, {"gdlab/pieces.py": "import gdlab.run"}, "gdlab.pieces imports gdlab.run"),
+    "sideways": (imports_that_climb, {"gdlab/scales.py": "from gdlab.directions import average"}, "lower floor"),
+    "up, inside a function": (
+        imports_that_climb,
+        {"gdlab/pieces.py": "def f():\n    if x:\n        from gdlab.descent import descent"},
+        "gdlab.descent",
+    ),
+    "up, as a module of a package": (
+        imports_that_climb,
+        {"gdlab/scales.py": "from gdlab import run", "gdlab/run.py": ""},
+        "gdlab.scales imports gdlab.run",
+    ),
+    "up, by a relative path": (
+        imports_that_climb,
+        {"hessian/product.py": "from .critical import classify"},
+        "critical",
+    ),
+    "up, by name": (
+        imports_that_climb,
+        {"gdlab/pieces.py": "import importlib\nimportlib.import_module('gdlab.run')"},
+        "gdlab.run",
+    ),
+    "its own package": (imports_that_climb, {"gdlab/run.py": "from gdlab import adam"}, "the package it is part of"),
+    "its own package, relatively": (
+        imports_that_climb,
+        {"gdlab/run.py": "from . import adam"},
+        "the package it is part",
+    ),
+    "sideways, in a package within": (
+        imports_that_climb,
+        {"gdlab/problems/bowls.py": "from gdlab.problems.saddles import monkey"},
+        "gdlab.problems.saddles",
+    ),
+    "up, out of a package within": (imports_that_climb, {"gdlab/problems/bowls.py": "import gdlab.descent"}, "descent"),
+    "up, from the package within": (
+        imports_that_climb,
+        {"gdlab/problems/__init__.py": "import gdlab.run"},
+        "gdlab.run",
+    ),
+    "one experiment on another": (imports_that_climb, {"experiments/race.py": "import experiments.saddle"}, "saddle"),
+    "a helper on an experiment": (imports_that_climb, {"experiments/runs.py": "import experiments.race"}, "race"),
+    "a module nobody knows": (
+        modules_without_a_floor,
+        {"gdlab/novelty.py": ""},
+        "add 'novelty' to the stairs of 'gdlab'",
+    ),
+    "a package nobody knows": (
+        modules_without_a_floor,
+        {"hessian/extra/__init__.py": ""},
+        "hessian.extra has no floor",
+    ),
+    "a module in such a package": (
+        modules_without_a_floor,
+        {"hessian/extra/one.py": ""},
+        "the stairs of 'hessian.extra'",
+    ),
+    "xarray downstairs": (
+        guests_out_of_place,
+        {"gdlab/run.py": "import xarray as xr"},
+        "only gdlab.sweep and experiments",
+    ),
+    "matplotlib in gdlab": (
+        guests_out_of_place,
+        {"gdlab/sweep.py": "from matplotlib import pyplot"},
+        "only experiments",
+    ),
+    "matfree elsewhere": (guests_out_of_place, {"hessian/search.py": "import matfree.funm"}, "only hessian.spectrum"),
+    "too long a file": (files_too_long, {"hessian/product.py": CODE + "y = 2\n"}, "has 251 lines of code"),
+    "a text that is no docstring": (files_too_long, {"gdlab/data.py": 'x = """' + "\n" * LONGEST + '"""'}, "251 lines"),
+    "a drawer": (files_misnamed, {"experiments/utils.py": ""}, "experiments/utils.py is named by no noun"),
+    "a drawer in the tests": (files_misnamed, {"tests/test_gdlab/util.py": ""}, "is named by no noun"),
+    "a room of the tests as a package": (files_misnamed, {"tests/test_gdlab/__init__.py": ""}, "delete it"),
+}
+
+
+@pytest.mark.parametrize("files", SOUND.values(), ids=SOUND)
+def test_a_sound_house_passes(tmp_path, files):
+    root = build(tmp_path, files)
+    assert [complaint for check in CHECKS for complaint in check(root)] == []
+
+
+@pytest.mark.parametrize(("check", "files", "complaint"), BROKEN.values(), ids=BROKEN)
+def test_a_fault_is_found(tmp_path, check, files, complaint):
+    (found,) = check(build(tmp_path, files))
+    assert complaint in found
