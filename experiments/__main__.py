@@ -1,0 +1,66 @@
+"""The command line: `python -m experiments COMMAND [flags]`.
+
+Flags are made from the settings of each command by tyro; a command's module is imported only when it runs, so that
+`--help` answers without jax.  Bad input is one sentence on stderr and exit status 2; results go to stdout, bars to
+stderr.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from experiments import settings
+from experiments.settings import InputError
+
+COMMANDS = {
+    "race": settings.Race,
+    "saddle": settings.Saddle,
+    "pokemon": settings.Pokemon,
+    "problems": settings.Problems,
+}
+
+
+def usage() -> str:
+    """The commands, one line each."""
+    lines = (f"  {name:10}{kind.__doc__.splitlines()[0]}" for name, kind in COMMANDS.items())
+    return "\n".join(["usage: experiments COMMAND [--help] [flags]", "", *lines])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status is 0, 1 where a check failed, 2 for bad input, 130 when interrupted."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if not argv or argv[0] in ("-h", "--help"):
+        print(usage())
+        return 0
+    name, *flags = argv
+    try:
+        if name not in COMMANDS:
+            raise InputError(f"the command must be one of {', '.join(COMMANDS)}; got {name!r}")
+        chosen = parse(name, flags)
+        os.environ.setdefault("JAX_ENABLE_X64", "1")  # verdicts are proved in float64
+        return importlib.import_module(f"experiments.{name}").main(chosen)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted: nothing was written", file=sys.stderr)
+        return 130
+
+
+def parse(name: str, flags: Sequence[str]) -> object:
+    """The settings that the flags of a command say; those of `--config FILE` first, when it is there."""
+    import tyro
+
+    kind = COMMANDS[name]
+    default = None
+    for i, flag in enumerate(flags):
+        if flag == "--config" or flag.startswith("--config="):
+            value = flag.partition("=")[2] or next(iter(flags[i + 1 :]), "")
+            default = settings.from_json(kind, Path(value))
+    return tyro.cli(kind, args=list(flags), default=default, prog=f"experiments {name}", description=kind.__doc__)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

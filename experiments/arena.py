@@ -1,0 +1,126 @@
+"""What is raced on: a loss, the starts that all optimizers share, and the ranges that fit it.
+
+| problem | parameters | starts |
+|---|---|---|
+| `surface` | a point of a surface of `gdlab.problems` | on a saddle, 1e-6 beside it, declared ones, then random |
+| `pokemon` | (b, w) of the lectures' regression (section 2.1) | the lectures' start, then random in their figure's box |
+| `digits` | weights of a 64-16-10 network | random initialisations; mini-batches of 64 |
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.settings import InputError, Race
+from gdlab import minibatches
+from gdlab.problems import (
+    POKEMON_START,
+    Surface,
+    digits,
+    network,
+    network_loss,
+    pokemon,
+    pokemon_loss,
+    surface,
+)
+
+
+class Arena(NamedTuple):
+    """A loss with all that a race on it needs."""
+
+    name: str
+    loss: Callable[..., jax.Array]  # loss(params, *args), on all data
+    args: tuple[Any, ...]  # the data
+    starts: Any  # pytree with a leading axis of starts
+    seen_as: list[str]  # a name for each start
+    batches: Callable[[jax.Array], Any] | None  # key -> mini-batches, which take the place of args
+    lr: str  # default range
+    steps: int  # default number of steps
+    box: Sequence[Sequence[float]] | None  # the window to draw; None where it is no surface over two parameters
+    points: list[tuple[tuple[float, ...], str]]  # known critical points and their kinds
+
+
+def arena(settings: Race) -> Arena:
+    """The arena that the settings ask for.
+
+    Raises:
+        InputError: for an unknown surface.
+    """
+    return {"surface": _surface, "pokemon": _pokemon, "digits": _digits}[settings.problem](settings)
+
+
+def _surface(settings):
+    try:
+        chosen = surface(settings.surface)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    starts, seen_as = _surface_starts(chosen, settings.seeds or 16, np.random.default_rng(settings.seed))
+    return Arena(
+        name=chosen.name,
+        loss=chosen.loss,
+        args=(),
+        starts=starts,
+        seen_as=seen_as,
+        batches=None,
+        lr="1e-4:1:40",
+        steps=2000,
+        box=chosen.box if chosen.dim == 2 else None,
+        points=[(point.x, point.kind) for point in chosen.critical_points],
+    )
+
+
+def _surface_starts(chosen: Surface, count: int, rng: np.random.Generator):
+    low, high = np.array(chosen.box).T
+    places = [np.array(p.x) for p in chosen.critical_points if p.kind in ("saddle", "degenerate")][:1]
+    starts = [(place, "on the saddle") for place in places]
+    for place in places * 2:
+        toward = rng.normal(size=chosen.dim)
+        starts.append((place + 1e-6 * toward / np.linalg.norm(toward), "1e-6 beside the saddle"))
+    starts += [(np.array(start), "declared") for start in chosen.starts if not any(_near(start, p) for p in places)]
+    starts = starts[: max(count - 1, 1)]
+    starts += [(rng.uniform(low, high), "random") for _ in range(count - len(starts))]
+    return jnp.array([start for start, _ in starts]), [name for _, name in starts]
+
+
+def _near(a, b):
+    return np.linalg.norm(np.asarray(a) - np.asarray(b)) < 1e-6
+
+
+def _pokemon(settings):
+    rng = np.random.default_rng(settings.seed)
+    count = settings.seeds or 16
+    box = ((-200.0, -100.0), (-5.0, 5.0))
+    others = rng.uniform(*np.array(box).T, size=(count - 1, 2))
+    return Arena(
+        name="pokemon",
+        loss=pokemon_loss,
+        args=(pokemon(),),
+        starts=jnp.concatenate([jnp.array([POKEMON_START]), jnp.array(others)]),
+        seen_as=["the lectures' start", *["random"] * (count - 1)],
+        batches=None,
+        lr="1e-8:10:40",
+        steps=20_000,
+        box=box,
+        points=[],
+    )
+
+
+def _digits(settings):
+    count = settings.seeds or 4
+    data = digits()
+    keys = jax.random.split(jax.random.key(settings.seed), count)
+    return Arena(
+        name="digits",
+        loss=network_loss,
+        args=(data,),
+        starts=jax.jit(jax.vmap(lambda key: network(key, (64, 16, 10))))(keys),
+        seen_as=["random"] * count,
+        batches=lambda key: minibatches(data, 64, key=key),
+        lr="1e-3:1:16",
+        steps=600,
+        box=None,
+        points=[],
+    )

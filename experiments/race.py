@@ -1,0 +1,375 @@
+"""Which optimizer gets where, at which learning rate, and who is stuck on a saddle? (S3-S11, S61, S65)
+
+Every optimizer runs from the same starts, some of them on a saddle or 1e-6 beside it, at the same learning rates, all
+in one compiled call.  Where each run stops is classified by the eigenvalues of its Hessian; from the saddles on which
+runs stopped, one step along the negative eigenvector is made, and gradient descent shows where it leads.
+"""
+
+import time
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import xarray
+
+import gdlab
+import hessian
+from experiments.arena import Arena, arena
+from experiments.runs import dump, new_folder, provenance, write_dataset, write_figure, write_json
+from experiments.settings import InputError, Race, as_json, at_least_one, learning_rates
+from experiments.show import bar, print_table
+
+SMALL = 10  # with at most this many parameters every end is classified; else the best of each optimizer
+ROWS = 100  # rows of the recorded history
+DOWNHILL = 5000  # steps of gradient descent after an escape
+NOT_SEEN = -1  # the kind of an end that was not classified
+DIVERGED = "diverged"
+
+
+class Way(NamedTuple):
+    """A saddle on which runs stopped, and the way out of it."""
+
+    at: np.ndarray
+    index: int
+    runs: dict[str, int]  # how many runs of each optimizer stopped there
+    certificate: str
+    curvature: float
+    direction: np.ndarray
+    step: float
+    loss_before: float
+    loss_after: float
+    reached: np.ndarray  # after the step
+    end: np.ndarray  # where gradient descent leads from there
+    end_loss: float
+    end_kind: str
+
+
+def main(settings: Race) -> int:
+    """Race, print the table, write the folder; the exit status."""
+    started = time.time()
+    settings, where, optimizers, rates = resolve(settings)
+    with new_folder(settings.out) as folder, bar(settings.progress, ["race", "classify", "escape", "draw"]) as advance:
+        dataset = race(where, optimizers, rates, settings)
+        advance()
+        dataset = classified(dataset, where)
+        advance()
+        ways = ways_out(dataset, where)
+        advance()
+        summary = summarize(dataset, ways, where)
+        draw(folder, dataset, ways, where)
+        dataset.attrs["config"] = dump(as_json(settings))
+        write_dataset(folder / "results.nc", dataset)
+        write_json(folder / "summary.json", summary)
+        write_json(folder / "config.json", as_json(settings))
+        write_json(folder / "meta.json", provenance(settings.seed, started))
+        advance()
+    if settings.json:
+        print(dump({**summary, "out": str(settings.out)}))
+    else:
+        show(summary, settings)
+    return 0
+
+
+def resolve(settings: Race) -> tuple[Race, Arena, dict[str, Any], jax.Array]:
+    """The settings with every default filled in, and what they name.
+
+    Raises:
+        InputError: for an unknown surface or optimizer, a range or number that is not allowed.
+    """
+    for name in ("seeds", "steps"):
+        if getattr(settings, name) is not None:
+            at_least_one(name, getattr(settings, name))
+    where = arena(settings)
+    low, high, count = learning_rates(settings.lr or where.lr)
+    steps, seeds = settings.steps or where.steps, len(where.seen_as)
+    if settings.quick:
+        if settings.lr is None:
+            count = max(count // 8, 2)
+        if settings.seeds is None:
+            seeds = max(seeds // 4, 1)
+            where = arena(replace(settings, seeds=seeds))
+        if settings.steps is None:
+            steps = max(steps // 4, 1)
+    names = tuple(name for text in settings.optimizers for name in text.split(",") if name)
+    if not names:
+        raise InputError("optimizers must name at least one optimizer, such as adam; got none")
+    optimizers = {name: named_optimizer(name) for name in names}
+    settings = replace(
+        settings, optimizers=names, lr=f"{low!r}:{high!r}:{count}", steps=steps, seeds=seeds, quick=False, config=None
+    )
+    rates = jnp.geomspace(low, high, count) if count > 1 else jnp.array([low])
+    return settings, where, optimizers, rates
+
+
+def named_optimizer(name: str) -> Any:
+    """The factory learning rate -> optimizer of a name of gdlab's, or of optax's after "optax."."""
+    library, _, short = name.rpartition(".")
+    made = getattr({"": gdlab.optimizers, "optax": optax}.get(library), short, None)
+    try:
+        known = not short.startswith("_") and isinstance(made(1e-3), optax.GradientTransformation)
+    except TypeError:
+        known = False
+    if not known:
+        ours = ", ".join(n for n in gdlab.__all__ if getattr(getattr(gdlab, n), "__module__", "") == "gdlab.optimizers")
+        raise InputError(f"optimizers must be names among {ours}, or of optax, such as optax.adam; got {name!r}")
+    return made
+
+
+def race(where: Arena, optimizers: dict[str, Any], rates: jax.Array, settings: Race) -> xarray.Dataset:
+    """All runs: variables loss (optimizer, lr, start, step), end, and path where there are few parameters."""
+    every = -(-settings.steps // ROWS)
+    few = small(where)
+
+    def run(optimizer, lr, start):
+        params, seed = start
+        key = jax.random.fold_in(jax.random.key(settings.seed), seed)
+        batches = where.batches and where.batches(key)
+        ran = gdlab.minimize(
+            where.loss,
+            optimizer(lr),
+            params,
+            settings.steps,
+            args=() if where.batches else where.args,
+            batches=batches,
+            record=("loss", "params") if few else ("loss",),
+            every=every,
+        )
+        value, grads = jax.value_and_grad(where.loss)(ran.params, *where.args)
+        result = {
+            "loss": jnp.append(ran.history["loss"], value),
+            "gradient_norm": optax.tree.norm(grads),
+            "end": jax.flatten_util.ravel_pytree(ran.params)[0],
+        }
+        if few:
+            result["path"] = jnp.concatenate([ran.history["params"], ran.params[None]])
+        return result
+
+    starts = (where.starts, jnp.arange(len(where.seen_as)))
+    names = {"loss": ["step"], "end": ["param"], "path": ["step", "param"]}
+    dataset = gdlab.sweep(run, dims=names, optimizer=optimizers, lr=rates, start=starts)
+    steps = [*range(0, settings.steps, every), settings.steps]
+    return dataset.assign_coords(step=steps, seen_as=("start", where.seen_as))
+
+
+def small(where: Arena) -> bool:
+    """Whether there are few enough parameters to classify and draw every run."""
+    return isinstance(where.starts, jax.Array) and where.starts.shape[1] <= SMALL
+
+
+def classified(dataset: xarray.Dataset, where: Arena) -> xarray.Dataset:
+    """The dataset with the kind, index and extreme eigenvalues of the ends."""
+    dims = ("optimizer", "lr", "start")
+    shape = tuple(dataset.sizes[dim] for dim in dims)
+    lanes = np.zeros(shape, bool)
+    if small(where):
+        lanes[...] = True
+    else:
+        best = best_rates(dataset)
+        for i in range(shape[0]):
+            lanes[i, best[i], 0] = True
+    unravel = jax.flatten_util.ravel_pytree(jax.tree.map(lambda leaf: leaf[0], where.starts))[1]
+    ends = jnp.asarray(dataset["end"].values[lanes])
+    judge = jax.jit(lambda end: _verdict(where, unravel(end)))
+    found = jax.vmap(judge)(ends) if small(where) else jax.lax.map(judge, ends)
+
+    def spread(values, empty):
+        whole = np.full(shape, empty, np.asarray(values).dtype)
+        whole[lanes] = values
+        return dims, whole
+
+    code, index, low, high = found
+    kinds = {"flag_values": np.arange(NOT_SEEN, len(hessian.KINDS)), "flag_meanings": _meanings()}
+    return dataset.assign(
+        kind=(*spread(code, NOT_SEEN), kinds),
+        index=spread(index, -1),
+        lowest=spread(low, np.nan),
+        highest=spread(high, np.nan),
+    )
+
+
+def _verdict(where, params):
+    point = hessian.classify(where.loss, params, *where.args)
+    return point.code, point.index, point.lowest.value, point.highest.value
+
+
+def _meanings():
+    return " ".join(kind.replace(" ", "_") for kind in ("not seen", *hessian.KINDS))
+
+
+def best_rates(dataset: xarray.Dataset) -> list[int]:
+    """For each optimizer the index of the learning rate of lowest median loss at the end."""
+    final = dataset["loss"].values[..., -1]
+    median = np.median(np.where(np.isfinite(final), final, np.inf), axis=2)
+    return [int(i) for i in np.argmin(median, axis=1)]
+
+
+def ways_out(dataset: xarray.Dataset, where: Arena) -> list[Way]:
+    """The way out of each saddle on which a run stopped; saddles within 1e-3 of each other are one."""
+    if not small(where):
+        return []
+    stuck = np.argwhere(dataset["kind"].values == hessian.KINDS.index("saddle"))
+    groups: list[tuple[np.ndarray, dict[str, int]]] = []
+    names = [str(name) for name in dataset["optimizer"].values]
+    for lane in stuck:
+        end = dataset["end"].values[tuple(lane)]
+        runs = next((runs for at, runs in groups if np.linalg.norm(at - end) < 1e-3), None)
+        if runs is None:
+            groups.append((end, runs := {}))
+        runs[names[lane[0]]] = runs.get(names[lane[0]], 0) + 1
+    if not groups:
+        return []
+
+    def leave(at):
+        point = hessian.classify(where.loss, at, *where.args)
+        way = hessian.escape(where.loss, at, *where.args)
+        steepest = jnp.maximum(
+            *(jnp.max(jnp.abs(hessian.spectrum(where.loss, x, *where.args).eigenvalues)) for x in (at, way.params))
+        )
+        down = gdlab.minimize(
+            where.loss, gdlab.gd(0.5 / steepest), way.params, DOWNHILL, args=where.args, every=DOWNHILL
+        )
+        end = hessian.classify(where.loss, down.params, *where.args)
+        return point, way, down.params, where.loss(down.params, *where.args), end
+
+    point, way, end, end_loss, end_point = jax.jit(jax.vmap(leave))(jnp.stack([at for at, _ in groups]))
+    kinds = end_point.kind
+    return [
+        Way(
+            at=at,
+            index=int(point.index[i]),
+            runs=runs,
+            certificate=jax.tree.map(lambda leaf, i=i: leaf[i], point).certificate,
+            curvature=float(way.curvature[i]),
+            direction=np.asarray(way.direction[i]),
+            step=float(way.step[i]),
+            loss_before=float(way.loss_before[i]),
+            loss_after=float(way.loss_after[i]),
+            reached=np.asarray(way.params[i]),
+            end=np.asarray(end[i]),
+            end_loss=float(end_loss[i]),
+            end_kind=str(kinds[i]),
+        )
+        for i, (at, runs) in enumerate(groups)
+    ]
+
+
+def summarize(dataset: xarray.Dataset, ways: list[Way], where: Arena) -> dict[str, Any]:
+    """The numbers of the table: for each optimizer at its best learning rate, and for each saddle."""
+    rows = {}
+    final = dataset["loss"].values[..., -1]
+    for i, (name, j) in enumerate(zip(dataset["optimizer"].values, best_rates(dataset), strict=True)):
+        kinds: dict[str, int] = {}
+        for k, code in enumerate(dataset["kind"].values[i, j]):
+            kind = hessian.KINDS[code] if code != NOT_SEEN else "not seen"
+            kind = kind if np.isfinite(final[i, j, k]) else DIVERGED
+            kinds[kind] = kinds.get(kind, 0) + 1
+        rows[str(name)] = {
+            "best_lr": float(dataset["lr"].values[j]),
+            "median_loss": float(np.median(final[i, j])),
+            "median_gradient_norm": float(np.median(dataset["gradient_norm"].values[i, j])),
+            "index": int(dataset["index"].values[i, j, 0]),
+            "kinds": kinds,
+            "diverged_share": float(np.mean(~np.isfinite(final[i]))),
+        }
+    saddles = [
+        {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in way._asdict().items()}
+        for way in ways
+    ]
+    return {"problem": where.name, "starts": dataset.sizes["start"], "optimizers": rows, "saddles": saddles}
+
+
+def show(summary: dict[str, Any], settings: Race) -> None:
+    """Print the tables."""
+    title = f"{summary['problem']}: {summary['starts']} starts, {settings.steps} steps, lr {settings.lr}"
+    rows = [
+        [
+            name,
+            f"{row['best_lr']:.3g}",
+            f"{row['median_loss']:.6g}",
+            f"{row['median_gradient_norm']:.1e}",
+            ", ".join(f"{count} {kind}" for kind, count in sorted(row["kinds"].items(), key=lambda item: -item[1])),
+            f"{row['diverged_share']:.0%}",
+        ]
+        for name, row in summary["optimizers"].items()
+    ]
+    print_table(
+        title,
+        ["optimizer", "best lr", "median loss", "median |g|", "where it stops (at the best lr)", "diverged"],
+        rows,
+    )
+    rows = [
+        [
+            _point(way["at"]),
+            str(way["index"]),
+            f"{way['curvature']:.4g}",
+            str(sum(way["runs"].values())),
+            f"{way['step']:.3g} along {_point(way['direction'])}",
+            f"{way['loss_before']:.5g} -> {way['loss_after']:.5g}",
+            f"{way['end_kind']} {_point(way['end'])}, loss {way['end_loss']:.5g}",
+        ]
+        for way in summary["saddles"]
+    ]
+    if rows:
+        columns = ["stopped on the saddle", "index", "lowest eigenvalue", "runs", "the way out", "loss", "leads to"]
+        print_table("Saddles on which runs stopped", columns, rows)
+    print(f"written: {settings.out}/results.nc, summary.json, config.json, meta.json, race.png, race.svg")
+
+
+def _point(x):
+    return "(" + ", ".join(f"{float(value):.4g}" for value in x) + ")"
+
+
+def draw(folder: Any, dataset: xarray.Dataset, ways: list[Way], where: Arena) -> None:
+    """The figure: surface and paths (or the loss along the runs), loss and stops against the learning rate."""
+    from experiments import figures
+    from experiments.figures import plt
+
+    names = [str(name) for name in dataset["optimizer"].values]
+    colour = figures.colours(names)
+    best = best_rates(dataset)
+    figure = plt.figure(figsize=(11, 5.2))
+    grid = figure.add_gridspec(2, 2, width_ratios=(1.35, 1))
+    left, upper, lower = figure.add_subplot(grid[:, 0]), figure.add_subplot(grid[0, 1]), figure.add_subplot(grid[1, 1])
+
+    final = dataset["loss"].values[..., -1]
+    lowest = np.min(final[np.isfinite(final)], initial=np.inf)
+    if where.box is not None:
+        figures.contours(left, lambda theta: where.loss(theta, *where.args), where.box)
+        shown = sorted({min(k, len(where.seen_as) - 1) for k in (1, 3, 5)})
+        for i, name in enumerate(names):
+            for k in shown:
+                path = dataset["path"].values[i, best[i], k]
+                path = path[np.all(np.isfinite(path), axis=1)]
+                left.plot(*path.T, "-", color=colour[name], linewidth=1.4, label=name if k == shown[0] else None)
+                left.plot(*path[-1:].T, "s", color=colour[name], markersize=4)
+                left.plot(*path[:1].T, "o", color="white", markeredgecolor="black", markersize=4)
+        figures.critical_points(left, where.points)
+        for way in ways:
+            figures.way_out(left, way.at, way.direction, way.reached, way.end)
+        left.set_title(f"{where.name}: paths at the best rate, critical points, ways out")
+    else:
+        for i, name in enumerate(names):
+            curves = dataset["loss"].values[i, best[i]]
+            figures.band(left, dataset["step"].values, curves.T, colour[name], name)
+        left.set(xlabel="updates", ylabel="loss", yscale="log")
+        left.set_title(f"{where.name}: loss at the best rate, median and quartiles over starts")
+    left.legend(loc="best", fontsize=7, framealpha=0.9)
+
+    rates = dataset["lr"].values
+    for i, name in enumerate(names):
+        above = np.where(np.isfinite(final[i]), final[i] - lowest, np.nan) + 1e-16
+        figures.band(upper, rates, above, colour[name], name)
+        gone = np.mean(~np.isfinite(final[i]), axis=1)
+        lower.plot(rates, gone, ":", color=colour[name])
+        if small(where):
+            stopped = np.mean(dataset["kind"].values[i] == hessian.KINDS.index("saddle"), axis=1)
+            lower.plot(rates, stopped, "-", color=colour[name])
+    upper.set(xscale="log", yscale="log", xlabel="learning rate", ylabel="final loss above the lowest")
+    upper.set_title("median and quartiles over the starts that stayed finite")
+    lower.set(xscale="log", xlabel="learning rate", ylabel="share of starts", ylim=(-0.03, 1.03))
+    lower.set_title("stopped on a saddle (solid), diverged (dotted)" if small(where) else "diverged")
+    write_figure(folder, "race", figure)
+    plt.close(figure)

@@ -1,0 +1,111 @@
+"""The folder of a finished run: written whole or not at all, and never over another one.
+
+    config.json    the settings; `--config` reproduces the run from it
+    meta.json      versions, device, command line, seed, when and how long
+    summary.json   the numbers that the table shows
+    results.nc     everything, labelled: an xarray.Dataset as NetCDF-4
+    *.png, *.svg   figures
+
+Files are made in a hidden folder beside the final one, which gets its name when all of them are there.
+"""
+
+import contextlib
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from experiments.settings import InputError
+
+PACKAGES = ("gdlab", "jax", "jaxlib", "optax", "numpy", "xarray", "h5netcdf", "matplotlib")
+
+
+@contextlib.contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """A folder to write in, which becomes `out` when the block ends well and vanishes when it does not.
+
+    Raises:
+        InputError: when `out` exists already, or cannot be written.
+    """
+    out = Path(out)
+    if out.exists() or out.is_symlink():
+        raise InputError(f"out must be a folder that does not exist yet, such as {_free(out)}; {out} is there already")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    except OSError as error:
+        raise InputError(f"out must be a folder that can be written; {out}: {error.strerror}") from None
+    try:
+        yield made
+        made.chmod(0o755)
+        made.rename(out)
+    except OSError as error:
+        raise InputError(f"out must be a folder that can be written; {out}: {error.strerror}") from error
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def _free(out):
+    return next(name for n in range(2, 10**6) if not (name := out.with_name(f"{out.name}-{n}")).exists())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """The value as indented JSON; a number that is not finite becomes null, as JSON has no name for it."""
+    path.write_text(dump(value, indent=2) + "\n", encoding="utf-8")
+
+
+def dump(value: Any, indent: int | None = None) -> str:
+    """The value as JSON text that every reader takes."""
+    return json.dumps(_finite(value), indent=indent, allow_nan=False)
+
+
+def _finite(value):
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if hasattr(value, "item"):
+        value = value.item()  # a NumPy or JAX scalar
+    if isinstance(value, float):
+        return value if abs(value) < float("inf") else None
+    return value
+
+
+def provenance(seed: int, started: float) -> dict[str, Any]:
+    """Where a result comes from: versions, device, command line, seed, when and how long."""
+    import jax
+
+    return {
+        "versions": {"python": sys.version.split()[0], **{name: _version(name) for name in PACKAGES}},
+        "device": jax.devices()[0].device_kind,
+        "devices": jax.device_count(),
+        "x64": bool(jax.config.jax_enable_x64),
+        "argv": sys.argv,
+        "seed": seed,
+        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+        "wall_seconds": round(time.time() - started, 3),
+    }
+
+
+def _version(name):
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"  # gdlab itself, when it is run from its folder
+
+
+def write_dataset(path: Path, dataset: Any) -> None:
+    """The dataset as one NetCDF-4 file."""
+    dataset.to_netcdf(path, engine="h5netcdf")
+
+
+def write_figure(folder: Path, name: str, figure: Any) -> None:
+    """The figure as PNG and SVG."""
+    for kind in ("png", "svg"):
+        figure.savefig(folder / f"{name}.{kind}", dpi=150)

@@ -1,0 +1,125 @@
+"""The settings of each command: what can be set, and its defaults.
+
+A command's settings are a frozen dataclass; the command line is made from it, and `config.json` is its fields.  This
+file imports nothing heavy, so that `--help` answers at once.
+"""
+
+import json
+import math
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+LECTURE_OPTIMIZERS = ("gd", "momentum", "adagrad", "rmsprop", "adam")
+
+
+class InputError(ValueError):
+    """Bad input from the user: one sentence that names the argument, what came and what is allowed."""
+
+
+@dataclass(frozen=True)
+class Race:
+    """Race optimizers over learning rates and starts; see where each stops, and the way out of the saddles."""
+
+    problem: Literal["surface", "pokemon", "digits"] = "surface"
+    """What is raced on: a surface, the lecture's Pokemon regression, or a small network on handwritten digits."""
+    surface: str = "six_hump_camel"
+    """A surface's name, for --problem surface; `problems` lists them."""
+    optimizers: tuple[str, ...] = LECTURE_OPTIMIZERS
+    """Names from gdlab (adam) or optax (optax.adam), separated by spaces or commas."""
+    lr: str | None = None
+    """Learning rates, lo:hi:n, spaced evenly on a log scale; by default 40 of them in a range that fits the problem."""
+    seeds: int | None = None
+    """How many starts, the first of them on and beside the saddles; by default 16 (digits: 4)."""
+    seed: int = 0
+    """The seed of the starts and of the order of the data."""
+    steps: int | None = None
+    """How many steps; by default what the problem needs."""
+    out: Path = Path("runs/race")
+    """The folder to write, which must not exist yet."""
+    config: Path | None = None
+    """Take the settings from the config.json of an earlier run; other flags override them."""
+    json: bool = False
+    """Print one JSON object instead of the table."""
+    quick: bool = False
+    """A smaller race: an eighth of the learning rates, a quarter of the starts and steps."""
+    progress: bool = True
+    """Draw bars on stderr (never where that is no terminal)."""
+
+
+@dataclass(frozen=True)
+class Problems:
+    """List the surfaces to race on, with their formulas and critical points."""
+
+    json: bool = False
+    """Print one JSON object instead of the table."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What every experiment of the lectures can be told."""
+
+    out: Path | None = None
+    """The folder to write, which must not exist yet; runs/NAME by default."""
+    json: bool = False
+    """Print one JSON object instead of the table."""
+    progress: bool = True
+    """Draw bars on stderr (never where that is no terminal)."""
+
+
+class Saddle(Experiment):
+    """The saddle of (1 - w1 w2)^2: its Hessian, who stays on it, and the way out (S52-S57)."""
+
+
+class Pokemon(Experiment):
+    """The convex error surface of the lectures, re-run to the printed digits (section 2.1)."""
+
+
+def learning_rates(text: str) -> tuple[float, float, int]:
+    """The range that `lo:hi:n` names.
+
+    >>> learning_rates("1e-3:1:4")
+    (0.001, 1.0, 4)
+    """
+    allowed = "lr must be lo:hi:n with 0 < lo <= hi, both finite, and a whole number n >= 1, such as 1e-4:1:40"
+    try:
+        low, high, count = text.split(":")
+        low, high, count = float(low), float(high), int(count)
+    except ValueError:
+        raise InputError(f"{allowed}; got {text!r}") from None
+    if not (0 < low <= high < math.inf and count >= 1):
+        raise InputError(f"{allowed}; got {text!r}")
+    return low, high, count
+
+
+def at_least_one(name: str, value: int) -> int:
+    """The value, when it is at least 1."""
+    if value < 1:
+        raise InputError(f"{name} must be a whole number, at least 1; got {value}")
+    return value
+
+
+def as_json(settings: Any) -> dict[str, Any]:
+    """The settings as they stand in a config.json."""
+    values = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    return {
+        name: str(value) if isinstance(value, Path) else value for name, value in values.items() if name != "config"
+    }
+
+
+def from_json(kind: type, path: Path) -> Any:
+    """The settings that a config.json holds."""
+    try:
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"config must be the config.json of an earlier run; got {path}: {error}") from None
+    known = {field.name: field.type for field in fields(kind)}
+    if not isinstance(values, dict) or set(values) - set(known):
+        unknown = ", ".join(sorted(set(values) - set(known))) if isinstance(values, dict) else type(values).__name__
+        raise InputError(f"config must hold settings of {kind.__name__.lower()}; got {path} with {unknown}")
+    for name in ("out",):
+        if values.get(name) is not None:
+            values[name] = Path(values[name])
+    if "optimizers" in values:
+        values["optimizers"] = tuple(values["optimizers"])
+    return kind(**values)
