@@ -3,8 +3,8 @@
 | problem | parameters | starts |
 |---|---|---|
 | `surface` | a point of a surface of `gdlab.problems` | on a saddle, 1e-6 beside it, declared ones, then random |
-| `pokemon` | (b, w) of the lectures' regression (section 2.1) | the lectures' start, then random in their figure's box |
-| `digits` | weights of a 64-16-10 network | random initialisations; mini-batches of 64 |
+| `pokemon` | (b, w) of the lectures' regression (section 2.1) | the lectures' start, then random in their box |
+| `digits` | weights of a 64-10-10 network | random initialisations; mini-batches of 64 |
 """
 
 from collections.abc import Callable, Sequence
@@ -116,11 +116,11 @@ def _digits(settings):
         name="digits",
         loss=network_loss,
         args=(data,),
-        starts=jax.jit(jax.vmap(lambda key: network(key, (64, 16, 10))))(keys),
+        starts=jax.jit(jax.vmap(lambda key: network(key, (64, 10, 10))))(keys),
         seen_as=["random"] * count,
         batches=lambda key: minibatches(data, 64, key=key),
-        lr="1e-3:1:16",
-        steps=600,
+        lr="1e-3:1:12",
+        steps=400,
         box=None,
         points=[],
     )

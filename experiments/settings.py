@@ -8,7 +8,8 @@ import json
 import math
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 LECTURE_OPTIMIZERS = ("gd", "momentum", "adagrad", "rmsprop", "adam")
 
@@ -113,13 +114,20 @@ def from_json(kind: type, path: Path) -> Any:
         values = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"config must be the config.json of an earlier run; got {path}: {error}") from None
-    known = {field.name: field.type for field in fields(kind)}
-    if not isinstance(values, dict) or set(values) - set(known):
-        unknown = ", ".join(sorted(set(values) - set(known))) if isinstance(values, dict) else type(values).__name__
+    hints = get_type_hints(kind)
+    if not isinstance(values, dict) or not values.keys() <= hints.keys():
+        unknown = ", ".join(sorted(values.keys() - hints.keys())) if isinstance(values, dict) else type(values).__name__
         raise InputError(f"config must hold settings of {kind.__name__.lower()}; got {path} with {unknown}")
-    for name in ("out",):
-        if values.get(name) is not None:
-            values[name] = Path(values[name])
-    if "optimizers" in values:
-        values["optimizers"] = tuple(values["optimizers"])
-    return kind(**values)
+    return kind(**{name: _value(name, value, hints[name], path) for name, value in values.items()})
+
+
+def _value(name, value, hint, path):
+    """A value from JSON as the type of its field: paths come as strings, tuples as lists."""
+    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    if Path in kinds and isinstance(value, str):
+        return Path(value)
+    if get_origin(hint) is tuple and isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return tuple(value)
+    if value in get_args(hint) or type(value) in kinds:
+        return value
+    raise InputError(f"config must hold a setting of type {hint} for {name}; got {value!r} in {path}")

@@ -1,0 +1,145 @@
+"""The command line: it answers at once, says in one sentence what is wrong, and writes whole folders or none."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray
+
+from experiments.__main__ import COMMANDS, main
+
+SMALL = ["--surface", "linear_net", "--optimizers", "gd,adam", "--lr", "1e-2:1e-1:3", "--seeds", "5", "--steps", "400"]
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_answers_without_jax(command):
+    code = (
+        "import sys; from experiments.__main__ import main\n"
+        "try: main([%r, '--help'])\n"
+        "except SystemExit as stop: assert stop.code == 0, stop.code\n"
+        "heavy = {'jax', 'xarray', 'matplotlib', 'numpy'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    root = str(Path(__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", code % command], capture_output=True, text=True, check=False, env={"PYTHONPATH": root}
+    )
+    assert done.returncode == 0, done.stderr
+    assert command in done.stdout
+
+
+def test_without_a_command_the_commands_are_listed(capsys):
+    assert main([]) == 0
+    shown = capsys.readouterr().out
+    assert all(command in shown for command in COMMANDS)
+
+
+BAD = {
+    "unknown command": (["rase"], "command", "race"),
+    "unknown surface": (["race", "--surface", "mount_doom"], "mount_doom", "linear_net"),
+    "unknown optimizer": (["race", "--optimizers", "adamm"], "adamm", "adam"),
+    "no optimizer": (["race", "--optimizers", ","], "optimizers", "adam"),
+    "optax's name of no optimizer": (["race", "--optimizers", "optax.apply_updates"], "optax.apply_updates", "adam"),
+    "private name": (["race", "--optimizers", "optax.__doc__"], "optax.__doc__", "adam"),
+    "rate zero": (["race", "--lr", "0:1:3"], "lr", "0 < lo"),
+    "rate below zero": (["race", "--lr=-1:1:3"], "lr", "0 < lo"),
+    "rate upside down": (["race", "--lr", "1:0.1:3"], "lr", "lo <= hi"),
+    "empty range": (["race", "--lr", "0.1:1:0"], "lr", "n >= 1"),
+    "infinite rate": (["race", "--lr", "0.1:inf:3"], "lr", "finite"),
+    "rate that is no number": (["race", "--lr", "0.1:nan:3"], "lr", "finite"),
+    "no range at all": (["race", "--lr", "fast"], "lr", "lo:hi:n"),
+    "no steps": (["race", "--steps", "0"], "steps", "at least 1"),
+    "no starts": (["race", "--seeds", "0"], "seeds", "at least 1"),
+    "negative steps": (["race", "--steps=-5"], "steps", "at least 1"),
+    "missing config": (["race", "--config", "nowhere.json"], "config", "nowhere.json"),
+    "folder below a file": (["race", *SMALL, "--out", "file/race"], "out", "can be written"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_gets_one_sentence_and_status_2(name, capsys, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    argv, *said = BAD[name]
+    assert main(argv) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert len(shown.err.splitlines()) == 1, shown.err
+    assert all(part in shown.err for part in said), shown.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[1]", "{", '{"colour": 1}', '{"steps": 0}', '{"steps": "many"}', '{"optimizers": 3}']
+)
+def test_a_config_that_is_none_is_refused(text, tmp_path, capsys):
+    (tmp_path / "config.json").write_text(text)
+    assert main(["race", "--config", "config.json"]) == 2
+    shown = capsys.readouterr()
+    assert len(shown.err.splitlines()) == 1, shown.err
+
+
+def test_an_existing_folder_is_never_written_to(tmp_path, capsys):
+    (tmp_path / "race").mkdir()
+    (tmp_path / "race" / "mine.txt").write_text("mine")
+    assert main(["race", *SMALL, "--out", "race"]) == 2
+    assert "race-2" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "race").iterdir()] == ["mine.txt"]
+
+
+def test_a_run_that_breaks_leaves_nothing_behind(tmp_path, monkeypatch, capsys):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("experiments.race.summarize", interrupt)
+    assert main(["race", *SMALL, "--out", "race"]) == 130
+    assert list(tmp_path.iterdir()) == []
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("experiments.race.write_dataset", full)
+    assert main(["race", *SMALL, "--out", "race"]) == 2
+    assert "No space left" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_json_is_one_object_on_stdout_and_nothing_on_stderr(tmp_path, capsys):
+    assert main(["race", *SMALL, "--out", "race", "--json"]) == 0
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    summary = json.loads(shown.out)
+    assert set(summary["optimizers"]) == {"gd", "adam"}
+    assert json.loads((tmp_path / "race" / "summary.json").read_text()) == {
+        k: summary[k] for k in summary if k != "out"
+    }
+
+
+def test_a_config_reproduces_its_run(tmp_path):
+    assert main(["race", *SMALL, "--out", "first", "--seed", "3", "--json"]) == 0
+    assert main(["race", "--config", "first/config.json", "--out", "second", "--json"]) == 0
+    first, second = (
+        xarray.open_dataset(tmp_path / name / "results.nc", engine="h5netcdf") for name in ("first", "second")
+    )
+    for name in first.variables:
+        np.testing.assert_array_equal(first[name].values, second[name].values)
+    assert (tmp_path / "first" / "race.png").stat().st_size > 10_000
+    assert json.loads((tmp_path / "first" / "meta.json").read_text())["seed"] == 3
+
+
+def test_problems_are_listed(capsys):
+    assert main(["problems", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert listed["linear_net"]["critical_points"]["saddle"] == 1
+    assert main(["problems"]) == 0
+    assert "monkey_saddle" in capsys.readouterr().out

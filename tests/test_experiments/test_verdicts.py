@@ -1,0 +1,42 @@
+"""The experiments of the lectures come out, and their verdict can fail."""
+
+import json
+
+import pytest
+
+from experiments.__main__ import main
+from experiments.verdict import Check, at_most, exactly, is_true, printed
+
+
+@pytest.mark.parametrize("name", ["saddle", "pokemon"])
+def test_every_check_of_the_lectures_passes(name, tmp_path, capsys):
+    assert main([name, "--out", str(tmp_path / name), "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["passed"]
+    assert len(summary["checks"]) >= 25
+    assert (tmp_path / name / f"{name}.png").stat().st_size > 10_000
+
+
+def test_a_number_as_printed_is_met_to_half_a_unit_of_its_last_digit():
+    assert printed("S1", "", 1.23449, "1.234").passed
+    assert not printed("S1", "", 1.23451, "1.234").passed
+    assert printed("S1", "", 1.7468e6, "1.7468e6").tolerance == pytest.approx(50)
+    assert printed("S1", "", -188.4, "-188.4").passed
+
+
+def test_checks_fail_on_wrong_numbers_and_on_nan():
+    assert not exactly("S1", "", 2.0 + 1e-9, 2.0).passed
+    assert not at_most("S1", "", 2e-3, 1e-3).passed
+    assert not is_true("S1", "", False).passed
+    assert not Check("S1", "", float("nan"), 0.0, 1e9).passed
+
+
+def test_a_failed_check_is_exit_status_1(tmp_path, monkeypatch, capsys):
+    from experiments import saddle
+
+    measure = saddle.measure
+    monkeypatch.setattr(
+        saddle, "measure", lambda: ([is_true("S57", "the moon is made of cheese", False)], measure()[1])
+    )
+    assert main(["saddle", "--out", str(tmp_path / "s")]) == 1
+    assert "FAILED" in capsys.readouterr().out
