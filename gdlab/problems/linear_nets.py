@@ -108,7 +108,7 @@ LINEAR_NET_DEPTH3 = Surface(
     dim=3,
     source="Kawaguchi 2016, arXiv:1605.07110, in the scalar case",
     box=((-2.0, 2.0),) * 3,
-    starts=((0.5, 0.5, 0.5), (0.0, 0.0, 0.0), (0.5, 0.5, -0.5)),
+    starts=((0.5, 0.5, 0.5), (0.0, 0.0, 1.0), (0.0, 0.0, 0.0), (0.5, 0.5, -0.5)),
     critical_points=arranged(
         (
             ((1.0, 1.0, 1.0), 0.0, (0.0, 0.0, 6.0)),
@@ -212,11 +212,14 @@ def _autoencoder_point(variances, code, chosen):
     eigenvalues = []
     for k in range(code):
         idle = k >= len(chosen)
-        for j in outside:
-            own, other = 0.0 if idle else variances[chosen[k]], variances[j]
-            largest = own + other + math.hypot(own - other, 2 * other)
-            eigenvalues += [largest, 4 * other * (own - other) / largest]  # the product is the determinant
-        eigenvalues += [0.0 if idle else 4 * variances[chosen[k]], 0.0] * len(chosen)
+        own = 0.0 if idle else variances[chosen[k]]
+        eigenvalues += [0.0, 4 * own] * len(chosen)
+        for other in (variances[j] for j in outside):
+            if idle:
+                eigenvalues += [-2 * other, 2 * other]
+            else:
+                largest = own + other + math.hypot(own - other, 2 * other)
+                eigenvalues += [4 * other * (own - other) / largest, largest]  # their product is the determinant
     value = math.fsum(variances[j] for j in outside)
     return _copying(n, code, chosen), value, tuple(eigenvalues)
 

@@ -81,13 +81,13 @@ DOUBLE_WELL_QUADRATIC = Surface(
 
 
 def quadratic_saddle_quartic(theta: jax.Array) -> jax.Array:
-    """1/2 sum_{i<k} x_i^2 - x_k^2/2 + x_k^4/4, theta of shape (k,): `double_well_quadratic` with renamed variables.
+    """x_k^4/4 - x_k^2/2 + 1/2 sum_{i<k} x_i^2, theta of shape (k,): `double_well_quadratic` with renamed variables.
 
     >>> float(quadratic_saddle_quartic(jnp.array([0.0, 1.0])))
     -0.25
     """
     x = coordinates(theta)
-    return 0.5 * jnp.sum(x[:-1] ** 2) - x[-1] ** 2 / 2 + x[-1] ** 4 / 4
+    return x[-1] ** 4 / 4 - x[-1] ** 2 / 2 + 0.5 * jnp.sum(x[:-1] ** 2)
 
 
 QUADRATIC_SADDLE_QUARTIC = Surface(

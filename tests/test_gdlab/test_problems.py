@@ -1,0 +1,377 @@
+"""The surfaces, checked against their declarations and against second ways of knowing both."""
+
+import functools
+import inspect
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gdlab.problems
+from gdlab.problems import (
+    Surface,
+    bowls,
+    classics,
+    lattices,
+    linear_autoencoder,
+    linear_autoencoder_points,
+    linear_net_ridge,
+    linear_nets,
+    quadratic_bowl,
+    saddles,
+    styblinski_tang,
+    surface,
+    surfaces,
+    valleys,
+)
+
+# Losses that grow in every direction, with isolated nondegenerate critical points that are all known.
+MORSE = [
+    name
+    for name, entry in surfaces.items()
+    if entry.coercive and entry.complete and not any(point.nullity for point in entry.critical_points)
+]
+
+# The same formulas, written again with NumPy for one point of the dimension named in the declaration.
+TRANSCRIPTIONS = {
+    "himmelblau": lambda p: np.sum((np.array([p[0] ** 2 + p[1], p[0] + p[1] ** 2]) - [11, 7]) ** 2),
+    "six_hump_camel": lambda p: (
+        4 * p[0] ** 2 - 2.1 * p[0] ** 4 + p[0] ** 6 / 3 + p[0] * p[1] - 4 * p[1] ** 2 + 4 * p[1] ** 4
+    ),
+    "three_hump_camel": lambda p: np.polyval([1 / 6, 0, -1.05, 0, 2, p[1], p[1] ** 2], p[0]),
+    "styblinski_tang_2d": lambda p: sum(np.polyval([0.5, 0, -8, 2.5, 0], c) for c in p),
+    "rosenbrock_4d": lambda p: sum(100 * (p[i + 1] - p[i] ** 2) ** 2 + (1 - p[i]) ** 2 for i in range(3)),
+    "beale": lambda p: sum((c - p[0] * (1 - p[1] ** i)) ** 2 for i, c in ((1, 1.5), (2, 2.25), (3, 2.625))),
+    "booth": lambda p: np.sum((np.array([[1, 2], [2, 1]]) @ p - [7, 5]) ** 2),
+    "matyas": lambda p: p @ np.array([[0.26, -0.24], [-0.24, 0.26]]) @ p,
+    "dixon_price_2d": lambda p: (p[0] - 1) ** 2 + 2 * (2 * p[1] ** 2 - p[0]) ** 2,
+    "goldstein_price": lambda p: _goldstein_price_as_published(*p),
+    "wolfe_quapp": lambda p: np.polyval([1, 0, -2, p[1] + 0.3, 0], p[0]) + np.polyval([1, 0, -4, 0.1, 0], p[1]),
+    "mueller_brown": lambda p: _mueller_brown_with_matrices(p),
+    "rastrigin_2d": lambda p: 20 + p @ p - 10 * np.cos(2 * np.pi * p).sum(),
+    "double_wells_3d": lambda p: np.array([1, 2, 3]) @ (p**4 - 2 * p**2 + 1),
+    "monkey_saddle": lambda p: (complex(*p) ** 3).real,
+    "real_part_z4": lambda p: (complex(*p) ** 4).real,
+    "peano": lambda p: p[1] ** 2 - 3 * p[0] ** 2 * p[1] + 2 * p[0] ** 4,
+    "mexican_hat": lambda p: (np.hypot(*p) ** 2 - 1) ** 2,
+    "linear_net": lambda p: 1 - 2 * p.prod() + p.prod() ** 2,
+    "linear_net_depth3": lambda p: (1 - p.prod()) ** 2,
+    "linear_autoencoder_2_1_2": lambda p: 0.5 * np.linalg.norm(np.outer(p[:2], p[2:]) - np.diag([3, 1])) ** 2,
+    "linear_autoencoder_6_2_6": lambda p: _reconstruction_error(p),
+    "ill_conditioned_bowl": lambda p: 0.5 * (p[0] ** 2 + 10 * p[1] ** 2),
+    "gaussian_well": lambda p: -math.exp(-(p @ p) / 2),
+    "plateau": lambda p: 1 - math.exp(-(p[0] ** 2) / 2),
+    "hills": lambda p: 0.6 * math.cos(1.5 * p[0]) + 0.05 * (p[0] - 6) ** 2,
+    "tilted_double_well": lambda p: np.polyval([0.25, 0, -0.5, 0.1, 0], p[0]),
+}
+
+
+def _goldstein_price_as_published(x, y):
+    first = 1 + (x + y + 1) ** 2 * (19 - 14 * x + 3 * x**2 - 14 * y + 6 * x * y + 3 * y**2)
+    return first * (30 + (2 * x - 3 * y) ** 2 * (18 - 32 * x + 12 * x**2 + 48 * y - 36 * x * y + 27 * y**2))
+
+
+def _mueller_brown_with_matrices(p):
+    centres = np.array([[1, 0], [0, 0.5], [-0.5, 1.5], [-1, 1]])
+    forms = np.array([[[-1, 0], [0, -10]], [[-1, 0], [0, -10]], [[-6.5, 5.5], [5.5, -6.5]], [[0.7, 0.3], [0.3, 0.7]]])
+    d = p - centres
+    return np.array([-200, -100, -170, 15]) @ np.exp(np.einsum("ti,tij,tj->t", d, forms, d))
+
+
+def _reconstruction_error(p):
+    decoder, encoder = p[:12].reshape(6, 2), p[12:].reshape(2, 6)
+    data = np.diag(np.sqrt([6, 4.5, 3, 2, 1, 0.5]))  # six examples with exactly this second moment
+    return np.sum((data - decoder @ encoder @ data) ** 2)
+
+
+@pytest.fixture(autouse=True)
+def _double_precision():
+    assert jax.config.jax_enable_x64, "these tests compare 1e-10; run them with JAX_ENABLE_X64=1"
+
+
+@pytest.fixture(params=surfaces.values(), ids=surfaces.keys())
+def landscape(request):
+    return request.param
+
+
+@functools.cache
+def _measured(name):
+    entry = surfaces[name]
+    points = jnp.array([point.x for point in entry.critical_points])
+    return jax.jit(jax.vmap(lambda x: (entry.loss(x), jax.grad(entry.loss)(x), jax.hessian(entry.loss)(x))))(points)
+
+
+def _points_in_box(entry, number, seed=0):
+    low, high = np.array(entry.box).T
+    return np.random.default_rng(seed).uniform(low, high, size=(number, entry.dim))
+
+
+def test_the_gradient_vanishes_at_every_known_point(landscape):
+    _, gradients, hessians = _measured(landscape.name)
+    scale = np.maximum(1, np.abs(hessians).max(axis=(1, 2)))
+    assert np.all(np.abs(gradients).max(axis=1) <= 1e-10 * scale)
+
+
+def test_the_value_at_every_known_point_is_the_declared_one(landscape):
+    values, _, _ = _measured(landscape.name)
+    np.testing.assert_allclose(values, [p.value for p in landscape.critical_points], rtol=1e-12, atol=1e-12)
+
+
+def test_the_eigenvalues_at_every_known_point_are_the_declared_ones(landscape):
+    measured = np.linalg.eigvalsh(_measured(landscape.name)[2])
+    declared = np.array([p.eigenvalues for p in landscape.critical_points])
+    scale = np.maximum(1, np.abs(declared).max(axis=1, keepdims=True))
+    np.testing.assert_array_less(np.abs(measured - declared) / scale, 1e-10)
+
+
+def test_index_nullity_and_kind_count_the_measured_eigenvalues(landscape):
+    for measured, point in zip(
+        np.linalg.eigvalsh(_measured(landscape.name)[2]), landscape.critical_points, strict=True
+    ):
+        tolerance = 1e-10 * max(1, np.abs(measured).max())
+        negative, zero = int(np.sum(measured < -tolerance)), int(np.sum(np.abs(measured) <= tolerance))
+        positive = landscape.dim - negative - zero
+        if negative and positive:
+            kind = "saddle"
+        elif zero:
+            kind = "degenerate"
+        else:
+            kind = "maximum" if negative else "minimum"
+        assert (point.index, point.nullity, point.kind) == (negative, zero, kind)
+
+
+@pytest.mark.parametrize("name", MORSE)
+def test_the_signed_count_of_critical_points_is_one_when_the_loss_grows_everywhere(name):
+    assert sum((-1) ** point.index for point in surface(name).critical_points) == 1  # Poincare and Hopf
+
+
+def test_known_points_are_distinct_and_in_order(landscape):
+    points = landscape.critical_points
+    assert len({point.x for point in points}) == len(points)
+    assert list(points) == sorted(points, key=lambda p: (p.index, p.value))
+    for point in points:
+        assert list(point.eigenvalues) == sorted(point.eigenvalues)
+
+
+@pytest.mark.parametrize("name", [*MORSE, "quartic_min"])
+def test_nowhere_in_the_box_is_the_loss_below_the_lowest_known_minimum(name):
+    entry = surface(name)
+    values = jax.jit(jax.vmap(entry.loss))(jnp.array(_points_in_box(entry, 20_000)))
+    assert values.min() >= min(point.value for point in entry.critical_points) - 1e-12
+
+
+def test_the_box_contains_the_starts_and_the_known_points(landscape):
+    low, high = np.array(landscape.box).T
+    assert landscape.box == tuple((float(a), float(b)) for a, b in landscape.box)
+    for x in (*landscape.starts, *(point.x for point in landscape.critical_points)):
+        assert len(x) == landscape.dim == len(landscape.box)
+        assert np.all((low <= x) & (x <= high))
+
+
+def test_where_there_is_a_saddle_a_start_lies_exactly_on_it(landscape):
+    flat = {point.x for point in landscape.critical_points if point.kind == "saddle"}
+    assert not flat or flat & set(landscape.starts)
+
+
+# Where descent goes from the last start: a point that is no minimum, by symmetry of the surface.
+TRAPS = {
+    "linear_net": (0, 0),
+    "linear_net_ridge": (0, 0),
+    "linear_net_depth3": (0, 0, 0),
+    "linear_autoencoder_2_1_2": (0, 1, 0, 1),
+    "linear_autoencoder_6_2_6": next(p.x for p in linear_autoencoder_points() if p.value == 17 - 4.5 - 3),
+    "classical_saddle": (0, 0),
+    "double_well_quadratic": (0, 0),
+    "quadratic_saddle_quartic": (0, 0),
+    "quartic_saddle": (0, 0),
+    "cubic_fold": (0, 0),
+    "peano": (0, 0),
+    "monkey_saddle": (0, 0),
+    "real_part_z4": (0, 0),
+    "dixon_price_2d": (1 / 3, 0),
+    "double_wells_2d": (0, 1),
+    "double_wells_3d": (0, 1, 0),
+    "styblinski_tang_2d": (0.1567312567803401, 2.746802770990837),
+    "rastrigin_2d": (0.5025460365546747, 0),
+}
+
+
+@pytest.mark.parametrize("name", TRAPS)
+def test_descent_from_the_last_start_ends_at_a_point_that_is_no_minimum(name):
+    entry = surface(name)
+    declared = next(point for point in entry.critical_points if point.x == TRAPS[name])
+    rate = 0.3 / max(1.0, *(abs(e) for point in entry.critical_points for e in point.eigenvalues))
+    gradient = jax.grad(entry.loss)
+    steps = 10_000 if declared.nullity else 200  # the approach along flat directions is slower than any exponential
+    end = jax.lax.fori_loop(0, steps, lambda _, x: x - rate * gradient(x), jnp.array(entry.starts[-1]))
+    assert declared.kind in ("saddle", "degenerate")
+    np.testing.assert_allclose(end, declared.x, atol=0.05 if declared.kind == "degenerate" else 1e-3)
+
+
+@pytest.mark.parametrize("name", TRANSCRIPTIONS)
+def test_the_loss_equals_its_numpy_transcription(name):
+    points = _points_in_box(surface(name), 20)
+    values = jax.jit(jax.vmap(surface(name).loss))(jnp.array(points))
+    np.testing.assert_allclose(values, [TRANSCRIPTIONS[name](p) for p in points], rtol=1e-12, atol=1e-12)
+
+
+def test_gradient_and_hessian_equal_central_differences(landscape):
+    gradient, hessian = jax.grad(landscape.loss), jax.hessian(landscape.loss)
+
+    @jax.jit
+    def compared(point):
+        steps = 1e-5 * jnp.eye(landscape.dim)
+        slopes, bends = (
+            (jax.vmap(f)(point + steps) - jax.vmap(f)(point - steps)) / 2e-5 for f in (landscape.loss, gradient)
+        )
+        return landscape.loss(point), (gradient(point), slopes), (hessian(point), bends)
+
+    value, *pairs = compared(jnp.array(_points_in_box(landscape, 1, seed=7)[0]))
+    for exact, differences in pairs:
+        scale = max(1.0, float(np.abs(exact).max()), 1e-4 * abs(float(value)))
+        np.testing.assert_allclose(exact, differences, rtol=0, atol=1e-6 * scale)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32, jnp.float64])
+def test_the_dtype_of_theta_is_the_dtype_of_everything(landscape, dtype):
+    theta = jnp.zeros(landscape.dim, dtype)
+    with jax.numpy_dtype_promotion("strict"):
+        for function in (landscape.loss, jax.grad(landscape.loss), jax.hessian(landscape.loss)):
+            assert jax.eval_shape(function, theta).dtype == dtype
+
+
+def test_float32_agrees_with_float64(landscape):
+    points, loss = jnp.array(_points_in_box(landscape, 10)), jax.jit(jax.vmap(landscape.loss))
+    exact = loss(points)
+    scale = max(1.0, float(jnp.abs(exact).max()))
+    np.testing.assert_allclose(loss(points.astype(jnp.float32)), exact, rtol=0, atol=1e-5 * scale)
+
+
+def test_vmap_equals_a_loop(landscape):
+    points = jnp.array(_points_in_box(landscape, 7))
+    both = jax.value_and_grad(landscape.loss)
+    batched, alone = jax.jit(jax.vmap(both))(points), jax.jit(both)
+    looped = [alone(point) for point in points]
+    for whole, parts in zip(batched, zip(*looped, strict=True), strict=True):
+        np.testing.assert_allclose(whole, jnp.stack(parts), rtol=1e-12, atol=1e-12)
+
+
+def test_jit_equals_eager_and_integers_and_lists_are_points(landscape):
+    ones = [1] * landscape.dim
+    expected = float(landscape.loss(jnp.ones(landscape.dim)))
+    for given in (jnp.ones(landscape.dim), jnp.array(ones), np.ones(landscape.dim), ones):
+        assert float(jax.jit(landscape.loss)(jnp.asarray(given))) == pytest.approx(expected, rel=1e-14, abs=1e-14)
+        assert float(landscape.loss(given)) == pytest.approx(expected, rel=1e-14, abs=1e-14)
+
+
+@pytest.mark.parametrize("name", ["linear_net", "himmelblau", "plateau", "styblinski_tang_2d"])
+@pytest.mark.parametrize("shape", [(), (2, 5)])
+def test_another_shape_is_refused_with_the_way_to_do_it(name, shape):
+    with pytest.raises(ValueError, match=r"theta must be a 1-D array.*got shape \(.*; use jax.vmap"):
+        surface(name).loss(jnp.ones(shape))
+
+
+def test_the_wrong_number_of_coordinates_is_refused():
+    with pytest.raises(ValueError, match=r"^theta must be a 1-D array of 2 numbers, got shape \(3,\); use jax.vmap"):
+        surface("himmelblau").loss(jnp.ones(3))
+    with pytest.raises(ValueError, match=r"theta must hold 2 n p weights with n = 6 variances, .* 12; got 13"):
+        linear_autoencoder(jnp.ones(13))
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones():
+    with pytest.raises(ValueError) as caught:
+        surface("monkey")
+    assert str(caught.value) == f"name must be one of {', '.join(sorted(surfaces))}; got 'monkey'"
+
+
+def test_every_declared_surface_is_in_the_catalogue_under_its_name():
+    declared = {
+        entry
+        for module in (linear_nets, saddles, bowls, valleys, classics, lattices)
+        for _, entry in inspect.getmembers(module, lambda member: isinstance(member, Surface))
+    }
+    assert declared == set(surfaces.values())
+    assert all(surface(name) is entry and entry.name == name for name, entry in surfaces.items())
+
+
+def test_every_public_name_exists_and_every_loss_is_public():
+    assert all(hasattr(gdlab.problems, name) for name in gdlab.problems.__all__)
+    for entry in surfaces.values():
+        assert getattr(entry.loss, "func", entry.loss).__name__ in gdlab.problems.__all__
+
+
+def test_three_by_the_power_of_the_dimension():
+    for dim in (1, 2, 3, 5):
+        roots = jnp.array([-2.903534027771177, 0.1567312567803401, 2.746802770990837])
+        points = jnp.stack(jnp.meshgrid(*[roots] * dim), axis=-1).reshape(-1, dim)
+        assert points.shape[0] == 3**dim
+        np.testing.assert_allclose(jax.vmap(jax.grad(styblinski_tang))(points), 0, atol=1e-13)
+
+
+def test_the_lectures_numbers_of_the_linear_net():
+    loss = surface("linear_net").loss
+    along = [round(float(loss(jnp.array([s, s]))), 4) for s in (0.01, 0.1, 0.5)]
+    across = [round(float(loss(jnp.array([s, -s]))), 4) for s in (0.01, 0.1, 0.5)]
+    assert along == [0.9998, 0.9801, 0.5625]
+    assert across == [1.0002, 1.0201, 1.5625]
+    np.testing.assert_array_equal(jax.hessian(loss)(jnp.zeros(2)), [[0, -2], [-2, 0]])
+
+
+def test_the_lectures_numbers_of_the_plateau():
+    loss = surface("plateau").loss
+    assert round(float(loss(jnp.array([6.0]))), 8) == 0.99999998
+    assert float(jax.grad(loss)(jnp.array([6.0]))[0]) == pytest.approx(9.1e-8, rel=5e-3)
+
+
+def test_the_lectures_curve_of_the_bowl_with_the_best_rate():
+    gradient, x = jax.grad(quadratic_bowl), jnp.array([3.0, 1.0])
+    losses = []
+    for step in range(101):
+        if step in (0, 5, 20, 100):
+            losses.append(float(f"{float(quadratic_bowl(x)):.2g}"))
+        x = x - 2 / 11 * gradient(x)
+    assert losses == [9.5, 1.3, 3.1e-3, 3.5e-17]
+
+
+def test_the_condition_of_a_bowl_and_the_decay_of_a_net_can_be_mapped_and_differentiated():
+    bends = jax.vmap(lambda c: jnp.diag(jax.hessian(quadratic_bowl)(jnp.zeros(3), c)))(jnp.array([1.0, 100.0]))
+    np.testing.assert_allclose(bends, [[1, 1, 1], [1, 10, 100]], rtol=1e-14)
+    assert float(jax.grad(linear_net_ridge, argnums=1)(jnp.array([1.0, 2.0]), 0.1)) == 5.0
+
+
+@pytest.mark.parametrize(("chosen", "value", "index"), [((0, 1), 6.5, 0), ((0, 2), 8.0, 1), ((4, 5), 15.5, 8)])
+def test_the_autoencoder_has_the_lectures_losses_and_indices(chosen, value, index):
+    points = [p for p in linear_autoencoder_points() if {i // 2 for i in range(12) if p.x[i]} == set(chosen)]
+    assert [(p.value, p.index, p.nullity) for p in points] == [(value, index, 4)]
+
+
+def test_index_of_a_full_rank_autoencoder_counts_the_larger_variances_left_out():
+    variances = (5.0, 3.0, 2.5, 1.0, 0.25)
+    points = linear_autoencoder_points(variances, code=3)
+    assert len(points) == 1 + 5 + 10 + 10
+    assert sum(point.index == 0 for point in points) == 1
+    for point in points:
+        chosen = [j for j in range(5) if any(point.x[3 * j : 3 * j + 3])]
+        if len(chosen) == 3:
+            outside = [j for j in range(5) if j not in chosen]
+            assert point.index == sum(variances[j] > variances[i] for i in chosen for j in outside)
+            assert point.nullity == 9
+        hessian = jax.hessian(linear_autoencoder)(jnp.array(point.x), variances)
+        np.testing.assert_allclose(np.linalg.eigvalsh(hessian), point.eigenvalues, atol=1e-12)
+
+
+def test_renaming_the_variables_of_a_double_well_changes_nothing():
+    first, second = surface("double_well_quadratic"), surface("quadratic_saddle_quartic")
+    for point in jnp.array(_points_in_box(first, 20)):
+        assert first.loss(point) == second.loss(point[::-1])
+
+
+def test_one_hessian_and_four_different_points():
+    family = [surface(name) for name in ("quartic_min", "quartic_saddle", "cubic_fold", "peano")]
+    assert {entry.critical_points for entry in family} == {family[0].critical_points}
+    assert {p.kind for entry in family for p in entry.critical_points} == {"degenerate"}
+    below = [bool(entry.loss(jnp.array([-0.1, 0.015])) < 0) for entry in family]
+    assert below == [False, False, True, True]
+    assert surface("quartic_saddle").loss(jnp.array([0.1, 0.0])) < 0
