@@ -9,29 +9,76 @@ joins them, `optimizers` names the joints, `minimize` runs them, `sweep` runs th
 from gdlab import directions, problems, scales, schedules
 from gdlab.data import minibatches, standardize
 from gdlab.descent import descent
-from gdlab.optimizers import adagrad, adam, gd, momentum, nesterov, rmsprop, sgd
+from gdlab.optimizers import (
+    adabelief,
+    adabound,
+    adagrad,
+    adam,
+    adamax,
+    adamw,
+    amsbound,
+    amsgrad,
+    gd,
+    lion,
+    momentum,
+    nadam,
+    nesterov,
+    normalized_gd,
+    polyak,
+    radam,
+    rmsprop,
+    sgd,
+    sgdw,
+    sign_gd,
+    signum,
+    yogi,
+)
 from gdlab.pieces import Optimizer, Step
 from gdlab.run import Run, minimize
+from gdlab.swats import swats
 from gdlab.sweep import sweep
+from gdlab.wrappers import chain, decayed, decayed_outright, lookahead, rolling, rolling_outside
 
 __all__ = [
     "Optimizer",
     "Run",
     "Step",
+    "adabelief",
+    "adabound",
     "adagrad",
     "adam",
+    "adamax",
+    "adamw",
+    "amsbound",
+    "amsgrad",
+    "chain",
+    "decayed",
+    "decayed_outright",
     "descent",
     "directions",
     "gd",
+    "lion",
+    "lookahead",
     "minibatches",
     "minimize",
     "momentum",
+    "nadam",
     "nesterov",
+    "normalized_gd",
+    "polyak",
     "problems",
+    "radam",
     "rmsprop",
+    "rolling",
+    "rolling_outside",
     "scales",
     "schedules",
     "sgd",
+    "sgdw",
+    "sign_gd",
+    "signum",
     "standardize",
+    "swats",
     "sweep",
+    "yogi",
 ]

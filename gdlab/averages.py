@@ -3,31 +3,56 @@
     decaying:   a <- b a + (1 - b) x          weight of what it has seen after t values: 1 - b^t
     plain:      a  = (x_0 + ... + x_t) / (t + 1)
 
-Directions average gradients, scales average their squares; both divide by the weight.  Everything here works on one
-leaf (one array); directions and scales map it over trees.
+Directions average gradients, scales average their squares; both divide by the weight.  Unless said otherwise
+they work on one leaf (one array); directions and scales map them over trees.
 
 Near zero the pattern is always the same: test, make safe, compute, select.  A `jnp.where` around the unsafe
 expression alone would give the right value and a NaN gradient, since both branches are differentiated.
 
 | function | what it returns |
 |---|---|
-| `like` | a hyperparameter in the real dtype of an array |
+| `like`, `likes`, `shared` | a hyperparameter in the real dtype of an array, or of each array of a tree |
 | `wide` | an array in at least float32 |
 | `zeros_wide`, `zeros_wide_real` | zeros to accumulate an array or its squared size in |
 | `square` | abs(g)^2, real also for complex g |
 | `safe_root` | sqrt(x) with derivative 0 at 0 |
-| `decaying` | one step of the decaying average |
+| `safe_ratio` | a / b, and a given value where b = 0 |
+| `decaying`, `debiased` | one step of the decaying averages of a tree, and those divided by their weight |
 | `decaying_weight` | 1 - b^t, exact to rounding for every b in [0, 1) |
+| `effective_length` | how many values a decaying average is worth, exact likewise |
 """
+
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+Params = Any  # any pytree of arrays
+
 
 def like(number: ArrayLike, array: jax.Array) -> jax.Array:
     """The number in the real dtype of the array, so that no hyperparameter changes a dtype."""
     return jnp.asarray(number).astype(jnp.finfo(array.dtype).dtype)
+
+
+def shared(scalars: Callable[[jnp.dtype], Any]) -> Callable[[jax.Array], Any]:
+    """A function from an array to `scalars(its real dtype)`, computed once for all arrays of that dtype."""
+    known: dict[jnp.dtype, Any] = {}
+
+    def of(array):
+        dtype = jnp.finfo(array.dtype).dtype
+        if dtype not in known:
+            known[dtype] = scalars(dtype)
+        return known[dtype]
+
+    return of
+
+
+def likes(number: ArrayLike) -> Callable[[jax.Array], jax.Array]:
+    """A function from an array to the number in its real dtype, converted once for all arrays of that dtype."""
+    return shared(jnp.asarray(number).astype)
 
 
 def wide(array: ArrayLike) -> jax.Array:
@@ -60,10 +85,21 @@ def safe_root(x: jax.Array) -> jax.Array:
     return jnp.where(zero, 0, jnp.sqrt(jnp.where(zero, 1, x)))
 
 
-def decaying(average: jax.Array, value: jax.Array, decay: ArrayLike) -> jax.Array:
-    """One step of the decaying average, `b a + (1 - b) x`, in the dtype of the average."""
-    b = like(decay, average)
-    return b * average + (1 - b) * value.astype(average.dtype)
+def safe_ratio(numerator: ArrayLike, denominator: jax.Array, otherwise: ArrayLike) -> jax.Array:
+    """Numerator / denominator, and `otherwise` (without derivative) where the denominator is 0."""
+    zero = denominator == 0
+    return jnp.where(zero, otherwise, numerator / jnp.where(zero, 1, denominator))
+
+
+def decaying(averages: Params, values: Params, decay: ArrayLike) -> Params:
+    """One step of the decaying average, `b a + (1 - b) x`, in the dtype of each average."""
+    of = likes(decay)
+
+    def step(average, value):
+        b = of(average)
+        return b * average + (1 - b) * jnp.asarray(value).astype(average.dtype)
+
+    return jax.tree.map(step, averages, values)
 
 
 def decaying_weight(decay: ArrayLike, count: ArrayLike) -> jax.Array:
@@ -77,3 +113,46 @@ def decaying_weight(decay: ArrayLike, count: ArrayLike) -> jax.Array:
     b = jnp.asarray(decay, dtype=jnp.promote_types(jnp.result_type(decay), jnp.float32))
     zero = b == 0
     return jnp.where(zero, 1, -jnp.expm1(like(count, b) * jnp.log(jnp.where(zero, 1, b))))
+
+
+def debiased(averages: Params, decay: ArrayLike, count: ArrayLike) -> Params:
+    """Decaying averages of t values from zero, divided by their weight 1 - b^t."""
+    weight = shared(lambda dtype: decaying_weight(jnp.asarray(decay).astype(dtype), count))
+    return jax.tree.map(lambda average: average / weight(average), averages)
+
+
+def effective_length(decay: ArrayLike, count: ArrayLike) -> jax.Array:
+    """rho_t = rho_inf - 2 t b^t / (1 - b^t) with rho_inf = 2 / (1 - b) - 1 (Liu et al. 2019), for b in (0, 1).
+
+    With y = -log(b) / 2 it is coth(y) - t coth(t y) + t, where the two poles 1 / y cancel.  They are taken out
+    beforehand, L(y) = coth(y) - 1 / y, so that the difference is exact in float32 too: rho_1 = 1 for every b.
+
+    >>> round(float(effective_length(0.9, 2)), 6)
+    1.947368
+    """
+    b = jnp.asarray(decay, dtype=jnp.promote_types(jnp.result_type(decay), jnp.float32))
+    t, y = like(count, b), -jnp.log(b) / 2
+    return _langevin(y) - t * _langevin(t * y) + t
+
+
+def _langevin(y):
+    """Coth(y) - 1 / y, by its series below 1/2."""
+    small = y < 0.5
+    square = jnp.where(small, y, 0) ** 2
+    series = jnp.polyval(jnp.asarray(_LANGEVIN, y.dtype), square) * y
+    large = jnp.where(small, 1, y)
+    return jnp.where(small, series, 1 / jnp.tanh(large) - 1 / large)
+
+
+# The coefficients of y, y^3, ... in coth(y) - 1 / y, the highest first.
+_LANGEVIN = [
+    87734 / 38979295480125,
+    -3617 / 162820783125,
+    4 / 18243225,
+    -1382 / 638512875,
+    2 / 93555,
+    -1 / 4725,
+    2 / 945,
+    -1 / 45,
+    1 / 3,
+]

@@ -2,6 +2,8 @@
 
     standardize:  x <- (x - mean) / deviation, column by column                          (S34, S35, S38)
     minibatches:  every example exactly once an epoch, in an order drawn anew each epoch  (S44, S45)
+
+Both are pure; neither looks at the labels.
 """
 
 from dataclasses import dataclass, field
@@ -130,7 +132,8 @@ def minibatches(data: Any, size: int, *, key: jax.Array) -> Minibatches:
     data = jax.tree.map(jnp.asarray, data)
     lengths = {leaf.shape[0] if leaf.ndim else 0 for leaf in jax.tree.leaves(data)}
     if len(lengths) != 1 or lengths == {0}:
-        msg = f"data must hold arrays with one common, non-empty leading axis of examples; got lengths {sorted(lengths)}"
+        got = sorted(lengths)
+        msg = f"data must hold arrays with one common, non-empty leading axis of examples; got lengths {got}"
         raise ValueError(msg)
     examples = lengths.pop()
     if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= examples:

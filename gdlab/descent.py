@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from gdlab.pieces import Direction, Optimizer, Scale, Schedule, Step, optimizer_from, rate_dtype
-from gdlab.schedules import as_schedule
+from gdlab.pieces import Direction, Driven, Optimizer, Scale, Schedule, Step, optimizer_from, rate_dtype
+from gdlab.rates import as_driven
 
 
 class DescentState(NamedTuple):
@@ -23,9 +23,10 @@ class DescentState(NamedTuple):
     count: jax.Array  # type: ignore[assignment]  # steps made so far: int32 scalar
     direction: Any  # the state of the direction
     scale: Any  # the state of the scale
+    schedule: Any  # the state of the schedule, empty unless the loss drives it
 
 
-def descent(direction: Direction, scale: Scale, schedule: ArrayLike | Schedule) -> Optimizer:
+def descent(direction: Direction, scale: Scale, schedule: ArrayLike | Schedule | Driven) -> Optimizer:
     """The optimizer that moves by -eta / sigma * m (S83).
 
     Args:
@@ -47,24 +48,40 @@ def descent(direction: Direction, scale: Scale, schedule: ArrayLike | Schedule) 
         if not isinstance(piece, kind):
             msg = f"{name} must be one of gdlab.{name}s, such as {_EXAMPLES[name]}; got {piece!r}"
             raise TypeError(msg)
-    init = Partial(_init, direction.init, scale.init)
-    return optimizer_from(init, Partial(_step, direction, scale, as_schedule(schedule)))
+    rate = as_driven(schedule)
+    init = Partial(_init, direction.init, scale.init, rate.init)
+    return optimizer_from(init, Partial(_step, direction, scale, rate), _extras)
 
 
 _EXAMPLES = {"direction": "heavy_ball(0.9)", "scale": "unit()"}
 
 
-def _init(init_direction, init_scale, params):
-    return DescentState(jnp.zeros([], jnp.int32), init_direction(params), init_scale(params))
+def _init(init_direction, init_scale, init_rate, params):
+    return DescentState(jnp.zeros([], jnp.int32), init_direction(params), init_scale(params), init_rate())
 
 
-def _step(direction, scale, schedule, grads, state, params=None, **extra):
+def _step(direction, scale, rate, grads, state, params=None, value=None, **extra):
     del params, extra
-    eta = jnp.asarray(schedule(state.count)).astype(rate_dtype(grads))
-    eta, m, direction_state = direction.follow(grads, state.direction, state.count, eta)
+    (eta, m), follows = _aimed(direction, rate, grads, state, value)
     sigma, scale_state = scale.measure(grads, state.scale, state.count, eta, m)
     sigma, m = _still_where_nothing_was_seen(sigma, m)
-    return Step(state.count, eta, sigma, m), DescentState(state.count + 1, direction_state, scale_state)
+    direction_state, rate_state = follows
+    return Step(state.count, eta, sigma, m), DescentState(state.count + 1, direction_state, scale_state, rate_state)
+
+
+def _aimed(direction, rate, grads, state, value):
+    """The rate and the direction of this step, and the states of both after it."""
+    eta, rate_state = rate.follow(state.count, state.schedule, grads, value)
+    eta, m, direction_state = direction.follow(grads, state.direction, state.count, eta.astype(rate_dtype(grads)))
+    return (eta, m), (direction_state, rate_state)
+
+
+def _extras(direction, scale, rate, grads, state, params=None, value=None, **extra):
+    del params, extra
+    if scale.extras is None:
+        return {}
+    (eta, m), _ = _aimed(direction, rate, grads, state, value)
+    return scale.extras(*scale.measure.args, grads, state.scale, state.count, eta, m)
 
 
 def _still_where_nothing_was_seen(sigma, m):

@@ -5,10 +5,11 @@
 | piece | fields | what it is |
 |---|---|---|
 | `Schedule` | a callable: count -> eta | how far: a number per step |
+| `Driven` | `init()`, `follow(count, state, grads, value)` | a rate that answers to the loss |
 | `Direction` | `init(params)`, `follow(grads, state, count, eta)` | where to: m, a weighted sum of gradients |
 | `Scale` | `init(params)`, `measure(grads, state, count, eta, m)` | how big gradients have been: sigma > 0 |
 | `Step` | `count, eta, sigma, m` | what one step is made of |
-| `Optimizer` | `init(params)`, `update(grads, state, params)` | optax's pair, and `step`, which reads the step |
+| `Optimizer` | `init(params)`, `update(grads, state, params)` | optax's pair, and `step`, `extras`, which read it |
 
 All of them are pytrees whose leaves are their hyperparameters: functions are `jax.tree_util.Partial`s of module-level
 functions, so one trace serves all values, and `vmap` and `grad` go through an optimizer as through any other argument.
@@ -26,9 +27,8 @@ import optax
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from gdlab.averages import like, wide
+from gdlab.averages import Params, likes
 
-Params = Any  # any pytree of arrays
 Schedule = Callable[[ArrayLike], ArrayLike]
 
 
@@ -43,7 +43,15 @@ class Step(NamedTuple):
     @property
     def update(self) -> Params:
         """The change of the parameters, `-eta / sigma * m`, shaped like params."""
-        return jax.tree.map(lambda sigma, m: -like(self.eta, sigma) / sigma * m, self.sigma, self.m)
+        of = likes(-self.eta)
+        return jax.tree.map(lambda sigma, m: of(sigma) / sigma * m, self.sigma, self.m)
+
+
+class Driven(NamedTuple):
+    """A rate that answers to the loss: `follow(count, state, grads, value) -> (eta, state)`, from `init()`."""
+
+    init: Callable[[], Any]
+    follow: Callable[..., tuple[jax.Array, Any]]
 
 
 class Direction(NamedTuple):
@@ -62,6 +70,8 @@ class Scale(NamedTuple):
 
     init: Callable[[Params], Any]
     measure: Callable[..., tuple[Params, Any]]
+    # What else it knows of a step, by name; called with the hyperparameters of `measure` before its arguments.
+    extras: Callable[..., dict[str, jax.Array]] | None = None
 
 
 class Optimizer(optax.GradientTransformationExtraArgs):
@@ -86,20 +96,41 @@ class Optimizer(optax.GradientTransformationExtraArgs):
         """`step(grads, state, params=None, **extra) -> (Step, state)`; `update` is defined by it."""
         return self.update.args[0]
 
+    @property
+    def extras(self) -> Callable[..., dict[str, jax.Array]]:
+        """`extras(grads, state, params=None, **extra) -> dict`: what else there is to know of that step, by name.
 
-def optimizer_from(init: Partial, step: Partial) -> Optimizer:
-    """The optimizer whose update is `-eta / sigma * m` of what `step(grads, state, params, **extra)` returns."""
-    return Optimizer(init, Partial(_move, step))
+        RAdam's rho and r, AdaBound's bounds and the share of parameters that they clip, whether SWATS has switched;
+        empty for most.  Reading costs a step; nothing is stored for it.
+        """
+        step, extras = self.update.args
+        return Partial(extras.func, *step.args)
 
 
-def _move(step, grads, state, params=None, **extra):
+def optimizer_from(init: Partial, step: Partial, extras: Callable[..., dict] | None = None) -> Optimizer:
+    """The optimizer whose update is `-eta / sigma * m` of what `step(grads, state, params, **extra)` returns.
+
+    `extras`, a module-level function, is called with the hyperparameters of `step` before its arguments.
+    """
+    return Optimizer(init, Partial(_move, step, Partial(extras or _no_extras)))
+
+
+def _move(step, extras, grads, state, params=None, **extra):
+    del extras
     made, state = step(grads, state, params, **extra)
     updates = jax.tree.map(lambda u, g: u.astype(jnp.result_type(g)), made.update, grads)
     return updates, state
 
 
-def hyperparameter(name: str, value: ArrayLike, low: float, high: float = math.inf, *, open: bool = False) -> ArrayLike:
-    """The value as a leaf of a piece; numbers are checked to lie in [low, high] (`open`: in [low, high)).
+def _no_extras(*args, **extra):
+    del args, extra
+    return {}
+
+
+def hyperparameter(
+    name: str, value: ArrayLike, low: float, high: float = math.inf, *, open: bool = False, above: bool = False
+) -> ArrayLike:
+    """The value as a leaf of a piece; numbers are checked to lie in [low, high] (`open`: < high, `above`: > low).
 
     Arrays and tracers go through unread: their values are data.  Raises TypeError for what is no number, ValueError
     for a number out of range.
@@ -112,13 +143,13 @@ def hyperparameter(name: str, value: ArrayLike, low: float, high: float = math.i
     if not isinstance(value, numbers.Real):
         return jnp.asarray(value, dtype=float)
     value = float(value)
-    if not low <= value <= high or (open and value == high):
-        bracket = ")" if open or high == math.inf else "]"
-        msg = f"{name} must lie in [{low:g}, {high:g}{bracket}; got {value:g}"
+    if not low <= value <= high or (open and value == high) or (above and value == low):
+        brackets = "(" if above else "[", ")" if open or high == math.inf else "]"
+        msg = f"{name} must lie in {brackets[0]}{low:g}, {high:g}{brackets[1]}; got {value:g}"
         raise ValueError(msg)
     return value
 
 
 def rate_dtype(grads: Params) -> jnp.dtype:
     """The real dtype in which the rate of a step is given: the widest of its leaves, at least float32."""
-    return jnp.finfo(jnp.result_type(jnp.float32, *map(wide, jax.tree.leaves(grads)))).dtype
+    return jnp.finfo(jnp.result_type(jnp.float32, *{jnp.result_type(g) for g in jax.tree.leaves(grads)})).dtype

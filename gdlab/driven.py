@@ -1,0 +1,134 @@
+"""Rates that answer to the loss: they ask for `update(..., value=loss)`, which `gdlab.minimize` gives.
+
+    reduce_on_plateau   eta <- eta * factor when the loss has not fallen for so long
+    polyak_step         eta = (loss - lowest) / norm(g)^2
+
+Both fit wherever a learning rate is asked for, and are reached as `gdlab.schedules.reduce_on_plateau` and so on.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.tree_util import Partial
+from jax.typing import ArrayLike
+
+from gdlab.averages import like, safe_ratio, square, wide
+from gdlab.pieces import Driven, hyperparameter, rate_dtype
+from gdlab.rates import Rate, as_schedule
+
+
+class PlateauState(NamedTuple):
+    """The state of a rate that falls on a plateau."""
+
+    factor: jax.Array  # of the schedule's rate: scalar
+    best: jax.Array  # the lowest mean loss so far: scalar
+    total: jax.Array  # of the losses seen since the last decision: scalar
+    seen: jax.Array  # how many those are: int32 scalar
+    waited: jax.Array  # decisions without a better loss: int32 scalar
+    resting: jax.Array  # decisions still to be left out: int32 scalar
+
+
+def reduce_on_plateau(
+    rate: Rate,
+    *,
+    factor: ArrayLike = 0.1,
+    patience: ArrayLike = 10,
+    rtol: ArrayLike = 1e-4,
+    atol: ArrayLike = 0.0,
+    cooldown: ArrayLike = 0,
+    window: ArrayLike = 1,
+    least: ArrayLike = 0.0,
+) -> Driven:
+    """The rate times `factor` after each `patience` decisions without a loss below best (1 - rtol) - atol.
+
+    A decision is taken on the mean of `window` losses; the rate of a step already knows that step's loss.
+
+    Args:
+        rate: a rate or a schedule of rates.
+        factor: in [0, 1].
+        patience: decisions, >= 1.
+        rtol, atol: how much lower counts as lower, >= 0.
+        cooldown: decisions left out after a reduction, >= 0.
+        window: losses for one decision, >= 1; more than one for the noisy losses of mini-batches.
+        least: the smallest product of factors, in [0, 1].
+
+    >>> reduce = reduce_on_plateau(1.0, factor=0.5, patience=2)
+    >>> state, rates = reduce.init(), []
+    >>> for loss in (3.0, 3.0, 3.0, 2.0):
+    ...     rate, state = reduce.follow(0, state, None, loss)
+    ...     rates.append(float(rate))
+    >>> rates
+    [1.0, 1.0, 0.5, 0.5]
+    """
+    limits: tuple = hyperparameter("factor", factor, 0, 1), hyperparameter("patience", patience, 1)
+    limits = *limits, hyperparameter("rtol", rtol, 0), hyperparameter("atol", atol, 0)
+    limits = *limits, hyperparameter("cooldown", cooldown, 0), hyperparameter("window", window, 1)
+    return Driven(
+        Partial(_fresh_plateau), Partial(_plateau, as_schedule(rate), *limits, hyperparameter("least", least, 0, 1))
+    )
+
+
+def _fresh_plateau():
+    none = jnp.zeros([], jnp.int32)
+    return PlateauState(jnp.ones([]), jnp.full([], jnp.inf, float), jnp.zeros([]), none, none, none)
+
+
+def _plateau(schedule, factor, patience, rtol, atol, cooldown, window, least, count, state, grads, value):
+    del grads
+    total = state.total + _loss(value).astype(state.total.dtype)
+    seen = state.seen + 1
+    decide = seen >= jnp.round(window)
+    mean = total / seen
+
+    better = mean < (1 - rtol) * jnp.where(jnp.isinf(state.best), jnp.finfo(mean.dtype).max, state.best) - atol
+    rests = state.resting > 0
+    waited = jnp.where(better | rests, 0, state.waited + 1)
+    reduce = waited >= jnp.round(patience)
+    lowered = jnp.maximum(state.factor * factor, least).astype(state.factor.dtype)
+    resting = jnp.where(reduce, jnp.round(cooldown).astype(jnp.int32), jnp.maximum(state.resting - 1, 0))
+    decided = PlateauState(
+        factor=jnp.where(reduce, lowered, state.factor),
+        best=jnp.where(better, mean, state.best),
+        total=jnp.zeros_like(total),
+        seen=jnp.zeros_like(seen),
+        waited=jnp.where(reduce, 0, waited).astype(jnp.int32),
+        resting=resting,
+    )
+    undecided = state._replace(total=total, seen=seen)
+    state = jax.tree.map(lambda new, old: jnp.where(decide, new, old), decided, undecided)
+    return schedule(count) * state.factor, state
+
+
+def polyak_step(most: ArrayLike = 1.0, *, lowest: ArrayLike = 0.0, scaling: Rate = 1.0, eps: ArrayLike = 0.0) -> Driven:
+    """eta = scaling min(most, (loss - lowest) / (norm(g)^2 + eps)): Polyak's step size (Polyak 1969).
+
+    Where the gradient is zero, or the loss below `lowest`, eta is 0.
+
+    Args:
+        most: the largest rate, >= 0.
+        lowest: the loss at the minimum.
+        scaling: a factor or a schedule of factors.
+        eps: added to the squared norm, >= 0.
+
+    >>> rate, _ = polyak_step().follow(0, (), jnp.array([3.0, 4.0]), 10.0)
+    >>> float(rate)
+    0.4
+    """
+    hypers = hyperparameter("most", most, 0), hyperparameter("lowest", lowest, -float("inf"))
+    return Driven(Partial(tuple), Partial(_polyak, *hypers, as_schedule(scaling), hyperparameter("eps", eps, 0)))
+
+
+def _polyak(most, lowest, scaling, eps, count, state, grads, value):
+    dtype = rate_dtype(grads)
+    squared = sum((jnp.sum(square(wide(g))).astype(dtype) for g in jax.tree.leaves(grads)), jnp.zeros([], dtype))
+    gap = jnp.maximum(_loss(value).astype(dtype) - like(lowest, squared), 0)
+    rate = jnp.minimum(safe_ratio(gap, squared + like(eps, squared), 0), like(most, squared))
+    return like(scaling(count), squared) * rate, state
+
+
+def _loss(value):
+    if value is None:
+        msg = "value must be given, update(grads, state, params, value=loss): the rate is driven by the loss; got None"
+        raise TypeError(msg)
+    return jnp.asarray(value)
