@@ -3,10 +3,11 @@
 Everything takes `loss(params, *args)` and any pytree of floating arrays, and goes through `jit` and `vmap`.
 """
 
-from hessian.critical import KINDS, CriticalPoint, Eigenpair, Inertia, classify
+from hessian.critical import KINDS, CriticalPoint, classify
 from hessian.escape import Escape, escape
+from hessian.evidence import Eigenpair
 from hessian.product import hvp
-from hessian.spectrum import Spectrum, spectrum
+from hessian.spectrum import Inertia, Spectrum, condition_number, extremal, inertia, spectrum
 
 __all__ = [
     "KINDS",
@@ -16,7 +17,10 @@ __all__ = [
     "Inertia",
     "Spectrum",
     "classify",
+    "condition_number",
     "escape",
+    "extremal",
     "hvp",
+    "inertia",
     "spectrum",
 ]

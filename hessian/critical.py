@@ -1,22 +1,17 @@
 """Critical points, and what kind they are: the verdict, and why it is proved (S53, S55).
 
     gradient not zero                                             not critical
-    gradient zero, eigenvalues below -tau and above tau           saddle; its index counts those below -tau
+    gradient zero, an eigenvalue below -tau and one above tau     saddle; its index counts those below -tau
     gradient zero, all above tau                                  minimum
     gradient zero, all below -tau                                 maximum
     gradient zero, some within [-tau, tau], no opposite signs     degenerate: second order cannot tell
-    not finite                                                    undetermined
+    not finite, or too few products to know                       undetermined
 
 "All positive: minimum, otherwise saddle" calls each minimum of (1 - w1 w2)^2 a saddle; the band around zero is why
-this one does not.  Its half width tau has two parts:
-
-    tau  =  50 eps |H|  +  2 |H(theta + p) - H(theta)|_F,      p = -H^+ g
-
-rounding, and how much the Hessian changes on the way to the critical point that Newton's step p predicts: a sign that
-does not survive that move is no proof about that point.  Near x^k = 0 the second part covers every eigenvalue.
+this one does not.  What tau is, and why a run that stopped beside a degenerate point is not fooled: `hessian.evidence`.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,39 +19,32 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
-from hessian.product import Loss, Params, check, gradient, matrix
+from hessian.bounds import products_for
+from hessian.evidence import DENSE, Eigenpair, Evidence, dense, matrix_free
+from hessian.product import Loss, Params, check
+from hessian.spectrum import BASIS_MEMORY, MEMORY, Inertia, fits, rows_within
 
 KINDS = ("undetermined", "not critical", "minimum", "maximum", "saddle", "degenerate")
 UNDETERMINED, NOT_CRITICAL, MINIMUM, MAXIMUM, SADDLE, DEGENERATE = range(len(KINDS))
-ROUNDING = 50  # half width of the zero band in units of eps |H|: measured errors of Hessians stay below 14
-
-
-class Inertia(NamedTuple):
-    """How many eigenvalues lie above, within and below the zero band: integers that sum to n."""
-
-    positive: jax.Array
-    zero: jax.Array
-    negative: jax.Array
-
-
-class Eigenpair(NamedTuple):
-    """An eigenvalue and its eigenvector."""
-
-    value: jax.Array
-    vector: Params  # like params, of length 1
+Method = Literal["auto", "dense", "lanczos"]
 
 
 class CriticalPoint(NamedTuple):
     """A verdict on a point; a pytree of arrays, so that `vmap` gives one for each of many points."""
 
     code: jax.Array  # the kind as an integer: an index of KINDS
-    index: jax.Array  # type: ignore[assignment]  # Morse index: how many eigenvalues lie below the zero band
-    inertia: Inertia
+    index: jax.Array  # type: ignore[assignment]  # Morse index: eigenvalues certain to be negative
+    inertia: Inertia  # positive and negative: certain ones; zero: those within the band, or not seen
     gradient_norm: jax.Array
     gradient_tol: jax.Array  # a point is critical where gradient_norm <= gradient_tol
-    curvature_tol: jax.Array  # tau, the half width of the zero band
-    lowest: Eigenpair
+    curvature_tol: jax.Array  # half width of the zero band, as far as it is rounding
+    lowest: Eigenpair  # with the interval low <= value <= high that holds the eigenvalue
     highest: Eigenpair
+    confidence: jax.Array  # of the kind: 1 where it is proved, 0 where it is undetermined
+    newton_decrement: jax.Array  # sqrt(|g.H^-1 g|)
+    distance: jax.Array  # how far the critical point may be: the length of Newton's step
+    products: jax.Array  # with the Hessian, used
+    products_needed: jax.Array  # that would settle what is undetermined, at most; else 0
 
     @property
     def kind(self) -> Any:
@@ -65,19 +53,35 @@ class CriticalPoint(NamedTuple):
         return str(words) if words.ndim == 0 else words
 
     @property
+    def index_bounds(self) -> tuple[jax.Array, jax.Array]:
+        """The least and the largest Morse index that the evidence allows."""
+        return self.index, self.index + self.inertia.zero
+
+    @property
     def certificate(self) -> str:
         """Why this kind is proved, in one sentence, for one point.  Not inside `jit`."""
         g, g_tol, tau = float(self.gradient_norm), float(self.gradient_tol), float(self.curvature_tol)
-        low, high = float(self.lowest.value), float(self.highest.value)
-        positive, zero, negative = (int(n) for n in self.inertia)
+        (low, below, above), (high, under, over) = (
+            (float(end.value), float(end.low), float(end.high)) for end in (self.lowest, self.highest)
+        )
+        n, zero = sum(int(count) for count in self.inertia), int(self.inertia.zero)
         critical = f"|g| = {g:.2g} <= {g_tol:.2g}"
+        chance = "" if self.confidence == 1 else f" with probability {float(self.confidence):.6g}"
+        if not np.isfinite([g, low, high, below, over]).all():
+            undetermined = "the gradient or the Hessian is not finite"
+        else:
+            undetermined = (
+                f"{critical}; after {int(self.products)} products the lowest eigenvalue lies in [{below:.2g},"
+                f" {above:.2g}] and the highest in [{under:.2g}, {over:.2g}];"
+                f" {int(self.products_needed)} products would settle it"
+            )
         reasons = (
-            "the gradient or the Hessian is not finite",
+            undetermined,
             f"|g| = {g:.2g} > {g_tol:.2g}",
-            f"{critical}, and the lowest eigenvalue {low:.6g} > {tau:.2g}",
-            f"{critical}, and the highest eigenvalue {high:.6g} < -{tau:.2g}",
-            f"{critical}, and eigenvalues from {low:.6g} < -{tau:.2g} to {high:.6g} > {tau:.2g}",
-            f"{critical}, and of {positive + zero + negative} eigenvalues {zero} within +-{tau:.2g}, none opposite",
+            f"{critical}, and the lowest eigenvalue {low:.6g} >= {below:.2g}{chance}",
+            f"{critical}, and the highest eigenvalue {high:.6g} <= {over:.2g}{chance}",
+            f"{critical}, and eigenvalues from {low:.6g} <= {above:.2g} to {high:.6g} >= {under:.2g}",
+            f"{critical}, and of {n} eigenvalues {zero} with no certain sign beyond {tau:.2g}, none opposite",
         )
         return f"{self.kind}: {reasons[int(self.code)]}"
 
@@ -88,6 +92,11 @@ def classify(
     *args: Any,
     gradient_tol: ArrayLike | None = None,
     curvature_tol: ArrayLike | None = None,
+    method: Method = "auto",
+    key: jax.Array | None = None,
+    confidence: ArrayLike = 0.99,
+    products: int = 200,
+    memory: float | None = None,
 ) -> CriticalPoint:
     """The kind of a point of the loss surface, with its index, inertia and extreme eigenpairs (S52-S57).
 
@@ -98,12 +107,18 @@ def classify(
         gradient_tol: the point is critical where the Euclidean norm of the gradient is at most this, >= 0; by default
             sqrt(eps) |H| (1 + |theta|), which knows no scale of the loss: a relative distance of about sqrt(eps).
         curvature_tol: the rounding part of the zero band, >= 0; by default 50 eps |H|.
+        method: "dense" proves every kind in at most 2n products; "lanczos" proves saddles in a few, minima and maxima
+            at a confidence, and nothing else; "auto" is dense up to 1024 parameters.
+        key: of the random start of "lanczos", `jax.random.key(0)` by default.
+        confidence: of the bounds that "lanczos" gives on the far sides of both ends, 0 < confidence < 1.
+        products: how many products with the Hessian "lanczos" may take, >= 10.
+        memory: bytes of the dense matrix and its eigenvectors, or of the basis; by default 8 and 2 GiB.
 
     Returns:
         A `CriticalPoint`.  A gradient or Hessian that is not finite is "undetermined", never an exception.
 
     Raises:
-        TypeError, ValueError: as `hessian.hvp`.
+        TypeError, ValueError: as `hessian.hvp`; ValueError for method, confidence, products and memory out of range.
 
     >>> point = classify(lambda w: (1 - w[0] * w[1]) ** 2, jnp.zeros(2))
     >>> point.kind, int(point.index), float(point.lowest.value), float(point.highest.value)
@@ -112,38 +127,59 @@ def classify(
     'degenerate'
     """
     params = check(loss, params, *args)
-    theta, unravel = ravel_pytree(params)
-    g = ravel_pytree(gradient(loss, params, *args))[0]
-    hessian = matrix(loss, params, *args)
-    eigenvalues, basis = jnp.linalg.eigh(hessian)  # a column per eigenvector
+    theta = ravel_pytree(params)[0]
+    if method not in ("auto", "dense", "lanczos"):
+        msg = f"method must be 'auto', 'dense' or 'lanczos'; got {method!r}"
+        raise ValueError(msg)
+    if method == "dense" or (method == "auto" and theta.size <= DENSE):
+        fits(theta, MEMORY if memory is None else memory)
+        return _verdict(dense(loss, params, args, gradient_tol, curvature_tol), theta.size, 1.0)
+    if products < 10:
+        msg = f"products must be at least 10; got {products}"
+        raise ValueError(msg)
+    if not isinstance(confidence, jax.core.Tracer) and not np.all(
+        (np.asarray(confidence) > 0) & (np.asarray(confidence) < 1)
+    ):
+        msg = f"confidence must lie between 0 and 1; got {confidence}"
+        raise ValueError(msg)
+    rows = rows_within(BASIS_MEMORY if memory is None else memory, theta, products - 4, least=2)
+    start = jax.random.key(0) if key is None else key
+    found = matrix_free(loss, params, args, gradient_tol, curvature_tol, start, confidence, products, rows)
+    return _verdict(found, theta.size, confidence)
 
-    eps = jnp.finfo(theta.dtype).eps
-    size = jnp.max(jnp.abs(eigenvalues))
-    gradient_norm = jnp.linalg.norm(g)
-    allowed = jnp.sqrt(eps) * size * (1 + jnp.linalg.norm(theta)) if gradient_tol is None else gradient_tol
-    rounding = ROUNDING * eps * size if curvature_tol is None else curvature_tol
-    allowed, rounding = (jnp.asarray(tol, theta.dtype) for tol in (allowed, rounding))
-    critical = gradient_norm <= allowed
 
-    def change_of_hessian():
-        seen = jnp.abs(eigenvalues) > rounding
-        newton = -basis @ jnp.where(seen, g @ basis / jnp.where(seen, eigenvalues, 1), 0)
-        return jnp.linalg.norm(matrix(loss, unravel(theta + newton), *args) - hessian)
-
-    tau = rounding + 2 * jnp.where(critical, change_of_hessian(), 0)
-    negative, positive = (jnp.sum(side > tau, dtype=jnp.int32) for side in (-eigenvalues, eigenvalues))
-    inertia = Inertia(positive, theta.size - positive - negative, negative)
-    finite = jnp.isfinite(gradient_norm) & jnp.isfinite(size) & jnp.isfinite(tau)
+def _verdict(found: Evidence, n: int, confidence: ArrayLike) -> CriticalPoint:
+    """The kind that the evidence proves, and how many products would settle what it does not."""
+    lowest, highest = found.lowest, found.highest
+    critical = found.gradient_norm <= found.gradient_tol
+    saddle = (lowest.high < 0) & (highest.low > 0)
+    minimum, maximum = lowest.low > 0, highest.high < 0
     code = jnp.select(
-        [
-            ~finite,
-            ~critical,
-            (negative > 0) & (positive > 0),
-            positive == theta.size,
-            negative == theta.size,
-        ],
-        [UNDETERMINED, NOT_CRITICAL, SADDLE, MINIMUM, MAXIMUM],
-        DEGENERATE,
+        [~found.finite, ~critical, saddle, minimum, maximum, found.complete],
+        [UNDETERMINED, NOT_CRITICAL, SADDLE, MINIMUM, MAXIMUM, DEGENERATE],
+        UNDETERMINED,
     ).astype(jnp.int32)
-    lowest, highest = (Eigenpair(eigenvalues[i], unravel(basis[:, i])) for i in (0, -1))
-    return CriticalPoint(code, negative, inertia, gradient_norm, allowed, tau, lowest, highest)
+
+    told = jnp.where(found.complete | saddle | (code == NOT_CRITICAL), 1.0, confidence)
+    size = jnp.maximum(jnp.abs(lowest.value), jnp.abs(highest.value))
+    # What decides is the end next to zero; within the band around it only all n products do.
+    nearest = jnp.minimum(jnp.abs(lowest.value), jnp.abs(highest.value))
+    open_end = nearest > found.curvature_tol
+    resolution = jnp.where(open_end, nearest, 0) / jnp.where(size > 0, 2 * size, 1)
+    needed = jnp.where((code == UNDETERMINED) & found.finite, products_for(resolution, n, told), 0)
+    zero = n - found.positive - found.negative
+    return CriticalPoint(
+        code,
+        found.negative,
+        Inertia(found.positive, zero, found.negative),
+        found.gradient_norm,
+        found.gradient_tol,
+        found.curvature_tol,
+        lowest,
+        highest,
+        jnp.where(code == UNDETERMINED, 0, told),
+        found.decrement,
+        found.distance,
+        found.products,
+        needed,
+    )

@@ -17,9 +17,8 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
-from hessian.critical import ROUNDING
 from hessian.product import Loss, Params, check, gradient, hvp
-from hessian.spectrum import spectrum
+from hessian.spectrum import ROUNDING, spectrum
 
 REASONS = (
     "stepped along negative curvature",
@@ -82,7 +81,7 @@ def escape(loss: Loss, params: Params, *args: Any, curvature_tol: ArrayLike | No
     params = check(loss, params, *args)
     theta, unravel = ravel_pytree(params)
     eps = jnp.finfo(theta.dtype).eps
-    eigenvalues, eigenvectors = spectrum(loss, params, *args)
+    eigenvalues, eigenvectors = spectrum(loss, params, *args)[:2]
     curvature, size = eigenvalues[0], jnp.max(jnp.abs(eigenvalues))
     u = ravel_pytree(jax.tree.map(lambda v: v[0], eigenvectors))[0]
     slope = ravel_pytree(gradient(loss, params, *args))[0] @ u

@@ -1,17 +1,20 @@
 """Products with the Hessian, without the Hessian.
 
     H v = d/dt grad L(theta + t v) at t = 0          forward over reverse: about two gradients (S56, S58)
+        = grad of <grad L, v>                        reverse over reverse, where a custom_vjp forbids the first
 
 Everything in this package takes `loss(params, *args) -> scalar` and any pytree of floating arrays; parameters and data
 are arguments of what is compiled, never constants in it.  Matrix products inside run at the highest precision: the
-tf32 or bfloat16 default of some devices is coarser than the eigenvalues one looks for.
+tf32 or bfloat16 default of some devices is coarser than the eigenvalues one looks for.  Other matrices (Gauss-Newton,
+Fisher, a layer's block, the preconditioned Hessian) are the Hessians of other losses: see `hessian.losses`.
 
 | function | what it returns |
 |---|---|
 | `hvp` | v -> H v, a pytree like the parameters |
 | `gradient` | the gradient |
 | `matrix` | the dense, symmetric H over the raveled parameters |
-| `check` | nothing; raises for parameters that are no floating arrays and losses that are no scalars |
+| `flat_product` | the same map on vectors of shape (n,) |
+| `check` | the parameters as arrays; raises for other than floating arrays, and for a loss that is no scalar |
 """
 
 from collections.abc import Callable
@@ -34,9 +37,16 @@ class _Product:
     loss: Loss
 
     def __call__(self, params, args, vector):
+        tangents = jax.tree.map(lambda v, p: jnp.asarray(v, p.dtype), vector, params)
+
+        def slope(p):
+            return jax.grad(self.loss)(p, *args)
+
         with jax.default_matmul_precision("highest"):
-            tangents = jax.tree.map(lambda v, p: jnp.asarray(v, p.dtype), vector, params)
-            return jax.jvp(lambda p: jax.grad(self.loss)(p, *args), (params,), (tangents,))[1]
+            # Forward mode passes through the gradient of a custom_vjp unless that itself holds another one.
+            if "custom_vjp_call" in str(jax.make_jaxpr(slope)(params)):
+                return jax.vjp(slope, params)[1](tangents)[0]
+            return jax.jvp(slope, (params,), (tangents,))[1]
 
 
 def hvp(loss: Loss, params: Params, *args: Any) -> Callable[[Params], Params]:
@@ -68,17 +78,28 @@ def gradient(loss: Loss, params: Params, *args: Any) -> Params:
         return jax.grad(loss)(params, *args)
 
 
+def flat_product(loss: Loss, params: Params, *args: Any) -> Callable[[jax.Array], jax.Array]:
+    """The map v -> H v on raveled vectors of shape (n,)."""
+    unravel = ravel_pytree(params)[1]
+    product = Partial(_Product(loss), params, args)
+    return lambda vector: ravel_pytree(product(unravel(vector)))[0]
+
+
 def matrix(loss: Loss, params: Params, *args: Any, chunk: int = 64) -> jax.Array:
     """The Hessian over the raveled parameters, shape (n, n), symmetric to the bit (S56).
 
-    Made of products with the unit vectors, `chunk` at a time, so that memory beyond the matrix itself stays bounded.
+    Made of products with the unit vectors, `chunk` at a time: beside the matrix and its transpose, memory holds what
+    `chunk` products need.
     """
-    flat, unravel = ravel_pytree(check(loss, params, *args))
+    params = check(loss, params, *args)
+    theta = ravel_pytree(params)[0]
+    product, rows = flat_product(loss, params, *args), jnp.arange(theta.size)
 
-    def column(unit):
-        return ravel_pytree(_Product(loss)(unravel(flat), args, unravel(unit)))[0]
+    def column(i):
+        return product((rows == i).astype(theta.dtype))
 
-    columns = jax.lax.map(column, jnp.eye(flat.size, dtype=flat.dtype), batch_size=min(chunk, max(flat.size, 1)))
+    whole = theta.size <= chunk
+    columns = jax.vmap(column)(rows) if whole else jax.lax.map(column, rows, batch_size=chunk)
     return (columns + columns.T) / 2
 
 
@@ -94,6 +115,9 @@ def check(loss: Loss, params: Params, *args: Any) -> Params:
             msg = f"params must be a pytree of real floating arrays; got {jnp.result_type(leaf)} at {where}"
             raise TypeError(msg)
     params = jax.tree.map(jnp.asarray, params)
+    if sum(leaf.size for leaf in jax.tree.leaves(params)) == 0:
+        msg = "params must hold at least one value; got arrays of size 0"
+        raise TypeError(msg)
     value = jax.eval_shape(loss, params, *args)
     if getattr(value, "shape", None) != ():
         got = f"shape {value.shape}" if hasattr(value, "shape") else f"a {type(value).__name__}"

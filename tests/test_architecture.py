@@ -37,12 +37,13 @@ STAIRS = {
         "landscape",
     ],
     "hessian": [
-        "escape search",
+        "escape search sharpness",
         "critical second_order",
+        "evidence density trace",
         "spectrum",
         "bounds",
         "lanczos",
-        "product rotations taylor",
+        "product rotations taylor losses",
     ],
     "experiments": [
         "__main__",

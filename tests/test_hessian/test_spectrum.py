@@ -43,7 +43,7 @@ def test_the_eigenvector_of_the_lectures_saddle_is_the_diagonal():
 @pytest.mark.parametrize("eigenvalues", [(3.0,), (-1, 2), (1, 1, 1), (-4, 0, 0, 7), tuple(range(-5, 6))])
 def test_eigenpairs_solve_the_eigenvalue_equation(eigenvalues):
     a, _ = symmetric(eigenvalues)
-    values, vectors = hessian.spectrum(quadratic, jnp.ones(len(a)), jnp.asarray(a))
+    values, vectors, *_ = hessian.spectrum(quadratic, jnp.ones(len(a)), jnp.asarray(a))
     np.testing.assert_allclose(values, sorted(eigenvalues), atol=1e-13)
     np.testing.assert_allclose(vectors @ a, values[:, None] * vectors, atol=1e-13)
     np.testing.assert_allclose(vectors @ vectors.T, np.eye(len(a)), atol=1e-13)
@@ -51,7 +51,7 @@ def test_eigenpairs_solve_the_eigenvalue_equation(eigenvalues):
 
 def test_eigenvectors_come_back_as_pytrees():
     params = {"a": jnp.ones(()), "b": jnp.ones((2, 1))}
-    values, vectors = hessian.spectrum(lambda p: p["a"] ** 2 + jnp.sum(p["b"] ** 3), params)
+    values, vectors, *_ = hessian.spectrum(lambda p: p["a"] ** 2 + jnp.sum(p["b"] ** 3), params)
     assert {k: v.shape for k, v in vectors.items()} == {"a": (3,), "b": (3, 2, 1)}
     np.testing.assert_allclose(values, [2, 6, 6])
     np.testing.assert_allclose(np.linalg.norm(jax.vmap(lambda v: ravel_pytree(v)[0])(vectors), axis=1), 1)

@@ -1,0 +1,78 @@
+"""How far beyond the Ritz values the true ends of the spectrum can be.
+
+Lanczos from q_1 writes its last vector as a polynomial in H, so that for every eigenvector u of length 1
+
+    q_{k+1} = p_k(H) q_1,    |p_k(lambda)| |u.q_1| <= 1,    p_k(x) = prod_i (x - theta_i) / prod_i beta_i
+
+With q_1 uniform on the sphere |u.q_1| >= t holds with probability 1 - delta, t = delta / (2 c_n).  Outside the Ritz
+values |p_k| only grows, so lambda_min is not below the x < theta_1 at which |p_k(x)| = 1 / t (van Dorsselaer,
+Hochstenbach & van der Vorst 1999, theorem 3.1).  It costs no product.  Where some beta is 0 the space is invariant and
+holds a part of every eigenspace: the Ritz value is the end itself.
+
+| function | what it returns |
+|---|---|
+| `ends` | a lower bound on the lowest eigenvalue and an upper bound on the highest, both at once at a confidence |
+| `products_for` | how many products a resolution needs, known before the first (Kuczynski & Wozniakowski 1992) |
+"""
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import gammaln
+
+from hessian.lanczos import Krylov
+
+
+def ends(krylov: Krylov, confidence: jax.Array | float) -> tuple[jax.Array, jax.Array]:
+    """(low, high) with low <= lambda_min and lambda_max <= high, both, with at least this probability, 0 < p < 1.
+
+    For a basis that was never restarted.  Rounding comes on top: these are the bounds of exact arithmetic.
+    """
+    small, n = krylov.matrix, krylov.basis.shape[1]
+    rows = jnp.arange(len(small))
+    couplings = jnp.where(rows == krylov.count - 1, krylov.coupling, jnp.diag(jnp.pad(small, (0, 1)), 1)[: len(small)])
+    broken = (couplings == 0) & (rows < krylov.count)
+    k = jnp.where(jnp.any(broken), jnp.argmax(broken) + 1, krylov.count)  # the steps from the first random start
+    used = rows < k
+    largest_entry = jnp.max(jnp.abs(small))
+    beyond = jnp.where(largest_entry > 0, 4 * largest_entry, 1)  # no eigenvalue of a tridiagonal matrix exceeds 3
+    leading = jnp.where(used[:, None] & used, small, 0)
+    log_t = _log_least_share(n, (1 - jnp.asarray(confidence, small.dtype)) / 2)
+    product_of_couplings = jnp.sum(jnp.where(used, jnp.log(couplings), 0))  # minus infinity in an invariant space
+
+    def beyond_lowest(matrix):
+        theta = jnp.linalg.eigvalsh(matrix + jnp.diag(jnp.where(used, 0, beyond)))
+        gaps = theta - theta[0]
+        target = product_of_couplings - log_t  # sum log(gap_i + d) = target has one root d, and d <= exp(target / k)
+        largest = target / k
+
+        def halve(_, interval):
+            low, high = interval
+            middle = (low + high) / 2
+            over = jnp.sum(jnp.where(used, jnp.log(gaps + jnp.exp(middle)), 0)) > target
+            return jnp.where(over, low, middle), jnp.where(over, middle, high)
+
+        # Over 80 powers of e below the largest possible distance nothing is left to tell apart.
+        _, log_distance = jax.lax.fori_loop(0, 60, halve, (largest - 80, largest))
+        return theta[0] - jnp.where(jnp.isneginf(target), 0, jnp.exp(log_distance))
+
+    return beyond_lowest(leading), -beyond_lowest(-leading)
+
+
+def products_for(resolution: jax.Array, n: int, confidence: jax.Array | float) -> jax.Array:
+    """The products after which lambda_min is known to resolution * |H| at this confidence; never more than n."""
+    delta = 1 - jnp.asarray(confidence)
+    needed = 0.5 + 0.5 * jnp.log(2.72 * n / delta**2) / jnp.sqrt(resolution)
+    return jnp.where(needed < n, jnp.ceil(needed), n).astype(jnp.int32)
+
+
+def _log_least_share(n: int, delta: jax.Array) -> jax.Array:
+    """Log t, where a coordinate of a uniform unit vector in n dimensions is below t in size with probability <= delta.
+
+    The density of a coordinate is at most c_n = Gamma(n/2) / (sqrt(pi) Gamma((n-1)/2)) for n >= 3.
+    """
+    if n == 1:
+        return jnp.zeros_like(delta)
+    if n == 2:
+        return jnp.log(jnp.sin(jnp.pi * delta / 2))
+    density = jnp.exp(gammaln(n / 2) - gammaln((n - 1) / 2)) / jnp.sqrt(jnp.pi)
+    return jnp.log(delta / (2 * density))

@@ -1,0 +1,237 @@
+"""What is known about the critical point near theta: intervals for the ends of the spectrum, and certain signs.
+
+A run stops beside a critical point, not on it, and what counts is the point: a sign is certain where it survives both
+rounding and the move to the point that Newton's step p predicts,
+
+    tau  =  50 eps |H|  +  3 |change of the eigenvalue from theta to theta + p|
+
+At x^k = 0, reached from beside, that band covers the eigenvalue however small the distance; at a point that is not
+degenerate it closes with the distance.  Newton's step is lost in flat directions, so it is damped, |p| <= (1 + |theta|)
+/ 2; and above 1024 parameters, where there are thousands of those, cut at sqrt(eps) (1 + |theta|), the distance that
+the default gradient tolerance stands for.
+
+Matrix-free, a Ritz value bounds its end from inside, for certain; from outside it is bounded at a confidence.
+
+| function | how | certain |
+|---|---|---|
+| `dense` | all eigenvalues, at theta and at theta + p | all |
+| `matrix_free` | Lanczos until the ends have signs; then the curvature along them at theta + p | opposite signs |
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+
+from hessian import lanczos
+from hessian.bounds import ends
+from hessian.product import Loss, Params, flat_product, gradient, matrix
+from hessian.spectrum import eigh, rounding
+
+DENSE = 1024  # parameters up to which the dense matrix is taken by default, and Newton's step is believed
+CHANGE = 3  # how many times its change an eigenvalue must exceed; near x^3 = 0 it is 2 times
+
+
+class Eigenpair(NamedTuple):
+    """An eigenvalue at the end of the spectrum, its eigenvector, and the interval that holds it."""
+
+    value: jax.Array
+    vector: Params  # like params, of length 1
+    low: jax.Array  # bounds that hold at the critical point, too; what lies beyond the last Ritz value
+    high: jax.Array  # holds at the confidence of the evidence
+
+
+class Evidence(NamedTuple):
+    """What one point's gradient and curvature say; a pytree of arrays."""
+
+    gradient_norm: jax.Array
+    gradient_tol: jax.Array
+    curvature_tol: jax.Array  # the part of the band that is rounding
+    lowest: Eigenpair
+    highest: Eigenpair
+    positive: jax.Array  # how many eigenvalues are certain to be positive
+    negative: jax.Array  # ... to be negative
+    complete: jax.Array  # bool: there are no eigenvalues that were not seen
+    decrement: jax.Array  # Newton decrement, sqrt(|g.p|)
+    distance: jax.Array  # |p|: how far the critical point may be
+    products: jax.Array
+    finite: jax.Array  # bool
+
+    @property
+    def settled(self) -> jax.Array:
+        """Whether the ends tell the kind: opposite signs, or one sign for all."""
+        opposite = (self.lowest.high < 0) & (self.highest.low > 0)
+        return opposite | (self.lowest.low > 0) | (self.highest.high < 0)
+
+
+@partial(jax.jit, static_argnames=("loss", "chunk"))
+def dense(loss: Loss, params: Params, args: tuple, gradient_tol: Any, curvature_tol: Any, chunk: int = 64) -> Evidence:
+    """Evidence from the dense matrix."""
+    theta, unravel = ravel_pytree(params)
+    n = theta.size
+    g = ravel_pytree(gradient(loss, params, *args))[0]
+    eigenvalues, basis = eigh(matrix(loss, params, *args, chunk=chunk))
+    size = jnp.max(jnp.abs(eigenvalues))
+    norm, allowed, band = _tolerances(theta, g, size, gradient_tol, curvature_tol)
+    critical = norm <= allowed
+
+    along = _highest_precision(jnp.matmul, g, basis)
+    seen = jnp.abs(eigenvalues) > band
+    step = -_highest_precision(jnp.matmul, basis, jnp.where(seen, along * _damped(eigenvalues, 0, norm, theta), 0))
+
+    def changes():
+        there = eigh(matrix(loss, unravel(theta + _cut(step, theta)), *args, chunk=chunk))[0]
+        return jnp.abs(there - eigenvalues)
+
+    tau = band + CHANGE * jax.lax.cond(critical, changes, lambda: jnp.zeros_like(eigenvalues))
+    lowest, highest = (
+        Eigenpair(eigenvalues[i], unravel(basis[:, i]), eigenvalues[i] - tau[i], eigenvalues[i] + tau[i])
+        for i in (0, n - 1)
+    )
+    positive, negative = (jnp.sum(side > tau, dtype=jnp.int32) for side in (eigenvalues, -eigenvalues))
+    products = jnp.where(critical, 2 * n, n).astype(jnp.int32)
+    finite = jnp.isfinite(norm) & jnp.isfinite(size) & jnp.all(jnp.isfinite(tau))
+    decrement, distance = jnp.sqrt(jnp.abs(g @ step)), jnp.linalg.norm(step)
+    return Evidence(
+        norm, allowed, band, lowest, highest, positive, negative, jnp.bool_(True), decrement, distance, products, finite
+    )
+
+
+@partial(jax.jit, static_argnames=("loss", "products", "rows"))
+def matrix_free(
+    loss: Loss,
+    params: Params,
+    args: tuple,
+    gradient_tol: Any,
+    curvature_tol: Any,
+    key: jax.Array,
+    confidence: Any,
+    products: int,
+    rows: int,
+) -> Evidence:
+    """Evidence from at most `products` products, in a Lanczos basis of `rows` vectors."""
+    theta, unravel = ravel_pytree(params)
+    n, dtype = theta.size, theta.dtype
+    g = ravel_pytree(gradient(loss, params, *args))[0]
+    product = flat_product(loss, params, *args)
+
+    def assess(krylov, found):
+        last, basis, size = found.count - 1, krylov.basis, found.size
+        values = jnp.stack([found.values[0], found.values[last]])
+        vectors = _highest_precision(jnp.matmul, found.vectors[:, jnp.stack([0, last])].T, basis)
+        vectors = jax.vmap(lanczos.unit)(vectors)
+        norm, allowed, band = _tolerances(theta, g, size, gradient_tol, curvature_tol)
+        critical = norm <= allowed
+
+        def move():
+            step = _step(product, krylov, found, g, norm, theta)
+            there = flat_product(loss, unravel(theta + _cut(step, theta)), *args)
+            start = basis[0]
+            first, second = found_first(krylov)
+            images = jax.lax.map(there, jnp.concatenate([vectors, start[None]]))
+            along = jnp.abs(jnp.sum(vectors * images[:2], axis=1) - values)
+            # n^(1/2) times a unit vector that is uniform on the sphere sees about the Frobenius norm of the change.
+            anywhere = jnp.sqrt(n) * lanczos.length(images[2] - first - second)
+            return step, along, jnp.maximum(anywhere, jnp.max(along))
+
+        def stay():
+            return jnp.zeros_like(theta), jnp.zeros_like(values), jnp.zeros((), dtype)
+
+        step, along, anywhere = jax.lax.cond(critical, move, stay)
+        tau, far = band + CHANGE * along, band + CHANGE * anywhere
+        low, high = ends(krylov, confidence)
+        lowest = Eigenpair(values[0], unravel(vectors[0]), low - far, values[0] + tau[0])
+        highest = Eigenpair(values[1], unravel(vectors[1]), values[1] - tau[1], high + far)
+        used = jnp.arange(rows) < found.count
+        positive = jnp.sum(used & (found.values > tau[1]), dtype=jnp.int32)
+        negative = jnp.sum(used & (found.values < -tau[0]), dtype=jnp.int32)
+        positive, negative = jnp.where(lowest.low > 0, n, positive), jnp.where(highest.high < 0, n, negative)
+        finite = jnp.isfinite(norm) & jnp.isfinite(size) & jnp.isfinite(far)
+        decrement, distance = jnp.sqrt(jnp.abs(g @ step)), jnp.linalg.norm(step)
+        used_products = krylov.products + jnp.where(critical, 4, 0)
+        return Evidence(
+            norm, allowed, band, lowest, highest, positive.astype(jnp.int32), negative.astype(jnp.int32),
+            found.count == n, decrement, distance, used_products, finite,
+        )  # fmt: skip
+
+    def found_first(krylov):
+        """H q_1 = alpha_1 q_1 + beta_1 q_2, in two parts."""
+        alone = krylov.count == 1
+        beta = jnp.where(alone, krylov.coupling, krylov.matrix[0, min(1, rows - 1)])
+        return krylov.matrix[0, 0] * krylov.basis[0], beta * jnp.where(
+            alone, krylov.following, krylov.basis[min(1, rows - 1)]
+        )
+
+    def look(state):
+        krylov, bar, spent, _, _ = state
+
+        def enough(krylov, found):
+            tau = jnp.maximum(bar, rounding(found.size[None]) if curvature_tol is None else curvature_tol)
+            low, high = ends(krylov, confidence)
+            lowest, highest = found.values[0], found.values[found.count - 1]
+            return ((lowest < -tau) & (highest > tau)) | (low > tau) | (high < -tau)
+
+        krylov, found = lanczos.grow(product, krylov, products - 4 - spent, enough)
+        evidence = assess(krylov, found)
+        over = (krylov.count == rows) | (krylov.products >= products - 4 - spent)
+        settled = evidence.settled | over | ~evidence.finite | (evidence.gradient_norm > evidence.gradient_tol)
+        bands = jnp.stack([evidence.lowest.high - evidence.lowest.value, evidence.highest.value - evidence.highest.low])
+        spent = spent + jnp.where(settled, 0, 4)
+        return krylov, 2 * jnp.maximum(bar, jnp.max(bands)), spent, evidence, settled
+
+    krylov = lanczos.begin(key, n, rows, dtype)
+    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(assess, krylov, lanczos.ritz(krylov)))
+    state = (krylov, jnp.zeros((), dtype), jnp.int32(0), nothing, jnp.bool_(False))
+    _, _, spent, evidence, _ = jax.lax.while_loop(lambda state: ~state[4], look, state)
+    return evidence._replace(products=evidence.products + spent)
+
+
+def _step(product, krylov, found, g, norm, theta):
+    """Newton's step as far as the basis knows the Hessian, and the best step along what is left of the gradient."""
+    with jax.default_matmul_precision("highest"):
+        coordinates = krylov.basis @ g
+        along = coordinates @ found.vectors
+        inside = (found.vectors @ (along * _damped(found.values, found.residuals, norm, theta))) @ krylov.basis
+        rest = g - coordinates @ krylov.basis
+        image = product(rest)
+        square = image @ image + (norm / (1 + jnp.linalg.norm(theta))) ** 2 * (rest @ rest)
+        outside = rest * _ratio(rest @ image, square)
+    return -(inside + outside)
+
+
+def _cut(step, theta):
+    """The step, no longer than it is believed."""
+    if theta.size <= DENSE:
+        return step
+    reach = jnp.sqrt(jnp.finfo(theta.dtype).eps) * (1 + jnp.linalg.norm(theta))
+    return step * jnp.minimum(1, _ratio(reach, jnp.linalg.norm(step)))
+
+
+def _damped(eigenvalues, residuals, norm, theta):
+    """lambda / (lambda^2 + r^2 + m^2): 1 / lambda where that is known and its step is not too far."""
+    damping = norm / (1 + jnp.linalg.norm(theta))
+    size = jnp.max(jnp.abs(eigenvalues))
+    scale = jnp.where(size > 0, size, 1)  # squares of scaled numbers neither overflow nor vanish
+    x, r, m = eigenvalues / scale, residuals / scale, damping / scale
+    return _ratio(x, x**2 + r**2 + m**2) / scale
+
+
+def _ratio(a, b):
+    """a / b, and 0 where b is 0."""
+    return jnp.where(b > 0, a / jnp.where(b > 0, b, 1), 0)
+
+
+def _tolerances(theta, g, size, gradient_tol, curvature_tol):
+    """The gradient's norm, what is allowed for it, and the rounding of the curvature."""
+    norm = lanczos.length(g)
+    eps = jnp.finfo(theta.dtype).eps
+    allowed = jnp.sqrt(eps) * size * (1 + jnp.linalg.norm(theta)) if gradient_tol is None else gradient_tol
+    band = rounding(size[None]) if curvature_tol is None else curvature_tol
+    return norm, jnp.asarray(allowed, theta.dtype), jnp.asarray(band, theta.dtype)
+
+
+def _highest_precision(function, *arrays):
+    with jax.default_matmul_precision("highest"):
+        return function(*arrays)
