@@ -143,7 +143,7 @@ def amsgrad(
 ) -> Optimizer:
     """Adam whose sigma is the peak of all so far (S90; Reddi et al. 2018).
 
-    Sources: "lecture", "paper" (nothing is debiased); "torch" (the peak, then debiased); "keras" (likewise, eps before);
+    Sources: "lecture", "paper" (nothing is debiased); "torch" (the peak, then debiased); "keras" (eps before that);
     "optax" (the peak of the debiased).
     """
     m, raw_m = directions.average(b1), directions.running_average(b1)

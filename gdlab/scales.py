@@ -264,21 +264,22 @@ def _centred(decay, eps, eps_root, grads, state, count, eta, m):
     return _root(nu, eps, eps_root), SpreadState(mu, nu)
 
 
-def debiased_root_mean_square(decay: ArrayLike = 0.999, eps: ArrayLike = 0.0) -> Scale:
+def debiased_root_mean_square(decay: ArrayLike = 0.999, eps: ArrayLike = 0.0, *, eps_root: ArrayLike = 0.0) -> Scale:
     """sigma = sqrt(nu / (1 - b^(t+1))) + eps with nu <- b nu + (1 - b) g^2 from zero: Adam's (S81; Kingma & Ba 2015).
 
     Args:
         decay: b in [0, 1).
         eps: added to the root, >= 0.
+        eps_root: added under the root, >= 0.
     """
-    hypers = _decay(decay, open=True), hyperparameter("eps", eps, 0)
+    hypers = _decay(decay, open=True), hyperparameter("eps", eps, 0), hyperparameter("eps_root", eps_root, 0)
     return Scale(Partial(_zero_squares), Partial(_debiased_root_mean_square, *hypers))
 
 
-def _debiased_root_mean_square(decay, eps, grads, state, count, eta, m):
+def _debiased_root_mean_square(decay, eps, eps_root, grads, state, count, eta, m):
     del eta, m
     nu = decaying(state.nu, _squares(grads), decay)
-    return _root(debiased(nu, decay, count + 1), eps), SquareState(nu)
+    return _root(debiased(nu, decay, count + 1), eps, eps_root), SquareState(nu)
 
 
 def additive(decay: ArrayLike = 0.999, eps: ArrayLike = 1e-3, *, start: ArrayLike = 1e-3) -> Scale:
