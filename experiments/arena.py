@@ -18,7 +18,6 @@ from experiments.settings import InputError, Race
 from gdlab import minibatches
 from gdlab.problems import (
     POKEMON_START,
-    Surface,
     digits,
     network,
     network_loss,
@@ -72,7 +71,7 @@ def _surface(settings):
     )
 
 
-def _surface_starts(chosen: Surface, count: int, rng: np.random.Generator):
+def _surface_starts(chosen, count, rng):
     low, high = np.array(chosen.box).T
     places = [np.array(p.x) for p in chosen.critical_points if p.kind in ("saddle", "degenerate")][:1]
     starts = [(place, "on the saddle") for place in places]
@@ -93,7 +92,8 @@ def _pokemon(settings):
     rng = np.random.default_rng(settings.seed)
     count = settings.seeds or 16
     box = ((-200.0, -100.0), (-5.0, 5.0))
-    others = rng.uniform(*np.array(box).T, size=(count - 1, 2))
+    low, high = np.array(box).T
+    others = rng.uniform(low, high, size=(count - 1, 2))
     return Arena(
         name="pokemon",
         loss=pokemon_loss,

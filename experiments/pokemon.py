@@ -28,6 +28,7 @@ QUESTION = "The convex error surface of the lectures: does every run end where t
 UPDATES = 100_000
 START = jnp.array(POKEMON_START)
 OPTIMUM = np.array(POKEMON_OPTIMUM)
+Paths = dict[str, np.ndarray]
 BURST = 1.0  # how far w leaves the valley in an explosion
 
 
@@ -135,7 +136,7 @@ def surface() -> list[Check]:
     ]
 
 
-def vanilla(paths) -> list[Check]:
+def vanilla(paths: Paths) -> list[Check]:
     """Gradient descent at four rates."""
     slow, right, fast, wild = (paths[f"gd {rate:g}"] for rate in (1e-8, 1e-7, 1e-6, 1e-5))
     end = jnp.array(right[-1])
@@ -153,7 +154,7 @@ def vanilla(paths) -> list[Check]:
     ]
 
 
-def adagrad(paths) -> list[Check]:
+def adagrad(paths: Paths) -> list[Check]:
     """Adagrad, and the typo that is fatal."""
     path = paths["adagrad"]
     after = {
@@ -173,7 +174,7 @@ def adagrad(paths) -> list[Check]:
     ]
 
 
-def explosions(paths, residual) -> list[Check]:
+def explosions(paths: Paths, residual: np.ndarray) -> list[Check]:
     """Explosion and recovery: the root mean square of all gradients, without decay."""
     path, half = paths["rms 1"], paths["rms 0.5"]
     thrown = bursts(path)
@@ -209,7 +210,7 @@ def explosions(paths, residual) -> list[Check]:
     ]
 
 
-def rmsprop(paths) -> list[Check]:
+def rmsprop(paths: Paths) -> list[Check]:
     """RMSProp ends in a cycle of two, half the rate beside the optimum."""
     low, high = OPTIMUM - 0.5, OPTIMUM + 0.5
     pairs = {decay: sorted(map(tuple, paths[f"rmsprop {decay:g}"][-2:])) for decay in (0.9, 0.99, 0.999)}
@@ -225,7 +226,7 @@ def rmsprop(paths) -> list[Check]:
     ]
 
 
-def adam(paths) -> list[Check]:
+def adam(paths: Paths) -> list[Check]:
     """Adam near the optimum is never at rest: bounds for it, digits where it is still on the way."""
     near = {rate: paths[f"adam {rate:g}"] for rate in (1.0, 0.1)}
     return [

@@ -1,6 +1,7 @@
 """What there is to race on: every surface with its formula, source and critical points."""
 
 from collections import Counter
+from typing import Any
 
 from experiments.runs import dump
 from experiments.settings import Problems
@@ -10,7 +11,7 @@ from gdlab.problems import surfaces
 
 def main(settings: Problems) -> int:
     """Print the list; the exit status."""
-    listed = {
+    listed: dict[str, dict[str, Any]] = {
         name: {
             "formula": surface.formula,
             "dimension": surface.dim,

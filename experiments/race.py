@@ -33,7 +33,7 @@ class Way(NamedTuple):
     """A saddle on which runs stopped, and the way out of it."""
 
     at: np.ndarray
-    index: int
+    index: int  # type: ignore[assignment]  # the Morse index, not the method of tuples
     runs: dict[str, int]  # how many runs of each optimizer stopped there
     certificate: str
     curvature: float
@@ -107,7 +107,7 @@ def resolve(settings: Race) -> tuple[Race, Arena, dict[str, Any], jax.Array]:
 def named_optimizer(name: str) -> Any:
     """The factory learning rate -> optimizer of a name of gdlab's, or of optax's after "optax."."""
     library, _, short = name.rpartition(".")
-    made = getattr({"": gdlab.optimizers, "optax": optax}.get(library), short, None)
+    made: Any = getattr({"": gdlab.optimizers, "optax": optax}.get(library), short, None)
     try:
         known = not short.startswith("_") and isinstance(made(1e-3), optax.GradientTransformation)
     except TypeError:
@@ -120,18 +120,19 @@ def named_optimizer(name: str) -> Any:
 
 def race(where: Arena, optimizers: dict[str, Any], rates: jax.Array, settings: Race) -> xarray.Dataset:
     """All runs: variables loss (optimizer, lr, start, step), end, and path where there are few parameters."""
-    every = -(-settings.steps // ROWS)
+    total = settings.steps or where.steps
+    every = -(-total // ROWS)
     few = small(where)
 
     def run(optimizer, lr, start):
         params, seed = start
         key = jax.random.fold_in(jax.random.key(settings.seed), seed)
-        batches = where.batches and where.batches(key)
+        batches = None if where.batches is None else where.batches(key)
         ran = gdlab.minimize(
             where.loss,
             optimizer(lr),
             params,
-            settings.steps,
+            total,
             args=() if where.batches else where.args,
             batches=batches,
             record=("loss", "params") if few else ("loss",),
@@ -150,8 +151,7 @@ def race(where: Arena, optimizers: dict[str, Any], rates: jax.Array, settings: R
     starts = (where.starts, jnp.arange(len(where.seen_as)))
     names = {"loss": ["step"], "end": ["param"], "path": ["step", "param"]}
     dataset = gdlab.sweep(run, dims=names, optimizer=optimizers, lr=rates, start=starts)
-    steps = [*range(0, settings.steps, every), settings.steps]
-    return dataset.assign_coords(step=steps, seen_as=("start", where.seen_as))
+    return dataset.assign_coords(step=[*range(0, total, every), total], seen_as=("start", where.seen_as))
 
 
 def small(where: Arena) -> bool:
@@ -315,6 +315,8 @@ def show(summary: dict[str, Any], settings: Race) -> None:
     if rows:
         columns = ["stopped on the saddle", "index", "lowest eigenvalue", "runs", "the way out", "loss", "leads to"]
         print_table("Saddles on which runs stopped", columns, rows)
+    for way in summary["saddles"]:
+        print(f"{_point(way['at'])} is proved a {way['certificate']}")
     print(f"written: {settings.out}/results.nc, summary.json, config.json, meta.json, race.png, race.svg")
 
 

@@ -85,7 +85,7 @@ def provenance(seed: int, started: float) -> dict[str, Any]:
         "versions": {"python": sys.version.split()[0], **{name: _version(name) for name in PACKAGES}},
         "device": jax.devices()[0].device_kind,
         "devices": jax.device_count(),
-        "x64": bool(jax.config.jax_enable_x64),
+        "x64": bool(jax.config.read("jax_enable_x64")),
         "argv": sys.argv,
         "seed": seed,
         "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),

@@ -84,8 +84,8 @@ def learning_rates(text: str) -> tuple[float, float, int]:
     """
     allowed = "lr must be lo:hi:n with 0 < lo <= hi, both finite, and a whole number n >= 1, such as 1e-4:1:40"
     try:
-        low, high, count = text.split(":")
-        low, high, count = float(low), float(high), int(count)
+        first, last, number = text.split(":")
+        low, high, count = float(first), float(last), int(number)
     except ValueError:
         raise InputError(f"{allowed}; got {text!r}") from None
     if not (0 < low <= high < math.inf and count >= 1):

@@ -7,6 +7,7 @@ joins them, `optimizers` names the joints, `minimize` runs them, `sweep` runs th
 """
 
 from gdlab import directions, problems, scales, schedules
+from gdlab.axes import draws, seeds
 from gdlab.data import minibatches, standardize
 from gdlab.descent import descent
 from gdlab.optimizers import (
@@ -36,7 +37,7 @@ from gdlab.optimizers import (
 from gdlab.pieces import Optimizer, Step
 from gdlab.run import Run, minimize
 from gdlab.swats import swats
-from gdlab.sweep import sweep
+from gdlab.sweep import merge, sweep
 from gdlab.wrappers import chain, decayed, decayed_outright, lookahead, rolling, rolling_outside
 
 __all__ = [
@@ -56,9 +57,11 @@ __all__ = [
     "decayed_outright",
     "descent",
     "directions",
+    "draws",
     "gd",
     "lion",
     "lookahead",
+    "merge",
     "minibatches",
     "minimize",
     "momentum",
@@ -73,6 +76,7 @@ __all__ = [
     "rolling_outside",
     "scales",
     "schedules",
+    "seeds",
     "sgd",
     "sgdw",
     "sign_gd",

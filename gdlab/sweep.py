@@ -2,38 +2,61 @@
 
     result[a, b, ...] = fn(a=axis_a[a], b=axis_b[b], ...)
 
-Numeric axes are vmapped over their product, in one compiled call; axes of names or of a mapping from names to values
-(optimizers, surfaces) are unrolled in that same call.  Labels stay outside the compiled part: a dict of axes would come
-back from it sorted.  A run that diverges is data (inf or NaN), never dropped.
+The numeric axes are computed as lanes of one compiled program, chunk by chunk from the host: memory is bounded by the
+chunk, a bar can be drawn, and a store can keep what is done.  Axes of names are unrolled in that program.  A run that
+diverges is data (inf or NaN, and `alive` false), never dropped.
+
+| function | what it does |
+|---|---|
+| `sweep` | computes, or goes on where a killed sweep stopped |
+| `merge` | joins the stores of the shards of one sweep, computed by independent processes |
 """
 
-import itertools
-import math
+import contextlib
+import dataclasses
+import os
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-SCHEMA = 1  # the version of the layout of the datasets
+from gdlab.axes import Grid, at
+from gdlab.lanes import all_devices, gathered, prepare
+from gdlab.store import Store, StoreError, check_same, digest, read_chunk, read_identity
+
+if TYPE_CHECKING:
+    import xarray
+
+SCHEMA = 2  # the version of the layout of datasets and stores
+LARGEST_CHUNK = 2**16  # lanes at once, unless the caller says otherwise
 
 
 def sweep(
     fn: Callable[..., Any],
     *,
     chunk: int | None = None,
+    block: int | None = None,
+    mesh: jax.sharding.Mesh | None = None,
+    store: str | os.PathLike | None = None,
+    shard: tuple[int, int] = (0, 1),
     progress: bool | Callable[[int, int], None] = False,
     dims: Mapping[str, Sequence[str]] | None = None,
     **axes: Any,
-):
-    """Apply a function at every point of a grid, in one compiled call, and label the results.
+) -> "xarray.Dataset":
+    """Apply a function at every point of a grid, in one compiled program, and label the results.
 
     Args:
         fn: `fn(**one value per axis) -> pytree of arrays`, of the same shapes at every point; traced.
-        chunk: how many points of the numeric grid are computed at once, which bounds the memory; all by default.
-        progress: True for a bar on stderr (silent when that is no terminal), or a function of (done, total) points.
+        chunk: how many points of the numeric axes are computed between two looks of the host; at most 65536 by default.
+        block: how many of them each device computes at once; by default what fits in the cache of a CPU.
+        mesh: the devices that share the lanes; by default all there are, of all processes.
+        store: a folder that keeps each finished chunk.  The same sweep goes on from it; another one is refused.
+        shard: (i, n): compute only every n-th chunk, from the i-th on, into `store`; `merge` joins the n stores.
+        progress: True for a bar on stderr (silent when that is no terminal), or a function of (done, total) lanes.
         dims: names for further axes of a result, by the result's name: `{"history.loss": ("step",)}`.
         **axes: by name, either an array or pytree of arrays whose leading axis is swept; or a sequence of strings, or a
             mapping from names to anything, whose values `fn` gets untraced.
@@ -41,120 +64,224 @@ def sweep(
     Returns:
         An `xarray.Dataset` whose dimensions are the axes in the order given, then those of each result.  The variables
         are named by their path in the pytree that `fn` returns, joined by dots; a bare array is called "value".
+        `alive` says where all numbers are finite.  Of a shard, lanes of other shards are empty and not `done`.
 
     Raises:
-        ValueError: for no axes, an empty axis, or a chunk below 1.
+        ValueError: for no axes, an empty axis, a chunk or block below 1, a shard out of range or without a store.
+        StoreError: for a store of another sweep (a ValueError).
 
     >>> result = sweep(lambda a, b: a + 10 * b, a=jnp.arange(3.0), b=jnp.array([1.0, 2.0]))
     >>> result["value"].sel(a=2.0, b=1.0).item(), dict(result.sizes)
     (12.0, {'a': 3, 'b': 2})
     """
-    import xarray
-
-    started = time.perf_counter()
-    named = {name: _named_values(values) for name, values in axes.items()}
-    numeric = {name: jax.tree.map(jnp.asarray, axes[name]) for name in axes if named[name] is None}
-    named = {name: values for name, values in named.items() if values is not None}
-    sizes = {name: len(named[name]) if name in named else _length(name, numeric[name]) for name in axes}
-    for name, size in sizes.items():
-        if size == 0:
-            msg = f"axis {name!r} must have at least one value; got none"
+    started = time.time()
+    for name, value in (("chunk", chunk), ("block", block)):
+        if value is not None and value < 1:
+            msg = f"{name} must be at least 1; got {value}"
             raise ValueError(msg)
-    if not axes:
-        msg = "sweep needs at least one axis, given as a keyword argument; got none"
+    part, parts = shard
+    if not 0 <= part < parts or (parts > 1 and store is None):
+        msg = f"shard must be (i, n) with 0 <= i < n, and needs a store where n > 1; got {shard} and store {store}"
         raise ValueError(msg)
-    lanes = math.prod(sizes[name] for name in numeric)
-    chunk = lanes if chunk is None else chunk
-    if chunk < 1:
-        msg = f"chunk must be at least 1; got {chunk}"
+    grid = Grid(axes)
+    mesh = all_devices() if mesh is None else mesh
+    chunk = min(chunk or LARGEST_CHUNK, grid.lanes)
+    chunk += -chunk % (1 if mesh is None else mesh.size)
+    point = _Point(fn, tuple(tuple(case.items()) for case in grid.cases), grid.shape)
+    prepared = prepare(point, grid.numeric, chunk, block, mesh)
+    kept = None if store is None else Store(store, _identity(grid, prepared, chunk, dims, shard))
+    chunks = range(-(-grid.lanes // chunk))
+    names = _names(prepared.structure, len(grid.cases))
+    done: dict[int, dict[str, np.ndarray]] = {}
+    with _bar(progress, grid.lanes) as advance, kept.locked() if kept else contextlib.nullcontext():
+        for number in chunks[part::parts]:
+            arrays = kept.read(number) if kept else None
+            if arrays is None:
+                lanes = jnp.minimum(number * chunk + jnp.arange(chunk, dtype=jnp.int32), grid.lanes - 1)
+                leaves = prepared.compute(prepared.constants, lanes, jax.tree.leaves(grid.numeric))
+                arrays = dict(zip(names, gathered(leaves), strict=True))
+                if kept and jax.process_index() == 0:
+                    kept.write(number, arrays)
+            done[number] = arrays
+            advance(min((number + 1) * chunk, grid.lanes), arrays)
+    attributes = {"block": prepared.block, "argv": " ".join(sys.argv), "wall_seconds": time.time() - started}
+    described = _description(grid, dims)
+    return _dataset(described, grid.labels(), done, chunk, {**_versions(), **attributes})
+
+
+def merge(*folders: str | os.PathLike) -> "xarray.Dataset":
+    """The dataset of a sweep whose shards were computed into these stores.
+
+    Raises:
+        StoreError: when the stores are of different sweeps, or chunks are missing or damaged (a ValueError).
+    """
+    if not folders:
+        msg = "merge needs at least one store; got none"
         raise ValueError(msg)
-
-    shape = tuple(sizes[name] for name in numeric)
-
-    def at(lane, values):
-        place = jnp.unravel_index(lane, shape) if shape else ()
-        point = {name: jax.tree.map(lambda v: v[i], values[name]) for name, i in zip(numeric, place, strict=True)}
-        return [fn(**point, **dict(zip(named, combo, strict=True))) for combo in combos]
-
-    combos = list(itertools.product(*(values.values() for values in named.values())))
-    compute = jax.jit(jax.vmap(at, in_axes=(0, None)))
-    blocks = []
-    with _bar(progress, lanes * len(combos)) as report:
-        for start in range(0, lanes, chunk):
-            lane = jnp.minimum(start + jnp.arange(min(chunk, lanes)), lanes - 1)
-            block = jax.tree.map(np.asarray, compute(lane, numeric))
-            done = min(start + chunk, lanes)
-            blocks.append(jax.tree.map(lambda leaf, n=done - start: leaf[:n], block))
-            report(done * len(combos))
-    results = jax.tree.map(lambda *parts: np.concatenate(parts), *blocks)
-
-    whole = jax.tree.map(lambda *parts: np.stack(parts), *results)  # (combos, lanes, ...)
-    order = [*named, *numeric]
-    variables = {}
-    for path, leaf in jax.tree_util.tree_flatten_with_path(whole)[0]:
-        name = ".".join(_key_name(key) for key in path) or "value"
-        leaf = leaf.reshape(*(sizes[axis] for axis in order), *leaf.shape[2:])
-        leaf = np.moveaxis(leaf, range(len(order)), [list(axes).index(axis) for axis in order])
-        extra = (dims or {}).get(name, ())
-        extra = [*extra, *(f"{name}_{i}" for i in range(len(extra), leaf.ndim - len(axes)))]
-        variables[name] = ([*axes, *extra], leaf)
-    coordinates = {name: list(named[name]) if name in named else _coordinate(numeric[name]) for name in axes}
-    attributes = {
-        "gdlab_schema": SCHEMA,
-        "jax": jax.__version__,
-        "device": jax.devices()[0].device_kind,
-        "wall_seconds": time.perf_counter() - started,
-    }
-    return xarray.Dataset(variables, coordinates, attributes)
+    identities = [read_identity(folder) for folder in folders]
+    for folder, identity in zip(folders, identities, strict=True):
+        check_same(folder, {**identity, "shard": None}, {**identities[0], "shard": None})
+    first = identities[0]
+    lanes, chunk = first["lanes"], first["chunk"]
+    done = {}
+    for number in range(-(-lanes // chunk)):
+        found = (read_chunk(folder, number) for folder in folders)
+        arrays = next((arrays for arrays in found if arrays is not None), None)
+        if arrays is None:
+            msg = (
+                f"stores must hold every chunk of the sweep; chunk {number} is missing or damaged in all {len(folders)}"
+            )
+            raise StoreError(msg)
+        done[number] = arrays
+    labels = {name: _label(entry) for name, entry in first["labels"].items()}
+    return _dataset(first["description"], labels, done, chunk, first["versions"])
 
 
-def _named_values(values):
-    """The axis as a mapping from labels to values, or None where it is numeric."""
-    if isinstance(values, Mapping) and not all(isinstance(v, jax.Array | np.ndarray) for v in values.values()):
-        return dict(values)
-    if isinstance(values, list | tuple) and values and all(isinstance(value, str) for value in values):
-        return {value: value for value in values}
-    return None
+@dataclasses.dataclass(frozen=True)
+class _Point:
+    """The function at a lane, for every case of the axes of names; equal for equal functions and cases."""
+
+    fn: Callable[..., Any]
+    cases: tuple[tuple[tuple[str, Any], ...], ...]
+    shape: tuple[int, ...]
+
+    def __call__(self, lane, numeric):
+        values = at(lane, numeric, self.shape)
+        return [self.fn(**values, **dict(case)) for case in self.cases]
 
 
-def _length(name, values):
-    lengths = {leaf.shape[0] if leaf.ndim else -1 for leaf in jax.tree.leaves(values)}
-    if len(lengths) != 1 or lengths == {-1}:
-        msg = f"axis {name!r} must be an array, or a pytree of arrays with one common leading axis, or names; got {values}"
+def _names(structure, cases):
+    """A name for each leaf of the result, `path:case`."""
+    paths = jax.tree_util.tree_flatten_with_path(jax.tree.unflatten(structure, range(structure.num_leaves)))[0]
+    named = [(".".join(_key_name(key) for key in path[1:]) or "value", path[0].idx) for path, _ in paths]
+    if len({tuple(name for name, case in named if case == i) for i in range(cases)}) > 1:
+        msg = "fn must return the same pytree for every value of the axes of names; got different ones"
         raise ValueError(msg)
-    return lengths.pop()
-
-
-def _coordinate(values):
-    leaves = jax.tree.leaves(values)
-    plain = len(leaves) == 1 and leaves[0].ndim == 1 and not jnp.issubdtype(leaves[0].dtype, jax.dtypes.extended)
-    return np.asarray(leaves[0]) if plain else np.arange(leaves[0].shape[0])
+    return [f"{name}:{case}" for name, case in named]
 
 
 def _key_name(key):
     return str(getattr(key, "name", getattr(key, "key", getattr(key, "idx", key))))
 
 
-class _bar:
-    """A progress bar on stderr, or the caller's own report, or nothing."""
+def _description(grid, dims):
+    """What it takes to lay out the results."""
+    sizes = {name: grid.sizes[name] for name in grid.order}
+    dims = {name: list(extra) for name, extra in (dims or {}).items()}
+    return {"order": grid.order, "sizes": sizes, "named": list(grid.named), "dims": dims}
 
-    def __init__(self, progress, total):
-        self.report, self.total, self.drawn = progress, total, None
 
-    def __enter__(self):
-        if callable(self.report):
-            return lambda done: self.report(done, self.total)
-        if not self.report:
-            return lambda done: None
+def _identity(grid, prepared, chunk, dims, shard):
+    """What makes this sweep this sweep, as JSON."""
+    constants = [_bytes(constant) for constant in prepared.constants]
+    axes = {
+        f"axis {name}": f"{grid.sizes[name]} values, {digest(*map(_bytes, jax.tree.leaves(values)))}"
+        for name, values in grid.numeric.items()
+    }
+    named = {f"axis {name}": ", ".join(values) for name, values in grid.named.items()}
+    labels = {
+        name: [value[0], _listed(value[1])] if isinstance(value, tuple) else [None, _listed(value)]
+        for name, value in grid.labels().items()
+    }
+    return {
+        "schema": SCHEMA,
+        "program": digest(prepared.program, *constants),
+        **axes,
+        **named,
+        "lanes": grid.lanes,
+        "chunk": chunk,
+        "block": prepared.block,
+        "shard": list(shard),
+        "versions": _versions(),
+        "labels": labels,
+        "description": _description(grid, dims),
+    }
+
+
+def _listed(values):
+    return {"dtype": str(np.asarray(values).dtype), "values": np.asarray(values).tolist()}
+
+
+def _label(entry):
+    along, listed = entry
+    values = np.asarray(listed["values"], dtype=listed["dtype"])
+    return values if along is None else (along, values)
+
+
+def _bytes(array):
+    keys = jnp.issubdtype(array.dtype, jax.dtypes.prng_key)
+    return np.asarray(jax.random.key_data(array) if keys else array).tobytes()
+
+
+def _versions():
+    device = jax.devices()[0].device_kind
+    return {
+        "gdlab_schema": SCHEMA,
+        "jax": jax.__version__,
+        "device": device,
+        "x64": int(jax.config.read("jax_enable_x64")),
+    }
+
+
+def _dataset(description, labels, done, chunk, attributes):
+    """The chunks as one labelled dataset; lanes of missing chunks are empty."""
+    import xarray
+
+    order, sizes, named = description["order"], description["sizes"], description["named"]
+    numeric = [name for name in order if name not in named]
+    lanes = int(np.prod([sizes[name] for name in numeric], dtype=int))
+    arranged = [*named, *numeric]
+    gathered_leaves: dict[str, list[np.ndarray]] = {}
+    here = np.zeros(lanes, bool)
+    for number in done:
+        here[number * chunk : (number + 1) * chunk] = True
+    for leaf in next(iter(done.values()), {}):
+        example = next(iter(done.values()))[leaf]
+        empty = np.nan if np.issubdtype(example.dtype, np.floating) else 0
+        whole = np.full((lanes, *example.shape[1:]), empty, example.dtype)
+        for number, arrays in done.items():
+            rows = whole[number * chunk : (number + 1) * chunk]
+            rows[...] = arrays[leaf][: len(rows)]
+        gathered_leaves.setdefault(leaf.rpartition(":")[0], []).append(whole)
+
+    def laid_out(stacked):
+        shaped = stacked.reshape(*(sizes[axis] for axis in arranged), *stacked.shape[2:])
+        return np.moveaxis(shaped, range(len(order)), [order.index(axis) for axis in arranged])
+
+    variables, alive = {}, np.ones((1, lanes), bool)
+    for name, cases in gathered_leaves.items():
+        stacked = np.stack(cases)
+        if np.issubdtype(stacked.dtype, np.inexact):
+            alive = alive & np.isfinite(stacked).reshape(*stacked.shape[:2], -1).all(-1)
+        shaped = laid_out(stacked)
+        extra = description["dims"].get(name, ())
+        extra = [*extra, *(f"{name}_{i}" for i in range(len(extra), shaped.ndim - len(order)))]
+        variables[name] = ([*order, *extra], shaped)
+    count = int(np.prod([sizes[name] for name in named], dtype=int))
+    for name, flags in (("alive", alive & here), ("done", here[None])):
+        if name not in variables and not (name == "done" and here.all()):
+            variables[name] = (order, laid_out(np.broadcast_to(flags, (count, lanes))).copy())
+    return xarray.Dataset(variables, labels, attributes)
+
+
+@contextlib.contextmanager
+def _bar(progress, total):
+    """A bar on stderr, or the caller's own report, or nothing: what to call with the lanes done and their arrays."""
+    if callable(progress):
+        yield lambda done, _: progress(done, total)
+    elif not progress:
+        yield lambda done, _: None
+    else:
         from rich.console import Console
         from rich.progress import Progress
 
         console = Console(stderr=True)
-        self.drawn = Progress(console=console, transient=True, disable=not console.is_terminal)
-        self.drawn.start()
-        task = self.drawn.add_task("sweep", total=self.total)
-        return lambda done: self.drawn.update(task, completed=done)
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as drawn:
+            task = drawn.add_task("sweep", total=total)
 
-    def __exit__(self, *_):
-        if self.drawn is not None:
-            self.drawn.stop()
+            def advance(done, arrays):
+                floats = [a for a in arrays.values() if np.issubdtype(a.dtype, np.floating)]
+                alive = np.mean([np.isfinite(a).reshape(len(a), -1).all(-1).mean() for a in floats] or [1.0])
+                drawn.update(task, completed=done, description=f"sweep, alive {alive:.0%}")
+
+            yield advance

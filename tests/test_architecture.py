@@ -24,7 +24,7 @@ STAIRS = {
         "sweep tune",
         "run optimizers",
         "descent swats wrappers",
-        "directions scales schedules problems data",
+        "directions scales schedules problems data axes lanes store",
         "driven rescaled",
         "rates",
         "pieces",

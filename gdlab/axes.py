@@ -1,0 +1,156 @@
+"""Axes: the named lists of values that a sweep takes the product of.
+
+    lanes  =  axis_1 x ... x axis_n  over the numeric axes;      cases  =  the same over the axes of names
+
+A numeric axis is an array, or a pytree of arrays, whose leading axis is swept; a pytree moves in step (a zipped axis).
+An axis of names is a sequence of strings, or a mapping from names to anything (optimizers, surfaces), and reaches the
+function untraced.  Labels stay on the host: a dict of axes would come back sorted from a compiled function.
+
+| function | what it returns |
+|---|---|
+| `Grid` | the axes of a sweep: sizes, cases, lanes, and the point at a lane |
+| `seeds` | PRNG keys, one for each number of a run |
+| `draws` | random or quasi-random points of a box, as a zipped axis |
+"""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+class Grid:
+    """The axes of a sweep in their order, numeric ones apart from those of names.
+
+    Raises:
+        ValueError: for no axes, or an axis that is empty or neither numeric nor of names.
+    """
+
+    def __init__(self, axes: Mapping[str, Any]):
+        """Sort the axes."""
+        if not axes:
+            msg = "sweep needs at least one axis, given as a keyword argument; got none"
+            raise ValueError(msg)
+        self.order = list(axes)
+        self.named = {name: values for name in axes if (values := _named(axes[name])) is not None}
+        self.numeric = {name: _numeric(name, axes[name]) for name in axes if name not in self.named}
+        self.sizes = {
+            name: len(self.named[name]) if name in self.named else _length(name, self.numeric[name]) for name in axes
+        }
+        for name, size in self.sizes.items():
+            if size == 0:
+                msg = f"axis {name!r} must have at least one value; got none"
+                raise ValueError(msg)
+
+    @property
+    def cases(self) -> list[dict[str, Any]]:
+        """Every choice of one value for each axis of names."""
+        product = itertools.product(*(values.values() for values in self.named.values()))
+        return [dict(zip(self.named, values, strict=True)) for values in product]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The sizes of the numeric axes."""
+        return tuple(self.sizes[name] for name in self.numeric)
+
+    @property
+    def lanes(self) -> int:
+        """How many points the numeric axes have."""
+        return math.prod(self.shape)
+
+    def labels(self) -> dict[str, Any]:
+        """The coordinates of every axis; those of a zipped axis are its number and each of its parts."""
+        labels: dict[str, Any] = {}
+        for name in self.order:
+            if name in self.named:
+                labels[name] = list(self.named[name])
+                continue
+            values, parts = self.numeric[name], {}
+            if isinstance(values, Mapping):
+                parts = {part: (name, np.asarray(value)) for part, value in values.items() if _is_label(value)}
+            labels[name] = np.asarray(values) if _is_label(values) else np.arange(self.sizes[name])
+            labels |= {part: value for part, value in parts.items() if part not in self.order}
+        return labels
+
+
+def at(lane: jax.Array, numeric: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:
+    """The values of the numeric axes at a lane, counted with the last axis fastest."""
+    place = jnp.unravel_index(lane, shape) if shape else ()
+    return {name: jax.tree.map(lambda v, i=i: v[i], numeric[name]) for name, i in zip(numeric, place, strict=True)}
+
+
+def seeds(count: int, seed: int = 0) -> jax.Array:
+    """PRNG keys for `count` runs, each folded from the number of its run: more runs leave the first ones as they are.
+
+    >>> bool((jax.random.key_data(seeds(3))[1] == jax.random.key_data(seeds(2))[1]).all())
+    True
+    """
+    return jax.vmap(lambda number: jax.random.fold_in(jax.random.key(seed), number))(jnp.arange(count))
+
+
+def draws(count: int, *, seed: int = 0, quasi: bool = False, **ranges: Sequence[Any]) -> dict[str, Any]:
+    """Points drawn from a box, as one zipped axis: a mapping from names to arrays of shape (count,).
+
+    Args:
+        count: how many points, at least 1.
+        seed: the seed of the draw.
+        quasi: draw a scrambled Halton sequence, which fills the box more evenly, in place of independent points.
+        **ranges: by name, `(low, high)` or `(low, high, "log")` with low < high, and 0 < low for "log".
+
+    Raises:
+        ValueError: for a range or a count that is not allowed.
+
+    >>> points = draws(4, lr=(1e-4, 1e-1, "log"), momentum=(0.0, 0.99))
+    >>> sorted(points), points["lr"].shape
+    (['lr', 'momentum'], (4,))
+    """
+    if count < 1 or not ranges:
+        msg = f"draws needs a count of at least 1 and at least one range; got count {count} and {len(ranges)} ranges"
+        raise ValueError(msg)
+    if quasi:
+        from scipy.stats import qmc
+
+        unit = qmc.Halton(len(ranges), rng=np.random.default_rng(seed)).random(count)
+    else:
+        unit = np.random.default_rng(seed).random((count, len(ranges)))
+    drawn = {}
+    for column, (name, (low, high, *scale)) in zip(unit.T, ranges.items(), strict=True):
+        if scale not in ([], ["log"]) or not low < high or (scale and not low > 0):
+            allowed = '(low, high) or (low, high, "log") with low < high, above 0 for "log"'
+            msg = f"{name} must be {allowed}; got {ranges[name]}"
+            raise ValueError(msg)
+        drawn[name] = jnp.asarray(low * (high / low) ** column if scale else low + (high - low) * column, float)
+    return drawn
+
+
+def _named(values):
+    """The axis as a mapping from labels to values, or None where it is numeric."""
+    if isinstance(values, Mapping) and not all(isinstance(value, jax.Array | np.ndarray) for value in values.values()):
+        return dict(values)
+    if isinstance(values, list | tuple) and values and all(isinstance(value, str) for value in values):
+        return {value: value for value in values}
+    return None
+
+
+def _numeric(name, values):
+    try:
+        return jax.tree.map(jnp.asarray, values)
+    except TypeError:
+        msg = f"axis {name!r} must be an array, a pytree of arrays, or names; got {values!r}"
+        raise ValueError(msg) from None
+
+
+def _length(name, values):
+    lengths = {leaf.shape[0] if leaf.ndim else -1 for leaf in jax.tree.leaves(values)}
+    if len(lengths) != 1 or lengths == {-1}:
+        msg = f"axis {name!r} must be an array, or arrays with one common leading axis, or names; got {values!r}"
+        raise ValueError(msg)
+    return lengths.pop()
+
+
+def _is_label(values):
+    return isinstance(values, jax.Array) and values.ndim == 1 and not jnp.issubdtype(values.dtype, jax.dtypes.extended)
