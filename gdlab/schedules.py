@@ -321,13 +321,13 @@ def cyclic(
 
 
 def _triangular(low, high, half, count, height=1.0):
-    t = as_float(count) / half
-    cycle = jnp.floor(t / 2)
-    return low + (high - low) * (1 - jnp.abs(t - 2 * cycle - 1)) * height
+    t = as_float(count)
+    t = t - 2 * half * jnp.floor(t / (2 * half))  # within its cycle, exact for whole numbers
+    return low + (high - low) * (1 - jnp.abs(t / half - 1)) * height
 
 
 def _triangular_halving(low, high, half, count):
-    return _triangular(low, high, half, count, _power(0.5, jnp.floor(as_float(count) / half / 2)))
+    return _triangular(low, high, half, count, _power(0.5, jnp.floor(as_float(count) / (2 * half))))
 
 
 def _triangular_decaying(low, high, half, factor, count):
@@ -407,7 +407,7 @@ def _wsd(rising, stable, falling, count):
 
 
 def lr_range_test(low: ArrayLike, high: ArrayLike, steps: ArrayLike) -> Partial:
-    """eta_t = low (high / low)^(t / (steps - 1)): every rate once, from low at 0 to high at steps - 1 (S92).
+    """eta_t = low (high / low)^(t / (steps - 1)): every rate once, from low at 0 to high at steps - 1; then high (S92).
 
     `gdlab.lr_range_test` runs it and names the rates at which the loss falls fastest and at which it leaves.
 
@@ -422,7 +422,7 @@ def lr_range_test(low: ArrayLike, high: ArrayLike, steps: ArrayLike) -> Partial:
 
 
 def _lr_range_test(low, high, steps, count):
-    return low * _power(high / low, as_float(count) / (steps - 1))
+    return low * _power(high / low, _share(count, steps - 1))
 
 
 def in_proportion(rate: ArrayLike, other: Rate) -> Partial:
