@@ -1,26 +1,72 @@
 """hessian: what the loss surface is like where theta stands, and the way out when it is a saddle.
 
 Everything takes `loss(params, *args)` and any pytree of floating arrays, and goes through `jit` and `vmap`.
+
+| what | with the matrix | without it |
+|---|---|---|
+| products | | `hvp` |
+| eigenvalues | `spectrum`, `inertia`, `condition_number` | `extremal`, `density`, `minimum_ratio`, `sharpness` |
+| trace and diagonal | | `trace`, `diagonal` |
+| verdict | `classify` | `classify(method="lanczos")` |
+| way out | `escape` | `escape` |
+| other matrices | `gauss_newton`, `empirical_fisher`, `preconditioned`, `partial_loss` of `split` | the same |
+| large data | `microbatched`, `pooled`, `data_parallel` | the same |
+| Taylor | `trust_circle_minimizer` | `taylor`, `quadratic_model`, `best_step` |
 """
 
 from hessian.critical import KINDS, CriticalPoint, classify
+from hessian.density import Density, MinimumRatio, density, minimum_ratio
 from hessian.escape import Escape, escape
 from hessian.evidence import Eigenpair
+from hessian.losses import (
+    data_parallel,
+    empirical_fisher,
+    gauss_newton,
+    microbatched,
+    partial_loss,
+    pooled,
+    preconditioned,
+    split,
+)
 from hessian.product import hvp
+from hessian.sharpness import Sharpness, sharpness
 from hessian.spectrum import Inertia, Spectrum, condition_number, extremal, inertia, spectrum
+from hessian.taylor import best_step, quadratic_model, taylor, trust_circle_minimizer
+from hessian.trace import Estimate, diagonal, trace
 
 __all__ = [
     "KINDS",
     "CriticalPoint",
+    "Density",
     "Eigenpair",
     "Escape",
+    "Estimate",
     "Inertia",
+    "MinimumRatio",
+    "Sharpness",
     "Spectrum",
+    "best_step",
     "classify",
     "condition_number",
+    "data_parallel",
+    "density",
+    "diagonal",
+    "empirical_fisher",
     "escape",
     "extremal",
+    "gauss_newton",
     "hvp",
     "inertia",
+    "microbatched",
+    "minimum_ratio",
+    "partial_loss",
+    "pooled",
+    "preconditioned",
+    "quadratic_model",
+    "sharpness",
     "spectrum",
+    "split",
+    "taylor",
+    "trace",
+    "trust_circle_minimizer",
 ]

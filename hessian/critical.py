@@ -20,9 +20,9 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from hessian.bounds import products_for
-from hessian.evidence import DENSE, Eigenpair, Evidence, dense, matrix_free
+from hessian.evidence import Eigenpair, Evidence, dense, matrix_free
 from hessian.product import Loss, Params, check
-from hessian.spectrum import BASIS_MEMORY, MEMORY, Inertia, fits, rows_within
+from hessian.spectrum import BASIS_MEMORY, DENSE, MEMORY, Inertia, fits, rows_within
 
 KINDS = ("undetermined", "not critical", "minimum", "maximum", "saddle", "degenerate")
 UNDETERMINED, NOT_CRITICAL, MINIMUM, MAXIMUM, SADDLE, DEGENERATE = range(len(KINDS))

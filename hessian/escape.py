@@ -9,6 +9,7 @@ the curvature is tested, not the loss: 1e-8 away the decrease lies below the rou
 starts under the one whose decrease can be seen.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -18,7 +19,7 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from hessian.product import Loss, Params, check, gradient, hvp
-from hessian.spectrum import ROUNDING, spectrum
+from hessian.spectrum import DENSE, ROUNDING, extremal, spectrum
 
 REASONS = (
     "stepped along negative curvature",
@@ -59,31 +60,50 @@ class _Search(NamedTuple):
     growing: jax.Array  # bool: a length was accepted, and twice that is tried
 
 
-def escape(loss: Loss, params: Params, *args: Any, curvature_tol: ArrayLike | None = None) -> Escape:
+def escape(
+    loss: Loss,
+    params: Params,
+    *args: Any,
+    curvature_tol: ArrayLike | None = None,
+    key: jax.Array | None = None,
+    products: int = 100,
+) -> Escape:
     """One step out of a saddle, along its direction of most negative curvature (S57).
 
     Args:
         loss: `loss(params, *args) -> scalar`, twice differentiable.
-        params: pytree of real floating values, at or near a saddle.
+        params: pytree of n real floating values, at or near a saddle.
         *args: further arguments of the loss.
         curvature_tol: curvature is negative where it lies below minus this, >= 0; by default 50 eps |H|.
+        key: of the random start of Lanczos, above 1024 parameters; `jax.random.key(0)` by default.
+        products: how many products with the Hessian that may take, >= 5; a direction of negative curvature is a way
+            out long before it is an eigenvector.
 
     Returns:
         An `Escape`; its `reason` says what was done.  The loss never rises.
 
     Raises:
-        TypeError, ValueError: as `hessian.hvp`.
+        TypeError, ValueError: as `hessian.hvp`; ValueError for fewer products.
 
     >>> way = escape(lambda w: (1 - w[0] * w[1]) ** 2, jnp.zeros(2))
     >>> float(way.curvature), float(way.loss_before), round(float(way.loss_after), 6)
     (-2.0, 1.0, 0.25)
     """
     params = check(loss, params, *args)
+    if sum(leaf.size for leaf in jax.tree.leaves(params)) <= DENSE:
+        found = spectrum(loss, params, *args)
+    else:
+        found = extremal(loss, params, *args, which="both", tol=1e-3, key=key, products=products)
+    lowest = jax.tree.map(lambda v: v[0], found.eigenvectors)
+    return _escape(loss, params, args, curvature_tol, lowest, found.eigenvalues[0], jnp.max(jnp.abs(found.eigenvalues)))
+
+
+@partial(jax.jit, static_argnames="loss")
+def _escape(loss, params, args, curvature_tol, lowest, curvature, size):
+    """The step along the eigenvector `lowest`, where |H| = size."""
     theta, unravel = ravel_pytree(params)
     eps = jnp.finfo(theta.dtype).eps
-    eigenvalues, eigenvectors = spectrum(loss, params, *args)[:2]
-    curvature, size = eigenvalues[0], jnp.max(jnp.abs(eigenvalues))
-    u = ravel_pytree(jax.tree.map(lambda v: v[0], eigenvectors))[0]
+    u = ravel_pytree(lowest)[0]
     slope = ravel_pytree(gradient(loss, params, *args))[0] @ u
     before = loss(params, *args)
     band = jnp.asarray(ROUNDING * eps * size if curvature_tol is None else curvature_tol, theta.dtype)

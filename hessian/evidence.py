@@ -28,9 +28,8 @@ from jax.flatten_util import ravel_pytree
 from hessian import lanczos
 from hessian.bounds import ends
 from hessian.product import Loss, Params, flat_product, gradient, matrix
-from hessian.spectrum import eigh, rounding
+from hessian.spectrum import DENSE, eigh, rounding
 
-DENSE = 1024  # parameters up to which the dense matrix is taken by default, and Newton's step is believed
 CHANGE = 3  # how many times its change an eigenvalue must exceed; near x^3 = 0 it is 2 times
 
 

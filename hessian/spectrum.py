@@ -23,6 +23,7 @@ from hessian.product import Loss, Params, check, flat_product, matrix
 from hessian.rotations import LARGEST, rotated
 
 ROUNDING = 50  # half width of the zero band in units of eps |H|: measured errors of Hessians stay below 14
+DENSE = 1024  # parameters up to which the dense matrix is taken by default, and Newton's step is believed
 MEMORY = 8 * 2**30  # bytes that a dense spectrum may take, unless another limit is asked for
 BASIS_MEMORY = 2 * 2**30  # bytes of the basis of a matrix-free one
 COPIES = 8  # a dense spectrum takes at most this many times the memory of the matrix

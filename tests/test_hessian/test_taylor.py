@@ -1,0 +1,122 @@
+"""Taylor polynomials and the best place on a circle: the lectures' numbers, and brute force."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import hessian
+
+CENTRE = math.pi / 4
+
+
+def waves(w):
+    return jnp.sin(2 * w["a"]) * jnp.exp(w["b"][0] / 2) + w["b"][1] ** 3
+
+
+def test_the_polynomials_of_the_sine_about_a_quarter_of_pi_have_the_lectures_errors():
+    for order, error in ((0, 0.270), (1, 0.437), (2, 0.0836), (3, 0.0343)):
+        found = hessian.taylor(jnp.sin, CENTRE, order=order)(CENTRE + 1)
+        np.testing.assert_allclose(abs(found - math.sin(CENTRE + 1)), error, rtol=5e-3)
+    ten = hessian.taylor(jnp.sin, CENTRE, order=10)(CENTRE + 1)
+    assert abs(ten - math.sin(CENTRE + 1)) <= 1 / math.factorial(11)
+    one = hessian.taylor(jnp.sin, CENTRE, order=1)
+    np.testing.assert_allclose(abs(one(CENTRE + 0.1) - math.sin(CENTRE + 0.1)), 3.65e-3, rtol=2e-3)
+    np.testing.assert_allclose(abs(one(CENTRE + 3) - math.sin(CENTRE + 3)), 3.43, rtol=2e-3)
+
+
+def test_the_coefficients_of_the_sine_are_the_lectures_listing():
+    signs = (1, 1, -1, -1, 1, 1, -1, -1, 1, 1, -1)
+    for k, sign in enumerate(signs):
+        term = hessian.taylor(jnp.sin, CENTRE, order=k)(CENTRE + 1)
+        before = hessian.taylor(jnp.sin, CENTRE, order=k - 1)(CENTRE + 1) if k else 0
+        np.testing.assert_allclose(term - before, sign / math.sqrt(2) / math.factorial(k), atol=1e-15)
+
+
+@pytest.mark.parametrize("order", [0, 1, 2, 3])
+def test_the_error_in_many_variables_falls_with_one_power_more_than_the_order(order):
+    start = {"a": jnp.array(0.3), "b": jnp.array([-0.4, 0.7])}
+    near = hessian.taylor(waves, start, order=order)
+
+    def error(h):
+        x = jax.tree.map(lambda p: p + h, start)
+        return abs(float(near(x) - waves(x)))
+
+    np.testing.assert_allclose(math.log2(error(0.02) / error(0.01)), order + 1, atol=0.1)
+
+
+def test_the_quadratic_model_is_the_polynomial_of_second_order():
+    start = {"a": jnp.array(0.3), "b": jnp.array([-0.4, 0.7])}
+    delta = {"a": jnp.array(0.2), "b": jnp.array([0.5, -0.1])}
+    there = jax.tree.map(jnp.add, start, delta)
+    np.testing.assert_allclose(
+        hessian.quadratic_model(waves, start)(delta), hessian.taylor(waves, start, order=2)(there), rtol=1e-14
+    )
+
+
+def lecture(w):
+    return (1 - w[0] * w[1]) ** 2
+
+
+def test_the_linear_minimizer_on_the_circle_is_against_the_gradient():
+    at = jnp.array([0.5, 1.0])
+    delta = hessian.trust_circle_minimizer(lecture, at, radius=0.01)
+    np.testing.assert_allclose(delta, 0.01 * np.array([2.0, 1.0]) / math.sqrt(5), rtol=1e-12)
+    np.testing.assert_array_equal(hessian.trust_circle_minimizer(lecture, jnp.zeros(2), radius=1.0), [0, 0])
+
+
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize("radius", [0.01, 0.3, 2.0])
+@pytest.mark.parametrize(
+    ("g", "eigenvalues"),
+    [((1, -2), (3, 5)), ((1, -2), (-3, 5)), ((0, 1), (-3, 5)), ((0, 0), (-1, 2)), ((1, 1), (-2, -2)), ((1, 0), (0, 0))],
+    ids=["bowl", "saddle", "hard case", "on the saddle", "hill", "plane"],
+)
+def test_the_quadratic_minimizer_is_the_best_of_all_places_tried(g, eigenvalues, radius, inside):
+    turn = np.array([[0.6, -0.8], [0.8, 0.6]])
+    h, g = turn @ np.diag(eigenvalues).astype(float) @ turn.T, turn @ np.array(g, float)
+
+    def loss(w, g, h):
+        return g @ w + w @ h @ w / 2
+
+    delta = hessian.trust_circle_minimizer(
+        loss, jnp.zeros(2), jnp.asarray(g), jnp.asarray(h), radius=radius, order=2, inside=inside
+    )
+    angles = np.linspace(0, 2 * np.pi, 20001)
+    radii = np.linspace(0, radius, 101) if inside else np.array([radius])
+    places = radii[:, None, None] * np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+    best = np.min(places @ g + np.einsum("...i,ij,...j", places, h, places) / 2)
+    length = np.linalg.norm(delta)
+    assert length <= radius * (1 + 1e-9)
+    assert inside or abs(length / radius - 1) < 1e-9
+    assert g @ delta + delta @ h @ delta / 2 <= best + 1e-9 * (1 + abs(best))
+
+
+def test_the_best_point_of_the_circle_turns_to_the_gradient_as_the_circle_shrinks():
+    at, turns = jnp.array([0.5, -1.2]), []
+    for radius in (1.0, 0.1, 0.01):
+        linear = hessian.trust_circle_minimizer(waves_of_two, at, radius=radius)
+        bent = hessian.trust_circle_minimizer(waves_of_two, at, radius=radius, order=2)
+        turns.append(math.acos(min(1.0, float(linear @ bent) / radius**2)))
+    assert 5 < turns[1] / turns[2] < 15  # the angle is proportional to the radius
+
+
+def waves_of_two(w):
+    return jnp.sin(w[0]) + 2 * jnp.cos(w[1]) + w[0] * w[1]
+
+
+def test_the_best_step_reaches_the_minimum_of_a_parabola():
+    for x in (-3.0, 0.0, 2.5):
+        step = hessian.best_step(lambda x: 2 * x**2 + 3 * x, x)
+        np.testing.assert_allclose(step, abs(x + 0.75), rtol=1e-15)
+    assert hessian.best_step(lambda x: 2 * x, 1.0) == jnp.inf
+    assert hessian.best_step(lambda x: x**2, 0.0) == 0
+
+
+def test_wrong_orders_are_refused():
+    with pytest.raises(ValueError, match="order must be at least 0; got -1"):
+        hessian.taylor(jnp.sin, 0.0, order=-1)
+    with pytest.raises(ValueError, match="order must be 1 or 2; got 3"):
+        hessian.trust_circle_minimizer(lecture, jnp.zeros(2), radius=1.0, order=3)
