@@ -1,43 +1,86 @@
-"""A run: one optimizer on one loss, a single jitted scan, with a labelled history.
+"""A run: one optimizer on one loss, a single jitted loop, with a labelled history.
 
     for t in range(steps):   value, g = value_and_grad(loss)(theta);   theta <- theta + update(g)
 
 Any optax-compatible optimizer runs, ours or not.  Parameters, data, keys and the hyperparameters of a gdlab optimizer
 are arguments of the compiled loop: one trace serves all their values.  An optimizer of another library is compiled in.
 What is recorded is paid for at the recorded steps only.
+
+A run of a fixed length is a scan, differentiable in both directions.  One that may stop early is a while loop over
+scans of `every` steps; it can be vmapped, but differentiated forward only.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.typing import ArrayLike
 
 from gdlab.data import Minibatches
 from gdlab.pieces import Optimizer, Params, Step
 
 Recorder = Callable[["Moment"], Any]
 
+REASONS = ("running", "steps", "small gradient", "plateau", "not finite")
 
-class Run(NamedTuple):
-    """Where a run ended and how it got there."""
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Run:
+    """Where a run ended, how it got there and why it ended; unpacks into the first three."""
 
     params: Params  # after the last step
     state: Any  # the optimizer's, after the last step
     history: dict[str, Any]  # what was recorded: name -> array of shape (ceil(steps / every), ...)
+    steps: jax.Array  # how many steps were taken: int32
+    reason: jax.Array  # why it ended, a place in `REASONS`: int32
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.params, self.state, self.history))
+
+    @property
+    def why(self) -> str:
+        """Why the run ended: "steps", "small gradient", "plateau" or "not finite".
+
+        A small gradient is no minimum, nor is a plateau (S62): the Hessian tells which critical point it is.
+        """
+        return REASONS[int(self.reason)]
 
 
-class Moment(NamedTuple):
+@dataclass(frozen=True)
+class Moment:
     """What can be recorded of one step, before it is taken."""
 
-    count: jax.Array  # type: ignore[assignment]  # steps taken before this one
+    count: jax.Array  # steps taken before this one
     params: Params
     loss: jax.Array
     grads: Params
-    step: Step | None  # what a gdlab optimizer makes of the gradient; None for others
+    state: Any  # the optimizer's
+    value_fn: Callable[[Params], jax.Array]  # the loss as a function of the parameters, on the data of this step
+    optimizer: optax.GradientTransformation
+
+    @cached_property
+    def step(self) -> Step:
+        """What an optimizer of gdlab makes of the gradient."""
+        return self._read("step")[0]
+
+    @cached_property
+    def extras(self) -> dict[str, jax.Array]:
+        """What else an optimizer of gdlab knows of the step, by name."""
+        return self._read("extras")
+
+    def _read(self, what):
+        if not isinstance(self.optimizer, Optimizer):
+            msg = "record must not name eta, sigma, m, update or extras but for an optimizer of gdlab, whose steps can "
+            msg += f"be read; got {type(self.optimizer).__name__}"
+            raise TypeError(msg)
+        extra = {"value": self.loss, "grad": self.grads, "value_fn": self.value_fn}
+        return getattr(self.optimizer, what)(self.grads, self.state, self.params, **extra)
 
 
 def gradient_norm(moment: Moment) -> jax.Array:
@@ -45,21 +88,15 @@ def gradient_norm(moment: Moment) -> jax.Array:
     return optax.tree.norm(moment.grads)
 
 
-def _of_step(name):
-    def record(moment):
-        if moment.step is None:
-            msg = f"record={name!r} needs an optimizer of gdlab, whose steps can be read; got another library's"
-            raise TypeError(msg)
-        return getattr(moment.step, name)
-
-    return record
-
-
 RECORDERS: dict[str, Recorder] = {
     "loss": lambda moment: moment.loss,
     "gradient_norm": gradient_norm,
     "params": lambda moment: moment.params,
-    **{name: _of_step(name) for name in ("eta", "sigma", "m", "update")},
+    "eta": lambda moment: moment.step.eta,
+    "sigma": lambda moment: moment.step.sigma,
+    "m": lambda moment: moment.step.m,
+    "update": lambda moment: moment.step.update,
+    "extras": lambda moment: moment.extras,
 }
 
 
@@ -74,6 +111,8 @@ def minimize(
     key: jax.Array | None = None,
     record: Sequence[str] | Mapping[str, Recorder] = ("loss",),
     every: int = 1,
+    tolerance: ArrayLike | None = None,
+    patience: ArrayLike | None = None,
 ) -> Run:
     """Run an optimizer on a loss for a number of steps (S3, S4).
 
@@ -87,12 +126,16 @@ def minimize(
         args: further arguments of the loss, the same at each step, such as data.
         batches: `gdlab.minibatches(...)`, or a pytree of arrays whose leading axis is the step.
         key: a PRNG key for a loss that draws random numbers; step t gets `fold_in(key, t)`.
-        record: names among "loss", "gradient_norm", "params", "eta", "sigma", "m", "update", or a mapping from names
-            to functions of a `Moment`.
+        record: names among "loss", "gradient_norm", "params", "eta", "sigma", "m", "update", "extras", or a mapping
+            from names to functions of a `Moment`, such as the curvature of `moment.value_fn` at `moment.params`.
         every: record before step 0, every, 2 every, ...; at least 1.
+        tolerance: stop once the norm of the gradient is at most this, >= 0.
+        patience: stop once the loss has not fallen below its lowest for so many steps, >= 1.
 
     Returns:
-        `Run(params, state, history)`; `history[name]` has shape (ceil(steps / every), ...).
+        `Run(params, state, history)`, which also has `steps` taken and `why` it ended; `history[name]` has shape
+        (ceil(steps / every), ...).  With a tolerance or a patience the run also ends at a loss that is not finite, and
+        the rows after its end are NaN, or 0 where they are whole numbers.
 
     Raises:
         TypeError: for parameters that are not floating arrays.
@@ -112,7 +155,10 @@ def minimize(
     traced, static = (optimizer, None) if numeric else (None, optimizer)
     params = jax.tree.map(_floating, params)
     data = (tuple(args), batches, key)
-    return _run(loss, static, recorders, steps, every, traced, params, data)
+    if tolerance is None and patience is None:
+        return _run(loss, static, recorders, steps, every, traced, params, data)
+    limits = (-1.0 if tolerance is None else tolerance, jnp.inf if patience is None else patience)
+    return _watched_run(loss, static, recorders, steps, every, traced, params, data, limits)
 
 
 def _recorders(record):
@@ -139,55 +185,153 @@ def _floating(leaf):
     return array
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
-def _run(loss, static, recorders, steps, every, optimizer, params, data):
+class Walk(NamedTuple):
+    """Where a run stands."""
+
+    count: jax.Array  # type: ignore[assignment]  # steps taken: int32 scalar
+    params: Params
+    state: Any  # the optimizer's
+    stream: Any  # that of the batches, where they are a stream
+
+
+class Walker(NamedTuple):
+    """The three parts of every step of every run."""
+
+    start: Callable[[Params], Walk]
+    look: Callable[[Walk, Any], tuple[Moment, Walk]]  # at the gradient, given the batch where batches are arrays
+    move: Callable[[Walk, Moment], Walk]
+
+
+def walker(loss: Callable, optimizer: optax.GradientTransformation, data: tuple) -> Walker:
+    """How to run an optimizer on a loss with data = (args, batches, key)."""
     args, batches, key = data
-    optimizer = optimizer if static is None else static
     extended = optax.with_extra_args_support(optimizer)
     streamed = isinstance(batches, Minibatches)
 
-    def value_fn_at(count, batch):
-        batch = () if batches is None else (batch,)
-        keyed = {} if key is None else {"key": jax.random.fold_in(key, count)}
-        return lambda params: loss(params, *batch, *args, **keyed)
+    def start(params):
+        return Walk(jnp.zeros([], jnp.int32), params, optimizer.init(params), batches.init() if streamed else None)
 
-    def take_step(carry, batch, recorders=()):
-        count, params, state, stream = carry
+    def look(walk, batch):
         if streamed:
-            batch, stream = batches.next(stream)
-        value_fn = value_fn_at(count, batch)
-        value, grads = jax.value_and_grad(_scalar(value_fn))(params)
-        recorded = {}
-        if recorders:
-            step = optimizer.step(grads, state, params)[0] if isinstance(optimizer, Optimizer) else None
-            moment = Moment(count, params, value, grads, step)
-            recorded = {name: recorder(moment) for name, recorder in recorders}
-        updates, state = extended.update(grads, state, params, value=value, grad=grads, value_fn=value_fn)
-        params = optax.apply_updates(params, updates)
-        return (count + 1, params, state, stream), recorded
+            batch, stream = batches.next(walk.stream)
+            walk = walk._replace(stream=stream)
+        batch = () if batches is None else (batch,)
+        keyed = {} if key is None else {"key": jax.random.fold_in(key, walk.count)}
 
-    def block(carry, batches, length):
+        def value_fn(params):
+            return loss(params, *batch, *args, **keyed)
+
+        value, grads = jax.value_and_grad(_scalar(value_fn))(walk.params)
+        return Moment(walk.count, walk.params, value, grads, walk.state, value_fn, optimizer), walk
+
+    def move(walk, moment):
+        extra = {"value": moment.loss, "grad": moment.grads, "value_fn": moment.value_fn}
+        updates, state = extended.update(moment.grads, walk.state, walk.params, **extra)
+        return walk._replace(count=walk.count + 1, params=optax.apply_updates(walk.params, updates), state=state)
+
+    return Walker(start, look, move)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
+def _run(loss, static, recorders, steps, every, optimizer, params, data):
+    start, look, move = walker(loss, optimizer if static is None else static, data)
+
+    def step(walk, batch, recorders=()):
+        moment, walk = look(walk, batch)
+        return move(walk, moment), {name: recorder(moment) for name, recorder in recorders}
+
+    def block(walk, batches, length):
         """One recorded step, and those behind it that are not."""
-        first = jax.tree.map(lambda leaf: leaf[0], batches)
-        rest = jax.tree.map(lambda leaf: leaf[1:], batches)
-        carry, recorded = take_step(carry, first, recorders)
-        carry, _ = jax.lax.scan(take_step, carry, rest, length=length - 1)
-        return carry, recorded
+        first, rest = _cut(batches, 0), _cut(batches, slice(1, None))
+        walk, recorded = step(walk, first, recorders)
+        return jax.lax.scan(step, walk, rest, length=length - 1)[0], recorded
 
-    stream = batches.init() if streamed else None
-    carry = (jnp.zeros([], jnp.int32), params, optimizer.init(params), stream)
-    scanned = None if streamed else batches
+    scanned = None if isinstance(data[1], Minibatches) else data[1]
     if every == 1:
-        carry, history = jax.lax.scan(lambda carry, batch: take_step(carry, batch, recorders), carry, scanned, steps)
+        end, history = jax.lax.scan(lambda walk, batch: step(walk, batch, recorders), start(params), scanned, steps)
     else:
         blocks, tail = divmod(steps, every)
         whole = jax.tree.map(lambda leaf: leaf[: blocks * every].reshape(blocks, every, *leaf.shape[1:]), scanned)
-        carry, history = jax.lax.scan(lambda carry, batches: block(carry, batches, every), carry, whole, blocks)
+        end, history = jax.lax.scan(lambda walk, batches: block(walk, batches, every), start(params), whole, blocks)
         if tail:
-            last = jax.tree.map(lambda leaf: leaf[blocks * every : steps], scanned)
-            carry, recorded = block(carry, last, tail)
+            end, recorded = block(end, _cut(scanned, slice(blocks * every, steps)), tail)
             history = jax.tree.map(lambda rows, row: jnp.concatenate([rows, row[None]]), history, recorded)
-    return Run(carry[1], carry[2], history)
+    finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(end.params)] or [True]))
+    reason = jnp.where(finite, REASONS.index("steps"), REASONS.index("not finite")).astype(jnp.int32)
+    return Run(end.params, end.state, history, end.count, reason)
+
+
+class Watch(NamedTuple):
+    """What decides about an early end."""
+
+    best: jax.Array  # the lowest loss so far
+    waited: jax.Array  # steps since it was seen: int32 scalar
+    reason: jax.Array  # a place in `REASONS`, 0 while running: int32 scalar
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
+def _watched_run(loss, static, recorders, steps, every, optimizer, params, data, limits):
+    start, look, move = walker(loss, optimizer if static is None else static, data)
+    tolerance, patience = limits
+    batches = None if isinstance(data[1], Minibatches) else data[1]
+
+    def looked(walk):
+        return look(walk, jax.tree.map(lambda leaf: leaf[jnp.minimum(walk.count, steps - 1)], batches))
+
+    def judge(watch, moment):
+        better = moment.loss < watch.best
+        waited = jnp.where(better, 0, watch.waited + 1)
+        reasons = {
+            "steps": moment.count >= steps,
+            "plateau": waited >= patience,
+            "small gradient": gradient_norm(moment) <= tolerance,
+            "not finite": ~jnp.isfinite(moment.loss),
+        }
+        reason = watch.reason
+        for name, holds in reasons.items():
+            reason = jnp.where(holds, REASONS.index(name), reason).astype(jnp.int32)
+        return Watch(jnp.where(better, moment.loss, watch.best), waited, reason)
+
+    def step(ahead, recorders=()):
+        walk, watch = ahead
+        moment, fed = looked(walk)
+        watch = judge(watch, moment)
+        walk = jax.lax.cond(watch.reason == 0, lambda: move(fed, moment), lambda: walk)
+        return (walk, watch), {name: recorder(moment) for name, recorder in recorders}
+
+    def running(ahead):
+        return ahead[1].reason == 0
+
+    def block(carry):
+        """One recorded step, and those behind it that are not."""
+        ahead, row, history = carry
+        ahead, recorded = step(ahead, recorders)
+        history = jax.tree.map(lambda rows, new: rows.at[row].set(new), history, recorded)
+        rest = lambda _, ahead: jax.lax.cond(running(ahead), lambda: step(ahead)[0], lambda: ahead)  # noqa: E731
+        return jax.lax.fori_loop(1, every, rest, ahead), row + 1, history
+
+    none, rows = jnp.zeros([], jnp.int32), -(-steps // every)
+    ahead = (start(params), Watch(jnp.full([], jnp.inf, _loss_dtype(looked, params, start)), none, none))
+    recorded = jax.eval_shape(lambda ahead: step(ahead, recorders)[1], ahead)
+    carry = (ahead, none, jax.tree.map(lambda row: _empty(row, rows), recorded))
+    carry = jax.lax.while_loop(lambda carry: running(carry[0]) & (carry[1] < rows), block, carry)
+    (end, watch), _, history = carry
+    reason = jnp.where(watch.reason == 0, REASONS.index("steps"), watch.reason).astype(jnp.int32)
+    return Run(end.params, end.state, history, end.count, reason)
+
+
+def _cut(batches, where):
+    return jax.tree.map(lambda leaf: leaf[where], batches)
+
+
+def _loss_dtype(looked, params, start):
+    return jax.eval_shape(lambda params: looked(start(params))[0].loss, params).dtype
+
+
+def _empty(row, rows):
+    """A history in which nothing is recorded yet."""
+    fill = jnp.nan if jnp.issubdtype(row.dtype, jnp.inexact) else 0
+    return jnp.full((rows, *row.shape), fill, row.dtype)
 
 
 def _scalar(value_fn):

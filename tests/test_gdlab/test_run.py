@@ -47,7 +47,7 @@ def test_the_history_has_every_kth_moment_and_does_not_change_the_run(steps, eve
     run = gdlab.minimize(bowl, gdlab.adam(0.1), START, steps, record=RECORDERS, every=every)
     whole = gdlab.minimize(bowl, gdlab.adam(0.1), START, steps, record=RECORDERS)
     np.testing.assert_allclose(run.params, whole.params, rtol=1e-13)  # two compilations may round differently
-    for name in RECORDERS:
+    for name in set(RECORDERS) - {"extras"}:
         np.testing.assert_allclose(run.history[name], whole.history[name][::every], rtol=1e-13)
     assert run.history["sigma"].shape == (-(-steps // every), 2)
 
@@ -132,5 +132,72 @@ def test_wrong_input_is_named():
         gdlab.minimize(lambda x: x, gdlab.gd(0.1), START, 3)
     with pytest.raises(ValueError, match=r"record must name some of loss, .*; got 'speed'"):
         gdlab.minimize(bowl, gdlab.gd(0.1), START, 3, record=("speed",))
-    with pytest.raises(TypeError, match="record='eta' needs an optimizer of gdlab"):
+    with pytest.raises(
+        TypeError, match="record must not name eta, sigma, m, update or extras but for an optimizer of gdlab"
+    ):
         gdlab.minimize(bowl, optax.sgd(0.1), START, 3, record="eta")
+
+
+@pytest.mark.parametrize("every", [1, 7])
+def test_a_run_stops_at_the_first_gradient_within_the_tolerance(every):
+    whole = gdlab.minimize(bowl, gdlab.gd(0.5), START, 50, record="gradient_norm").history["gradient_norm"]
+    first = int(jnp.argmax(whole <= 1e-3))
+    run = gdlab.minimize(bowl, gdlab.gd(0.5), START, 50, record=("loss",), every=every, tolerance=1e-3)
+    assert (int(run.steps), run.why) == (first, "small gradient")
+    np.testing.assert_allclose(run.params, START * 0.5**first)
+    seen = jnp.isfinite(run.history["loss"])
+    assert seen.tolist() == [row * every <= first for row in range(len(seen))]
+
+
+def test_a_run_stops_on_a_plateau_and_where_the_loss_is_not_finite():
+    flat = gdlab.minimize(lambda x: jnp.sum(0 * x), gdlab.gd(0.5), START, 50, patience=5)
+    assert (int(flat.steps), flat.why) == (5, "plateau")
+    burst = gdlab.minimize(lambda x: jnp.sum(x**4), gdlab.gd(0.5), START, 50, tolerance=0.0)
+    assert burst.why == "not finite"
+    assert int(burst.steps) < 50
+    assert gdlab.minimize(lambda x: jnp.sum(x**4), gdlab.gd(0.5), START, 50).why == "not finite"
+    done = gdlab.minimize(bowl, gdlab.gd(0.1), START, 5, tolerance=1e-9, every=3)
+    assert (int(done.steps), done.why) == (5, "steps")
+    same = gdlab.minimize(bowl, gdlab.gd(0.1), START, 5)
+    np.testing.assert_allclose(done.params, same.params, rtol=1e-14)
+    assert (int(same.steps), same.why) == (5, "steps")
+
+
+def test_lanes_that_stop_early_wait_for_the_others_unchanged():
+    def run(rate):
+        return gdlab.minimize(bowl, gdlab.gd(rate), START, 40, tolerance=1e-2, every=3)
+
+    rates = jnp.array([0.9, 0.5, 0.05])
+    lanes = jax.vmap(run)(rates)
+    for i, rate in enumerate(rates):
+        alone = run(rate)
+        assert int(lanes.steps[i]) == int(alone.steps)
+        assert int(lanes.reason[i]) == int(alone.reason)
+        np.testing.assert_allclose(lanes.params[i], alone.params, rtol=1e-13)
+        np.testing.assert_allclose(lanes.history["loss"][i], alone.history["loss"], rtol=1e-13)
+
+
+def test_early_stopping_sees_the_same_batches_and_keys():
+    stream = gdlab.minibatches(jnp.arange(6.0), 2, key=jax.random.key(1))
+
+    def noisy(x, batch, *, key):
+        return jnp.sum((x - batch) ** 2) + jnp.sum(x * jax.random.normal(key, x.shape))
+
+    for batches in (stream, jnp.arange(20.0).reshape(10, 2)):
+        options = {"batches": batches, "key": jax.random.key(2), "record": ("loss",)}
+        watched = gdlab.minimize(noisy, gdlab.gd(0.1), START, 10, **options, tolerance=0.0)
+        fixed = gdlab.minimize(noisy, gdlab.gd(0.1), START, 10, **options)
+        np.testing.assert_allclose(watched.history["loss"], fixed.history["loss"], rtol=1e-13)
+
+
+def test_a_run_unpacks_into_three_and_records_curvature_and_extras():
+    def curvature(moment):
+        return jnp.linalg.eigvalsh(jax.hessian(moment.value_fn)(moment.params))
+
+    record = {"curvature": curvature, "r": lambda moment: moment.extras["r"], "count": lambda moment: moment.count}
+    params, state, history = gdlab.minimize(bowl, gdlab.radam(0.1), START, 10, record=record, every=5)
+    assert params.shape == (2,)
+    assert int(state.count) == 10
+    assert history["curvature"].tolist() == [[1.0, 1.0], [1.0, 1.0]]
+    assert history["count"].tolist() == [0, 5]
+    assert float(history["r"][0]) == 0 < float(history["r"][1])
