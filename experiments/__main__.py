@@ -18,6 +18,7 @@ COMMANDS = {
     "race": settings.Race,
     "saddle": settings.Saddle,
     "pokemon": settings.Pokemon,
+    "atlas": settings.Atlas,
     "problems": settings.Problems,
 }
 

@@ -72,6 +72,10 @@ class Saddle(Experiment):
     """The saddle of (1 - w1 w2)^2: its Hessian, who stays on it, and the way out (S52-S57)."""
 
 
+class Atlas(Experiment):
+    """The map of learning rate and momentum, with the edge of stability from the Hessian (S6, S7, S63, S76)."""
+
+
 class Pokemon(Experiment):
     """The convex error surface of the lectures, re-run to the printed digits (section 2.1)."""
 

@@ -32,7 +32,7 @@ STAIRS = {
     ],
     "gdlab.problems": [
         "catalogue",
-        "bowls classics digits lattices linear_nets pokemon saddles valleys",
+        "bowls classics digits lattices linear_nets octopus pokemon recovery saddles valleys",
         "known_points",
         "landscape",
     ],
@@ -48,7 +48,7 @@ STAIRS = {
     ],
     "experiments": [
         "__main__",
-        "race saddle pokemon problems",  # the commands, which never import one another
+        "race saddle pokemon atlas problems",  # the commands, which never import one another
         "arena verdict",
         "figures runs show",
         "settings",
