@@ -53,3 +53,10 @@ def test_contributing_explains_every_dependency_and_no_other():
         name for row in re.findall(r"^\| (`.*?`) \|", text, re.MULTILINE) for name in re.findall(r"`(.+?)`", row)
     }
     assert explained == DECLARED | TESTED_WITH | {"jax[cuda13]"}
+
+
+def test_every_dependency_is_pinned_with_its_hashes():
+    pinned = re.findall(
+        r"^([\w-]+)==\S+.*?\\$(?=\n    --hash=sha256:)", (ROOT / "requirements.lock").read_text(), re.MULTILINE
+    )
+    assert DECLARED | TESTED_WITH <= set(pinned)
