@@ -49,7 +49,8 @@ STAIRS = {
     "experiments": [
         "__main__",
         "race saddle pokemon atlas problems",  # the commands, which never import one another
-        "arena verdict",
+        "stops verdict",
+        "arena",
         "figures runs show",
         "settings",
     ],
