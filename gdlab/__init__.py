@@ -35,9 +35,11 @@ from gdlab.optimizers import (
     yogi,
 )
 from gdlab.pieces import Optimizer, Step
+from gdlab.reading import inspect
 from gdlab.run import Run, minimize
 from gdlab.swats import swats
 from gdlab.sweep import merge, sweep
+from gdlab.tune import hyperparameters, lr_range_test, tune
 from gdlab.wrappers import chain, decayed, decayed_outright, lookahead, rolling, rolling_outside
 
 __all__ = [
@@ -59,8 +61,11 @@ __all__ = [
     "directions",
     "draws",
     "gd",
+    "hyperparameters",
+    "inspect",
     "lion",
     "lookahead",
+    "lr_range_test",
     "merge",
     "minibatches",
     "minimize",
@@ -84,5 +89,6 @@ __all__ = [
     "standardize",
     "swats",
     "sweep",
+    "tune",
     "yogi",
 ]

@@ -56,31 +56,31 @@ def descent(direction: Direction, scale: Scale, schedule: ArrayLike | Schedule |
 _EXAMPLES = {"direction": "heavy_ball(0.9)", "scale": "unit()"}
 
 
-def _init(init_direction, init_scale, init_rate, params):
-    return DescentState(jnp.zeros([], jnp.int32), init_direction(params), init_scale(params), init_rate())
+def _init(init_direction, init_scale, init_schedule, params):
+    return DescentState(jnp.zeros([], jnp.int32), init_direction(params), init_scale(params), init_schedule())
 
 
-def _step(direction, scale, rate, grads, state, params=None, value=None, **extra):
+def _step(direction, scale, schedule, grads, state, params=None, value=None, **extra):
     del params, extra
-    (eta, m), follows = _aimed(direction, rate, grads, state, value)
+    (eta, m), follows = _aimed(direction, schedule, grads, state, value)
     sigma, scale_state = scale.measure(grads, state.scale, state.count, eta, m)
     sigma, m = _still_where_nothing_was_seen(sigma, m)
     direction_state, rate_state = follows
     return Step(state.count, eta, sigma, m), DescentState(state.count + 1, direction_state, scale_state, rate_state)
 
 
-def _aimed(direction, rate, grads, state, value):
+def _aimed(direction, schedule, grads, state, value):
     """The rate and the direction of this step, and the states of both after it."""
-    eta, rate_state = rate.follow(state.count, state.schedule, grads, value)
+    eta, rate_state = schedule.follow(state.count, state.schedule, grads, value)
     eta, m, direction_state = direction.follow(grads, state.direction, state.count, eta.astype(rate_dtype(grads)))
     return (eta, m), (direction_state, rate_state)
 
 
-def _extras(direction, scale, rate, grads, state, params=None, value=None, **extra):
+def _extras(direction, scale, schedule, grads, state, params=None, value=None, **extra):
     del params, extra
     if scale.extras is None:
         return {}
-    (eta, m), _ = _aimed(direction, rate, grads, state, value)
+    (eta, m), _ = _aimed(direction, schedule, grads, state, value)
     return scale.extras(*scale.measure.args, grads, state.scale, state.count, eta, m)
 
 

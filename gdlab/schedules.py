@@ -87,8 +87,8 @@ def inverse_time(rate: Rate, decay: ArrayLike, every: ArrayLike = 1.0) -> Partia
     return Partial(_inverse_time, as_schedule(rate), hyperparameter("decay", decay, 0), _positive("every", every))
 
 
-def _inverse_time(schedule, decay, every, count):
-    return schedule(count) / (1 + decay * as_float(count) / every)
+def _inverse_time(schedule, slowing, every, count):
+    return schedule(count) / (1 + slowing * as_float(count) / every)
 
 
 def step_decay(rate: Rate, factor: ArrayLike, every: ArrayLike) -> Partial:

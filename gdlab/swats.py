@@ -101,12 +101,14 @@ def _init(params, groups):
     return SwatsState(jnp.zeros([], jnp.int32), mu, nu, estimate, estimate, never, at)
 
 
-def _step_global(*args, **extra):
-    return _step(_one_group, *args, **extra)
+def _step_global(schedule, b1, b2, eps, tolerance, min_steps, after, grads, state, params=None, **extra):
+    hypers = schedule, b1, b2, eps, tolerance, min_steps, after
+    return _step(_one_group, *hypers, grads, state, params, **extra)
 
 
-def _step_leaf(*args, **extra):
-    return _step(_group_per_leaf, *args, **extra)
+def _step_leaf(schedule, b1, b2, eps, tolerance, min_steps, after, grads, state, params=None, **extra):
+    hypers = schedule, b1, b2, eps, tolerance, min_steps, after
+    return _step(_group_per_leaf, *hypers, grads, state, params, **extra)
 
 
 def _one_group(tree):

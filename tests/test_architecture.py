@@ -22,7 +22,7 @@ STAIRS = {
     "": ["experiments", "gdlab hessian"],
     "gdlab": [
         "sweep tune",
-        "run optimizers",
+        "run optimizers reading",
         "descent swats wrappers",
         "directions scales schedules problems data axes lanes store",
         "driven rescaled",

@@ -1,0 +1,257 @@
+"""Tuning: hyperparameters found by gradient descent on the loss at the end of a run (S9).
+
+    h  <-  h  -  d L(theta_T(h)) / d h
+
+Every optimizer is a pytree of its hyperparameters, so the whole run can be differentiated with respect to them.  They
+move where they may: what lies between 0 and 1 (decays) in its logit, other positive numbers (rates) in their logarithm,
+zeros not at all.
+
+| function | what it returns |
+|---|---|
+| `hyperparameters` | those of an optimizer, by name |
+| `tune` | a better optimizer |
+| `lr_range_test` | at which rates the loss falls, and at which it leaves |
+"""
+
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.tree_util import Partial
+from jax.typing import ArrayLike
+
+from gdlab.optimizers import adam
+from gdlab.pieces import Optimizer, Params
+from gdlab.run import minimize, walker
+from gdlab.schedules import cosine
+from gdlab.schedules import lr_range_test as range_schedule
+
+# Names of hyperparameters that lie between 0 and 1.
+SHARES = {"b1", "b2", "decay", "factor", "fall", "far", "mean_decay", "near", "rise", "slow_rate"}
+
+
+class Tuned(NamedTuple):
+    """What tuning found."""
+
+    optimizer: Optimizer  # the best of all rounds
+    score: jax.Array  # its loss at the end of the run
+    history: dict[str, jax.Array]  # "score" and each hyperparameter by name, of shape (rounds,)
+
+
+class RangeTest(NamedTuple):
+    """What a test of all learning rates found."""
+
+    rates: jax.Array  # tried, ascending, one a step
+    losses: jax.Array  # before each step
+    steepest: jax.Array  # the rate at which the loss falls fastest
+    highest: jax.Array  # the last rate before the lowest loss: those above it made the loss rise
+
+
+def hyperparameters(optimizer: Optimizer) -> dict[str, Any]:
+    """The hyperparameters of an optimizer by name, in the order of `jax.tree.leaves`.
+
+    >>> import gdlab
+    >>> hyperparameters(gdlab.adam(0.1))
+    {'direction.decay': 0.9, 'scale.decay': 0.999, 'scale.eps': 1e-08, 'scale.eps_root': 0.0, 'schedule.rate': 0.1}
+    """
+    named: dict[str, Any] = {}
+    for path, leaf in _named(optimizer, ()):
+        name = ".".join(path)
+        while name in named:
+            name += "'"
+        named[name] = leaf
+    return named
+
+
+def _named(piece, path):
+    """Path and leaf of every hyperparameter; the names are those of the arguments that hold them."""
+    if isinstance(piece, Partial):
+        names = list(inspect.signature(piece.func).parameters)[: len(piece.args)]
+        for name, argument in zip(names, piece.args, strict=True):
+            yield from _named(argument, _longer(path, name))
+    elif isinstance(piece, tuple):
+        for part in piece:
+            yield from _named(part, path)
+    elif piece is not None:
+        yield path, piece
+
+
+def _longer(path, name):
+    name = name.removeprefix("init_")
+    plumbing = name in {"step", "inner", "extras", "init", "measure", "follow", "inits", "before", "after", "parts"}
+    return path if plumbing or path[-1:] == (name,) else (*path, name)
+
+
+def tune(
+    loss: Callable[..., jax.Array],
+    optimizer: Optimizer,
+    params: Params,
+    steps: int,
+    *,
+    args: Sequence[Any] = (),
+    batches: Any = None,
+    key: jax.Array | None = None,
+    validation: Callable[[Params], jax.Array] | None = None,
+    only: Sequence[str] | None = None,
+    rounds: int = 50,
+    rate: ArrayLike = 0.1,
+) -> Tuned:
+    """Improve the hyperparameters of an optimizer by gradient descent through the unrolled run (S9).
+
+    Each round runs the whole optimization and its derivative; about 2 sqrt(steps) states are kept at a time and the
+    others computed again.  The result is the best of all rounds, of which the first is the given optimizer itself.
+
+    Args:
+        loss, params, steps, args, batches, key: as in `gdlab.minimize`.
+        optimizer: one of ours, where tuning starts.
+        validation: `validation(params) -> scalar`, to be improved in place of the loss after the last step.
+        only: names of the hyperparameters to tune, see `hyperparameters`; all of them by default.
+        rounds: of tuning, at least 1.
+        rate: of the descent in logarithms and logits, where it falls along a cosine: .1 is a tenth of a rate a round.
+
+    Raises:
+        TypeError: for an optimizer of another library.
+        ValueError: for an unknown name, or steps or rounds below 1.
+
+    >>> import gdlab
+    >>> tuned = tune(lambda x: x * x, gdlab.gd(0.1), 4.0, steps=1, rounds=100)
+    >>> round(float(hyperparameters(tuned.optimizer)["schedule.rate"]), 2)
+    0.5
+    """
+    if not isinstance(optimizer, Optimizer):
+        msg = f"optimizer must be one of gdlab, whose hyperparameters are leaves; got {type(optimizer).__name__}"
+        raise TypeError(msg)
+    for name, value in (("steps", steps), ("rounds", rounds)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            msg = f"{name} must be a whole number, at least 1; got {value!r}"
+            raise ValueError(msg)
+    names = tuple(hyperparameters(optimizer))
+    chosen = names if only is None else tuple(only)
+    for name in chosen:
+        if name not in names:
+            msg = f"only must name some of {', '.join(names)}; got {name!r}"
+            raise ValueError(msg)
+    moving = tuple((name in chosen, name.rsplit(".")[-1].rstrip("'") in SHARES) for name in names)
+    params = jax.tree.map(jnp.asarray, params)
+    best, score, history = _tune(
+        loss, validation, steps, rounds, moving, optimizer, params, (tuple(args), batches, key), rate
+    )
+    scores, leaves = history
+    return Tuned(best, score, {"score": scores, **dict(zip(names, leaves, strict=True))})
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
+def _tune(loss, validation, steps, rounds, moving, optimizer, params, data, rate):
+    leaves, structure = jax.tree.flatten(optimizer)
+    leaves = [jnp.asarray(leaf, float) for leaf in leaves]
+    free = [_freed(leaf, *kind) for leaf, kind in zip(leaves, moving, strict=True)]
+
+    def bound(free):
+        return [_bound(leaf, x, *kind) for leaf, x, kind in zip(leaves, free, moving, strict=True)]
+
+    def score(free):
+        end = _unrolled(loss, jax.tree.unflatten(structure, bound(free)), params, data, steps)
+        return end[0] if validation is None else validation(end[1])
+
+    outer = adam(cosine(rate, 0.0, rounds), 0.8, 0.9, eps=0.0)
+
+    def round_(carry, _):
+        free, state, best, best_score = carry
+        value, grads = jax.value_and_grad(score)(free)
+        sound = jnp.isfinite(value)
+        for g in grads:
+            sound = sound & jnp.all(jnp.isfinite(g))
+        better = jnp.isfinite(value) & (value < best_score)
+        best = jax.tree.map(lambda new, old: jnp.where(better, new, old), free, best)
+        best_score = jnp.where(better, value, best_score)
+        # A run that has left the finite numbers has no gradient: half the way back to the best, and on from there.
+        # Losses at the end of a run span decades, so that their relative changes are followed.
+        size = jnp.where(sound & (value != 0), jnp.abs(value), 1)
+        grads = jax.tree.map(lambda g: jnp.where(sound, g, 0) / size, grads)
+        updates, moved = outer.update(grads, state)
+        back = jax.tree.map(lambda x, good: (good - x) / 2, free, best)
+        free_next = jax.tree.map(lambda x, u, b: x + jnp.where(sound, u, b), free, updates, back)
+        state = jax.tree.map(lambda new, old: jnp.where(sound, new, old), moved, state)
+        return (free_next, state, best, best_score), (value, bound(free))
+
+    carry = (free, outer.init(free), free, jnp.full([], jnp.inf, jax.eval_shape(score, free).dtype))
+    (_, _, best, best_score), history = jax.lax.scan(round_, carry, length=rounds)
+    return jax.tree.unflatten(structure, bound(best)), best_score, history
+
+
+def _freed(leaf, moves, share):
+    """A hyperparameter as a number that may be anything."""
+    inside = (leaf > 0) & ((leaf < 1) | (not share))
+    x = jnp.where(inside, leaf, 0.5)
+    return jnp.where(inside & moves, jnp.log(x) - (jnp.log1p(-x) if share else 0), 0)
+
+
+def _bound(leaf, x, moves, share):
+    """The hyperparameter that such a number stands for; itself where it does not move."""
+    if not moves:
+        return leaf
+    inside = (leaf > 0) & ((leaf < 1) | (not share))
+    return jnp.where(inside, jax.nn.sigmoid(x) if share else jnp.exp(x), leaf)
+
+
+def _unrolled(loss, optimizer, params, data, steps):
+    """The loss after a run, and its parameters, with one state in about sqrt(steps) kept for the way back."""
+    start, look, move = walker(loss, optimizer, data)
+    batches = data[1] if not hasattr(data[1], "next") else None
+
+    def at(count):
+        return jax.tree.map(lambda leaf: leaf[jnp.minimum(count, steps - 1)], batches)
+
+    def step(walk, _):
+        moment, fed = look(walk, at(walk.count))
+        return move(fed, moment), None
+
+    def segment(walk, length):
+        return jax.lax.scan(step, walk, length=length)[0]
+
+    length = max(1, math.isqrt(steps))
+    whole, tail = divmod(steps, length)
+    once = jax.checkpoint(partial(segment, length=length))
+    walk, _ = jax.lax.scan(lambda walk, _: (once(walk), None), start(params), length=whole)
+    walk = segment(walk, tail)
+    return look(walk, at(walk.count))[0].loss, walk.params
+
+
+def lr_range_test(
+    loss: Callable[..., jax.Array],
+    make: Callable[[Any], optax.GradientTransformation],
+    params: Params,
+    steps: int = 100,
+    *,
+    low: float = 1e-6,
+    high: float = 10.0,
+    **options: Any,
+) -> RangeTest:
+    """Try every learning rate once, from low to high, one a step (S92; Smith 2015).
+
+    Args:
+        loss, params, steps: as in `gdlab.minimize`, steps at least 3.
+        make: an optimizer of a schedule, such as `gdlab.sgd`.
+        low, high: rates, 0 < low < high.
+        **options: of `gdlab.minimize`, such as `batches`.
+
+    >>> import gdlab
+    >>> test = lr_range_test(lambda x: 0.5 * x * x, gdlab.gd, 1.0, low=1e-3, high=100.0)
+    >>> 1 < float(test.highest) < 2.2
+    True
+    """
+    if steps < 3:
+        msg = f"steps must be at least 3; got {steps!r}"
+        raise ValueError(msg)
+    run = minimize(loss, make(range_schedule(low, high, steps)), params, steps, record=("loss",), **options)
+    losses = run.history["loss"]
+    rates = jax.vmap(range_schedule(low, high, steps))(jnp.arange(steps))
+    losses = jnp.where(jnp.isfinite(losses), losses, jnp.inf)
+    bottom = jnp.argmin(losses)
+    fall = jnp.where(jnp.arange(1, steps) <= bottom, losses[:-1] - losses[1:], -jnp.inf)
+    return RangeTest(rates, run.history["loss"], rates[jnp.argmax(fall)], rates[jnp.maximum(bottom - 1, 0)])

@@ -1,0 +1,120 @@
+"""Hyperparameters found by gradient descent through the run."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import gdlab
+from gdlab.tune import _unrolled
+
+
+def bowl(x):
+    return 0.5 * jnp.sum(jnp.array([1.0, 10.0]) * x**2)
+
+
+START = jnp.array([3.0, 1.0])
+
+
+def test_the_names_are_those_of_the_leaves():
+    optimizer = gdlab.chain(optax.clip(1.0), gdlab.amsgrad(gdlab.schedules.warmup(0.1, 5), 0.8, 0.9, 1e-3))
+    named = gdlab.hyperparameters(optimizer)
+    assert list(named.values()) == jax.tree.leaves(optimizer)
+    assert {"direction.decay", "scale.decay", "scale.eps", "scale.start", "schedule.rate", "schedule.width"} <= set(
+        named
+    )
+    for make in (gdlab.swats, gdlab.adabound, gdlab.lookahead, gdlab.adamw):
+        optimizer = make(gdlab.gd(0.1)) if make is gdlab.lookahead else make(0.1)
+        assert list(gdlab.hyperparameters(optimizer).values()) == jax.tree.leaves(optimizer)
+
+
+def test_the_rate_of_descent_on_a_bowl_becomes_the_best_one():
+    """Of a single rate for curvatures 1 and 10 after many steps: 2 / (1 + 10), from far below and from near above."""
+    for rate in (0.01, 0.19):
+        tuned = gdlab.tune(bowl, gdlab.gd(rate), START, 100, rounds=150, rate=0.05)
+        np.testing.assert_allclose(gdlab.hyperparameters(tuned.optimizer)["schedule.rate"], 2 / 11, rtol=0.02)
+
+
+def test_tuning_helps_every_kind_of_optimizer_and_never_harms():
+    for optimizer in (
+        gdlab.momentum(0.01, 0.5),
+        gdlab.adam(0.01),
+        gdlab.rmsprop(gdlab.schedules.cosine(0.02, 0.0, 30)),
+        gdlab.adabound(0.01),
+    ):
+        before = bowl(gdlab.minimize(bowl, optimizer, START, 30).params)
+        tuned = gdlab.tune(bowl, optimizer, START, 30, rounds=25)
+        after = bowl(gdlab.minimize(bowl, tuned.optimizer, START, 30).params)
+        assert after < 0.5 * before
+        np.testing.assert_allclose(after, tuned.score, rtol=1e-9)
+        np.testing.assert_allclose(tuned.history["score"][0], before, rtol=1e-12)
+
+
+def test_decays_stay_between_0_and_1_rates_positive_and_the_others_where_they_were():
+    tuned = gdlab.tune(bowl, gdlab.adam(0.5, 0.9, 0.99, 1e-8), START, 10, rounds=30, rate=1.0)
+    for name in ("direction.decay", "scale.decay"):
+        assert np.all((tuned.history[name] > 0) & (tuned.history[name] < 1))
+    assert np.all(tuned.history["schedule.rate"] > 0)
+    assert np.all(tuned.history["scale.eps_root"] == 0)
+    only = gdlab.tune(bowl, gdlab.adam(0.5), START, 10, rounds=5, only=["schedule.rate"])
+    assert np.all(only.history["direction.decay"] == 0.9)
+    assert np.ptp(only.history["schedule.rate"]) > 0
+
+
+def test_a_run_that_explodes_is_led_back():
+    tuned = gdlab.tune(bowl, gdlab.gd(0.15), START, 400, rounds=20, rate=3.0)
+    scores = tuned.history["score"]
+    assert not np.all(np.isfinite(scores))
+    assert tuned.score <= scores[0]
+    assert np.isfinite(scores[-1])
+
+
+def test_the_gradient_through_segments_is_that_of_the_plain_run():
+    def plain(optimizer):
+        return bowl(gdlab.minimize(bowl, optimizer, START, 23).params)
+
+    def in_segments(optimizer):
+        return _unrolled(bowl, optimizer, START, ((), None, None), 23)[0]
+
+    optimizer = gdlab.adam(0.1, 0.8, 0.9, 1e-3)
+    ones, others = jax.grad(plain)(optimizer), jax.grad(in_segments)(optimizer)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10), ones, others)
+
+
+def test_tuning_sees_batches_keys_and_a_validation_loss():
+    stream = gdlab.minibatches(jnp.arange(8.0), 2, key=jax.random.key(0))
+
+    def noisy(x, batch, *, key):
+        return jnp.mean((x - batch) ** 2) + 0 * jax.random.normal(key)
+
+    tuned = gdlab.tune(
+        noisy,
+        gdlab.gd(0.3),
+        jnp.array(0.0),
+        40,
+        batches=stream,
+        key=jax.random.key(1),
+        validation=lambda x: (x - 3.5) ** 2,
+        rounds=30,
+    )
+    assert tuned.score < 0.1 * tuned.history["score"][0]
+
+
+def test_wrong_input_is_named():
+    with pytest.raises(TypeError, match="optimizer must be one of gdlab, whose hyperparameters are leaves; got"):
+        gdlab.tune(bowl, optax.sgd(0.1), START, 5)
+    with pytest.raises(ValueError, match=r"only must name some of schedule\.rate; got 'rate'"):
+        gdlab.tune(bowl, gdlab.gd(0.1), START, 5, only=["rate"])
+    with pytest.raises(ValueError, match="rounds must be a whole number, at least 1; got 0"):
+        gdlab.tune(bowl, gdlab.gd(0.1), START, 5, rounds=0)
+
+
+def test_the_range_test_finds_the_edge_of_stability():
+    """Descent on a curvature of 10 leaves above 2 / 10."""
+    test = gdlab.lr_range_test(lambda x: 5 * x**2, gdlab.gd, 3.0, 300, low=1e-3, high=10.0)
+    assert float(test.steepest) < float(test.highest)
+    np.testing.assert_allclose(test.highest, 0.2, rtol=0.05)
+    np.testing.assert_allclose([test.rates[0], test.rates[-1]], [1e-3, 10.0], rtol=1e-12)
+    with pytest.raises(ValueError, match="steps must be at least 3; got 2"):
+        gdlab.lr_range_test(bowl, gdlab.gd, START, 2)
