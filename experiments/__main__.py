@@ -19,6 +19,8 @@ COMMANDS = {
     "saddle": settings.Saddle,
     "pokemon": settings.Pokemon,
     "atlas": settings.Atlas,
+    "learning_rates": settings.LearningRates,
+    "schedules": settings.Schedules,
     "problems": settings.Problems,
 }
 

@@ -80,6 +80,14 @@ class Pokemon(Experiment):
     """The convex error surface of the lectures, re-run to the printed digits (section 2.1)."""
 
 
+class LearningRates(Experiment):
+    """Four learning rates, whether descent always descends, and where it gets stuck (S2-S11, S61, S62)."""
+
+
+class Schedules(Experiment):
+    """Decay under gradient noise, warm-up and cycles: their shapes and what they gain (S12-S18, S92)."""
+
+
 def learning_rates(text: str) -> tuple[float, float, int]:
     """The range that `lo:hi:n` names.
 

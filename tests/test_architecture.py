@@ -38,7 +38,9 @@ STAIRS = {
     ],
     "hessian": [
         "arrival search",
+        "escaping",
         "escape",
+        "conjugate_gradients",
         "critical second_order sharpness",
         "evidence density trace modes",
         "spectrum",
@@ -48,7 +50,7 @@ STAIRS = {
     ],
     "experiments": [
         "__main__",
-        "race saddle pokemon atlas problems",  # the commands, which never import one another
+        "race saddle pokemon atlas problems learning_rates schedules",  # the commands, which never import one another
         "stops verdict",
         "arena",
         "figures runs show",
