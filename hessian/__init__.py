@@ -8,15 +8,18 @@ Everything takes `loss(params, *args)` and any pytree of floating arrays, and go
 | eigenvalues | `spectrum`, `inertia`, `condition_number` | `extremal`, `density`, `minimum_ratio`, `sharpness` |
 | trace and diagonal | | `trace`, `diagonal` |
 | verdict | `classify` | `classify(method="lanczos")` |
-| way out | `escape` | `escape` |
+| way out | `escape`, `arrive`, `newton`, `trust_region`, `cubic_regularisation` | the same, `escaping`, `newton_cg` |
 | other matrices | `gauss_newton`, `empirical_fisher`, `preconditioned`, `partial_loss` of `split` | the same |
 | large data | `microbatched`, `pooled`, `data_parallel` | the same |
 | Taylor | `trust_circle_minimizer` | `taylor`, `quadratic_model`, `best_step` |
 """
 
+from hessian.arrival import Arrival, arrive
+from hessian.conjugate_gradients import newton_cg
 from hessian.critical import KINDS, CriticalPoint, classify
 from hessian.density import Density, MinimumRatio, density, minimum_ratio
 from hessian.escape import Escape, escape
+from hessian.escaping import escaping, perturbed
 from hessian.evidence import Eigenpair
 from hessian.losses import (
     data_parallel,
@@ -29,6 +32,7 @@ from hessian.losses import (
     split,
 )
 from hessian.product import hvp
+from hessian.second_order import cubic_regularisation, newton, saddle_free_newton, trust_region
 from hessian.sharpness import Sharpness, sharpness
 from hessian.spectrum import Inertia, Spectrum, condition_number, extremal, inertia, spectrum
 from hessian.taylor import best_step, quadratic_model, taylor, trust_circle_minimizer
@@ -36,6 +40,7 @@ from hessian.trace import Estimate, diagonal, trace
 
 __all__ = [
     "KINDS",
+    "Arrival",
     "CriticalPoint",
     "Density",
     "Eigenpair",
@@ -45,28 +50,36 @@ __all__ = [
     "MinimumRatio",
     "Sharpness",
     "Spectrum",
+    "arrive",
     "best_step",
     "classify",
     "condition_number",
+    "cubic_regularisation",
     "data_parallel",
     "density",
     "diagonal",
     "empirical_fisher",
     "escape",
+    "escaping",
     "extremal",
     "gauss_newton",
     "hvp",
     "inertia",
     "microbatched",
     "minimum_ratio",
+    "newton",
+    "newton_cg",
     "partial_loss",
+    "perturbed",
     "pooled",
     "preconditioned",
     "quadratic_model",
+    "saddle_free_newton",
     "sharpness",
     "spectrum",
     "split",
     "taylor",
     "trace",
     "trust_circle_minimizer",
+    "trust_region",
 ]

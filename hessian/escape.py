@@ -95,12 +95,15 @@ def escape(
     else:
         found = extremal(loss, params, *args, which="both", tol=1e-3, key=key, products=products)
     lowest = jax.tree.map(lambda v: v[0], found.eigenvectors)
-    return _escape(loss, params, args, curvature_tol, lowest, found.eigenvalues[0], jnp.max(jnp.abs(found.eigenvalues)))
+    size = jnp.max(jnp.abs(found.eigenvalues))
+    return way_along(loss, params, args, curvature_tol, lowest, found.eigenvalues[0], size)
 
 
 @partial(jax.jit, static_argnames="loss")
-def _escape(loss, params, args, curvature_tol, lowest, curvature, size):
-    """The step along the eigenvector `lowest`, where |H| = size."""
+def way_along(
+    loss: Loss, params: Params, args: tuple, curvature_tol: Any, lowest: Params, curvature: Any, size: Any
+) -> Escape:
+    """The step along a direction `lowest` of length 1 and of this curvature, where |H| = size."""
     theta, unravel = ravel_pytree(params)
     eps = jnp.finfo(theta.dtype).eps
     u = ravel_pytree(lowest)[0]

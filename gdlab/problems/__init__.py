@@ -6,6 +6,8 @@
 | linear networks | `linear_net` (S52), `linear_net_ridge`, `linear_net_depth3`, `linear_autoencoder`, |
 | | `linear_autoencoder_2_1_2`; `linear_autoencoder_points` |
 | saddles | `classical_saddle`, `double_well_quadratic`, `quadratic_saddle_quartic`, `mexican_hat` |
+| saddles in a row (Du et al. 2017) | `octopus`; `octopus_points` |
+| recovery | `matrix_factorisation`, `phase_retrieval` |
 | degenerate saddles | `monkey_saddle`, `quartic_min`, `quartic_saddle`, `cubic_fold`, `peano`, `real_part_z4` |
 | bowls and wells | `quadratic_bowl` (S7), `booth`, `matyas`, `gaussian_well`, `plateau` (S62) |
 | valleys | `rosenbrock` (S79), `beale`, `tilted_double_well` (S10), `hills` (S75) |
@@ -41,6 +43,7 @@ from gdlab.problems.linear_nets import (
     linear_net_depth3,
     linear_net_ridge,
 )
+from gdlab.problems.octopus import octopus, octopus_points
 from gdlab.problems.pokemon import (
     POKEMON_BOX,
     POKEMON_CURVATURES,
@@ -50,6 +53,7 @@ from gdlab.problems.pokemon import (
     pokemon,
     pokemon_loss,
 )
+from gdlab.problems.recovery import matrix_factorisation, phase_retrieval
 from gdlab.problems.saddles import (
     classical_saddle,
     cubic_fold,
@@ -90,6 +94,7 @@ __all__ = [
     "linear_net",
     "linear_net_depth3",
     "linear_net_ridge",
+    "matrix_factorisation",
     "matyas",
     "mexican_hat",
     "monkey_saddle",
@@ -98,7 +103,10 @@ __all__ = [
     "network_accuracy",
     "network_logits",
     "network_loss",
+    "octopus",
+    "octopus_points",
     "peano",
+    "phase_retrieval",
     "plateau",
     "pokemon",
     "pokemon_loss",

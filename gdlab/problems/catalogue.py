@@ -5,11 +5,14 @@ from gdlab.problems.classics import CLASSICS
 from gdlab.problems.landscape import Surface
 from gdlab.problems.lattices import LATTICES
 from gdlab.problems.linear_nets import LINEAR_NETS
+from gdlab.problems.octopus import OCTOPUS_3D
+from gdlab.problems.recovery import RECOVERIES
 from gdlab.problems.saddles import SADDLES
 from gdlab.problems.valleys import VALLEYS
 
 surfaces: dict[str, Surface] = {
-    entry.name: entry for entry in (*LINEAR_NETS, *SADDLES, *BOWLS, *VALLEYS, *CLASSICS, *LATTICES)
+    entry.name: entry
+    for entry in (*LINEAR_NETS, *SADDLES, OCTOPUS_3D, *RECOVERIES, *BOWLS, *VALLEYS, *CLASSICS, *LATTICES)
 }
 
 

@@ -1,0 +1,300 @@
+"""Down to a second-order point, out of every saddle on the way, with a certificate where it ends.
+
+    |grad L| <= gradient_tol   and   lambda_1 >= -curvature_tol          (a second-order stationary point)
+
+Three phases, each of which never raises the loss:
+
+    rounds     many cheap steps of an optimizer, then one look at the curvature and, where it is negative and pays more
+               than the steps did, a step along it (left out where no optimizer is given)
+    finish     trust-region steps, hard case included, until gradient and curvature are within their tolerances
+    verdict    `classify`; a saddle that it finds is left, and the finish begins again
+
+A step is judged by the loss where its decrease can be seen, else by the gradient.  Every end has its reason.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.flatten_util import ravel_pytree
+from jax.typing import ArrayLike
+
+from hessian import critical
+from hessian.critical import CriticalPoint, Method, classify
+from hessian.escape import STEPPED
+from hessian.escaping import PRODUCTS, way_out
+from hessian.modes import modes
+from hessian.product import Loss, Params, check
+from hessian.second_order import Flat, TrustRegion
+
+REASONS = (
+    "a minimum: the gradient vanishes and every eigenvalue is positive",
+    "a degenerate second-order point: the gradient vanishes, no eigenvalue is negative, but some are zero",
+    "a plateau: gradient and curvature vanish, and so does every change of the loss nearby",
+    "unbounded: the loss fell below the floor",
+    "not finite: the loss, its gradient or its Hessian is NaN or infinite",
+    "the budget is spent before the gradient vanishes",
+    "no step lowers the loss visibly, though the gradient does not vanish",
+    "negative curvature is left whose decrease lies below the rounding of the loss",
+    "undetermined: more products are needed to know the lowest eigenvalue",
+)
+MINIMUM, DEGENERATE, PLATEAU, UNBOUNDED, NOT_FINITE, BUDGET, NO_STEP, PINNED, UNDETERMINED = range(len(REASONS))
+DENSE = 512  # parameters up to which the finish takes the dense Hessian
+KRYLOV = 40  # the size of its Krylov spaces beyond that
+
+
+class Arrival(NamedTuple):
+    """Where it ended, why, and what it took; a pytree of arrays."""
+
+    params: Params  # the lowest point met; never of a higher loss than the start
+    loss_before: jax.Array
+    loss: jax.Array
+    point: CriticalPoint  # the verdict on params
+    code: jax.Array  # the reason as an integer: an index of REASONS
+    escapes: jax.Array  # steps along negative curvature that were taken after a look
+    steps: jax.Array  # of the optimizer and of the trust region
+    gradients: jax.Array
+    products: jax.Array  # with the Hessian, each about two gradients
+
+    @property
+    def reason(self) -> Any:
+        """Why it ended, in words: a string, or an array of them for many starts.  Not inside `jit`."""
+        words = np.array(REASONS)[np.asarray(self.code)]
+        return str(words) if words.ndim == 0 else words
+
+    @property
+    def arrived(self) -> jax.Array:
+        """Whether params is a proved second-order point: a minimum, or degenerate without negative eigenvalues."""
+        return (self.code == MINIMUM) | (self.code == DEGENERATE)
+
+    @property
+    def certificate(self) -> str:
+        """The reason, and the verdict that proves it.  Not inside `jit`."""
+        return f"{self.reason} ({self.point.certificate})"
+
+
+def arrive(
+    loss: Loss,
+    params: Params,
+    *args: Any,
+    optimizer: optax.GradientTransformation | None = None,
+    rounds: int = 100,
+    steps: int = 50,
+    finish: int = 200,
+    reset: bool = True,
+    radius: ArrayLike = 1.0,
+    floor: ArrayLike | None = None,
+    gradient_tol: ArrayLike | None = None,
+    curvature_tol: ArrayLike | None = None,
+    method: Method = "auto",
+    key: jax.Array | None = None,
+) -> Arrival:
+    """A second-order point below the start, with its certificate, or the reason why there is none (S57, S61).
+
+    Args:
+        loss: `loss(params, *args) -> scalar`, twice differentiable.
+        params: the start, any pytree of floating arrays; on a saddle is as good as anywhere.
+        *args: further arguments of the loss.
+        optimizer: any optax-compatible optimizer for the rounds; without one, trust-region steps do it all.
+        rounds: how many rounds at most, >= 0; they end when the optimizer has converged or no longer makes progress.
+        steps: cheap steps of a round, >= 1.
+        finish: how many trust-region steps at most, >= 0.
+        reset: whether the optimizer starts afresh after an escape.
+        radius: the first trust radius, > 0.
+        floor: a loss below this counts as unbounded; by default 1e12 max(1, |loss at the start|) below zero.
+        gradient_tol, curvature_tol, method: as in `hessian.classify`, which gives their defaults.
+        key: of the random directions, `jax.random.key(0)` by default; each look draws a fresh one.
+
+    Raises:
+        TypeError, ValueError: as `hessian.hvp`; ValueError for rounds, steps or finish out of range.
+
+    >>> end = arrive(lambda w: (1 - w[0] * w[1]) ** 2, jnp.zeros(2))  # from the saddle of S52
+    >>> bool(end.arrived), float(end.loss_before), round(float(end.loss), 9)
+    (True, 1.0, 0.0)
+    """
+    for name, value, least in (("rounds", rounds, 0), ("steps", steps, 1), ("finish", finish, 0)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            msg = f"{name} must be a whole number, at least {least}; got {value!r}"
+            raise ValueError(msg)
+    params = check(loss, params, *args)
+    numeric = all(isinstance(leaf, jax.Array | np.ndarray | np.number | float | int) for leaf in _leaves(optimizer))
+    traced, static = (optimizer, None) if numeric else (None, optimizer)
+    plan = _Plan(rounds if optimizer is not None else 0, steps, finish, reset, method)
+    key = jax.random.key(0) if key is None else key
+    return _arrive(loss, static, plan, traced, params, args, radius, floor, gradient_tol, curvature_tol, key)
+
+
+class _Plan(NamedTuple):
+    rounds: int
+    steps: int
+    finish: int
+    reset: bool
+    method: Method
+
+
+class _Walk(NamedTuple):
+    """Where a walk is; loops read only `walking`."""
+
+    walking: jax.Array  # bool
+    theta: jax.Array
+    value: jax.Array
+    region: jax.Array
+    moved: jax.Array  # bool: the last step lowered the loss
+    left: jax.Array  # steps that may still be taken
+    escapes: jax.Array
+    steps: jax.Array
+    gradients: jax.Array
+    products: jax.Array
+    key: jax.Array
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _arrive(loss, static, plan, optimizer, params, args, radius, floor, gradient_tol, curvature_tol, key):
+    optimizer = optimizer if static is None else static
+    theta, unravel = ravel_pytree(params)
+    flat = Flat(loss, unravel, args)
+    before = flat(theta)
+    floor = -1e12 * jnp.maximum(1, jnp.abs(before)) if floor is None else jnp.asarray(floor, before.dtype)
+    none = jnp.int32(0)
+    walk = _Walk(
+        jnp.bool_(True), theta, before, jnp.asarray(radius, theta.dtype), jnp.bool_(True), jnp.int32(plan.finish),
+        none, none, none, none, key,
+    )  # fmt: skip
+    if plan.rounds:
+        walk = _rounds(loss, args, unravel, optimizer, plan, walk, floor, gradient_tol, curvature_tol)
+
+    walk = _finish(flat, walk, floor, gradient_tol, curvature_tol)
+    point = classify(
+        loss, unravel(walk.theta), *args,
+        gradient_tol=gradient_tol, curvature_tol=curvature_tol, method=plan.method, key=walk.key,
+    )  # fmt: skip
+    code = _reason(flat, walk, point, floor)
+    return Arrival(
+        unravel(walk.theta), before, walk.value, point, code, walk.escapes, walk.steps,
+        walk.gradients + 1, walk.products + point.products,
+    )  # fmt: skip
+
+
+def _rounds(loss, args, unravel, optimizer, plan, walk, floor, gradient_tol, curvature_tol):
+    """Rounds of cheap steps, each followed by one look at the curvature."""
+    extended = optax.with_extra_args_support(optimizer)
+
+    def value_fn(params):
+        return loss(params, *args)
+
+    def cheap(carry, _):
+        params, state, lowest, at = carry
+        value, grads = jax.value_and_grad(value_fn)(params)
+        better = value < lowest
+        lowest, at = jnp.where(better, value, lowest), jax.tree.map(partial(jnp.where, better), params, at)
+        updates, state = extended.update(grads, state, params, value=value, grad=grads, value_fn=value_fn)
+        return (optax.apply_updates(params, updates), state, lowest, at), None
+
+    def a_round(state):
+        walk, inner = state
+        params = unravel(walk.theta)
+        (params, inner, lowest, at), _ = jax.lax.scan(cheap, (params, inner, walk.value, params), length=plan.steps)
+        value = value_fn(params)
+        finite = jnp.isfinite(value)
+        better = value < lowest
+        theta = jnp.where(better, ravel_pytree(params)[0], ravel_pytree(at)[0])
+        reached = jnp.where(better, value, lowest)
+        fell = walk.value - reached
+        # A step that went astray ends the rounds at the lowest point that they met.
+        going = finite & (reached >= floor)
+        onward = walk._replace(
+            theta=theta, value=reached, steps=walk.steps + plan.steps, gradients=walk.gradients + plan.steps
+        )
+        looked, escaped = _look(loss, unravel, args, onward, going, curvature_tol, fell)
+        fresh = optimizer.init(unravel(looked.theta))
+        restart = escaped & plan.reset | ~better
+        inner = jax.tree.map(lambda new, old: jnp.where(restart, new, old), fresh, inner)
+        slow = fell <= 10 * jnp.finfo(theta.dtype).eps * jnp.abs(reached)
+        left = walk.left - 1
+        return looked._replace(walking=going & (left > 0) & (escaped | ~slow), left=left), inner
+
+    begin = walk._replace(left=jnp.int32(plan.rounds))
+    walk, _ = jax.lax.while_loop(lambda state: state[0].walking, a_round, (begin, optimizer.init(unravel(walk.theta))))
+    return walk._replace(left=jnp.int32(plan.finish))
+
+
+def _look(loss, unravel, args, walk, going, curvature_tol, fell):
+    """One look at the curvature, and the step along it where that lowers the loss by more than the round did."""
+    key, fresh = jax.random.split(walk.key)
+    way, products = way_out(loss, unravel(walk.theta), args, curvature_tol, fresh, PRODUCTS)
+    escaped = going & (way.code == STEPPED) & (way.loss_before - way.loss_after > fell)
+    walk = walk._replace(
+        theta=jnp.where(escaped, ravel_pytree(way.params)[0], walk.theta),
+        value=jnp.where(escaped, way.loss_after, walk.value),
+        escapes=walk.escapes + escaped,
+        gradients=walk.gradients + 1,
+        products=walk.products + products,
+        key=key,
+    )
+    return walk, escaped
+
+
+def _finish(flat, walk, floor, gradient_tol, curvature_tol):
+    """Trust-region steps until the tolerances are met, no step lowers the loss, or the budget is spent."""
+    krylov = None if walk.theta.size <= DENSE else KRYLOV
+
+    def step(walk):
+        key, fresh = jax.random.split(walk.key)
+        gradient = jax.grad(flat)(walk.theta)
+        found = modes(flat, walk.theta, gradient, krylov, fresh)
+        norm, size = jnp.linalg.norm(gradient), jnp.max(jnp.abs(found.values))
+        eps = jnp.finfo(norm.dtype).eps
+        allowed = jnp.sqrt(eps) * size * (1 + jnp.linalg.norm(walk.theta)) if gradient_tol is None else gradient_tol
+        band = found.band if curvature_tol is None else curvature_tol
+        settled = (norm <= allowed) & (found.values[0] >= -band)
+        move = TrustRegion(krylov)(flat, walk.theta, walk.value, gradient, found, walk.region)
+        moved = move.moved & ~settled
+        left = walk.left - 1
+        return walk._replace(
+            walking=moved & (left > 0) & (move.value >= floor),
+            theta=jnp.where(moved, move.theta, walk.theta),
+            value=jnp.where(moved, move.value, walk.value),
+            region=jnp.where(settled, walk.region, move.region),
+            moved=moved | settled,
+            left=left,
+            steps=walk.steps + moved,
+            gradients=walk.gradients + 1,
+            products=walk.products + found.products,
+            key=key,
+        )
+
+    return jax.lax.while_loop(lambda walk: walk.walking, step, walk._replace(walking=walk.left > 0))
+
+
+def _reason(flat, walk, point, floor):
+    """Why it ended there."""
+    negative = point.inertia.negative > 0
+    critical_here = (point.code != critical.NOT_CRITICAL) & (point.code != critical.UNDETERMINED)
+    finite = jnp.isfinite(walk.value) & jnp.isfinite(point.gradient_norm) & jnp.isfinite(point.lowest.value)
+    reach = 1 + jnp.linalg.norm(walk.theta)
+    directions = jax.random.normal(walk.key, (4, walk.theta.size), walk.theta.dtype)
+    directions /= jnp.linalg.norm(directions, axis=1, keepdims=True)
+    probes = jnp.concatenate([walk.theta + scale * reach * directions for scale in (1e-3, 1e-2, 1e-1)])
+    change = jnp.max(jnp.abs(jax.lax.map(flat, probes) - walk.value))
+    flat_here = (point.gradient_norm == 0) & (change <= 8 * jnp.finfo(walk.value.dtype).eps * jnp.abs(walk.value))
+    return jnp.select(
+        [
+            ~finite,
+            walk.value < floor,
+            point.code == critical.MINIMUM,
+            flat_here & critical_here & ~negative,
+            (point.code == critical.DEGENERATE) & ~negative,
+            critical_here & negative,
+            point.code == critical.UNDETERMINED,
+            ~walk.moved,
+        ],
+        [NOT_FINITE, UNBOUNDED, MINIMUM, PLATEAU, DEGENERATE, PINNED, UNDETERMINED, NO_STEP],
+        BUDGET,
+    ).astype(jnp.int32)
+
+
+def _leaves(optimizer):
+    return jax.tree.leaves(optimizer)

@@ -1,0 +1,186 @@
+"""Newton's method by conjugate gradients that use the negative curvature they meet, without a matrix.
+
+    (H + 2 damping) d = -g   by conjugate gradients, until  |r| <= accuracy |g|  or  v.(H + 2 damping) v < damping |v|^2
+
+Where a direction v of negative curvature turns up it is taken instead, with the sign that goes down and the length
+|v.Hv| / |v|^3 |v|; where the gradient is small a Lanczos run from a random start looks for one, since the Krylov space
+of the gradient holds none on a stable manifold.  The step is then halved until the loss falls by weight / 6 |step|^3
+(Royer, O'Neill & Wright 2020, arXiv:1803.02924).
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.flatten_util import ravel_pytree
+from jax.tree_util import Partial
+from jax.typing import ArrayLike
+
+from hessian.modes import lowest_direction
+from hessian.product import flat_product
+from hessian.second_order import Flat
+from hessian.spectrum import ROUNDING
+
+HALVINGS = 50
+
+
+class NewtonCGState(NamedTuple):
+    """What the next step needs."""
+
+    key: jax.Array  # of the random starts
+
+
+class _Solve(NamedTuple):
+    """The state of conjugate gradients; its loop reads only `solving`."""
+
+    solving: jax.Array  # bool
+    count: jax.Array  # type: ignore[assignment]
+    d: jax.Array  # the solution so far
+    r: jax.Array  # the residual
+    p: jax.Array  # the direction that comes next
+    negative: jax.Array  # bool: d is a direction of curvature below the damping
+
+
+def newton_cg(
+    *,
+    damping: ArrayLike | None = None,
+    accuracy: ArrayLike = 1e-3,
+    weight: ArrayLike = 1e-3,
+    products: int = 100,
+    key: jax.Array | None = None,
+) -> Any:
+    """Newton-CG with capped conjugate gradients, as an optax transformation (Royer, O'Neill & Wright 2020; S58).
+
+    Args:
+        damping: curvature above minus this counts as none, > 0; by default the square root of the gradient's norm,
+            at most 1e-4 and at least eps^(1/2), in units of the largest curvature seen.
+        accuracy: of the linear system, relative, 0 < accuracy < 1.
+        weight: of the decrease that a step must bring, > 0.
+        products: with the Hessian, at most, for a system and again for a look at the curvature, >= 2.
+        key: of the random starts, `jax.random.key(0)` by default.
+
+    Returns:
+        An `optax.GradientTransformationExtraArgs` whose update needs `value_fn=`; it never raises the loss.
+
+    Raises:
+        ValueError: for products below 2; in `update`, without params or value_fn.
+
+    >>> step = newton_cg()
+    >>> def loss(w):
+    ...     return (1 - w[0] * w[1]) ** 2
+    >>> w = jnp.zeros(2)  # exactly on the saddle: the gradient says nothing
+    >>> update, _ = step.update(jax.grad(loss)(w), step.init(w), w, value_fn=loss)
+    >>> bool(loss(w + update) < loss(w))
+    True
+    """
+    if isinstance(products, bool) or not isinstance(products, int) or products < 2:
+        msg = f"products must be a whole number, at least 2; got {products!r}"
+        raise ValueError(msg)
+    key = jax.random.key(0) if key is None else key
+    return optax.GradientTransformationExtraArgs(
+        Partial(_init, key), Partial(_update, _Budget(products), damping, accuracy, weight)
+    )
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class _Budget:
+    """A number that is no leaf."""
+
+    products: int
+
+
+def _init(key, params):
+    del params
+    return NewtonCGState(key)
+
+
+def _update(budget, damping, accuracy, weight, grads, state, params=None, *, value=None, value_fn=None, **extra):
+    del extra
+    if params is None or value_fn is None:
+        missing = "params" if params is None else "value_fn"
+        msg = f"{missing} must be given to update: a second-order step needs params and value_fn; got None"
+        raise ValueError(msg)
+    theta, unravel = ravel_pytree(params)
+    loss = Flat(value_fn, unravel)
+    gradient = ravel_pytree(grads)[0].astype(theta.dtype)
+    value = loss(theta) if value is None else jnp.asarray(value, theta.dtype)
+    product = flat_product(loss, theta)
+    key, fresh = jax.random.split(state.key)
+    limit = min(budget.products, 2 * theta.size)
+
+    curvature, lowest, size, _ = lowest_direction(loss, theta, (), fresh, budget.products)
+    eps = jnp.finfo(theta.dtype).eps
+    norm = jnp.linalg.norm(gradient)
+    scale = jnp.where(size > 0, size, 1)
+    if damping is None:
+        damping = scale * jnp.clip(jnp.sqrt(norm / scale), eps ** (1 / 2), 1e-4)
+    d, negative = capped(product, gradient, damping, accuracy, limit)
+    # Curvature that the random start found pays |lambda|^3, the system |g|^2 / |H|: the better of both is tried first.
+    deep = curvature < -ROUNDING * eps * size
+    random = deep & (jnp.abs(curvature) ** 3 > norm**2 / scale) & ~negative
+    d = jnp.where(random, lowest, d)
+    along_curvature = negative | random
+
+    length = jnp.linalg.norm(d)
+    unit = d / jnp.where(length > 0, length, 1)
+    bend = jnp.abs(unit @ product(unit))
+    visible = jnp.sqrt(128 * eps * jnp.abs(value) / jnp.where(bend > 0, bend, 1))
+    first = jnp.where(along_curvature, jnp.maximum(jnp.minimum(bend, 1 + jnp.linalg.norm(theta)), visible), length)
+    downhill = jnp.where(gradient @ unit > 0, -1.0, 1.0).astype(theta.dtype)
+    told = jnp.abs(gradient @ unit) > 1e-3 * bend * first
+    sides = jnp.where(along_curvature & ~told, jnp.array([1.0, -1.0], theta.dtype), downhill)
+
+    def look(search):
+        _, count, reach, best, reached = search
+        points = theta + reach * sides[:, None] * unit
+        values = jax.vmap(loss)(points)
+        values = jnp.where(jnp.isfinite(values), values, jnp.inf)
+        side = jnp.argmin(values)
+        enough = values[side] < value - jnp.where(along_curvature, bend * reach**2 / 8, weight * reach**3 / 6)
+        # What the loss cannot show is judged by the gradient, for a Newton step of full length.
+        calmer = (count == 0) & ~along_curvature & (values[side] <= value)
+        calmer &= jnp.linalg.norm(jax.grad(loss)(points[side])) < 0.9 * norm
+        good = enough | calmer
+        return (
+            ~good & (count + 1 < HALVINGS),
+            count + 1,
+            reach / 2,
+            jnp.where(good, points[side], best),
+            jnp.where(good, values[side], reached),
+        )
+
+    search = (length > 0, jnp.int32(0), first, theta, value)
+    _, _, _, reached_at, _ = jax.lax.while_loop(lambda search: search[0], look, search)
+    updates = jax.tree.map(lambda u, g: u.astype(jnp.result_type(g)), unravel(reached_at - theta), grads)
+    return updates, NewtonCGState(key)
+
+
+def capped(product, gradient, damping, accuracy, limit):
+    """The solution of (H + 2 damping) d = -g, or a direction whose curvature is below -damping, and which it is."""
+    norm = jnp.linalg.norm(gradient)
+
+    def step(solve):
+        image = product(solve.p) + 2 * damping * solve.p
+        bend, square = solve.p @ image, solve.p @ solve.p
+        negative = bend < damping * square
+        alpha = (solve.r @ solve.r) / jnp.where(bend > 0, bend, 1)
+        d, r = solve.d + alpha * solve.p, solve.r + alpha * image
+        beta = (r @ r) / jnp.where(solve.r @ solve.r > 0, solve.r @ solve.r, 1)
+        count = solve.count + 1
+        solving = ~negative & (jnp.linalg.norm(r) > accuracy * norm) & (count < limit)
+        return _Solve(
+            solving,
+            count,
+            jnp.where(negative, solve.p, d),
+            r,
+            -r + beta * solve.p,
+            negative,
+        )
+
+    zero = jnp.zeros_like(gradient)
+    start = _Solve(norm > 0, jnp.int32(0), zero, gradient, -gradient, jnp.bool_(False))
+    solved = jax.lax.while_loop(lambda solve: solve.solving, step, start)
+    return solved.d, solved.negative

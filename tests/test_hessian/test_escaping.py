@@ -1,0 +1,116 @@
+"""An optimizer with looks at the curvature: it keeps its own steps, and leaves where they no longer pay."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import gdlab
+import hessian
+from gdlab.problems import octopus, quadratic_bowl, surface
+
+
+def stiff_octopus(x):
+    return octopus(x, stiffness=3.0)
+
+
+def legs_left(x):
+    return int(jnp.sum(jnp.abs(x) > 2 * np.e))
+
+
+def test_gradients_on_the_octopus_grow_linearly_where_descent_stays_for_ever():
+    for dim in (5, 20):
+        start = jax.random.uniform(jax.random.key(1), (dim,), minval=-1, maxval=1)
+        run = gdlab.minimize(stiff_octopus, hessian.escaping(gdlab.gd(1 / 12), every=20), start, 22 * dim)
+        assert legs_left(run.params) == dim
+        assert run.state.escapes <= dim
+    start = jax.random.uniform(jax.random.key(1), (10,), minval=-1, maxval=1)
+    assert legs_left(gdlab.minimize(stiff_octopus, gdlab.gd(1 / 12), start, 300_000, every=300_000).params) < 10
+
+
+def test_waiting_times_on_the_octopus_grow_as_the_theory_says():
+    start = jnp.array([1e-3, 1e-3, 1e-3, 1e-3])
+    path = gdlab.minimize(octopus_of_one, gdlab.gd(1 / 4), start, 2000, record=("params",)).history["params"]
+    arrivals = np.argmax(np.abs(path) > 2 * np.e, axis=0)
+    waits = np.diff(arrivals)
+    assert waits[2] / waits[1] == pytest.approx(1 + np.log(2) / np.log(1.5), rel=0.05)  # gamma = L = 1
+
+
+def octopus_of_one(x):
+    return octopus(x, stiffness=1.0)
+
+
+@pytest.mark.parametrize("start", [(0.0, 0.0), (0.5, -0.5), (1e-8, -1e-8)])
+@pytest.mark.parametrize("optimizer", [gdlab.gd(0.1), gdlab.adam(0.01), optax.sgd(0.1, momentum=0.9)])
+def test_the_lectures_saddle_is_left(optimizer, start):
+    loss = surface("linear_net").loss
+    plain = gdlab.minimize(loss, gdlab.gd(0.1), jnp.array(start), 500)
+    run = gdlab.minimize(loss, hessian.escaping(optimizer), jnp.array(start), 500)
+    assert loss(plain.params) > 0.99
+    assert loss(run.params) < 1e-3
+
+
+def test_where_nothing_is_negative_the_steps_are_the_optimizers_own():
+    start = jnp.array([3.0, 1.0])
+    own = gdlab.minimize(quadratic_bowl, gdlab.adam(0.1), start, 100).params
+    run = gdlab.minimize(quadratic_bowl, hessian.escaping(gdlab.adam(0.1), every=7), start, 100)
+    np.testing.assert_allclose(run.params, own, rtol=1e-12)
+    assert run.state.escapes == 0
+
+
+def test_state_is_reset_or_kept_by_choice():
+    loss = surface("linear_net").loss
+    counts = {}
+    for reset in (True, False):
+        optimizer = hessian.escaping(optax.adam(1e-3), every=5, reset=reset)
+        counts[reset] = int(gdlab.minimize(loss, optimizer, jnp.zeros(2), 5).state.inner[0].count)
+    assert counts == {True: 0, False: 5}
+
+
+def test_vmap_equals_a_loop_and_keys_matter_only_by_the_sign():
+    loss = surface("himmelblau").loss
+    starts = jnp.array([[3.385154183607021, 0.07385187983774928], [0.0, 0.0], [-1.0, -4.0]])
+
+    def end(start):
+        return gdlab.minimize(loss, hessian.escaping(gdlab.gd(0.005)), start, 300).params
+
+    together = jax.vmap(end)(starts)
+    for start, one in zip(starts, together, strict=True):
+        np.testing.assert_allclose(end(start), one, rtol=1e-6)
+    np.testing.assert_allclose(jax.vmap(loss)(together), 0, atol=1e-9)
+
+
+def test_a_look_is_computed_only_where_it_is_due_even_under_vmap():
+    loss = surface("linear_net").loss
+    optimizer = hessian.escaping(gdlab.gd(0.1), every=50)
+
+    def end(start):
+        return gdlab.minimize(loss, optimizer, start, 100).params
+
+    text = str(jax.make_jaxpr(jax.vmap(end))(jnp.zeros((3, 2))))
+    assert "cond[" in text  # a branch taken by the count stays a branch
+
+
+def test_a_look_needs_the_loss():
+    optimizer = hessian.escaping(optax.sgd(0.1))
+    state = optimizer.init(jnp.zeros(2))
+    with pytest.raises(ValueError, match="value_fn must be given to update"):
+        optimizer.update(jnp.zeros(2), state, jnp.zeros(2))
+    with pytest.raises(ValueError, match="products must be a whole number, at least 2; got 1"):
+        hessian.escaping(optax.sgd(0.1), products=1)
+
+
+def test_perturbed_descent_leaves_by_chance_and_never_further_than_its_radius():
+    optimizer = hessian.perturbed(0.1, radius=0.01, threshold=1e-3, wait=5)
+    run = gdlab.minimize(surface("linear_net").loss, optimizer, jnp.zeros(2), 400)
+    assert surface("linear_net").loss(run.params) < 1e-3
+    grads = jnp.zeros(4)
+    lengths = []
+    for seed in range(50):
+        noise = hessian.perturbed(0.1, radius=0.01, threshold=1.0, key=jax.random.key(seed))
+        lengths.append(float(jnp.linalg.norm(noise.update(grads, noise.init(grads))[0])))
+    assert max(lengths) <= 0.01
+    assert np.mean(lengths) == pytest.approx(0.01 * 4 / 5, rel=0.1)  # of a ball in four dimensions
+    still = hessian.perturbed(0.1, radius=0.01, threshold=1e-3)
+    np.testing.assert_allclose(still.update(grads + 1, still.init(grads))[0], -0.1)
