@@ -21,6 +21,8 @@ COMMANDS = {
     "atlas": settings.Atlas,
     "learning_rates": settings.LearningRates,
     "schedules": settings.Schedules,
+    "adagrad": settings.Adagrad,
+    "feature_scaling": settings.FeatureScaling,
     "problems": settings.Problems,
 }
 

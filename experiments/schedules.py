@@ -171,7 +171,7 @@ def draw(clouds):
     }
     for (name, schedule), colour in zip(shown.items(), figures.PALETTE, strict=False):
         right.plot(counts + 1, jax.vmap(schedule)(jnp.asarray(counts)), color=colour, label=name)
-    right.set(xscale="log", yscale="log", ylim=(1e-7, 1), xlabel="updates + 1", ylabel="learning rate", title="shapes")
+    right.set(xscale="log", yscale="log", ylim=(1e-10, 1), xlabel="updates + 1", ylabel="learning rate", title="shapes")
     for axes in (left, right):
         axes.legend(fontsize=7, loc="lower left")
     return figure

@@ -88,6 +88,14 @@ class Schedules(Experiment):
     """Decay under gradient noise, warm-up and cycles: their shapes and what they gain (S12-S18, S92)."""
 
 
+class Adagrad(Experiment):
+    """Adagrad: its two forms, surprise, best steps, and windows of the last gradients (S19-S31)."""
+
+
+class FeatureScaling(Experiment):
+    """Features on one scale: condition numbers, iterations, and the statistics behind them (S32-S38)."""
+
+
 def learning_rates(text: str) -> tuple[float, float, int]:
     """The range that `lo:hi:n` names.
 

@@ -24,7 +24,7 @@ STAIRS = {
         "sweep tune",
         "run optimizers reading",
         "descent swats wrappers",
-        "directions scales schedules adagrad problems data axes lanes store",
+        "directions scales schedules adagrad feature_scaling problems data axes lanes store",
         "driven rescaled",
         "rates",
         "pieces",
@@ -46,7 +46,7 @@ STAIRS = {
         "spectrum",
         "bounds",
         "lanczos losses taylor",
-        "product rotations",
+        "product symmetric",
     ],
     "experiments": [
         "__main__",
