@@ -15,7 +15,7 @@ expression alone would give the right value and a NaN gradient, since both branc
 | `wide` | an array in at least float32 |
 | `zeros_wide`, `zeros_wide_real` | zeros to accumulate an array or its squared size in |
 | `square` | abs(g)^2, real also for complex g |
-| `safe_root` | sqrt(x) with derivative 0 at 0 |
+| `safe_root`, `positive_root` | sqrt(x) with derivative 0 at 0, and the same that is never 0 |
 | `safe_ratio` | a / b, and a given value where b = 0 |
 | `decaying`, `debiased` | one step of the decaying averages of a tree, and those divided by their weight |
 | `decaying_weight` | 1 - b^t, exact to rounding for every b in [0, 1) |
@@ -85,6 +85,19 @@ def safe_root(x: jax.Array) -> jax.Array:
     return jnp.where(zero, 0, jnp.sqrt(jnp.where(zero, 1, x)))
 
 
+def least_square(dtype: jnp.dtype) -> float:
+    """The smallest square that counts: near 1e-35 in float32, 1e-305 in float64."""
+    return float(jnp.finfo(dtype).tiny) * 1024
+
+
+def positive_root(x: jax.Array) -> jax.Array:
+    """sqrt(x) for x >= 0, but never below the root of the smallest square that counts; there its derivative is 0.
+
+    What has been divided by it can be differentiated: even its inverse square is finite.
+    """
+    return jnp.sqrt(jnp.maximum(x, least_square(x.dtype)))
+
+
 def safe_ratio(numerator: ArrayLike, denominator: jax.Array, otherwise: ArrayLike) -> jax.Array:
     """Numerator / denominator, and `otherwise` (without derivative) where the denominator is 0."""
     zero = denominator == 0
@@ -93,11 +106,16 @@ def safe_ratio(numerator: ArrayLike, denominator: jax.Array, otherwise: ArrayLik
 
 def decaying(averages: Params, values: Params, decay: ArrayLike) -> Params:
     """One step of the decaying average, `b a + (1 - b) x`, in the dtype of each average."""
-    of = likes(decay)
+
+    def both(dtype):
+        b = jnp.asarray(decay).astype(dtype)
+        return b, 1 - b
+
+    of = shared(both)
 
     def step(average, value):
-        b = of(average)
-        return b * average + (1 - b) * jnp.asarray(value).astype(average.dtype)
+        b, rest = of(average)
+        return b * average + rest * jnp.asarray(value).astype(average.dtype)
 
     return jax.tree.map(step, averages, values)
 

@@ -64,7 +64,6 @@ def _step(direction, scale, schedule, grads, state, params=None, value=None, **e
     del params, extra
     (eta, m), follows = _aimed(direction, schedule, grads, state, value)
     sigma, scale_state = scale.measure(grads, state.scale, state.count, eta, m)
-    sigma, m = _still_where_nothing_was_seen(sigma, m)
     direction_state, rate_state = follows
     return Step(state.count, eta, sigma, m), DescentState(state.count + 1, direction_state, scale_state, rate_state)
 
@@ -82,9 +81,3 @@ def _extras(direction, scale, schedule, grads, state, params=None, value=None, *
         return {}
     (eta, m), _ = _aimed(direction, schedule, grads, state, value)
     return scale.extras(*scale.measure.args, grads, state.scale, state.count, eta, m)
-
-
-def _still_where_nothing_was_seen(sigma, m):
-    """Sigma 1 and m 0 where sigma is 0: the lectures' 0/0 is no step, and what is read is what is done."""
-    m = jax.tree.map(lambda sigma, m: jnp.where(sigma == 0, jnp.zeros_like(m), m), sigma, m)
-    return jax.tree.map(lambda sigma: jnp.where(sigma == 0, jnp.ones_like(sigma), sigma), sigma), m

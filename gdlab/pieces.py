@@ -43,8 +43,14 @@ class Step(NamedTuple):
     @property
     def update(self) -> Params:
         """The change of the parameters, `-eta / sigma * m`, shaped like params."""
-        of = likes(-self.eta)
-        return jax.tree.map(lambda sigma, m: of(sigma) / sigma * m, self.sigma, self.m)
+        of, ratios = likes(-self.eta), {}  # leaves that share their sigma share the division
+
+        def move(sigma, m):
+            if id(sigma) not in ratios:
+                ratios[id(sigma)] = of(sigma) / sigma
+            return ratios[id(sigma)] * m
+
+        return jax.tree.map(move, self.sigma, self.m)
 
 
 class Driven(NamedTuple):
@@ -66,7 +72,7 @@ class Direction(NamedTuple):
 
 
 class Scale(NamedTuple):
-    """How big gradients have been: `measure(grads, state, count, eta, m) -> (sigma, state)`."""
+    """How big gradients have been: `measure(grads, state, count, eta, m) -> (sigma, state)`, sigma above 0."""
 
     init: Callable[[Params], Any]
     measure: Callable[..., tuple[Params, Any]]

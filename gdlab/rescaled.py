@@ -128,7 +128,7 @@ def _bounded(measure, final_rate, closing, grads, state, count, eta, m):
         eta, lower, upper = limits(sigma)
         rate = safe_ratio(eta, sigma, upper)
         clipped = jnp.clip(rate, lower, upper)
-        return jnp.where(rate == clipped, sigma, safe_ratio(eta, clipped, 0))
+        return jnp.where((rate == clipped) | (eta == 0), sigma, safe_ratio(eta, clipped, 1))
 
     return jax.tree.map(between, sigma), state
 

@@ -6,7 +6,7 @@
     debiased                  nu <- b nu + (1 - b) g^2 from 0;  sigma = sqrt(nu / (1 - b^(t+1)))  Adam     (S81)
 
 A scale sees the raw gradients; it knows sizes only (S83).  `eps` is added to the root, `eps_root` under it.
-Where no gradient has been seen yet (sigma = 0) `gdlab.descent` makes no step.
+Where no gradient has been seen yet sigma is the smallest number whose square counts, and m is 0: no step is made.
 Second moments are kept in at least float32 whatever the parameters are.
 
 | scale | state | its optimizer |
@@ -39,14 +39,15 @@ from gdlab.averages import (
     debiased,
     decaying,
     decaying_weight,
+    least_square,
     likes,
-    safe_root,
+    positive_root,
     shared,
     square,
     wide,
+    zeros_wide,
     zeros_wide_real,
 )
-from gdlab.averages import zeros_wide as zeros_like
 from gdlab.pieces import Scale, hyperparameter
 from gdlab.rescaled import bounded, debias, peak, plus, rectified, weighted
 
@@ -106,7 +107,13 @@ def _nothing(params):
 
 def _unit(grads, state, count, eta, m):
     del grads, count, eta
-    return jax.tree.map(lambda m: jnp.ones_like(m.real), m), state
+    return _uniform(m, jnp.ones), state
+
+
+def _uniform(m, fill):
+    """One array for all leaves of a shape, so that they also share what is computed from it."""
+    same = cache(fill)
+    return jax.tree.map(lambda m: same(m.shape, jnp.finfo(m.dtype).dtype), m)
 
 
 def norm(eps: ArrayLike = 0.0) -> Scale:
@@ -121,8 +128,11 @@ def norm(eps: ArrayLike = 0.0) -> Scale:
 def _norm(eps, grads, state, count, eta, m):
     del count
     total = sum((jnp.sum(square(wide(g))).astype(eta.dtype) for g in jax.tree.leaves(grads)), jnp.zeros_like(eta))
-    size = likes(safe_root(total) + eps)
-    return jax.tree.map(lambda m: jnp.full_like(m.real, size(m)), m), state
+
+    def size(shape, dtype):
+        return jnp.full(shape, positive_root(total.astype(dtype)) + jnp.asarray(eps).astype(dtype))
+
+    return _uniform(m, size), state
 
 
 def root_mean_square(eps: ArrayLike = 0.0) -> Scale:
@@ -145,15 +155,15 @@ def _root_mean_square(eps, grads, state, count, eta, m):
     return _root(jax.tree.map(lambda nu: nu / values(nu), nu), eps), SquareState(nu)
 
 
-def root_sum_square(eps: ArrayLike = 0.0, *, start: ArrayLike = 0.0, eps_root: ArrayLike = 0.0) -> Scale:
+def root_sum_square(eps: ArrayLike = 0.0, *, start: ArrayLike = 0.0, eps_root: ArrayLike | None = None) -> Scale:
     """sigma = sqrt(start^2 + sum of all squared gradients): Adagrad's with a constant eta (S20; Duchi et al. 2011).
 
     Args:
         eps: added to the root, >= 0.
         start: sigma before the first gradient, >= 0; its square is optax's `initial_accumulator_value`.
-        eps_root: added under the root, >= 0.
+        eps_root: added under the root, >= 0; None adds nothing.
     """
-    measure = Partial(_root_sum_square, hyperparameter("eps", eps, 0), hyperparameter("eps_root", eps_root, 0))
+    measure = Partial(_root_sum_square, hyperparameter("eps", eps, 0), _optional("eps_root", eps_root))
     return Scale(Partial(_filled_squares, hyperparameter("start", start, 0)), measure)
 
 
@@ -169,7 +179,11 @@ def _root_sum_square(eps, eps_root, grads, state, count, eta, m):
 
 
 def running_root_mean_square(
-    decay: ArrayLike = 0.9, eps: ArrayLike = 0.0, *, start: ArrayLike | str = "gradient", eps_root: ArrayLike = 0.0
+    decay: ArrayLike = 0.9,
+    eps: ArrayLike = 0.0,
+    *,
+    start: ArrayLike | str = "gradient",
+    eps_root: ArrayLike | None = None,
 ) -> Scale:
     """sigma_0 = abs(g_0), sigma_t^2 = a sigma_(t-1)^2 + (1 - a) g_t^2: RMSProp's in the lectures' form (S77).
 
@@ -177,9 +191,9 @@ def running_root_mean_square(
         decay: a in [0, 1]; smaller weighs recent gradients more.
         eps: added to the root, >= 0.
         start: "gradient" for sigma_0 = abs(g_0); or a number >= 0, sigma before the first gradient: 0 in torch.
-        eps_root: added under the root, >= 0.
+        eps_root: added under the root, >= 0; None adds nothing.
     """
-    hypers = _decay(decay), hyperparameter("eps", eps, 0), hyperparameter("eps_root", eps_root, 0)
+    hypers = _decay(decay), hyperparameter("eps", eps, 0), _optional("eps_root", eps_root)
     if isinstance(start, str):
         if start != "gradient":
             msg = f"start must be 'gradient' or a number >= 0; got {start!r}"
@@ -237,7 +251,7 @@ def _windowed(eps, grads, state, count, eta, m):
     return _root(jax.tree.map(mean, recent), eps), WindowState(recent)
 
 
-def centred(decay: ArrayLike = 0.9, eps: ArrayLike = 0.0, *, eps_root: ArrayLike = 0.0) -> Scale:
+def centred(decay: ArrayLike = 0.9, eps: ArrayLike = 0.0, *, eps_root: ArrayLike | None = None) -> Scale:
     """sigma = sqrt(running variance of gradients), from zero: d = g - mu, mu += (1 - a) d, nu = a (nu + (1 - a) d^2).
 
     Equal to mean square less squared mean, but never negative: that difference cancels to NaN for steady gradients.
@@ -245,14 +259,14 @@ def centred(decay: ArrayLike = 0.9, eps: ArrayLike = 0.0, *, eps_root: ArrayLike
     Args:
         decay: a in [0, 1].
         eps: added to the root, >= 0.
-        eps_root: added under the root, >= 0.
+        eps_root: added under the root, >= 0; None adds nothing.
     """
-    hypers = _decay(decay), hyperparameter("eps", eps, 0), hyperparameter("eps_root", eps_root, 0)
+    hypers = _decay(decay), hyperparameter("eps", eps, 0), _optional("eps_root", eps_root)
     return Scale(Partial(_zero_spread), Partial(_centred, *hypers))
 
 
 def _zero_spread(params):
-    return SpreadState(jax.tree.map(zeros_like, params), jax.tree.map(zeros_wide_real, params))
+    return SpreadState(jax.tree.map(zeros_wide, params), jax.tree.map(zeros_wide_real, params))
 
 
 def _centred(decay, eps, eps_root, grads, state, count, eta, m):
@@ -264,15 +278,17 @@ def _centred(decay, eps, eps_root, grads, state, count, eta, m):
     return _root(nu, eps, eps_root), SpreadState(mu, nu)
 
 
-def debiased_root_mean_square(decay: ArrayLike = 0.999, eps: ArrayLike = 0.0, *, eps_root: ArrayLike = 0.0) -> Scale:
+def debiased_root_mean_square(
+    decay: ArrayLike = 0.999, eps: ArrayLike = 0.0, *, eps_root: ArrayLike | None = None
+) -> Scale:
     """sigma = sqrt(nu / (1 - b^(t+1))) + eps with nu <- b nu + (1 - b) g^2 from zero: Adam's (S81; Kingma & Ba 2015).
 
     Args:
         decay: b in [0, 1).
         eps: added to the root, >= 0.
-        eps_root: added under the root, >= 0.
+        eps_root: added under the root, >= 0; None adds nothing.
     """
-    hypers = _decay(decay, open=True), hyperparameter("eps", eps, 0), hyperparameter("eps_root", eps_root, 0)
+    hypers = _decay(decay, open=True), hyperparameter("eps", eps, 0), _optional("eps_root", eps_root)
     return Scale(Partial(_zero_squares), Partial(_debiased_root_mean_square, *hypers))
 
 
@@ -342,7 +358,7 @@ def _infinity(decay, eps, grads, state, count, eta, m):
     del count, eta, m
     b, least = likes(decay), likes(eps)
     nu = jax.tree.map(lambda nu, g: jnp.maximum(b(nu) * nu, jnp.abs(wide(g)) + least(nu)), state.nu, grads)
-    return nu, SquareState(nu)
+    return jax.tree.map(lambda nu: jnp.maximum(nu, least_square(nu.dtype) ** 0.5), nu), SquareState(nu)
 
 
 def _squares(grads):
@@ -350,13 +366,21 @@ def _squares(grads):
 
 
 def _plus_squares(grads, state):
-    return jax.tree.map(lambda nu, g: nu + square(wide(g)), state.nu, grads)
+    return jax.tree.map(lambda nu, g: nu + square(wide(g)).astype(nu.dtype), state.nu, grads)
 
 
-def _root(nu, eps, eps_root=0.0):
-    eps, eps_root = likes(eps), likes(eps_root)
-    return jax.tree.map(lambda nu: safe_root(nu + eps_root(nu)) + eps(nu), nu)
+def _root(nu, eps, eps_root=None):
+    if eps_root is not None:
+        under = likes(eps_root)
+        nu = jax.tree.map(lambda nu: nu + under(nu), nu)
+    eps = likes(eps)
+    return jax.tree.map(lambda nu: positive_root(nu) + eps(nu), nu)
 
 
 def _decay(value, *, open=False):
     return hyperparameter("decay", value, 0, 1, open=open)
+
+
+def _optional(name, value):
+    """A hyperparameter that may be missing, which is structure: the piece then has one leaf less."""
+    return None if value is None else hyperparameter(name, value, 0)

@@ -23,8 +23,8 @@ from gdlab.averages import (
     decaying_weight,
     like,
     likes,
+    positive_root,
     safe_ratio,
-    safe_root,
     shared,
     square,
     wide,
@@ -165,10 +165,9 @@ def _adam(b1, b2, eps, eta, g, state):
     mu, nu = decaying(state.mu, g, b1), decaying(state.nu, jax.tree.map(square, g), b2)
     correction = shared(lambda dtype: jnp.sqrt(decaying_weight(jnp.asarray(b2).astype(dtype), state.count + 1)))
     eps = likes(eps)
-    sigma = jax.tree.map(lambda nu: (safe_root(nu) + eps(nu)) / correction(nu), nu)
+    sigma = jax.tree.map(lambda nu: (positive_root(nu) + eps(nu)) / correction(nu), nu)
     m = debiased(mu, b1, state.count + 1)
-    m = jax.tree.map(lambda sigma, m: jnp.where((sigma == 0) | (eta == 0), 0, m), sigma, m)
-    sigma = jax.tree.map(lambda sigma: jnp.where(sigma == 0, 1, sigma), sigma)
+    m = jax.tree.map(lambda m: jnp.where(eta == 0, 0, m), m)
     return Step(state.count, eta, sigma, m), mu, nu
 
 

@@ -57,7 +57,7 @@ def hyperparameters(optimizer: Optimizer) -> dict[str, Any]:
 
     >>> import gdlab
     >>> hyperparameters(gdlab.adam(0.1))
-    {'direction.decay': 0.9, 'scale.decay': 0.999, 'scale.eps': 1e-08, 'scale.eps_root': 0.0, 'schedule.rate': 0.1}
+    {'direction.decay': 0.9, 'scale.decay': 0.999, 'scale.eps': 1e-08, 'schedule.rate': 0.1}
     """
     named: dict[str, Any] = {}
     for path, leaf in _named(optimizer, ()):

@@ -56,7 +56,8 @@ def test_decays_stay_between_0_and_1_rates_positive_and_the_others_where_they_we
     for name in ("direction.decay", "scale.decay"):
         assert np.all((tuned.history[name] > 0) & (tuned.history[name] < 1))
     assert np.all(tuned.history["schedule.rate"] > 0)
-    assert np.all(tuned.history["scale.eps_root"] == 0)
+    zero = gdlab.tune(bowl, gdlab.adam(0.5, eps=0.0), START, 10, rounds=5)
+    assert np.all(zero.history["scale.eps"] == 0)
     only = gdlab.tune(bowl, gdlab.adam(0.5), START, 10, rounds=5, only=["schedule.rate"])
     assert np.all(only.history["direction.decay"] == 0.9)
     assert np.ptp(only.history["schedule.rate"]) > 0
