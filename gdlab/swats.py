@@ -191,7 +191,7 @@ def _decide(b2, tolerance, min_steps, k, pp, pg, state):
 
 
 def _dot(eta):
-    return lambda a, b: jnp.real(jnp.vdot(a, b)).astype(eta.dtype)
+    return lambda a, b: jnp.sum(jnp.real(a.conj() * b)).astype(eta.dtype)
 
 
 def _extras_global(*args, **extra):
