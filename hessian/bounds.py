@@ -19,32 +19,27 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import gammaln
 
-from hessian.lanczos import Krylov
+from hessian.lanczos import Krylov, Ritz
 
 
-def ends(krylov: Krylov, confidence: jax.Array | float) -> tuple[jax.Array, jax.Array]:
+def ends(krylov: Krylov, found: Ritz, confidence: jax.Array | float) -> tuple[jax.Array, jax.Array]:
     """(low, high) with low <= lambda_min and lambda_max <= high, both, with at least this probability, 0 < p < 1.
 
     For a basis that was never restarted.  Rounding comes on top: these are the bounds of exact arithmetic.
     """
     small, n = krylov.matrix, krylov.basis.shape[1]
     rows = jnp.arange(len(small))
+    used = rows < krylov.count
     couplings = jnp.where(rows == krylov.count - 1, krylov.coupling, jnp.diag(jnp.pad(small, (0, 1)), 1)[: len(small)])
-    broken = (couplings == 0) & (rows < krylov.count)
-    k = jnp.where(jnp.any(broken), jnp.argmax(broken) + 1, krylov.count)  # the steps from the first random start
-    used = rows < k
-    largest_entry = jnp.max(jnp.abs(small))
-    beyond = jnp.where(largest_entry > 0, 4 * largest_entry, 1)  # no eigenvalue of a tridiagonal matrix exceeds 3
-    leading = jnp.where(used[:, None] & used, small, 0)
     log_t = _log_least_share(n, (1 - jnp.asarray(confidence, small.dtype)) / 2)
-    product_of_couplings = jnp.sum(jnp.where(used, jnp.log(couplings), 0))  # minus infinity in an invariant space
+    # Minus infinity where a coupling is 0: the space that held the first vector is invariant.
+    target = jnp.sum(jnp.where(used, jnp.log(jnp.where(used, couplings, 1)), 0)) - log_t
+    largest = target / krylov.count
 
-    def beyond_lowest(matrix):
-        theta = jnp.linalg.eigvalsh(matrix + jnp.diag(jnp.where(used, 0, beyond)))
-        gaps = theta - theta[0]
-        target = product_of_couplings - log_t  # sum log(gap_i + d) = target has one root d, and d <= exp(target / k)
-        largest = target / k
+    def beyond(end):
+        gaps = jnp.abs(found.values - end)
 
+        # sum_i log(gap_i + d) = target has one root d, and d <= exp(target / k).
         def halve(_, interval):
             low, high = interval
             middle = (low + high) / 2
@@ -52,10 +47,11 @@ def ends(krylov: Krylov, confidence: jax.Array | float) -> tuple[jax.Array, jax.
             return jnp.where(over, low, middle), jnp.where(over, middle, high)
 
         # Over 80 powers of e below the largest possible distance nothing is left to tell apart.
-        _, log_distance = jax.lax.fori_loop(0, 60, halve, (largest - 80, largest))
-        return theta[0] - jnp.where(jnp.isneginf(target), 0, jnp.exp(log_distance))
+        log_distance = jax.lax.fori_loop(0, 60, halve, (largest - 80, largest))[1]
+        return jnp.where(jnp.isneginf(target), 0, jnp.exp(log_distance))
 
-    return beyond_lowest(leading), -beyond_lowest(-leading)
+    lowest, highest = found.values[0], found.values[krylov.count - 1]
+    return lowest - beyond(lowest), highest + beyond(highest)
 
 
 def products_for(resolution: jax.Array, n: int, confidence: jax.Array | float) -> jax.Array:

@@ -22,7 +22,8 @@ from jax.typing import ArrayLike
 
 from hessian import lanczos
 from hessian.product import Loss, Params, check, flat_product, matrix
-from hessian.spectrum import BASIS_MEMORY, DENSE, eigh, rounding, rows_within
+from hessian.spectrum import BASIS_MEMORY, DENSE, rounding, rows_within
+from hessian.symmetric import eigh
 
 
 class Density(NamedTuple):

@@ -28,7 +28,8 @@ from jax.flatten_util import ravel_pytree
 from hessian import lanczos
 from hessian.bounds import ends
 from hessian.product import Loss, Params, flat_product, gradient, matrix
-from hessian.spectrum import DENSE, eigh, rounding
+from hessian.spectrum import DENSE, rounding
+from hessian.symmetric import eigh
 
 CHANGE = 3  # how many times its change an eigenvalue must exceed; near x^3 = 0 it is 2 times
 
@@ -140,7 +141,7 @@ def matrix_free(
 
         step, along, anywhere = jax.lax.cond(critical, move, stay)
         tau, far = band + CHANGE * along, band + CHANGE * anywhere
-        low, high = ends(krylov, confidence)
+        low, high = ends(krylov, found, confidence)
         lowest = Eigenpair(values[0], unravel(vectors[0]), low - far, values[0] + tau[0])
         highest = Eigenpair(values[1], unravel(vectors[1]), values[1] - tau[1], high + far)
         used = jnp.arange(rows) < found.count
@@ -168,7 +169,7 @@ def matrix_free(
 
         def enough(krylov, found):
             tau = jnp.maximum(bar, rounding(found.size[None]) if curvature_tol is None else curvature_tol)
-            low, high = ends(krylov, confidence)
+            low, high = ends(krylov, found, confidence)
             lowest, highest = found.values[0], found.values[found.count - 1]
             return ((lowest < -tau) & (highest > tau)) | (low > tau) | (high < -tau)
 

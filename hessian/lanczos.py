@@ -27,6 +27,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from hessian.symmetric import eigh
+
 BREAKDOWN = 10  # in units of eps |H|: below it a remainder is rounding
 EVERY = 5  # products between two looks at the Ritz values, and a quarter of those behind once that is more
 
@@ -101,7 +103,7 @@ def ritz(krylov: Krylov) -> Ritz:
     small, count = krylov.matrix, krylov.count
     beyond = 1.1 * jnp.max(jnp.sum(jnp.abs(small), axis=1))
     unused = jnp.arange(len(small)) >= count
-    values, vectors = jnp.linalg.eigh(small + jnp.diag(jnp.where(unused, jnp.where(beyond > 0, beyond, 1), 0)))
+    values, vectors = eigh(small + jnp.diag(jnp.where(unused, jnp.where(beyond > 0, beyond, 1), 0)))
     residuals = jnp.abs(krylov.coupling * vectors[count - 1])
     return Ritz(values, vectors, residuals, count, jnp.maximum(-values[0], values[count - 1]))
 

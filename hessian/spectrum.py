@@ -20,7 +20,7 @@ from jax.typing import ArrayLike
 
 from hessian import lanczos
 from hessian.product import Loss, Params, check, flat_product, matrix
-from hessian.rotations import LARGEST, rotated
+from hessian.symmetric import eigh
 
 ROUNDING = 50  # half width of the zero band in units of eps |H|: measured errors of Hessians stay below 14
 DENSE = 1024  # parameters up to which the dense matrix is taken by default, and Newton's step is believed
@@ -190,11 +190,6 @@ def condition_number(eigenvalues: jax.Array) -> jax.Array:
     return jnp.where(seen, jnp.max(sizes) / jnp.where(seen, smallest, 1), jnp.inf)
 
 
-def eigh(dense: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Eigenvalues in ascending order and a column per eigenvector; by rotations up to three rows."""
-    return rotated(dense) if len(dense) <= LARGEST else tuple(jnp.linalg.eigh(dense))
-
-
 def rounding(eigenvalues: jax.Array) -> jax.Array:
     """The half width of the band in which a sign is rounding: 50 eps |H|."""
     return ROUNDING * jnp.finfo(eigenvalues.dtype).eps * jnp.max(jnp.abs(eigenvalues))
@@ -215,7 +210,7 @@ def fits(theta: jax.Array, memory: float) -> None:
 def rows_within(memory: float, theta: jax.Array, most: int, least: int) -> int:
     """How many vectors like theta a basis may hold: as many as fit in memory, at most `most` and n."""
     rows = min(int(memory // (theta.size * theta.dtype.itemsize)), most, theta.size)
-    if rows < min(least, most):
+    if rows < min(least, most, theta.size):
         needed = least * theta.size * theta.dtype.itemsize
         msg = f"memory must be at least {needed:,} bytes for a basis of {least} vectors; got {int(memory):,}"
         raise ValueError(msg)

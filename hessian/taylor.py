@@ -24,6 +24,7 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from hessian.product import Loss, Params, check, gradient, hvp, matrix
+from hessian.symmetric import eigh
 
 
 def taylor(f: Loss, x0: Params, *args: Any, order: int = 2) -> Callable[[Params], jax.Array]:
@@ -117,7 +118,7 @@ def trust_circle_minimizer(
     if order == 1:
         norm = jnp.linalg.norm(g)
         return unravel(-radius * g / jnp.where(norm > 0, norm, 1))
-    eigenvalues, basis = jnp.linalg.eigh(matrix(loss, params, *args))
+    eigenvalues, basis = eigh(matrix(loss, params, *args))
     return unravel(basis @ _on_circle(eigenvalues, g @ basis, radius, inside))
 
 

@@ -24,7 +24,7 @@ STAIRS = {
         "sweep tune",
         "run optimizers reading",
         "descent swats wrappers",
-        "directions scales schedules adagrad feature_scaling problems data axes lanes store",
+        "directions scales schedules adagrad feature_scaling minibatches problems data axes lanes store",
         "driven rescaled",
         "rates",
         "pieces",

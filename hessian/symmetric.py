@@ -1,10 +1,20 @@
-"""Eigenvalues of symmetric matrices of up to three rows by rotations, in closed form for many matrices at once.
+"""Eigenvalues and eigenvectors of symmetric matrices, small and large, of one and of many at once.
+
+Up to three rows they come from rotations,
 
     tan of the angle  t = a_pq / (d + sign(d) sqrt(d^2 + a_pq^2)),   d = (a_qq - a_pp) / 2
 
-turns a_pq into 0, a_pp into a_pp - t a_pq and a_qq into a_qq + t a_pq (Jacobi 1846).  Two rows take one rotation, which
-is exact; three take a fixed number, after which quadratic convergence has left only rounding.  Unlike the roots of the
-characteristic polynomial it loses nothing at repeated eigenvalues or at ratios of 1e12, and its vectors are orthogonal.
+each of which turns a_pq into 0, a_pp into a_pp - t a_pq and a_qq into a_qq + t a_pq (Jacobi 1846).  Two rows take one
+rotation, which is exact; three take a fixed number, after which quadratic convergence has left only rounding.  Unlike
+the roots of the characteristic polynomial they lose nothing at repeated eigenvalues or at ratios of 1e12.
+
+Larger ones go to the library, many of them one after the other: two batches at a time wait for each other for ever on
+a CPU of two cores (jaxlib 0.10 and 0.12), whose threads all wait for threads.
+
+| function | what it returns |
+|---|---|
+| `eigh` | eigenvalues and eigenvectors of any symmetric matrix |
+| `rotated` | the same for up to three rows |
 """
 
 import jax
@@ -13,6 +23,33 @@ import jax.numpy as jnp
 SWEEPS = {1: 0, 2: 1, 3: 6}
 PAIRS = {1: (), 2: ((0, 1),), 3: ((0, 1), (0, 2), (1, 2))}
 LARGEST = max(SWEEPS)
+
+
+@jax.custom_jvp
+def eigh(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Eigenvalues in ascending order, shape (n,), and a column per eigenvector, shape (n, n).
+
+    Differentiable; where eigenvalues are equal, as if their vectors did not turn.
+
+    >>> eigh(jnp.array([[0.0, -2.0], [-2.0, 0.0]]))[0].tolist()
+    [-2.0, 2.0]
+    """
+    return rotated(matrix) if len(matrix) <= LARGEST else _one_by_one(matrix)
+
+
+@eigh.defjvp
+def _(primals, tangents):
+    values, vectors = eigh(*primals)
+    with jax.default_matmul_precision("highest"):
+        change = vectors.T @ tangents[0] @ vectors
+        gaps = values - values[:, None]
+        turn = jnp.where(gaps == 0, 0, change / jnp.where(gaps == 0, 1, gaps))
+        return (values, vectors), (jnp.diag(change), vectors @ turn)
+
+
+@jax.custom_batching.sequential_vmap
+def _one_by_one(matrix):
+    return tuple(jnp.linalg.eigh(matrix))
 
 
 def rotated(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
