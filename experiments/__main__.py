@@ -23,6 +23,7 @@ COMMANDS = {
     "schedules": settings.Schedules,
     "adagrad": settings.Adagrad,
     "feature_scaling": settings.FeatureScaling,
+    "minibatches": settings.Minibatches,
     "problems": settings.Problems,
 }
 

@@ -96,6 +96,10 @@ class FeatureScaling(Experiment):
     """Features on one scale: condition numbers, iterations, and the statistics behind them (S32-S38)."""
 
 
+class Minibatches(Experiment):
+    """The gradient of a batch: its noise, its epochs, its time, and who leaves a saddle (S39-S49)."""
+
+
 def learning_rates(text: str) -> tuple[float, float, int]:
     """The range that `lo:hi:n` names.
 
