@@ -283,3 +283,62 @@ def test_gradients_can_be_accumulated(make):
     optimizer = make(RATE)
     expected, _ = optimizer.update(grads, optimizer.init(params), params, value=loss(params))
     assert_close(updates, expected, rtol=1e-8)  # the mean of gradients in MultiSteps is not exact to float64
+
+
+@every_optimizer
+def test_the_state_is_laid_out_over_devices_as_the_parameters_are(make):
+    mesh = jax.make_mesh((1,), ("x",), axis_types=(jax.sharding.AxisType.Explicit,))
+    layout = jax.sharding.NamedSharding(mesh, jax.P(None, "x"))
+    optimizer = make(RATE)
+    with jax.set_mesh(mesh):
+        params = jnp.ones((2, 8, 4), "float16", out_sharding=layout)
+        state = optimizer.init(params)
+        updates, new_state = jax.jit(optimizer.update)(params, state, params, value=jnp.float32(1.0))
+        assert jax.tree.map(jax.typeof, new_state) == jax.tree.map(jax.typeof, state)
+        assert jax.typeof(updates) == jax.typeof(params)
+        assert jax.tree.map(jax.typeof, jax.jit(optimizer.init)(params)) == jax.tree.map(jax.typeof, state)
+
+
+# name -> the rate with which optax's own tests expect it to arrive
+ARRIVALS = {
+    "momentum": lambda: gdlab.momentum(1e-3),
+    "adagrad": lambda: gdlab.adagrad(1.0),
+    "rmsprop": lambda: gdlab.rmsprop(5e-3),
+    "adam": lambda: gdlab.adam(1e-1),
+    "amsgrad": lambda: gdlab.amsgrad(1e-1, source="optax"),
+    "nadam": lambda: gdlab.nadam(1e-2),
+    "radam": lambda: gdlab.radam(5e-3),
+    "adamax": lambda: gdlab.adamax(1e-1),
+    "adabelief": lambda: gdlab.adabelief(1e-2),
+    "yogi": lambda: gdlab.yogi(1e-1),
+    "adamw": lambda: gdlab.adamw(1e-1, weight_decay=1e-4),
+    "adabound": lambda: gdlab.adabound(1e-2, final_rate=1e-3),
+    "lookahead": lambda: gdlab.lookahead(gdlab.adam(1e-1)),
+}
+
+
+@pytest.mark.parametrize("make", ARRIVALS.values(), ids=ARRIVALS)
+@pytest.mark.parametrize("dtype", ["float32", "complex64"])
+def test_arrives_at_the_minima_of_optaxs_own_tests(make, dtype):
+    unit = 1 + 1j if dtype == "complex64" else 1.0
+
+    def size(z):
+        return jnp.real(z * jnp.conj(z))
+
+    def parabola(p):
+        return jnp.sum(size(p - unit * jnp.array([1.0, -1.0, 1.0])))
+
+    def rosenbrock(p):
+        return size(unit - p[0]) + 100 * size(p[1] - p[0] ** 2)
+
+    def run(objective, start):
+        def body(carry, _):
+            params, state = carry
+            updates, state = make().update(jnp.conj(jax.grad(objective)(params)), state, params)
+            return (optax.apply_updates(params, updates), state), None
+
+        return jax.lax.scan(body, (start, make().init(start)), None, 10_000)[0][0]
+
+    ends = jax.jit(lambda: (run(parabola, jnp.array([-1.0, 10.0, 1.0], dtype)), run(rosenbrock, jnp.zeros(2, dtype))))()
+    np.testing.assert_allclose(ends[0], unit * np.array([1.0, -1.0, 1.0]), rtol=3e-2, atol=3e-2)
+    np.testing.assert_allclose(ends[1], np.array([unit, unit**2]), rtol=3e-2, atol=3e-2)
