@@ -2,7 +2,7 @@
 """Set up what gdlab needs, inside this folder only, then run it.
 
     python3 lab.py race ...     an experiment: the same as  python -m experiments race ...
-    python3 lab.py test ...     the tests: the same as  python -m pytest ...
+    python3 lab.py test ...     the tests: the same as  python -m pytest ...; all of them on every core
 
 With uv on PATH, uv makes the environment. Otherwise it is a private .venv made with pip, and made again
 only when pyproject.toml, the Python, or the place of this folder changes; until then no network is needed.
@@ -67,7 +67,9 @@ def set_up():
 
 def command(arguments):
     """The command line that does what the arguments ask for, set up first where that is needed."""
-    module = ["-m", "pytest", *arguments[1:]] if arguments[0] == "test" else ["-m", "experiments", *arguments]
+    everything = ["-n", "auto", "--maxprocesses", "4"]  # a worker takes a core and up to 4 GiB
+    pytest = ["-m", "pytest", *(arguments[1:] or everything)]
+    module = pytest if arguments[0] == "test" else ["-m", "experiments", *arguments]
     uv = shutil.which("uv")  # Asked before the Python's version, because uv can supply a newer Python.
     if uv:
         if not os.path.isdir(VENV):

@@ -167,6 +167,13 @@ def test_uv_runs_the_tests_in_the_folder_of_the_project(house):
     assert call.endswith("[python] [-m] [pytest] [-x] [tests]")
 
 
+def test_without_arguments_all_of_the_tests_run_on_every_core(house):
+    house.add_uv()
+    house.run("test")
+    (call,) = house.calls()
+    assert call.endswith("[python] [-m] [pytest] [-n] [auto] [--maxprocesses] [4]")
+
+
 def test_uv_gets_the_extras_of_the_environment(house):
     house.add_uv()
     house.run("race", GDLAB_EXTRAS="cuda, docs")
