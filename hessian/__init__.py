@@ -9,6 +9,7 @@ Everything takes `loss(params, *args)` and any pytree of floating arrays, and go
 | trace and diagonal | | `trace`, `diagonal` |
 | verdict | `classify` | `classify(method="lanczos")` |
 | way out | `escape`, `arrive`, `newton`, `trust_region`, `cubic_regularisation` | the same, `escaping`, `newton_cg` |
+| all of them | `find_critical_points`, `connect` | |
 | other matrices | `gauss_newton`, `empirical_fisher`, `preconditioned`, `partial_loss` of `split` | the same |
 | large data | `microbatched`, `pooled`, `data_parallel` | the same |
 | Taylor | `trust_circle_minimizer` | `taylor`, `quadratic_model`, `best_step` |
@@ -16,6 +17,7 @@ Everything takes `loss(params, *args)` and any pytree of floating arrays, and go
 
 from hessian.arrival import Arrival, arrive
 from hessian.conjugate_gradients import newton_cg
+from hessian.connections import Connection, connect
 from hessian.critical import KINDS, CriticalPoint, classify
 from hessian.density import Density, MinimumRatio, density, minimum_ratio
 from hessian.escape import Escape, escape
@@ -32,6 +34,7 @@ from hessian.losses import (
     split,
 )
 from hessian.product import hvp
+from hessian.search import CriticalPoints, find_critical_points
 from hessian.second_order import cubic_regularisation, newton, saddle_free_newton, trust_region
 from hessian.sharpness import Sharpness, sharpness
 from hessian.spectrum import Inertia, Spectrum, condition_number, extremal, inertia, spectrum
@@ -41,7 +44,9 @@ from hessian.trace import Estimate, diagonal, trace
 __all__ = [
     "KINDS",
     "Arrival",
+    "Connection",
     "CriticalPoint",
+    "CriticalPoints",
     "Density",
     "Eigenpair",
     "Escape",
@@ -54,6 +59,7 @@ __all__ = [
     "best_step",
     "classify",
     "condition_number",
+    "connect",
     "cubic_regularisation",
     "data_parallel",
     "density",
@@ -62,6 +68,7 @@ __all__ = [
     "escape",
     "escaping",
     "extremal",
+    "find_critical_points",
     "gauss_newton",
     "hvp",
     "inertia",

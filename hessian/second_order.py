@@ -363,7 +363,7 @@ def _update(static, hyperparameters, grads, state, params=None, *, value=None, g
     return updates, SecondOrderState(key, move.region)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Flat:
     """A loss of a pytree as a loss of one vector."""
 

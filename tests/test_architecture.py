@@ -24,7 +24,7 @@ STAIRS = {
         "sweep tune",
         "run optimizers reading",
         "descent swats wrappers",
-        "directions scales schedules adagrad feature_scaling minibatches problems data axes lanes store",
+        "directions scales schedules adagrad feature_scaling minibatches taylor momentum adam amsgrad radam problems data axes lanes store",
         "driven rescaled",
         "rates",
         "pieces",
@@ -37,6 +37,7 @@ STAIRS = {
         "landscape",
     ],
     "hessian": [
+        "connections",
         "arrival search",
         "escaping",
         "escape",

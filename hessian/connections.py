@@ -1,0 +1,106 @@
+"""Which minima a saddle joins: both ways down from it along its negative direction.
+
+    d theta / dt = -grad L(theta)     from  theta + radius u_1  and  theta - radius u_1
+
+The flow is followed in the modes of the Hessian, where it is exact for the quadratic model,
+
+    p_i(t) = -a_i (1 - exp(-lambda_i t)) / lambda_i,
+
+for as long as |p| stays within a radius; so stiff valleys cost no more steps than round ones.  The last stretch is that
+of `hessian.arrive`.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jax.typing import ArrayLike
+
+from hessian.arrival import Arrival, arrive
+from hessian.modes import modes
+from hessian.product import Loss, Params, check
+from hessian.second_order import Flat
+
+
+class Connection(NamedTuple):
+    """What lies on both sides below a saddle; each field has a leading axis of 2, for +u_1 and -u_1."""
+
+    direction: Params  # u_1, without that axis
+    arrival: Arrival  # where each way ends, with its certificate
+
+
+def connect(
+    loss: Loss, saddle: Params, *args: Any, radius: ArrayLike = 0.02, steps: int = 1000, floor: ArrayLike | None = None
+) -> Connection:
+    """The two points to which the ways down from a saddle lead (S53, S57).
+
+    Args:
+        loss: `loss(params, *args) -> scalar`, twice differentiable, of few enough parameters for a dense Hessian.
+        saddle: a critical point with a negative eigenvalue; of index 1 where the answer is to be a pair of minima.
+        *args: further arguments of the loss.
+        radius: the longest step of the path, relative to 1 + |theta|, > 0.
+        steps: of the path, at most, >= 1.
+        floor: as in `hessian.arrive`.
+
+    Raises:
+        TypeError, ValueError: as `hessian.hvp`.
+
+    >>> ways = connect(lambda w: (w[0] ** 2 - 1) ** 2 + w[1] ** 2, jnp.zeros(2))
+    >>> sorted(ways.arrival.params[:, 0].round(6).tolist())
+    [-1.0, 1.0]
+    """
+    saddle = check(loss, saddle, *args)
+    return _connect(loss, steps, saddle, args, radius, floor)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _connect(loss, steps, saddle, args, radius, floor):
+    theta, unravel = ravel_pytree(saddle)
+    flat, key = Flat(loss, unravel, args), jax.random.key(0)
+    slope = jax.grad(flat)
+    out = modes(flat, theta, slope(theta), None, key).vectors[0]
+
+    def step(state):
+        _, count, here, gradient = state
+        found = modes(flat, here, gradient, None, key)
+        size = jnp.max(jnp.abs(found.values))
+        longest = radius * (1 + jnp.linalg.norm(here))
+        p = _flow(found, size, longest)
+        there = here + found.step(p)
+        new = slope(there)
+        close = jnp.linalg.norm(found.step(p)) < 0.5 * longest  # the flow ends before it has gone far
+        going = ~(close & (found.values[0] > 0)) & jnp.isfinite(jnp.linalg.norm(new)) & (count + 1 < steps)
+        return going, count + 1, there, new
+
+    def way(sign):
+        begin = theta + sign * radius * (1 + jnp.linalg.norm(theta)) * out
+        state = (jnp.bool_(True), jnp.int32(0), begin, slope(begin))
+        end = jax.lax.while_loop(lambda state: state[0], step, state)[2]
+        return arrive(loss, unravel(end), *args, radius=radius, floor=floor)
+
+    return Connection(unravel(out), jax.vmap(way)(jnp.array([1.0, -1.0], theta.dtype)))
+
+
+def _flow(found, size, longest):
+    """The way along the flow of the quadratic model, at most so long."""
+    x = found.values / jnp.where(size > 0, size, 1)
+    a = found.along / jnp.where(size > 0, size, 1)
+
+    def moved(log_time):
+        z = x * jnp.exp(log_time)
+        flat = jnp.abs(z) < 1e-8
+        growth = jnp.where(
+            flat, 1, -jnp.expm1(-jnp.where(flat, 1, jnp.minimum(jnp.maximum(z, -80), 80))) / jnp.where(flat, 1, z)
+        )
+        return -a * growth * jnp.exp(log_time)
+
+    def halve(_, interval):
+        low, high = interval
+        middle = (low + high) / 2
+        short = jnp.linalg.norm(moved(middle)) <= longest
+        return jnp.where(short, middle, low), jnp.where(short, high, middle)
+
+    begin = (jnp.asarray(-30.0, x.dtype), jnp.asarray(30.0, x.dtype))
+    return moved(jax.lax.fori_loop(0, 40, halve, begin)[0])
