@@ -24,6 +24,11 @@ COMMANDS = {
     "adagrad": settings.Adagrad,
     "feature_scaling": settings.FeatureScaling,
     "minibatches": settings.Minibatches,
+    "taylor": settings.Taylor,
+    "momentum": settings.Momentum,
+    "adam": settings.Adam,
+    "amsgrad": settings.Amsgrad,
+    "radam": settings.Radam,
     "problems": settings.Problems,
 }
 

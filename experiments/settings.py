@@ -100,6 +100,26 @@ class Minibatches(Experiment):
     """The gradient of a batch: its noise, its epochs, its time, and who leaves a saddle (S39-S49)."""
 
 
+class Taylor(Experiment):
+    """Taylor polynomials, the lowest point of a small circle, and Newton's step (S54, S66-S72)."""
+
+
+class Momentum(Experiment):
+    """Momentum: its two forms, hills passed, the Pokemon valley, Nesterov's worst function (S73-S76, S96)."""
+
+
+class Adam(Experiment):
+    """RMSProp and Adam: braking, debiasing, scale, the longest step, and Adam's trouble (S77-S84, S89)."""
+
+
+class Amsgrad(Experiment):
+    """Adam's counterexamples, and AMSGrad that survives them (S90, section 3.4)."""
+
+
+class Radam(Experiment):
+    """The variance of Adam's first rates, and what RAdam does about it (S94, section 3.7)."""
+
+
 def learning_rates(text: str) -> tuple[float, float, int]:
     """The range that `lo:hi:n` names.
 

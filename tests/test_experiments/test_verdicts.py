@@ -9,7 +9,22 @@ from experiments.verdict import Check, at_most, exactly, is_true, printed
 
 
 @pytest.mark.parametrize(
-    "name", ["saddle", "pokemon", "atlas", "learning_rates", "schedules", "adagrad", "feature_scaling", "minibatches"]
+    "name",
+    [
+        "saddle",
+        "pokemon",
+        "atlas",
+        "learning_rates",
+        "schedules",
+        "adagrad",
+        "feature_scaling",
+        "minibatches",
+        "taylor",
+        "momentum",
+        "adam",
+        "amsgrad",
+        "radam",
+    ],
 )
 def test_every_check_of_the_lectures_passes(name, tmp_path, capsys):
     assert main([name, "--out", str(tmp_path / name), "--json"]) == 0

@@ -1,0 +1,238 @@
+"""What do a running average of squares and its correction do to the steps? (S77-S84, S89; section 3.3)
+
+RMSProp's sigma brakes when gradients grow and forgets when they shrink, the sooner the smaller alpha; the mean of all
+squares hardly does either.  Adam is RMSProp with momentum and both averages debiased: its path does not depend on the
+scale of the loss, and no step is longer than eta (1 - b1) / sqrt(1 - b2).  Its trouble: after 1000 gradients of 1 an
+informative 100 000 moves it 10 sqrt 10 eta only, where the useless ones moved it 1000 eta.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import gdlab
+from experiments.settings import Adam
+from experiments.verdict import Check, at_most, conclude, exactly, is_true, printed
+from gdlab import directions, scales
+from gdlab.problems import surface
+
+QUESTION = "What do a running average of squares and its correction do to the steps? (S77-S84, S89; section 3.3)"
+DECAYS = (0.5, 0.9, 0.99)
+PROFILE = np.concatenate([np.full(50, 0.1), np.full(50, 5.0), np.full(200, 0.1)])
+LOOKED = (50, 55, 99, 120, 200)
+ETA = 0.01
+VALLEY = surface("rosenbrock_2d").loss
+
+
+def main(settings: Adam) -> int:
+    """Measure, print the verdict, write the folder; the exit status."""
+    return conclude(settings, "adam", QUESTION, measure)
+
+
+def measure():
+    """The checks and the figure."""
+    braking, hunting = brakes(), valley()
+    checks = [
+        *weights(),
+        *braked(braking),
+        *identities(),
+        *signs(),
+        *trouble(),
+        *invariance(),
+        *bounds(),
+        *flat_and_steep(hunting),
+    ]
+    return checks, draw(braking, hunting)
+
+
+def read(optimizer, grads, *names):
+    """What the optimizer makes of a sequence of gradients: the loss is linear, so that its gradient is the batch."""
+    grads = jnp.asarray(grads)
+    run = gdlab.minimize(jnp.vdot, optimizer, jnp.zeros_like(grads[0]), len(grads), batches=grads, record=names)
+    return [np.asarray(run.history[name]) for name in names]
+
+
+def weights():
+    """sigma_t^2 is a weighted mean of all g^2, the first with alpha^t (S77)."""
+    g = np.asarray(jax.random.normal(jax.random.key(0), (50,)))
+    (sigma,) = read(gdlab.rmsprop(ETA, 0.9), g, "sigma")
+    t = np.arange(50)
+    lower = np.tril(0.1 * 0.9 ** (t[:, None] - t).clip(0))
+    lower[:, 0] = 0.9**t
+    return (
+        at_most("S77", "sum of the weights - 1", np.abs(lower.sum(1) - 1).max(), 1e-14),
+        at_most("S77", "sigma^2 - weighted mean of g^2", np.abs(sigma**2 - lower @ g**2).max(), 1e-14),
+        exactly("S77", "sigma_0 / |g_0|", sigma[0] / abs(g[0]), 1.0),
+    )
+
+
+def brakes():
+    """sigma on |g| = .1 for 50 steps, 5 for 50, .1 for 200."""
+    runs = {f"$\\alpha$ = {decay}": gdlab.rmsprop(ETA, decay) for decay in DECAYS}
+    runs["mean of all squares"] = gdlab.descent(directions.gradient(), scales.root_mean_square(), ETA)
+    return {name: read(optimizer, PROFILE, "sigma")[0] for name, optimizer in runs.items()}
+
+
+def closed_form(decay, t):
+    """sigma after the profile's t-th gradient, a geometric sum on each of its three pieces."""
+    first, risen = 0.01, 25 - (25 - 0.01) * decay ** (min(t, 99) - 49)
+    if t < 50:
+        return first**0.5
+    return risen**0.5 if t < 100 else (0.01 + (risen - 0.01) * decay ** (t - 99)) ** 0.5
+
+
+def braked(sigmas):
+    """Small alpha brakes sooner and forgets sooner (S78); the sum of squares never shrinks (S80)."""
+    checks = [
+        exactly("S78", f"alpha = {decay}: sigma at step {t}", sigmas[f"$\\alpha$ = {decay}"][t], closed_form(decay, t))
+        for decay in DECAYS
+        for t in LOOKED
+    ]
+    plain = sigmas["mean of all squares"]
+    ordered = np.array([sigmas[f"$\\alpha$ = {decay}"] for decay in DECAYS] + [plain])
+    mean = [((50 * 0.01 + min(t - 49, 50) * 25 + max(t - 99, 0) * 0.01) / (t + 1)) ** 0.5 for t in LOOKED]
+    return (
+        *checks,
+        *(
+            exactly("S78", f"mean of all: sigma at step {t}", plain[t], value)
+            for t, value in zip(LOOKED, mean, strict=True)
+        ),
+        is_true("S78", "at step 55 the smaller alpha has the larger sigma", (np.diff(ordered[:3, 55]) < 0).all()),
+        is_true("S78", "at step 200 it has the smaller one", (np.diff(ordered[:, 200]) > 0).all()),
+        is_true("S80", "RMSProp's sigma shrinks again", np.diff(ordered[0]).min() < 0),
+        is_true("S80", "Adagrad's sum does not", (np.diff(plain**2 * np.arange(1, 301)) > -1e-9).all()),
+    )
+
+
+def identities():
+    """Adam is optax's; with b1 = 0 and nothing debiased it is RMSProp from zero (S81); parts make the whole (S83)."""
+    grads = jax.random.normal(jax.random.key(1), (300, 4))
+
+    def path(optimizer):
+        return gdlab.minimize(jnp.vdot, optimizer, jnp.zeros(4), 300, batches=grads, record=("params",)).history[
+            "params"
+        ]
+
+    plain = gdlab.descent(directions.running_average(0.0), scales.running_root_mean_square(0.9, start=0.0), ETA)
+    parts = gdlab.descent(directions.average(0.9), scales.debiased_root_mean_square(0.999, 1e-8), ETA)
+    pairs = {
+        "adam - optax.adam": (gdlab.adam(ETA), optax.adam(ETA)),
+        "b1 = 0, not debiased - RMSProp from zero": (plain, optax.rmsprop(ETA, 0.9, eps=0.0)),
+        "average, debiased root mean square, eta - adam": (parts, gdlab.adam(ETA)),
+    }
+    return [
+        at_most("S83" if "average" in name else "S81", name, jnp.abs(path(a) - path(b)).max(), 1e-11)
+        for name, (a, b) in pairs.items()
+    ]
+
+
+def signs():
+    """m knows directions, sigma sizes: they do not cancel (S83)."""
+    m, sigma = read(gdlab.adam(ETA, eps=0.0), 3.0 * (-1.0) ** np.arange(1000), "m", "sigma")
+    return (
+        at_most("S83", "g = 3, -3, 3 ...: |m| after 1000", abs(m[-1]), 0.17),
+        Check("S83", "and the average of an alternating g is (1 - b1) / (1 + b1) g", abs(m[-1]), 3 * 0.1 / 1.9, 1e-9),
+        Check("S83", "sigma after 1000", sigma[-1], 3.0, 1e-9),
+    )
+
+
+def trouble():
+    """Gradients of 1, then 100 000, then 1 (S89)."""
+    grads = np.ones(101_001)
+    grads[100_999] = 1e5
+    (update,) = read(gdlab.adam(1.0, 0.0, 0.999, 0.0), grads, "update")
+    moved = -update
+    return (
+        Check("S89", "movement for g = 1, eta", moved[100_998], 1.0, 1e-9),
+        printed("S89", "movement for g = 100 000, eta", moved[100_999], "31.62278"),
+        Check("S89", "10 sqrt 10", moved[100_999], 10 * 10**0.5, 1e-4),
+        printed("S89", "movement after that, eta", moved[101_000], "3.16386e-4"),
+        at_most("S89", "the bound sqrt(1 / (1 - b2)) is kept", max(moved.max() - 1000**0.5, 0), 0.0),
+    )
+
+
+def invariance():
+    """The loss times c leaves the path as it is (3.3a)."""
+
+    def path(c):
+        optimizer = gdlab.adam(ETA, eps=0.0)
+        run = gdlab.minimize(lambda x: c * VALLEY(x), optimizer, jnp.array([-1.2, 1.0]), 500, record=("params",))
+        return run.history["params"]
+
+    return (
+        at_most("3.3", "loss times 1024: paths differ by", jnp.abs(path(1024.0) - path(1.0)).max(), 0.0),
+        at_most("3.3", "loss times 3.7: paths differ by", jnp.abs(path(3.7) - path(1.0)).max(), 1e-9),
+    )
+
+
+def bounds():
+    """A lone gradient after zeros makes the longest step; uncorrected, so is the first (3.3b)."""
+    lone = np.zeros(20_001)
+    lone[-1] = 1.0
+    (update,) = read(gdlab.adam(1.0, eps=0.0), lone, "update")
+    expected = {0.9: ".316", 0.99: "1", 0.999: "3.162", 0.9999: "10"}
+    checks = [printed("3.3", "a lone gradient after 20 000 zeros, eta", -update[-1], "3.162")]
+    for b2, digits in expected.items():
+        raw = gdlab.descent(directions.running_average(0.9), scales.running_root_mean_square(b2, start=0.0), 1.0)
+        (first,) = read(raw, np.array([0.7]), "update")
+        (corrected,) = read(gdlab.adam(1.0, 0.9, b2, 0.0), np.array([0.7]), "update")
+        checks.append(printed("3.3", f"b2 = {b2}, not debiased: first step, eta", -first[0], digits))
+        checks.append(Check("3.3", f"b2 = {b2}: first step, eta", -corrected[0], 1.0, 1e-10))
+    wild = 10 ** jax.random.uniform(jax.random.key(2), (5000, 100), minval=-6.0, maxval=6.0)
+    (update,) = read(gdlab.adam(1.0, eps=0.0), wild, "update")
+    checks.append(at_most("3.3", "500 000 wild gradients: longest step", np.abs(update).max(), 0.1 / 0.001**0.5 + 1e-9))
+    return checks
+
+
+def valley():
+    """Adagrad, RMSProp and Adam along Rosenbrock's crescent: paths and steps."""
+    start = jnp.array([-1.5, 2.0])
+    runs = {"Adagrad, .3": gdlab.adagrad(0.3), "RMSProp, .01": gdlab.rmsprop(0.01), "Adam, .01": gdlab.adam(0.01)}
+    kept = ("params", "sigma", "update")
+    return {
+        name: gdlab.minimize(VALLEY, optimizer, start, 3000, record=kept).history for name, optimizer in runs.items()
+    }
+
+
+def flat_and_steep(runs):
+    """The same parameter, the same direction: small rate on the steep slope, large one on the flat floor (S79, S84)."""
+    sums = runs["Adagrad, .3"]["sigma"] * jnp.sqrt(jnp.arange(3000) + 1)[:, None]
+    checks = []
+    for name in ("RMSProp, .01", "Adam, .01"):
+        sigma, steep = runs[name]["sigma"], jnp.abs(jax.vmap(jax.grad(VALLEY))(runs[name]["params"]))
+        order = jnp.argsort(steep[100:, 1])
+        flat, sharp = sigma[100:, 1][order[:500]].mean(), sigma[100:, 1][order[-500:]].mean()
+        checks.append(
+            is_true("S84", f"{name}: rate of w2 larger where it is flat than where it is steep", flat < sharp)
+        )
+        checks.append(
+            is_true("S79", f"{name}: the rate of w2 falls and rises again", (jnp.diff(sigma[:, 1]) < 0).any())
+        )
+    return (
+        *checks,
+        is_true("S79", "Adagrad: eta over the root of the sum only falls", (jnp.diff(sums, axis=0) > -1e-6).all()),
+    )
+
+
+def draw(sigmas, hunting):
+    """sigma while braking, the crescent, the rates along it."""
+    from experiments import figures
+    from experiments.figures import plt
+
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4))
+    left.plot(PROFILE, color="0.7", linewidth=4, label="|g|")
+    for (name, sigma), colour in zip(sigmas.items(), figures.PALETTE, strict=False):
+        left.plot(sigma, color=colour, linewidth=1.2, label=name)
+    left.set(yscale="log", xlabel="step", ylabel="$\\sigma$", title="braking and forgetting")
+    figures.contours(middle, lambda x: jnp.log1p(VALLEY(x)), ((-2.0, 2.0), (-1.0, 3.0)))
+    for (name, run), colour in zip(hunting.items(), figures.PALETTE, strict=False):
+        middle.plot(*np.asarray(run["params"]).T, color=colour, linewidth=1.2, label=name)
+        step = np.abs(np.asarray(run["update"])[:, 1])
+        right.plot(np.arange(1, 3001), np.maximum(step, 1e-8), color=colour, linewidth=0.7, label=name)
+    middle.plot(1, 1, "x", color="black", markersize=8)
+    middle.set(xlabel="$w_1$", ylabel="$w_2$", title="along the crescent")
+    right.set(xscale="log", yscale="log", xlabel="step", ylabel="|step of $w_2$|", title="how far each step goes")
+    for axes in (left, middle, right):
+        axes.legend(fontsize=7)
+    return figure
