@@ -57,5 +57,5 @@ def test_what_cannot_be_read_is_named():
         gdlab.inspect(state, jnp.zeros(2))
     with pytest.raises(ValueError, match="grads must be given"):
         gdlab.inspect(state, learning_rate=0.1)
-    with pytest.raises(ValueError, match="state must be one of optax's adam, .*; got .*ScaleByLionState"):
+    with pytest.raises(ValueError, match=r"state must be one of optax's adam, .*; got .*ScaleByLionState"):
         gdlab.inspect(optax.lion(0.1).init(jnp.zeros(2)), learning_rate=0.1)
