@@ -29,6 +29,11 @@ COMMANDS = {
     "adam": settings.Adam,
     "amsgrad": settings.Amsgrad,
     "radam": settings.Radam,
+    "lookahead": settings.Lookahead,
+    "random_matrices": settings.RandomMatrices,
+    "classify": settings.Classify,
+    "escape": settings.Escape,
+    "map": settings.Map,
     "problems": settings.Problems,
 }
 
@@ -65,6 +70,8 @@ def parse(name: str, flags: Sequence[str]) -> object:
     import tyro
 
     kind = COMMANDS[name]
+    if "target" in kind.__dataclass_fields__ and flags and not flags[0].startswith("-"):
+        flags = ["--target", *flags]  # the one thing that is said by its place
     default = None
     for i, flag in enumerate(flags):
         if flag == "--config" or flag.startswith("--config="):

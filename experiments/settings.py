@@ -120,6 +120,52 @@ class Radam(Experiment):
     """The variance of Adam's first rates, and what RAdam does about it (S94, section 3.7)."""
 
 
+class Lookahead(Experiment):
+    """Lookahead: the variance of its slow weights, and when it is the inner optimizer (S95)."""
+
+
+class RandomMatrices(Experiment):
+    """How rare minima are among random matrices, and what the minimum ratio counts (S59, S60)."""
+
+
+@dataclass(frozen=True)
+class OnTarget:
+    """What every command on a target can be told."""
+
+    target: str
+    """A surface's name (`problems` lists them), or FILE.py:FUNCTION, a loss of one's own; the file is run."""
+    params: Path | None = None
+    """Parameters from a .npz or .safetensors file; for a surface, its start on a saddle by default."""
+    out: Path | None = None
+    """The folder to write, which must not exist yet; runs/COMMAND by default."""
+    seed: int = 0
+    """The seed of the random directions and starts."""
+    config: Path | None = None
+    """Take the settings from the config.json of an earlier run; other flags override them."""
+    json: bool = False
+    """Print one JSON object instead of the words."""
+
+
+@dataclass(frozen=True)
+class Classify(OnTarget):
+    """Say what kind of point it is: index, inertia, certificate, and slices along the eigenvectors (S52-S57)."""
+
+
+@dataclass(frozen=True)
+class Escape(OnTarget):
+    """Lead the way out of a saddle, and down to a point that is proved (S57)."""
+
+
+@dataclass(frozen=True)
+class Map(OnTarget):
+    """Map all critical points that many starts lead to, and which minima each saddle joins (S53, S59)."""
+
+    starts: int = 400
+    """How many starts: in the surface's window, or around the parameters."""
+    spread: float = 1.0
+    """The standard deviation of starts around the parameters, for a loss of one's own."""
+
+
 def learning_rates(text: str) -> tuple[float, float, int]:
     """The range that `lo:hi:n` names.
 

@@ -24,6 +24,8 @@ from experiments.verdict import Check, at_most, exactly, is_true, printed
         "adam",
         "amsgrad",
         "radam",
+        "lookahead",
+        "random_matrices",
     ],
 )
 def test_every_check_of_the_lectures_passes(name, tmp_path, capsys):
