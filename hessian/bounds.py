@@ -22,8 +22,8 @@ from jax.scipy.special import gammaln
 from hessian.lanczos import Krylov, Ritz
 
 
-def ends(krylov: Krylov, found: Ritz, confidence: jax.Array | float) -> tuple[jax.Array, jax.Array]:
-    """(low, high) with low <= lambda_min and lambda_max <= high, both, with at least this probability, 0 < p < 1.
+def ends(krylov: Krylov, found: Ritz, doubt: jax.Array | float) -> tuple[jax.Array, jax.Array]:
+    """(low, high) with low <= lambda_min <= lambda_max <= high but for a probability of at most `doubt`, 0 < doubt < 1.
 
     For a basis that was never restarted.  Rounding comes on top: these are the bounds of exact arithmetic.
     """
@@ -31,7 +31,7 @@ def ends(krylov: Krylov, found: Ritz, confidence: jax.Array | float) -> tuple[ja
     rows = jnp.arange(len(small))
     used = rows < krylov.count
     couplings = jnp.where(rows == krylov.count - 1, krylov.coupling, jnp.diag(jnp.pad(small, (0, 1)), 1)[: len(small)])
-    log_t = _log_least_share(n, (1 - jnp.asarray(confidence, small.dtype)) / 2)
+    log_t = _log_least_share(n, jnp.asarray(doubt, small.dtype) / 2)
     # Minus infinity where a coupling is 0: the space that held the first vector is invariant.
     target = jnp.sum(jnp.where(used, jnp.log(jnp.where(used, couplings, 1)), 0)) - log_t
     largest = target / krylov.count

@@ -110,7 +110,8 @@ def classify(
         method: "dense" proves every kind in at most 2n products; "lanczos" proves saddles in a few, minima and maxima
             at a confidence, and nothing else; "auto" is dense up to 1024 parameters.
         key: of the random start of "lanczos", `jax.random.key(0)` by default.
-        confidence: of the bounds that "lanczos" gives on the far sides of both ends, 0 < confidence < 1.
+        confidence: that the bounds which "lanczos" gives on the far sides of both ends hold in each of 1,000 random
+            runs, 0 < confidence < 1.
         products: how many products with the Hessian "lanczos" may take, >= 10.
         memory: bytes of the dense matrix and its eigenvectors, or of the basis; by default 8 and 2 GiB.
 

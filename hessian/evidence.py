@@ -31,6 +31,7 @@ from hessian.product import Loss, Params, flat_product, gradient, matrix
 from hessian.spectrum import DENSE, rounding
 from hessian.symmetric import eigh
 
+TOGETHER = 1000  # verdicts that hold together at the confidence asked for: each takes its share of the doubt
 CHANGE = 3  # how many times its change an eigenvalue must exceed; near x^3 = 0 it is 2 times
 
 
@@ -141,7 +142,7 @@ def matrix_free(
 
         step, along, anywhere = jax.lax.cond(critical, move, stay)
         tau, far = band + CHANGE * along, band + CHANGE * anywhere
-        low, high = ends(krylov, found, confidence)
+        low, high = ends(krylov, found, (1 - confidence) / TOGETHER)
         lowest = Eigenpair(values[0], unravel(vectors[0]), low - far, values[0] + tau[0])
         highest = Eigenpair(values[1], unravel(vectors[1]), values[1] - tau[1], high + far)
         used = jnp.arange(rows) < found.count
@@ -169,7 +170,7 @@ def matrix_free(
 
         def enough(krylov, found):
             tau = jnp.maximum(bar, rounding(found.size[None]) if curvature_tol is None else curvature_tol)
-            low, high = ends(krylov, found, confidence)
+            low, high = ends(krylov, found, (1 - confidence) / TOGETHER)
             lowest, highest = found.values[0], found.values[found.count - 1]
             return ((lowest < -tau) & (highest > tau)) | (low > tau) | (high < -tau)
 

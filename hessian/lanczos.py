@@ -109,8 +109,9 @@ def ritz(krylov: Krylov) -> Ritz:
 
 
 def unit(vector: jax.Array) -> jax.Array:
-    """The vector divided by its length."""
-    return vector / length(vector)
+    """The vector divided by its length; 0 for 0, which is all that is left when a basis spans the whole space."""
+    size = length(vector)
+    return vector / jnp.where(size > 0, size, 1)
 
 
 def length(vector: jax.Array) -> jax.Array:

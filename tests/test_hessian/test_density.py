@@ -1,0 +1,106 @@
+"""Densities, ratios, traces, diagonals and sharpness against matrices whose spectra are known."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import hessian
+
+
+def quadratic(w, a):
+    return w @ (a @ w) / 2
+
+
+@pytest.fixture(scope="module")
+def case():
+    """400 eigenvalues, a bulk and three outliers, and their matrix."""
+    rng = np.random.default_rng(2)
+    true = np.sort(np.r_[rng.normal(0, 0.1, 397), 3.0, 4.0, 5.0])
+    basis = np.linalg.qr(rng.normal(size=(400, 400)))[0]
+    a = (basis * true) @ basis.T
+    return true, jnp.asarray((a + a.T) / 2)
+
+
+def test_the_density_integrates_to_one_and_agrees_with_the_counts(case):
+    true, a = case
+    found = hessian.density(quadratic, jnp.zeros(400), a, probes=8, steps=60)
+    np.testing.assert_allclose(jnp.sum(found.weights, axis=1), 1, rtol=1e-12)
+    assert int(found.products) == 480
+    x = jnp.linspace(-2, 7, 20001)
+    height, _ = found.pdf(x, 0.05)
+    np.testing.assert_allclose(jnp.trapezoid(height, x), 1, rtol=1e-6)
+    for at in (-0.15, 0.0, 0.1, 3.5):
+        fraction, error = found.cdf(at)
+        assert abs(fraction - np.mean(true <= at)) <= 4 * error + 0.02
+    mean, error = found.mean()
+    assert abs(mean - true.mean()) <= 4 * error
+    # the area between the cumulative curves, over |H|
+    grid = np.linspace(-1, 6, 4001)
+    distance = np.trapezoid(np.abs(found.cdf(grid)[0] - np.searchsorted(true, grid) / 400), grid) / 5
+    assert distance < 5e-3
+
+
+def test_the_minimum_ratio_counts_signs_beyond_the_band():
+    ratio = hessian.minimum_ratio(lambda w: jnp.sum(jnp.array([1.0, 2, -1, 0]) * w**2), jnp.zeros(4))
+    counts = [float(x) for x in (ratio.low, ratio.high, ratio.positive, ratio.zero, ratio.negative, ratio.error)]
+    assert counts == [0.5, 0.75, 0.5, 0.25, 0.25, 0]
+
+
+def test_the_minimum_ratio_without_the_matrix_holds_the_true_one():
+    a = jnp.asarray(np.r_[np.linspace(0.5, 2, 900), np.zeros(300), -np.linspace(0.5, 1, 300)])
+    ratio = hessian.minimum_ratio(lambda w, a: jnp.sum(a * w**2) / 2, jnp.zeros(1500), a)
+    slack = 4 * ratio.error + 0.02
+    assert ratio.low - slack <= 0.6 <= ratio.high + slack
+    assert ratio.low <= ratio.high
+    np.testing.assert_allclose(ratio.positive + ratio.zero + ratio.negative, 1, rtol=1e-12)
+
+
+@pytest.mark.parametrize("method", ["hutchinson", "hutch++"])
+def test_traces_and_diagonals_scatter_by_their_standard_error(case, method):
+    true, a = case
+    keys = jax.random.split(jax.random.key(0), 60)
+    found = jax.vmap(lambda key: hessian.trace(quadratic, jnp.zeros(400), a, method=method, products=60, key=key))(keys)
+    off = (found.value - true.sum()) / found.error
+    assert abs(np.mean(off)) < 0.5
+    assert 0.6 < np.std(off) < 1.6
+    entries = hessian.diagonal(quadratic, jnp.zeros(400), a, method=method, products=60)
+    assert 0.6 < np.std((entries.value - np.diag(a)) / entries.error) < 1.6
+
+
+def test_hutch_plus_plus_is_exact_for_a_low_rank_and_better_with_outliers(case):
+    _, a = case
+    errors = [hessian.trace(quadratic, jnp.zeros(400), a, method=m).error for m in ("hutchinson", "hutch++")]
+    assert errors[1] < errors[0] / 2
+    u = jax.random.normal(jax.random.key(1), (50, 4))
+    found = hessian.trace(quadratic, jnp.zeros(50), u @ u.T, products=30)
+    np.testing.assert_allclose(found.value, jnp.sum(u**2), rtol=1e-10)
+    assert found.error < 1e-10
+
+
+def test_sharpness_names_its_measure(case):
+    true, a = case
+    found = hessian.sharpness(quadratic, jnp.zeros(400), a)
+    assert found.measure == "eigenvalue"
+    np.testing.assert_allclose(found.value, true[-1], rtol=1e-10)
+    keskar = hessian.sharpness(lambda w: jnp.sum(jnp.array([1.0, 9]) * w**2), jnp.ones(2), measure="keskar")
+    assert keskar.measure == "keskar"
+    # the corner (1 + 0.002, 1 + 0.002) of the box |y_i| <= 1e-3 (1 + 1)
+    np.testing.assert_allclose(keskar.value, 100 * (10 * 1.002**2 - 10) / 11, rtol=1e-12)
+    with pytest.raises(ValueError, match="measure must be 'eigenvalue' or 'keskar'; got 'sam'"):
+        hessian.sharpness(quadratic, jnp.zeros(400), a, measure="sam")
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda a: hessian.density(quadratic, jnp.zeros(400), a, probes=0), "probes must be at least 1; got 0"),
+        (lambda a: hessian.density(quadratic, jnp.zeros(400), a, steps=0), "steps must be at least 1; got 0"),
+        (lambda a: hessian.trace(quadratic, jnp.zeros(400), a, products=5), "at least 6 for 'hutch\\+\\+'; got 5"),
+        (lambda a: hessian.diagonal(quadratic, jnp.zeros(400), a, method="x"), "method must be 'hutchinson' or"),
+    ],
+    ids=["probes", "steps", "products", "method"],
+)
+def test_arguments_out_of_range_are_named(case, call, words):
+    with pytest.raises(ValueError, match=words):
+        call(case[1])

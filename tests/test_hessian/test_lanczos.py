@@ -1,0 +1,192 @@
+"""Matrix-free eigenpairs, bounds and verdicts: against dense matrices whose spectra are known, over many starts."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import hessian
+from hessian import bounds, lanczos
+from hessian.symmetric import eigh
+
+
+def quadratic(w, a):
+    return w @ (a @ w) / 2
+
+
+def symmetric(eigenvalues, dtype=float):
+    """A matrix with these eigenvalues in a random basis."""
+    rng = np.random.default_rng(len(eigenvalues))
+    basis = np.linalg.qr(rng.normal(size=(len(eigenvalues), len(eigenvalues))))[0]
+    a = (basis * np.asarray(eigenvalues, float)) @ basis.T
+    return jnp.asarray((a + a.T) / 2, dtype)
+
+
+SPECTRA = {  # eigenvalues and the one kind, beside "undetermined", that may be answered
+    "repeated, positive": ([5.0] * 10 + [1.0] * 50, "minimum"),
+    "rank 8, no negative": ([1, 2, 3, 4, 5, 6, 7, 8] + [0] * 52, "degenerate"),
+    "rank 8, one negative": ([1, 2, 3, 4, 5, 6, 7, -8] + [0] * 52, "saddle"),
+    "zero": ([0.0] * 20, "degenerate"),
+    "one small negative": ([-0.01, *np.linspace(0.1, 1, 59)], "saddle"),
+    "many magnitudes": (np.logspace(-6, 0, 60), "minimum"),
+    "negative, repeated": ([-2.0] * 30 + [-1.0] * 2, "maximum"),
+    "one dimension": ([2.0], "minimum"),
+    "two dimensions, repeated": ([-1.0, -1.0], "maximum"),
+    "two dimensions, one zero": ([0.0, 1.0], "degenerate"),
+}
+
+
+@pytest.mark.parametrize(("eigenvalues", "kind"), SPECTRA.values(), ids=SPECTRA)
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_of_a_thousand_random_starts_none_gives_a_false_verdict_or_bound(eigenvalues, kind, dtype):
+    a, n = symmetric(eigenvalues, dtype), len(eigenvalues)
+
+    def verdict(key, a):
+        return hessian.classify(quadratic, jnp.zeros(n, dtype), a, method="lanczos", key=key, products=24)
+
+    found = jax.jit(jax.vmap(verdict, in_axes=(0, None)))(jax.random.split(jax.random.key(n), 1000), a)
+    assert set(found.kind) <= {kind, "undetermined"}
+    true = np.sort(np.asarray(eigenvalues, float))
+    slack = 20 * np.finfo(dtype).eps * abs(true).max()
+    assert (found.lowest.high >= true[0] - slack).all()
+    assert (found.highest.low <= true[-1] + slack).all()
+    missed = (found.lowest.low > true[0] + slack) | (found.highest.high < true[-1] - slack)
+    assert not missed.any()  # 1,000 verdicts hold together with probability .99
+    assert (found.index <= np.sum(true < -slack)).all()
+    assert (found.index_bounds[1] >= np.sum(true < slack) - np.sum(abs(true) <= slack)).all()
+    undetermined = found.kind == "undetermined"
+    assert (found.products <= 24).all()
+    assert (np.asarray(found.products_needed)[undetermined] > 0).all()
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.9])
+def test_bounds_miss_no_more_often_than_they_say(confidence):
+    true = np.r_[-1.0, np.linspace(-0.5, 1, 99)]
+    a = symmetric(true)
+
+    def both(key, a):
+        krylov = lanczos.begin(key, 100, 12, a.dtype)
+        krylov, found = lanczos.grow(lambda v: a @ v, krylov, 12, lambda *_: jnp.bool_(False))
+        return bounds.ends(krylov, found, 1 - confidence)
+
+    low, high = jax.jit(jax.vmap(both, in_axes=(0, None)))(jax.random.split(jax.random.key(3), 1000), a)
+    missed = np.mean((low > true[0]) | (high < true[-1]))
+    assert 0 < missed <= 1 - confidence  # at so low a confidence some are missed, or the bounds would be too wide
+
+
+def test_more_steps_than_dimensions_give_every_eigenvalue_with_its_copies():
+    true = np.array([-3.0, -3.0, 0.0, 0.0, 0.0, 1.0, 2.0, 2.0])
+    a = symmetric(true)
+    krylov = lanczos.begin(jax.random.key(0), 8, 8, a.dtype)
+    krylov, found = lanczos.grow(lambda v: a @ v, krylov, 50, lambda *_: jnp.bool_(False))
+    assert int(krylov.products) == 8
+    np.testing.assert_allclose(found.values, true, atol=1e-13)
+    np.testing.assert_allclose(krylov.basis @ krylov.basis.T, np.eye(8), atol=1e-13)
+
+
+@pytest.fixture(scope="module")
+def wide():
+    """A spectrum with separated ends, and its matrix."""
+    true = np.sort(np.r_[-3.0, -2.5, np.random.default_rng(0).uniform(-1, 1, 296), 2.0, 2.2])
+    return true, symmetric(true)
+
+
+@pytest.mark.parametrize("which", ["lowest", "highest", "both"])
+@pytest.mark.parametrize("rows", [300, 20], ids=["whole basis", "restarted"])
+def test_the_ends_of_the_spectrum_are_those_of_the_dense_matrix(wide, which, rows):
+    true, a = wide
+    found = hessian.extremal(
+        quadratic, jnp.zeros(300), a, k=2, which=which, products=300, memory=rows * 300 * 8, key=jax.random.key(1)
+    )
+    expected = {"lowest": true[:2], "highest": true[-2:], "both": true[[0, 1, -2, -1]]}[which]
+    np.testing.assert_allclose(found.eigenvalues, expected, atol=1e-12)
+    assert (found.residuals < 1e-8).all()
+    errors = np.abs(np.asarray(found.eigenvectors) @ a - found.eigenvalues[:, None] * found.eigenvectors)
+    assert (np.linalg.norm(errors, axis=1) < 1e-8).all()
+    assert found.products < 200
+
+
+def test_extremal_goes_through_jit_vmap_and_grad(wide):
+    true, a = wide
+    grads = jax.jit(
+        jax.vmap(jax.grad(lambda s, key: hessian.extremal(quadratic, jnp.zeros(300), s * a, key=key).eigenvalues[0]))
+    )(jnp.array([1.0, 2.0]), jax.random.split(jax.random.key(0), 2))
+    np.testing.assert_allclose(grads, true[0], rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"k": 0}, "k must be from 1 to 8, the number of parameters; got 0"),
+        ({"k": 9}, "k must be from 1 to 8"),
+        ({"which": "SA"}, "which must be 'lowest', 'highest' or 'both'; got 'SA'"),
+        ({"products": 2}, "products must be at least 3 for 1 eigenpairs; got 2"),
+        ({"memory": 8.0}, "memory must be at least 384 bytes for a basis of 6 vectors; got 8"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_arguments_out_of_range_are_named(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        hessian.extremal(quadratic, jnp.zeros(8), jnp.eye(8), **arguments)
+
+
+def test_a_dense_request_that_is_too_large_says_what_it_takes_and_what_to_call():
+    words = r"563,722 values.* takes 18,941.3 GiB where memory allows 8.0; .*hessian.extremal"
+    for function in (hessian.spectrum, lambda *args: hessian.classify(*args, method="dense")):
+        with pytest.raises(ValueError, match=words):
+            function(lambda w: w @ w, jnp.zeros(563722))
+
+
+@pytest.mark.parametrize("arguments", [{"method": "power"}, {"method": "lanczos", "products": 3}])
+def test_a_verdict_names_what_is_wrong_with_its_arguments(arguments):
+    with pytest.raises(ValueError, match=r"method must be|products must be at least 10; got 3"):
+        hessian.classify(quadratic, jnp.zeros(8), jnp.eye(8), **arguments)
+
+
+def test_not_a_number_is_undetermined_without_a_matrix_too():
+    found = jax.jit(lambda w: hessian.classify(lambda w: jnp.sum(jnp.log(w)), w, method="lanczos"))(jnp.zeros(30))
+    assert found.kind == "undetermined"
+    assert "not finite" in found.certificate
+    assert found.products < 20
+
+
+def test_a_run_that_stopped_beside_a_degenerate_valley_is_not_fooled_without_a_matrix():
+    def valley(w):
+        return jnp.sum((1 - w[:40] * w[40:]) ** 2)
+
+    start = 1 + 1e-9 * jax.random.normal(jax.random.key(0), (80,))
+    found = hessian.classify(valley, start, method="lanczos", products=200)
+    assert found.kind == "degenerate"
+    assert hessian.classify(valley, start, method="dense").kind == "degenerate"
+
+
+def test_above_the_dense_limit_saddles_are_proved_and_left():
+    n = 2000
+    a = jnp.asarray(np.r_[-0.05, np.linspace(0.1, 10, n - 1)])
+
+    def saddle(w, a):
+        return jnp.sum(a * w**2) / 2 + jnp.sum(w**4)
+
+    found = hessian.classify(saddle, jnp.zeros(n), a)
+    assert found.kind == "saddle"
+    assert found.certificate.startswith("saddle: |g| = 0")
+    assert found.products <= 60
+    way = hessian.escape(saddle, jnp.zeros(n), a)
+    assert way.reason == "stepped along negative curvature"
+    assert way.loss_after < 0
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5])
+def test_eigh_agrees_with_numpy_at_repeated_and_far_eigenvalues(n):
+    rng = np.random.default_rng(n)
+    choices = [0, 1, 1, -1, 1e-12, 1e12, 0.3]
+    matrices = np.stack([np.asarray(symmetric(rng.choice(choices, n))) for _ in range(300)])
+    values, vectors = jax.jit(jax.vmap(eigh))(matrices)
+    size = np.abs(matrices).max(axis=(1, 2))
+    size = np.where(size > 0, size, 1)
+    assert (np.abs(values - np.linalg.eigvalsh(matrices)) <= 1e-14 * size[:, None]).all()
+    np.testing.assert_allclose(
+        np.swapaxes(vectors, 1, 2) @ vectors, np.broadcast_to(np.eye(n), (300, n, n)), atol=1e-14
+    )
+    errors = matrices @ vectors - vectors * values[:, None, :]
+    assert (np.abs(errors).max(axis=(1, 2)) <= 1e-14 * size).all()
