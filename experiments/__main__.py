@@ -31,6 +31,8 @@ COMMANDS = {
     "radam": settings.Radam,
     "lookahead": settings.Lookahead,
     "random_matrices": settings.RandomMatrices,
+    "weight_decay": settings.WeightDecay,
+    "autoencoder": settings.Autoencoder,
     "classify": settings.Classify,
     "escape": settings.Escape,
     "map": settings.Map,

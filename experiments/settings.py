@@ -128,6 +128,14 @@ class RandomMatrices(Experiment):
     """How rare minima are among random matrices, and what the minimum ratio counts (S59, S60)."""
 
 
+class WeightDecay(Experiment):
+    """Weight decay and L2: the same for descent, not for Adam (S98, section 3.11)."""
+
+
+class Autoencoder(Experiment):
+    """The linear autoencoder's 22 families of critical points: index against loss (section 3.13)."""
+
+
 @dataclass(frozen=True)
 class OnTarget:
     """What every command on a target can be told."""

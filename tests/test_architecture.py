@@ -24,7 +24,7 @@ STAIRS = {
         "sweep tune",
         "run optimizers reading",
         "descent swats wrappers",
-        "directions scales schedules adagrad feature_scaling minibatches taylor momentum adam amsgrad radam lookahead random_matrices problems data axes lanes store",
+        "directions scales schedules adagrad feature_scaling minibatches taylor momentum adam amsgrad radam lookahead random_matrices weight_decay autoencoder problems data axes lanes store",
         "driven rescaled",
         "rates",
         "pieces",
@@ -51,7 +51,8 @@ STAIRS = {
     ],
     "experiments": [
         "__main__",
-        "race saddle pokemon atlas classify escape map problems learning_rates schedules",  # the commands, which never import one another
+        "classify escape map",  # commands on a target
+        "race saddle pokemon atlas problems learning_rates schedules",  # the commands, which never import one another
         "stops verdict report targets",
         "arena",
         "figures runs show",

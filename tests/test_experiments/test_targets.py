@@ -1,0 +1,144 @@
+"""Commands on a target: verdicts, ways out and maps of surfaces and of a user's own loss and parameters."""
+
+import json
+import struct
+
+import numpy as np
+import pytest
+import xarray
+
+from experiments.__main__ import main
+
+LOSS = """
+import jax.numpy as jnp
+
+def loss(params):
+    return jnp.sum((params["a"] @ params["b"] - jnp.eye(3)) ** 2)
+
+def vector(params):
+    return params
+
+def hill(params):
+    return jnp.sum(params + params**3 / 3)
+
+def broken(params):
+    return params["no such name"]
+"""
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_loss.py").write_text(LOSS)
+    (tmp_path / "bad.py").write_text("1 / 0")
+    np.savez(tmp_path / "params.npz", a=np.zeros((3, 2)), b=np.zeros((2, 3)))
+    np.savez(tmp_path / "whole.npz", a=np.zeros(3, int))
+    np.savez(tmp_path / "pickled.npz", a=np.array([{}], dtype=object))
+    np.savez(tmp_path / "one.npz", params=np.ones(1))
+    (tmp_path / "short.npz").write_bytes(b"PK")
+
+
+def answer(capsys, *argv):
+    assert main([*argv, "--json"]) == 0
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    return json.loads(shown.out)
+
+
+def test_classify_a_surface_and_every_file_is_there(capsys, tmp_path):
+    said = answer(capsys, "classify", "himmelblau")
+    assert (said["kind"], said["index"]) == ("saddle", [1, 1])
+    assert said["lowest"] == pytest.approx(-14.135178485450488)
+    names = {path.name for path in (tmp_path / "runs" / "classify").iterdir()}
+    assert names == {"classify.png", "classify.svg", "config.json", "meta.json", "report.html", "summary.json"}
+
+
+def test_classify_ones_own_loss_and_parameters(capsys):
+    said = answer(capsys, "classify", "my_loss.py:loss", "--params", "params.npz")
+    assert said["kind"] == "saddle"
+    assert said["inertia"] == {"positive": 6, "zero": 0, "negative": 6}
+
+
+def test_safetensors_are_the_same_parameters(capsys, tmp_path):
+    header = {
+        "__metadata__": {"format": "np"},
+        "a": {"dtype": "F32", "shape": [3, 2], "data_offsets": [0, 24]},
+        "b": {"dtype": "F32", "shape": [2, 3], "data_offsets": [24, 48]},
+    }
+    text = json.dumps(header).encode()
+    (tmp_path / "p.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + bytes(48))
+    said = answer(capsys, "classify", "my_loss.py:loss", "--params", "p.safetensors")
+    assert (said["kind"], said["inertia"]["negative"]) == ("saddle", 6)
+
+
+def test_escape_leads_down_and_keeps_where_it_ended(capsys, tmp_path):
+    said = answer(capsys, "escape", "my_loss.py:loss", "--params", "params.npz", "--out", "way")
+    assert said["loss_before"] == 3
+    assert said["loss_after"] < 3
+    assert said["end"]["arrived"]
+    assert said["end"]["loss"] == pytest.approx(1)  # rank two leaves one
+    with np.load(tmp_path / "way" / "params.npz", allow_pickle=False) as kept:
+        product = kept["a"] @ kept["b"]
+    np.testing.assert_allclose(np.sum((product - np.eye(3)) ** 2), 1, rtol=1e-12)
+
+
+def test_map_lists_every_point_and_what_each_saddle_joins(capsys, tmp_path):
+    said = answer(capsys, "map", "mueller_brown")
+    assert [point["index"] for point in said["points"]] == ["0", "0", "0", "1", "1"]
+    assert {frozenset(point["joins"].split(" - ")) for point in said["points"][3:]} == {
+        frozenset("12"),
+        frozenset("02"),
+    }
+    assert said["euler_characteristic"] == 1
+    dataset = xarray.open_dataset(tmp_path / "runs" / "map" / "results.nc", engine="h5netcdf")
+    assert dict(dataset.sizes) == {"point": 5, "coordinate": 2, "mode": 2}
+
+
+def test_the_words_and_the_page_say_the_same_and_the_page_is_whole(capsys, tmp_path):
+    (tmp_path / "<script>alert(1)<b>.py").write_text(LOSS)
+    name = "<script>alert(1)<b>.py:loss"
+    assert main(["classify", name, "--params", "params.npz"]) == 0
+    shown = capsys.readouterr().out
+    page = (tmp_path / "runs" / "classify" / "report.html").read_text()
+    assert "Verdict: saddle: |g| = 0" in shown
+    assert "Verdict: saddle: |g| = 0" in page
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert 'src="data:image/png;base64,' in page
+    assert "http" not in page
+
+
+def test_a_config_repeats_a_run(capsys):
+    first = answer(capsys, "escape", "linear_net", "--out", "first", "--seed", "3")
+    again = answer(capsys, "escape", "--config", "first/config.json", "--out", "again")
+    assert {**first, "out": ""} == {**again, "out": ""}
+
+
+BAD = {
+    "unknown surface": (["classify", "mount_doom"], "mount_doom", "FILE.py:FUNCTION"),
+    "no such file": (["escape", "nowhere.py:loss"], "nowhere.py", "no file"),
+    "no such function": (["classify", "my_loss.py:lost", "--params", "params.npz"], "lost", "function"),
+    "no parameters": (["classify", "my_loss.py:loss"], "params", ".npz"),
+    "a file that breaks": (["classify", "bad.py:loss", "--params", "params.npz"], "bad.py", "division"),
+    "a loss that breaks": (["classify", "my_loss.py:broken", "--params", "params.npz"], "no such name", "raised"),
+    "a loss that is no scalar": (["classify", "my_loss.py:vector", "--params", "params.npz"], "one number", "vector"),
+    "integers": (["classify", "my_loss.py:loss", "--params", "whole.npz"], "floating", "whole.npz"),
+    "pickles": (["classify", "my_loss.py:loss", "--params", "pickled.npz"], "pickled.npz", "pickle"),
+    "no archive": (["classify", "my_loss.py:loss", "--params", "short.npz"], "short.npz", "sound"),
+    "another kind of file": (["classify", "my_loss.py:loss", "--params", "my_loss.py"], ".safetensors", "my_loss.py"),
+    "missing parameters": (["map", "my_loss.py:loss", "--params", "none.npz"], "none.npz", "read"),
+    "no starts": (["map", "himmelblau", "--starts", "0"], "starts", "at least 1"),
+    "no critical point": (["map", "my_loss.py:hill", "--params", "one.npz", "--starts", "3"], "starts", "none did"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_gets_one_sentence_and_status_2(name, capsys, tmp_path):
+    argv, *said = BAD[name]
+    before = sorted(tmp_path.iterdir())
+    assert main(argv) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert len(shown.err.splitlines()) == 1, shown.err
+    assert all(part in shown.err for part in said), shown.err
+    assert [path for path in sorted(tmp_path.iterdir()) if path.name not in ("runs", "__pycache__")] == before
