@@ -5,6 +5,8 @@ import os
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["MPLBACKEND"] = "Agg"
 
+import importlib.util
+
 import hypothesis
 import jax
 
@@ -14,3 +16,6 @@ jax.config.update("jax_enable_x64", True)
 # The first example of a law compiles, so a deadline would measure the compiler; and a run finds the same every time.
 hypothesis.settings.register_profile("gdlab", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("gdlab")
+
+# torch is another witness of our formulas, too large to ask every contributor to install.
+collect_ignore = [] if importlib.util.find_spec("torch") else ["tests/test_gdlab/test_torch.py"]
