@@ -16,7 +16,7 @@ import numpy as np
 import gdlab
 import hessian
 from experiments.settings import RandomMatrices
-from experiments.verdict import Check, conclude, is_true, printed
+from experiments.verdict import Check, at_most, conclude, is_true, printed
 from gdlab.problems import network, network_logits
 
 QUESTION = "Are local minima rare in many dimensions? (S59, S60)"
@@ -24,7 +24,7 @@ SIZES = (1, 2, 3, 4, 5)
 DRAWS = 400_000
 EXACT = {1: 0.5, 2: (2 - 2**0.5) / 4, 3: (np.pi - 2 * 2**0.5) / (4 * np.pi)}
 PRINTED = {2: ".146447", 3: ".024921"}
-RARE = {4: 0.0026, 5: 1e-4}  # seen in draws
+RARE = {4: 0.0024, 5: 1e-4}  # seen in 4 000 000 draws; the .0026 of the list is one of fewer
 SEEDS = 4
 TRAINING, POLISHING = 6000, 4000  # updates of Adam, then at a falling rate
 TOLERANCE = 1e-6  # of the largest eigenvalue
@@ -97,9 +97,9 @@ def ratios(trained):
     return (
         is_true("S60", "|g| < 1e-3 for all seeds", (norms < 1e-3).all()),
         is_true("S60", "and the loss is below 1e-2", (losses < 1e-2).all()),
-        *(Check("S60", f"seed {i}: minimum ratio, zeros counted by sign", r, 0.5, 0.2) for i, r in enumerate(raw)),
-        *(Check("S60", f"seed {i}: share of zeros", z, 0.67, 0.25) for i, z in enumerate(zero)),
-        *(Check("S60", f"seed {i}: share of negative ones", m, 0.115, 0.125) for i, m in enumerate(minus)),
+        *(Check("S60", f"seed {i}: minimum ratio, zeros counted by sign", r, 0.57, 0.05) for i, r in enumerate(raw)),
+        is_true("S60", "more than 47 % of the eigenvalues are zero, for all seeds", (zero > 0.47).all()),
+        at_most("S60", "largest share of negative ones", minus.max(), 0.23),
         is_true("S60", "most of what the raw ratio calls negative is zero", ((1 - raw) > 2 * minus).all()),
     )
 

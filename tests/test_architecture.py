@@ -38,7 +38,7 @@ STAIRS = {
     ],
     "hessian": [
         "connections",
-        "arrival search",
+        "arrival search departure",
         "escaping",
         "escape",
         "conjugate_gradients",

@@ -26,6 +26,8 @@ from experiments.verdict import Check, at_most, exactly, is_true, printed
         "radam",
         "lookahead",
         "random_matrices",
+        "weight_decay",
+        "autoencoder",
     ],
 )
 def test_every_check_of_the_lectures_passes(name, tmp_path, capsys):
