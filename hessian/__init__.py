@@ -20,6 +20,7 @@ from hessian.conjugate_gradients import newton_cg
 from hessian.connections import Connection, connect
 from hessian.critical import KINDS, CriticalPoint, classify
 from hessian.density import Density, MinimumRatio, density, minimum_ratio
+from hessian.departure import Departure, departure, escape_time
 from hessian.escape import Escape, escape
 from hessian.escaping import escaping, perturbed
 from hessian.evidence import Eigenpair
@@ -48,6 +49,7 @@ __all__ = [
     "CriticalPoint",
     "CriticalPoints",
     "Density",
+    "Departure",
     "Eigenpair",
     "Escape",
     "Estimate",
@@ -63,9 +65,11 @@ __all__ = [
     "cubic_regularisation",
     "data_parallel",
     "density",
+    "departure",
     "diagonal",
     "empirical_fisher",
     "escape",
+    "escape_time",
     "escaping",
     "extremal",
     "find_critical_points",
