@@ -42,7 +42,7 @@ COMMANDS = {
 
 def usage() -> str:
     """The commands, one line each."""
-    lines = (f"  {name:10}{(kind.__doc__ or '').splitlines()[0]}" for name, kind in COMMANDS.items())
+    lines = (f"  {name:16}{(kind.__doc__ or '').splitlines()[0]}" for name, kind in COMMANDS.items())
     return "\n".join(["usage: experiments COMMAND [--help] [flags]", "", *lines])
 
 

@@ -113,7 +113,8 @@ def rmsprop_step(square, g):
 
 def theorem_1():
     """Slopes C, -1, -1 with b1 = 0, b2 = 1 / (1 + C^2), rate alpha / sqrt t, alpha < sqrt(1 - b2), from 1."""
-    checks, shown = [], {}
+    checks: list[Check] = []
+    shown: dict[str, np.ndarray] = {}
     for large in LARGE:
         slopes = jnp.where(jnp.arange(1, ROUNDS + 1) % 3 == 1, large, -1.0)
         b2 = 1 / (1 + large**2)

@@ -158,7 +158,7 @@ def statistics():
     for k, (low, high, digits) in shares.items():
         share = math.erf(k / math.sqrt(2))
         error = 3 * math.sqrt(share * (1 - share) / DRAWS)
-        drawn = jnp.mean((marks > low) & (marks < high))
+        drawn = float(jnp.mean((marks > low) & (marks < high)))
         checks += [
             printed("S37", f"share within {k} deviations", share, digits),
             Check("S37", f"share of {DRAWS} marks in ({low:g}, {high:g})", drawn, share, error),

@@ -117,9 +117,10 @@ def draw(clouds):
         left.axhline(slow(rate, k, alpha), linestyle=":", color=colour, linewidth=0.9)
     left.set(yscale="log", xlabel="step", ylabel="mean of $x^2$ over 20 000 runs")
     left.set_title("dots: slow weights; dotted: what must come out")
-    k = np.arange(1, 31)
+    periods = np.arange(1, 31)
     for alpha, colour in zip((0.2, 0.5, 0.8), figures.PALETTE, strict=False):
-        right.plot(k, slow(0.1, k, alpha) / plain(0.1), "o-", color=colour, markersize=3, label=f"$\\alpha$ = {alpha}")
+        ratio = slow(0.1, periods, alpha) / plain(0.1)
+        right.plot(periods, ratio, "o-", color=colour, markersize=3, label=f"$\\alpha$ = {alpha}")
     right.set(xlabel="k", ylabel="variance over that of SGD", ylim=(0, 1), title="the gain at rate .1")
     for axes in (left, right):
         axes.legend(fontsize=7)

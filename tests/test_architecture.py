@@ -24,7 +24,7 @@ STAIRS = {
         "sweep tune",
         "run optimizers reading",
         "descent swats wrappers",
-        "directions scales schedules adagrad feature_scaling minibatches taylor momentum adam amsgrad radam lookahead random_matrices weight_decay autoencoder problems data axes lanes store",
+        "directions scales schedules problems data axes lanes store",
         "driven rescaled",
         "rates",
         "pieces",
@@ -52,7 +52,9 @@ STAIRS = {
     "experiments": [
         "__main__",
         "classify escape map",  # commands on a target
-        "race saddle pokemon atlas problems learning_rates schedules",  # the commands, which never import one another
+        "race saddle pokemon atlas problems "  # the commands, which never import one another
+        "learning_rates schedules adagrad feature_scaling minibatches taylor momentum adam amsgrad radam lookahead "
+        "random_matrices weight_decay autoencoder",
         "stops verdict report targets",
         "arena",
         "figures runs show",
