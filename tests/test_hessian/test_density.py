@@ -35,10 +35,11 @@ def test_the_density_integrates_to_one_and_agrees_with_the_counts(case):
         assert abs(fraction - np.mean(true <= at)) <= 4 * error + 0.02
     mean, error = found.mean()
     assert abs(mean - true.mean()) <= 4 * error
-    # the area between the cumulative curves, over |H|
+    # the area between the cumulative curves is no more than their standard errors, which three outliers make, allow
     grid = np.linspace(-1, 6, 4001)
-    distance = np.trapezoid(np.abs(found.cdf(grid)[0] - np.searchsorted(true, grid) / 400), grid) / 5
-    assert distance < 5e-3
+    curve, error = found.cdf(grid)
+    distance = np.trapezoid(np.abs(curve - np.searchsorted(true, grid) / 400), grid)
+    assert distance < 2 * np.trapezoid(error, grid)
 
 
 def test_the_minimum_ratio_counts_signs_beyond_the_band():
