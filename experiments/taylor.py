@@ -46,7 +46,7 @@ def measure():
 def polynomials():
     """The Taylor polynomials of the sine about pi/4 at CENTRE + STEPS, by order."""
     x = CENTRE + jnp.asarray(STEPS)
-    return {order: np.asarray(jax.vmap(hessian.taylor(jnp.sin, CENTRE, order=order))(x)) for order in ERRORS}
+    return {order: np.asarray(jax.jit(jax.vmap(hessian.taylor(jnp.sin, CENTRE, order=order)))(x)) for order in ERRORS}
 
 
 def sine(near):
@@ -129,8 +129,12 @@ def lowest(angles):
     across = jnp.array([-g[1], g[0]]) / norm
     per_radius = float(jnp.degrees(jnp.abs(across @ h @ g) / norm**2))
     grid = 360 / DIRECTIONS
-    steps = [hessian.trust_circle_minimizer(SURFACE, AT, radius=d) for d in RADII]
-    second = [hessian.trust_circle_minimizer(SURFACE, AT, radius=d, order=2) for d in RADII]
+    steps, second = (
+        jax.jit(jax.vmap(lambda d, k=k: hessian.trust_circle_minimizer(SURFACE, AT, radius=d, order=k)))(
+            jnp.array(RADII)
+        )
+        for k in (1, 2)
+    )
     bent = [
         float(jnp.degrees(jnp.arccos(jnp.clip(-(s @ g) / norm / d, -1, 1)))) for s, d in zip(second, RADII, strict=True)
     ]
