@@ -43,6 +43,7 @@ REASONS = (
 )
 MINIMUM, DEGENERATE, PLATEAU, UNBOUNDED, NOT_FINITE, BUDGET, NO_STEP, PINNED, UNDETERMINED = range(len(REASONS))
 DENSE = 512  # parameters up to which the finish takes the dense Hessian
+PASSES = 3  # of steps and a verdict on where they ended
 KRYLOV = 40  # the size of its Krylov spaces beyond that
 
 
@@ -143,6 +144,8 @@ class _Walk(NamedTuple):
     value: jax.Array
     region: jax.Array
     moved: jax.Array  # bool: the last step lowered the loss
+    convex: jax.Array  # bool: the last look at the curvature saw none that is negative
+    size: jax.Array  # |H| then
     left: jax.Array  # steps that may still be taken
     escapes: jax.Array
     steps: jax.Array
@@ -160,21 +163,44 @@ def _arrive(loss, static, plan, optimizer, params, args, radius, floor, gradient
     floor = -1e12 * jnp.maximum(1, jnp.abs(before)) if floor is None else jnp.asarray(floor, before.dtype)
     none = jnp.int32(0)
     walk = _Walk(
-        jnp.bool_(True), theta, before, jnp.asarray(radius, theta.dtype), jnp.bool_(True), jnp.int32(plan.finish),
-        none, none, none, none, key,
-    )  # fmt: skip
+        walking=jnp.bool_(True),
+        theta=theta,
+        value=before,
+        region=jnp.asarray(radius, theta.dtype),
+        moved=jnp.bool_(True),
+        convex=jnp.bool_(False),
+        size=jnp.zeros((), theta.dtype),
+        left=jnp.int32(plan.finish),
+        escapes=none,
+        steps=none,
+        gradients=none,
+        products=none,
+        key=key,
+    )
     if plan.rounds:
         walk = _rounds(loss, args, unravel, optimizer, plan, walk, floor, gradient_tol, curvature_tol)
 
-    walk = _finish(flat, walk, floor, gradient_tol, curvature_tol)
-    point = classify(
-        loss, unravel(walk.theta), *args,
-        gradient_tol=gradient_tol, curvature_tol=curvature_tol, method=plan.method, key=walk.key,
-    )  # fmt: skip
+    def verdict(theta, key):
+        return classify(
+            loss, unravel(theta), *args,
+            gradient_tol=gradient_tol, curvature_tol=curvature_tol, method=plan.method, key=key,
+        )  # fmt: skip
+
+    def settle(state):
+        walk, _, passes = state
+        walk = _finish(flat, walk._replace(convex=jnp.bool_(False)), floor, gradient_tol, curvature_tol)
+        point = verdict(walk.theta, walk.key)
+        # The last look at the curvature was a step before the end; where the verdict sees more, there is more to do.
+        again = walk.convex & (point.inertia.negative > 0) & (walk.left > 0) & (passes + 1 < PASSES)
+        return walk._replace(walking=again, products=walk.products + point.products), point, passes + 1
+
+    blank = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(verdict, walk.theta, walk.key))
+    state = (walk._replace(walking=jnp.bool_(True)), blank, none)
+    walk, point, _ = jax.lax.while_loop(lambda state: state[0].walking, settle, state)
     code = _reason(flat, walk, point, floor)
     return Arrival(
         unravel(walk.theta), before, walk.value, point, code, walk.escapes, walk.steps,
-        walk.gradients + 1, walk.products + point.products,
+        walk.gradients + 1, walk.products,
     )  # fmt: skip
 
 
@@ -241,30 +267,43 @@ def _finish(flat, walk, floor, gradient_tol, curvature_tol):
     """Trust-region steps until the tolerances are met, no step lowers the loss, or the budget is spent."""
     krylov = None if walk.theta.size <= DENSE else KRYLOV
 
+    def allowed(walk, size):
+        eps = jnp.finfo(size.dtype).eps
+        own = jnp.sqrt(eps) * size * (1 + jnp.linalg.norm(walk.theta))
+        return own if gradient_tol is None else jnp.asarray(gradient_tol, size.dtype)
+
     def step(walk):
-        key, fresh = jax.random.split(walk.key)
         gradient = jax.grad(flat)(walk.theta)
-        found = modes(flat, walk.theta, gradient, krylov, fresh)
-        norm, size = jnp.linalg.norm(gradient), jnp.max(jnp.abs(found.values))
-        eps = jnp.finfo(norm.dtype).eps
-        allowed = jnp.sqrt(eps) * size * (1 + jnp.linalg.norm(walk.theta)) if gradient_tol is None else gradient_tol
-        band = found.band if curvature_tol is None else curvature_tol
-        settled = (norm <= allowed) & (found.values[0] >= -band)
-        move = TrustRegion(krylov)(flat, walk.theta, walk.value, gradient, found, walk.region)
-        moved = move.moved & ~settled
-        left = walk.left - 1
-        return walk._replace(
-            walking=moved & (left > 0) & (move.value >= floor),
-            theta=jnp.where(moved, move.theta, walk.theta),
-            value=jnp.where(moved, move.value, walk.value),
-            region=jnp.where(settled, walk.region, move.region),
-            moved=moved | settled,
-            left=left,
-            steps=walk.steps + moved,
-            gradients=walk.gradients + 1,
-            products=walk.products + found.products,
-            key=key,
-        )
+        norm = jnp.linalg.norm(gradient)
+        walk = walk._replace(gradients=walk.gradients + 1)
+        # Where the curvature was positive a step ago a small gradient is enough; the verdict looks at it again.
+        calm = walk.convex & (norm <= allowed(walk, walk.size) / 2)
+
+        def move(walk):
+            key, fresh = jax.random.split(walk.key)
+            found = modes(flat, walk.theta, gradient, krylov, fresh)
+            size = jnp.max(jnp.abs(found.values))
+            band = found.band if curvature_tol is None else curvature_tol
+            convex = found.values[0] >= -band
+            settled = (norm <= allowed(walk, size)) & convex
+            move = TrustRegion(krylov)(flat, walk.theta, walk.value, gradient, found, walk.region)
+            moved = move.moved & ~settled
+            left = walk.left - 1
+            return walk._replace(
+                walking=moved & (left > 0) & (move.value >= floor),
+                theta=jnp.where(moved, move.theta, walk.theta),
+                value=jnp.where(moved, move.value, walk.value),
+                region=jnp.where(settled, walk.region, move.region),
+                moved=moved | settled,
+                convex=convex,
+                size=size,
+                left=left,
+                steps=walk.steps + moved,
+                products=walk.products + found.products,
+                key=key,
+            )
+
+        return jax.lax.cond(calm, lambda walk: walk._replace(walking=jnp.bool_(False)), move, walk)
 
     return jax.lax.while_loop(lambda walk: walk.walking, step, walk._replace(walking=walk.left > 0))
 

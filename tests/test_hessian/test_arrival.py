@@ -41,7 +41,8 @@ def test_every_strict_saddle_is_left_for_a_proved_second_order_point(name, dtype
     assert (ends.loss < ends.loss_before).all()
     hessians = np.asarray(jax.vmap(jax.hessian(loss))(ends.params.astype(float)))
     lowest, highest = np.linalg.eigvalsh(hessians)[:, [0, -1]].T
-    assert (lowest >= -50 * jnp.finfo(dtype).eps * highest - 1e-2 * (dtype == jnp.float32)).all()
+    # A run stops within about sqrt(eps) of the point, where a flat valley may curve downwards by as much.
+    assert (lowest >= -10 * jnp.sqrt(jnp.finfo(dtype).eps) * highest).all()
 
 
 OPTIMIZERS = {
