@@ -80,11 +80,13 @@ def escaping(
     >>> def loss(w):
     ...     return (1 - w[0] * w[1]) ** 2
     >>> optimizer = escaping(optax.sgd(0.1), every=10)
+    >>> @jax.jit
+    ... def step(w, state):
+    ...     updates, state = optimizer.update(jax.grad(loss)(w), state, w, value_fn=loss)
+    ...     return w + updates, state
     >>> w, state = jnp.zeros(2), optimizer.init(jnp.zeros(2))  # exactly on the saddle
     >>> for _ in range(60):
-    ...     value, grads = jax.value_and_grad(loss)(w)
-    ...     updates, state = optimizer.update(grads, state, w, value=value, value_fn=loss)
-    ...     w = w + updates
+    ...     w, state = step(w, state)
     >>> round(float(loss(w)), 6), int(state.escapes)
     (0.0, 1)
     """
