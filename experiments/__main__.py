@@ -9,6 +9,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 from experiments import settings
@@ -72,7 +73,7 @@ def parse(name: str, flags: Sequence[str]) -> object:
     import tyro
 
     kind = COMMANDS[name]
-    if "target" in kind.__dataclass_fields__ and flags and not flags[0].startswith("-"):
+    if "target" in {field.name for field in fields(kind)} and flags and not flags[0].startswith("-"):
         flags = ["--target", *flags]  # the one thing that is said by its place
     default = None
     for i, flag in enumerate(flags):
