@@ -245,12 +245,12 @@ def draw(run, windows):
         far = distances(path["params"][shown])
         right.plot(shown + 1, far, color=colour, linewidth=0.9, label=f"window of {k}")
     right.set(
-        xscale="log",
         yscale="log",
         xlabel="updates",
         ylabel="distance to the optimum",
         title="only the last K, rate .01",
     )
+    right.set_xticks(range(0, UPDATES + 1, 5000))
     for axes in (left, middle, right):
         axes.legend(fontsize=7)
     return figure

@@ -7,9 +7,9 @@ the code keeps. With n = 6, p = 2 and variances 6, 4.5, 3, 2, 1, .5 there are 22
     loss = sum of the variances outside S,     index = how many pairs (i in S, j outside) have l_j > l_i   (|S| = p),
 
 so that exactly one is a minimum, and loss and index go together: their rank correlation is .9816, and .9856 for the
-full families (the list has .984 and .989, which no treatment of the ties that we know gives).  The Hessian is measured
-here, not assumed, on random members of each family, and random descent ends in the one minimum.  On the classical and
-the monkey saddle Newton's method is attracted, saddle-free Newton leaves.
+full families (printed: .984 and .989, which no treatment of ties that was tried gives).  The Hessian is measured here,
+not assumed, on random members of each family, and random descent ends in the one minimum.  On the classical and the
+monkey saddle Newton's method is attracted, saddle-free Newton leaves.
 """
 
 import jax

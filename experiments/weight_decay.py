@@ -5,7 +5,7 @@ gradient by sigma, so that weights with large gradients are hardly decayed; besi
 shrink alike, by (1 - eta lambda) per step.  The weights here see zero-mean gradients of scale 1, 10, ..., 10 000.
 
 How far L2 is off follows without a run: for gradients of root mean square s the pull of the penalty is lambda w / s,
-so that w shrinks by about (1 - alpha lambda / s) per step: a tenth of the way at s = 10, none at s = 10 000.
+so that w shrinks by about 1 - alpha lambda / s per step: a tenth as fast at s = 10, hardly at all at s = 10 000.
 """
 
 import jax
