@@ -78,9 +78,9 @@ class CriticalPoint(NamedTuple):
         reasons = (
             undetermined,
             f"|g| = {g:.2g} > {g_tol:.2g}",
-            f"{critical}, and the lowest eigenvalue {low:.6g} >= {below:.2g}{chance}",
-            f"{critical}, and the highest eigenvalue {high:.6g} <= {over:.2g}{chance}",
-            f"{critical}, and eigenvalues from {low:.6g} <= {above:.2g} to {high:.6g} >= {under:.2g}",
+            f"{critical}, and the lowest eigenvalue is at least {below:.6g}{chance}",
+            f"{critical}, and the highest eigenvalue is at most {over:.6g}{chance}",
+            f"{critical}, the lowest eigenvalue is at most {above:.6g} and the highest at least {under:.6g}",
             f"{critical}, and of {n} eigenvalues {zero} with no certain sign beyond {tau:.2g}, none opposite",
         )
         return f"{self.kind}: {reasons[int(self.code)]}"
