@@ -14,13 +14,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from hessian.modes import lowest_direction
 from hessian.product import flat_product
-from hessian.second_order import Flat
+from hessian.second_order import flattened
 from hessian.spectrum import ROUNDING
 
 HALVINGS = 50
@@ -99,14 +98,7 @@ def _init(key, params):
 
 def _update(budget, damping, accuracy, weight, grads, state, params=None, *, value=None, value_fn=None, **extra):
     del extra
-    if params is None or value_fn is None:
-        missing = "params" if params is None else "value_fn"
-        msg = f"{missing} must be given to update: a second-order step needs params and value_fn; got None"
-        raise ValueError(msg)
-    theta, unravel = ravel_pytree(params)
-    loss = Flat(value_fn, unravel)
-    gradient = ravel_pytree(grads)[0].astype(theta.dtype)
-    value = loss(theta) if value is None else jnp.asarray(value, theta.dtype)
+    loss, theta, value, gradient = flattened(grads, params, value, value_fn)
     product = flat_product(loss, theta)
     key, fresh = jax.random.split(state.key)
     limit = min(budget.products, 2 * theta.size)
@@ -154,7 +146,7 @@ def _update(budget, damping, accuracy, weight, grads, state, params=None, *, val
 
     search = (length > 0, jnp.int32(0), first, theta, value)
     _, _, _, reached_at, _ = jax.lax.while_loop(lambda search: search[0], look, search)
-    updates = jax.tree.map(lambda u, g: u.astype(jnp.result_type(g)), unravel(reached_at - theta), grads)
+    updates = jax.tree.map(lambda u, g: u.astype(jnp.result_type(g)), loss.unravel(reached_at - theta), grads)
     return updates, NewtonCGState(key)
 
 

@@ -346,23 +346,6 @@ def _init(key, region, params):
     return SecondOrderState(key, jnp.asarray(region, dtype))
 
 
-def _update(static, hyperparameters, grads, state, params=None, *, value=None, grad=None, value_fn=None, **extra):
-    del extra
-    if params is None or value_fn is None:
-        missing = "params" if params is None else "value_fn"
-        msg = f"{missing} must be given to update: a second-order step needs params and value_fn; got None"
-        raise ValueError(msg)
-    theta, unravel = ravel_pytree(params)
-    loss = Flat(value_fn, unravel)
-    gradient = ravel_pytree(grads)[0].astype(theta.dtype)
-    value = loss(theta) if value is None else jnp.asarray(value, theta.dtype)
-    key, fresh = jax.random.split(state.key)
-    found = modes(loss, theta, gradient, static.method.krylov, fresh)
-    move = static.method(loss, theta, value, gradient, found, state.region, *hyperparameters)
-    updates = jax.tree.map(lambda u, g: u.astype(jnp.result_type(g)), unravel(move.theta - theta), grads)
-    return updates, SecondOrderState(key, move.region)
-
-
 @dataclass(frozen=True, eq=False)
 class Flat:
     """A loss of a pytree as a loss of one vector."""
@@ -374,6 +357,30 @@ class Flat:
     def __call__(self, theta):
         with jax.default_matmul_precision("highest"):
             return self.loss(self.unravel(theta), *self.args)
+
+
+def flattened(
+    grads: Params, params: Params | None, value: ArrayLike | None, value_fn: Callable[[Params], jax.Array] | None
+) -> tuple[Flat, jax.Array, jax.Array, jax.Array]:
+    """What an update is given, over the raveled parameters: the loss, where it stands, value and gradient."""
+    if params is None or value_fn is None:
+        missing = "params" if params is None else "value_fn"
+        msg = f"{missing} must be given to update: a second-order step needs params and value_fn; got None"
+        raise ValueError(msg)
+    theta, unravel = ravel_pytree(params)
+    loss = Flat(value_fn, unravel)
+    value = loss(theta) if value is None else jnp.asarray(value, theta.dtype)
+    return loss, theta, value, ravel_pytree(grads)[0].astype(theta.dtype)
+
+
+def _update(static, hyperparameters, grads, state, params=None, *, value=None, grad=None, value_fn=None, **extra):
+    del extra
+    loss, theta, value, gradient = flattened(grads, params, value, value_fn)
+    key, fresh = jax.random.split(state.key)
+    found = modes(loss, theta, gradient, static.method.krylov, fresh)
+    move = static.method(loss, theta, value, gradient, found, state.region, *hyperparameters)
+    updates = jax.tree.map(lambda u, g: u.astype(jnp.result_type(g)), loss.unravel(move.theta - theta), grads)
+    return updates, SecondOrderState(key, move.region)
 
 
 def _checked(krylov):
