@@ -2,8 +2,8 @@
 
     results  =  for each device:  for each block of lanes:  vmap(point)(block)
 
-On a CPU lanes in blocks are about twice as fast as one wide vmap, once what the loops of all lanes carry outgrows the
-cache; the block is chosen so that what one block carries fits.  Whatever arrays the function closes over are arguments
+On a CPU lanes in blocks are faster than one wide vmap, once what the loops of all lanes carry outgrows the cache; the
+block is chosen so that what one block carries fits.  Whatever arrays the function closes over are arguments
 of what is compiled, never constants in it.
 """
 
@@ -18,7 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-CACHE = 2**18  # bytes that the loops of one block may carry on a CPU: half of the smallest second-level caches in use
+# Bytes that the loops of one block may carry on a CPU.  Adam on 1024 networks of 2410 weights, 43 kB each, measured:
+# 64 lanes at once 2.26 s, 16 2.71 s, all of them 2.74 s, 4 3.58 s.
+CACHE = 2**22
 AXIS = "lanes"  # the axis of the devices
 
 

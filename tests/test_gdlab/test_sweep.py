@@ -90,7 +90,7 @@ def test_the_carry_of_loops_is_measured():
 
 def test_large_lanes_come_in_blocks_on_a_cpu():
     def long(a):
-        return jax.lax.fori_loop(0, 3, lambda _, x: x + 1, jnp.full(10_000, a)).sum()
+        return jax.lax.fori_loop(0, 3, lambda _, x: x + 1, jnp.full(125_000, a)).sum()
 
     assert gdlab.sweep(long, a=jnp.arange(64.0)).attrs["block"] == 4
     assert gdlab.sweep(lambda a: a + 1, a=jnp.arange(64.0)).attrs["block"] == 64
