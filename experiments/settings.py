@@ -62,6 +62,8 @@ class Experiment:
 
     out: Path | None = None
     """The folder to write, which must not exist yet; runs/NAME by default."""
+    quick: bool = False
+    """A smaller size, a few seconds long, where the experiment has one."""
     json: bool = False
     """Print one JSON object instead of the table."""
     progress: bool = True

@@ -67,7 +67,8 @@ def conclude(
         settings: where to write, and what to print.
         name: the experiment's name, which names its folder runs/NAME and its figure.
         question: what it asks, in one line.
-        measure: a function that returns the checks and a figure.
+        measure: a function that returns the checks and a figure; `lambda: measure(settings.quick)` where there is a
+            smaller size.
     """
     started = time.time()
     out = settings.out or Path("runs") / name
@@ -78,7 +79,7 @@ def conclude(
         summary = {"experiment": name, "question": question, "passed": all(c.passed for c in checks), "checks": rows}
         write_figure(folder, name, figure)
         write_json(folder / "summary.json", summary)
-        write_json(folder / "config.json", {"experiment": name})
+        write_json(folder / "config.json", {"experiment": name, "quick": settings.quick})
         write_json(folder / "meta.json", provenance(0, started))
     if settings.json:
         print(dump({**summary, "out": str(out)}))
