@@ -30,8 +30,9 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
+from gdlab.arguments import hyperparameter
 from gdlab.averages import Params, debiased, decaying, like, likes, shared, wide, zeros_wide
-from gdlab.pieces import Direction, hyperparameter
+from gdlab.pieces import Direction
 
 
 class NoState(NamedTuple):

@@ -13,8 +13,9 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
+from gdlab.arguments import hyperparameter
 from gdlab.averages import like, safe_ratio, square, wide
-from gdlab.pieces import Driven, hyperparameter, rate_dtype
+from gdlab.pieces import Driven, rate_dtype
 from gdlab.rates import Rate, as_schedule
 
 

@@ -16,8 +16,6 @@ functions, so one trace serves all values, and `vmap` and `grad` go through an o
 No field of a Scale is called `update`, lest it slip silently into a chain of transformations.
 """
 
-import math
-import numbers
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -131,29 +129,6 @@ def _move(step, extras, grads, state, params=None, **extra):
 def _no_extras(*args, **extra):
     del args, extra
     return {}
-
-
-def hyperparameter(
-    name: str, value: ArrayLike, low: float, high: float = math.inf, *, open: bool = False, above: bool = False
-) -> ArrayLike:
-    """The value as a leaf of a piece; numbers are checked to lie in [low, high] (`open`: < high, `above`: > low).
-
-    Arrays and tracers go through unread: their values are data.  Raises TypeError for what is no number, ValueError
-    for a number out of range.
-    """
-    if isinstance(value, jax.Array):
-        return value if jnp.issubdtype(value.dtype, jnp.inexact) else value.astype(float)
-    if isinstance(value, bool) or not (isinstance(value, numbers.Real) or hasattr(value, "__array__")):
-        msg = f"{name} must be a real number or an array of them; got {value!r}"
-        raise TypeError(msg)
-    if not isinstance(value, numbers.Real):
-        return jnp.asarray(value, dtype=float)
-    value = float(value)
-    if not low <= value <= high or (open and value == high) or (above and value == low):
-        brackets = "(" if above else "[", ")" if open or high == math.inf else "]"
-        msg = f"{name} must lie in {brackets[0]}{low:g}, {high:g}{brackets[1]}; got {value:g}"
-        raise ValueError(msg)
-    return value
 
 
 def rate_dtype(grads: Params) -> jnp.dtype:

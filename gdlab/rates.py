@@ -16,7 +16,8 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from gdlab.pieces import Driven, hyperparameter
+from gdlab.arguments import hyperparameter
+from gdlab.pieces import Driven
 
 Rate = ArrayLike | Callable[[ArrayLike], Any]  # a number or a schedule
 

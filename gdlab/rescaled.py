@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
+from gdlab.arguments import hyperparameter
 from gdlab.averages import (
     Params,
     decaying_weight,
@@ -28,7 +29,7 @@ from gdlab.averages import (
     shared,
     zeros_wide_real,
 )
-from gdlab.pieces import Scale, Schedule, hyperparameter
+from gdlab.pieces import Scale, Schedule
 from gdlab.rates import as_schedule
 
 

@@ -34,6 +34,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
+from gdlab.arguments import hyperparameter
 from gdlab.averages import (
     Params,
     debiased,
@@ -48,7 +49,7 @@ from gdlab.averages import (
     zeros_wide,
     zeros_wide_real,
 )
-from gdlab.pieces import Scale, hyperparameter
+from gdlab.pieces import Scale
 from gdlab.rescaled import bounded, debias, peak, plus, rectified, weighted
 
 __all__ = [

@@ -34,9 +34,9 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
+from gdlab.arguments import hyperparameter
 from gdlab.averages import safe_ratio
 from gdlab.driven import polyak_step, reduce_on_plateau
-from gdlab.pieces import hyperparameter
 from gdlab.rates import Rate, as_float, as_schedule, constant
 
 __all__ = [

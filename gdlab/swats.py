@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
+from gdlab.arguments import hyperparameter
 from gdlab.averages import (
     Params,
     debiased,
@@ -31,7 +32,7 @@ from gdlab.averages import (
     zeros_wide,
     zeros_wide_real,
 )
-from gdlab.pieces import Optimizer, Step, hyperparameter, optimizer_from, rate_dtype
+from gdlab.pieces import Optimizer, Step, optimizer_from, rate_dtype
 from gdlab.rates import Rate, as_schedule
 
 

@@ -19,8 +19,9 @@ import optax
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
+from gdlab.arguments import hyperparameter
 from gdlab.averages import Params, likes, wide, zeros_wide
-from gdlab.pieces import Optimizer, Step, hyperparameter, optimizer_from
+from gdlab.pieces import Optimizer, Step, optimizer_from
 from gdlab.rates import Rate, as_schedule
 
 

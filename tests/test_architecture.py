@@ -28,7 +28,7 @@ STAIRS = {
         "driven rescaled",
         "rates",
         "pieces",
-        "averages",
+        "arguments averages",
     ],
     "gdlab.problems": [
         "catalogue",

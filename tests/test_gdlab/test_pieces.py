@@ -6,7 +6,7 @@ import optax
 import pytest
 
 import gdlab
-from gdlab.pieces import hyperparameter
+from gdlab.arguments import hyperparameter
 
 
 @pytest.mark.parametrize(

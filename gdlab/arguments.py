@@ -1,0 +1,129 @@
+"""What arguments may be, and the one sentence that is raised where they are something else.
+
+    <name> must be <what is allowed>; got <what came>
+
+| function | what it returns |
+|---|---|
+| `hyperparameter` | a real number, or an array of them, as a leaf of a piece |
+| `numbers_of` | a sequence of real numbers as an array |
+| `whole` | a whole number within bounds |
+| `prng_key` | a PRNG key |
+| `function` | a function |
+| `one_of` | an instance of a class |
+| `floating` | a pytree of floating arrays |
+
+Values of arrays and tracers are data and go through unread; their kind is looked at.
+"""
+
+import math
+import numbers
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+
+def hyperparameter(
+    name: str, value: ArrayLike, low: float, high: float = math.inf, *, open: bool = False, above: bool = False
+) -> ArrayLike:
+    """The value as a leaf of a piece; numbers are checked to lie in [low, high] (`open`: < high, `above`: > low).
+
+    Arrays and tracers go through unread: their values are data.  Raises TypeError for what is no number, ValueError
+    for a number out of range; infinity is out of every range.
+    """
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        value = float(value)
+        if not low <= value <= high or math.isinf(value) or (open and value == high) or (above and value == low):
+            brackets = "(" if above or low == -math.inf else "[", ")" if open or high == math.inf else "]"
+            msg = f"{name} must lie in {brackets[0]}{low:g}, {high:g}{brackets[1]}; got {value:g}"
+            raise ValueError(msg)
+        return value
+    array = value if isinstance(value, jax.Array) or not hasattr(value, "__array__") else np.asarray(value)
+    if not _real(array):
+        msg = f"{name} must be a real number or an array of them; got {shown(value)}"
+        raise TypeError(msg)
+    is_leaf = isinstance(array, jax.Array) and jnp.issubdtype(array.dtype, jnp.floating)
+    return array if is_leaf else jnp.asarray(array, dtype=float)
+
+
+def numbers_of(name: str, values: Any) -> jax.Array:
+    """A sequence of real numbers, or an array with at least one axis, as a floating array."""
+    try:
+        array = jnp.asarray(values)
+    except (TypeError, ValueError):
+        array = None
+    if not _real(array) or array.ndim == 0:
+        msg = f"{name} must be a sequence of real numbers; got {shown(values)}"
+        raise TypeError(msg)
+    return array.astype(float)
+
+
+def whole(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
+    """The value as an int; ValueError for what is no whole number from `least` to `most`."""
+    integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not integer or not least <= value <= (value if most is None else most):
+        allowed = f"at least {least}" if most is None else f"from {least} to {most}"
+        msg = f"{name} must be a whole number, {allowed}; got {shown(value)}"
+        raise ValueError(msg)
+    return int(value)
+
+
+def prng_key(name: str, value: Any) -> jax.Array:
+    """The value, if it is a single PRNG key of either kind."""
+    array = isinstance(value, jax.Array | np.ndarray)
+    new = array and jnp.issubdtype(value.dtype, jax.dtypes.prng_key) and value.ndim == 0
+    old = array and value.dtype == jnp.uint32 and value.ndim == 1
+    if not (new or old):
+        msg = f"{name} must be a PRNG key, such as jax.random.key(0); got {shown(value)}"
+        raise TypeError(msg)
+    return value
+
+
+def function(name: str, value: Any, example: str) -> Callable[..., Any]:
+    """The value, if it can be called."""
+    if not callable(value):
+        msg = f"{name} must be a function, {example}; got {shown(value)}"
+        raise TypeError(msg)
+    return value
+
+
+def one_of(name: str, value: Any, kind: type, example: str) -> Any:
+    """The value, if it is an instance of the class."""
+    if not isinstance(value, kind):
+        msg = f"{name} must be {example}; got {shown(value)}"
+        raise TypeError(msg)
+    return value
+
+
+def floating(name: str, tree: Any) -> Any:
+    """The pytree with its leaves as arrays; TypeError where one is not of a floating dtype, complex included."""
+
+    def array(leaf):
+        try:
+            array = jnp.asarray(leaf)
+        except (TypeError, ValueError):
+            array = None
+        if array is None or not jnp.issubdtype(array.dtype, jnp.inexact):
+            got = shown(leaf) if array is None else f"dtype {array.dtype}"
+            msg = f"{name} must be a pytree of floating arrays; got a leaf of {got}"
+            raise TypeError(msg)
+        return array
+
+    return jax.tree.map(array, tree)
+
+
+def shown(value: Any) -> str:
+    """What came, short enough for one line."""
+    if isinstance(value, jax.Array | np.ndarray):
+        return f"an array of dtype {value.dtype} and shape {value.shape}"
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _real(array):
+    """Whether the value is an array of real numbers."""
+    kinds = jnp.floating, jnp.integer
+    return isinstance(array, jax.Array | np.ndarray) and any(jnp.issubdtype(array.dtype, kind) for kind in kinds)
