@@ -15,25 +15,11 @@ from pathlib import Path
 from experiments import settings
 from experiments.settings import InputError
 
-COMMANDS = {
+COMMANDS: dict[str, type] = {
     "race": settings.Race,
-    "saddle": settings.Saddle,
-    "pokemon": settings.Pokemon,
-    "atlas": settings.Atlas,
-    "learning_rates": settings.LearningRates,
-    "schedules": settings.Schedules,
-    "adagrad": settings.Adagrad,
-    "feature_scaling": settings.FeatureScaling,
-    "minibatches": settings.Minibatches,
-    "taylor": settings.Taylor,
-    "momentum": settings.Momentum,
-    "adam": settings.Adam,
-    "amsgrad": settings.Amsgrad,
-    "radam": settings.Radam,
-    "lookahead": settings.Lookahead,
-    "random_matrices": settings.RandomMatrices,
-    "weight_decay": settings.WeightDecay,
-    "autoencoder": settings.Autoencoder,
+    **settings.experiments(),
+    "experiments": settings.Experiments,
+    "all": settings.All,
     "classify": settings.Classify,
     "escape": settings.Escape,
     "map": settings.Map,
@@ -53,8 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         print(usage())
         return 0
-    name, *flags = argv
     try:
+        name, *flags = run_of(argv[2:]) if argv[:2] == ["experiments", "run"] else argv
         if name not in COMMANDS:
             raise InputError(f"the command must be one of {', '.join(COMMANDS)}; got {name!r}")
         chosen = parse(name, flags)
@@ -66,6 +52,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted: nothing was written", file=sys.stderr)
         return 130
+
+
+def run_of(argv: Sequence[str]) -> Sequence[str]:
+    """The command that `experiments run` and these words stand for: that of the experiment itself."""
+    names = ("all", *settings.experiments())
+    if not argv or argv[0] not in names:
+        raise InputError(f"experiments run takes one of {', '.join(names)}; got {argv[0] if argv else 'none'!r}")
+    return argv
 
 
 def parse(name: str, flags: Sequence[str]) -> object:

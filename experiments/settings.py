@@ -6,6 +6,7 @@ file imports nothing heavy, so that `--help` answers at once.
 
 import json
 import math
+import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import UnionType
@@ -136,6 +137,32 @@ class WeightDecay(Experiment):
 
 class Autoencoder(Experiment):
     """The linear autoencoder's 22 families of critical points: index against loss (section 3.13)."""
+
+
+@dataclass(frozen=True)
+class All(Experiment):
+    """Run all experiments: a table of verdicts, status 1 when a check fails; the same command goes on after a stop."""
+
+    out: Path | None = None
+    """The folder of their folders; runs/all by default, runs/quick with --quick."""
+
+
+@dataclass(frozen=True)
+class Experiments:
+    """List the experiments; `experiments run NAME` runs one, `experiments run all` all of them."""
+
+    json: bool = False
+    """Print one JSON object instead of the table."""
+
+
+def experiments() -> dict[str, type[Experiment]]:
+    """The settings of each experiment, by the name of its file.
+
+    >>> experiments()["learning_rates"].__name__
+    'LearningRates'
+    """
+    kinds = [kind for kind in Experiment.__subclasses__() if kind is not All]
+    return {re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower(): kind for kind in kinds}
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,7 @@ STAIRS = {
     ],
     "experiments": [
         "__main__",
+        "all experiments",  # commands on experiments
         "classify escape map",  # commands on a target
         "race saddle pokemon atlas problems "  # the commands, which never import one another
         "learning_rates schedules adagrad feature_scaling minibatches taylor momentum adam amsgrad radam lookahead "

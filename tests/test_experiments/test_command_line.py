@@ -4,12 +4,17 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import xarray
 
 from experiments.__main__ import COMMANDS, main
+from experiments.all import main as all_main
+from experiments.figures import plt
+from experiments.settings import All, Experiment, InputError, experiments
+from experiments.verdict import conclude, is_true
 
 SMALL = ["--surface", "linear_net", "--optimizers", "gd,adam", "--lr", "1e-2:1e-1:3", "--seeds", "5", "--steps", "400"]
 
@@ -19,21 +24,24 @@ def _own_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_answers_without_jax(command):
+def test_help_answers_without_jax():
     code = (
-        "import sys; from experiments.__main__ import main\n"
-        "try: main([%r, '--help'])\n"
-        "except SystemExit as stop: assert stop.code == 0, stop.code\n"
+        "import sys; from experiments.__main__ import COMMANDS, main\n"
+        "for command in COMMANDS:\n"
+        "    print('>>>', command)\n"
+        "    try: main([command, '--help'])\n"
+        "    except SystemExit as stop: assert stop.code == 0, stop.code\n"
         "heavy = {'jax', 'xarray', 'matplotlib', 'numpy'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
     root = str(Path(__file__).parents[2])
     done = subprocess.run(
-        [sys.executable, "-c", code % command], capture_output=True, text=True, check=False, env={"PYTHONPATH": root}
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env={"PYTHONPATH": root}
     )
     assert done.returncode == 0, done.stderr
-    assert command in done.stdout
+    helps = done.stdout.split(">>> ")[1:]
+    assert [text.split()[0] for text in helps] == list(COMMANDS)
+    assert all(f"usage: experiments {text.split()[0]}" in text for text in helps)
 
 
 def test_without_a_command_the_commands_are_listed(capsys):
@@ -44,6 +52,8 @@ def test_without_a_command_the_commands_are_listed(capsys):
 
 BAD = {
     "unknown command": (["rase"], "command", "race"),
+    "run nothing": (["experiments", "run"], "experiments run", "saddle"),
+    "run no experiment": (["experiments", "run", "race"], "'race'", "saddle"),
     "unknown surface": (["race", "--surface", "mount_doom"], "mount_doom", "linear_net"),
     "unknown optimizer": (["race", "--optimizers", "adamm"], "adamm", "adam"),
     "no optimizer": (["race", "--optimizers", ","], "optimizers", "adam"),
@@ -143,3 +153,46 @@ def test_problems_are_listed(capsys):
     assert listed["linear_net"]["critical_points"]["saddle"] == 1
     assert main(["problems"]) == 0
     assert "monkey_saddle" in capsys.readouterr().out
+
+
+def test_experiments_are_listed_with_their_items_and_without_jax(capsys):
+    assert main(["experiments", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert list(listed) == list(experiments())
+    assert listed["saddle"]["items"] == "S52-S58"
+    assert all(row["question"].endswith("?") for row in listed.values())
+    assert main(["experiments"]) == 0
+    assert "saddle" in capsys.readouterr().out
+
+
+CHECKS = {  # what stands in for the experiments: one that passes, one that fails, one that breaks
+    "good": lambda: [is_true("S1", "two is even", True)],
+    "bad": lambda: [is_true("S1", "three is even", False)],
+    "ugly": lambda: [1 / 0],
+}
+
+
+def test_all_runs_each_once_says_what_failed_and_goes_on(tmp_path, monkeypatch, capsys):
+    runs = []
+
+    def stand_in(module):
+        name = module.rpartition(".")[2]
+
+        def main(settings):
+            runs.append(name)
+            return conclude(settings, name, "?", lambda: (CHECKS[name](), plt.figure(figsize=(1, 1))))
+
+        return SimpleNamespace(main=main)
+
+    monkeypatch.setattr("experiments.all.experiments", lambda: dict.fromkeys(CHECKS, Experiment))
+    monkeypatch.setattr("experiments.all.importlib.import_module", stand_in)
+    assert all_main(All(quick=True, json=True)) == 1
+    shown = json.loads(capsys.readouterr().out)
+    assert not shown["passed"]
+    failed = {name: row["failed"] for name, row in shown["experiments"].items()}
+    assert failed == {"good": [], "bad": ["S1 three is even"], "ugly": ["ZeroDivisionError: division by zero"]}
+    assert all_main(All(quick=True)) == 1
+    assert "FAILED: S1 three is even" in capsys.readouterr().out
+    assert runs == ["good", "bad", "ugly", "ugly"]  # what is finished is kept
+    with pytest.raises(InputError, match="same size"):
+        all_main(All(out=tmp_path / "runs" / "quick"))
