@@ -5,7 +5,7 @@
 | function | what it returns |
 |---|---|
 | `hyperparameter` | a real number, or an array of them, as a leaf of a piece |
-| `numbers_of` | a sequence of real numbers as an array |
+| `real_array`, `sequence` | an array of real numbers; one of at least one axis, as floats |
 | `whole` | a whole number within bounds |
 | `prng_key` | a PRNG key |
 | `function` | a function |
@@ -49,13 +49,22 @@ def hyperparameter(
     return array if is_leaf else jnp.asarray(array, dtype=float)
 
 
-def numbers_of(name: str, values: Any) -> jax.Array:
-    """A sequence of real numbers, or an array with at least one axis, as a floating array."""
+def real_array(name: str, value: Any, what: str = "an array of real numbers") -> jax.Array:
+    """The value as an array; TypeError where it holds anything but real numbers."""
     try:
-        array = jnp.asarray(values)
-    except (TypeError, ValueError):
+        array = jnp.asarray(value)
+    except (TypeError, ValueError, OverflowError):
         array = None
-    if not _real(array) or array.ndim == 0:
+    if not _real(array):
+        msg = f"{name} must be {what}; got {shown(value)}"
+        raise TypeError(msg)
+    return array
+
+
+def sequence(name: str, values: Any) -> jax.Array:
+    """A sequence of real numbers as a floating array of at least one axis."""
+    array = real_array(name, values, "a sequence of real numbers")
+    if array.ndim == 0:
         msg = f"{name} must be a sequence of real numbers; got {shown(values)}"
         raise TypeError(msg)
     return array.astype(float)

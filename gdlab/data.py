@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from gdlab.arguments import prng_key, real_array, whole
+
 
 class Scaling(NamedTuple):
     """The map between raw features and standardised ones; both ways take arrays of shape (..., features)."""
@@ -44,7 +46,7 @@ def standardize(x: ArrayLike) -> tuple[jax.Array, Scaling]:
     >>> z.tolist(), scaling.invert(z).tolist()
     ([[-1.0, 0.0], [1.0, 0.0]], [[1.0, 7.0], [3.0, 7.0]])
     """
-    x = jnp.asarray(x)
+    x = real_array("x", x)
     if x.ndim == 0 or x.shape[0] == 0:
         msg = f"x must have at least one row of features, shape (examples, ...); got shape {x.shape}"
         raise ValueError(msg)
@@ -136,7 +138,4 @@ def minibatches(data: Any, size: int, *, key: jax.Array) -> Minibatches:
         msg = f"data must hold arrays with one common, non-empty leading axis of examples; got lengths {got}"
         raise ValueError(msg)
     examples = lengths.pop()
-    if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= examples:
-        msg = f"size must be a whole number of examples from 1 to {examples}; got {size!r}"
-        raise ValueError(msg)
-    return Minibatches(data, key, size)
+    return Minibatches(data, prng_key("key", key), whole("size", size, 1, examples))

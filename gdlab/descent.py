@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
+from gdlab.arguments import one_of
 from gdlab.pieces import Direction, Driven, Optimizer, Scale, Schedule, Step, optimizer_from, rate_dtype
 from gdlab.rates import as_driven
 
@@ -44,16 +45,11 @@ def descent(direction: Direction, scale: Scale, schedule: ArrayLike | Schedule |
     >>> [round(float(u), 6) for u in updates]
     [-0.5, 0.5]
     """
-    for name, piece, kind in (("direction", direction, Direction), ("scale", scale, Scale)):
-        if not isinstance(piece, kind):
-            msg = f"{name} must be one of gdlab.{name}s, such as {_EXAMPLES[name]}; got {piece!r}"
-            raise TypeError(msg)
+    one_of("direction", direction, Direction, "one of gdlab.directions, such as heavy_ball(0.9)")
+    one_of("scale", scale, Scale, "one of gdlab.scales, such as unit()")
     rate = as_driven(schedule)
     init = Partial(_init, direction.init, scale.init, rate.init)
     return optimizer_from(init, Partial(_step, direction, scale, rate), _extras)
-
-
-_EXAMPLES = {"direction": "heavy_ball(0.9)", "scale": "unit()"}
 
 
 def _init(init_direction, init_scale, init_schedule, params):

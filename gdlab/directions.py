@@ -30,7 +30,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from gdlab.arguments import hyperparameter
+from gdlab.arguments import hyperparameter, one_of
 from gdlab.averages import Params, debiased, decaying, like, likes, shared, wide, zeros_wide
 from gdlab.pieces import Direction
 
@@ -252,6 +252,7 @@ def sign(direction: Direction) -> Direction:
     >>> m.tolist()
     [1.0, 0.0, -1.0]
     """
+    one_of("direction", direction, Direction, "one of gdlab.directions, such as gradient()")
     return Direction(direction.init, Partial(_sign, direction.follow))
 
 

@@ -66,7 +66,8 @@ def reduce_on_plateau(
     limits = *limits, hyperparameter("rtol", rtol, 0), hyperparameter("atol", atol, 0)
     limits = *limits, hyperparameter("cooldown", cooldown, 0), hyperparameter("window", window, 1)
     return Driven(
-        Partial(_fresh_plateau), Partial(_plateau, as_schedule(rate), *limits, hyperparameter("least", least, 0, 1))
+        Partial(_fresh_plateau),
+        Partial(_plateau, as_schedule(rate, name="rate"), *limits, hyperparameter("least", least, 0, 1)),
     )
 
 
@@ -117,7 +118,9 @@ def polyak_step(most: ArrayLike = 1.0, *, lowest: ArrayLike = 0.0, scaling: Rate
     0.4
     """
     hypers = hyperparameter("most", most, 0), hyperparameter("lowest", lowest, -float("inf"))
-    return Driven(Partial(tuple), Partial(_polyak, *hypers, as_schedule(scaling), hyperparameter("eps", eps, 0)))
+    return Driven(
+        Partial(tuple), Partial(_polyak, *hypers, as_schedule(scaling, name="scaling"), hyperparameter("eps", eps, 0))
+    )
 
 
 def _polyak(most, lowest, scaling, eps, count, state, grads, value):

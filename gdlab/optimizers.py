@@ -20,9 +20,10 @@ the default.  A source stands for a formula, not for its default numbers, which 
 from jax.typing import ArrayLike
 
 from gdlab import directions, scales, schedules
+from gdlab.arguments import hyperparameter, shown
 from gdlab.descent import descent
 from gdlab.pieces import Driven, Optimizer
-from gdlab.rates import Rate
+from gdlab.rates import Rate, as_schedule
 from gdlab.wrappers import decayed, decayed_outright, rolling, rolling_outside
 
 from_zero = {"start": 0.0}
@@ -73,7 +74,7 @@ def adagrad(learning_rate: Rate, eps: ArrayLike = 0.0, *, source: str = "lecture
     Sources: "lecture"; "paper", "torch" (S20's form; torch has eps 1e-10); "optax", "keras" (the sum starts at .1, eps
     is under the root; they have eps 1e-7).  Decaying rates of torch's: `schedules.inverse_time(rate, lr_decay)`.
     """
-    g, sums = directions.gradient(), scales.root_sum_square(eps)
+    g, sums, learning_rate = directions.gradient(), scales.root_sum_square(eps), as_schedule(learning_rate)
     if source == "lecture":
         return descent(g, scales.root_mean_square(eps), schedules.inverse_sqrt(learning_rate))
     tenth = scales.root_sum_square(start=0.1**0.5, eps_root=eps)
@@ -109,6 +110,7 @@ def rmsprop(
     sigma = scales.centred(decay, **where) if centred else scales.running_root_mean_square(decay, **where, **started)
     if momentum is None:
         return descent(directions.gradient(), sigma, learning_rate)
+    momentum = hyperparameter("momentum", momentum, 0, 1)
     if source == "lecture":
         return descent(directions.heavy_ball(momentum), sigma, learning_rate)
     moves = descent(directions.gradient(), sigma, learning_rate)
@@ -127,6 +129,7 @@ def adam(
 
     Sources: "lecture", "paper", "torch", "optax"; "keras" adds eps (1e-7) before sigma is debiased.
     """
+    b1, b2 = _decays(b1, b2)
     sigma = scales.debiased_root_mean_square(b2, eps)
     early = scales.debias(scales.running_root_mean_square(b2, eps, **from_zero), b2)
     sigma = _of(source, lecture=sigma, paper=sigma, torch=sigma, optax=sigma, keras=early)
@@ -146,6 +149,7 @@ def amsgrad(
     Sources: "lecture", "paper" (nothing is debiased); "torch" (the peak, then debiased); "keras" (eps before that);
     "optax" (the peak of the debiased).
     """
+    b1, b2 = _decays(b1, b2)
     m, raw_m = directions.average(b1), directions.running_average(b1)
     sigma = scales.debiased_root_mean_square(b2, eps)
     raw = scales.running_root_mean_square(b2, **from_zero)
@@ -183,6 +187,8 @@ def adabound(
         closing: how fast, > 0; 1 - b2 in the paper.
         source: whose formula.
     """
+    b1, b2 = _decays(b1, b2)
+    final_rate = hyperparameter("final_rate", final_rate, 0)
     raw = scales.running_root_mean_square(b2, eps, **from_zero)
     bare = scales.running_root_mean_square(b2, **from_zero)
     whole = scales.debiased_root_mean_square(b2, eps)
@@ -200,6 +206,8 @@ def amsbound(
     source: str = "lecture",
 ) -> Optimizer:
     """AdaBound with AMSGrad's peak in the place of sigma (Luo et al. 2019); arguments and sources as `adabound`."""
+    b1, b2 = _decays(b1, b2)
+    final_rate = hyperparameter("final_rate", final_rate, 0)
     raw = scales.peak(scales.running_root_mean_square(b2, eps, **from_zero))
     bare = scales.peak(scales.running_root_mean_square(b2, **from_zero))
     whole = scales.peak(scales.debiased_root_mean_square(b2, eps))
@@ -207,6 +215,7 @@ def amsbound(
 
 
 def _bounded_adam(rate, b1, b2, whole, bare, raw, final_rate, closing, source):
+    rate = as_schedule(rate)
     m, raw_m, fading = directions.average(b1), directions.running_average(b1), schedules.inverse_sqrt
     coded = scales.weighted(scales.debias(raw, b2), b1)
     following = schedules.in_proportion(final_rate, rate)
@@ -232,6 +241,7 @@ def radam(
     Sources: "lecture", "paper", "optax" (eps after debiasing), "torch" (before).  torch and optax have threshold 5.
     Extras: `rho`, `r`.
     """
+    b1, b2 = _decays(b1, b2)
     sigma = scales.debiased_root_mean_square(b2, eps)
     early = scales.debias(scales.running_root_mean_square(b2, eps, **from_zero), b2)
     sigma = _of(source, lecture=sigma, paper=sigma, optax=sigma, torch=early)
@@ -250,6 +260,7 @@ def nadam(
 
     Sources: "lecture", "optax" (constant b1); "torch", "keras" (b1 grows, slowly in torch, fast in keras).
     """
+    b1, b2 = _decays(b1, b2)
     constant = directions.nesterov_average(b1)
     slow, fast = directions.nesterov_average_warming(b1, 4e-3), directions.nesterov_average_warming(b1, 1.0)
     m = _of(source, lecture=constant, optax=constant, torch=slow, keras=fast)
@@ -268,6 +279,7 @@ def adamax(
 
     Sources: "torch", "optax" (eps within the maximum), "keras" (behind it), "paper" (no eps).
     """
+    b1, b2 = _decays(b1, b2)
     inside, bare = scales.infinity(b2, eps), scales.infinity(b2)
     sigma = _of(source, torch=inside, optax=inside, keras=scales.plus(bare, eps), paper=bare)
     return descent(directions.average(b1), sigma, learning_rate)
@@ -281,11 +293,13 @@ def adabelief(
     eps_root: ArrayLike = 1e-16,
 ) -> Optimizer:
     """Adam with the spread of gradients around m for sigma (Zhuang et al. 2020; both eps 1e-8 in the paper)."""
+    b1, b2 = _decays(b1, b2)
     return descent(directions.average(b1), scales.belief(b1, b2, eps, eps_root=eps_root), learning_rate)
 
 
 def yogi(learning_rate: Rate | Driven, b1: ArrayLike = 0.9, b2: ArrayLike = 0.999, eps: ArrayLike = 1e-3) -> Optimizer:
     """Adam whose average of squares moves by bounded amounts (Zaheer et al. 2018)."""
+    b1, b2 = _decays(b1, b2)
     return descent(directions.average(b1), scales.additive(b2, eps), learning_rate)
 
 
@@ -301,6 +315,7 @@ def signum(learning_rate: Rate | Driven, decay: ArrayLike = 0.9) -> Optimizer:
 
 def lion(learning_rate: Rate | Driven, b1: ArrayLike = 0.9, b2: ArrayLike = 0.99) -> Optimizer:
     """theta <- theta - eta sign(b1 mu + (1 - b1) g) (Chen et al. 2023); `decayed(lion(rate), w)` decays weights."""
+    b1, b2 = hyperparameter("b1", b1, 0, 1), hyperparameter("b2", b2, 0, 1, open=True)
     return descent(directions.sign(directions.interpolation(b1, b2)), scales.unit(), learning_rate)
 
 
@@ -337,8 +352,13 @@ def _with_decay(optimizer, weight_decay, source):
     return _of(source, torch=slow, keras=slow, optax=slow, paper=outright)
 
 
+def _decays(b1, b2):
+    """Both decays, checked under the names that their caller knows them by."""
+    return hyperparameter("b1", b1, 0, 1, open=True), hyperparameter("b2", b2, 0, 1, open=True)
+
+
 def _of(source, **choices):
-    if source not in choices:
-        msg = f"source must be one of {', '.join(choices)}; got {source!r}"
+    if not isinstance(source, str) or source not in choices:
+        msg = f"source must be one of {', '.join(choices)}; got {shown(source)}"
         raise ValueError(msg)
     return choices[source]

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from gdlab.arguments import hyperparameter
+from gdlab.arguments import hyperparameter, one_of
 from gdlab.averages import (
     Params,
     decaying_weight,
@@ -42,6 +42,7 @@ class PeakState(NamedTuple):
 
 def peak(scale: Scale) -> Scale:
     """sigma <- max(sigma, that of the other scale): a scale that never shrinks (Reddi et al. 2018)."""
+    _checked(scale)
     return Scale(Partial(_zero_peak, scale.init), Partial(_peak, scale.measure))
 
 
@@ -63,6 +64,7 @@ def debias(scale: Scale, decay: ArrayLike, eps: ArrayLike = 0.0) -> Scale:
         decay: its b, in [0, 1).
         eps: added to the quotient, >= 0.
     """
+    _checked(scale)
     hypers = hyperparameter("decay", decay, 0, 1, open=True), hyperparameter("eps", eps, 0)
     return Scale(scale.init, Partial(_debias, scale.measure, *hypers))
 
@@ -80,6 +82,7 @@ def weighted(scale: Scale, decay: ArrayLike) -> Scale:
         scale: the other scale.
         decay: b in [0, 1).
     """
+    _checked(scale)
     return Scale(scale.init, Partial(_weighted, scale.measure, hyperparameter("decay", decay, 0, 1, open=True)))
 
 
@@ -95,6 +98,7 @@ def _weight(decay, count):
 
 def plus(scale: Scale, eps: ArrayLike) -> Scale:
     """sigma = that of the other scale + eps, for eps >= 0."""
+    _checked(scale)
     return Scale(scale.init, Partial(_plus, scale.measure, hyperparameter("eps", eps, 0)))
 
 
@@ -114,10 +118,11 @@ def bounded(scale: Scale, final_rate: ArrayLike | Schedule = 0.1, closing: Array
 
     Args:
         scale: the other scale.
-        final_rate: what both bounds close in upon, > 0: a number or a schedule.
+        final_rate: what both bounds close in upon, >= 0: a number or a schedule.
         closing: how fast, > 0; the paper has 1 - b2.
     """
-    hypers = as_schedule(final_rate, name="final_rate"), hyperparameter("closing", closing, 0)
+    _checked(scale)
+    hypers = as_schedule(final_rate, name="final_rate"), hyperparameter("closing", closing, 0, above=True)
     return Scale(scale.init, Partial(_bounded, scale.measure, *hypers), Partial(_bounded_extras))
 
 
@@ -129,7 +134,7 @@ def _bounded(measure, final_rate, closing, grads, state, count, eta, m):
         eta, lower, upper = limits(sigma)
         rate = safe_ratio(eta, sigma, upper)
         clipped = jnp.clip(rate, lower, upper)
-        return jnp.where((rate == clipped) | (eta == 0), sigma, safe_ratio(eta, clipped, 1))
+        return jnp.where((rate == clipped) | (eta == 0), sigma, safe_ratio(eta, clipped, jnp.inf))
 
     return jax.tree.map(between, sigma), state
 
@@ -166,6 +171,7 @@ def rectified(scale: Scale, decay: ArrayLike = 0.999, threshold: ArrayLike = 4.0
         decay: its b, in (.6, 1), so that rho_inf > 4.
         threshold: of rho, >= 4: 4 in the paper, 5 in the authors' code, torch and optax.
     """
+    _checked(scale)
     hypers = hyperparameter("decay", decay, 0, 1, open=True), hyperparameter("threshold", threshold, 4)
     return Scale(scale.init, Partial(_rectified, scale.measure, *hypers), Partial(_rectified_extras))
 
@@ -187,3 +193,7 @@ def _rectified_extras(measure, decay, threshold, grads, state, count, eta, m):
     del measure, grads, state, m
     rho, r = _rectification(decay, threshold, count, eta)
     return {"rho": rho, "r": r}
+
+
+def _checked(scale):
+    one_of("scale", scale, Scale, "one of gdlab.scales, such as unit()")

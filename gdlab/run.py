@@ -21,6 +21,7 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike
 
+from gdlab.arguments import floating, function, hyperparameter, prng_key, shown, whole
 from gdlab.data import Minibatches
 from gdlab.pieces import Optimizer, Params, Step
 
@@ -146,18 +147,20 @@ def minimize(
     >>> float(run.params), run.history["loss"].tolist()
     (0.5, [16.0, 4.0, 1.0])
     """
-    for name, value in (("steps", steps), ("every", every)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            msg = f"{name} must be a whole number, at least 1; got {value!r}"
-            raise ValueError(msg)
+    steps, every = whole("steps", steps), whole("every", every)
+    function("loss", loss, "loss(params, ...) -> scalar")
+    transformation(optimizer)
     recorders = tuple(_recorders(record).items())
     numeric = not any(_foreign(leaf) for leaf in jax.tree.leaves(optimizer))
     traced, static = (optimizer, None) if numeric else (None, optimizer)
-    params = jax.tree.map(_floating, params)
-    data = (tuple(args), batches, key)
+    params = floating("params", params)
+    data = data_of(args, batches, key)
     if tolerance is None and patience is None:
         return _run(loss, static, recorders, steps, every, traced, params, data)
-    limits = (-1.0 if tolerance is None else tolerance, jnp.inf if patience is None else patience)
+    limits = (
+        -1.0 if tolerance is None else hyperparameter("tolerance", tolerance, 0),
+        jnp.inf if patience is None else hyperparameter("patience", patience, 1),
+    )
     return _watched_run(loss, static, recorders, steps, every, traced, params, data, limits)
 
 
@@ -177,12 +180,19 @@ def _foreign(leaf):
     return not isinstance(leaf, jax.Array | np.ndarray | np.number | float | int)
 
 
-def _floating(leaf):
-    array = jnp.asarray(leaf)
-    if not jnp.issubdtype(array.dtype, jnp.inexact):
-        msg = f"params must be a pytree of floating arrays; got a leaf of dtype {array.dtype}"
+def data_of(args: Sequence[Any], batches: Any, key: jax.Array | None) -> tuple:
+    """What `walker` takes as its data."""
+    if not isinstance(args, Sequence) or isinstance(args, str):
+        msg = f"args must be a tuple of further arguments of the loss; got {shown(args)}"
         raise TypeError(msg)
-    return array
+    return tuple(args), batches, None if key is None else prng_key("key", key)
+
+
+def transformation(optimizer: Any) -> None:
+    """Raise TypeError for what has not both `init` and `update`."""
+    if not (callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))):
+        msg = f"optimizer must be optax-compatible, such as gdlab.adam(1e-3); got {shown(optimizer)}"
+        raise TypeError(msg)
 
 
 class Walk(NamedTuple):

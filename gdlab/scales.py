@@ -34,7 +34,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from gdlab.arguments import hyperparameter
+from gdlab.arguments import hyperparameter, whole
 from gdlab.averages import (
     Params,
     debiased,
@@ -224,10 +224,7 @@ def windowed_root_mean_square(length: int, eps: ArrayLike = 0.0) -> Scale:
         length: how many gradients are remembered, a whole number >= 1; 1 is sign descent.
         eps: added to the root, >= 0.
     """
-    if isinstance(length, bool) or not isinstance(length, int) or length < 1:
-        msg = f"length must be a whole number, at least 1; got {length!r}"
-        raise ValueError(msg)
-    return Scale(Partial(_zero_window(length)), Partial(_windowed, hyperparameter("eps", eps, 0)))
+    return Scale(Partial(_zero_window(whole("length", length))), Partial(_windowed, hyperparameter("eps", eps, 0)))
 
 
 @cache  # the same function for the same length, so that optimizers of one length share a trace

@@ -34,7 +34,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from gdlab.arguments import hyperparameter
+from gdlab.arguments import hyperparameter, sequence, shown
 from gdlab.averages import safe_ratio
 from gdlab.driven import polyak_step, reduce_on_plateau
 from gdlab.rates import Rate, as_float, as_schedule, constant
@@ -71,7 +71,7 @@ def inverse_sqrt(rate: Rate) -> Partial:
     >>> float(inverse_sqrt(1.0)(3))
     0.5
     """
-    return Partial(_inverse_sqrt, as_schedule(rate))
+    return Partial(_inverse_sqrt, as_schedule(rate, name="rate"))
 
 
 def _inverse_sqrt(schedule, count):
@@ -84,7 +84,9 @@ def inverse_time(rate: Rate, decay: ArrayLike, every: ArrayLike = 1.0) -> Partia
     >>> float(inverse_time(1.0, 0.5)(2))
     0.5
     """
-    return Partial(_inverse_time, as_schedule(rate), hyperparameter("decay", decay, 0), _positive("every", every))
+    return Partial(
+        _inverse_time, as_schedule(rate, name="rate"), hyperparameter("decay", decay, 0), _positive("every", every)
+    )
 
 
 def _inverse_time(schedule, slowing, every, count):
@@ -97,7 +99,9 @@ def step_decay(rate: Rate, factor: ArrayLike, every: ArrayLike) -> Partial:
     >>> [float(step_decay(1.0, 0.5, 10)(t)) for t in (0, 9, 10, 25)]
     [1.0, 1.0, 0.5, 0.25]
     """
-    return Partial(_step_decay, as_schedule(rate), hyperparameter("factor", factor, 0), _positive("every", every))
+    return Partial(
+        _step_decay, as_schedule(rate, name="rate"), hyperparameter("factor", factor, 0), _positive("every", every)
+    )
 
 
 def _step_decay(schedule, factor, every, count):
@@ -110,7 +114,9 @@ def exponential(rate: Rate, factor: ArrayLike, every: ArrayLike = 1.0) -> Partia
     >>> float(exponential(1.0, 0.25, every=2)(1))
     0.5
     """
-    return Partial(_exponential, as_schedule(rate), hyperparameter("factor", factor, 0), _positive("every", every))
+    return Partial(
+        _exponential, as_schedule(rate, name="rate"), hyperparameter("factor", factor, 0), _positive("every", every)
+    )
 
 
 def _exponential(schedule, factor, every, count):
@@ -123,7 +129,7 @@ def piecewise(rates: ArrayLike | Sequence[float], boundaries: ArrayLike | Sequen
     >>> [float(piecewise([1.0, 0.1], [5])(t)) for t in (4, 5)]
     [1.0, 0.1]
     """
-    rates, boundaries = jnp.asarray(rates, dtype=float), jnp.asarray(boundaries, dtype=float)
+    rates, boundaries = sequence("rates", rates), sequence("boundaries", boundaries)
     if rates.shape[-1:] != (boundaries.shape[-1] + 1,):
         msg = (
             f"rates must be one more than boundaries; got {rates.shape[-1]} rates and {boundaries.shape[-1]} boundaries"
@@ -188,7 +194,7 @@ def warmup(rate: Rate, width: ArrayLike) -> Partial:
     >>> [float(warmup(1.0, 4)(t)) for t in (0, 1, 3, 9)]
     [0.25, 0.5, 1.0, 1.0]
     """
-    return Partial(_warmup, as_schedule(rate), hyperparameter("width", width, 0))
+    return Partial(_warmup, as_schedule(rate, name="rate"), hyperparameter("width", width, 0))
 
 
 def _warmup(schedule, width, count):
@@ -208,7 +214,11 @@ def join(schedules: Sequence[Rate], boundaries: ArrayLike | Sequence[float]) -> 
     >>> [float(join([1.0, inverse_sqrt(0.5)], [2])(t)) for t in (1, 2, 5)]
     [1.0, 0.5, 0.25]
     """
-    parts, boundaries = tuple(map(as_schedule, schedules)), jnp.asarray(boundaries, dtype=float)
+    if not isinstance(schedules, Sequence) or isinstance(schedules, str):
+        msg = f"schedules must be a sequence of rates or schedules; got {shown(schedules)}"
+        raise TypeError(msg)
+    parts = tuple(as_schedule(part, name="schedules") for part in schedules)
+    boundaries = sequence("boundaries", boundaries)
     if len(parts) != boundaries.shape[-1] + 1:
         got = f"{len(parts)} schedules and {boundaries.shape[-1]} boundaries"
         msg = f"schedules must be one more than boundaries; got {got}"
@@ -247,7 +257,12 @@ def one_cycle(
     >>> [float(one_cycle(1.0, 20, rise=0.5, fall=0.75, start_ratio=2.0)(t)) for t in (0, 5, 10, 15)]
     [0.5, 0.75, 1.0, 0.5]
     """
-    return Partial(_one_cycle, *_cycle(peak, steps, rise, start_ratio, end_ratio), _share_of_one("fall", fall))
+    fall = _share_of_one("fall", fall)
+    hypers = *_cycle(peak, steps, rise, start_ratio, end_ratio), fall
+    if isinstance(rise, float) and isinstance(fall, float) and not rise < fall:
+        msg = f"fall must be above rise = {rise:g}; got {fall:g}"
+        raise ValueError(msg)
+    return Partial(_one_cycle, *hypers)
 
 
 def _one_cycle(peak, steps, rise, start_ratio, end_ratio, fall, count):
@@ -398,7 +413,10 @@ def wsd(peak: ArrayLike, width: ArrayLike, stable: ArrayLike, decay: ArrayLike, 
     >>> [float(wsd(1.0, 2, 3, 4)(t)) for t in (0, 1, 4, 5, 7, 9)]
     [0.5, 1.0, 1.0, 1.0, 0.5, 0.0]
     """
-    return Partial(_wsd, warmup(peak, width), hyperparameter("stable", stable, 0), linear(peak, end, decay))
+    rising = warmup(hyperparameter("peak", peak, 0), width)
+    hyperparameter("end", end, 0)
+    falling = linear(peak, end, _positive("decay", decay))
+    return Partial(_wsd, rising, hyperparameter("stable", stable, 0), falling)
 
 
 def _wsd(rising, stable, falling, count):
@@ -418,7 +436,9 @@ def lr_range_test(low: ArrayLike, high: ArrayLike, steps: ArrayLike) -> Partial:
     >>> [round(float(lr_range_test(0.01, 1.0, 3)(t)), 6) for t in (0, 1, 2)]
     [0.01, 0.1, 1.0]
     """
-    return Partial(_lr_range_test, _positive("low", low), _positive("high", high), _positive("steps", steps))
+    return Partial(
+        _lr_range_test, _positive("low", low), _positive("high", high), hyperparameter("steps", steps, 1, above=True)
+    )
 
 
 def _lr_range_test(low, high, steps, count):
@@ -431,7 +451,7 @@ def in_proportion(rate: ArrayLike, other: Rate) -> Partial:
     >>> float(in_proportion(0.1, linear(1.0, 0.0, 4))(2))
     0.05
     """
-    return Partial(_in_proportion, hyperparameter("rate", rate, 0), as_schedule(other))
+    return Partial(_in_proportion, hyperparameter("rate", rate, 0), as_schedule(other, name="other"))
 
 
 def _in_proportion(rate, other, count):
@@ -447,7 +467,7 @@ def _positive(name, value):
 
 
 def _share_of_one(name, value):
-    return hyperparameter(name, value, 0, 1)
+    return hyperparameter(name, value, 0, 1, open=True, above=True)
 
 
 def _share(count, steps):

@@ -25,9 +25,10 @@ import optax
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
+from gdlab.arguments import floating, function, hyperparameter, one_of, whole
 from gdlab.optimizers import adam
 from gdlab.pieces import Optimizer, Params
-from gdlab.run import minimize, walker
+from gdlab.run import data_of, minimize, walker
 from gdlab.schedules import cosine
 from gdlab.schedules import lr_range_test as range_schedule
 
@@ -59,6 +60,7 @@ def hyperparameters(optimizer: Optimizer) -> dict[str, Any]:
     >>> hyperparameters(gdlab.adam(0.1))
     {'direction.decay': 0.9, 'scale.decay': 0.999, 'scale.eps': 1e-08, 'schedule.rate': 0.1}
     """
+    one_of("optimizer", optimizer, Optimizer, "one of gdlab, whose hyperparameters are leaves")
     named: dict[str, Any] = {}
     for path, leaf in _named(optimizer, ()):
         name = ".".join(path)
@@ -123,13 +125,9 @@ def tune(
     >>> round(float(hyperparameters(tuned.optimizer)["schedule.rate"]), 2)
     0.5
     """
-    if not isinstance(optimizer, Optimizer):
-        msg = f"optimizer must be one of gdlab, whose hyperparameters are leaves; got {type(optimizer).__name__}"
-        raise TypeError(msg)
-    for name, value in (("steps", steps), ("rounds", rounds)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            msg = f"{name} must be a whole number, at least 1; got {value!r}"
-            raise ValueError(msg)
+    function("loss", loss, "loss(params, ...) -> scalar")
+    steps, rounds = whole("steps", steps), whole("rounds", rounds)
+    rate = hyperparameter("rate", rate, 0)
     names = tuple(hyperparameters(optimizer))
     chosen = names if only is None else tuple(only)
     for name in chosen:
@@ -137,9 +135,11 @@ def tune(
             msg = f"only must name some of {', '.join(names)}; got {name!r}"
             raise ValueError(msg)
     moving = tuple((name in chosen, name.rsplit(".")[-1].rstrip("'") in SHARES) for name in names)
-    params = jax.tree.map(jnp.asarray, params)
+    if validation is not None:
+        function("validation", validation, "validation(params) -> scalar")
+    data = data_of(args, batches, key)
     best, score, history = _tune(
-        loss, validation, steps, rounds, moving, optimizer, params, (tuple(args), batches, key), rate
+        loss, validation, steps, rounds, moving, optimizer, floating("params", params), data, rate
     )
     scores, leaves = history
     return Tuned(best, score, {"score": scores, **dict(zip(names, leaves, strict=True))})
@@ -245,9 +245,8 @@ def lr_range_test(
     >>> 1 < float(test.highest) < 2.2
     True
     """
-    if steps < 3:
-        msg = f"steps must be at least 3; got {steps!r}"
-        raise ValueError(msg)
+    steps = whole("steps", steps, 3)
+    function("make", make, "an optimizer of a schedule, such as gdlab.sgd")
     run = minimize(loss, make(range_schedule(low, high, steps)), params, steps, record=("loss",), **options)
     losses = run.history["loss"]
     rates = jax.vmap(range_schedule(low, high, steps))(jnp.arange(steps))

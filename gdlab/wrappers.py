@@ -19,7 +19,7 @@ import optax
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from gdlab.arguments import hyperparameter
+from gdlab.arguments import hyperparameter, one_of
 from gdlab.averages import Params, likes, wide, zeros_wide
 from gdlab.pieces import Optimizer, Step, optimizer_from
 from gdlab.rates import Rate, as_schedule
@@ -57,8 +57,10 @@ def chain(*parts: optax.GradientTransformation) -> Optimizer:
     """
     ours = [i for i, part in enumerate(parts) if isinstance(part, Optimizer)]
     if len(ours) != 1:
-        msg = f"chain needs exactly one optimizer of gdlab among its parts; got {len(ours)}"
+        msg = f"parts must hold exactly one optimizer of gdlab; got {len(ours)}"
         raise ValueError(msg)
+    for part in parts:
+        one_of("parts", part, optax.GradientTransformation, "optax transformations, such as optax.clip(1.0)")
     parts = tuple(part if isinstance(part, Optimizer) else _without_leaves(part) for part in parts)
     before, optimizer, after = parts[: ours[0]], parts[ours[0]], parts[ours[0] + 1 :]
     updates = (tuple(part[1] for part in before), optimizer.update, tuple(part[1] for part in after))
@@ -107,7 +109,7 @@ def rolling(optimizer: Optimizer, decay: ArrayLike = 0.9) -> Optimizer:
         optimizer: one of ours.
         decay: how much of the movement is kept, in [0, 1].
     """
-    step = Partial(_rolling, optimizer.update, hyperparameter("decay", decay, 0, 1))
+    step = Partial(_rolling, _ours(optimizer).update, hyperparameter("decay", decay, 0, 1))
     return optimizer_from(Partial(_init_rolling, optimizer.init), step, _extras_of_rolling)
 
 
@@ -129,7 +131,7 @@ def rolling_outside(optimizer: Optimizer, decay: ArrayLike = 0.9) -> Optimizer:
         optimizer: one of ours.
         decay: how much of the sum is kept, in [0, 1].
     """
-    step = Partial(_rolling_outside, optimizer.update, hyperparameter("decay", decay, 0, 1))
+    step = Partial(_rolling_outside, _ours(optimizer).update, hyperparameter("decay", decay, 0, 1))
     return optimizer_from(Partial(_init_rolling, optimizer.init), step, _extras_of_rolling)
 
 
@@ -149,7 +151,7 @@ def decayed(optimizer: Optimizer, weight_decay: Rate) -> Optimizer:
         optimizer: one of ours; its `update` must then be given `params`.
         weight_decay: w >= 0, a number or a schedule.
     """
-    step = Partial(_decayed, optimizer.update, as_schedule(weight_decay, name="weight_decay"))
+    step = Partial(_decayed, _ours(optimizer).update, as_schedule(weight_decay, name="weight_decay"))
     return optimizer_from(optimizer.init, step, _extras_of_inner)
 
 
@@ -167,7 +169,7 @@ def decayed_outright(optimizer: Optimizer, weight_decay: Rate) -> Optimizer:
         optimizer: one of ours; its `update` must then be given `params`.
         weight_decay: w >= 0, a number or a schedule.
     """
-    step = Partial(_decayed_outright, optimizer.update, as_schedule(weight_decay, name="weight_decay"))
+    step = Partial(_decayed_outright, _ours(optimizer).update, as_schedule(weight_decay, name="weight_decay"))
     return optimizer_from(optimizer.init, step, _extras_of_inner)
 
 
@@ -198,7 +200,7 @@ def lookahead(optimizer: Optimizer, period: ArrayLike = 5, slow_rate: ArrayLike 
     -1.0
     """
     hypers = hyperparameter("period", period, 1), hyperparameter("slow_rate", slow_rate, 0, 1)
-    step = Partial(_lookahead, optimizer.update, *hypers)
+    step = Partial(_lookahead, _ours(optimizer).update, *hypers)
     return optimizer_from(Partial(_init_lookahead, optimizer.init), step, _extras_of_lookahead)
 
 
@@ -246,6 +248,10 @@ def _remade(step, move):
     eta = jnp.where(step.eta == 0, jnp.ones_like(step.eta), step.eta)
     of = likes(-eta)
     return Step(step.count, eta, step.sigma, jax.tree.map(lambda u, sigma: u * sigma / of(sigma), move, step.sigma))
+
+
+def _ours(optimizer):
+    return one_of("optimizer", optimizer, Optimizer, "one of gdlab, such as gdlab.adam(1e-3)")
 
 
 def _given(params):

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from gdlab.arguments import hyperparameter
 from gdlab.problems.landscape import Surface, coordinates, known_point
 
 
@@ -25,7 +26,7 @@ def quadratic_bowl(theta: jax.Array, condition: ArrayLike = 10.0) -> jax.Array:
     >>> float(quadratic_bowl(jnp.array([3.0, 1.0])))  # (9 + 10) / 2, the start of S7
     9.5
     """
-    x = coordinates(theta)
+    x, condition = coordinates(theta), hyperparameter("condition", condition, 0, above=True)
     exponents = jnp.arange(x.size, dtype=x.dtype) / max(x.size - 1, 1)
     return 0.5 * jnp.sum(jnp.asarray(condition, x.dtype) ** exponents * x**2)
 

@@ -25,6 +25,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from gdlab.arguments import prng_key, shown
+
 Layers = list[dict[str, jax.Array]]
 Activation = Callable[[jax.Array], jax.Array]
 
@@ -62,9 +64,11 @@ def network(key: jax.Array, sizes: Sequence[int]) -> Layers:
     >>> [layer["w"].shape for layer in layers]
     [(64, 32), (32, 10)]
     """
-    if len(sizes) < 2 or min(sizes) < 1:
-        msg = f"sizes must be at least two positive integers, such as (64, 32, 10); got {tuple(sizes)}"
+    listed = isinstance(sizes, Sequence) and all(isinstance(size, int) for size in sizes)
+    if not listed or len(sizes) < 2 or min(sizes) < 1:
+        msg = f"sizes must be at least two positive integers, such as (64, 32, 10); got {shown(sizes)}"
         raise ValueError(msg)
+    prng_key("key", key)
     draw = jax.nn.initializers.lecun_normal()
     shapes = list(itertools.pairwise(sizes))
     keys = jax.random.split(key, len(shapes))

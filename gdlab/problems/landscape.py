@@ -23,6 +23,8 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
+from gdlab.arguments import real_array
+
 Loss = Callable[..., jax.Array]
 Row = tuple[tuple[float, ...], float, tuple[float, ...]]  # coordinates, value, Hessian eigenvalues ascending
 
@@ -115,7 +117,7 @@ def separable(*axes: Sequence[Row]) -> tuple[KnownPoint, ...]:
 
 def coordinates(theta: jax.Array, dim: int | None = None) -> jax.Array:
     """Theta as a 1-D floating array, of `dim` numbers if given; ValueError for any other shape."""
-    theta = jnp.asarray(theta)
+    theta = real_array("theta", theta)
     if theta.ndim != 1 or dim not in (None, theta.size):
         length = "" if dim is None else f" of {dim} number{'s' * (dim > 1)}"
         msg = f"theta must be a 1-D array{length}, got shape {theta.shape}; use jax.vmap for many points"

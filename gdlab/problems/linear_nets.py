@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from gdlab.arguments import hyperparameter, sequence, shown, whole
 from gdlab.problems.landscape import KnownPoint, Surface, arranged, coordinates
 
 
@@ -69,6 +70,7 @@ def linear_net_ridge(theta: jax.Array, decay: ArrayLike = 0.1) -> jax.Array:
     0.2
     """
     w1, w2 = coordinates(theta, 2)
+    decay = hyperparameter("decay", decay, 0)
     return (1 - w1 * w2) ** 2 + decay * (w1**2 + w2**2)
 
 
@@ -173,14 +175,14 @@ def linear_autoencoder(theta: jax.Array, variances: Sequence[float] = _VARIANCES
     >>> float(linear_autoencoder(jnp.zeros(24)))  # nothing is explained: 6 + 4.5 + 3 + 2 + 1 + 0.5
     17.0
     """
-    theta = coordinates(theta)
+    theta, variances = coordinates(theta), sequence("variances", variances)
     n = len(variances)
     if theta.size % (2 * n):
         msg = f"theta must hold 2 n p weights with n = {n} variances, a multiple of {2 * n}; got {theta.size}"
         raise ValueError(msg)
     decoder, encoder = theta[: theta.size // 2].reshape(n, -1), theta[theta.size // 2 :].reshape(-1, n)
     missed = jnp.eye(n, dtype=theta.dtype) - jnp.matmul(decoder, encoder, precision="highest")
-    return jnp.sum(missed**2 * jnp.asarray(variances, theta.dtype))
+    return jnp.sum(missed**2 * variances.astype(theta.dtype))
 
 
 def linear_autoencoder_points(variances: Sequence[float] = _VARIANCES, code: int = 2) -> tuple[KnownPoint, ...]:
@@ -203,6 +205,10 @@ def linear_autoencoder_points(variances: Sequence[float] = _VARIANCES, code: int
     [22, (6.5, 0, 4)]
     """
     n = len(variances)
+    if not all(high > low for high, low in itertools.pairwise((*variances, 0.0))):
+        msg = f"variances must be distinct positive numbers in falling order; got {shown(variances)}"
+        raise ValueError(msg)
+    code = whole("code", code, 1, n)
     choices = itertools.chain.from_iterable(itertools.combinations(range(n), size) for size in range(code + 1))
     return arranged(_autoencoder_point(variances, code, chosen) for chosen in choices)
 

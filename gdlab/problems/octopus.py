@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from gdlab.arguments import hyperparameter, whole
 from gdlab.problems.landscape import KnownPoint, Surface, arranged, coordinates
 
 
@@ -42,6 +43,7 @@ def octopus(
     11.0
     """
     x = coordinates(theta)
+    stiffness, tau, gamma = _constants(stiffness, tau, gamma)
     dim, rows = x.size, jnp.arange(x.size)
     size = jnp.abs(x)
     k = jnp.argmax(jnp.append(size < 2 * tau, True))  # d where all have left
@@ -55,6 +57,11 @@ def octopus(
     own = jnp.where(k < dim, jnp.where(turning, turn, -(x[here] ** 2) * gamma), 0)
     nu = _drop(stiffness, tau, gamma)
     return (stiffness * (jnp.sum(grown) + jnp.sum(waiting)) + own - k.astype(x.dtype) * nu).astype(x.dtype)
+
+
+def _constants(stiffness, tau, gamma):
+    named = {"stiffness": stiffness, "tau": tau, "gamma": gamma}
+    return tuple(hyperparameter(name, value, 0, above=True) for name, value in named.items())
 
 
 def _drop(stiffness, tau, gamma):
@@ -80,6 +87,7 @@ def octopus_points(
     >>> [point.kind for point in octopus_points(1)]
     ['minimum', 'minimum', 'maximum']
     """
+    dim, (stiffness, tau, gamma) = whole("dim", dim), _constants(stiffness, tau, gamma)
     nu = _drop(stiffness, tau, gamma)
     rows = []
     for k in range(dim + 1):

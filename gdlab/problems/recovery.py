@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
+from gdlab.arguments import sequence
 from gdlab.problems.landscape import Surface, arranged, coordinates
 
 _MU = (3.0, 2.0, 1.0)
@@ -32,12 +33,13 @@ def matrix_factorisation(theta: jax.Array, mu: Sequence[float] = _MU) -> jax.Arr
     >>> float(matrix_factorisation(jnp.zeros(3)))  # (9 + 4 + 1) / 4
     3.5
     """
-    theta, n = coordinates(theta), len(mu)
+    theta, mu = coordinates(theta), sequence("mu", mu)
+    n = len(mu)
     if theta.size % n:
         msg = f"theta must hold n p numbers with n = {n} eigenvalues mu, a multiple of {n}; got {theta.size}"
         raise ValueError(msg)
     x = theta.reshape(n, -1)
-    missed = jnp.matmul(x, x.T, precision="highest") - jnp.diag(jnp.asarray(mu, theta.dtype))
+    missed = jnp.matmul(x, x.T, precision="highest") - jnp.diag(mu.astype(theta.dtype))
     return jnp.sum(missed**2) / 4
 
 

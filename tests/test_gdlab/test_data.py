@@ -69,7 +69,7 @@ def test_each_lane_of_a_vmap_has_its_own_order():
 
 @pytest.mark.parametrize("size", [0, 9, 2.0, True])
 def test_a_wrong_size_is_named(size):
-    with pytest.raises(ValueError, match="size must be a whole number of examples from 1 to 8; got"):
+    with pytest.raises(ValueError, match="size must be a whole number, from 1 to 8; got"):
         gdlab.minibatches(jnp.arange(8), size, key=jax.random.key(0))
 
 

@@ -529,7 +529,7 @@ def test_what_is_lacking_or_unknown_is_named():
         gdlab.polyak().update(jnp.ones(2), gdlab.polyak().init(jnp.ones(2)))
     with pytest.raises(ValueError, match="source must be one of lecture, paper, torch, keras, optax; got 'matlab'"):
         gdlab.amsgrad(0.1, source="matlab")
-    with pytest.raises(ValueError, match="chain needs exactly one optimizer of gdlab among its parts; got 2"):
+    with pytest.raises(ValueError, match="parts must hold exactly one optimizer of gdlab; got 2"):
         gdlab.chain(gdlab.gd(0.1), gdlab.gd(0.1))
     with pytest.raises(ValueError, match="scope must be 'global' or 'leaf'; got 'group'"):
         gdlab.swats(0.1, scope="group")

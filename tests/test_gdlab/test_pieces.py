@@ -14,7 +14,7 @@ from gdlab.arguments import hyperparameter
     [
         (lambda: gdlab.gd(-0.1), r"learning_rate must lie in \[0, inf\); got -0.1"),
         (lambda: gdlab.momentum(0.1, 1.5), r"decay must lie in \[0, 1\]; got 1.5"),
-        (lambda: gdlab.adam(0.1, b2=1.0), r"decay must lie in \[0, 1\); got 1"),
+        (lambda: gdlab.adam(0.1, b2=1.0), r"b2 must lie in \[0, 1\); got 1"),
         (lambda: gdlab.gd(float("nan")), r"learning_rate must lie in \[0, inf\); got nan"),
     ],
 )

@@ -179,7 +179,7 @@ def test_wrong_parameters_are_named():
     ):
         with pytest.raises(ValueError, match=sentence):
             make()
-    with pytest.raises(TypeError, match="learning_rate must here be a number or a schedule"):
+    with pytest.raises(TypeError, match="rate must here be a number or a schedule"):
         schedules.inverse_sqrt(schedules.polyak_step())
 
 

@@ -117,5 +117,5 @@ def test_the_range_test_finds_the_edge_of_stability():
     assert float(test.steepest) < float(test.highest)
     np.testing.assert_allclose(test.highest, 0.2, rtol=0.05)
     np.testing.assert_allclose([test.rates[0], test.rates[-1]], [1e-3, 10.0], rtol=1e-12)
-    with pytest.raises(ValueError, match="steps must be at least 3; got 2"):
+    with pytest.raises(ValueError, match="steps must be a whole number, at least 3; got 2"):
         gdlab.lr_range_test(bowl, gdlab.gd, START, 2)
