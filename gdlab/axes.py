@@ -77,10 +77,13 @@ class Grid:
         return labels
 
 
-def at(lane: jax.Array, numeric: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:
-    """The values of the numeric axes at a lane, counted with the last axis fastest."""
+def at(lane: jax.Array, numeric: Mapping[str, Any], order: Sequence[str], shape: tuple[int, ...]) -> dict[str, Any]:
+    """The values of the numeric axes at a lane, counted with the last one of the order fastest.
+
+    The order comes apart from the values: a dict that went through `jax.jit` is sorted by name.
+    """
     place = jnp.unravel_index(lane, shape) if shape else ()
-    return {name: jax.tree.map(lambda v, i=i: v[i], numeric[name]) for name, i in zip(numeric, place, strict=True)}
+    return {name: jax.tree.map(lambda v, i=i: v[i], numeric[name]) for name, i in zip(order, place, strict=True)}
 
 
 def seeds(count: int, seed: int = 0) -> jax.Array:

@@ -87,7 +87,7 @@ def sweep(
     mesh = all_devices() if mesh is None else mesh
     chunk = min(chunk or LARGEST_CHUNK, grid.lanes)
     chunk += -chunk % (1 if mesh is None else mesh.size)
-    point = _Point(fn, tuple(tuple(case.items()) for case in grid.cases), grid.shape)
+    point = _Point(fn, tuple(tuple(case.items()) for case in grid.cases), tuple(grid.numeric), grid.shape)
     prepared = prepare(point, grid.numeric, chunk, block, mesh)
     kept = None if store is None else Store(store, _identity(grid, prepared, chunk, dims, shard))
     chunks = range(-(-grid.lanes // chunk))
@@ -143,10 +143,11 @@ class _Point:
 
     fn: Callable[..., Any]
     cases: tuple[tuple[tuple[str, Any], ...], ...]
+    order: tuple[str, ...]
     shape: tuple[int, ...]
 
     def __call__(self, lane, numeric):
-        values = at(lane, numeric, self.shape)
+        values = at(lane, numeric, self.order, self.shape)
         return [self.fn(**values, **dict(case)) for case in self.cases]
 
 

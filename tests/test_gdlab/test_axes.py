@@ -13,7 +13,7 @@ def test_lanes_run_through_the_product_with_the_last_axis_fastest():
     grid = Grid({"a": jnp.arange(3.0), "name": ["x", "y"], "b": jnp.array([[1.0, 2.0], [3.0, 4.0]])})
     assert grid.order == ["a", "name", "b"]
     assert (grid.lanes, grid.shape, grid.cases) == (6, (3, 2), [{"name": "x"}, {"name": "y"}])
-    point = at(jnp.int32(3), grid.numeric, grid.shape)
+    point = at(jnp.int32(3), grid.numeric, tuple(grid.numeric), grid.shape)
     assert float(point["a"]) == 1.0
     np.testing.assert_array_equal(point["b"], [3.0, 4.0])
 

@@ -52,6 +52,11 @@ def test_chunks_and_blocks_change_nothing_but_rounding(how):
         np.testing.assert_allclose(swept[name], whole[name], rtol=1e-12)
 
 
+def test_axes_keep_their_names_in_any_order():
+    swept = gdlab.sweep(lambda lr, b: 10 * lr + b, lr=jnp.arange(2.0), b=jnp.arange(3.0))
+    np.testing.assert_array_equal(swept["value"], [[0, 1, 2], [10, 11, 12]])
+
+
 def test_divergence_is_data():
     swept = gdlab.sweep(run, **AXES)
     assert not swept["alive"].sel(optimizer="gd", start=2, lr=1.0).item()
