@@ -13,18 +13,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from experiments import settings
-from experiments.settings import InputError
-
-COMMANDS: dict[str, type] = {
-    "race": settings.Race,
-    **settings.experiments(),
-    "experiments": settings.Experiments,
-    "all": settings.All,
-    "classify": settings.Classify,
-    "escape": settings.Escape,
-    "map": settings.Map,
-    "problems": settings.Problems,
-}
+from experiments.settings import COMMANDS, PLACED, InputError
 
 
 def usage() -> str:
@@ -67,8 +56,9 @@ def parse(name: str, flags: Sequence[str]) -> object:
     import tyro
 
     kind = COMMANDS[name]
-    if "target" in {field.name for field in fields(kind)} and flags and not flags[0].startswith("-"):
-        flags = ["--target", *flags]  # the one thing that is said by its place
+    placed = [field.name for field in fields(kind) if field.name in PLACED]
+    if placed and flags and not flags[0].startswith("-"):
+        flags = [f"--{placed[0]}", *flags]
     default = None
     for i, flag in enumerate(flags):
         if flag == "--config" or flag.startswith("--config="):

@@ -18,7 +18,7 @@ import xarray
 import gdlab
 import hessian
 from experiments.arena import Arena, arena
-from experiments.runs import dump, new_folder, provenance, write_dataset, write_figure, write_json
+from experiments.runs import Table, dump, new_folder, write_dataset, write_figure, write_record
 from experiments.settings import InputError, Race, as_json, at_least_one, learning_rates
 from experiments.show import bar, print_table
 from experiments.stops import NOT_SEEN, Way, best_rates, classified, small, ways_out
@@ -42,14 +42,15 @@ def main(settings: Race) -> int:
         draw(folder, dataset, ways, where)
         dataset.attrs["config"] = dump(as_json(settings))
         write_dataset(folder / "results.nc", dataset)
-        write_json(folder / "summary.json", summary)
-        write_json(folder / "config.json", as_json(settings))
-        write_json(folder / "meta.json", provenance(settings.seed, started))
+        title, tables, words = told(summary, settings)
+        write_record(folder, "race", settings, started, summary, title, words, tables)
         advance()
     if settings.json:
         print(dump({**summary, "out": str(settings.out)}))
     else:
-        show(summary, settings)
+        for table in tables:
+            print_table(*table)
+        print("\n".join([*words, f"written: {settings.out}/results.nc, summary.json, race.png, race.svg"]))
     return 0
 
 
@@ -159,8 +160,8 @@ def summarize(dataset: xarray.Dataset, ways: list[Way], where: Arena) -> dict[st
     return {"problem": where.name, "starts": dataset.sizes["start"], "optimizers": rows, "saddles": saddles}
 
 
-def show(summary: dict[str, Any], settings: Race) -> None:
-    """Print the tables."""
+def told(summary: dict[str, Any], settings: Race) -> tuple[str, list[Table], list[str]]:
+    """The title, the tables and the words of a race."""
     title = f"{summary['problem']}: {summary['starts']} starts, {settings.steps} steps, lr {settings.lr}"
     rows = [
         [
@@ -173,11 +174,8 @@ def show(summary: dict[str, Any], settings: Race) -> None:
         ]
         for name, row in summary["optimizers"].items()
     ]
-    print_table(
-        title,
-        ["optimizer", "best lr", "median loss", "median |g|", "where it stops (at the best lr)", "diverged"],
-        rows,
-    )
+    columns = ["optimizer", "best lr", "median loss", "median |g|", "where it stops (at the best lr)", "diverged"]
+    tables = [Table(title, columns, rows)]
     rows = [
         [
             _point(way["at"]),
@@ -192,10 +190,9 @@ def show(summary: dict[str, Any], settings: Race) -> None:
     ]
     if rows:
         columns = ["stopped on the saddle", "index", "lowest eigenvalue", "runs", "the way out", "loss", "leads to"]
-        print_table("Saddles on which runs stopped", columns, rows)
-    for way in summary["saddles"]:
-        print(f"{_point(way['at'])} is proved a {way['certificate']}")
-    print(f"written: {settings.out}/results.nc, summary.json, config.json, meta.json, race.png, race.svg")
+        tables.append(Table("Saddles on which runs stopped", columns, rows))
+    words = [f"{_point(way['at'])} is proved a {way['certificate']}" for way in summary["saddles"]]
+    return f"Race on {summary['problem']}", tables, words
 
 
 def _point(x):
@@ -252,4 +249,3 @@ def draw(folder: Any, dataset: xarray.Dataset, ways: list[Way], where: Arena) ->
     lower.set(xscale="log", xlabel="learning rate", ylabel="share of starts", ylim=(-0.03, 1.03))
     lower.set_title("stopped on a saddle (solid), diverged (dotted)" if small(where) else "diverged")
     write_figure(folder, "race", figure)
-    plt.close(figure)

@@ -1,10 +1,8 @@
-"""The report of a command on a target: words on the terminal, JSON, a figure, and one page that needs nothing else.
+"""The report of a command on a target, and `report`: one page of all that a folder holds.
 
-The page holds its figure, and every text in it is escaped: names and paths come from the user.
+A page holds its figures, and every text in it is escaped: names and paths come from the user.
 """
 
-import base64
-import html
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,16 +13,21 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from experiments import figures
-from experiments.figures import plt
-from experiments.runs import dump, new_folder, provenance, write_figure, write_json
-from experiments.settings import OnTarget, as_json
+from experiments import claims, figures, pages
+from experiments.runs import Table, dump, new_folder, write_figure, write_new, write_record
+from experiments.settings import InputError, OnFolder, OnTarget
 
-STYLE = (
-    "body{font:16px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em}"
-    "table{border-collapse:collapse}td,th{border:1px solid #bbb;padding:.2em .6em;text-align:right}"
-    "td:first-child,th:first-child{text-align:left}img{max-width:100%}"
-)
+
+def main(settings: OnFolder) -> int:
+    """Write the page of a folder; the exit status."""
+    out = settings.out or settings.folder / "report.html"
+    folders = [settings.folder, *sorted(path for path in settings.folder.glob("*") if not path.name.startswith("."))]
+    runs = [pages.read(folder) for folder in folders if (folder / "report.json").is_file()]
+    if not runs:
+        raise InputError(f"folder must hold finished runs, each with a report.json; got {settings.folder}")
+    write_new(out, pages.page("What came out", runs, claims.overview(runs), claims.NAVIGATION))
+    print(f"written: {out}, {len(runs)} runs, {out.stat().st_size / 1e6:.1f} MB")
+    return 0
 
 
 class Report(NamedTuple):
@@ -46,11 +49,10 @@ def publish(settings: OnTarget, name: str, make: Callable[[], Report]) -> int:
     with new_folder(out) as folder:
         report = make()
         write_figure(folder, name, report.figure)
-        plt.close(report.figure)
-        write_json(folder / "summary.json", report.summary)
-        write_json(folder / "config.json", as_json(settings))
-        write_json(folder / "meta.json", provenance(settings.seed, started))
-        (folder / "report.html").write_text(page(report, folder / f"{name}.png"), encoding="utf-8")
+        table = Table("", report.columns, report.rows)
+        write_record(folder, name, settings, started, report.summary, report.title, report.words, [table])
+        page = pages.page(report.title, [pages.read(folder)._replace(name=name)])
+        (folder / "report.html").write_text(page, encoding="utf-8")
         if report.extra is not None:
             report.extra(folder)
     if settings.json:
@@ -65,35 +67,22 @@ def publish(settings: OnTarget, name: str, make: Callable[[], Report]) -> int:
     return 0
 
 
-def page(report: Report, picture: Path) -> str:
-    """The report as one HTML page."""
-    escape = html.escape
-    image = base64.b64encode(picture.read_bytes()).decode()
-    words = "".join(f"<p>{escape(sentence)}</p>" for sentence in report.words)
-    head = "".join(f"<th>{escape(column)}</th>" for column in report.columns)
-    rows = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in report.rows)
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(report.title)}</title>'
-        f"<style>{STYLE}</style><h1>{escape(report.title)}</h1>{words}"
-        f'<img alt="{escape(report.title)}" src="data:image/png;base64,{image}">'
-        f"<table><tr>{head}</tr>{rows}</table></html>\n"
-    )
-
-
 def slices(axes: Any, loss: Callable, params: Any, pairs: Sequence[tuple[str, Any, float]]) -> None:
-    """Draw the loss along directions through params, and the parabola that its curvature predicts."""
+    """Draw the loss along directions through params, and the parabola that its slope and curvature predict."""
     theta, unravel = ravel_pytree(params)
     reach = 0.5 * (1 + float(jnp.linalg.norm(theta)))
     t = np.linspace(-reach, reach, 121)
-    center = float(loss(params))
+    center, slope = jax.value_and_grad(lambda theta: loss(unravel(theta)))(theta)
     for (label, direction, curvature), colour in zip(pairs, figures.PALETTE, strict=False):
         u = ravel_pytree(direction)[0]
         values = np.asarray(jax.lax.map(lambda s, u=u: loss(unravel(theta + s * u)), jnp.asarray(t, theta.dtype)))
         axes.plot(t, values, color=colour, label=f"along the {label} eigenvector, {curvature:.4g}")
         inner = np.abs(t) < reach / 3
-        axes.plot(t[inner], center + curvature * t[inner] ** 2 / 2, ":", color=colour)
+        axes.plot(t[inner], center + slope @ u * t[inner] + curvature * t[inner] ** 2 / 2, ":", color=colour)
     axes.axvline(0, color="0.7", linewidth=0.8)
-    axes.set(xlabel="distance", ylabel="loss", title="slices of the loss, and what the curvature predicts (dotted)")
+    axes.set(
+        xlabel="distance", ylabel="loss", title="slices of the loss, and what slope and curvature predict (dotted)"
+    )
     axes.legend(fontsize=7)
 
 

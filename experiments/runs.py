@@ -1,8 +1,9 @@
 """The folder of a finished run: written whole or not at all, and never over another one.
 
     config.json    the settings; `--config` reproduces the run from it
-    meta.json      versions, device, command line, seed, when and how long
+    meta.json      versions, device, the command that repeats it, seed, when and how long
     summary.json   the numbers that the table shows
+    report.json    the words and tables, for a page of many runs
     results.nc     everything, labelled: an xarray.Dataset as NetCDF-4
     *.png, *.svg   figures
 
@@ -15,13 +16,13 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from experiments.settings import InputError
+from experiments.settings import InputError, as_json, command_line
 
 PACKAGES = ("gdlab", "jax", "jaxlib", "optax", "numpy", "xarray", "h5netcdf", "matplotlib")
 
@@ -55,6 +56,24 @@ def _free(out):
     return next(name for n in range(2, 10**6) if not (name := out.with_name(f"{out.name}-{n}")).exists())
 
 
+def write_new(path: Path, text: str) -> None:
+    """Write a whole new file, or nothing.
+
+    Raises:
+        InputError: when the file exists already, or cannot be written.
+    """
+    if path.exists() or path.is_symlink():
+        raise InputError(f"out must be a file that does not exist yet; {path} is there already")
+    try:
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
+            file.write(text)
+        made = Path(file.name)
+        made.chmod(0o644)
+        made.rename(path)
+    except OSError as error:
+        raise InputError(f"out must be a file that can be written; {path}: {error.strerror}") from None
+
+
 def write_json(path: Path, value: Any) -> None:
     """The value as indented JSON; a number that is not finite becomes null, as JSON has no name for it."""
     path.write_text(dump(value, indent=2) + "\n", encoding="utf-8")
@@ -77,8 +96,34 @@ def _finite(value):
     return value
 
 
-def provenance(seed: int, started: float) -> dict[str, Any]:
-    """Where a result comes from: versions, device, command line, seed, when and how long."""
+class Table(NamedTuple):
+    """A table of texts."""
+
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def write_record(
+    folder: Path,
+    command: str,
+    settings: Any,
+    started: float,
+    summary: dict[str, Any],
+    title: str,
+    words: Sequence[str],
+    tables: Sequence[Table],
+) -> None:
+    """What every run writes: the numbers, the settings, where they come from, and what a page shows of them."""
+    write_json(folder / "summary.json", summary)
+    write_json(folder / "config.json", as_json(settings))
+    write_json(folder / "meta.json", provenance(command_line(command, settings), getattr(settings, "seed", 0), started))
+    shown = {"command": command, "title": title, "words": words, "tables": [table._asdict() for table in tables]}
+    write_json(folder / "report.json", shown)
+
+
+def provenance(command: str, seed: int, started: float) -> dict[str, Any]:
+    """Where a result comes from: versions, device, the command that repeats it, seed, when and how long."""
     import jax
 
     return {
@@ -86,7 +131,7 @@ def provenance(seed: int, started: float) -> dict[str, Any]:
         "device": jax.devices()[0].device_kind,
         "devices": jax.device_count(),
         "x64": bool(jax.config.read("jax_enable_x64")),
-        "argv": sys.argv,
+        "command": command,
         "seed": seed,
         "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
         "wall_seconds": round(time.time() - started, 3),
@@ -106,6 +151,9 @@ def write_dataset(path: Path, dataset: Any) -> None:
 
 
 def write_figure(folder: Path, name: str, figure: Any) -> None:
-    """The figure as PNG and SVG."""
+    """The figure as PNG and SVG; it is closed."""
+    from matplotlib import pyplot
+
     for kind in ("png", "svg"):
         figure.savefig(folder / f"{name}.{kind}", dpi=150)
+    pyplot.close(figure)

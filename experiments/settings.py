@@ -7,6 +7,7 @@ file imports nothing heavy, so that `--help` answers at once.
 import json
 import math
 import re
+import shlex
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import UnionType
@@ -111,6 +112,10 @@ class Momentum(Experiment):
     """Momentum: its two forms, hills passed, the Pokemon valley, Nesterov's worst function (S73-S76, S96)."""
 
 
+class Edge(Experiment):
+    """How much curvature each optimizer bears, and that training goes there (S63, S76)."""
+
+
 class Adam(Experiment):
     """RMSProp and Adam: braking, debiasing, scale, the longest step, and Adam's trouble (S77-S84, S89)."""
 
@@ -166,6 +171,28 @@ def experiments() -> dict[str, type[Experiment]]:
 
 
 @dataclass(frozen=True)
+class OnFolder:
+    """Make one HTML page of finished runs: figures, tables, verdicts, and every claim by its number."""
+
+    folder: Path
+    """The folder of a run, or of several."""
+    out: Path | None = None
+    """The file to write, which must not exist yet; report.html in the folder by default."""
+
+
+@dataclass(frozen=True)
+class Verify:
+    """Run again what a page of `report` shows, and compare; status 1 where a number or a verdict differs."""
+
+    page: Path
+    """The page."""
+    json: bool = False
+    """Print one JSON object instead of the table."""
+    progress: bool = True
+    """Draw bars on stderr (never where that is no terminal)."""
+
+
+@dataclass(frozen=True)
 class OnTarget:
     """What every command on a target can be told."""
 
@@ -201,6 +228,38 @@ class Map(OnTarget):
     """How many starts: in the surface's window, or around the parameters."""
     spread: float = 1.0
     """The standard deviation of starts around the parameters, for a loss of one's own."""
+
+
+PLACED = ("target", "folder", "page")  # what a command is told by its place, before all flags
+COMMANDS: dict[str, type] = {
+    "race": Race,
+    **experiments(),
+    "experiments": Experiments,
+    "all": All,
+    "report": OnFolder,
+    "verify": Verify,
+    "classify": Classify,
+    "escape": Escape,
+    "map": Map,
+    "problems": Problems,
+}
+
+
+def command_line(name: str, settings: Any) -> str:
+    """The words that ask for the same again, but for where to write and what to print.
+
+    >>> command_line("race", Race(surface="himmelblau", seeds=3))
+    'race --surface=himmelblau --seeds=3'
+    """
+    placed, flags = [], []
+    for field in fields(settings):
+        value, flag = getattr(settings, field.name), field.name.replace("_", "-")
+        if field.name in PLACED and value is not None:
+            placed.append(str(value))
+        elif field.name not in ("out", "config", "json", "progress") and value != field.default:
+            text = ",".join(value) if isinstance(value, tuple) else value
+            flags.append(("--" if value else "--no-") + flag if isinstance(value, bool) else f"--{flag}={text}")
+    return shlex.join([name, *placed, *flags])
 
 
 def learning_rates(text: str) -> tuple[float, float, int]:
@@ -241,6 +300,11 @@ def from_json(kind: type, path: Path) -> Any:
         values = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"config must be the config.json of an earlier run; got {path}: {error}") from None
+    return from_values(kind, values, path)
+
+
+def from_values(kind: type, values: Any, path: Path) -> Any:
+    """The settings that the JSON of a file says."""
     hints = get_type_hints(kind)
     if not isinstance(values, dict) or not values.keys() <= hints.keys():
         unknown = ", ".join(sorted(values.keys() - hints.keys())) if isinstance(values, dict) else type(values).__name__

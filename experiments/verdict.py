@@ -4,14 +4,18 @@ An experiment ends by verifying itself: it prints its checks, writes them beside
 fails.
 """
 
+import inspect
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.runs import dump, new_folder, provenance, write_figure, write_json
+from experiments.runs import Table, dump, new_folder, write_figure, write_record
 from experiments.settings import Experiment
 from experiments.show import bar, print_table
+
+COLUMNS = ("lecture", "verdict", "check", "measured", "must be", "within")
 
 
 class Check(NamedTuple):
@@ -77,27 +81,33 @@ def conclude(
         advance()
         rows = [{**check._asdict(), "passed": check.passed} for check in checks]
         summary = {"experiment": name, "question": question, "passed": all(c.passed for c in checks), "checks": rows}
+        table = Table(_said(checks), COLUMNS, [_row(check) for check in checks])
         write_figure(folder, name, figure)
-        write_json(folder / "summary.json", summary)
-        write_json(folder / "config.json", {"experiment": name, "quick": settings.quick})
-        write_json(folder / "meta.json", provenance(0, started))
+        write_record(folder, name, settings, started, summary, question, _paragraphs(measure), [table])
     if settings.json:
         print(dump({**summary, "out": str(out)}))
     else:
-        columns = ["lecture", "check", "measured", "must be", "within", "verdict"]
-        print_table(question, columns, [_row(check) for check in checks])
-        passed = sum(check.passed for check in checks)
-        print(f"{passed} of {len(checks)} checks passed; written: {out}/{name}.png, {name}.svg, summary.json")
+        print_table(question, COLUMNS, table.rows)
+        print(f"{_said(checks)}; written: {out}/{name}.png, {name}.svg, summary.json")
     return 0 if summary["passed"] else 1
+
+
+def _said(checks):
+    return f"{sum(check.passed for check in checks)} of {len(checks)} checks passed"
+
+
+def _paragraphs(measure):
+    """What the docstring of an experiment says after its question."""
+    return (inspect.getdoc(sys.modules[measure.__module__]) or "").split("\n\n")[1:]
 
 
 def _row(check):
     verdict = "passed" if check.passed else "FAILED"
     return [
         check.item,
+        verdict,
         check.name,
         f"{check.measured:.10g}",
         f"{check.expected:.10g}",
         f"{check.tolerance:.1g}",
-        verdict,
     ]

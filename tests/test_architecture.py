@@ -48,17 +48,19 @@ STAIRS = {
         "bounds",
         "lanczos losses taylor",
         "product symmetric",
+        "arguments",
     ],
     "experiments": [
         "__main__",
-        "all experiments",  # commands on experiments
+        "all experiments verify",  # commands on experiments
         "classify escape map",  # commands on a target
         "race saddle pokemon atlas problems "  # the commands, which never import one another
         "learning_rates schedules adagrad feature_scaling minibatches taylor momentum adam amsgrad radam lookahead "
         "random_matrices weight_decay autoencoder",
         "stops verdict report targets",
-        "arena",
-        "figures runs show",
+        "arena claims",
+        "figures pages show",
+        "runs",
         "settings",
     ],
 }
