@@ -3,13 +3,15 @@
     theta  <-  theta  -  eta_t / sigma_t * m_t
 
 `schedules` say how far (eta), `scales` how big gradients have been (sigma), `directions` where to go (m); `descent`
-joins them, `optimizers` names the joints, `minimize` runs them, `sweep` runs them by the thousand.
+joins them, `optimizers` names the joints, `minimize` runs them, `sweep` runs them by the thousand, `long_run` for as
+long as it takes.
 """
 
 from gdlab import directions, problems, scales, schedules
 from gdlab.axes import draws, seeds
 from gdlab.data import minibatches, standardize
 from gdlab.descent import descent
+from gdlab.long_run import long_run, read_history
 from gdlab.optimizers import (
     adabelief,
     adabound,
@@ -64,6 +66,7 @@ __all__ = [
     "hyperparameters",
     "inspect",
     "lion",
+    "long_run",
     "lookahead",
     "lr_range_test",
     "merge",
@@ -76,6 +79,7 @@ __all__ = [
     "polyak",
     "problems",
     "radam",
+    "read_history",
     "rmsprop",
     "rolling",
     "rolling_outside",

@@ -9,6 +9,7 @@ function untraced.  Labels stay on the host: a dict of axes would come back sort
 | function | what it returns |
 |---|---|
 | `Grid` | the axes of a sweep: sizes, cases, lanes, and the point at a lane |
+| `path_name` | the name of a leaf of a result |
 | `seeds` | PRNG keys, one for each number of a run |
 | `draws` | random or quasi-random points of a box, as a zipped axis |
 """
@@ -84,6 +85,15 @@ def at(lane: jax.Array, numeric: Mapping[str, Any], order: Sequence[str], shape:
     """
     place = jnp.unravel_index(lane, shape) if shape else ()
     return {name: jax.tree.map(lambda v, i=i: v[i], numeric[name]) for name, i in zip(order, place, strict=True)}
+
+
+def path_name(path: Sequence[Any]) -> str:
+    """The name of a leaf of a pytree: its path, joined by dots.
+
+    >>> [path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path({"a": [1, 2]})]
+    ['a.0', 'a.1']
+    """
+    return ".".join(str(getattr(key, "name", getattr(key, "key", getattr(key, "idx", key)))) for key in path)
 
 
 def seeds(count: int, seed: int = 0) -> jax.Array:

@@ -149,22 +149,18 @@ def minimize(
     """
     steps, every = whole("steps", steps), whole("every", every)
     function("loss", loss, "loss(params, ...) -> scalar")
-    transformation(optimizer)
-    recorders = tuple(_recorders(record).items())
-    numeric = not any(_foreign(leaf) for leaf in jax.tree.leaves(optimizer))
-    traced, static = (optimizer, None) if numeric else (None, optimizer)
+    recorders = tuple(recorders_of(record).items())
+    traced, static = traced_or_static(optimizer)
     params = floating("params", params)
     data = data_of(args, batches, key)
-    if tolerance is None and patience is None:
+    limits = limits_of(tolerance, patience)
+    if limits is None:
         return _run(loss, static, recorders, steps, every, traced, params, data)
-    limits = (
-        -1.0 if tolerance is None else hyperparameter("tolerance", tolerance, 0),
-        jnp.inf if patience is None else hyperparameter("patience", patience, 1),
-    )
     return _watched_run(loss, static, recorders, steps, every, traced, params, data, limits)
 
 
-def _recorders(record):
+def recorders_of(record: Sequence[str] | Mapping[str, Recorder]) -> dict[str, Recorder]:
+    """The recorders by name; ValueError for an unknown name."""
     if isinstance(record, Mapping):
         return dict(record)
     names = (record,) if isinstance(record, str) else tuple(record)
@@ -173,6 +169,23 @@ def _recorders(record):
             msg = f"record must name some of {', '.join(RECORDERS)}, or map names to functions; got {name!r}"
             raise ValueError(msg)
     return {name: RECORDERS[name] for name in names}
+
+
+def limits_of(tolerance: ArrayLike | None, patience: ArrayLike | None) -> tuple | None:
+    """The tolerance and the patience of a run that may stop early; None for one that may not."""
+    if tolerance is None and patience is None:
+        return None
+    return (
+        -1.0 if tolerance is None else hyperparameter("tolerance", tolerance, 0),
+        jnp.inf if patience is None else hyperparameter("patience", patience, 1),
+    )
+
+
+def traced_or_static(optimizer: Any) -> tuple[Any, Any]:
+    """The optimizer as an argument of what is compiled, or, of another library, as a part of it: (traced, static)."""
+    transformation(optimizer)
+    numeric = not any(_foreign(leaf) for leaf in jax.tree.leaves(optimizer))
+    return (optimizer, None) if numeric else (None, optimizer)
 
 
 def _foreign(leaf):
@@ -279,14 +292,9 @@ class Watch(NamedTuple):
     reason: jax.Array  # a place in `REASONS`, 0 while running: int32 scalar
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
-def _watched_run(loss, static, recorders, steps, every, optimizer, params, data, limits):
-    start, look, move = walker(loss, optimizer if static is None else static, data)
+def watching(walker: Walker, batches: Any, steps: int, limits: tuple) -> Callable:
+    """The step of a run that may stop early: (walk, watch), recorders -> (walk, watch), what was recorded."""
     tolerance, patience = limits
-    batches = None if isinstance(data[1], Minibatches) else data[1]
-
-    def looked(walk):
-        return look(walk, jax.tree.map(lambda leaf: leaf[jnp.minimum(walk.count, steps - 1)], batches))
 
     def judge(watch, moment):
         better = moment.loss < watch.best
@@ -304,10 +312,31 @@ def _watched_run(loss, static, recorders, steps, every, optimizer, params, data,
 
     def step(ahead, recorders=()):
         walk, watch = ahead
-        moment, fed = looked(walk)
+        moment, fed = walker.look(walk, batch_at(batches, walk.count))
         watch = judge(watch, moment)
-        walk = jax.lax.cond(watch.reason == 0, lambda: move(fed, moment), lambda: walk)
+        walk = jax.lax.cond(watch.reason == 0, lambda: walker.move(fed, moment), lambda: walk)
         return (walk, watch), {name: recorder(moment) for name, recorder in recorders}
+
+    return step
+
+
+def batch_at(batches: Any, count: jax.Array) -> Any:
+    """The batch of a step, of batches that are arrays; the last one where there are no more."""
+    return jax.tree.map(lambda leaf: leaf[jnp.minimum(count, len(leaf) - 1)], batches)
+
+
+def watched_start(walker: Walker, params: Params, batches: Any) -> tuple[Walk, Watch]:
+    """Where a run that may stop early stands before its first step."""
+    walk, none = walker.start(params), jnp.zeros([], jnp.int32)
+    loss = jax.eval_shape(lambda walk: walker.look(walk, batch_at(batches, walk.count))[0].loss, walk)
+    return walk, Watch(jnp.full([], jnp.inf, loss.dtype), none, none)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
+def _watched_run(loss, static, recorders, steps, every, optimizer, params, data, limits):
+    parts = walker(loss, optimizer if static is None else static, data)
+    batches = None if isinstance(data[1], Minibatches) else data[1]
+    step = watching(parts, batches, steps, limits)
 
     def running(ahead):
         return ahead[1].reason == 0
@@ -321,7 +350,7 @@ def _watched_run(loss, static, recorders, steps, every, optimizer, params, data,
         return jax.lax.fori_loop(1, every, rest, ahead), row + 1, history
 
     none, rows = jnp.zeros([], jnp.int32), -(-steps // every)
-    ahead = (start(params), Watch(jnp.full([], jnp.inf, _loss_dtype(looked, params, start)), none, none))
+    ahead = watched_start(parts, params, batches)
     recorded = jax.eval_shape(lambda ahead: step(ahead, recorders)[1], ahead)
     carry = (ahead, none, jax.tree.map(lambda row: _empty(row, rows), recorded))
     carry = jax.lax.while_loop(lambda carry: running(carry[0]) & (carry[1] < rows), block, carry)
@@ -332,10 +361,6 @@ def _watched_run(loss, static, recorders, steps, every, optimizer, params, data,
 
 def _cut(batches, where):
     return jax.tree.map(lambda leaf: leaf[where], batches)
-
-
-def _loss_dtype(looked, params, start):
-    return jax.eval_shape(lambda params: looked(start(params))[0].loss, params).dtype
 
 
 def _empty(row, rows):

@@ -1,26 +1,33 @@
-"""A store: the finished chunks of a sweep on disk, so that a killed one goes on where it stopped.
+"""A store: what a sweep or a long run has finished, on disk, so that a killed one goes on where it stopped.
 
-    store/sweep.json        what is swept: hashes of the program and of each axis, sizes, versions
-    store/chunk-00007.npz   the results of one chunk of lanes, with checksums
-    store/lock              held while a process writes here
+    store/store.json        what is computed: hashes of the program and of its arguments, sizes, versions
+    store/chunk-00007.npz   arrays of one part, with checksums, and the hash of the store they belong to
+    store/lock              held while a process writes here; the system gives it back when that process dies
 
-A file is written beside its place, flushed to the disk, and renamed: it is there whole or not at all.  A chunk that
-cannot be read back is computed again.  A store of another sweep is refused, with what differs.
+A file is written beside its place, flushed to the disk, and renamed: it is there whole or not at all.  A part that is
+damaged, or comes from elsewhere, is reported and computed again.  A store of something else is refused, with what
+differs.  Where the disk is full or may not be written the work stops with one sentence, and what is there stays.
 """
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
-SWEEP, LOCK = "sweep.json", "lock"
+IDENTITY, LOCK, META, PARTIAL = "store.json", "lock", "meta.json", ".partial"
+NOTES = ("labels", "config", "argv")  # what an identity says for readers only
+
+Arrays = Mapping[str, np.ndarray]
 
 
 class StoreError(ValueError):
@@ -28,72 +35,102 @@ class StoreError(ValueError):
 
 
 class Store:
-    """The chunks of one sweep in a folder, made when it is not there.
-
-    Args:
-        folder: where the chunks are.
-        identity: what is swept, as JSON: a store whose identity differs is refused.
-
-    Raises:
-        StoreError: when the folder holds another sweep, or cannot be written.
-    """
+    """The parts in a folder that `opened` holds."""
 
     def __init__(self, folder: str | os.PathLike, identity: Mapping[str, Any]):
-        """Open the folder, and compare what it holds."""
+        """Name the folder and what it holds; nothing is read or written."""
         self.folder = Path(folder)
-        path = self.folder / SWEEP
+        self.identity = identity
+
+    def path(self, number: int, kind: str = "chunk") -> Path:
+        """Where a part lies."""
+        return self.folder / f"{kind}-{number:05d}.npz"
+
+    def numbers(self, kind: str = "chunk") -> list[int]:
+        """The numbers of the parts that are there, ascending."""
+        return sorted(int(path.stem.rpartition("-")[2]) for path in self.folder.glob(f"{kind}-*.npz"))
+
+    def read(self, number: int, kind: str = "chunk") -> dict[str, np.ndarray] | None:
+        """The arrays of a part, every checksum verified; None where it is missing, or damaged, which is reported."""
+        path = self.path(number, kind)
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            if path.exists():
-                check_same(self.folder, read_identity(self.folder), identity)
-            else:
-                write_whole(path, json.dumps(identity, indent=2, sort_keys=True).encode())
-        except OSError as error:
-            msg = f"store must be a folder that can be written; {self.folder}: {error.strerror}"
-            raise StoreError(msg) from None
+            return unpacked(path.read_bytes(), self._named(path))
+        except FileNotFoundError:
+            return None
+        except Exception as error:  # whatever is wrong with the bytes
+            warnings.warn(f"{path} is damaged and not used: {error}", stacklevel=2)
+            return None
 
-    def read(self, number: int) -> dict[str, np.ndarray] | None:
-        """The arrays of a chunk, or None where it is missing or damaged."""
-        return read_chunk(self.folder, number)
-
-    def write(self, number: int, arrays: Mapping[str, np.ndarray]) -> None:
-        """Keep the arrays of a chunk."""
-        with _whole(chunk_path(self.folder, number)) as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]  # its stub takes the names for flags
-
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the folder's lock, which the system gives back when the process dies.
+    def write(self, number: int, arrays: Arrays, kind: str = "chunk") -> None:
+        """Keep the arrays of a part.
 
         Raises:
-            StoreError: when another process holds it.
+            StoreError: when they cannot be written; no part that is there is touched.
         """
-        import fcntl
+        path = self.path(number, kind)
+        try:
+            with whole(path) as file:
+                pack(file, arrays, self._named(path))
+        except OSError as error:
+            msg = f"store must have room and be writable; {path} could not be written: {error.strerror or error}; "
+            msg += "what was written before stays, and the same call goes on from it"
+            raise StoreError(msg) from None
 
-        with open(self.folder / LOCK, "a", encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                msg = f"store must not be in use; another process is writing to {self.folder}"
-                raise StoreError(msg) from None
-            yield
+    def discard(self, number: int, kind: str) -> None:
+        """Remove a part that is no longer needed."""
+        with contextlib.suppress(OSError):
+            self.path(number, kind).unlink()
+
+    def _named(self, path):
+        shared = {name: value for name, value in self.identity.items() if name not in (*NOTES, "shard")}
+        return f"{path.stem} of {digest(json.dumps(shared, sort_keys=True).encode())}"
 
 
-def chunk_path(folder: str | os.PathLike, number: int) -> Path:
-    """Where a chunk lies."""
-    return Path(folder) / f"chunk-{number:05d}.npz"
+@contextlib.contextmanager
+def opened(folder: str | os.PathLike, identity: Mapping[str, Any]) -> Iterator[Store]:
+    """The store in a folder, made when it is not there, and locked against other processes.
+
+    Args:
+        folder: where the parts are.
+        identity: what is computed, as JSON: a store whose identity differs is refused.
+
+    Raises:
+        StoreError: when the folder holds something else, is in use, or cannot be written.
+    """
+    store = Store(folder, json.loads(json.dumps(identity)))
+    path = store.folder / IDENTITY
+    with contextlib.ExitStack() as stack:
+        try:
+            store.folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(_locked(store.folder))
+            for left in store.folder.glob(f".*{PARTIAL}"):  # by a process that was killed as it wrote
+                left.unlink()
+            if path.exists():
+                check_same(folder, read_identity(folder), store.identity)
+            else:
+                with whole(path) as file:
+                    file.write(json.dumps(store.identity, indent=2, sort_keys=True).encode())
+        except OSError as error:
+            msg = f"store must be a folder that can be written; {folder}: {error.strerror or error}"
+            raise StoreError(msg) from None
+        yield store
 
 
-def read_chunk(folder: str | os.PathLike, number: int) -> dict[str, np.ndarray] | None:
-    """The arrays of a chunk, every checksum verified, or None where it is missing or damaged."""
-    try:
-        with zipfile.ZipFile(chunk_path(folder, number)) as archive:
-            if archive.testzip() is not None:
-                return None
-        with np.load(chunk_path(folder, number), allow_pickle=False) as chunk:
-            return {name: chunk[name] for name in chunk.files}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None
+@contextlib.contextmanager
+def _locked(folder):
+    import fcntl
+
+    with open(folder / LOCK, "a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            msg = f"store must not be in use; {file.read() or 'another process'} is writing to {folder}"
+            raise StoreError(msg) from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()}")
+        file.flush()
+        yield
 
 
 def read_identity(folder: str | os.PathLike) -> dict[str, Any]:
@@ -103,26 +140,25 @@ def read_identity(folder: str | os.PathLike) -> dict[str, Any]:
         StoreError: when there is no store in the folder, or what it says cannot be read.
     """
     try:
-        return json.loads((Path(folder) / SWEEP).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        msg = f"store must be a folder that a sweep has written; {folder}: {error}"
+        return dict(json.loads((Path(folder) / IDENTITY).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        msg = f"store must be a folder that a sweep or a long run has written; {folder}: {error}"
         raise StoreError(msg) from None
 
 
 def check_same(folder: str | os.PathLike, held: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Refuse a store of another sweep.
+    """Refuse a store of something else.
 
     Raises:
         StoreError: naming each entry that differs, what the store holds and what was asked for.
     """
-    wanted = json.loads(json.dumps(wanted))
     differing = [
         f"{name} is {held.get(name)!r} there and {wanted.get(name)!r} here"
-        for name in sorted({*held, *wanted} - {"labels"})  # their axes differ as well, and say so in fewer words
+        for name in sorted({*held, *wanted} - {*NOTES})
         if held.get(name) != wanted.get(name)
     ]
     if differing:
-        msg = f"store must be of this very sweep, or not exist; in {folder} {'; '.join(differing)}"
+        msg = f"store must be of this very computation, or not exist; in {folder} {'; '.join(differing)}"
         raise StoreError(msg)
 
 
@@ -135,15 +171,32 @@ def digest(*parts: bytes) -> str:
     return hashed.hexdigest()[:16]
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    with _whole(path) as file:
-        file.write(content)
+def pack(file: Any, arrays: Arrays, name: str = "") -> None:
+    """Write arrays as an .npz file that bears a name, the same bytes at any time of day."""
+    dtypes = {key: str(array.dtype) for key, array in arrays.items()}  # .npy knows no bfloat16
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(zipfile.ZipInfo(META), json.dumps({"name": name, "dtypes": dtypes}))
+        for key, array in arrays.items():
+            with archive.open(zipfile.ZipInfo(f"{key}.npy"), "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+
+
+def unpacked(content: bytes, name: str = "") -> dict[str, np.ndarray]:
+    """The arrays of such a file; raises where a checksum or the name is another."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        meta = json.loads(archive.read(META))
+        if meta["name"] != name:
+            msg = f"it is {meta['name']}, not {name}"
+            raise ValueError(msg)
+        members = {key: io.BytesIO(archive.read(f"{key}.npy")) for key in meta["dtypes"]}
+    arrays = {key: np.lib.format.read_array(member, allow_pickle=False) for key, member in members.items()}
+    return {key: array.view(jnp.dtype(meta["dtypes"][key])) for key, array in arrays.items()}
 
 
 @contextlib.contextmanager
-def _whole(path):
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+def whole(path: Path) -> Iterator[Any]:
+    """A file to write, which is there whole at the end, or not at all."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", suffix=PARTIAL, dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
@@ -154,3 +207,8 @@ def _whole(path):
         with contextlib.suppress(OSError):
             os.unlink(name)
         raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the new name, too, outlives a power cut
+    finally:
+        os.close(folder)

@@ -14,6 +14,7 @@ diverges is data (inf or NaN, and `alive` false), never dropped.
 
 import contextlib
 import dataclasses
+import json
 import os
 import sys
 import time
@@ -22,16 +23,20 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
+import jaxlib
 import numpy as np
 
-from gdlab.axes import Grid, at
+from gdlab.axes import Grid, at, path_name
 from gdlab.lanes import all_devices, gathered, prepare
-from gdlab.store import Store, StoreError, check_same, digest, read_chunk, read_identity
+from gdlab.processes import kept, together
+from gdlab.programs import array_bytes
+from gdlab.progress import alive, bar
+from gdlab.store import Store, StoreError, check_same, digest, read_identity
 
 if TYPE_CHECKING:
     import xarray
 
-SCHEMA = 2  # the version of the layout of datasets and stores
+SCHEMA = 3  # the version of the layout of datasets and stores
 LARGEST_CHUNK = 2**16  # lanes at once, unless the caller says otherwise
 
 
@@ -64,17 +69,19 @@ def sweep(
     Returns:
         An `xarray.Dataset` whose dimensions are the axes in the order given, then those of each result.  The variables
         are named by their path in the pytree that `fn` returns, joined by dots; a bare array is called "value".
-        `alive` says where all numbers are finite.  Of a shard, lanes of other shards are empty and not `done`.
+        `alive` says where all numbers are finite; where a result has a dim called "step", `died` is the first row of
+        it that is not finite, or -1.  Of a shard, lanes of other shards are empty and not `done`.  The attributes say
+        what was swept, on what, by which versions and command, and how long it took.
 
     Raises:
         ValueError: for no axes, an empty axis, a chunk or block below 1, a shard out of range or without a store.
-        StoreError: for a store of another sweep (a ValueError).
+        StoreError: for a store of another sweep, in use, or that cannot be written (a ValueError).
 
     >>> result = sweep(lambda a, b: a + 10 * b, a=jnp.arange(3.0), b=jnp.array([1.0, 2.0]))
     >>> result["value"].sel(a=2.0, b=1.0).item(), dict(result.sizes)
     (12.0, {'a': 3, 'b': 2})
     """
-    started = time.time()
+    started = time.monotonic()
     for name, value in (("chunk", chunk), ("block", block)):
         if value is not None and value < 1:
             msg = f"{name} must be at least 1; got {value}"
@@ -89,52 +96,60 @@ def sweep(
     chunk += -chunk % (1 if mesh is None else mesh.size)
     point = _Point(fn, tuple(tuple(case.items()) for case in grid.cases), tuple(grid.numeric), grid.shape)
     prepared = prepare(point, grid.numeric, chunk, block, mesh)
-    kept = None if store is None else Store(store, _identity(grid, prepared, chunk, dims, shard))
-    chunks = range(-(-grid.lanes // chunk))
+    held = contextlib.nullcontext() if store is None else kept(store, _identity(grid, prepared, chunk, dims, shard))
     names = _names(prepared.structure, len(grid.cases))
     done: dict[int, dict[str, np.ndarray]] = {}
-    with _bar(progress, grid.lanes) as advance, kept.locked() if kept else contextlib.nullcontext():
-        for number in chunks[part::parts]:
-            arrays = kept.read(number) if kept else None
+    with bar(progress, "sweep", grid.lanes) as advance, held as stored:
+        for number in range(-(-grid.lanes // chunk))[part::parts]:
+            arrays = stored.read(number) if stored else None
             if arrays is None:
                 lanes = jnp.minimum(number * chunk + jnp.arange(chunk, dtype=jnp.int32), grid.lanes - 1)
                 leaves = prepared.compute(prepared.constants, lanes, jax.tree.leaves(grid.numeric))
-                arrays = dict(zip(names, gathered(leaves), strict=True))
-                if kept and jax.process_index() == 0:
-                    kept.write(number, arrays)
+                with together():
+                    arrays = dict(zip(names, gathered(leaves), strict=True))
+                if stored:
+                    stored.write(number, arrays)
             done[number] = arrays
-            advance(min((number + 1) * chunk, grid.lanes), arrays)
-    attributes = {"block": prepared.block, "argv": " ".join(sys.argv), "wall_seconds": time.time() - started}
-    described = _description(grid, dims)
-    return _dataset(described, grid.labels(), done, chunk, {**_versions(), **attributes})
+            advance(min((number + 1) * chunk, grid.lanes), f"alive {alive(arrays).mean():.0%}" if progress else "")
+    config = _config(grid, chunk, prepared.block, shard)
+    attributes = {**_versions(), "config": config, "argv": " ".join(sys.argv), "block": prepared.block}
+    attributes["wall_seconds"] = time.monotonic() - started
+    return _dataset(_description(grid, dims), grid.labels(), done, chunk, attributes)
 
 
 def merge(*folders: str | os.PathLike) -> "xarray.Dataset":
     """The dataset of a sweep whose shards were computed into these stores.
 
     Raises:
-        StoreError: when the stores are of different sweeps, or chunks are missing or damaged (a ValueError).
+        StoreError: when the stores are of different sweeps or overlap, or chunks are missing or damaged.
     """
     if not folders:
         msg = "merge needs at least one store; got none"
         raise ValueError(msg)
     identities = [read_identity(folder) for folder in folders]
     for folder, identity in zip(folders, identities, strict=True):
+        if identity.get("schema") != SCHEMA or "lanes" not in identity:
+            msg = f"stores must be of sweeps, of schema {SCHEMA}; {folder} is not"
+            raise StoreError(msg)
         check_same(folder, {**identity, "shard": None}, {**identities[0], "shard": None})
     first = identities[0]
     lanes, chunk = first["lanes"], first["chunk"]
+    stores = [Store(folder, identity) for folder, identity in zip(folders, identities, strict=True)]
     done = {}
     for number in range(-(-lanes // chunk)):
-        found = (read_chunk(folder, number) for folder in folders)
-        arrays = next((arrays for arrays in found if arrays is not None), None)
+        holding = [store for store in stores if store.path(number).exists()]
+        if len(holding) > 1:
+            msg = f"stores must not overlap; chunk {number} is in both {holding[0].folder} and {holding[1].folder}"
+            raise StoreError(msg)
+        arrays = holding[0].read(number) if holding else None
         if arrays is None:
-            msg = (
-                f"stores must hold every chunk of the sweep; chunk {number} is missing or damaged in all {len(folders)}"
-            )
+            msg = f"stores must hold every chunk of the sweep; chunk {number} is "
+            msg += f"damaged in {holding[0].folder}" if holding else f"missing in all {len(folders)}"
             raise StoreError(msg)
         done[number] = arrays
     labels = {name: _label(entry) for name, entry in first["labels"].items()}
-    return _dataset(first["description"], labels, done, chunk, first["versions"])
+    attributes = {**first["versions"], "config": first["config"], "block": first["block"], "argv": " ".join(sys.argv)}
+    return _dataset(first["description"], labels, done, chunk, attributes)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,15 +169,11 @@ class _Point:
 def _names(structure, cases):
     """A name for each leaf of the result, `path:case`."""
     paths = jax.tree_util.tree_flatten_with_path(jax.tree.unflatten(structure, range(structure.num_leaves)))[0]
-    named = [(".".join(_key_name(key) for key in path[1:]) or "value", path[0].idx) for path, _ in paths]
+    named = [(path_name(path[1:]) or "value", path[0].idx) for path, _ in paths]
     if len({tuple(name for name, case in named if case == i) for i in range(cases)}) > 1:
         msg = "fn must return the same pytree for every value of the axes of names; got different ones"
         raise ValueError(msg)
     return [f"{name}:{case}" for name, case in named]
-
-
-def _key_name(key):
-    return str(getattr(key, "name", getattr(key, "key", getattr(key, "idx", key))))
 
 
 def _description(grid, dims):
@@ -172,11 +183,16 @@ def _description(grid, dims):
     return {"order": grid.order, "sizes": sizes, "named": list(grid.named), "dims": dims}
 
 
+def _config(grid, chunk, block, shard):
+    """What was asked for, as JSON."""
+    axes = {name: list(grid.named.get(name, ())) or f"{grid.sizes[name]} values" for name in grid.order}
+    return json.dumps({"axes": axes, "chunk": chunk, "block": block, "shard": list(shard)})
+
+
 def _identity(grid, prepared, chunk, dims, shard):
     """What makes this sweep this sweep, as JSON."""
-    constants = [_bytes(constant) for constant in prepared.constants]
     axes = {
-        f"axis {name}": f"{grid.sizes[name]} values, {digest(*map(_bytes, jax.tree.leaves(values)))}"
+        f"axis {name}": f"{grid.sizes[name]} values, {digest(*map(array_bytes, jax.tree.leaves(values)))}"
         for name, values in grid.numeric.items()
     }
     named = {f"axis {name}": ", ".join(values) for name, values in grid.named.items()}
@@ -186,7 +202,7 @@ def _identity(grid, prepared, chunk, dims, shard):
     }
     return {
         "schema": SCHEMA,
-        "program": digest(prepared.program, *constants),
+        "program": prepared.program.hex()[:16],
         **axes,
         **named,
         "lanes": grid.lanes,
@@ -194,6 +210,8 @@ def _identity(grid, prepared, chunk, dims, shard):
         "block": prepared.block,
         "shard": list(shard),
         "versions": _versions(),
+        "config": _config(grid, chunk, prepared.block, (0, 1)),
+        "argv": " ".join(sys.argv),
         "labels": labels,
         "description": _description(grid, dims),
     }
@@ -209,18 +227,14 @@ def _label(entry):
     return values if along is None else (along, values)
 
 
-def _bytes(array):
-    keys = jnp.issubdtype(array.dtype, jax.dtypes.prng_key)
-    return np.asarray(jax.random.key_data(array) if keys else array).tobytes()
-
-
 def _versions():
-    device = jax.devices()[0].device_kind
     return {
         "gdlab_schema": SCHEMA,
+        "python": sys.version.split()[0],
         "jax": jax.__version__,
-        "device": device,
-        "x64": int(jax.config.read("jax_enable_x64")),
+        "jaxlib": jaxlib.__version__,
+        "device": jax.devices()[0].device_kind,
+        "dtype": str(jax.dtypes.canonicalize_dtype(float)),
     }
 
 
@@ -231,58 +245,47 @@ def _dataset(description, labels, done, chunk, attributes):
     order, sizes, named = description["order"], description["sizes"], description["named"]
     numeric = [name for name in order if name not in named]
     lanes = int(np.prod([sizes[name] for name in numeric], dtype=int))
+    cases = int(np.prod([sizes[name] for name in named], dtype=int))
     arranged = [*named, *numeric]
-    gathered_leaves: dict[str, list[np.ndarray]] = {}
     here = np.zeros(lanes, bool)
     for number in done:
         here[number * chunk : (number + 1) * chunk] = True
-    for leaf in next(iter(done.values()), {}):
-        example = next(iter(done.values()))[leaf]
-        empty = np.nan if np.issubdtype(example.dtype, np.floating) else 0
-        whole = np.full((lanes, *example.shape[1:]), empty, example.dtype)
-        for number, arrays in done.items():
-            rows = whole[number * chunk : (number + 1) * chunk]
-            rows[...] = arrays[leaf][: len(rows)]
-        gathered_leaves.setdefault(leaf.rpartition(":")[0], []).append(whole)
 
     def laid_out(stacked):
         shaped = stacked.reshape(*(sizes[axis] for axis in arranged), *stacked.shape[2:])
         return np.moveaxis(shaped, range(len(order)), [order.index(axis) for axis in arranged])
 
-    variables, alive = {}, np.ones((1, lanes), bool)
-    for name, cases in gathered_leaves.items():
-        stacked = np.stack(cases)
-        if np.issubdtype(stacked.dtype, np.inexact):
-            alive = alive & np.isfinite(stacked).reshape(*stacked.shape[:2], -1).all(-1)
+    variables, living, died = {}, np.ones((1, lanes), bool), None
+    for name in dict.fromkeys(leaf.rpartition(":")[0] for leaf in next(iter(done.values()), {})):
+        stacked = _stacked(name, done, chunk, cases, here)
+        extra = list(description["dims"].get(name, ()))
+        if jnp.issubdtype(stacked.dtype, jnp.inexact):
+            finite = np.isfinite(stacked)
+            living = living & finite.reshape(*finite.shape[:2], -1).all(-1)
+            if extra[:1] == ["step"]:
+                rows = finite.reshape(*finite.shape[:3], -1).all(-1)
+                first = np.where(rows.all(-1), rows.shape[-1], rows.argmin(-1))
+                died = first if died is None else np.minimum(died, first)
         shaped = laid_out(stacked)
-        extra = description["dims"].get(name, ())
-        extra = [*extra, *(f"{name}_{i}" for i in range(len(extra), shaped.ndim - len(order)))]
+        extra += [f"{name}_{i}" for i in range(len(extra), shaped.ndim - len(order))]
         variables[name] = ([*order, *extra], shaped)
-    count = int(np.prod([sizes[name] for name in named], dtype=int))
-    for name, flags in (("alive", alive & here), ("done", here[None])):
-        if name not in variables and not (name == "done" and here.all()):
-            variables[name] = (order, laid_out(np.broadcast_to(flags, (count, lanes))).copy())
+    flags = {"alive": living & here, **({} if here.all() else {"done": here[None]})}
+    if died is not None:
+        flags["died"] = np.where(living | ~here, -1, died)
+    for name, values in flags.items():
+        variables.setdefault(name, (order, laid_out(np.broadcast_to(values, (cases, lanes))).copy()))
     return xarray.Dataset(variables, labels, attributes)
 
 
-@contextlib.contextmanager
-def _bar(progress, total):
-    """A bar on stderr, or the caller's own report, or nothing: what to call with the lanes done and their arrays."""
-    if callable(progress):
-        yield lambda done, _: progress(done, total)
-    elif not progress:
-        yield lambda done, _: None
-    else:
-        from rich.console import Console
-        from rich.progress import Progress
-
-        console = Console(stderr=True)
-        with Progress(console=console, transient=True, disable=not console.is_terminal) as drawn:
-            task = drawn.add_task("sweep", total=total)
-
-            def advance(done, arrays):
-                floats = [a for a in arrays.values() if np.issubdtype(a.dtype, np.floating)]
-                alive = np.mean([np.isfinite(a).reshape(len(a), -1).all(-1).mean() for a in floats] or [1.0])
-                drawn.update(task, completed=done, description=f"sweep, alive {alive:.0%}")
-
-            yield advance
+def _stacked(name, done, chunk, cases, here):
+    """A result of all chunks, shape (cases, lanes, ...)."""
+    example = next(iter(done.values()))
+    dtype = np.result_type(*(example[f"{name}:{case}"].dtype for case in range(cases)))
+    stacked = np.empty((cases, len(here), *example[f"{name}:0"].shape[1:]), dtype)
+    if not here.all():
+        stacked[...] = np.nan if jnp.issubdtype(dtype, jnp.inexact) else 0
+    for number, arrays in done.items():
+        for case in range(cases):
+            rows = stacked[case, number * chunk : (number + 1) * chunk]
+            rows[...] = arrays[f"{name}:{case}"][: len(rows)]
+    return stacked

@@ -21,14 +21,14 @@ ROOT = Path(__file__).parents[1]
 STAIRS = {
     "": ["experiments", "gdlab hessian"],
     "gdlab": [
-        "sweep tune",
-        "run optimizers reading",
+        "sweep tune long_run trials",
+        "run optimizers reading processes",
         "descent swats wrappers",
-        "directions scales schedules problems data axes lanes store",
+        "directions scales schedules problems data axes lanes store progress",
         "driven rescaled",
         "rates",
         "pieces",
-        "arguments averages",
+        "arguments averages programs",
     ],
     "gdlab.problems": [
         "catalogue",

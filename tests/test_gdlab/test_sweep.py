@@ -1,7 +1,9 @@
-"""Sweeps: equal to a loop, whatever the chunk, block, devices, shards or interruptions."""
+"""Sweeps: equal to a loop, whatever the chunk, block, devices, processes, shards or interruptions."""
 
+import json
 import os
-import signal
+import resource
+import socket
 import subprocess
 import sys
 import time
@@ -15,14 +17,18 @@ import xarray
 
 import gdlab
 from gdlab.lanes import carried_bytes
-from gdlab.store import StoreError
+from gdlab.store import StoreError, opened
 
 ROOT = str(Path(__file__).parents[2])
 TARGET = jnp.array([1.0, -2.0])
 
 
+def quartic(theta):
+    return jnp.sum((theta - TARGET) ** 4)
+
+
 def run(lr, optimizer, start):
-    ran = gdlab.minimize(lambda theta: jnp.sum((theta - TARGET) ** 4), optimizer(lr), start, 30)
+    ran = gdlab.minimize(quartic, optimizer(lr), start, 30)
     return {"loss": ran.history["loss"], "end": ran.params}
 
 
@@ -34,21 +40,25 @@ AXES = {
 DIMS = {"loss": ("step",)}
 
 
-def test_a_sweep_is_a_loop():
-    swept = gdlab.sweep(run, dims=DIMS, **AXES)
-    assert dict(swept.sizes) == {"lr": 7, "optimizer": 2, "start": 3, "step": 30, "end_0": 2}
+@pytest.fixture(scope="module")
+def whole():
+    return gdlab.sweep(run, chunk=4, dims=DIMS, **AXES)
+
+
+def test_a_sweep_is_a_loop(whole):
+    assert dict(whole.sizes) == {"lr": 7, "optimizer": 2, "start": 3, "step": 30, "end_0": 2}
     for i, lr in enumerate(AXES["lr"]):
         for j, optimizer in enumerate(AXES["optimizer"].values()):
             for k, start in enumerate(AXES["start"]):
                 alone = run(lr, optimizer, start)
-                np.testing.assert_allclose(swept["loss"][i, j, k], alone["loss"], rtol=1e-9)
-                np.testing.assert_allclose(swept["end"][i, j, k], alone["end"], rtol=1e-9)
+                np.testing.assert_allclose(whole["loss"][i, j, k], alone["loss"], rtol=1e-9)
+                np.testing.assert_allclose(whole["end"][i, j, k], alone["end"], rtol=1e-9)
 
 
-@pytest.mark.parametrize("how", [{"chunk": 4}, {"block": 2}, {"chunk": 5, "block": 3}, {"chunk": 1000}])
-def test_chunks_and_blocks_change_nothing_but_rounding(how):
-    swept, whole = gdlab.sweep(run, **how, **AXES), gdlab.sweep(run, **AXES)
-    for name in whole:
+@pytest.mark.parametrize("how", [{"block": 2}, {"chunk": 5, "block": 3}, {"chunk": 1000}])
+def test_chunks_and_blocks_change_nothing_but_rounding(how, whole):
+    swept = gdlab.sweep(run, **how, **AXES)
+    for name in ("loss", "end"):
         np.testing.assert_allclose(swept[name], whole[name], rtol=1e-12)
 
 
@@ -57,11 +67,27 @@ def test_axes_keep_their_names_in_any_order():
     np.testing.assert_array_equal(swept["value"], [[0, 1, 2], [10, 11, 12]])
 
 
-def test_divergence_is_data():
-    swept = gdlab.sweep(run, **AXES)
-    assert not swept["alive"].sel(optimizer="gd", start=2, lr=1.0).item()
-    assert swept["alive"].sel(optimizer="adam").all().item()
-    np.testing.assert_array_equal(swept["alive"], np.isfinite(swept["loss"]).all("loss_0"))
+def test_divergence_is_data(whole):
+    assert not whole["alive"].sel(optimizer="gd", start=2, lr=1.0).item()
+    assert whole["alive"].sel(optimizer="adam").all().item()
+    finite = np.isfinite(whole["loss"])
+    np.testing.assert_array_equal(whole["alive"], finite.all("step") & np.isfinite(whole["end"]).all("end_0"))
+    died, dead = whole["died"].values, ~whole["alive"].values
+    assert (died[~dead] == -1).all()
+    np.testing.assert_array_equal(died[dead], finite.values.sum(-1)[dead])  # what is lost stays lost
+
+
+def test_results_say_where_they_come_from(whole):
+    said = json.loads(whole.attrs["config"])
+    assert said["axes"] == {"lr": "7 values", "optimizer": ["gd", "adam"], "start": "3 values"}
+    assert {"gdlab_schema", "jax", "jaxlib", "python", "device", "argv"} <= set(whole.attrs)
+    assert whole.attrs["dtype"] == "float64"
+
+
+def test_a_clock_that_jumps_back_does_not_matter(tmp_path, monkeypatch):
+    monkeypatch.setattr(time, "time", lambda: 0.0)  # 1970, a year that zip files do not know
+    swept = gdlab.sweep(lambda a: a, store=tmp_path / "s", a=jnp.arange(2.0))
+    assert swept.attrs["wall_seconds"] >= 0
 
 
 def test_the_same_sweep_is_traced_once():
@@ -101,26 +127,28 @@ def test_large_lanes_come_in_blocks_on_a_cpu():
     assert gdlab.sweep(lambda a: a + 1, a=jnp.arange(64.0)).attrs["block"] == 64
 
 
-def test_a_store_is_continued_bit_for_bit(tmp_path):
-    whole = gdlab.sweep(run, chunk=4, **AXES)
-    first = gdlab.sweep(run, chunk=4, store=tmp_path / "s", **AXES)
-    (tmp_path / "s" / "chunk-00001.npz").unlink()
-    damaged = tmp_path / "s" / "chunk-00002.npz"
-    damaged.write_bytes(damaged.read_bytes()[:-200])
-    flipped = tmp_path / "s" / "chunk-00003.npz"
-    content = bytearray(flipped.read_bytes())
-    content[len(content) // 3] ^= 1
-    flipped.write_bytes(bytes(content))
-    again = gdlab.sweep(run, chunk=4, store=tmp_path / "s", **AXES)
+def test_a_store_is_continued_bit_for_bit(tmp_path, whole):
+    store = tmp_path / "s"
+    first = gdlab.sweep(run, chunk=4, store=store, dims=DIMS, **AXES)
+    other = {**AXES, "lr": jnp.geomspace(1e-3, 2.0, 7)}
+    gdlab.sweep(run, chunk=4, store=tmp_path / "other", dims=DIMS, **other)
+    chunks = [store / f"chunk-0000{i}.npz" for i in range(6)]
+    chunks[0].unlink()
+    chunks[1].write_bytes(chunks[1].read_bytes()[:-200])
+    flipped = bytearray(chunks[2].read_bytes())
+    flipped[-500] ^= 1
+    chunks[2].write_bytes(bytes(flipped))
+    chunks[3].write_bytes((tmp_path / "other" / chunks[3].name).read_bytes())
+    chunks[4].write_bytes(chunks[5].read_bytes())
+    (store / ".chunk-00000.npz-abc.partial").write_bytes(b"left by a kill")
+    kept = chunks[5].stat().st_mtime_ns
+    with pytest.warns(UserWarning, match="is damaged and not used") as said:
+        again = gdlab.sweep(run, chunk=4, store=store, dims=DIMS, **AXES)
+    assert [str(warning.message).split("/")[-1][:11] for warning in said] == [f"chunk-0000{i}" for i in (1, 2, 3, 4)]
     assert first.equals(whole)
     assert again.equals(whole)
-
-
-def test_finished_chunks_are_not_computed_again(tmp_path):
-    gdlab.sweep(run, chunk=4, store=tmp_path / "s", **AXES)
-    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "s").glob("chunk-*")}
-    gdlab.sweep(run, chunk=4, store=tmp_path / "s", **AXES)
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "s").glob("chunk-*")} == written
+    assert chunks[5].stat().st_mtime_ns == kept
+    assert not list(store.glob(".*"))
 
 
 DIFFERENT = {
@@ -133,27 +161,37 @@ DIFFERENT = {
 
 @pytest.mark.parametrize("name", DIFFERENT)
 def test_a_store_of_another_sweep_is_refused_with_the_difference(name, tmp_path):
-    gdlab.sweep(run, chunk=4, store=tmp_path / "s", **AXES)
+    gdlab.sweep(run, chunk=4, store=tmp_path / "s", shard=(5, 6), **AXES)
     axes, how, said = DIFFERENT[name]
     how = {"fn": run, "chunk": 4, **how}
     with pytest.raises(StoreError, match=said):
-        gdlab.sweep(how.pop("fn"), store=tmp_path / "s", **how, **{**AXES, **axes})
+        gdlab.sweep(how.pop("fn"), store=tmp_path / "s", shard=(5, 6), **how, **{**AXES, **axes})
 
 
-def test_shards_merge_to_the_whole(tmp_path):
-    whole = gdlab.sweep(run, chunk=4, dims=DIMS, **AXES)
+def test_a_store_of_the_same_program_on_other_data_is_refused(tmp_path):
+    def over(data):
+        fit = jax.jit(lambda a: a * data)  # a program within the program closes over the data
+        return lambda a: fit(a).sum()
+
+    gdlab.sweep(over(jnp.arange(3.0)), store=tmp_path / "s", a=jnp.arange(4.0))
+    with pytest.raises(StoreError, match="program"):
+        gdlab.sweep(over(jnp.ones(3)), store=tmp_path / "s", a=jnp.arange(4.0))
+
+
+def test_shards_merge_to_the_whole(tmp_path, whole):
     folders = [tmp_path / f"shard-{i}" for i in range(3)]
     for i, folder in enumerate(folders):
         part = gdlab.sweep(run, chunk=4, dims=DIMS, store=folder, shard=(i, 3), **AXES)
         assert 0 < part["done"].sum() < part["done"].size
-    merged = gdlab.merge(*folders)
-    assert merged.equals(whole)
+    assert gdlab.merge(*folders).equals(whole)
     with pytest.raises(StoreError, match="chunk 1 is missing"):
         gdlab.merge(folders[0], folders[2])
-    gdlab.sweep(run, chunk=4, store=tmp_path / "other", **{**AXES, "lr": jnp.ones(7)})
+    with pytest.raises(StoreError, match="must not overlap; chunk 2 is in both"):
+        gdlab.merge(*folders, folders[2])
+    gdlab.sweep(run, chunk=4, dims=DIMS, store=tmp_path / "other", shard=(5, 6), **{**AXES, "lr": jnp.ones(7)})
     with pytest.raises(StoreError, match="axis lr"):
         gdlab.merge(*folders, tmp_path / "other")
-    with pytest.raises(StoreError, match="must be a folder that a sweep has written"):
+    with pytest.raises(StoreError, match="must be a folder that a sweep"):
         gdlab.merge(tmp_path)
 
 
@@ -174,11 +212,16 @@ def test_progress_reports_lanes():
     assert seen == [(8, 21), (16, 21), (21, 21)]
 
 
-def test_a_second_process_in_the_same_store_is_turned_away(tmp_path):
-    from gdlab.store import Store
+def test_half_precision_survives_a_store(tmp_path):
+    for _ in range(2):
+        swept = gdlab.sweep(lambda a: a.astype(jnp.bfloat16), store=tmp_path / "s", a=jnp.arange(3.0))
+        assert swept["value"].dtype == jnp.bfloat16
 
-    store = Store(tmp_path, {"a": 1})
-    with store.locked(), pytest.raises(StoreError, match="in use"), Store(tmp_path, {"a": 1}).locked():
+
+def test_a_second_process_in_the_same_store_is_turned_away(tmp_path):
+    with opened(tmp_path, {"a": 1}), pytest.raises(StoreError, match=f"in use; process {os.getpid()}"):
+        opened(tmp_path, {"a": 1}).__enter__()
+    with opened(tmp_path, {"a": 1}):  # the lock of a process that has ended is no lock
         pass
 
 
@@ -188,82 +231,121 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path):
         gdlab.sweep(run, store=tmp_path / "file" / "s", **AXES)
 
 
-SCRIPT = """
-import sys, time
-import jax, jax.numpy as jnp, gdlab
-def run(lr, seed):
+def test_a_full_disk_stops_with_one_sentence_and_loses_nothing(tmp_path):
+    def wide(a):
+        return jnp.full(10_000, a)
+
+    store, limits = tmp_path / "s", resource.getrlimit(resource.RLIMIT_FSIZE)
+    gdlab.sweep(wide, chunk=1, store=store, shard=(0, 2), a=jnp.arange(4.0))
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))  # the system's own refusal to write more
+        with pytest.raises(StoreError, match=r"chunk-00001.npz could not be written: .*same call goes on") as stop:
+            gdlab.sweep(wide, chunk=1, store=tmp_path / "t", shard=(1, 2), a=jnp.arange(4.0))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "\n" not in str(stop.value)
+    assert sorted(path.name for path in (tmp_path / "t").iterdir()) == ["lock", "store.json"]
+    gdlab.sweep(wide, chunk=1, store=tmp_path / "t", shard=(1, 2), a=jnp.arange(4.0))
+    assert gdlab.merge(store, tmp_path / "t").sizes["a"] == 4
+
+
+# ------------------------------------------------------------------------------------- in processes of their own
+
+JOBS = """
+import os, random, signal, sys, time
+import jax, jax.numpy as jnp, numpy as np, gdlab
+
+def noisy(lr, seed):
     def step(c, _):
         return c - lr * jnp.sin(3 * c) + 1e-3 * jax.random.normal(seed), None
-    return jax.lax.scan(step, jnp.ones(3), None, 2000)[0]
-slow = float(sys.argv[2])
-result = gdlab.sweep(run, chunk=16, store=sys.argv[1] or None, progress=lambda done, total: time.sleep(slow),
-                     lr=jnp.linspace(.01, 1., 20), seed=gdlab.seeds(16))
-if len(sys.argv) > 3:
-    result.drop_attrs().to_netcdf(sys.argv[3], engine="h5netcdf")
+    return jax.lax.scan(step, jnp.ones(3), None, 200)[0]
+
+def swept(store, progress=False):
+    axes = {"lr": jnp.linspace(0.01, 1.0, 20), "seed": gdlab.seeds(16)}
+    return gdlab.sweep(noisy, chunk=4, store=store, progress=progress, **axes)["value"].values
+
+def ran(store, progress=False):
+    how = {"lanes": "optimizer", "chunk": 10, "every": 5, "store": store, "progress": progress}
+    start, rates = jnp.array([-1.2, 1.0]), jnp.geomspace(1e-4, 1.0, 8)
+    run = gdlab.long_run(gdlab.problems.rosenbrock, gdlab.adam(rates), start, 800, **how)
+    history = gdlab.read_history(store)["loss"] if store else run.history["loss"]
+    return np.concatenate([np.asarray(run.params), np.asarray(history).T], axis=1)
+"""
+KILLS = """
+rng, killed, folder = random.Random(0), 0, sys.argv[1]
+
+def life(work, store):
+    pid = os.fork()  # jax has been imported, but not used yet
+    if pid == 0:
+        np.save(f"{store}.npy", work(store, progress=lambda done, total: time.sleep(0.02)))
+        os._exit(0)
+    return pid
+
+for work in (swept, ran):
+    store, kills = f"{folder}/{work.__name__}", 0
+    count = lambda: len(os.listdir(store)) if os.path.isdir(store) else 0
+    while kills < 10:
+        pid, before = life(work, store), max(count(), 3)
+        while count() <= before and os.waitpid(pid, os.WNOHANG)[0] == 0:
+            time.sleep(0.001)
+        time.sleep(0.1 * rng.random())
+        os.kill(pid, signal.SIGINT if kills == 4 else signal.SIGKILL)
+        status = os.waitpid(pid, 0)[1]
+        assert status != 0, "it ended before it was killed"
+        kills += 1
+    assert os.waitpid(life(work, store), 0)[1] == 0
+"""
+TOGETHER = """
+port, number, store, out = sys.argv[1:]
+jax.distributed.initialize(f"localhost:{port}", 2, int(number), heartbeat_timeout_seconds=10)
+np.save(out, swept(store))
+np.save(out, swept(store))  # all of it from the store
+def leave(done, total):
+    if number == "1" and done > 100:
+        os.kill(os.getpid(), signal.SIGKILL)
+swept(None, progress=leave)
 """
 
 
-def script(*args, **env):
-    return subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, *map(str, args)],
-        env={**os.environ, "PYTHONPATH": ROOT, "JAX_PLATFORMS": "cpu", **env},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+def script(text, *args, **env):
+    environment = {**os.environ, "PYTHONPATH": ROOT, "JAX_PLATFORMS": "cpu", "JAX_ENABLE_X64": "1", **env}
+    argv = [sys.executable, "-W", "ignore", "-c", JOBS + text, *map(str, args)]
+    return subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def finished(process):
+@pytest.fixture(scope="module")
+def jobs():
+    made = {}
+    exec(JOBS, made)
+    return made
+
+
+def test_what_is_killed_at_random_moments_goes_on_and_ends_bit_identical(tmp_path, jobs):
+    process = script(KILLS, tmp_path, JAX_COMPILATION_CACHE_DIR=str(tmp_path / "cache"))
     out, _ = process.communicate(timeout=300)
     assert process.returncode == 0, out
-    return out
+    for name in ("swept", "ran"):
+        np.testing.assert_array_equal(np.load(tmp_path / f"{name}.npy"), jobs[name](None))
+        assert not list((tmp_path / name).glob(".*"))
 
 
-def test_a_killed_sweep_goes_on_and_ends_bit_identical(tmp_path):
-    finished(script("", 0, tmp_path / "whole.nc"))
-    store = tmp_path / "store"
-    kills = 0
-    for chunks in (2, 7, 13):
-        process = script(store, 0.2)
-        while process.poll() is None and len(list(store.glob("chunk-*"))) < chunks:
-            time.sleep(0.01)
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            kills += 1
-        process.wait()
-        process.stdout.close()
-    assert kills == 3
-    finished(script(store, 0, tmp_path / "resumed.nc"))
-    whole, resumed = (xarray.open_dataset(tmp_path / f"{n}.nc", engine="h5netcdf") for n in ("whole", "resumed"))
-    assert whole.identical(resumed)
-
-
-def test_two_devices_give_the_same_numbers_as_one(tmp_path):
-    finished(script("", 0, tmp_path / "one.nc"))
-    finished(script("", 0, tmp_path / "two.nc", XLA_FLAGS="--xla_force_host_platform_device_count=2"))
-    one, two = (xarray.open_dataset(tmp_path / f"{n}.nc", engine="h5netcdf") for n in ("one", "two"))
-    assert one.identical(two)
-
-
-def test_two_processes_give_the_same_numbers_as_one(tmp_path):
-    import socket
-
+def test_processes_and_devices_change_nothing_and_none_outlives_the_other(tmp_path, jobs):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    joined = "import jax; jax.distributed.initialize('localhost:%d', 2, %d)\n"
-    both = [
-        subprocess.Popen(
-            [sys.executable, "-c", joined % (port, i) + SCRIPT, "", "0", str(tmp_path / f"{i}.nc")],
-            env={**os.environ, "PYTHONPATH": ROOT, "JAX_PLATFORMS": "cpu"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for i in range(2)
-    ]
-    for process in both:
-        finished(process)
-    finished(script("", 0, tmp_path / "alone.nc"))
-    alone, *each = (xarray.open_dataset(tmp_path / f"{n}.nc", engine="h5netcdf") for n in ("alone", 0, 1))
-    assert all(alone.identical(one) for one in each)
+    two = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    both = [script(TOGETHER, port, i, tmp_path / "store", tmp_path / f"{i}.npy", **two) for i in range(2)]
+    said = [process.communicate(timeout=120)[0] for process in both]
+    alone = jobs["swept"](None)
+    for i in range(2):
+        assert (tmp_path / f"{i}.npy").exists(), said[i]
+        np.testing.assert_array_equal(np.load(tmp_path / f"{i}.npy"), alone)
+    assert both[1].returncode == -9
+    assert both[0].returncode != 0
+    assert "another process of this program has ended" in said[0]
+
+
+def test_datasets_go_to_a_file_and_back(tmp_path, whole):
+    whole.to_netcdf(tmp_path / "whole.nc", engine="h5netcdf")
+    with xarray.open_dataset(tmp_path / "whole.nc", engine="h5netcdf") as read:
+        assert read.identical(whole)

@@ -1,0 +1,38 @@
+"""A bar on stderr for work that the host drives in parts; silent where stderr is no terminal."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+Report = Callable[[int, int], Any]
+
+
+@contextlib.contextmanager
+def bar(progress: bool | Report, name: str, total: int) -> Iterator[Callable[[int, str], None]]:
+    """A bar, or the caller's own report, or nothing: what to call with how much is done and words about it.
+
+    Args:
+        progress: True for a bar, which also shows the time left, False for none, or a function of (done, total).
+        name: what stands before the bar.
+        total: what `done` reaches.
+    """
+    if callable(progress):
+        yield lambda done, _: progress(done, total)
+    elif not progress:
+        yield lambda done, _: None
+    else:
+        from rich.console import Console
+        from rich.progress import Progress
+
+        console = Console(stderr=True)
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as drawn:
+            task = drawn.add_task(name, total=total)
+            yield lambda done, words: drawn.update(task, completed=done, description=f"{name}, {words}")
+
+
+def alive(arrays: dict[str, np.ndarray]) -> np.ndarray:
+    """Which rows of arrays with a common leading axis hold finite numbers only."""
+    rows = [np.isfinite(a).reshape(len(a), -1).all(-1) for a in arrays.values() if np.issubdtype(a.dtype, np.inexact)]
+    return np.logical_and.reduce(rows) if rows else np.ones(len(next(iter(arrays.values()))), bool)

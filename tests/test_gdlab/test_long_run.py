@@ -1,0 +1,127 @@
+"""Long runs: chunks change nothing, a store keeps all of it, and every lane is its own run."""
+
+import dataclasses
+import os
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import gdlab
+from gdlab.store import StoreError
+
+START = jnp.array([-1.2, 1.0])
+RATES = jnp.geomspace(1e-4, 1e3, 6)
+ROSENBROCK = gdlab.problems.rosenbrock
+
+
+@pytest.mark.parametrize("every", [1, 4])
+def test_chunks_change_nothing(every):
+    how = {"record": ("loss", "params"), "every": every}
+    whole = gdlab.minimize(ROSENBROCK, gdlab.adam(0.01), START, 103, **how)
+    long = gdlab.long_run(ROSENBROCK, gdlab.adam(0.01), START, 103, chunk=12, **how)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), long.history, whole.history)
+    np.testing.assert_allclose(long.params, whole.params, rtol=1e-12)
+    assert (int(long.steps), long.why) == (103, "steps")
+
+
+def test_each_lane_ends_where_it_would_alone_and_is_then_silent():
+    def alone(rate):
+        return gdlab.minimize(ROSENBROCK, gdlab.gd(rate), START, 50, tolerance=1e-3, every=5)
+
+    whole = jax.jit(jax.vmap(alone))(RATES)
+    seen = []
+    long = gdlab.long_run(
+        ROSENBROCK,
+        gdlab.gd(RATES),
+        START,
+        50,
+        lanes="optimizer",
+        tolerance=1e-3,
+        every=5,
+        chunk=10,
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    np.testing.assert_array_equal(long.steps, whole.steps)
+    np.testing.assert_array_equal(long.reason, whole.reason)
+    np.testing.assert_allclose(long.history["loss"], whole.history["loss"].T, rtol=1e-9)
+    assert seen == [(10 * i, 50) for i in range(1, 6)]
+
+
+def test_a_run_ends_when_its_last_lane_has_ended():
+    seen = []
+    long = gdlab.long_run(
+        ROSENBROCK,
+        gdlab.gd(jnp.array([10.0, 1e3])),
+        START,
+        10_000,
+        lanes=["optimizer"],
+        progress=lambda done, _: seen.append(done),
+    )
+    assert seen == [100]
+    assert list(np.asarray(long.reason)) == [4, 4]
+    assert long.history["loss"].shape == (10_000, 2)
+    assert np.isnan(long.history["loss"][100:]).all()
+
+
+def test_minibatches_share_their_data_and_each_lane_has_its_order(tmp_path):
+    data = (jnp.arange(12.0).reshape(6, 2) / 10, jnp.arange(6.0))
+    stream, adam = gdlab.minibatches(data, 2, key=jax.random.key(0)), optax.adam(0.1)
+
+    def loss(params, batch):
+        return jnp.mean((batch[0] @ params["w"] - batch[1]) ** 2)
+
+    def ran(**how):
+        keyed = dataclasses.replace(stream, key=gdlab.seeds(3))
+        how = {"lanes": ["batches"], "chunk": 10, "every": 5, "record": ("loss", "params"), **how}
+        return gdlab.long_run(loss, adam, {"w": jnp.zeros(2)}, 45, batches=keyed, **how)
+
+    long = ran()
+    for i, key in enumerate(gdlab.seeds(3)):
+        batches = dataclasses.replace(stream, key=key)
+        alone = gdlab.minimize(loss, adam, {"w": jnp.zeros(2)}, 45, batches=batches)
+        np.testing.assert_allclose(long.params["w"][i], alone.params["w"], rtol=1e-9)
+
+    store = tmp_path / "store"
+    assert ran(store=store).history == {}
+    (store / "chunk-00003.npz").write_bytes(b"no longer what it was")
+    with pytest.raises(StoreError, match="chunk 3 is missing or damaged"), pytest.warns(UserWarning, match="damaged"):
+        gdlab.read_history(store)
+    with pytest.warns(UserWarning, match="chunk-00003.npz is damaged"):
+        again = ran(store=store)
+    np.testing.assert_array_equal(again.params["w"], long.params["w"])
+    read = gdlab.read_history(store)
+    np.testing.assert_array_equal(read["step"], range(0, 45, 5))
+    np.testing.assert_array_equal(read["loss"], long.history["loss"])
+    np.testing.assert_array_equal(read["params.w"], long.history["params"]["w"])
+    assert len(list(store.glob("state-*"))) == 2
+    with pytest.raises(StoreError, match="every is 5 there and 1 here"):
+        ran(store=store, every=1)
+    with pytest.raises(StoreError, match="arguments is"):
+        ran(store=store, tolerance=1.0)
+
+
+def test_keys_in_a_state_survive_a_store(tmp_path):
+    noisy = optax.chain(optax.add_noise(0.1, 0.5, jax.random.key(3)), optax.sgd(0.1))
+    for _ in range(2):
+        long = gdlab.long_run(lambda x: x * x, noisy, 1.0, 4, chunk=2, store=tmp_path / "s")
+        os.unlink(tmp_path / "s" / "chunk-00001.npz")
+    assert jnp.issubdtype(long.state[0].rng_key.dtype, jax.dtypes.prng_key)
+    np.testing.assert_allclose(long.params, gdlab.minimize(lambda x: x * x, noisy, 1.0, 4).params, rtol=1e-12)
+
+
+BAD = {
+    "chunk": ({"chunk": 3, "every": 2}, "chunk must be a multiple of every, 2; got 3"),
+    "no chunk": ({"chunk": 0}, "chunk must be a whole number"),
+    "lanes": ({"lanes": ["loss"]}, "lanes must name some of optimizer"),
+    "record": ({"record": "lost"}, "record must name some of"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_arguments_are_one_sentence(name):
+    how, said = BAD[name]
+    with pytest.raises(ValueError, match=said):
+        gdlab.long_run(ROSENBROCK, gdlab.gd(0.1), START, 10, **how)
