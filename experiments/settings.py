@@ -116,6 +116,10 @@ class Edge(Experiment):
     """How much curvature each optimizer bears, and that training goes there (S63, S76)."""
 
 
+class Peers(Experiment):
+    """Every optimizer of the grid beside optax's, over 1000 steps (S101)."""
+
+
 class Adam(Experiment):
     """RMSProp and Adam: braking, debiasing, scale, the longest step, and Adam's trouble (S77-S84, S89)."""
 

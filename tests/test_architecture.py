@@ -56,7 +56,7 @@ STAIRS = {
         "classify escape map",  # commands on a target
         "race saddle pokemon atlas problems "  # the commands, which never import one another
         "learning_rates schedules adagrad feature_scaling minibatches taylor momentum adam amsgrad radam lookahead "
-        "random_matrices weight_decay autoencoder",
+        "random_matrices weight_decay autoencoder peers edge",
         "stops verdict report targets",
         "arena claims",
         "figures pages show",
