@@ -5,11 +5,12 @@
 | function | what it returns |
 |---|---|
 | `hyperparameter` | a real number, or an array of them, as a leaf of a piece |
-| `real_array`, `sequence` | an array of real numbers; one of at least one axis, as floats |
+| `any_array`, `real_array` | an array; one of real numbers |
+| `sequence` | an array of real numbers with at least one axis, as floats |
 | `whole` | a whole number within bounds |
 | `prng_key` | a PRNG key |
 | `function` | a function |
-| `one_of` | an instance of a class |
+| `one_of`, `switch` | an instance of a class; True or False |
 | `floating` | a pytree of floating arrays |
 
 Values of arrays and tracers are data and go through unread; their kind is looked at.
@@ -49,12 +50,18 @@ def hyperparameter(
     return array if is_leaf else jnp.asarray(array, dtype=float)
 
 
+def any_array(name: str, value: Any, what: str = "an array") -> jax.Array:
+    """The value as an array; TypeError where it cannot be one."""
+    try:
+        return jnp.asarray(value)
+    except (TypeError, ValueError, OverflowError):
+        msg = f"{name} must be {what}; got {shown(value)}"
+        raise TypeError(msg) from None
+
+
 def real_array(name: str, value: Any, what: str = "an array of real numbers") -> jax.Array:
     """The value as an array; TypeError where it holds anything but real numbers."""
-    try:
-        array = jnp.asarray(value)
-    except (TypeError, ValueError, OverflowError):
-        array = None
+    array = any_array(name, value, what)
     if not _real(array):
         msg = f"{name} must be {what}; got {shown(value)}"
         raise TypeError(msg)
@@ -107,17 +114,21 @@ def one_of(name: str, value: Any, kind: type, example: str) -> Any:
     return value
 
 
+def switch(name: str, value: Any) -> bool:
+    """The value, if it is True or False."""
+    return one_of(name, value, bool, "True or False")
+
+
 def floating(name: str, tree: Any) -> Any:
-    """The pytree with its leaves as arrays; TypeError where one is not of a floating dtype, complex included."""
+    """The pytree with its leaves as arrays; TypeError where one is not floating (complex is), or there is none."""
+    if not jax.tree.leaves(tree):
+        msg = f"{name} must hold at least one floating array; got {shown(tree)}"
+        raise TypeError(msg)
 
     def array(leaf):
-        try:
-            array = jnp.asarray(leaf)
-        except (TypeError, ValueError):
-            array = None
-        if array is None or not jnp.issubdtype(array.dtype, jnp.inexact):
-            got = shown(leaf) if array is None else f"dtype {array.dtype}"
-            msg = f"{name} must be a pytree of floating arrays; got a leaf of {got}"
+        array = any_array(name, leaf, "a pytree of floating arrays")
+        if not jnp.issubdtype(array.dtype, jnp.inexact):
+            msg = f"{name} must be a pytree of floating arrays; got a leaf of dtype {array.dtype}"
             raise TypeError(msg)
         return array
 

@@ -17,11 +17,14 @@ function untraced.  Labels stay on the host: a dict of axes would come back sort
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from gdlab.arguments import shown, whole
 
 
 class Grid:
@@ -102,7 +105,8 @@ def seeds(count: int, seed: int = 0) -> jax.Array:
     >>> bool((jax.random.key_data(seeds(3))[1] == jax.random.key_data(seeds(2))[1]).all())
     True
     """
-    return jax.vmap(lambda number: jax.random.fold_in(jax.random.key(seed), number))(jnp.arange(count))
+    numbers, key = jnp.arange(whole("count", count)), jax.random.key(whole("seed", seed, -(2**63)))
+    return jax.vmap(lambda number: jax.random.fold_in(key, number))(numbers)
 
 
 def draws(count: int, *, seed: int = 0, quasi: bool = False, **ranges: Sequence[Any]) -> dict[str, Any]:
@@ -121,9 +125,11 @@ def draws(count: int, *, seed: int = 0, quasi: bool = False, **ranges: Sequence[
     >>> sorted(points), points["lr"].shape
     (['lr', 'momentum'], (4,))
     """
-    if count < 1 or not ranges:
-        msg = f"draws needs a count of at least 1 and at least one range; got count {count} and {len(ranges)} ranges"
+    count, seed = whole("count", count), whole("seed", seed, 0)
+    if not ranges:
+        msg = "ranges must be at least one, such as lr=(1e-4, 1e-1); got none"
         raise ValueError(msg)
+    boxes = {name: _box(name, given) for name, given in ranges.items()}
     if quasi:
         from scipy.stats import qmc
 
@@ -131,13 +137,20 @@ def draws(count: int, *, seed: int = 0, quasi: bool = False, **ranges: Sequence[
     else:
         unit = np.random.default_rng(seed).random((count, len(ranges)))
     drawn = {}
-    for column, (name, (low, high, *scale)) in zip(unit.T, ranges.items(), strict=True):
-        if scale not in ([], ["log"]) or not low < high or (scale and not low > 0):
-            allowed = '(low, high) or (low, high, "log") with low < high, above 0 for "log"'
-            msg = f"{name} must be {allowed}; got {ranges[name]}"
-            raise ValueError(msg)
+    for column, (name, (low, high, *scale)) in zip(unit.T, boxes.items(), strict=True):
         drawn[name] = jnp.asarray(low * (high / low) ** column if scale else low + (high - low) * column, float)
     return drawn
+
+
+def _box(name, given):
+    """The range, if it is one."""
+    low, high, *scale = given if isinstance(given, Sequence) and len(given) in (2, 3) else (None, None)
+    numeric = all(isinstance(end, Real) and math.isfinite(end) for end in (low, high))
+    if not numeric or scale not in ([], ["log"]) or not low < high or (scale and not low > 0):
+        allowed = '(low, high) or (low, high, "log") with low < high, above 0 for "log"'
+        msg = f"{name} must be {allowed}; got {shown(given)}"
+        raise ValueError(msg)
+    return given
 
 
 def _named(values):

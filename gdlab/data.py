@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from gdlab.arguments import prng_key, real_array, whole
+from gdlab.arguments import any_array, prng_key, real_array, whole
 
 
 class Scaling(NamedTuple):
@@ -131,7 +131,7 @@ def minibatches(data: Any, size: int, *, key: jax.Array) -> Minibatches:
     >>> sorted([*first.tolist(), *second.tolist()]), int(state.epoch)
     ([0, 1, 2, 3], 1)
     """
-    data = jax.tree.map(jnp.asarray, data)
+    data = jax.tree.map(lambda leaf: any_array("data", leaf), data)
     lengths = {leaf.shape[0] if leaf.ndim else 0 for leaf in jax.tree.leaves(data)}
     if len(lengths) != 1 or lengths == {0}:
         got = sorted(lengths)

@@ -20,7 +20,7 @@ the default.  A source stands for a formula, not for its default numbers, which 
 from jax.typing import ArrayLike
 
 from gdlab import directions, scales, schedules
-from gdlab.arguments import hyperparameter, shown
+from gdlab.arguments import hyperparameter, shown, switch
 from gdlab.descent import descent
 from gdlab.pieces import Driven, Optimizer
 from gdlab.rates import Rate, as_schedule
@@ -107,7 +107,11 @@ def rmsprop(
     under, over = {"eps_root": eps}, {"eps": eps}
     where = _of(source, lecture=over, torch=over, optax=under, keras=under)
     started = {} if source == "lecture" else from_zero
-    sigma = scales.centred(decay, **where) if centred else scales.running_root_mean_square(decay, **where, **started)
+    sigma = (
+        scales.centred(decay, **where)
+        if switch("centred", centred)
+        else scales.running_root_mean_square(decay, **where, **started)
+    )
     if momentum is None:
         return descent(directions.gradient(), sigma, learning_rate)
     momentum = hyperparameter("momentum", momentum, 0, 1)

@@ -162,11 +162,11 @@ def minimize(
 def recorders_of(record: Sequence[str] | Mapping[str, Recorder]) -> dict[str, Recorder]:
     """The recorders by name; ValueError for an unknown name."""
     if isinstance(record, Mapping):
-        return dict(record)
-    names = (record,) if isinstance(record, str) else tuple(record)
+        return {name: function("record", recorder, "of a gdlab.run.Moment") for name, recorder in record.items()}
+    names = (record,) if not isinstance(record, Sequence) or isinstance(record, str) else tuple(record)
     for name in names:
-        if name not in RECORDERS:
-            msg = f"record must name some of {', '.join(RECORDERS)}, or map names to functions; got {name!r}"
+        if not isinstance(name, str) or name not in RECORDERS:
+            msg = f"record must name some of {', '.join(RECORDERS)}, or map names to functions; got {shown(name)}"
             raise ValueError(msg)
     return {name: RECORDERS[name] for name in names}
 

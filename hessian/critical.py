@@ -19,6 +19,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
+from hessian.arguments import choice, number, prng_key, tolerance, whole
 from hessian.bounds import products_for
 from hessian.evidence import Eigenpair, Evidence, dense, matrix_free
 from hessian.product import Loss, Params, check
@@ -129,22 +130,17 @@ def classify(
     """
     params = check(loss, params, *args)
     theta = ravel_pytree(params)[0]
-    if method not in ("auto", "dense", "lanczos"):
-        msg = f"method must be 'auto', 'dense' or 'lanczos'; got {method!r}"
-        raise ValueError(msg)
+    choice("method", method, ("auto", "dense", "lanczos"))
+    tolerance("gradient_tol", gradient_tol)
+    tolerance("curvature_tol", curvature_tol)
+    number("confidence", confidence, "(0, 1)")
+    products, start = whole("products", products, 10), prng_key(key)
+    if memory is not None:
+        number("memory", memory)
     if method == "dense" or (method == "auto" and theta.size <= DENSE):
         fits(theta, MEMORY if memory is None else memory)
         return _verdict(dense(loss, params, args, gradient_tol, curvature_tol), theta.size, 1.0)
-    if products < 10:
-        msg = f"products must be at least 10; got {products}"
-        raise ValueError(msg)
-    if not isinstance(confidence, jax.core.Tracer) and not np.all(
-        (np.asarray(confidence) > 0) & (np.asarray(confidence) < 1)
-    ):
-        msg = f"confidence must lie between 0 and 1; got {confidence}"
-        raise ValueError(msg)
     rows = rows_within(BASIS_MEMORY if memory is None else memory, theta, products - 4, least=2)
-    start = jax.random.key(0) if key is None else key
     found = matrix_free(loss, params, args, gradient_tol, curvature_tol, start, confidence, products, rows)
     return _verdict(found, theta.size, confidence)
 

@@ -21,6 +21,7 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from hessian import lanczos
+from hessian.arguments import prng_key, tolerance, whole
 from hessian.product import Loss, Params, check, flat_product, matrix
 from hessian.spectrum import BASIS_MEMORY, DENSE, rounding, rows_within
 from hessian.symmetric import eigh
@@ -89,12 +90,9 @@ def density(
     """
     params = check(loss, params, *args)
     theta = ravel_pytree(params)[0]
-    for name, value in (("probes", probes), ("steps", steps)):
-        if value < 1:
-            msg = f"{name} must be at least 1; got {value}"
-            raise ValueError(msg)
+    probes, steps = whole("probes", probes), whole("steps", steps)
     rows = rows_within(memory, theta, steps, least=min(steps, theta.size))
-    return Density(*_quadrature(loss, params, args, jax.random.key(0) if key is None else key, probes, rows))
+    return Density(*_quadrature(loss, params, args, prng_key(key), probes, rows))
 
 
 @partial(jax.jit, static_argnames=("loss", "probes", "rows"))
@@ -141,6 +139,8 @@ def minimum_ratio(
     (0.5, 0.75, 0.25)
     """
     params = check(loss, params, *args)
+    tolerance("curvature_tol", curvature_tol)
+    probes, steps, key = whole("probes", probes), whole("steps", steps), prng_key(key)
     if ravel_pytree(params)[0].size <= DENSE:
         nodes = _eigenvalues(loss, params, args)[None]
         weights = jnp.full_like(nodes, 1 / nodes.size)

@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from hessian.arguments import function, shown, whole
 from hessian.product import Loss, Params
 
 
@@ -54,7 +55,7 @@ def gauss_newton(model: Callable[..., Any], criterion: Loss) -> Loss:
     >>> float(jax.hessian(loss)(0.0, 3.0, 1.0))  # 2 (3 cos 0)^2
     18.0
     """
-    return _Made(_gauss_newton, (model, criterion))
+    return _Made(_gauss_newton, (function("model", model), function("criterion", criterion)))
 
 
 def _gauss_newton(model, criterion, params, inputs, *targets):
@@ -77,7 +78,7 @@ def empirical_fisher(losses: Callable[..., jax.Array]) -> Loss:
     >>> float(jax.hessian(loss)(0.0, jnp.array([1.0, 3.0])))  # (1 + 9) / 2
     5.0
     """
-    return _Made(_empirical_fisher, (losses,))
+    return _Made(_empirical_fisher, (function("losses", losses),))
 
 
 def _empirical_fisher(losses, params, *data):
@@ -98,7 +99,7 @@ def preconditioned(loss: Loss) -> Loss:
     >>> float(jax.hessian(preconditioned(lambda w: 3 * w**2))(0.0, 4.0))
     1.5
     """
-    return _Made(_preconditioned, (loss,))
+    return _Made(_preconditioned, (function("loss", loss),))
 
 
 def _preconditioned(loss, params, sigma, *args):
@@ -133,7 +134,7 @@ def partial_loss(loss: Loss) -> Loss:
     >>> float(jax.grad(partial_loss(lambda p: p["a"] * p["b"]))(chosen, rest)["a"])
     2.0
     """
-    return _Made(_partial_loss, (loss,))
+    return _Made(_partial_loss, (function("loss", loss),))
 
 
 def _partial_loss(loss, chosen, rest, *args):
@@ -155,10 +156,7 @@ def microbatched(loss: Loss, size: int) -> Loss:
     >>> float(loss(1.0, jnp.array([1.0, 2.0, 6.0])))
     3.0
     """
-    if size < 1:
-        msg = f"size must be at least 1; got {size}"
-        raise ValueError(msg)
-    return _Made(_microbatched, (loss, size))
+    return _Made(_microbatched, (function("loss", loss), whole("size", size)))
 
 
 def _microbatched(loss, size, params, *data):
@@ -186,7 +184,7 @@ def pooled(loss: Loss) -> Loss:
     >>> float(pooled(lambda w, x: jnp.mean(w * x))(1.0, [(jnp.array([1.0, 2.0]),), (jnp.array([6.0]),)]))
     3.0
     """
-    return _Made(_pooled, (loss,))
+    return _Made(_pooled, (function("loss", loss),))
 
 
 def _pooled(loss: Loss, params: Params, batches: Sequence[tuple]) -> jax.Array:
@@ -206,7 +204,10 @@ def data_parallel(loss: Loss, mesh: Mesh) -> Loss:
         loss: `loss(params, *data)`, a mean over the examples along the first axis of each array in data.
         mesh: the devices.
     """
-    return _Made(_data_parallel, (loss, mesh))
+    if not isinstance(mesh, Mesh):
+        msg = f"mesh must be a jax.sharding.Mesh, such as jax.make_mesh gives; got {shown(mesh)}"
+        raise TypeError(msg)
+    return _Made(_data_parallel, (function("loss", loss), mesh))
 
 
 def _data_parallel(loss, mesh, params, *data):

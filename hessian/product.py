@@ -26,6 +26,8 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
 
+from hessian.arguments import function, shown
+
 Params = Any  # any pytree of floating arrays
 Loss = Callable[..., jax.Array]  # loss(params, *args) -> scalar
 
@@ -103,24 +105,30 @@ def matrix(loss: Loss, params: Params, *args: Any, chunk: int = 64) -> jax.Array
     return (columns + columns.T) / 2
 
 
-def check(loss: Loss, params: Params, *args: Any) -> Params:
-    """The parameters as arrays, after a look at the arguments that costs no computation."""
+def check(loss: Loss, params: Params, *args: Any, names: tuple[str, str] = ("loss", "params")) -> Params:
+    """The parameters as arrays, after a look at the arguments, called by these names, that costs no computation."""
+    of_loss, of_params = names
+    function(of_loss, loss)
     leaves = jax.tree_util.tree_leaves_with_path(params)
     if not leaves:
-        msg = "params must hold at least one floating array; got an empty pytree"
+        msg = f"{of_params} must hold at least one floating array; got an empty pytree"
         raise TypeError(msg)
     for path, leaf in leaves:
-        if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
-            where = f"params{jax.tree_util.keystr(path)}"
-            msg = f"params must be a pytree of real floating arrays; got {jnp.result_type(leaf)} at {where}"
+        try:
+            kind = jnp.result_type(leaf)
+        except TypeError:
+            kind = None
+        if kind is None or isinstance(leaf, str) or not jnp.issubdtype(kind, jnp.floating):
+            where = f"{of_params}{jax.tree_util.keystr(path)}"
+            msg = f"{of_params} must be a pytree of real floating arrays; got {kind or shown(leaf)} at {where}"
             raise TypeError(msg)
     params = jax.tree.map(jnp.asarray, params)
     if sum(leaf.size for leaf in jax.tree.leaves(params)) == 0:
-        msg = "params must hold at least one value; got arrays of size 0"
+        msg = f"{of_params} must hold at least one value; got arrays of size 0"
         raise TypeError(msg)
     value = jax.eval_shape(loss, params, *args)
     if getattr(value, "shape", None) != ():
         got = f"shape {value.shape}" if hasattr(value, "shape") else f"a {type(value).__name__}"
-        msg = f"loss must return a scalar; got {got}"
+        msg = f"{of_loss} must return a scalar; got {got}"
         raise ValueError(msg)
     return params

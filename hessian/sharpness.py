@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from hessian.arguments import choice, number, prng_key, whole
 from hessian.product import Loss, Params, check
 from hessian.spectrum import extremal
 
@@ -69,14 +70,13 @@ def sharpness(
     2.0
     """
     params = check(loss, params, *args)
-    start = jax.random.key(0) if key is None else key
+    choice("measure", measure, ("eigenvalue", "keskar"))
+    starts, steps, products = whole("starts", starts), whole("steps", steps), whole("products", products, 3)
+    epsilon, start = number("epsilon", epsilon), prng_key(key)
     if measure == "eigenvalue":
         found = extremal(loss, params, *args, which="highest", key=start, products=products)
         direction = jax.tree.map(lambda v: v[0], found.eigenvectors)
         return Sharpness(found.eigenvalues[0], jnp.int32(0), found.residuals[0], direction)
-    if measure != "keskar":
-        msg = f"measure must be 'eigenvalue' or 'keskar'; got {measure!r}"
-        raise ValueError(msg)
     value, direction = _keskar(loss, params, args, start, epsilon, starts, steps)
     return Sharpness(value, jnp.int32(1), jnp.full_like(value, jnp.nan), direction)
 

@@ -19,6 +19,7 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from hessian import lanczos
+from hessian.arguments import choice, number, prng_key, whole
 from hessian.product import Loss, Params, check, flat_product, matrix
 from hessian.symmetric import eigh
 
@@ -64,7 +65,7 @@ def spectrum(loss: Loss, params: Params, *args: Any, chunk: int = 64, memory: fl
     >>> found.eigenvalues.tolist()
     [-2.0, 2.0]
     """
-    params = check(loss, params, *args)
+    params, chunk = check(loss, params, *args), whole("chunk", chunk)
     theta, unravel = ravel_pytree(params)
     fits(theta, memory)
     eigenvalues, basis, residuals = _spectrum(loss, params, args, chunk)
@@ -121,12 +122,12 @@ def extremal(
     theta, unravel = ravel_pytree(params)
     n = theta.size
     pairs = _pairs(k, which, n)
+    products, start = whole("products", products), prng_key(key)
     if products < 2 * pairs + 1 and products < n + pairs:
         msg = f"products must be at least {2 * pairs + 1} for {pairs} eigenpairs; got {products}"
         raise ValueError(msg)
     rows = rows_within(memory, theta, products - pairs, least=min(n, 2 * pairs + 4))
-    tolerance = jnp.finfo(theta.dtype).eps ** (2 / 3) if tol is None else tol
-    start = jax.random.key(0) if key is None else key
+    tolerance = jnp.finfo(theta.dtype).eps ** (2 / 3) if tol is None else number("tol", tol)
     values, vectors, residuals, used = _extremal(loss, params, args, tolerance, start, k, which, products, rows)
     return Spectrum(values, jax.vmap(unravel)(vectors), residuals, used)
 
@@ -173,7 +174,8 @@ def inertia(eigenvalues: jax.Array, curvature_tol: ArrayLike | None = None) -> I
     >>> [int(count) for count in inertia(jnp.array([-2.0, 0.0, 1e-30, 2.0]))]
     [1, 2, 1]
     """
-    tau = rounding(eigenvalues) if curvature_tol is None else curvature_tol
+    eigenvalues = _numbers(eigenvalues)
+    tau = rounding(eigenvalues) if curvature_tol is None else number("curvature_tol", curvature_tol, "[0, inf)")
     positive, negative = (jnp.sum(side > tau, dtype=jnp.int32) for side in (eigenvalues, -eigenvalues))
     return Inertia(positive, eigenvalues.size - positive - negative, negative)
 
@@ -184,10 +186,20 @@ def condition_number(eigenvalues: jax.Array) -> jax.Array:
     >>> float(condition_number(jnp.array([-2.0, 0.5])))
     4.0
     """
+    eigenvalues = _numbers(eigenvalues)
     sizes = jnp.abs(eigenvalues)
     smallest = jnp.min(sizes)
     seen = smallest > rounding(eigenvalues)
     return jnp.where(seen, jnp.max(sizes) / jnp.where(seen, smallest, 1), jnp.inf)
+
+
+def _numbers(eigenvalues):
+    """Eigenvalues as a floating array of at least one."""
+    array = jnp.asarray(number("eigenvalues", eigenvalues))
+    if array.ndim == 0 or array.size == 0:
+        msg = f"eigenvalues must be an array of at least one number; got shape {array.shape}"
+        raise ValueError(msg)
+    return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)
 
 
 def rounding(eigenvalues: jax.Array) -> jax.Array:
@@ -197,6 +209,7 @@ def rounding(eigenvalues: jax.Array) -> jax.Array:
 
 def fits(theta: jax.Array, memory: float) -> None:
     """Raise where the dense spectrum of so many parameters would take more bytes than allowed."""
+    number("memory", memory)
     needed = COPIES * theta.size**2 * theta.dtype.itemsize
     if needed > memory:
         msg = (
@@ -209,7 +222,7 @@ def fits(theta: jax.Array, memory: float) -> None:
 
 def rows_within(memory: float, theta: jax.Array, most: int, least: int) -> int:
     """How many vectors like theta a basis may hold: as many as fit in memory, at most `most` and n."""
-    rows = min(int(memory // (theta.size * theta.dtype.itemsize)), most, theta.size)
+    rows = min(int(number("memory", memory, "(0, inf)") // (theta.size * theta.dtype.itemsize)), most, theta.size)
     if rows < min(least, most, theta.size):
         needed = least * theta.size * theta.dtype.itemsize
         msg = f"memory must be at least {needed:,} bytes for a basis of {least} vectors; got {int(memory):,}"
@@ -224,11 +237,6 @@ def frozen(tree: Any) -> Any:
 
 def _pairs(k: int, which: str, n: int) -> int:
     """How many eigenpairs are asked for."""
-    if which not in ("lowest", "highest", "both"):
-        msg = f"which must be 'lowest', 'highest' or 'both'; got {which!r}"
-        raise ValueError(msg)
-    pairs = 2 * k if which == "both" else k
-    if not 1 <= k <= n:
-        msg = f"k must be from 1 to {n}, the number of parameters; got {k}"
-        raise ValueError(msg)
-    return pairs
+    choice("which", which, ("lowest", "highest", "both"))
+    k = whole("k", k, 1, n)
+    return 2 * k if which == "both" else k

@@ -23,6 +23,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
+from hessian.arguments import choice, number, whole
 from hessian.product import Loss, Params, check, gradient, hvp, matrix
 from hessian.symmetric import eigh
 
@@ -43,10 +44,8 @@ def taylor(f: Loss, x0: Params, *args: Any, order: int = 2) -> Callable[[Params]
     >>> round(float(near(1.0)), 6)  # 1 + 1 + 1/2 + 1/6
     2.666667
     """
-    if order < 0:
-        msg = f"order must be at least 0; got {order}"
-        raise ValueError(msg)
-    x0 = check(f, x0, *args)
+    order = whole("order", order, 0)
+    x0 = check(f, x0, *args, names=("f", "x0"))
 
     def polynomial(x: Params) -> jax.Array:
         delta = jax.tree.map(lambda a, b: jnp.asarray(a, b.dtype) - b, x, x0)
@@ -108,10 +107,9 @@ def trust_circle_minimizer(
     >>> [round(float(x), 6) for x in delta]
     [-3.0, -4.0]
     """
-    if order not in (1, 2):
-        msg = f"order must be 1 or 2; got {order}"
-        raise ValueError(msg)
-    params = check(loss, params, *args)
+    choice("order", order, (1, 2))
+    choice("inside", inside, (True, False))
+    params, radius = check(loss, params, *args), number("radius", radius)
     unravel = ravel_pytree(params)[1]
     g = ravel_pytree(gradient(loss, params, *args))[0]
     radius = jnp.asarray(radius, g.dtype)

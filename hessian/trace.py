@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from hessian.arguments import choice, prng_key, whole
 from hessian.product import Loss, Params, check, flat_product
 
 Method = Literal["hutchinson", "hutch++"]
@@ -111,14 +112,9 @@ def _samples(loss, params, args, key, method, products):
 
 def _checked(loss, params, args, method, products, key):
     params = check(loss, params, *args)
-    if method not in ("hutchinson", "hutch++"):
-        msg = f"method must be 'hutchinson' or 'hutch++'; got {method!r}"
-        raise ValueError(msg)
-    least = 6 if method == "hutch++" else 2
-    if products < least:
-        msg = f"products must be at least {least} for {method!r}; got {products}"
-        raise ValueError(msg)
-    return params, jax.random.key(0) if key is None else key
+    choice("method", method, ("hutchinson", "hutch++"))
+    whole("products", products, 6 if method == "hutch++" else 2)
+    return params, prng_key(key)
 
 
 def _mean(samples):

@@ -56,9 +56,11 @@ STAIRS = {
         "classify escape map",  # commands on a target
         "race saddle pokemon atlas problems "  # the commands, which never import one another
         "learning_rates schedules adagrad feature_scaling minibatches taylor momentum adam amsgrad radam lookahead "
-        "random_matrices weight_decay autoencoder peers edge",
-        "stops verdict report targets",
+        "random_matrices weight_decay autoencoder edge peers",
+        "page",
+        "stops verdict report",
         "arena claims",
+        "targets",
         "figures pages show",
         "runs",
         "settings",

@@ -176,7 +176,7 @@ def linear_autoencoder(theta: jax.Array, variances: Sequence[float] = _VARIANCES
     17.0
     """
     theta, variances = coordinates(theta), sequence("variances", variances)
-    n = len(variances)
+    n = max(len(variances), 1)
     if theta.size % (2 * n):
         msg = f"theta must hold 2 n p weights with n = {n} variances, a multiple of {2 * n}; got {theta.size}"
         raise ValueError(msg)
@@ -204,8 +204,9 @@ def linear_autoencoder_points(variances: Sequence[float] = _VARIANCES, code: int
     >>> [len(points), *{(point.value, point.index, point.nullity) for point in points if point.index == 0}]
     [22, (6.5, 0, 4)]
     """
-    n = len(variances)
-    if not all(high > low for high, low in itertools.pairwise((*variances, 0.0))):
+    listed = isinstance(variances, Sequence) and all(isinstance(one, int | float) for one in variances)
+    n = len(variances) if listed else 0
+    if not n or not all(high > low for high, low in itertools.pairwise((*variances, 0.0))):
         msg = f"variances must be distinct positive numbers in falling order; got {shown(variances)}"
         raise ValueError(msg)
     code = whole("code", code, 1, n)

@@ -34,7 +34,7 @@ def matrix_factorisation(theta: jax.Array, mu: Sequence[float] = _MU) -> jax.Arr
     3.5
     """
     theta, mu = coordinates(theta), sequence("mu", mu)
-    n = len(mu)
+    n = max(len(mu), 1)
     if theta.size % n:
         msg = f"theta must hold n p numbers with n = {n} eigenvalues mu, a multiple of {n}; got {theta.size}"
         raise ValueError(msg)

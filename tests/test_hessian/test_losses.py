@@ -125,7 +125,7 @@ def test_data_without_one_number_of_examples_is_refused(case):
     for made in (losses.microbatched(loss, 4), losses.pooled(lambda p, b: loss(p, *b))):
         with pytest.raises(ValueError, match=r"one number of examples .*got shapes \(10, 3\), \(9,\)"):
             made(params, x, y[:9]) if "pooled" not in str(made) else made(params, [((x, y[:9]),)])
-    with pytest.raises(ValueError, match="size must be at least 1; got 0"):
+    with pytest.raises(ValueError, match="size must be a whole number, at least 1; got 0"):
         losses.microbatched(loss, 0)
 
 

@@ -116,7 +116,7 @@ def test_the_best_step_reaches_the_minimum_of_a_parabola():
 
 
 def test_wrong_orders_are_refused():
-    with pytest.raises(ValueError, match="order must be at least 0; got -1"):
+    with pytest.raises(ValueError, match="order must be a whole number, at least 0; got -1"):
         hessian.taylor(jnp.sin, 0.0, order=-1)
     with pytest.raises(ValueError, match="order must be 1 or 2; got 3"):
         hessian.trust_circle_minimizer(lecture, jnp.zeros(2), radius=1.0, order=3)
