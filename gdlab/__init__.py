@@ -41,6 +41,7 @@ from gdlab.reading import inspect
 from gdlab.run import Run, minimize
 from gdlab.swats import swats
 from gdlab.sweep import merge, sweep
+from gdlab.trials import trials
 from gdlab.tune import hyperparameters, lr_range_test, tune
 from gdlab.wrappers import chain, decayed, decayed_outright, lookahead, rolling, rolling_outside
 
@@ -93,6 +94,7 @@ __all__ = [
     "standardize",
     "swats",
     "sweep",
+    "trials",
     "tune",
     "yogi",
 ]

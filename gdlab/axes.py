@@ -12,6 +12,7 @@ function untraced.  Labels stay on the host: a dict of axes would come back sort
 | `path_name` | the name of a leaf of a result |
 | `seeds` | PRNG keys, one for each number of a run |
 | `draws` | random or quasi-random points of a box, as a zipped axis |
+| `range_of` | the bounds that a range names |
 """
 
 import itertools
@@ -129,7 +130,7 @@ def draws(count: int, *, seed: int = 0, quasi: bool = False, **ranges: Sequence[
     if not ranges:
         msg = "ranges must be at least one, such as lr=(1e-4, 1e-1); got none"
         raise ValueError(msg)
-    boxes = {name: _box(name, given) for name, given in ranges.items()}
+    boxes = {name: range_of(name, given) for name, given in ranges.items()}
     if quasi:
         from scipy.stats import qmc
 
@@ -137,20 +138,20 @@ def draws(count: int, *, seed: int = 0, quasi: bool = False, **ranges: Sequence[
     else:
         unit = np.random.default_rng(seed).random((count, len(ranges)))
     drawn = {}
-    for column, (name, (low, high, *scale)) in zip(unit.T, boxes.items(), strict=True):
-        drawn[name] = jnp.asarray(low * (high / low) ** column if scale else low + (high - low) * column, float)
+    for column, (name, (low, high, log)) in zip(unit.T, boxes.items(), strict=True):
+        drawn[name] = jnp.asarray(low * (high / low) ** column if log else low + (high - low) * column, float)
     return drawn
 
 
-def _box(name, given):
-    """The range, if it is one."""
+def range_of(name: str, given: Any) -> tuple[float, float, bool]:
+    """The lowest and the highest value of a range, and whether its scale is logarithmic; ValueError if it is none."""
     low, high, *scale = given if isinstance(given, Sequence) and len(given) in (2, 3) else (None, None)
     numeric = all(isinstance(end, Real) and math.isfinite(end) for end in (low, high))
     if not numeric or scale not in ([], ["log"]) or not low < high or (scale and not low > 0):
         allowed = '(low, high) or (low, high, "log") with low < high, above 0 for "log"'
         msg = f"{name} must be {allowed}; got {shown(given)}"
         raise ValueError(msg)
-    return given
+    return low, high, bool(scale)
 
 
 def _named(values):
