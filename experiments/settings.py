@@ -148,6 +148,30 @@ class Autoencoder(Experiment):
     """The linear autoencoder's 22 families of critical points: index against loss (section 3.13)."""
 
 
+class BatchSize(Experiment):
+    """Batch size against accuracy, updates, the rate and the clock (S48, S50; section 2.2)."""
+
+
+class FlatMinima(Experiment):
+    """Flat and sharp minima of large and small batches, with the control (S51; section 3.12)."""
+
+
+class HardToReach(Experiment):
+    """Training that is stuck, or done, far from any critical point (S63, S64)."""
+
+
+class SparseFeatures(Experiment):
+    """Adagrad on features that are rarely there, and its regret (section 3.1)."""
+
+
+class Signs(Experiment):
+    """Gradients of mean zero whose signs drift: RMSProp and Adam between descent and sign (section 3.2)."""
+
+
+class Adabound(Experiment):
+    """AdaBound: from Adam's rates to one rate for all, between two closing bounds (S91; section 3.5)."""
+
+
 @dataclass(frozen=True)
 class All(Experiment):
     """Run all experiments: a table of verdicts, status 1 when a check fails; the same command goes on after a stop."""

@@ -56,10 +56,11 @@ STAIRS = {
         "classify escape map",  # commands on a target
         "race saddle pokemon atlas problems "  # the commands, which never import one another
         "learning_rates schedules adagrad feature_scaling minibatches taylor momentum adam amsgrad radam lookahead "
-        "random_matrices weight_decay autoencoder edge peers",
+        "random_matrices weight_decay autoencoder edge peers "
+        "batch_size flat_minima hard_to_reach sparse_features signs adabound",
         "page",
         "stops verdict report",
-        "arena claims",
+        "arena claims handwriting",
         "targets",
         "figures pages show",
         "runs",
