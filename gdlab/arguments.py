@@ -68,11 +68,12 @@ def real_array(name: str, value: Any, what: str = "an array of real numbers") ->
     return array
 
 
-def sequence(name: str, values: Any) -> jax.Array:
-    """A sequence of real numbers as a floating array of at least one axis."""
-    array = real_array(name, values, "a sequence of real numbers")
-    if array.ndim == 0:
-        msg = f"{name} must be a sequence of real numbers; got {shown(values)}"
+def sequence(name: str, values: Any, least: int = 0) -> jax.Array:
+    """A sequence of at least so many real numbers, as a floating array of at least one axis."""
+    what = f"a sequence of {f'at least {least} ' if least else ''}real numbers"
+    array = real_array(name, values, what)
+    if array.ndim == 0 or len(array) < least:
+        msg = f"{name} must be {what}; got {shown(values)}"
         raise TypeError(msg)
     return array.astype(float)
 

@@ -104,6 +104,7 @@ def rmsprop(
         centred: sigma as the spread around the running mean, from zero in each source.
         source: whose formula.
     """
+    eps = hyperparameter("eps", eps, 0)
     under, over = {"eps_root": eps}, {"eps": eps}
     where = _of(source, lecture=over, torch=over, optax=under, keras=under)
     started = {} if source == "lecture" else from_zero

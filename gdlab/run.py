@@ -372,8 +372,9 @@ def _empty(row, rows):
 def _scalar(value_fn):
     def checked(params):
         value = value_fn(params)
-        if jnp.shape(value) != ():
-            msg = f"loss must return a scalar; got an array of shape {jnp.shape(value)}"
+        if jnp.shape(value) != () or not jnp.issubdtype(jnp.result_type(value), jnp.floating):
+            got = f"an array of shape {jnp.shape(value)} and dtype {jnp.result_type(value)}"
+            msg = f"loss must return a scalar, which is real and floating; got {got}"
             raise ValueError(msg)
         return value
 

@@ -25,7 +25,7 @@ import optax
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from gdlab.arguments import floating, function, hyperparameter, one_of, whole
+from gdlab.arguments import floating, function, hyperparameter, one_of, shown, whole
 from gdlab.optimizers import adam
 from gdlab.pieces import Optimizer, Params
 from gdlab.run import data_of, minimize, walker
@@ -129,10 +129,10 @@ def tune(
     steps, rounds = whole("steps", steps), whole("rounds", rounds)
     rate = hyperparameter("rate", rate, 0)
     names = tuple(hyperparameters(optimizer))
-    chosen = names if only is None else tuple(only)
+    chosen = names if only is None else (only,) if not isinstance(only, Sequence) or isinstance(only, str) else only
     for name in chosen:
-        if name not in names:
-            msg = f"only must name some of {', '.join(names)}; got {name!r}"
+        if not isinstance(name, str) or name not in names:
+            msg = f"only must name some of {', '.join(names)}; got {shown(name)}"
             raise ValueError(msg)
     moving = tuple((name in chosen, name.rsplit(".")[-1].rstrip("'") in SHARES) for name in names)
     if validation is not None:

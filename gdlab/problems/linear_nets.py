@@ -175,8 +175,8 @@ def linear_autoencoder(theta: jax.Array, variances: Sequence[float] = _VARIANCES
     >>> float(linear_autoencoder(jnp.zeros(24)))  # nothing is explained: 6 + 4.5 + 3 + 2 + 1 + 0.5
     17.0
     """
-    theta, variances = coordinates(theta), sequence("variances", variances)
-    n = max(len(variances), 1)
+    theta, variances = coordinates(theta), sequence("variances", variances, 1)
+    n = len(variances)
     if theta.size % (2 * n):
         msg = f"theta must hold 2 n p weights with n = {n} variances, a multiple of {2 * n}; got {theta.size}"
         raise ValueError(msg)

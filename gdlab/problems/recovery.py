@@ -33,8 +33,8 @@ def matrix_factorisation(theta: jax.Array, mu: Sequence[float] = _MU) -> jax.Arr
     >>> float(matrix_factorisation(jnp.zeros(3)))  # (9 + 4 + 1) / 4
     3.5
     """
-    theta, mu = coordinates(theta), sequence("mu", mu)
-    n = max(len(mu), 1)
+    theta, mu = coordinates(theta), sequence("mu", mu, 1)
+    n = len(mu)
     if theta.size % n:
         msg = f"theta must hold n p numbers with n = {n} eigenvalues mu, a multiple of {n}; got {theta.size}"
         raise ValueError(msg)
