@@ -34,7 +34,7 @@ def main(settings: BatchSize) -> int:
     return conclude(settings, "batch_size", QUESTION, lambda: measure(settings.quick))
 
 
-def measure(quick: bool):
+def measure(quick):
     """The checks and the figure."""
     sizes, rates, seeds, long = (10, 1400), (0.1, 1.0), 2, 400
     if not quick:

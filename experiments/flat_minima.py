@@ -45,7 +45,7 @@ def main(settings: FlatMinima) -> int:
     return conclude(settings, "flat_minima", QUESTION, lambda: measure(settings.quick))
 
 
-def measure(quick: bool):
+def measure(quick):
     """The checks and the figure."""
     epochs = QUICK if quick else {run: many for run, (many, _) in RUNS.items()}
     size = (200, (64, 32, 32, 10), 1) if quick else (COUNT, LAYERS, 2)

@@ -37,7 +37,7 @@ def main(settings: HardToReach) -> int:
     return conclude(settings, "hard_to_reach", QUESTION, lambda: measure(settings.quick))
 
 
-def measure(quick: bool):
+def measure(quick):
     """The checks and the figure."""
     steps, stuck_steps = 1000, 2000 if quick else 5000
     learnt, wrong = (examples(jax.random.key(0), COUNT, wrong=share)[0] for share in (0.0, 0.2))

@@ -43,7 +43,7 @@ def main(settings: SparseFeatures) -> int:
     return conclude(settings, "sparse_features", QUESTION, lambda: measure(settings.quick))
 
 
-def measure(quick: bool):
+def measure(quick):
     """The checks and the figure."""
     draws = 4 if quick else 16
     grid = gdlab.sweep(run, optimizer=OPTIMIZERS, lr=RATES, key=gdlab.seeds(draws))
