@@ -5,16 +5,20 @@
 | `surface` | a point of a surface of `gdlab.problems` | on a saddle, 1e-6 beside it, declared ones, then random |
 | `pokemon` | (b, w) of the lectures' regression (section 2.1) | the lectures' start, then random in their box |
 | `digits` | weights of a 64-10-10 network | random initialisations; mini-batches of 64 |
+| FILE.py:FUNCTION | the user's own, any pytree | the user's, then random around them |
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 
 from experiments.settings import InputError, Race
+from experiments.targets import target
 from gdlab import minibatches
 from gdlab.problems import (
     POKEMON_START,
@@ -25,6 +29,8 @@ from gdlab.problems import (
     pokemon_loss,
     surface,
 )
+
+FEW = 10  # parameters
 
 
 class Arena(NamedTuple):
@@ -41,13 +47,29 @@ class Arena(NamedTuple):
     box: Sequence[Sequence[float]] | None  # the window to draw; None where it is no surface over two parameters
     points: list[tuple[tuple[float, ...], str]]  # known critical points and their kinds
 
+    @property
+    def unravel(self) -> Callable[[jax.Array], Any]:
+        """From a flat vector to parameters."""
+        return ravel_pytree(jax.tree.map(lambda leaf: leaf[0], self.starts))[1]
+
+    def flat_loss(self, theta: jax.Array) -> jax.Array:
+        """The loss of a flat vector, on all data."""
+        return self.loss(self.unravel(theta), *self.args)
+
+    @property
+    def few(self) -> bool:
+        """Whether there are few enough parameters to classify and draw every run."""
+        return sum(leaf[0].size for leaf in jax.tree.leaves(self.starts)) <= FEW
+
 
 def arena(settings: Race) -> Arena:
     """The arena that the settings ask for.
 
     Raises:
-        InputError: for an unknown surface.
+        InputError: for an unknown surface, or a loss or parameters of one's own that are none.
     """
+    if settings.target is not None:
+        return _own(settings)
     return {"surface": _surface, "pokemon": _pokemon, "digits": _digits}[settings.problem](settings)
 
 
@@ -68,6 +90,31 @@ def _surface(settings):
         steps=2000,
         box=chosen.box if chosen.dim == 2 else None,
         points=[(point.x, point.kind) for point in chosen.critical_points],
+    )
+
+
+def _own(settings):
+    chosen = target(settings)
+    if chosen.surface is not None and settings.params is None:
+        return _surface(replace(settings, surface=chosen.name))
+    theta, unravel = ravel_pytree(chosen.params)
+    few = theta.size <= FEW
+    count = settings.seeds or (16 if few else 4)
+    around = settings.spread * np.random.default_rng(settings.seed).normal(size=(count - 1, theta.size))
+    starts = jnp.concatenate([theta[None], theta + jnp.asarray(around, theta.dtype)])
+    return Arena(
+        name=chosen.name,
+        loss=chosen.loss,
+        args=(),
+        starts=jax.vmap(unravel)(starts),
+        seen_as=["the params", *["random"] * (count - 1)],
+        batches=None,
+        lr="1e-4:1:40" if few else "1e-4:1:12",
+        steps=2000 if few else 400,
+        box=[(float(x) - 3 * settings.spread, float(x) + 3 * settings.spread) for x in theta]
+        if theta.size == 2
+        else None,
+        points=[],
     )
 
 

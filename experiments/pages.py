@@ -101,7 +101,7 @@ def held(path: Path) -> list[dict[str, Any]]:
         text = path.read_text(encoding="utf-8")
         return json.loads(html.unescape(text.partition(HELD)[2].partition("</pre>")[0]))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"page must be a page that `report` wrote; got {path}: {error}") from None
+        raise InputError(f"file must be a page that `report` wrote; got {path}: {error}") from None
 
 
 def section(run: Run, title: str = "") -> str:

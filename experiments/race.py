@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import xarray
+from jax.flatten_util import ravel_pytree
 
 import gdlab
 import hessian
@@ -21,7 +22,7 @@ from experiments.arena import Arena, arena
 from experiments.runs import Table, dump, new_folder, write_dataset, write_figure, write_record
 from experiments.settings import InputError, Race, as_json, at_least_one, learning_rates
 from experiments.show import bar, print_table
-from experiments.stops import NOT_SEEN, Way, best_rates, classified, small, ways_out
+from experiments.stops import NOT_SEEN, Way, best_rates, classified, ways_out
 
 ROWS = 100  # rows of the recorded history
 DIVERGED = "diverged"
@@ -42,6 +43,10 @@ def main(settings: Race) -> int:
         draw(folder, dataset, ways, where)
         dataset.attrs["config"] = dump(as_json(settings))
         write_dataset(folder / "results.nc", dataset)
+        if settings.page:
+            from experiments.page import page
+
+            (folder / "page.html").write_text(page(dataset, where, optimizers, settings), encoding="utf-8")
         title, tables, words = told(summary, settings)
         write_record(folder, "race", settings, started, summary, title, words, tables)
         advance()
@@ -103,7 +108,7 @@ def race(where: Arena, optimizers: dict[str, Any], rates: jax.Array, settings: R
     """All runs: variables loss (optimizer, lr, start, step), end, and path where there are few parameters."""
     total = settings.steps or where.steps
     every = -(-total // ROWS)
-    few = small(where)
+    few = where.few
 
     def run(optimizer, lr, start):
         params, seed = start
@@ -123,10 +128,11 @@ def race(where: Arena, optimizers: dict[str, Any], rates: jax.Array, settings: R
         result = {
             "loss": jnp.append(ran.history["loss"], value),
             "gradient_norm": optax.tree.norm(grads),
-            "end": jax.flatten_util.ravel_pytree(ran.params)[0],
+            "end": ravel_pytree(ran.params)[0],
         }
         if few:
-            result["path"] = jnp.concatenate([ran.history["params"], ran.params[None]])
+            path = jax.vmap(lambda params: ravel_pytree(params)[0])(ran.history["params"])
+            result["path"] = jnp.append(path, result["end"][None], axis=0)
         return result
 
     starts = (where.starts, jnp.arange(len(where.seen_as)))
@@ -214,7 +220,7 @@ def draw(folder: Any, dataset: xarray.Dataset, ways: list[Way], where: Arena) ->
     final = dataset["loss"].values[..., -1]
     lowest = np.min(final[np.isfinite(final)], initial=np.inf)
     if where.box is not None:
-        figures.contours(left, lambda theta: where.loss(theta, *where.args), where.box)
+        figures.contours(left, where.flat_loss, where.box)
         shown = sorted({min(k, len(where.seen_as) - 1) for k in (1, 3, 5)})
         for i, name in enumerate(names):
             for k in shown:
@@ -241,11 +247,11 @@ def draw(folder: Any, dataset: xarray.Dataset, ways: list[Way], where: Arena) ->
         figures.band(upper, rates, above, colour[name], name)
         gone = np.mean(~np.isfinite(final[i]), axis=1)
         lower.plot(rates, gone, ":", color=colour[name])
-        if small(where):
+        if where.few:
             stopped = np.mean(dataset["kind"].values[i] == hessian.KINDS.index("saddle"), axis=1)
             lower.plot(rates, stopped, "-", color=colour[name])
     upper.set(xscale="log", yscale="log", xlabel="learning rate", ylabel="final loss above the lowest")
     upper.set_title("median and quartiles over the starts that stayed finite")
     lower.set(xscale="log", xlabel="learning rate", ylabel="share of starts", ylim=(-0.03, 1.03))
-    lower.set_title("stopped on a saddle (solid), diverged (dotted)" if small(where) else "diverged")
+    lower.set_title("stopped on a saddle (solid), diverged (dotted)" if where.few else "diverged")
     write_figure(folder, "race", figure)

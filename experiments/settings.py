@@ -24,6 +24,12 @@ class InputError(ValueError):
 class Race:
     """Race optimizers over learning rates and starts; see where each stops, and the way out of the saddles."""
 
+    target: str | None = None
+    """A surface's name, or FILE.py:FUNCTION, a loss of one's own; it takes the place of --problem and --surface."""
+    params: Path | None = None
+    """Parameters from a .npz or .safetensors file, the first start, for a loss of one's own."""
+    spread: float = 1.0
+    """The standard deviation of the other starts around the parameters."""
     problem: Literal["surface", "pokemon", "digits"] = "surface"
     """What is raced on: a surface, the lecture's Pokemon regression, or a small network on handwritten digits."""
     surface: str = "six_hump_camel"
@@ -46,6 +52,10 @@ class Race:
     """Print one JSON object instead of the table."""
     quick: bool = False
     """A smaller race: an eighth of the learning rates, a quarter of the starts and steps."""
+    page: bool = False
+    """Write page.html too: the race to play with in a browser, by learning rate, step and optimizer."""
+    plane: Literal["paths", "hessian"] = "paths"
+    """What is drawn of more than two parameters: the two main directions of the paths, or of highest curvature."""
     progress: bool = True
     """Draw bars on stderr (never where that is no terminal)."""
 
@@ -212,7 +222,7 @@ class OnFolder:
 class Verify:
     """Run again what a page of `report` shows, and compare; status 1 where a number or a verdict differs."""
 
-    page: Path
+    file: Path
     """The page."""
     json: bool = False
     """Print one JSON object instead of the table."""
@@ -258,7 +268,7 @@ class Map(OnTarget):
     """The standard deviation of starts around the parameters, for a loss of one's own."""
 
 
-PLACED = ("target", "folder", "page")  # what a command is told by its place, before all flags
+PLACED = ("target", "folder", "file")  # what a command is told by its place, before all flags
 COMMANDS: dict[str, type] = {
     "race": Race,
     **experiments(),

@@ -14,7 +14,6 @@ import gdlab
 import hessian
 from experiments.arena import Arena
 
-SMALL = 10  # with at most this many parameters every end is classified; else the best of each optimizer
 DOWNHILL = 5000  # steps of gradient descent after an escape
 NOT_SEEN = -1  # the kind of an end that was not classified
 
@@ -37,26 +36,20 @@ class Way(NamedTuple):
     end_kind: str
 
 
-def small(where: Arena) -> bool:
-    """Whether there are few enough parameters to classify and draw every run."""
-    return isinstance(where.starts, jax.Array) and where.starts.shape[1] <= SMALL
-
-
 def classified(dataset: xarray.Dataset, where: Arena) -> xarray.Dataset:
-    """The dataset with the kind, index and extreme eigenvalues of the ends."""
+    """The dataset with kind, index and extreme eigenvalues of the ends: all where parameters are few, else the best."""
     dims = ("optimizer", "lr", "start")
     shape = tuple(dataset.sizes[dim] for dim in dims)
     lanes = np.zeros(shape, bool)
-    if small(where):
+    if where.few:
         lanes[...] = True
     else:
         best = best_rates(dataset)
         for i in range(shape[0]):
             lanes[i, best[i], 0] = True
-    unravel = jax.flatten_util.ravel_pytree(jax.tree.map(lambda leaf: leaf[0], where.starts))[1]
     ends = jnp.asarray(dataset["end"].values[lanes])
-    judge = jax.jit(lambda end: _verdict(where, unravel(end)))
-    found = jax.vmap(judge)(ends) if small(where) else jax.lax.map(judge, ends)
+    judge = jax.jit(lambda end: _verdict(where, end))
+    found = jax.vmap(judge)(ends) if where.few else jax.lax.map(judge, ends)
 
     def spread(values, empty):
         whole = np.full(shape, empty, np.asarray(values).dtype)
@@ -73,8 +66,8 @@ def classified(dataset: xarray.Dataset, where: Arena) -> xarray.Dataset:
     )
 
 
-def _verdict(where, params):
-    point = hessian.classify(where.loss, params, *where.args)
+def _verdict(where, end):
+    point = hessian.classify(where.loss, where.unravel(end), *where.args)
     return point.code, point.index, point.lowest.value, point.highest.value
 
 
@@ -91,7 +84,7 @@ def best_rates(dataset: xarray.Dataset) -> list[int]:
 
 def ways_out(dataset: xarray.Dataset, where: Arena) -> list[Way]:
     """The way out of each saddle on which a run stopped; saddles within 1e-3 of each other are one."""
-    if not small(where):
+    if not where.few:
         return []
     stuck = np.argwhere(dataset["kind"].values == hessian.KINDS.index("saddle"))
     groups: list[tuple[np.ndarray, dict[str, int]]] = []
@@ -106,16 +99,14 @@ def ways_out(dataset: xarray.Dataset, where: Arena) -> list[Way]:
         return []
 
     def leave(at):
-        point = hessian.classify(where.loss, at, *where.args)
-        way = hessian.escape(where.loss, at, *where.args)
+        point = hessian.classify(where.flat_loss, at)
+        way = hessian.escape(where.flat_loss, at)
         steepest = jnp.maximum(
-            *(jnp.max(jnp.abs(hessian.spectrum(where.loss, x, *where.args).eigenvalues)) for x in (at, way.params))
+            *(jnp.max(jnp.abs(hessian.spectrum(where.flat_loss, x).eigenvalues)) for x in (at, way.params))
         )
-        down = gdlab.minimize(
-            where.loss, gdlab.gd(0.5 / steepest), way.params, DOWNHILL, args=where.args, every=DOWNHILL
-        )
-        end = hessian.classify(where.loss, down.params, *where.args)
-        return point, way, down.params, where.loss(down.params, *where.args), end
+        down = gdlab.minimize(where.flat_loss, gdlab.gd(0.5 / steepest), way.params, DOWNHILL, every=DOWNHILL)
+        end = hessian.classify(where.flat_loss, down.params)
+        return point, way, down.params, where.flat_loss(down.params), end
 
     point, way, end, end_loss, end_point = jax.jit(jax.vmap(leave))(jnp.stack([at for at, _ in groups]))
     kinds = end_point.kind

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.settings import InputError, OnTarget
+from experiments.settings import InputError, OnTarget, Race
 from gdlab.problems import Surface, surfaces
 
 SAFETENSORS = {"F64": np.dtype("<f8"), "F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype(jnp.bfloat16)}
@@ -34,29 +34,28 @@ class Target(NamedTuple):
     surface: Surface | None  # where it is one
 
 
-def target(settings: OnTarget) -> Target:
+def target(settings: "OnTarget | Race") -> Target:
     """The target that the settings name.
 
     Raises:
         InputError: for an unknown name, a file that cannot be read, or parameters that are none.
     """
-    if settings.target in surfaces:
-        chosen = surfaces[settings.target]
+    name = settings.target or ""
+    if name in surfaces:
+        chosen = surfaces[name]
         saddles = {point.x for point in chosen.critical_points if point.index}
         start = next((x for x in chosen.starts if x in saddles), chosen.starts[0])
         params = jnp.array(start) if settings.params is None else _read(settings.params)
         found = Target(chosen.name, chosen.loss, params, chosen)
     else:
-        found = Target(settings.target, _function(settings.target), _read(settings.params), None)
+        found = Target(name, _function(name), _read(settings.params), None)
     try:
         shape = jax.eval_shape(found.loss, found.params)
     except Exception as error:  # the user's own code may raise anything
         said = str(error).strip().splitlines()
-        raise InputError(
-            f"target must take the params as its one argument; {settings.target} raised {said[0]}"
-        ) from None
+        raise InputError(f"target must take the params as its one argument; {name} raised {said[0]}") from None
     if getattr(shape, "shape", None) != ():
-        raise InputError(f"target must return one number; {settings.target} returned {shape}")
+        raise InputError(f"target must return one number; {name} returned {shape}")
     return found
 
 

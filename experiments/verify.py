@@ -26,11 +26,11 @@ CLOSE, TINY = 1e-6, 1e-9  # relative, and absolute near 0
 
 def main(settings: Verify) -> int:
     """Run it all again, print what differs; 0 where nothing does, else 1."""
-    held = pages.held(settings.page)
+    held = pages.held(settings.file)
     found = {}
     with bar(settings.progress, [run["name"] for run in held]) as advance:
         for run in held:
-            found[run["name"]] = compared(run, settings.page)
+            found[run["name"]] = compared(run, settings.file)
             advance()
     passed = not any(row["differs"] for row in found.values())
     if settings.json:
@@ -66,7 +66,7 @@ def compared(run: dict[str, Any], page: Path) -> dict[str, Any]:
 def repeated(command: str, config: dict[str, Any], page: Path) -> dict[str, Any]:
     """The summary of the same settings, run again in a folder that vanishes."""
     if command not in COMMANDS:
-        raise InputError(f"page must hold runs of known commands; got {command!r} in {page}")
+        raise InputError(f"file must hold runs of known commands; got {command!r} in {page}")
     settings = from_values(COMMANDS[command], config, page)
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         out = Path(folder) / command

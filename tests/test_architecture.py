@@ -41,7 +41,7 @@ STAIRS = {
         "arrival search departure",
         "escaping",
         "escape",
-        "conjugate_gradients",
+        "conjugate_gradients finish beyond",
         "critical second_order sharpness",
         "evidence density trace modes",
         "spectrum",

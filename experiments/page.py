@@ -1,0 +1,241 @@
+"""The page to play with: a race as one HTML file, from the same loss and the same optimizers, nothing computed later.
+
+    x = B (theta - theta_0)        where a run is drawn: B holds two directions, or two parameters as they are
+
+Of more than two parameters the plane goes through the best end of the race, along the two main directions of the
+paths, or the two eigenvectors of highest curvature; the page says how much of the paths' variance lies in it, and
+draws the true loss beside that in the plane.
+"""
+
+import base64
+import html
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import xarray
+from jax.flatten_util import ravel_pytree
+
+import gdlab
+import hessian
+from experiments import figures
+from experiments.arena import Arena
+from experiments.runs import dump
+from experiments.settings import Race
+from experiments.stops import NOT_SEEN, best_rates
+from gdlab.pieces import Optimizer
+
+HERE = Path(__file__).parent
+ENDS = {
+    "minimum": "on a minimum",
+    "saddle": "on a saddle",
+    "maximum": "on a maximum",
+    "degenerate": "on a degenerate critical point",
+    "not critical": "on no critical point",
+    "undetermined": "on a point whose kind could not be proved",
+}
+ROWS, RATES, STARTS, SIDE, LEVELS = 80, 16, 2, 121, 18
+BUDGET = 14_000  # rows of all runs together, of 10 numbers each, so that the page stays below 1 MB
+SEARCHED = 64  # starts of the search for critical points, on the paths and as many in the window
+
+
+class Plane(NamedTuple):
+    """Where theta is drawn: at basis @ (theta - origin)."""
+
+    origin: jax.Array
+    basis: jax.Array  # two rows
+    box: list[tuple[float, float]]
+    axes: tuple[str, str]
+    words: str
+
+
+def page(dataset: xarray.Dataset, where: Arena, optimizers: dict[str, Any], settings: Race) -> str:
+    """The page of a race, which is run again at some of its rates with every piece of its steps recorded."""
+    total = int(dataset["step"].values[-1])
+    rows = np.unique(np.append(np.geomspace(1, total + 1, ROWS // 2) - 1, np.linspace(0, total, ROWS // 2)).astype(int))
+    starts = shown_starts(where)
+    most = min(RATES, max(1, BUDGET // (len(optimizers) * len(starts) * ROWS)), dataset.sizes["lr"])
+    dataset = dataset.isel(lr=np.linspace(0, dataset.sizes["lr"] - 1, most).round().astype(int))
+    plane = plane_of(dataset, where, optimizers, settings)
+    rows = np.unique(np.append(np.geomspace(1, total + 1, ROWS // 2) - 1, np.linspace(0, total, ROWS // 2)).astype(int))
+    ran = recorded(where, optimizers, jnp.asarray(dataset["lr"].values), starts, rows, plane, settings)
+    data = {
+        "optimizers": list(optimizers),
+        "colours": list(figures.colours(list(optimizers)).values()),
+        "kinds": {kind: colour for kind, (_, colour) in figures.MARKS.items()},
+        "rates": dataset["lr"].values.tolist(),
+        "steps": rows.tolist(),
+        "starts": [where.seen_as[k] for k in starts],
+        "plain": dataset.sizes["param"] == 2,
+        "axes": plane.axes,
+        "points": points(dataset, where, plane, starts),
+        "ends": ends(dataset, starts),
+        "best": best_rates(dataset),
+        "lowest": (lowest := float(np.min(ran["loss"], initial=np.inf, where=np.isfinite(ran["loss"])))),
+        "above": packed(ran["loss"] - lowest),
+        **surface(where, plane),
+        "runs": {name: packed(values) for name, values in ran.items() if name != "loss"},
+    }
+    texts = {
+        "title": html.escape(f"Race on {where.name}"),
+        "words": html.escape(plane.words),
+        "data": dump(data).replace("<", "\\u003c"),
+        "script": (HERE / "page.js").read_text(encoding="utf-8"),
+    }
+    template = (HERE / "page.html").read_text(encoding="utf-8")
+    return re.sub(r"\{(title|words|data|script)\}", lambda found: texts[found[1]], template)
+
+
+def packed(values: Any) -> str:
+    """Numbers as little-endian float32 in base64; one too large for that is infinite."""
+    with np.errstate(over="ignore"):
+        return base64.b64encode(np.asarray(values, "<f4").tobytes()).decode()
+
+
+def shown_starts(where: Arena) -> list[int]:
+    """The starts that are shown: one beside a saddle where there is one, and others."""
+    last = len(where.seen_as) - 1
+    picked = (0, 1) if where.points == [] else (1, 5)
+    return sorted({min(k, last) for k in picked[: 1 if where.batches else STARTS]})
+
+
+def recorded(where: Arena, optimizers: Any, rates: Any, starts: Any, rows: Any, plane: Plane, settings: Race) -> Any:
+    """What each run does at the rows, by name: arrays (optimizer, rate, start, row), or of pairs in the plane."""
+
+    def onto(tree):
+        return plane.basis @ ravel_pytree(tree)[0]
+
+    def look(moment):
+        apply = optax.with_extra_args_support(moment.optimizer).update
+        extra = {"value": moment.loss, "grad": moment.grads, "value_fn": moment.value_fn}
+        seen = {
+            "x": onto(moment.params) - plane.basis @ plane.origin,
+            "loss": where.loss(moment.params, *where.args),
+            "update": onto(apply(moment.grads, moment.state, moment.params, **extra)[0]),
+        }
+        nothing = jnp.full_like(seen["x"], jnp.nan)
+        if not isinstance(moment.optimizer, Optimizer):
+            return {**seen, "eta": nothing[0], "m": nothing, "sigma": nothing}
+        step = moment.step
+        sizes = jax.tree.map(jnp.broadcast_to, step.sigma, jax.tree.map(jnp.shape, moment.params))
+        sigma = ravel_pytree(sizes)[0] if plane.basis.shape[1] == 2 else nothing
+        return {**seen, "eta": jnp.mean(step.eta), "m": onto(step.m), "sigma": sigma}
+
+    def run(optimizer, lr, start):
+        params, seed = start
+        batches = (
+            None if where.batches is None else where.batches(jax.random.fold_in(jax.random.key(settings.seed), seed))
+        )
+        ran = gdlab.minimize(
+            where.loss, optimizer(lr), params, int(rows[-1]) + 1, args=() if where.batches else where.args,
+            batches=batches, record={"seen": look},
+        )  # fmt: skip
+        return jax.tree.map(lambda values: values[rows], ran.history["seen"])
+
+    begun = (jax.tree.map(lambda leaf: leaf[jnp.array(starts)], where.starts), jnp.array(starts))
+    dataset = gdlab.sweep(run, optimizer=optimizers, lr=rates, start=begun)
+    return {name: dataset[name].values for name in ("x", "loss", "update", "eta", "m", "sigma")}
+
+
+def plane_of(dataset: xarray.Dataset, where: Arena, optimizers: Any, settings: Race) -> Plane:
+    """The plane in which a race is drawn."""
+    size = dataset.sizes["param"]
+    if size == 2 and where.box is not None:
+        box = [(float(low), float(high)) for low, high in where.box]
+        said = "Contours of the loss, and the runs on it; every path, loss and piece of a step comes from the race."
+        return Plane(jnp.zeros(2), jnp.eye(2), box, ("θ₁", "θ₂"), said)
+    origin, seen = trajectories(dataset, where, optimizers, settings)
+    away = seen - seen.mean(axis=0)
+    if settings.plane == "hessian":
+        spectrum = hessian.extremal(where.flat_loss, jnp.asarray(origin), k=2, which="highest")
+        basis = np.asarray(spectrum.eigenvectors).reshape(-1, size)[::-1]
+        curvatures = np.asarray(spectrum.eigenvalues)[::-1]
+        said = f"the two highest curvatures at the best end, {curvatures[0]:.4g} and {curvatures[1]:.4g}"
+        axes = ("along the highest curvature", "along the second highest")
+    else:
+        _, basis = np.linalg.eigh(away @ away.T)
+        basis = np.linalg.qr((away.T @ basis[:, -2:])[:, ::-1])[0].T
+        basis = np.vstack([basis, np.zeros_like(basis)])[:2]  # of a single parameter there is one direction only
+        said, axes = "the two main directions of the paths", ("first main direction", "second main direction")
+    share = np.sum((away @ basis.T) ** 2, axis=0) / np.sum(away**2)
+    words = (
+        f"{size:,} parameters in the plane of {said}, through the best end. The plane holds {share.sum():.1%} of the"
+        f" variance of the paths ({share[0]:.1%} and {share[1]:.1%}). Solid: the true loss; dotted: that in the plane."
+    )
+    at = (seen - origin) @ basis.T
+    low, high = at.min(axis=0), at.max(axis=0)
+    margin = 0.15 * np.maximum(high - low, 0.2 * np.max(high - low))
+    box = list(zip((low - margin).tolist(), (high + margin).tolist(), strict=True))
+    return Plane(jnp.asarray(origin), jnp.asarray(basis), box, axes, words)
+
+
+def trajectories(dataset: xarray.Dataset, where: Arena, optimizers: Any, settings: Race) -> tuple[Any, Any]:
+    """The best end of a race, and points of the paths of each optimizer at its best rate, as rows."""
+    total, at = int(dataset["step"].values[-1]), best_rates(dataset)
+    final = [dataset["loss"].values[i, j, 0, -1] for i, j in enumerate(at)]
+    i = int(np.nanargmin(np.where(np.isfinite(final), final, np.nan)))
+    start = jax.tree.map(lambda leaf: leaf[0], where.starts)
+    key = jax.random.fold_in(jax.random.key(settings.seed), 0)
+    seen = []
+    for j, optimizer in zip(at, optimizers.values(), strict=True):
+        ran = gdlab.minimize(
+            where.loss, optimizer(float(dataset["lr"].values[j])), start, total,
+            args=() if where.batches else where.args, batches=where.batches and where.batches(key),
+            record=("params",), every=max(1, total // 40),
+        )  # fmt: skip
+        seen.append(np.asarray(jax.vmap(lambda params: ravel_pytree(params)[0])(ran.history["params"])))
+    points = np.concatenate(seen)
+    return dataset["end"].values[i, at[i], 0], points[np.isfinite(points).all(axis=1)]
+
+
+def surface(where: Arena, plane: Plane) -> dict[str, Any]:
+    """The loss on a grid of the plane, and the heights of its contours."""
+    across, up = (jnp.linspace(low, high, SIDE) for low, high in plane.box)
+    row = jax.vmap(lambda a, b: where.flat_loss(plane.origin + plane.basis.T @ jnp.stack([a, b])), (0, None))
+    values = np.asarray(jax.jit(lambda up: jax.lax.map(lambda b: row(across, b), up))(up))
+    levels = np.unique(np.quantile(values[np.isfinite(values)], np.linspace(0, 1, LEVELS)[1:-1]))
+    return {"grid": packed(values), "side": SIDE, "levels": levels.tolist(), "box": plane.box}
+
+
+def ends(dataset: xarray.Dataset, starts: Any) -> list[list[list[str]]]:
+    """In words, where each run ended: by optimizer, rate and start."""
+    kinds, losses = dataset["kind"].values[:, :, starts], dataset["loss"].values[:, :, starts, -1]
+
+    def said(code, value):
+        if not np.isfinite(value):
+            return "diverged"
+        return "on a point that was not classified" if code == NOT_SEEN else ENDS[hessian.KINDS[code]]
+
+    return np.vectorize(said, otypes=[object])(kinds, losses).tolist()
+
+
+def points(dataset: xarray.Dataset, where: Arena, plane: Plane, starts: Any) -> list[dict[str, Any]]:
+    """Critical points in the plane, by kind, with the directions in which the loss falls."""
+    if where.points:
+        places = np.array([x for x, _ in where.points])
+    elif where.few:
+        paths = dataset["path"].values.reshape(-1, dataset.sizes["param"])
+        paths = paths[np.isfinite(paths).all(axis=1)]
+        paths = paths[:: max(1, len(paths) // SEARCHED)]
+        window = np.random.default_rng(0).uniform(*np.array(plane.box).T, size=(SEARCHED, 2))
+        flat = np.concatenate([paths, plane.origin + window @ plane.basis])
+        places = np.asarray(hessian.find_critical_points(where.flat_loss, jnp.asarray(flat)).params)
+    else:
+        places = np.stack([dataset["end"].values[i, j, starts[0]] for i, j in enumerate(best_rates(dataset))])
+    places = places[np.isfinite(places).all(axis=1)]
+    if not len(places):
+        return []
+    judge = jax.jit(lambda x: hessian.classify(where.flat_loss, x))
+    found = []
+    for x in places:
+        point = judge(jnp.asarray(x))
+        down = [
+            end.vector for end in (point.lowest, point.highest) if float(end.value) < 0 and point.kind != "degenerate"
+        ]
+        at = np.asarray(plane.basis @ (jnp.asarray(x) - plane.origin))
+        found.append({"x": at.tolist(), "kind": point.kind, "down": [(plane.basis @ v).tolist() for v in down[:2]]})
+    return found

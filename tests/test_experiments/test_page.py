@@ -1,0 +1,169 @@
+"""The page to play with, in a real browser: what it draws is what the race computed, and every control moves it."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+import xarray
+from playwright.sync_api import sync_playwright
+
+from experiments import page as of_page
+from experiments.__main__ import main
+
+QUIET = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+QUIET += " --disable-component-update --disable-sync"
+LOSS = """
+import jax.numpy as jnp
+
+def loss(theta):
+    x, y = theta["x"], theta["y"]
+    return (x**2 - 1) ** 2 + (y - x**2) ** 2
+"""
+
+
+@pytest.fixture(scope="module")
+def raced(tmp_path_factory):
+    """The folder of a race of one's own loss, an optimizer of ours against one of optax, and its dataset."""
+    folder = tmp_path_factory.mktemp("page")
+    (folder / "<b>my_loss.py").write_text(LOSS)
+    np.savez(folder / "here.npz", x=np.array(0.1), y=np.array(0.3))
+    flags = [
+        "--optimizers",
+        "adam,optax.sgd",
+        "--lr",
+        "0.01:0.1:3",
+        "--seeds",
+        "2",
+        "--steps",
+        "60",
+        "--page",
+        "--json",
+    ]
+    target = [f"{folder}/<b>my_loss.py:loss", "--params", f"{folder}/here.npz"]
+    assert main(["race", *target, *flags, "--out", str(folder / "race")]) == 0
+    return folder / "race", xarray.open_dataset(folder / "race" / "results.nc", engine="h5netcdf")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=shutil.which("chromium"), args=QUIET.split())
+
+
+@pytest.fixture
+def page(browser, raced):
+    """The page, opened from its file; a message on the console fails the test."""
+    context = browser.new_context(viewport={"width": 1250, "height": 900}, has_touch=True)
+    opened, said = context.new_page(), []
+    opened.on("console", lambda message: said.append(message.text))
+    opened.on("pageerror", lambda error: said.append(str(error)))
+    opened.goto(f"file://{raced[0]}/page.html")
+    yield opened
+    assert said == []
+    context.close()
+
+
+def state(page):
+    page.wait_for_timeout(60)  # a frame is drawn
+    return page.evaluate("gdlab.state")
+
+
+def expected(dataset, page, name):
+    """Where the path of an optimizer must be on the picture, from the dataset of the race and the page's window."""
+    seen = state(page)
+    data = page.evaluate("gdlab.data")
+    rate = data["best"][data["optimizers"].index(name)] if seen["best"] else seen["rate"]
+    path = dataset["path"].sel(optimizer=name).values[rate, seen["start"]][data["steps"][: seen["row"] + 1]]
+    canvas = page.locator("#map canvas")
+    width, height = canvas.evaluate("c => c.clientWidth") - 56, canvas.evaluate("c => c.clientHeight") - 42
+    low, high = np.array(data["box"]).T
+    x, y = ((path - low) / (high - low)).T
+    return np.stack([46 + x * width, 10 + (1 - y) * height], axis=1)
+
+
+def drawn(page, name):
+    return np.array(page.evaluate("name => gdlab.drawn.paths[name]", name))
+
+
+def test_what_is_drawn_is_what_was_computed_at_every_rate_start_and_step(page, raced):
+    _, dataset = raced
+    for keys in ([], ["ArrowRight"] * 9, ["ArrowUp"], ["s"], ["ArrowDown"] * 2):
+        for key in keys:
+            page.keyboard.press(key)
+        for name in ("adam", "optax.sgd"):
+            np.testing.assert_allclose(drawn(page, name), expected(dataset, page, name), atol=1e-2)
+    print(f"redrawn in {page.evaluate('gdlab.drawn.milliseconds'):.1f} ms")
+
+
+def test_the_losses_are_those_of_the_race(page, raced):
+    _, dataset = raced
+    above, lowest, steps = page.evaluate("[Array.from(gdlab.above), gdlab.data.lowest, gdlab.data.steps]")
+    losses = dataset["loss"].values[..., steps]
+    assert lowest == losses.min()
+    np.testing.assert_allclose(np.reshape(above, losses.shape), losses - lowest, rtol=1e-6)
+
+
+def test_a_step_is_made_of_its_pieces_and_of_optax_none_are_shown(page):
+    pieces = page.evaluate("Object.fromEntries(Object.entries(gdlab.runs).map(([k, v]) => [k, Array.from(v)]))")
+    eta, m, sigma, update = (np.array(pieces[name], float) for name in ("eta", "m", "sigma", "update"))
+    half = len(eta) // 2
+    m, sigma, update = (value.reshape(-1, 2) for value in (m, sigma, update))
+    np.testing.assert_allclose(update[:half], -(eta[:half, None] / sigma[:half] * m[:half]), rtol=1e-5)
+    assert np.isnan(eta[half:]).all()
+    page.keyboard.press("2")
+    page.keyboard.press("2")
+    assert "can be read" in page.inner_text("#step")
+
+
+def test_sliders_buttons_and_touch_move_it(page):
+    before = state(page)
+    page.locator("#row").press("ArrowRight")
+    assert state(page)["row"] == before["row"] + 1
+    page.locator("#rate").press("ArrowLeft")
+    assert (state(page)["best"], state(page)["rate"]) == (False, max(before["rate"] - 1, 0))
+    page.locator("#optimizers button").nth(1).click()
+    page.locator("#optimizers button").nth(1).click()
+    assert state(page)["on"] == [True, False]
+    assert "optax.sgd" not in page.evaluate("gdlab.drawn.paths")
+    box = page.locator("#loss canvas").bounding_box()
+    page.touchscreen.tap(box["x"] + 60, box["y"] + box["height"] / 2)
+    assert state(page)["row"] < 3
+    page.locator("#play").click()
+    page.wait_for_timeout(300)
+    assert state(page)["row"] > 3
+
+
+def test_the_marker_has_the_colour_of_its_optimizer(page):
+    colour = page.evaluate("gdlab.data.colours[0]")
+    seen = page.evaluate("""() => {
+        const [x, y] = gdlab.drawn.paths.adam.at(-1), canvas = document.querySelector("#map canvas");
+        return Array.from(canvas.getContext("2d").getImageData(x * devicePixelRatio, y * devicePixelRatio, 1, 1).data);
+    }""")
+    assert "#" + bytes(seen[:3]).hex().upper() == colour.upper()
+
+
+def test_critical_points_have_their_kind_and_ways_down(page):
+    points = page.evaluate("gdlab.data.points")
+    saddle = next(point for point in points if point["kind"] == "saddle")
+    np.testing.assert_allclose(saddle["x"], [0, 0], atol=1e-9)
+    np.testing.assert_allclose(np.abs(saddle["down"]), [[1, 0]], atol=1e-9)
+    assert sorted(round(point["x"][0]) for point in points if point["kind"] == "minimum") == [-1, 1]
+    assert len(page.evaluate("gdlab.drawn.points")) == len(points)
+
+
+def test_it_fits_a_phone_and_needs_no_network(browser, raced):
+    text = (raced[0] / "page.html").read_text(encoding="utf-8")
+    assert not re.search(r"(?:src|href)=|https?:|@import|fetch\(", text)
+    assert "<b>my_loss" not in text
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page.goto(f"file://{raced[0]}/page.html")
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    page.close()
+
+
+def test_the_largest_page_stays_below_a_megabyte():
+    fixed = sum((of_page.HERE / name).stat().st_size for name in ("page.html", "page.js"))
+    numbers = of_page.BUDGET * 10 + of_page.SIDE**2
+    assert fixed + numbers * 4 * 4 / 3 + len(json.dumps(list(range(10_000)))) < 1e6
