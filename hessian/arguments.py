@@ -8,7 +8,7 @@
 | `whole` | a whole number within bounds |
 | `choice` | one of several words |
 | `prng_key` | a PRNG key; that of seed 0 for None |
-| `function` | a function |
+| `function`, `transformation` | a function; nothing, but raises for what is no optimizer |
 
 Values of arrays and tracers are data and go through unread; their kind is looked at.
 """
@@ -81,6 +81,13 @@ def prng_key(value: jax.Array | None) -> jax.Array:
         msg = f"key must be a PRNG key, such as jax.random.key(0); got {shown(value)}"
         raise TypeError(msg)
     return value
+
+
+def transformation(optimizer: Any) -> None:
+    """Raise TypeError for an optimizer that has not both `init` and `update`."""
+    if not (callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))):
+        msg = f"optimizer must be optax-compatible, such as optax.sgd(0.1); got {shown(optimizer)}"
+        raise TypeError(msg)
 
 
 def function(name: str, value: Any) -> Callable[..., Any]:

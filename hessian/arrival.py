@@ -23,6 +23,7 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from hessian import critical
+from hessian.arguments import choice, number, prng_key, tolerance, transformation, whole
 from hessian.critical import CriticalPoint, Method, classify
 from hessian.escape import STEPPED
 from hessian.escaping import PRODUCTS, way_out
@@ -116,15 +117,20 @@ def arrive(
     >>> bool(end.arrived), float(end.loss_before), round(float(end.loss), 9)
     (True, 1.0, 0.0)
     """
-    for name, value, least in (("rounds", rounds, 0), ("steps", steps, 1), ("finish", finish, 0)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            msg = f"{name} must be a whole number, at least {least}; got {value!r}"
-            raise ValueError(msg)
-    params = check(loss, params, *args)
+    rounds, steps, finish = whole("rounds", rounds, 0), whole("steps", steps), whole("finish", finish, 0)
+    params, radius = check(loss, params, *args), number("radius", radius)
+    choice("reset", reset, (True, False))
+    choice("method", method, ("auto", "dense", "lanczos"))
+    tolerance("gradient_tol", gradient_tol)
+    tolerance("curvature_tol", curvature_tol)
+    if floor is not None:
+        number("floor", floor, "[-inf, inf)")
+    if optimizer is not None:
+        transformation(optimizer)
     numeric = all(isinstance(leaf, jax.Array | np.ndarray | np.number | float | int) for leaf in _leaves(optimizer))
     traced, static = (optimizer, None) if numeric else (None, optimizer)
     plan = _Plan(rounds if optimizer is not None else 0, steps, finish, reset, method)
-    key = jax.random.key(0) if key is None else key
+    key = prng_key(key)
     return _arrive(loss, static, plan, traced, params, args, radius, floor, gradient_tol, curvature_tol, key)
 
 

@@ -17,6 +17,7 @@ import optax
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
+from hessian.arguments import number, prng_key, whole
 from hessian.modes import lowest_direction
 from hessian.product import flat_product
 from hessian.second_order import flattened
@@ -74,10 +75,10 @@ def newton_cg(
     >>> bool(loss(w + update) < loss(w))
     True
     """
-    if isinstance(products, bool) or not isinstance(products, int) or products < 2:
-        msg = f"products must be a whole number, at least 2; got {products!r}"
-        raise ValueError(msg)
-    key = jax.random.key(0) if key is None else key
+    products, key = whole("products", products, 2), prng_key(key)
+    accuracy, weight = number("accuracy", accuracy, "(0, 1)"), number("weight", weight)
+    if damping is not None:
+        number("damping", damping)
     return optax.GradientTransformationExtraArgs(
         Partial(_init, key), Partial(_update, _Budget(products), damping, accuracy, weight)
     )

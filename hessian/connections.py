@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
+from hessian.arguments import number, whole
 from hessian.arrival import Arrival, arrive
 from hessian.modes import modes
 from hessian.product import Loss, Params, check
@@ -51,8 +52,9 @@ def connect(
     >>> sorted(ways.arrival.params[:, 0].round(6).tolist())
     [-1.0, 1.0]
     """
-    saddle = check(loss, saddle, *args)
-    return _connect(loss, steps, saddle, args, radius, floor)
+    saddle = check(loss, saddle, *args, names=("loss", "saddle"))
+    radius, floor = number("radius", radius), None if floor is None else number("floor", floor, "[-inf, inf)")
+    return _connect(loss, whole("steps", steps), saddle, args, radius, floor)
 
 
 @partial(jax.jit, static_argnums=(0, 1))

@@ -24,6 +24,7 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from hessian import lanczos
+from hessian.arguments import number, prng_key, transformation, whole
 from hessian.modes import lowest_direction, modes
 from hessian.product import Loss, Params, check, flat_product
 
@@ -57,6 +58,9 @@ def escape_time(curvature: ArrayLike, rate: ArrayLike, along: ArrayLike, radius:
     >>> round(float(escape_time(-2.0, 0.5, 1 / 8)), 6)  # doubled by each step
     3.0
     """
+    number("curvature", curvature, "(-inf, 0)")
+    for name, value in (("rate", rate), ("along", along), ("radius", radius)):
+        number(name, value)
     return jnp.log(jnp.asarray(radius) / along) / jnp.log1p(-jnp.asarray(curvature) * rate)
 
 
@@ -90,12 +94,11 @@ def departure(
     >>> bool(abs(run.left_at - predicted) < 3)
     True
     """
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        msg = f"steps must be a whole number, at least 1; got {steps!r}"
-        raise ValueError(msg)
-    saddle = check(loss, saddle, *args)
+    saddle, steps = check(loss, saddle, *args, names=("loss", "saddle")), whole("steps", steps)
+    offset, radius = number("offset", offset), number("radius", radius)
+    transformation(optimizer)
     theta, unravel = ravel_pytree(saddle)
-    start_key, lanczos_key = jax.random.split(jax.random.key(0) if key is None else key)
+    start_key, lanczos_key = jax.random.split(prng_key(key))
     xi = lanczos.unit(jax.random.normal(start_key, theta.shape, theta.dtype))
     curvature, out, _, _ = lowest_direction(loss, saddle, args, lanczos_key, max(PRODUCTS, min(theta.size, 2 * DENSE)))
     extended = optax.with_extra_args_support(optimizer)

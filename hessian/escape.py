@@ -18,6 +18,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
+from hessian.arguments import prng_key, tolerance, whole
 from hessian.product import Loss, Params, check, gradient, hvp
 from hessian.spectrum import DENSE, ROUNDING, extremal, spectrum
 
@@ -89,7 +90,8 @@ def escape(
     >>> float(way.curvature), float(way.loss_before), round(float(way.loss_after), 6)
     (-2.0, 1.0, 0.25)
     """
-    params = check(loss, params, *args)
+    params, products, key = check(loss, params, *args), whole("products", products, 5), prng_key(key)
+    tolerance("curvature_tol", curvature_tol)
     if sum(leaf.size for leaf in jax.tree.leaves(params)) <= DENSE:
         found = spectrum(loss, params, *args)
     else:

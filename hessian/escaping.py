@@ -26,6 +26,7 @@ from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
+from hessian.arguments import choice, number, prng_key, tolerance, transformation, whole
 from hessian.escape import STEPPED, Escape, way_along
 from hessian.modes import lowest_direction
 from hessian.product import Loss, Params
@@ -90,11 +91,10 @@ def escaping(
     >>> round(float(loss(w)), 6), int(state.escapes)
     (0.0, 1)
     """
-    if isinstance(products, bool) or not isinstance(products, int) or products < 2:
-        msg = f"products must be a whole number, at least 2; got {products!r}"
-        raise ValueError(msg)
-    structure = _Structure(bool(reset), products)
-    key = jax.random.key(0) if key is None else key
+    transformation(optimizer)
+    structure = _Structure(choice("reset", reset, (True, False)), whole("products", products, 2))
+    every, key = number("every", every, "[1, inf)"), prng_key(key)
+    tolerance("curvature_tol", curvature_tol)
     return optax.GradientTransformationExtraArgs(
         Partial(_init, optimizer, key), Partial(_update, structure, optimizer, every, curvature_tol)
     )
@@ -124,7 +124,8 @@ def perturbed(
     >>> 0 < float(jnp.linalg.norm(updates)) <= 0.5
     True
     """
-    key = jax.random.key(0) if key is None else key
+    rate, radius, key = number("rate", rate), number("radius", radius, "[0, inf)"), prng_key(key)
+    threshold, wait = number("threshold", threshold, "[0, inf]"), number("wait", wait, "[1, inf)")
     return optax.GradientTransformationExtraArgs(
         Partial(_perturbed_init, key, wait), Partial(_perturbed_update, rate, radius, threshold, wait)
     )

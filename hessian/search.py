@@ -26,6 +26,7 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from hessian import critical
+from hessian.arguments import choice, number, shown, whole
 from hessian.critical import KINDS, CriticalPoint, classify
 from hessian.modes import modes
 from hessian.product import Loss, Params, check
@@ -120,25 +121,24 @@ def find_critical_points(
     >>> sorted(found.kind.tolist())
     ['minimum', 'minimum', 'saddle']
     """
-    one = check(loss, jax.tree.map(lambda leaf: jnp.asarray(leaf)[0], starts), *args)
+    one = check(loss, jax.tree.map(_first, starts), *args, names=("loss", "starts"))
     theta = ravel_pytree(one)[0]
-    if method not in METHODS:
-        msg = f"method must be one of {', '.join(METHODS)}; got {method!r}"
-        raise ValueError(msg)
-    for name, value, low, high in (
-        ("steps", steps, 1, None),
-        ("batch", batch, 1, None),
-        ("index", index, 0, theta.size),
-    ):
-        if isinstance(value, bool) or not isinstance(value, int) or value < low or (high is not None and value > high):
-            msg = (
-                f"{name} must be a whole number, at least {low}{f' and at most {high}' if high else ''}; got {value!r}"
-            )
-            raise ValueError(msg)
+    choice("method", method, METHODS)
+    steps, batch, index = whole("steps", steps), whole("batch", batch), whole("index", index, 0, theta.size)
+    radius = number("radius", radius)
+    if separation is not None:
+        number("separation", separation)
     flat = jax.vmap(lambda tree: ravel_pytree(tree)[0])(jax.tree.map(jnp.asarray, starts)).astype(theta.dtype)
     ends = _search(loss, (method, index, steps, min(batch, len(flat))), one, args, flat, radius)
     ends = jax.tree.map(np.asarray, ends)
     return _listed(ends, ravel_pytree(one)[1], separation)
+
+
+def _first(starts):
+    if isinstance(starts, str) or jnp.ndim(starts) == 0 or len(starts) == 0:
+        msg = f"starts must be arrays with a leading axis of at least one start; got {shown(starts)}"
+        raise TypeError(msg)
+    return jnp.asarray(starts)[0]
 
 
 class _End(NamedTuple):

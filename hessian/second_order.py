@@ -33,6 +33,7 @@ from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
+from hessian.arguments import number, prng_key, shown
 from hessian.modes import Modes, modes
 from hessian.product import Params
 
@@ -78,7 +79,7 @@ def newton(rate: ArrayLike = 1.0, *, krylov: int | None = None, key: jax.Array |
     >>> step.update(jax.grad(loss)(w), step.init(w), w, value_fn=loss)[0].tolist()  # into the saddle
     [-3.0, -1.0]
     """
-    return _transformation(Newton(_checked(krylov)), key, jnp.zeros(()), rate)
+    return _transformation(Newton(_checked(krylov)), key, jnp.zeros(()), number("rate", rate))
 
 
 def saddle_free_newton(
@@ -101,7 +102,7 @@ def saddle_free_newton(
     >>> step.update(jax.grad(loss)(w), step.init(w), w, value_fn=loss)[0].tolist()
     [-3.0, 1.0]
     """
-    return _transformation(SaddleFree(_checked(krylov)), key, jnp.zeros(()), rate, damping)
+    return _transformation(SaddleFree(_checked(krylov)), key, jnp.zeros(()), number("rate", rate), number("damping", damping, "[0, inf)"))
 
 
 def trust_region(radius: ArrayLike = 1.0, *, krylov: int | None = None, key: jax.Array | None = None) -> Any:
@@ -124,7 +125,7 @@ def trust_region(radius: ArrayLike = 1.0, *, krylov: int | None = None, key: jax
     >>> round(float(loss(w + update)), 6)  # (1 - 1/8)^2: half a unit along (1, 1)
     0.765625
     """
-    return _transformation(TrustRegion(_checked(krylov)), key, radius)
+    return _transformation(TrustRegion(_checked(krylov)), key, number("radius", radius))
 
 
 def cubic_regularisation(weight: ArrayLike = 1.0, *, krylov: int | None = None, key: jax.Array | None = None) -> Any:
@@ -145,7 +146,7 @@ def cubic_regularisation(weight: ArrayLike = 1.0, *, krylov: int | None = None, 
     >>> round(float(jnp.linalg.norm(update)), 6)  # 2 / 4
     0.5
     """
-    return _transformation(Cubic(_checked(krylov)), key, weight)
+    return _transformation(Cubic(_checked(krylov)), key, number("weight", weight))
 
 
 # ------------------------------------------------------------------------------------------ the steps, flat
@@ -327,7 +328,7 @@ def _unconditional(loss, theta, step, region):
 
 
 def _transformation(method, key, region, *hyperparameters):
-    key = jax.random.key(0) if key is None else key
+    key = prng_key(key)
     return optax.GradientTransformationExtraArgs(
         Partial(_init, key, region), Partial(_update, _Static(method), hyperparameters)
     )
@@ -385,6 +386,6 @@ def _update(static, hyperparameters, grads, state, params=None, *, value=None, g
 
 def _checked(krylov):
     if krylov is not None and (isinstance(krylov, bool) or not isinstance(krylov, int) or krylov < 1):
-        msg = f"krylov must be None for the dense Hessian, or a whole number, at least 1; got {krylov!r}"
+        msg = f"krylov must be None for the dense Hessian, or a whole number, at least 1; got {shown(krylov)}"
         raise ValueError(msg)
     return krylov
