@@ -36,9 +36,8 @@ def main(settings: BatchSize) -> int:
 
 def measure(quick):
     """The checks and the figure."""
-    sizes, rates, seeds, long = (10, 1400), (0.1, 1.0), 2, 400
-    if not quick:
-        sizes, rates, seeds, long = tuple(PRINTED), RATES, 3, LONG
+    sizes, rates = ([10, 1400], [0.1, 1.0]) if quick else (list(PRINTED), list(RATES))
+    seeds, long = (2, 400) if quick else (3, LONG)
     lanes = jax.jit(jax.vmap(lane))(jax.random.split(jax.random.key(0), seeds))
     runs = {size: accuracies(size, rates, lanes, EPOCHS * EXAMPLES // size, EXAMPLES // size) for size in sizes}
     control = accuracies(EXAMPLES, (LECTURE,), lanes, long, 20)[0]

@@ -182,6 +182,10 @@ class Adabound(Experiment):
     """AdaBound: from Adam's rates to one rate for all, between two closing bounds (S91; section 3.5)."""
 
 
+class Switching(Experiment):
+    """SWATS: when Adam hands over to descent, at which rate, and where that ends (S87; section 3.6)."""
+
+
 @dataclass(frozen=True)
 class All(Experiment):
     """Run all experiments: a table of verdicts, status 1 when a check fails; the same command goes on after a stop."""

@@ -102,7 +102,7 @@ def orders(grid, above):
             "Adagrad is best on unseen examples in 3 of 4 draws at least",
             (above.argmin(axis=0) == 0).mean() >= 0.75,
         ),
-        Check("3.1", "Adagrad's best rate", best[0], 1.0, 1e-9),
+        Check("3.1", "Adagrad's best rate", float(best[0]), 1.0, 1e-9),
         is_true("3.1", "mean over draws: Adam before SGD", adam.mean() < sgd.mean()),
         is_true(
             "3.1", "not as printed: SGD at eta / sqrt(t + 1) is within .02 of SGD", abs(falling - sgd).mean() < 0.02

@@ -57,7 +57,7 @@ STAIRS = {
         "race saddle pokemon atlas problems "  # the commands, which never import one another
         "learning_rates schedules adagrad feature_scaling minibatches taylor momentum adam amsgrad radam lookahead "
         "random_matrices weight_decay autoencoder edge peers "
-        "batch_size flat_minima hard_to_reach sparse_features signs adabound",
+        "batch_size flat_minima hard_to_reach sparse_features signs adabound switching",
         "page",
         "stops verdict report",
         "arena claims handwriting",
