@@ -4,11 +4,11 @@ Adam's step p is the shadow on itself of a step of descent, -gamma g with gamma 
 debiased, is Lambda; SWATS switches to momentum at the rate Lambda at the first step k > 1 where |Lambda - gamma| is
 below a tolerance (at k = 1 they are equal by definition, hence the guard).
 
-Logistic regression on 569 tumours (S87's numbers are of these data), from zero: gamma grows along Adam's way until it has
-arrived.  With all examples the paper's tolerance 1e-9 never switches, nor does 1e-5; 1e-4 switches at once, to a rate that is too
-small for the rest of the way, and ends worse than Adam.  With batches of 32 chance decides: the noise of gamma meets
-its average early, and the run ends worse than Adam as well.  The tolerance must be chosen, and the paper's gain is not
-seen here.
+Logistic regression on 569 tumours (S87's numbers are of these data), from zero: gamma grows along Adam's way until it
+has arrived.  With all examples the paper's tolerance 1e-9 never switches, nor does 1e-5; 1e-4 switches at once, to a
+rate that is too small for the rest of the way, and ends worse than Adam.  With batches of 32 chance decides: the noise
+of gamma meets its average early, and the run ends worse than Adam as well.  The tolerance must be chosen, and the
+paper's gain is not seen here.
 
 The data are the Breast Cancer Wisconsin (Diagnostic) data (W. Wolberg, O. Mangasarian, N. Street and W. Street 1993,
 UCI Machine Learning Repository, https://doi.org/10.24432/C5DW2B), licensed CC BY 4.0, in the form distributed by
@@ -142,6 +142,7 @@ def draw(runs):
         panel.set(
             xscale="log",
             yscale="log",
+            ylim=(1e-3, None),
             xlabel="step",
             ylabel="$\\Lambda$: the rate that descent would need",
             title=title,
