@@ -102,7 +102,8 @@ def saddle_free_newton(
     >>> step.update(jax.grad(loss)(w), step.init(w), w, value_fn=loss)[0].tolist()
     [-3.0, 1.0]
     """
-    return _transformation(SaddleFree(_checked(krylov)), key, jnp.zeros(()), number("rate", rate), number("damping", damping, "[0, inf)"))
+    rate, damping = number("rate", rate), number("damping", damping, "[0, inf)")
+    return _transformation(SaddleFree(_checked(krylov)), key, jnp.zeros(()), rate, damping)
 
 
 def trust_region(radius: ArrayLike = 1.0, *, krylov: int | None = None, key: jax.Array | None = None) -> Any:
