@@ -8,6 +8,7 @@
 | `whole` | a whole number within bounds |
 | `choice` | one of several words |
 | `prng_key` | a PRNG key; that of seed 0 for None |
+| `alike` | a pytree like params |
 | `function`, `transformation` | a function; nothing, but raises for what is no optimizer |
 
 Values of arrays and tracers are data and go through unread; their kind is looked at.
@@ -88,6 +89,17 @@ def transformation(optimizer: Any) -> None:
     if not (callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))):
         msg = f"optimizer must be optax-compatible, such as optax.sgd(0.1); got {shown(optimizer)}"
         raise TypeError(msg)
+
+
+def alike(name: str, tree: Any, params: Any) -> Any:
+    """The pytree in the dtypes of params; ValueError where its structure or a shape differs from theirs."""
+    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(tree)]
+    wanted = [jnp.shape(leaf) for leaf in jax.tree.leaves(params)]
+    if jax.tree.structure(tree) != jax.tree.structure(params) or shapes != wanted:
+        got = f"{jax.tree.structure(tree)} with shapes {shapes}"
+        msg = f"{name} must be like params, {jax.tree.structure(params)} with shapes {wanted}; got {got}"
+        raise ValueError(msg)
+    return jax.tree.map(lambda leaf, like: jnp.asarray(leaf, like.dtype), tree, params)
 
 
 def function(name: str, value: Any) -> Callable[..., Any]:

@@ -21,6 +21,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from hessian.arguments import function, shown, whole
@@ -120,7 +121,14 @@ def split(params: Params, chosen: Any) -> tuple[Params, Params]:
     if callable(chosen):
         mask = jax.tree_util.tree_map_with_path(lambda path, _: bool(chosen(jax.tree_util.keystr(path))), params)
     else:
-        mask = jax.tree.map(lambda flag, part: jax.tree.map(lambda _: bool(flag), part), chosen, params)
+        flags = jax.tree.leaves(chosen, is_leaf=lambda flag: flag is None)
+        try:
+            mask = jax.tree.map(lambda flag, part: jax.tree.map(lambda _: bool(flag), part), chosen, params)
+        except (TypeError, ValueError):
+            mask = None
+        if mask is None or not all(isinstance(flag, bool | np.bool_) for flag in flags):
+            msg = f"chosen must be a pytree of bools like params, or a function of paths; got {shown(chosen)}"
+            raise ValueError(msg)
     return (
         jax.tree.map(lambda leaf, yes: leaf if yes else None, params, mask),
         jax.tree.map(lambda leaf, yes: None if yes else leaf, params, mask),

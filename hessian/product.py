@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
 
-from hessian.arguments import function, shown
+from hessian.arguments import alike, function, shown
 
 Params = Any  # any pytree of floating arrays
 Loss = Callable[..., jax.Array]  # loss(params, *args) -> scalar
@@ -39,7 +39,7 @@ class _Product:
     loss: Loss
 
     def __call__(self, params, args, vector):
-        tangents = jax.tree.map(lambda v, p: jnp.asarray(v, p.dtype), vector, params)
+        tangents = alike("vector", vector, params)
 
         def slope(p):
             return jax.grad(self.loss)(p, *args)

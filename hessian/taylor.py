@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
-from hessian.arguments import choice, number, whole
+from hessian.arguments import alike, choice, number, whole
 from hessian.product import Loss, Params, check, gradient, hvp, matrix
 from hessian.symmetric import eigh
 
@@ -48,7 +48,7 @@ def taylor(f: Loss, x0: Params, *args: Any, order: int = 2) -> Callable[[Params]
     x0 = check(f, x0, *args, names=("f", "x0"))
 
     def polynomial(x: Params) -> jax.Array:
-        delta = jax.tree.map(lambda a, b: jnp.asarray(a, b.dtype) - b, x, x0)
+        delta = jax.tree.map(jnp.subtract, alike("x", x, x0), x0)
         path = lambda t: f(jax.tree.map(lambda b, d: b + t.astype(b.dtype) * d, x0, delta), *args)  # noqa: E731
         start = jnp.zeros((), ravel_pytree(x0)[0].dtype)
         total = path(start)
@@ -78,6 +78,7 @@ def quadratic_model(loss: Loss, params: Params, *args: Any) -> Callable[[Params]
     g = ravel_pytree(gradient(loss, params, *args))[0]
 
     def model(delta: Params) -> jax.Array:
+        delta = alike("delta", delta, params)
         d, bent = ravel_pytree(delta)[0], ravel_pytree(product(delta))[0]
         return value + g @ d + d @ bent / 2
 
