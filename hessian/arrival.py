@@ -7,9 +7,10 @@ Three phases, each of which never raises the loss:
     rounds     many cheap steps of an optimizer, then one look at the curvature and, where it is negative and pays more
                than the steps did, a step along it (left out where no optimizer is given)
     finish     trust-region steps, hard case included, until gradient and curvature are within their tolerances
-    verdict    `classify`; a saddle that it finds is left, and the finish begins again
+    verdict    `classify`; a saddle that it finds is left, a degenerate point is left where a flat direction leads to
+               something lower, and the finish begins again
 
-A step is judged by the loss where its decrease can be seen, else by the gradient.  Every end has its reason.
+Every end has its reason.
 """
 
 from functools import partial
@@ -24,12 +25,14 @@ from jax.typing import ArrayLike
 
 from hessian import critical
 from hessian.arguments import choice, number, prng_key, tolerance, transformation, whole
+from hessian.beyond import POINTS, lower_beside
 from hessian.critical import CriticalPoint, Method, classify
 from hessian.escape import STEPPED
 from hessian.escaping import PRODUCTS, way_out
-from hessian.modes import modes
+from hessian.finish import DENSE, Walk
+from hessian.finish import finish as finished
 from hessian.product import Loss, Params, check
-from hessian.second_order import Flat, TrustRegion
+from hessian.second_order import Flat
 
 REASONS = (
     "a minimum: the gradient vanishes and every eigenvalue is positive",
@@ -43,9 +46,7 @@ REASONS = (
     "undetermined: more products are needed to know the lowest eigenvalue",
 )
 MINIMUM, DEGENERATE, PLATEAU, UNBOUNDED, NOT_FINITE, BUDGET, NO_STEP, PINNED, UNDETERMINED = range(len(REASONS))
-DENSE = 512  # parameters up to which the finish takes the dense Hessian
-PASSES = 3  # of steps and a verdict on where they ended
-KRYLOV = 40  # the size of its Krylov spaces beyond that
+PASSES = 20  # of steps and a verdict on where they ended
 
 
 class Arrival(NamedTuple):
@@ -60,6 +61,7 @@ class Arrival(NamedTuple):
     steps: jax.Array  # of the optimizer and of the trust region
     gradients: jax.Array
     products: jax.Array  # with the Hessian, each about two gradients
+    evaluations: jax.Array  # of the loss alone
 
     @property
     def reason(self) -> Any:
@@ -85,7 +87,7 @@ def arrive(
     optimizer: optax.GradientTransformation | None = None,
     rounds: int = 100,
     steps: int = 50,
-    finish: int = 200,
+    finish: int = 1000,
     reset: bool = True,
     radius: ArrayLike = 1.0,
     floor: ArrayLike | None = None,
@@ -129,62 +131,45 @@ def arrive(
         transformation(optimizer)
     numeric = all(isinstance(leaf, jax.Array | np.ndarray | np.number | float | int) for leaf in _leaves(optimizer))
     traced, static = (optimizer, None) if numeric else (None, optimizer)
-    plan = _Plan(rounds if optimizer is not None else 0, steps, finish, reset, method)
+    plan = _Plan(rounds if optimizer is not None else 0, steps, reset, method)
     key = prng_key(key)
-    return _arrive(loss, static, plan, traced, params, args, radius, floor, gradient_tol, curvature_tol, key)
+    return _arrive(loss, static, plan, traced, finish, params, args, radius, floor, gradient_tol, curvature_tol, key)
 
 
 class _Plan(NamedTuple):
     rounds: int
     steps: int
-    finish: int
     reset: bool
     method: Method
 
 
-class _Walk(NamedTuple):
-    """Where a walk is; loops read only `walking`."""
-
-    walking: jax.Array  # bool
-    theta: jax.Array
-    value: jax.Array
-    region: jax.Array
-    moved: jax.Array  # bool: the last step lowered the loss
-    convex: jax.Array  # bool: the last look at the curvature saw none that is negative
-    size: jax.Array  # |H| then
-    left: jax.Array  # steps that may still be taken
-    escapes: jax.Array
-    steps: jax.Array
-    gradients: jax.Array
-    products: jax.Array
-    key: jax.Array
-
-
 @partial(jax.jit, static_argnums=(0, 1, 2))
-def _arrive(loss, static, plan, optimizer, params, args, radius, floor, gradient_tol, curvature_tol, key):
+def _arrive(loss, static, plan, optimizer, budget, params, args, radius, floor, gradient_tol, curvature_tol, key):
     optimizer = optimizer if static is None else static
     theta, unravel = ravel_pytree(params)
     flat = Flat(loss, unravel, args)
     before = flat(theta)
     floor = -1e12 * jnp.maximum(1, jnp.abs(before)) if floor is None else jnp.asarray(floor, before.dtype)
-    none = jnp.int32(0)
-    walk = _Walk(
+    none, region = jnp.int32(0), jnp.asarray(radius, theta.dtype)
+    walk = Walk(
         walking=jnp.bool_(True),
         theta=theta,
         value=before,
-        region=jnp.asarray(radius, theta.dtype),
+        gradient=jnp.zeros_like(theta),
+        region=region,
         moved=jnp.bool_(True),
         convex=jnp.bool_(False),
-        size=jnp.zeros((), theta.dtype),
-        left=jnp.int32(plan.finish),
+        left=jnp.asarray(budget, jnp.int32),
         escapes=none,
         steps=none,
         gradients=none,
         products=none,
+        evaluations=none,
         key=key,
     )
     if plan.rounds:
-        walk = _rounds(loss, args, unravel, optimizer, plan, walk, floor, gradient_tol, curvature_tol)
+        walk = _rounds(loss, args, unravel, optimizer, plan, walk, floor, curvature_tol)
+        walk = walk._replace(left=jnp.asarray(budget, jnp.int32))
 
     def verdict(theta, key):
         return classify(
@@ -194,23 +179,43 @@ def _arrive(loss, static, plan, optimizer, params, args, radius, floor, gradient
 
     def settle(state):
         walk, _, passes = state
-        walk = _finish(flat, walk._replace(convex=jnp.bool_(False)), floor, gradient_tol, curvature_tol)
+        walk = finished(flat, walk._replace(region=region), floor, gradient_tol, curvature_tol)
         point = verdict(walk.theta, walk.key)
-        # The last look at the curvature was a step before the end; where the verdict sees more, there is more to do.
-        again = walk.convex & (point.inertia.negative > 0) & (walk.left > 0) & (passes + 1 < PASSES)
-        return walk._replace(walking=again, products=walk.products + point.products), point, passes + 1
+        walk = walk._replace(products=walk.products + point.products)
+        # The last look at the curvature was some steps before; where the verdict sees more, there is more to do.
+        more = walk.convex & walk.moved & ((point.inertia.negative > 0) | (point.code == critical.NOT_CRITICAL))
+        flat_here = (point.code == critical.DEGENERATE) & (point.inertia.negative == 0)
+        if theta.size <= DENSE:
+            walk, lower = jax.lax.cond(flat_here, beyond, lambda walk: (walk, jnp.bool_(False)), walk)
+            more |= lower
+        return walk._replace(walking=more & (walk.left > 0) & (passes + 1 < PASSES)), point, passes + 1
+
+    def beyond(walk):
+        key, fresh = jax.random.split(walk.key)
+        there, value = lower_beside(flat, walk.theta, walk.value, fresh)
+        lower = (value < walk.value) & (walk.left > 0)
+        walk = walk._replace(
+            theta=jnp.where(lower, there, walk.theta),
+            value=jnp.where(lower, value, walk.value),
+            escapes=walk.escapes + lower,
+            gradients=walk.gradients + 1 + POINTS,
+            products=walk.products + theta.size,
+            evaluations=walk.evaluations + 2 * POINTS,
+            key=key,
+        )
+        return walk, lower
 
     blank = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(verdict, walk.theta, walk.key))
     state = (walk._replace(walking=jnp.bool_(True)), blank, none)
     walk, point, _ = jax.lax.while_loop(lambda state: state[0].walking, settle, state)
-    code = _reason(flat, walk, point, floor)
+    code = _reason(flat, walk, point, floor, gradient_tol)
     return Arrival(
         unravel(walk.theta), before, walk.value, point, code, walk.escapes, walk.steps,
-        walk.gradients + 1, walk.products,
+        walk.gradients + 1, walk.products, walk.evaluations,
     )  # fmt: skip
 
 
-def _rounds(loss, args, unravel, optimizer, plan, walk, floor, gradient_tol, curvature_tol):
+def _rounds(loss, args, unravel, optimizer, plan, walk, floor, curvature_tol):
     """Rounds of cheap steps, each followed by one look at the curvature."""
     extended = optax.with_extra_args_support(optimizer)
 
@@ -250,7 +255,7 @@ def _rounds(loss, args, unravel, optimizer, plan, walk, floor, gradient_tol, cur
 
     begin = walk._replace(left=jnp.int32(plan.rounds))
     walk, _ = jax.lax.while_loop(lambda state: state[0].walking, a_round, (begin, optimizer.init(unravel(walk.theta))))
-    return walk._replace(left=jnp.int32(plan.finish))
+    return walk
 
 
 def _look(loss, unravel, args, walk, going, curvature_tol, fell):
@@ -269,57 +274,15 @@ def _look(loss, unravel, args, walk, going, curvature_tol, fell):
     return walk, escaped
 
 
-def _finish(flat, walk, floor, gradient_tol, curvature_tol):
-    """Trust-region steps until the tolerances are met, no step lowers the loss, or the budget is spent."""
-    krylov = None if walk.theta.size <= DENSE else KRYLOV
-
-    def allowed(walk, size):
-        eps = jnp.finfo(size.dtype).eps
-        own = jnp.sqrt(eps) * size * (1 + jnp.linalg.norm(walk.theta))
-        return own if gradient_tol is None else jnp.asarray(gradient_tol, size.dtype)
-
-    def step(walk):
-        gradient = jax.grad(flat)(walk.theta)
-        norm = jnp.linalg.norm(gradient)
-        walk = walk._replace(gradients=walk.gradients + 1)
-        # Where the curvature was positive a step ago a small gradient is enough; the verdict looks at it again.
-        calm = walk.convex & (norm <= allowed(walk, walk.size) / 2)
-
-        def move(walk):
-            key, fresh = jax.random.split(walk.key)
-            found = modes(flat, walk.theta, gradient, krylov, fresh)
-            size = jnp.max(jnp.abs(found.values))
-            band = found.band if curvature_tol is None else curvature_tol
-            convex = found.values[0] >= -band
-            settled = (norm <= allowed(walk, size)) & convex
-            move = TrustRegion(krylov)(flat, walk.theta, walk.value, gradient, found, walk.region)
-            moved = move.moved & ~settled
-            left = walk.left - 1
-            return walk._replace(
-                walking=moved & (left > 0) & (move.value >= floor),
-                theta=jnp.where(moved, move.theta, walk.theta),
-                value=jnp.where(moved, move.value, walk.value),
-                region=jnp.where(settled, walk.region, move.region),
-                moved=moved | settled,
-                convex=convex,
-                size=size,
-                left=left,
-                steps=walk.steps + moved,
-                products=walk.products + found.products,
-                key=key,
-            )
-
-        return jax.lax.cond(calm, lambda walk: walk._replace(walking=jnp.bool_(False)), move, walk)
-
-    return jax.lax.while_loop(lambda walk: walk.walking, step, walk._replace(walking=walk.left > 0))
-
-
-def _reason(flat, walk, point, floor):
+def _reason(flat, walk, point, floor, gradient_tol):
     """Why it ended there."""
     negative = point.inertia.negative > 0
     critical_here = (point.code != critical.NOT_CRITICAL) & (point.code != critical.UNDETERMINED)
     finite = jnp.isfinite(walk.value) & jnp.isfinite(point.gradient_norm) & jnp.isfinite(point.lowest.value)
     reach = 1 + jnp.linalg.norm(walk.theta)
+    # Far out on a slope that flattens for ever the gradient is small beside |theta|, and only there.
+    share = 1 if gradient_tol is not None else 1 / reach
+    spent = (walk.left <= 0) & (walk.steps > 0) & (point.gradient_norm > share * point.gradient_tol)
     directions = jax.random.normal(walk.key, (4, walk.theta.size), walk.theta.dtype)
     directions /= jnp.linalg.norm(directions, axis=1, keepdims=True)
     probes = jnp.concatenate([walk.theta + scale * reach * directions for scale in (1e-3, 1e-2, 1e-1)])
@@ -329,6 +292,7 @@ def _reason(flat, walk, point, floor):
         [
             ~finite,
             walk.value < floor,
+            spent & ~negative,
             point.code == critical.MINIMUM,
             flat_here & critical_here & ~negative,
             (point.code == critical.DEGENERATE) & ~negative,
@@ -336,7 +300,7 @@ def _reason(flat, walk, point, floor):
             point.code == critical.UNDETERMINED,
             ~walk.moved,
         ],
-        [NOT_FINITE, UNBOUNDED, MINIMUM, PLATEAU, DEGENERATE, PINNED, UNDETERMINED, NO_STEP],
+        [NOT_FINITE, UNBOUNDED, BUDGET, MINIMUM, PLATEAU, DEGENERATE, PINNED, UNDETERMINED, NO_STEP],
         BUDGET,
     ).astype(jnp.int32)
 

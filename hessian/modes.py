@@ -17,6 +17,7 @@ from jax.flatten_util import ravel_pytree
 from hessian import lanczos
 from hessian.product import Params, flat_product, matrix
 from hessian.spectrum import rounding
+from hessian.symmetric import eigh
 
 
 class Modes(NamedTuple):
@@ -47,7 +48,7 @@ def modes(
 ) -> Modes:
     """The modes of a loss of one vector: all of them where `krylov` is None, else of two Krylov spaces of that size."""
     if krylov is None or theta.size <= krylov + 1:
-        values, columns = jnp.linalg.eigh(matrix(loss, theta))
+        values, columns = eigh(matrix(loss, theta))
         return _modes(values, columns.T, gradient, theta.size)
     product = flat_product(loss, theta)
     start = lanczos.begin(key, theta.size, krylov, theta.dtype)
@@ -68,9 +69,23 @@ def modes(
         # A row that is not in use is the vector 0; it gets the middle of the spectrum and a gradient of 0.
         middle = jnp.sum(jnp.diag(inner)) / jnp.sum(used)
         inner = inner + jnp.diag(jnp.where(used, 0, middle))
-        values, columns = jnp.linalg.eigh((inner + inner.T) / 2)
+        values, columns = eigh((inner + inner.T) / 2)
         vectors = columns.T @ basis
     return _modes(values, vectors, gradient, downhill.products + random.products + 1)
+
+
+def learned(found: Modes, p: jax.Array, change: jax.Array, gradient: jax.Array) -> Modes:
+    """All modes of B + r r^T / r.p, r = change - B p: what B is after a step p, in coordinates, changed the gradient.
+
+    Where r.p is rounding, or the change is not finite, B stays as it is.
+    """
+    with jax.default_matmul_precision("highest"):
+        r = found.vectors @ change - found.values * p
+        bend = r @ p
+        seen = jnp.abs(bend) > jnp.sqrt(jnp.finfo(p.dtype).eps) * jnp.linalg.norm(r) * jnp.linalg.norm(p)
+        update = jnp.where(seen, r[:, None] * r / jnp.where(seen, bend, 1), 0)
+        values, columns = eigh(jnp.diag(found.values) + update)
+        return _modes(values, columns.T @ found.vectors, gradient, found.products)
 
 
 def lowest_direction(

@@ -189,11 +189,13 @@ class TrustRegion:
             inside, rest, size = within(found, radius)
             return inside, rest, size >= 0.99 * radius
 
-        def adapt(radius, size, ratio, on_boundary):
-            smaller = jnp.where(ratio > 1e-4, size / 2, jnp.minimum(radius, size) / 4)
-            return jnp.where(ratio < 0.25, smaller, jnp.where((ratio > 0.75) & on_boundary, 2 * radius, radius))
+        return _tried(loss, theta, value, gradient, found, radius, propose, self.adapt)
 
-        return _tried(loss, theta, value, gradient, found, radius, propose, adapt)
+    @staticmethod
+    def adapt(radius, size, ratio, on_boundary):
+        """The next radius, after a step of this size that brought this share of what was predicted."""
+        smaller = jnp.where(ratio > 1e-4, size / 2, jnp.minimum(radius, size) / 4)
+        return jnp.where(ratio < 0.25, smaller, jnp.where((ratio > 0.75) & on_boundary, 2 * radius, radius))
 
 
 @dataclass(frozen=True)

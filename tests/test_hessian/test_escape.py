@@ -27,17 +27,17 @@ SADDLES = {
 
 @pytest.mark.parametrize(("loss", "saddle", "beside"), SADDLES.values(), ids=SADDLES)
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
-@pytest.mark.parametrize("offset", [0, 1e-8, 1e-3])
-def test_leaves_from_on_the_saddle_and_beside_it(loss, saddle, beside, dtype, offset):
-    start = jnp.array(saddle, dtype) + offset * jnp.array(beside, dtype)
-    way = hessian.escape(loss, start)
-    assert way.reason == "stepped along negative curvature"
-    assert way.loss_after < way.loss_before
-    assert way.params.dtype == dtype
-    np.testing.assert_allclose(way.loss_after, loss(way.params), rtol=1e-6)
-    np.testing.assert_allclose(jnp.linalg.norm(way.direction), 1, rtol=1e-6)
-    np.testing.assert_allclose(way.params, start + way.step * way.direction, rtol=1e-6, atol=1e-6)
-    assert jnp.linalg.norm(way.params - jnp.array(saddle, dtype)) > 0.05
+def test_leaves_from_on_the_saddle_and_beside_it(loss, saddle, beside, dtype):
+    offsets = jnp.array([0, 1e-8, 1e-3], dtype)[:, None]
+    starts = jnp.array(saddle, dtype) + offsets * jnp.array(beside, dtype)
+    ways = jax.vmap(lambda start: hessian.escape(loss, start))(starts)
+    assert (ways.reason == "stepped along negative curvature").all()
+    assert (ways.loss_after < ways.loss_before).all()
+    assert ways.params.dtype == dtype
+    np.testing.assert_allclose(ways.loss_after, [loss(params) for params in ways.params], rtol=1e-6)
+    np.testing.assert_allclose(jnp.linalg.norm(ways.direction, axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose(ways.params, starts + ways.step[:, None] * ways.direction, rtol=1e-6, atol=1e-6)
+    assert (jnp.linalg.norm(ways.params - jnp.array(saddle, dtype), axis=1) > 0.05).all()
 
 
 def test_leaves_from_the_stable_manifold_where_gradient_descent_walks_in():
@@ -53,13 +53,15 @@ def test_the_sign_follows_the_gradient_where_it_says_something():
         assert side * way.direction[0] > 0
 
 
-@pytest.mark.parametrize("curvature", [1e-6, 1.0, 1e6])
-@pytest.mark.parametrize("quartic", [1e-3, 1.0, 1e3])
-def test_falls_at_least_half_as_far_as_the_direction_allows(curvature, quartic):
-    way = hessian.escape(lambda w: w[0] ** 2 - curvature * w[1] ** 2 + quartic * w[1] ** 4, jnp.zeros(2))
+def test_falls_at_least_half_as_far_as_the_direction_allows():
+    def loss(w, curvature, quartic):
+        return w[0] ** 2 - curvature * w[1] ** 2 + quartic * w[1] ** 4
+
+    curvature, quartic = (x.ravel() for x in np.meshgrid([1e-6, 1.0, 1e6], [1e-3, 1.0, 1e3]))
+    ways = jax.vmap(lambda *ab: hessian.escape(loss, jnp.zeros(2), *ab))(curvature, quartic)
     longest = 50.0  # doubling stops at 100, and may stop short of it by half
-    best = min(longest, (curvature / quartic / 2) ** 0.5)
-    assert way.loss_after <= (quartic * best**4 - curvature * best**2) / 2
+    best = np.minimum(longest, (curvature / quartic / 2) ** 0.5)
+    assert (ways.loss_after <= (quartic * best**4 - curvature * best**2) / 2).all()
 
 
 def test_no_way_out_is_said_with_its_reason():

@@ -41,14 +41,14 @@ def octopus_of_one(x):
     return octopus(x, stiffness=1.0)
 
 
-@pytest.mark.parametrize("start", [(0.0, 0.0), (0.5, -0.5), (1e-8, -1e-8)])
-@pytest.mark.parametrize("optimizer", [gdlab.gd(0.1), gdlab.adam(0.01), optax.sgd(0.1, momentum=0.9)])
-def test_the_lectures_saddle_is_left(optimizer, start):
+@pytest.mark.parametrize("optimizer", [gdlab.adam(0.01), optax.sgd(0.1, momentum=0.9)])
+def test_the_lectures_saddle_is_left(optimizer):
     loss = surface("linear_net").loss
-    plain = gdlab.minimize(loss, gdlab.gd(0.1), jnp.array(start), 500)
-    run = gdlab.minimize(loss, hessian.escaping(optimizer), jnp.array(start), 500)
-    assert loss(plain.params) > 0.99
-    assert loss(run.params) < 1e-3
+    starts = jnp.array([(0.0, 0.0), (0.5, -0.5), (1e-8, -1e-8)])
+    plain = jax.vmap(lambda start: gdlab.minimize(loss, gdlab.gd(0.1), start, 500).params)(starts)
+    run = jax.vmap(lambda start: gdlab.minimize(loss, hessian.escaping(optimizer), start, 500).params)(starts)
+    assert (jax.vmap(loss)(plain) > 0.99).all()
+    assert (jax.vmap(loss)(run) < 1e-3).all()
 
 
 def test_where_nothing_is_negative_the_steps_are_the_optimizers_own():
@@ -76,8 +76,9 @@ def test_vmap_equals_a_loop_and_keys_matter_only_by_the_sign():
         return gdlab.minimize(loss, hessian.escaping(gdlab.gd(0.005)), start, 300).params
 
     together = jax.vmap(end)(starts)
+    alone = jax.jit(end)
     for start, one in zip(starts, together, strict=True):
-        np.testing.assert_allclose(end(start), one, rtol=1e-6)
+        np.testing.assert_allclose(alone(start), one, rtol=1e-6)
     np.testing.assert_allclose(jax.vmap(loss)(together), 0, atol=1e-9)
 
 
@@ -106,10 +107,12 @@ def test_perturbed_descent_leaves_by_chance_and_never_further_than_its_radius():
     run = gdlab.minimize(surface("linear_net").loss, optimizer, jnp.zeros(2), 400)
     assert surface("linear_net").loss(run.params) < 1e-3
     grads = jnp.zeros(4)
-    lengths = []
-    for seed in range(50):
-        noise = hessian.perturbed(0.1, radius=0.01, threshold=1.0, key=jax.random.key(seed))
-        lengths.append(float(jnp.linalg.norm(noise.update(grads, noise.init(grads))[0])))
+
+    def length(key):
+        noise = hessian.perturbed(0.1, radius=0.01, threshold=1.0, key=key)
+        return jnp.linalg.norm(noise.update(grads, noise.init(grads))[0])
+
+    lengths = jax.vmap(length)(jax.random.split(jax.random.key(0), 200))
     assert max(lengths) <= 0.01
     assert np.mean(lengths) == pytest.approx(0.01 * 4 / 5, rel=0.1)  # of a ball in four dimensions
     still = hessian.perturbed(0.1, radius=0.01, threshold=1e-3)
