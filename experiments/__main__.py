@@ -7,6 +7,7 @@ stderr.
 
 import importlib
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
@@ -33,6 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if name not in COMMANDS:
             raise InputError(f"the command must be one of {', '.join(COMMANDS)}; got {name!r}")
         chosen = parse(name, flags)
+        if getattr(chosen, "pgf", False) and not shutil.which("xelatex"):
+            raise InputError("pgf must be left out where there is no xelatex: PGF is made by LaTeX")
         os.environ.setdefault("JAX_ENABLE_X64", "1")  # verdicts are proved in float64
         return importlib.import_module(f"experiments.{name}").main(chosen)
     except InputError as error:

@@ -28,7 +28,8 @@ def main(settings: All) -> int:
     with bar(settings.progress, list(kinds)) as advance:
         for name, kind in kinds.items():
             try:
-                verdicts[name] = verdict(out / name, replace(kind(), quick=settings.quick, progress=False))
+                asked = replace(kind(), quick=settings.quick, pgf=settings.pgf, progress=False)
+                verdicts[name] = verdict(out / name, asked)
             except KeyboardInterrupt:
                 print(f"interrupted: {len(verdicts)} are in {out}; the same command goes on", file=sys.stderr)
                 return 130

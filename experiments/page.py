@@ -221,7 +221,8 @@ def points(dataset: xarray.Dataset, where: Arena, plane: Plane, starts: Any) -> 
         paths = dataset["path"].values.reshape(-1, dataset.sizes["param"])
         paths = paths[np.isfinite(paths).all(axis=1)]
         paths = paths[:: max(1, len(paths) // SEARCHED)]
-        window = np.random.default_rng(0).uniform(*np.array(plane.box).T, size=(SEARCHED, 2))
+        low, high = np.array(plane.box).T
+        window = np.random.default_rng(0).uniform(low, high, (SEARCHED, 2))
         flat = np.concatenate([paths, plane.origin + window @ plane.basis])
         places = np.asarray(hessian.find_critical_points(where.flat_loss, jnp.asarray(flat)).params)
     else:

@@ -40,7 +40,7 @@ def main(settings: Race) -> int:
         ways = ways_out(dataset, where)
         advance()
         summary = summarize(dataset, ways, where)
-        draw(folder, dataset, ways, where)
+        write_figure(folder, "race", draw(dataset, ways, where), pgf=settings.pgf)
         dataset.attrs["config"] = dump(as_json(settings))
         write_dataset(folder / "results.nc", dataset)
         if settings.page:
@@ -73,7 +73,7 @@ def resolve(settings: Race) -> tuple[Race, Arena, dict[str, Any], jax.Array]:
     steps, seeds = settings.steps or where.steps, len(where.seen_as)
     if settings.quick:
         if settings.lr is None:
-            count = max(count // 8, 2)
+            count = max(count // 8, 3)
         if settings.seeds is None:
             seeds = max(seeds // 4, 1)
             where = arena(replace(settings, seeds=seeds))
@@ -205,7 +205,7 @@ def _point(x):
     return "(" + ", ".join(f"{float(value):.4g}" for value in x) + ")"
 
 
-def draw(folder: Any, dataset: xarray.Dataset, ways: list[Way], where: Arena) -> None:
+def draw(dataset: xarray.Dataset, ways: list[Way], where: Arena) -> Any:
     """The figure: surface and paths (or the loss along the runs), loss and stops against the learning rate."""
     from experiments import figures
     from experiments.figures import plt
@@ -254,4 +254,4 @@ def draw(folder: Any, dataset: xarray.Dataset, ways: list[Way], where: Arena) ->
     upper.set_title("median and quartiles over the starts that stayed finite")
     lower.set(xscale="log", xlabel="learning rate", ylabel="share of starts", ylim=(-0.03, 1.03))
     lower.set_title("stopped on a saddle (solid), diverged (dotted)" if where.few else "diverged")
-    write_figure(folder, "race", figure)
+    return figure

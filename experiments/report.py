@@ -48,7 +48,7 @@ def publish(settings: OnTarget, name: str, make: Callable[[], Report]) -> int:
     out = settings.out or Path("runs") / name
     with new_folder(out) as folder:
         report = make()
-        write_figure(folder, name, report.figure)
+        write_figure(folder, name, report.figure, pgf=settings.pgf)
         table = Table("", report.columns, report.rows)
         write_record(folder, name, settings, started, report.summary, report.title, report.words, [table])
         page = pages.page(report.title, [pages.read(folder)._replace(name=name)])

@@ -150,10 +150,10 @@ def write_dataset(path: Path, dataset: Any) -> None:
     dataset.to_netcdf(path, engine="h5netcdf")
 
 
-def write_figure(folder: Path, name: str, figure: Any) -> None:
-    """The figure as PNG and SVG; it is closed."""
+def write_figure(folder: Path, name: str, figure: Any, *, pgf: bool = False) -> None:
+    """The figure as PNG and SVG, and as PGF when asked for; it is closed."""
     from matplotlib import pyplot
 
-    for kind in ("png", "svg"):
+    for kind in ("png", "svg", "pgf")[: 2 + pgf]:
         figure.savefig(folder / f"{name}.{kind}", dpi=150)
     pyplot.close(figure)

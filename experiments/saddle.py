@@ -123,8 +123,8 @@ def draw(paths, way):
         left.plot(
             sign * w, sign / w, "-", color="#009E73", linewidth=1.2, label="valley of minima" if sign == 1 else None
         )
-    for (name, path), colour in zip(paths.items(), figures.PALETTE, strict=False):
-        left.plot(*path.T, ".-", color=colour, markersize=3, linewidth=1.2, label=f"gd from {name}")
+    for (name, path), colour, width in zip(paths.items(), figures.PALETTE, (7, 5, 3, 1), strict=False):
+        left.plot(*path.T, ".-", color=colour, markersize=width + 2, linewidth=width, label=f"gd from {name}")
     figures.critical_points(left, [((0.0, 0.0), "saddle")])
     figures.way_out(left, np.zeros(2), np.asarray(way.direction), np.asarray(way.params), np.asarray(way.params))
     left.set(xlabel="$w_1$", ylabel="$w_2$", title="gradient descent, rate .1, 400 steps")

@@ -48,6 +48,8 @@ class Race:
     """The folder to write, which must not exist yet."""
     config: Path | None = None
     """Take the settings from the config.json of an earlier run; other flags override them."""
+    pgf: bool = False
+    """Write the figure as PGF too, for LaTeX; it takes an installed xelatex."""
     json: bool = False
     """Print one JSON object instead of the table."""
     quick: bool = False
@@ -76,6 +78,8 @@ class Experiment:
     """The folder to write, which must not exist yet; runs/NAME by default."""
     quick: bool = False
     """A smaller size, a few seconds long, where the experiment has one."""
+    pgf: bool = False
+    """Write the figure as PGF too, for LaTeX; it takes an installed xelatex."""
     json: bool = False
     """Print one JSON object instead of the table."""
     progress: bool = True
@@ -130,6 +134,10 @@ class Peers(Experiment):
     """Every optimizer of the grid beside optax's, over 1000 steps (S101)."""
 
 
+class Grid(Experiment):
+    """Every cell of the grid of sigma and m at its best rate, the unnamed beside the named (S83, S101)."""
+
+
 class Adam(Experiment):
     """RMSProp and Adam: braking, debiasing, scale, the longest step, and Adam's trouble (S77-S84, S89)."""
 
@@ -152,6 +160,14 @@ class RandomMatrices(Experiment):
 
 class WeightDecay(Experiment):
     """Weight decay and L2: the same for descent, not for Adam (S98, section 3.11)."""
+
+
+class SaddleEscapes(Experiment):
+    """Who leaves a saddle, ours, scipy's and optax's methods side by side, and at what price (S57, S58, S65)."""
+
+
+class DigitsSaddle(Experiment):
+    """A network of 563,722 parameters trained down to a saddle: verdict, direction, decrease (S53, S57, S58)."""
 
 
 class Autoencoder(Experiment):
@@ -248,6 +264,8 @@ class OnTarget:
     """The seed of the random directions and starts."""
     config: Path | None = None
     """Take the settings from the config.json of an earlier run; other flags override them."""
+    pgf: bool = False
+    """Write the figure as PGF too, for LaTeX; it takes an installed xelatex."""
     json: bool = False
     """Print one JSON object instead of the words."""
 
@@ -298,7 +316,7 @@ def command_line(name: str, settings: Any) -> str:
         value, flag = getattr(settings, field.name), field.name.replace("_", "-")
         if field.name in PLACED and value is not None:
             placed.append(str(value))
-        elif field.name not in ("out", "config", "json", "progress") and value != field.default:
+        elif field.name not in ("out", "config", "pgf", "json", "progress") and value != field.default:
             text = ",".join(value) if isinstance(value, tuple) else value
             flags.append(("--" if value else "--no-") + flag if isinstance(value, bool) else f"--{flag}={text}")
     return shlex.join([name, *placed, *flags])

@@ -82,7 +82,8 @@ def conclude(
         rows = [{**check._asdict(), "passed": check.passed} for check in checks]
         summary = {"experiment": name, "question": question, "passed": all(c.passed for c in checks), "checks": rows}
         table = Table(_said(checks), COLUMNS, [_row(check) for check in checks])
-        write_figure(folder, name, figure)
+        figure.suptitle(question, fontsize="medium", wrap=True)
+        write_figure(folder, name, figure, pgf=settings.pgf)
         write_record(folder, name, settings, started, summary, question, _paragraphs(measure), [table])
     if settings.json:
         print(dump({**summary, "out": str(out)}))

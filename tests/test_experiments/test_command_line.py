@@ -86,6 +86,12 @@ def test_bad_input_gets_one_sentence_and_status_2(name, capsys, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
 
 
+def test_pgf_without_latex_is_refused_at_once(capsys, monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert main(["saddle", "--pgf"]) == 2
+    assert "xelatex" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "text", ["", "[1]", "{", '{"colour": 1}', '{"steps": 0}', '{"steps": "many"}', '{"optimizers": 3}']
 )
