@@ -15,9 +15,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.flatten_util import ravel_pytree
 
-from experiments.settings import InputError, Race
+import gdlab
+from experiments.settings import InputError, OnProblem
 from experiments.targets import target
 from gdlab import minibatches
 from gdlab.problems import (
@@ -62,7 +64,7 @@ class Arena(NamedTuple):
         return sum(leaf[0].size for leaf in jax.tree.leaves(self.starts)) <= FEW
 
 
-def arena(settings: Race) -> Arena:
+def arena(settings: OnProblem) -> Arena:
     """The arena that the settings ask for.
 
     Raises:
@@ -171,3 +173,33 @@ def _digits(settings):
         box=None,
         points=[],
     )
+
+
+def named_optimizers(texts: Sequence[str]) -> dict[str, Any]:
+    """By name, the factories learning rate -> optimizer of gdlab, or of optax after "optax.".
+
+    Raises:
+        InputError: for no name, or one of neither.
+    """
+    names = [name for text in texts for name in text.split(",") if name]
+    if not names:
+        raise InputError("optimizers must name at least one optimizer, such as adam; got none")
+    return {name: _named_optimizer(name) for name in names}
+
+
+def _named_optimizer(name):
+    library, _, short = name.rpartition(".")
+    made: Any = getattr({"": gdlab.optimizers, "optax": optax}.get(library), short, None)
+    try:
+        known = not short.startswith("_") and isinstance(made(1e-3), optax.GradientTransformation)
+    except TypeError:
+        known = False
+    if not known:
+        ours = ", ".join(n for n in gdlab.__all__ if getattr(getattr(gdlab, n), "__module__", "") == "gdlab.optimizers")
+        raise InputError(f"optimizers must be names among {ours}, or of optax, such as optax.adam; got {name!r}")
+    return made
+
+
+def spaced(low: float, high: float, count: int) -> jax.Array:
+    """Learning rates, evenly on a log scale."""
+    return jnp.geomspace(low, high, count) if count > 1 else jnp.array([low])

@@ -98,10 +98,10 @@ def well(theta):
 
 def after(loss, optimizer, start, *args):
     """The loss after 3000 steps, after 100 and at its highest, and the gradient at the end."""
-    ran = gdlab.minimize(loss, optimizer, start, STEPS, args=args)
+    ran = gdlab.minimize(loss, optimizer, start, STEPS, args=args, every=10)
     value, gradient = jax.value_and_grad(loss)(ran.params, *args)
     losses = ran.history["loss"]
-    return {"loss": value, "early": losses[EARLY], "highest": losses.max(), "gradient": jnp.linalg.norm(gradient)}
+    return {"loss": value, "early": losses[EARLY // 10], "highest": losses.max(), "gradient": jnp.linalg.norm(gradient)}
 
 
 def by_momentum():
@@ -186,9 +186,9 @@ def draw(moved, borne, settled, high, bottom):
     from experiments.figures import plt
 
     figure, axes = plt.subplots(3, 3, figsize=(11.5, 10.5))
-    for panel, (name, (_, edge)) in zip(axes[0], MOVERS.items(), strict=False):
+    for panel, (name, (_, moved_edge)) in zip(axes[0], MOVERS.items(), strict=False):
         shade(panel, RATES, MOMENTA, moved["early"].sel(optimizer=name), "lr", "momentum", -20)
-        line(panel, edge(MOMENTA, high), MOMENTA)
+        line(panel, moved_edge(MOMENTA, high), MOMENTA)
         panel.set(xscale="log", xlabel="learning rate", ylabel="momentum", title=f"{name}, curvatures 1 and 10")
     panel = axes[0, 2]
     shade(panel, STARTS, WELL_RATES, settled["early"], "start", "lr", -20)

@@ -18,9 +18,9 @@ from jax.flatten_util import ravel_pytree
 
 import gdlab
 import hessian
-from experiments.arena import Arena, arena
+from experiments.arena import Arena, arena, named_optimizers, spaced
 from experiments.runs import Table, dump, new_folder, write_dataset, write_figure, write_record
-from experiments.settings import InputError, Race, as_json, at_least_one, learning_rates
+from experiments.settings import Race, as_json, at_least_one, learning_rates
 from experiments.show import bar, print_table
 from experiments.stops import NOT_SEEN, Way, best_rates, classified, ways_out
 
@@ -79,29 +79,17 @@ def resolve(settings: Race) -> tuple[Race, Arena, dict[str, Any], jax.Array]:
             where = arena(replace(settings, seeds=seeds))
         if settings.steps is None:
             steps = max(steps // 4, 1)
-    names = tuple(name for text in settings.optimizers for name in text.split(",") if name)
-    if not names:
-        raise InputError("optimizers must name at least one optimizer, such as adam; got none")
-    optimizers = {name: named_optimizer(name) for name in names}
+    optimizers = named_optimizers(settings.optimizers)
     settings = replace(
-        settings, optimizers=names, lr=f"{low!r}:{high!r}:{count}", steps=steps, seeds=seeds, quick=False, config=None
+        settings,
+        optimizers=tuple(optimizers),
+        lr=f"{low!r}:{high!r}:{count}",
+        steps=steps,
+        seeds=seeds,
+        quick=False,
+        config=None,
     )
-    rates = jnp.geomspace(low, high, count) if count > 1 else jnp.array([low])
-    return settings, where, optimizers, rates
-
-
-def named_optimizer(name: str) -> Any:
-    """The factory learning rate -> optimizer of a name of gdlab's, or of optax's after "optax."."""
-    library, _, short = name.rpartition(".")
-    made: Any = getattr({"": gdlab.optimizers, "optax": optax}.get(library), short, None)
-    try:
-        known = not short.startswith("_") and isinstance(made(1e-3), optax.GradientTransformation)
-    except TypeError:
-        known = False
-    if not known:
-        ours = ", ".join(n for n in gdlab.__all__ if getattr(getattr(gdlab, n), "__module__", "") == "gdlab.optimizers")
-        raise InputError(f"optimizers must be names among {ours}, or of optax, such as optax.adam; got {name!r}")
-    return made
+    return settings, where, optimizers, spaced(low, high, count)
 
 
 def race(where: Arena, optimizers: dict[str, Any], rates: jax.Array, settings: Race) -> xarray.Dataset:

@@ -21,8 +21,8 @@ class InputError(ValueError):
 
 
 @dataclass(frozen=True)
-class Race:
-    """Race optimizers over learning rates and starts; see where each stops, and the way out of the saddles."""
+class OnProblem:
+    """What is run: a problem, optimizers, learning rates and starts."""
 
     target: str | None = None
     """A surface's name, or FILE.py:FUNCTION, a loss of one's own; it takes the place of --problem and --surface."""
@@ -44,22 +44,58 @@ class Race:
     """The seed of the starts and of the order of the data."""
     steps: int | None = None
     """How many steps; by default what the problem needs."""
-    out: Path = Path("runs/race")
-    """The folder to write, which must not exist yet."""
     config: Path | None = None
     """Take the settings from the config.json of an earlier run; other flags override them."""
     pgf: bool = False
     """Write the figure as PGF too, for LaTeX; it takes an installed xelatex."""
     json: bool = False
     """Print one JSON object instead of the table."""
+    progress: bool = True
+    """Draw bars on stderr (never where that is no terminal)."""
+
+
+@dataclass(frozen=True)
+class Race(OnProblem):
+    """Race optimizers over learning rates and starts; see where each stops, and the way out of the saddles."""
+
+    out: Path = Path("runs/race")
+    """The folder to write, which must not exist yet."""
     quick: bool = False
     """A smaller race: an eighth of the learning rates, a quarter of the starts and steps."""
     page: bool = False
     """Write page.html too: the race to play with in a browser, by learning rate, step and optimizer."""
     plane: Literal["paths", "hessian"] = "paths"
     """What is drawn of more than two parameters: the two main directions of the paths, or of highest curvature."""
-    progress: bool = True
-    """Draw bars on stderr (never where that is no terminal)."""
+
+
+@dataclass(frozen=True)
+class Sweep(OnProblem):
+    """Sweep optimizers over learning rates and starts, in parts that survive a kill and that machines can share."""
+
+    every: int | None = None
+    """Record the loss every so many steps; by default 100 times."""
+    chunk: int | None = None
+    """How many runs of each optimizer are computed between two looks of the host; at most 65536 by default."""
+    store: Path | None = None
+    """A folder that keeps each finished chunk: the same command goes on from it after a kill."""
+    shard: str | None = None
+    """i/n, from 1/n to n/n: compute one of n shares, into the store; `merge` joins the n stores."""
+    out: Path = Path("runs/sweep")
+    """The folder to write, which must not exist yet."""
+
+
+@dataclass(frozen=True)
+class Merge:
+    """Join the stores of all shards of one sweep, and write what the whole sweep would have written."""
+
+    stores: tuple[Path, ...]
+    """The stores, one for each shard."""
+    out: Path = Path("runs/merge")
+    """The folder to write, which must not exist yet."""
+    pgf: bool = False
+    """Write the figure as PGF too, for LaTeX; it takes an installed xelatex."""
+    json: bool = False
+    """Print one JSON object instead of the table."""
 
 
 @dataclass(frozen=True)
@@ -290,9 +326,11 @@ class Map(OnTarget):
     """The standard deviation of starts around the parameters, for a loss of one's own."""
 
 
-PLACED = ("target", "folder", "file")  # what a command is told by its place, before all flags
+PLACED = ("target", "folder", "file", "stores")  # what a command is told by its place, before all flags
 COMMANDS: dict[str, type] = {
     "race": Race,
+    "sweep": Sweep,
+    "merge": Merge,
     **experiments(),
     "experiments": Experiments,
     "all": All,
@@ -311,11 +349,12 @@ def command_line(name: str, settings: Any) -> str:
     >>> command_line("race", Race(surface="himmelblau", seeds=3))
     'race --surface=himmelblau --seeds=3'
     """
-    placed, flags = [], []
+    placed: list[str] = []
+    flags: list[str] = []
     for field in fields(settings):
         value, flag = getattr(settings, field.name), field.name.replace("_", "-")
         if field.name in PLACED and value is not None:
-            placed.append(str(value))
+            placed += map(str, value if isinstance(value, tuple) else [value])
         elif field.name not in ("out", "config", "pgf", "json", "progress") and value != field.default:
             text = ",".join(value) if isinstance(value, tuple) else value
             flags.append(("--" if value else "--no-") + flag if isinstance(value, bool) else f"--{flag}={text}")
@@ -339,6 +378,22 @@ def learning_rates(text: str) -> tuple[float, float, int]:
     return low, high, count
 
 
+def share(text: str) -> tuple[int, int]:
+    """The share that `i/n` names, counted from 0.
+
+    >>> share("1/4")
+    (0, 4)
+    """
+    allowed = "shard must be i/n with whole numbers 1 <= i <= n, such as 1/4"
+    try:
+        number, parts = (int(part) for part in text.split("/"))
+    except ValueError:
+        raise InputError(f"{allowed}; got {text!r}") from None
+    if not 1 <= number <= parts:
+        raise InputError(f"{allowed}; got {text!r}")
+    return number - 1, parts
+
+
 def at_least_one(name: str, value: int) -> int:
     """The value, when it is at least 1."""
     if value < 1:
@@ -349,9 +404,13 @@ def at_least_one(name: str, value: int) -> int:
 def as_json(settings: Any) -> dict[str, Any]:
     """The settings as they stand in a config.json."""
     values = {field.name: getattr(settings, field.name) for field in fields(settings)}
-    return {
-        name: str(value) if isinstance(value, Path) else value for name, value in values.items() if name != "config"
-    }
+    return {name: _plain(value) for name, value in values.items() if name != "config"}
+
+
+def _plain(value):
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 def from_json(kind: type, path: Path) -> Any:

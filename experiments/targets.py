@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.settings import InputError, OnTarget, Race
+from experiments.settings import InputError, OnProblem, OnTarget
 from gdlab.problems import Surface, surfaces
 
 SAFETENSORS = {"F64": np.dtype("<f8"), "F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype(jnp.bfloat16)}
@@ -34,7 +34,7 @@ class Target(NamedTuple):
     surface: Surface | None  # where it is one
 
 
-def target(settings: "OnTarget | Race") -> Target:
+def target(settings: OnTarget | OnProblem) -> Target:
     """The target that the settings name.
 
     Raises:

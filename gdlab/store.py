@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 IDENTITY, LOCK, META, PARTIAL = "store.json", "lock", "meta.json", ".partial"
-NOTES = ("labels", "config", "argv")  # what an identity says for readers only
+NOTES = ("labels", "description", "config", "argv", "attrs")  # what an identity says for readers only
 
 Arrays = Mapping[str, np.ndarray]
 

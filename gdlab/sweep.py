@@ -50,6 +50,7 @@ def sweep(
     shard: tuple[int, int] = (0, 1),
     progress: bool | Callable[[int, int], None] = False,
     dims: Mapping[str, Sequence[str]] | None = None,
+    attrs: Mapping[str, Any] | None = None,
     **axes: Any,
 ) -> "xarray.Dataset":
     """Apply a function at every point of a grid, in one compiled program, and label the results.
@@ -63,6 +64,7 @@ def sweep(
         shard: (i, n): compute only every n-th chunk, from the i-th on, into `store`; `merge` joins the n stores.
         progress: True for a bar on stderr (silent when that is no terminal), or a function of (done, total) lanes.
         dims: names for further axes of a result, by the result's name: `{"history.loss": ("step",)}`.
+        attrs: further attributes of the dataset, numbers and texts by name, which `merge` gives back as well.
         **axes: by name, either an array or pytree of arrays whose leading axis is swept; or a sequence of strings, or a
             mapping from names to anything, whose values `fn` gets untraced.
 
@@ -96,7 +98,9 @@ def sweep(
     chunk += -chunk % (1 if mesh is None else mesh.size)
     point = _Point(fn, tuple(tuple(case.items()) for case in grid.cases), tuple(grid.numeric), grid.shape)
     prepared = prepare(point, grid.numeric, chunk, block, mesh)
-    held = contextlib.nullcontext() if store is None else kept(store, _identity(grid, prepared, chunk, dims, shard))
+    attrs = dict(attrs or {})
+    identity = _identity(grid, prepared, chunk, dims, shard, attrs) if store is not None else {}
+    held = contextlib.nullcontext() if store is None else kept(store, identity)
     names = _names(prepared.structure, len(grid.cases))
     done: dict[int, dict[str, np.ndarray]] = {}
     with bar(progress, "sweep", grid.lanes) as advance, held as stored:
@@ -113,7 +117,7 @@ def sweep(
             advance(min((number + 1) * chunk, grid.lanes), f"alive {alive(arrays).mean():.0%}" if progress else "")
     config = _config(grid, chunk, prepared.block, shard)
     attributes = {**_versions(), "config": config, "argv": " ".join(sys.argv), "block": prepared.block}
-    attributes["wall_seconds"] = time.monotonic() - started
+    attributes |= {"wall_seconds": time.monotonic() - started, **attrs}
     return _dataset(_description(grid, dims), grid.labels(), done, chunk, attributes)
 
 
@@ -149,6 +153,7 @@ def merge(*folders: str | os.PathLike) -> "xarray.Dataset":
         done[number] = arrays
     labels = {name: _label(entry) for name, entry in first["labels"].items()}
     attributes = {**first["versions"], "config": first["config"], "block": first["block"], "argv": " ".join(sys.argv)}
+    attributes |= first["attrs"]
     return _dataset(first["description"], labels, done, chunk, attributes)
 
 
@@ -189,7 +194,7 @@ def _config(grid, chunk, block, shard):
     return json.dumps({"axes": axes, "chunk": chunk, "block": block, "shard": list(shard)})
 
 
-def _identity(grid, prepared, chunk, dims, shard):
+def _identity(grid, prepared, chunk, dims, shard, attrs):
     """What makes this sweep this sweep, as JSON."""
     axes = {
         f"axis {name}": f"{grid.sizes[name]} values, {digest(*map(array_bytes, jax.tree.leaves(values)))}"
@@ -205,6 +210,7 @@ def _identity(grid, prepared, chunk, dims, shard):
         "program": prepared.program.hex()[:16],
         **axes,
         **named,
+        "order": ", ".join(grid.order),
         "lanes": grid.lanes,
         "chunk": chunk,
         "block": prepared.block,
@@ -212,6 +218,7 @@ def _identity(grid, prepared, chunk, dims, shard):
         "versions": _versions(),
         "config": _config(grid, chunk, prepared.block, (0, 1)),
         "argv": " ".join(sys.argv),
+        "attrs": attrs,
         "labels": labels,
         "description": _description(grid, dims),
     }

@@ -54,12 +54,12 @@ STAIRS = {
         "__main__",
         "all experiments verify",  # commands on experiments
         "classify escape map",  # commands on a target
-        "race saddle pokemon atlas problems "  # the commands, which never import one another
+        "race sweep merge saddle pokemon atlas problems "  # the commands, which never import one another
         "learning_rates schedules adagrad feature_scaling minibatches taylor momentum adam amsgrad radam lookahead "
         "random_matrices weight_decay autoencoder edge peers "
         "batch_size flat_minima hard_to_reach sparse_features signs adabound switching",
         "page",
-        "stops verdict report",
+        "stops verdict report swept",
         "arena claims handwriting",
         "targets",
         "figures pages show",

@@ -50,7 +50,15 @@ def test_classify_a_surface_and_every_file_is_there(capsys, tmp_path):
     assert (said["kind"], said["index"]) == ("saddle", [1, 1])
     assert said["lowest"] == pytest.approx(-14.135178485450488)
     names = {path.name for path in (tmp_path / "runs" / "classify").iterdir()}
-    assert names == {"classify.png", "classify.svg", "config.json", "meta.json", "report.html", "report.json", "summary.json"}
+    assert names == {
+        "classify.png",
+        "classify.svg",
+        "config.json",
+        "meta.json",
+        "report.html",
+        "report.json",
+        "summary.json",
+    }
 
 
 def test_classify_ones_own_loss_and_parameters(capsys):

@@ -95,9 +95,18 @@ def test_sharpness_names_its_measure(case):
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda a: hessian.density(quadratic, jnp.zeros(400), a, probes=0), "probes must be a whole number, at least 1; got 0"),
-        (lambda a: hessian.density(quadratic, jnp.zeros(400), a, steps=0), "steps must be a whole number, at least 1; got 0"),
-        (lambda a: hessian.trace(quadratic, jnp.zeros(400), a, products=5), "products must be a whole number, at least 6; got 5"),
+        (
+            lambda a: hessian.density(quadratic, jnp.zeros(400), a, probes=0),
+            "probes must be a whole number, at least 1; got 0",
+        ),
+        (
+            lambda a: hessian.density(quadratic, jnp.zeros(400), a, steps=0),
+            "steps must be a whole number, at least 1; got 0",
+        ),
+        (
+            lambda a: hessian.trace(quadratic, jnp.zeros(400), a, products=5),
+            "products must be a whole number, at least 6; got 5",
+        ),
         (lambda a: hessian.diagonal(quadratic, jnp.zeros(400), a, method="x"), "method must be 'hutchinson' or"),
     ],
     ids=["probes", "steps", "products", "method"],

@@ -1,0 +1,96 @@
+"""What a sweep found: its dataset, a table of the best learning rates, and a figure.
+
+For each optimizer: the rate with the lowest median of final losses over the starts, and the share of runs that
+diverged; runs that did stay in the dataset, with the row in which they died.
+"""
+
+import contextlib
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray
+
+from experiments.runs import Table, dump, write_dataset, write_figure, write_record
+from experiments.settings import InputError
+from experiments.show import print_table
+from gdlab.store import StoreError
+
+COLUMNS = ("optimizer", "best lr", "median loss", "quartiles", "diverged")
+
+
+@contextlib.contextmanager
+def said_plainly() -> Iterator[None]:
+    """A store that cannot be used is bad input; what a store warns of is one line on stderr."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = lambda message, *_: print(f"note: {message}", file=sys.stderr)
+        try:
+            yield
+        except StoreError as error:
+            raise InputError(str(error)) from None
+
+
+def write(folder: Path, name: str, dataset: xarray.Dataset, settings: Any, started: float, out: Path) -> None:
+    """Write the folder of a sweep, and print its table."""
+    problem, steps, every = (dataset.attrs[name] for name in ("problem", "steps", "every"))
+    dataset = dataset.assign_coords(step=[*range(0, steps, every), steps])
+    rows = [_row(dataset.sel(optimizer=optimizer)) for optimizer in dataset["optimizer"].values]
+    summary = {"problem": problem, "runs": int(dataset["alive"].size), "optimizers": rows}
+    shown = [
+        [
+            row["optimizer"],
+            f"{row['best_lr']:.3g}",
+            f"{row['median_loss']:.6g}",
+            " to ".join(f"{value:.4g}" for value in row["quartiles"]),
+            f"{row['diverged']:.0%}",
+        ]
+        for row in rows
+    ]
+    title = f"Sweep on {problem}: {dataset['alive'].size} runs, {steps} steps"
+    write_dataset(folder / "results.nc", dataset)
+    write_figure(folder, name, _draw(dataset, title), pgf=settings.pgf)
+    write_record(folder, name, settings, started, summary, title, [], [Table(title, COLUMNS, shown)])
+    if settings.json:
+        print(dump({**summary, "out": str(out)}))
+    else:
+        print_table(title, COLUMNS, shown)
+        print(f"written: {out}/results.nc, summary.json, {name}.png, {name}.svg")
+
+
+def _final(dataset):
+    """The loss at the end, NaN where a run diverged, with dims (lr, start)."""
+    return dataset["loss"].isel(step=-1).where(dataset["alive"])
+
+
+def _row(dataset):
+    final = _final(dataset)
+    low, middle, high = np.nanquantile(final.fillna(np.inf), (0.25, 0.5, 0.75), axis=-1, method="nearest")
+    best = int(np.argmin(middle))
+    return {
+        "optimizer": str(dataset["optimizer"].values),
+        "best_lr": float(dataset["lr"][best]),
+        "median_loss": float(middle[best]),
+        "quartiles": [float(low[best]), float(high[best])],
+        "diverged": float(1 - dataset["alive"].mean()),
+    }
+
+
+def _draw(dataset, title):
+    from experiments import figures
+    from experiments.figures import plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4))
+    names = [str(name) for name in dataset["optimizer"].values]
+    lowest = float(np.nanmin(_final(dataset), initial=np.inf))
+    for name, colour in figures.colours(names).items():
+        here = dataset.sel(optimizer=name)
+        figures.band(axes[0], here["lr"], _final(here).values - lowest + 1e-16, colour, name)
+        axes[1].plot(here["lr"], 1 - here["alive"].mean("start"), color=colour, label=name)
+    axes[0].set(xscale="log", yscale="log", xlabel="learning rate", ylabel="final loss above the lowest", title=title)
+    axes[1].set(xscale="log", xlabel="learning rate", ylabel="share of runs that diverged", ylim=(-0.03, 1.03))
+    axes[0].legend(fontsize=7)
+    return figure
