@@ -174,6 +174,10 @@ class Grid(Experiment):
     """Every cell of the grid of sigma and m at its best rate, the unnamed beside the named (S83, S101)."""
 
 
+class Nadam(Experiment):
+    """Nadam: its three conventions, its first step, and whether it is faster than Adam (S97)."""
+
+
 class Adam(Experiment):
     """RMSProp and Adam: braking, debiasing, scale, the longest step, and Adam's trouble (S77-S84, S89)."""
 
