@@ -11,6 +11,8 @@
 | `prng_key` | a PRNG key |
 | `function` | a function |
 | `one_of`, `switch` | an instance of a class; True or False |
+| `choice` | what one of several words stands for |
+| `alike` | nothing, but raises for a pytree unlike params |
 | `floating` | a pytree of floating arrays |
 
 Values of arrays and tracers are data and go through unread; their kind is looked at.
@@ -18,7 +20,7 @@ Values of arrays and tracers are data and go through unread; their kind is looke
 
 import math
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -113,6 +115,22 @@ def one_of(name: str, value: Any, kind: type, example: str) -> Any:
         msg = f"{name} must be {example}; got {shown(value)}"
         raise TypeError(msg)
     return value
+
+
+def choice(name: str, value: Any, choices: Mapping[str, Any]) -> Any:
+    """What the word stands for; ValueError for another word."""
+    if not isinstance(value, str) or value not in choices:
+        msg = f"{name} must be one of {', '.join(choices)}; got {shown(value)}"
+        raise ValueError(msg)
+    return choices[value]
+
+
+def alike(name: str, tree: Any, params: Any) -> None:
+    """Raise ValueError where the structure or a shape of the pytree differs from those of params."""
+    got, wanted = ((jax.tree.structure(one), list(map(jnp.shape, jax.tree.leaves(one)))) for one in (tree, params))
+    if got != wanted:
+        msg = f"{name} must be like params, {wanted[0]} with shapes {wanted[1]}; got {got[0]} with shapes {got[1]}"
+        raise ValueError(msg)
 
 
 def switch(name: str, value: Any) -> bool:

@@ -20,7 +20,7 @@ the default.  A source stands for a formula, not for its default numbers, which 
 from jax.typing import ArrayLike
 
 from gdlab import directions, scales, schedules
-from gdlab.arguments import hyperparameter, shown, switch
+from gdlab.arguments import choice, hyperparameter, switch
 from gdlab.descent import descent
 from gdlab.pieces import Driven, Optimizer
 from gdlab.rates import Rate, as_schedule
@@ -363,7 +363,4 @@ def _decays(b1, b2):
 
 
 def _of(source, **choices):
-    if not isinstance(source, str) or source not in choices:
-        msg = f"source must be one of {', '.join(choices)}; got {shown(source)}"
-        raise ValueError(msg)
-    return choices[source]
+    return choice("source", source, choices)

@@ -25,6 +25,7 @@ import optax
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
+from gdlab.arguments import alike
 from gdlab.averages import Params, likes
 
 Schedule = Callable[[ArrayLike], ArrayLike]
@@ -121,7 +122,10 @@ def optimizer_from(init: Partial, step: Partial, extras: Callable[..., dict] | N
 
 def _move(step, extras, grads, state, params=None, **extra):
     del extras
+    if params is not None:
+        alike("grads", grads, params)
     made, state = step(grads, state, params, **extra)
+    alike("grads", grads, made.update)
     updates = jax.tree.map(lambda u, g: u.astype(jnp.result_type(g)), made.update, grads)
     return updates, state
 

@@ -34,7 +34,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from gdlab.arguments import hyperparameter, sequence, shown
+from gdlab.arguments import choice, hyperparameter, sequence, shown
 from gdlab.averages import safe_ratio
 from gdlab.driven import polyak_step, reduce_on_plateau
 from gdlab.rates import Rate, as_float, as_schedule, constant
@@ -329,10 +329,7 @@ def cyclic(
         "triangular2": Partial(_triangular_halving, *hypers),
         "exp_range": Partial(_triangular_decaying, *hypers, hyperparameter("factor", factor, 0)),
     }
-    if mode not in modes:
-        msg = f"mode must be one of {', '.join(modes)}; got {mode!r}"
-        raise ValueError(msg)
-    return modes[mode]
+    return choice("mode", mode, modes)
 
 
 def _triangular(low, high, half, count, height=1.0):

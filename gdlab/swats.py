@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from gdlab.arguments import hyperparameter
+from gdlab.arguments import choice, hyperparameter
 from gdlab.averages import (
     Params,
     debiased,
@@ -75,10 +75,7 @@ def swats(
         after: a factor of Lambda or a schedule of factors, counted from the switch; for "global" only.
     """
     scopes = {"global": (_init_global, _step_global), "leaf": (_init_leaf, _step_leaf)}
-    if scope not in scopes:
-        msg = f"scope must be 'global' or 'leaf'; got {scope!r}"
-        raise ValueError(msg)
-    init, step = scopes[scope]
+    init, step = choice("scope", scope, scopes)
     hypers: tuple = hyperparameter("b1", b1, 0, 1, open=True), hyperparameter("b2", b2, 0, 1, open=True)
     hypers = *hypers, hyperparameter("eps", eps, 0), hyperparameter("tolerance", tolerance, 0)
     hypers = *hypers, hyperparameter("min_steps", min_steps, 2), as_schedule(after, name="after")

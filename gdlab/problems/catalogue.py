@@ -1,6 +1,6 @@
 """All declared surfaces by name: `surfaces` is the dictionary, `surface(name)` looks one up."""
 
-from gdlab.arguments import shown
+from gdlab.arguments import choice
 from gdlab.problems.bowls import BOWLS
 from gdlab.problems.classics import CLASSICS
 from gdlab.problems.landscape import Surface
@@ -26,7 +26,4 @@ def surface(name: str) -> Surface:
     >>> surface("linear_net").critical_points[-1].kind
     'saddle'
     """
-    if not isinstance(name, str) or name not in surfaces:
-        msg = f"name must be one of {', '.join(sorted(surfaces))}; got {shown(name)}"
-        raise ValueError(msg)
-    return surfaces[name]
+    return choice("name", name, dict(sorted(surfaces.items())))

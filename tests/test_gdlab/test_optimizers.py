@@ -531,5 +531,5 @@ def test_what_is_lacking_or_unknown_is_named():
         gdlab.amsgrad(0.1, source="matlab")
     with pytest.raises(ValueError, match="parts must hold exactly one optimizer of gdlab; got 2"):
         gdlab.chain(gdlab.gd(0.1), gdlab.gd(0.1))
-    with pytest.raises(ValueError, match="scope must be 'global' or 'leaf'; got 'group'"):
+    with pytest.raises(ValueError, match="scope must be one of global, leaf; got 'group'"):
         gdlab.swats(0.1, scope="group")
