@@ -1,4 +1,4 @@
-"""Does everything come out? All experiments one after the other, each in its own folder, and a table of verdicts.
+"""Does everything come out? All experiments, some at once, each in its own folder, and a table of verdicts.
 
 A folder that is there already is finished, and kept: after a stop the same command goes on.
 """
@@ -7,7 +7,11 @@ import contextlib
 import importlib
 import io
 import json
+import multiprocessing
 import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,25 +19,29 @@ from typing import Any
 import jax
 
 from experiments.runs import dump, write_json
-from experiments.settings import All, InputError, experiments
+from experiments.settings import All, InputError, at_least_one, experiments
 from experiments.show import bar, print_table
 
 
 def main(settings: All) -> int:
     """Run what is not there yet, print the table; 0 where every check of every experiment passed, else 1."""
     out = settings.out or Path("runs") / ("quick" if settings.quick else "all")
-    kinds = experiments()
+    at_least_one("jobs", settings.jobs)
     refuse_another_size(out, settings.quick)
-    verdicts = {}
-    with bar(settings.progress, list(kinds)) as advance:
-        for name, kind in kinds.items():
-            try:
-                asked = replace(kind(), quick=settings.quick, pgf=settings.pgf, progress=False)
-                verdicts[name] = verdict(out / name, asked)
-            except KeyboardInterrupt:
-                print(f"interrupted: {len(verdicts)} are in {out}; the same command goes on", file=sys.stderr)
-                return 130
-            advance()
+    asked = {
+        name: replace(kind(), quick=settings.quick, pgf=settings.pgf, progress=False, out=out / name)
+        for name, kind in experiments().items()
+    }
+    verdicts: dict[str, Any] = {}
+    try:
+        with bar(settings.progress, [f"{i} of {len(asked)}" for i in range(len(asked))]) as advance:
+            for name, row in each(asked, settings.jobs):
+                verdicts[name] = row
+                advance()
+    except KeyboardInterrupt:
+        print(f"interrupted: {len(verdicts)} are in {out}; the same command goes on", file=sys.stderr)
+        return 130
+    verdicts = {name: verdicts[name] for name in asked}
     summary = {"passed": all(row["passed"] for row in verdicts.values()), "experiments": verdicts}
     write_json(out / "summary.json", summary)
     if settings.json:
@@ -50,16 +58,40 @@ def refuse_another_size(out: Path, quick: bool) -> None:
             raise InputError(f"out must be a new folder, or one of the same size, quick or not; got {out}")
 
 
-def verdict(out: Path, settings: Any) -> dict[str, Any]:
+def each(asked: dict[str, Any], jobs: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The verdict of each experiment by its name, as they come."""
+    if jobs == 1:
+        yield from ((name, verdict(settings)) for name, settings in asked.items())
+        return
+    # Processes that are forked after JAX has started would hang.
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+        names = {pool.submit(verdict, settings): name for name, settings in asked.items()}
+        try:
+            for future in as_completed(names):
+                try:
+                    yield names[future], future.result()
+                except BrokenProcessPool as error:
+                    yield names[future], broken(error)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def broken(error: Exception) -> dict[str, Any]:
+    """The verdict of an experiment that did not end."""
+    return {"passed": False, "checks": 0, "failed": [f"{type(error).__name__}: {error}"], "seconds": None}
+
+
+def verdict(settings: Any) -> dict[str, Any]:
     """The verdict of the experiment in a folder, which is run first where the folder is not there."""
+    out = settings.out
     if not out.exists():
         try:
             with contextlib.redirect_stdout(io.StringIO()):
-                importlib.import_module(f"experiments.{out.name}").main(replace(settings, out=out))
+                importlib.import_module(f"experiments.{out.name}").main(settings)
         except InputError:
             raise
         except Exception as error:  # one that breaks does not stop the others
-            return {"passed": False, "checks": 0, "failed": [f"{type(error).__name__}: {error}"], "seconds": None}
+            return broken(error)
         jax.clear_caches()
     summary, meta = (json.loads((out / f"{name}.json").read_text(encoding="utf-8")) for name in ("summary", "meta"))
     return {

@@ -6,6 +6,7 @@ file imports nothing heavy, so that `--help` answers at once.
 
 import json
 import math
+import os
 import re
 import shlex
 from dataclasses import dataclass, fields
@@ -248,6 +249,8 @@ class All(Experiment):
 
     out: Path | None = None
     """The folder of their folders; runs/all by default, runs/quick with --quick."""
+    jobs: int = min(os.cpu_count() or 1, 4)
+    """How many run at once, each in a process of its own; each takes a core and up to 6 GiB."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The command line: it answers at once, says in one sentence what is wrong, and writes whole folders or none."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -181,24 +182,26 @@ CHECKS = {  # what stands in for the experiments: one that passes, one that fail
 def test_all_runs_each_once_says_what_failed_and_goes_on(tmp_path, monkeypatch, capsys):
     runs = []
 
-    def stand_in(module):
-        name = module.rpartition(".")[2]
-
+    def stand_in(name):
         def main(settings):
             runs.append(name)
             return conclude(settings, name, "?", lambda: (CHECKS[name](), plt.figure(figsize=(1, 1))))
 
         return SimpleNamespace(main=main)
 
+    for name in CHECKS:
+        monkeypatch.setitem(sys.modules, f"experiments.{name}", stand_in(name))
     monkeypatch.setattr("experiments.all.experiments", lambda: dict.fromkeys(CHECKS, Experiment))
-    monkeypatch.setattr("experiments.all.importlib.import_module", stand_in)
-    assert all_main(All(quick=True, json=True)) == 1
+    assert all_main(All(quick=True, json=True, jobs=1)) == 1
     shown = json.loads(capsys.readouterr().out)
     assert not shown["passed"]
     failed = {name: row["failed"] for name, row in shown["experiments"].items()}
     assert failed == {"good": [], "bad": ["S1 three is even"], "ugly": ["ZeroDivisionError: division by zero"]}
-    assert all_main(All(quick=True)) == 1
+    assert all_main(All(quick=True, jobs=1)) == 1
     assert "FAILED: S1 three is even" in capsys.readouterr().out
     assert runs == ["good", "bad", "ugly", "ugly"]  # what is finished is kept
+    shutil.rmtree(tmp_path / "runs" / "quick" / "bad")
+    monkeypatch.setattr("experiments.all.experiments", lambda: {"good": Experiment})
+    assert all_main(All(quick=True, jobs=2)) == 0  # from another process
     with pytest.raises(InputError, match="same size"):
         all_main(All(out=tmp_path / "runs" / "quick"))
