@@ -3,8 +3,8 @@
     results  =  for each device:  for each block of lanes:  vmap(point)(block)
 
 On a CPU lanes in blocks are faster than one wide vmap, once what the loops of all lanes carry outgrows the cache; the
-block is chosen so that what one block carries fits.  Whatever arrays the function closes over are arguments
-of what is compiled, never constants in it.
+block is chosen so that what one block carries fits.  Runs over a few numbers are one kernel a block.  Whatever arrays
+the function closes over are arguments of what is compiled, never constants in it.
 """
 
 import functools
@@ -17,11 +17,18 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from gdlab.kernels import as_kernel, fits_kernel
 from gdlab.programs import fingerprint
 
 # Bytes that the loops of one block may carry on a CPU.  Adam on 1024 networks of 2410 weights, 43 kB each, measured:
 # 64 lanes at once 2.26 s, 16 2.71 s, all of them 2.74 s, 4 3.58 s.
 CACHE = 2**22
+# The same for one kernel, and its bounds in lanes.  Adam on a surface, 32 bytes a lane, measured: 256 to 512 lanes
+# at once .62 ns a lane and step, 64 1.0, 4096 .95.
+KERNEL_CACHE = 2**14
+LARGEST_BLOCK, VECTOR = 512, 16
+# Vectors as wide as the machine has; and no product of matrices handed to a library, which no kernel can call.
+KERNEL_OPTIONS = {"xla_cpu_prefer_vector_width": 512, "xla_cpu_experimental_ynn_fusion_type": ""}
 AXIS = "lanes"  # the axis of the devices
 
 
@@ -65,30 +72,69 @@ def _prepare(point, tree, shapes, chunk, block, mesh):
     structure = jax.tree.structure(results)
     devices = 1 if mesh is None else mesh.size
     each = -(-chunk // devices)
-    block = min(each, block or fitting_block(traced, each))
 
-    def compute(constants, lanes, leaves):
-        def one(lane):
-            return jax.core.eval_jaxpr(traced.jaxpr, constants, lane, *leaves)
+    def together(constants, lanes, leaves):
+        return jax.vmap(lambda lane: jax.core.eval_jaxpr(traced.jaxpr, constants, lane, *leaves))(lanes)
 
-        return jax.vmap(one)(lanes) if block == each else jax.lax.map(one, lanes, batch_size=block)
-
-    if mesh is not None:
-        spread, same = PartitionSpec(mesh.axis_names), PartitionSpec()
-        sharded = jax.shard_map(compute, mesh=mesh, in_specs=(same, spread, same), out_specs=spread, check_vma=False)
-        lanes_first = NamedSharding(mesh, spread)
-        compute = jax.jit(sharded, in_shardings=(None, lanes_first, None), out_shardings=lanes_first)
-    else:
-        compute = jax.jit(compute)
-    return Prepared(compute, list(traced.consts), structure, block, fingerprint(traced))
-
-
-def fitting_block(traced: Any, lanes: int) -> int:
-    """How many lanes fit in the cache: all on an accelerator, on a CPU a power of two by what the loops carry."""
-    if jax.default_backend() != "cpu":
-        return lanes
+    kernel = fits_kernel(jax.make_jaxpr(together)(traced.consts, jax.ShapeDtypeStruct((1,), jnp.int32), shapes).jaxpr)
     carried = carried_bytes(traced.jaxpr)
-    if carried * lanes <= CACHE:
+    fitting = min(each, block or fitting_block(carried, each))
+    compute = _compiled(together, fitting, mesh, {})
+    if kernel:
+        fitting = min(each, block or kernel_block(carried, each))
+        compute = _either(_compiled(as_kernel(together), fitting, mesh, KERNEL_OPTIONS), compute)
+    return Prepared(compute, list(traced.consts), structure, fitting, fingerprint(traced))
+
+
+def _compiled(together, block, mesh, options):
+    """`together(constants, lanes, leaves)` in blocks of lanes, on every device of the mesh."""
+
+    def blocks(constants, lanes, leaves):
+        count = -(-len(lanes) // block)
+        if count == 1:
+            return together(constants, lanes, leaves)
+        filled = jnp.pad(lanes, (0, count * block - len(lanes)), mode="edge").reshape(count, block)
+        rows = jax.lax.map(lambda lanes: together(constants, lanes, leaves), filled)
+        return [row.reshape(-1, *row.shape[2:])[: len(lanes)] for row in rows]
+
+    if mesh is None:
+        return jax.jit(blocks, compiler_options=options)
+    spread, same = PartitionSpec(mesh.axis_names), PartitionSpec()
+    sharded = jax.shard_map(blocks, mesh=mesh, in_specs=(same, spread, same), out_specs=spread, check_vma=False)
+    lanes_first = NamedSharding(mesh, spread)
+    shardings = {"in_shardings": (None, lanes_first, None), "out_shardings": lanes_first}
+    return jax.jit(sharded, **shardings, compiler_options=options)
+
+
+def _either(kernel, ordinary):
+    """The kernel, or what is ordinary where the first call shows that this compiler cannot make the kernel."""
+    chosen = None
+
+    def compute(*arguments):
+        nonlocal chosen
+        if chosen is None:
+            try:
+                results = kernel(*arguments)
+            except jax.errors.JaxRuntimeError:
+                chosen = ordinary
+            else:
+                chosen = kernel
+                return results
+        return chosen(*arguments)
+
+    return compute
+
+
+def kernel_block(carried: int, lanes: int) -> int:
+    """How many lanes one kernel takes at once: as many as fit in the fastest cache, whole vectors, evenly spread."""
+    most = min(LARGEST_BLOCK, max(KERNEL_CACHE // carried, VECTOR))
+    even = -(-lanes // -(-lanes // most))
+    return -(-even // VECTOR) * VECTOR
+
+
+def fitting_block(carried: int, lanes: int) -> int:
+    """How many lanes fit in the cache: all on an accelerator, on a CPU a power of two by what the loops carry."""
+    if jax.default_backend() != "cpu" or carried * lanes <= CACHE:
         return lanes
     return int(min(lanes, max(4, 2 ** int(np.log2(max(CACHE // carried, 1))))))
 

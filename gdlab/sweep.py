@@ -107,7 +107,7 @@ def sweep(
         for number in range(-(-grid.lanes // chunk))[part::parts]:
             arrays = stored.read(number) if stored else None
             if arrays is None:
-                lanes = jnp.minimum(number * chunk + jnp.arange(chunk, dtype=jnp.int32), grid.lanes - 1)
+                lanes = jnp.asarray(np.minimum(number * chunk + np.arange(chunk, dtype=np.int32), grid.lanes - 1))
                 leaves = prepared.compute(prepared.constants, lanes, jax.tree.leaves(grid.numeric))
                 with together():
                     arrays = dict(zip(names, gathered(leaves), strict=True))

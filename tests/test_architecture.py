@@ -28,7 +28,7 @@ STAIRS = {
         "driven rescaled",
         "rates",
         "pieces",
-        "arguments averages programs",
+        "arguments averages programs kernels",
     ],
     "gdlab.problems": [
         "catalogue",
@@ -56,11 +56,11 @@ STAIRS = {
         "classify escape map",  # commands on a target
         "race sweep merge saddle pokemon atlas problems "  # the commands, which never import one another
         "learning_rates schedules adagrad feature_scaling minibatches taylor momentum adam amsgrad radam lookahead "
-        "random_matrices weight_decay autoencoder edge peers grid nadam "
+        "random_matrices weight_decay autoencoder saddle_escapes digits_saddle edge peers grid nadam "
         "batch_size flat_minima hard_to_reach sparse_features signs adabound switching",
         "page",
         "stops verdict report swept",
-        "arena claims contest handwriting",
+        "arena claims contest handwriting collection",
         "targets",
         "figures pages show",
         "runs",

@@ -1,0 +1,58 @@
+"""Kernels: what is compiled as one function of the machine, and that it computes the same."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gdlab
+from gdlab import lanes
+from gdlab.kernels import as_kernel, fits_kernel
+
+
+def looped(body):
+    return lambda x: jax.lax.fori_loop(0, 9, lambda _, x: body(x), x)
+
+
+@pytest.mark.parametrize(
+    ("fn", "fits"),
+    [
+        (looped(jnp.sin), True),
+        (looped(lambda x: jnp.array([[0.6, 0.8], [-0.8, 0.6]]) @ x), True),
+        (lambda x: jnp.sin(x), False),  # no loop
+        (looped(lambda x: jnp.sort(x)), False),
+        (looped(lambda x: jnp.linalg.solve(jnp.eye(2), x)), False),
+        (looped(lambda x: x + jnp.ones((5000, 2)).sum(0)), False),  # large
+        (looped(lambda x: (jnp.ones((2, 9)) @ jnp.ones((9, 2))) @ x), False),
+    ],
+)
+def test_small_simple_loops_are_kernels(fn, fits):
+    assert fits_kernel(jax.make_jaxpr(fn)(jnp.ones(2)).jaxpr) == fits
+
+
+@pytest.mark.parametrize("make", [gdlab.adam, gdlab.radam, gdlab.swats])
+def test_a_kernel_computes_what_the_program_does(make):
+    from gdlab.problems import surface
+
+    beale = surface("beale")
+
+    def run(rate):
+        return gdlab.minimize(beale.loss, make(rate), jnp.array(beale.starts[0]), 40, every=7)
+
+    rates = jnp.geomspace(1e-3, 1e-1, 5)
+    assert fits_kernel(jax.make_jaxpr(jax.vmap(run))(rates).jaxpr)
+    kernel = jax.jit(as_kernel(jax.vmap(run)), compiler_options=lanes.KERNEL_OPTIONS)
+    assert "xla_cpu_small_call" in kernel.lower(rates).compile().as_text()
+    for ours, other in zip(jax.tree.leaves(kernel(rates)), jax.tree.leaves(jax.vmap(run)(rates)), strict=True):
+        np.testing.assert_allclose(ours, other, rtol=1e-9, atol=1e-12)
+
+
+def test_what_no_kernel_can_do_is_done_without_one(monkeypatch):
+    monkeypatch.setattr(lanes, "fits_kernel", lambda jaxpr: True)
+    found = gdlab.sweep(lambda x: jax.lax.fori_loop(0, 3, lambda _, x: jnp.sort(x)[::-1] + x, x), x=jnp.eye(3))
+    np.testing.assert_array_equal(found["value"][0], [8.0, 0.0, 0.0])
+
+
+def test_lanes_of_a_kernel_fill_vectors():
+    assert [lanes.kernel_block(32, count) for count in (1, 16, 100, 512, 700, 4096)] == [16, 16, 112, 512, 352, 512]
+    assert lanes.kernel_block(2**20, 4096) == lanes.VECTOR
