@@ -243,6 +243,10 @@ class Switching(Experiment):
     """SWATS: when Adam hands over to descent, at which rate, and where that ends (S87; section 3.6)."""
 
 
+class SweepSpeed(Experiment):
+    """What a run costs, ours beside the scripts that others write; ratios only (S46)."""
+
+
 @dataclass(frozen=True)
 class All(Experiment):
     """Run all experiments: a table of verdicts, status 1 when a check fails; the same command goes on after a stop."""

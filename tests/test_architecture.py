@@ -54,7 +54,7 @@ STAIRS = {
         "__main__",
         "all experiments verify",  # commands on experiments
         "classify escape map",  # commands on a target
-        "race sweep merge saddle pokemon atlas problems "  # the commands, which never import one another
+        "race sweep merge sweep_speed saddle pokemon atlas problems "  # the commands, which never import one another
         "learning_rates schedules adagrad feature_scaling minibatches taylor momentum adam amsgrad radam lookahead "
         "random_matrices weight_decay autoencoder saddle_escapes digits_saddle edge peers grid nadam "
         "batch_size flat_minima hard_to_reach sparse_features signs adabound switching",
