@@ -135,11 +135,10 @@ def test_an_optimizer_that_diverges_ends_at_the_lowest_point_it_met():
     assert end.loss <= end.loss_before
 
 
-def test_learned_curvature_takes_fewer_gradients_than_newtons_method():
-    """A step of Newton's method in 10 dimensions costs 1 + 2 * 10 gradients; from (-1.2, 1, ...) it takes 14 or more."""
+def test_a_valley_of_ten_dimensions_costs_less_than_fourteen_dense_newton_steps():
     end = hessian.arrive(rosenbrock, jnp.array([-1.2, 1.0] * 5))
     assert end.arrived
-    assert end.gradients + 2 * end.products < 14 * 21
+    assert end.gradients + 2 * end.products < 14 * (1 + 2 * 10)
 
 
 def test_a_tree_of_parameters_and_data_go_through():
