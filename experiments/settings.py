@@ -179,6 +179,10 @@ class Nadam(Experiment):
     """Nadam: its three conventions, its first step, and whether it is faster than Adam (S97)."""
 
 
+class AdamOrSgdm(Experiment):
+    """Adam against SGD with momentum: speed, gap, convergence, and which is when (S86, S101)."""
+
+
 class Adam(Experiment):
     """RMSProp and Adam: braking, debiasing, scale, the longest step, and Adam's trouble (S77-S84, S89)."""
 
