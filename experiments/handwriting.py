@@ -4,10 +4,12 @@ Networks are trained in single precision: their outcomes are spread over seeds b
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from gdlab import minibatches
 from gdlab.problems import digits, network
 from gdlab.problems.digits import Layers
 
@@ -39,3 +41,14 @@ def examples(key: jax.Array, count: int, *, wrong: float = 0.0) -> tuple[Example
 def start(key: jax.Array, sizes: Sequence[int]) -> Layers:
     """Random parameters of a network, in single precision."""
     return jax.tree.map(lambda leaf: leaf.astype(FLOAT), network(key, sizes))
+
+
+def starts(keys: jax.Array, sizes: Sequence[int]) -> Layers:
+    """A network for each key, stacked: an axis of starts for `gdlab.sweep`."""
+    return jax.jit(jax.vmap(lambda key: start(key, sizes)))(keys)
+
+
+def batches(data: Any, size: int, count: int, key: jax.Array) -> Any:
+    """So many batches, stacked: runs that share their order need not draw it."""
+    stream = minibatches(data, size, key=key)
+    return jax.lax.scan(lambda state, _: stream.next(state)[::-1], stream.init(), length=count)[1]

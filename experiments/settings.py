@@ -247,6 +247,14 @@ class Switching(Experiment):
     """SWATS: when Adam hands over to descent, at which rate, and where that ends (S87; section 3.6)."""
 
 
+class Warmup(Experiment):
+    """Warm-up, RAdam and their relatives at rates that are too large (S17, S93; sections 3.7, 3.8)."""
+
+
+class BiasCorrection(Experiment):
+    """Adam with and without its correction, and against Nesterov and Adagrad on a convex loss (section 3.3)."""
+
+
 class SweepSpeed(Experiment):
     """What a run costs, ours beside the scripts that others write; ratios only (S46)."""
 
