@@ -56,3 +56,10 @@ def test_what_no_kernel_can_do_is_done_without_one(monkeypatch):
 def test_lanes_of_a_kernel_fill_vectors():
     assert [lanes.kernel_block(32, count) for count in (1, 16, 100, 512, 700, 4096)] == [16, 16, 112, 512, 352, 512]
     assert lanes.kernel_block(2**20, 4096) == lanes.VECTOR
+
+
+def test_a_sweep_of_one_lane_is_the_run():
+    def run(rate):
+        return gdlab.minimize(lambda x: x * x, gdlab.gd(rate), 4.0, 3).params
+
+    assert gdlab.sweep(run, rate=jnp.array([0.25]))["value"].item() == 0.5
