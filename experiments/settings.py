@@ -255,6 +255,10 @@ class BiasCorrection(Experiment):
     """Adam with and without its correction, and against Nesterov and Adagrad on a convex loss (section 3.3)."""
 
 
+class DecayMap(Experiment):
+    """The map of rate and decay: L2 and AdamW's two forms, apart from the rate or not (S98; section 3.11)."""
+
+
 class SweepSpeed(Experiment):
     """What a run costs, ours beside the scripts that others write; ratios only (S46)."""
 

@@ -61,13 +61,13 @@ def measure(quick):
         width=jnp.array(widths, FLOAT),
         layers=some(2 if quick else 12),
     )["value"].to_numpy()
-    adaptive = gdlab.sweep(
+    eased = gdlab.sweep(
         trainer(learnt, 60, lambda optimizer, rate: optimizer(rate)),
         optimizer={name: ADAPTIVE[name] for name in names},
         rate=jnp.array(RATES, FLOAT),
         layers=some(6),
     )["value"].to_numpy()
-    adaptive = dict(zip(names, adaptive, strict=True))
+    adaptive = dict(zip(names, eased, strict=True))
     return [*raised(rates, widths, ends), *rectified(adaptive)], draw(rates, widths, ends, adaptive)
 
 
