@@ -11,8 +11,9 @@ expression alone would give the right value and a NaN gradient, since both branc
 
 | function | what it returns |
 |---|---|
+| `nearest_whole` | a hyperparameter that counts something |
 | `like`, `likes`, `shared` | a hyperparameter in the real dtype of an array, or of each array of a tree |
-| `wide` | an array in at least float32 |
+| `widest`, `wide` | the widest of dtypes, at least float32; an array in it |
 | `zeros_wide`, `zeros_wide_real` | zeros to accumulate an array or its squared size in |
 | `square` | abs(g)^2, real also for complex g |
 | `safe_root`, `positive_root` | sqrt(x) with derivative 0 at 0, and the same that is never 0 |
@@ -30,6 +31,11 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 Params = Any  # any pytree of arrays
+
+
+def nearest_whole(number: ArrayLike) -> jax.Array:
+    """The number rounded, as an int32, to compare counts with."""
+    return jnp.round(number).astype(jnp.int32)
 
 
 def like(number: ArrayLike, array: jax.Array) -> jax.Array:
@@ -71,7 +77,13 @@ def zeros_wide_real(leaf: ArrayLike) -> jax.Array:
 
 
 def _wide_dtype(leaf):
-    return jnp.promote_types(jnp.result_type(leaf), jnp.float32)
+    return widest(jnp.result_type(leaf))
+
+
+def widest(*dtypes: jnp.dtype) -> jnp.dtype:
+    """The dtype that holds all of these and float32, whatever promotion the user allows."""
+    with jax.numpy_dtype_promotion("standard"):
+        return jnp.result_type(jnp.float32, *dtypes)
 
 
 def square(g: jax.Array) -> jax.Array:
@@ -128,7 +140,7 @@ def decaying_weight(decay: ArrayLike, count: ArrayLike) -> jax.Array:
     >>> float(decaying_weight(0.5, 2))
     0.75
     """
-    b = jnp.asarray(decay, dtype=jnp.promote_types(jnp.result_type(decay), jnp.float32))
+    b = jnp.asarray(decay, dtype=widest(jnp.result_type(decay)))
     zero = b == 0
     return jnp.where(zero, 1, -jnp.expm1(like(count, b) * jnp.log(jnp.where(zero, 1, b))))
 
@@ -148,7 +160,7 @@ def effective_length(decay: ArrayLike, count: ArrayLike) -> jax.Array:
     >>> round(float(effective_length(0.9, 2)), 6)
     1.947368
     """
-    b = jnp.asarray(decay, dtype=jnp.promote_types(jnp.result_type(decay), jnp.float32))
+    b = jnp.asarray(decay, dtype=widest(jnp.result_type(decay)))
     t, y = like(count, b), -jnp.log(b) / 2
     return 1 - _rest_of_langevin(y) + t * _rest_of_langevin(t * y)
 

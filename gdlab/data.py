@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from gdlab.arguments import any_array, prng_key, real_array, whole
+from gdlab.averages import widest
 
 
 class Scaling(NamedTuple):
@@ -50,7 +51,7 @@ def standardize(x: ArrayLike) -> tuple[jax.Array, Scaling]:
     if x.ndim == 0 or x.shape[0] == 0:
         msg = f"x must have at least one row of features, shape (examples, ...); got shape {x.shape}"
         raise ValueError(msg)
-    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    x = x.astype(widest(x.dtype))
     mean = jnp.mean(x, axis=0)
     mean = mean + jnp.mean(x - mean, axis=0)  # the second pass removes the rounding of the first
     deviation = jnp.sqrt(jnp.mean((x - mean) ** 2, axis=0))

@@ -14,7 +14,7 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from gdlab.arguments import hyperparameter
-from gdlab.averages import like, safe_ratio, square, wide
+from gdlab.averages import like, nearest_whole, safe_ratio, square, wide
 from gdlab.pieces import Driven, rate_dtype
 from gdlab.rates import Rate, as_schedule
 
@@ -80,15 +80,15 @@ def _plateau(schedule, factor, patience, rtol, atol, cooldown, window, least, co
     del grads
     total = state.total + _loss(value).astype(state.total.dtype)
     seen = state.seen + 1
-    decide = seen >= jnp.round(window)
-    mean = total / seen
+    decide = seen >= nearest_whole(window)
+    mean = total / like(seen, total)
 
     better = mean < (1 - rtol) * jnp.where(jnp.isinf(state.best), jnp.finfo(mean.dtype).max, state.best) - atol
     rests = state.resting > 0
     waited = jnp.where(better | rests, 0, state.waited + 1)
-    reduce = waited >= jnp.round(patience)
+    reduce = waited >= nearest_whole(patience)
     lowered = jnp.maximum(state.factor * factor, least).astype(state.factor.dtype)
-    resting = jnp.where(reduce, jnp.round(cooldown).astype(jnp.int32), jnp.maximum(state.resting - 1, 0))
+    resting = jnp.where(reduce, nearest_whole(cooldown), jnp.maximum(state.resting - 1, 0))
     decided = PlateauState(
         factor=jnp.where(reduce, lowered, state.factor),
         best=jnp.where(better, mean, state.best),

@@ -26,7 +26,7 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from gdlab.arguments import alike
-from gdlab.averages import Params, likes
+from gdlab.averages import Params, likes, widest
 
 Schedule = Callable[[ArrayLike], ArrayLike]
 
@@ -137,4 +137,4 @@ def _no_extras(*args, **extra):
 
 def rate_dtype(grads: Params) -> jnp.dtype:
     """The real dtype in which the rate of a step is given: the widest of its leaves, at least float32."""
-    return jnp.finfo(jnp.result_type(jnp.float32, *{jnp.result_type(g) for g in jax.tree.leaves(grads)})).dtype
+    return jnp.finfo(widest(*{jnp.result_type(g) for g in jax.tree.leaves(grads)})).dtype

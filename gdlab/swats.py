@@ -24,6 +24,7 @@ from gdlab.averages import (
     decaying_weight,
     like,
     likes,
+    nearest_whole,
     positive_root,
     safe_ratio,
     shared,
@@ -181,7 +182,7 @@ def _decide(b2, tolerance, min_steps, k, pp, pg, state):
 
     def steady(found, pp, pg, switched):
         close = jnp.abs(found - safe_ratio(pp, -pg, 0)) < like(tolerance, found)
-        return close & (found > 0) & (pg != 0) & (k >= jnp.round(min_steps)) & ~switched
+        return close & (found > 0) & (pg != 0) & (k >= nearest_whole(min_steps)) & ~switched
 
     estimate = jax.tree.map(average, pp, pg, state.estimate, state.switched)
     found = jax.tree.map(corrected, estimate)

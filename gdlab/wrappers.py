@@ -20,7 +20,7 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from gdlab.arguments import hyperparameter, one_of
-from gdlab.averages import Params, likes, wide, zeros_wide
+from gdlab.averages import Params, likes, nearest_whole, wide, zeros_wide
 from gdlab.pieces import Optimizer, Step, optimizer_from
 from gdlab.rates import Rate, as_schedule
 
@@ -211,12 +211,12 @@ def _init_lookahead(init, params):
 def _copy(leaf):
     # A copy of its own: parameters and state may both be donated.  Abstract parameters have no values to copy.
     zeros = zeros_wide(leaf)
-    return zeros if isinstance(leaf, jax.ShapeDtypeStruct) else zeros + leaf
+    return zeros if isinstance(leaf, jax.ShapeDtypeStruct) else zeros + jnp.asarray(leaf, zeros.dtype)
 
 
 def _lookahead(inner, period, slow_rate, grads, state, params=None, **extra):
     step, inner_state = Optimizer(None, inner).step(grads, state.inner, params, **extra)
-    back = (step.count + 1) % jnp.round(period).astype(jnp.int32) == 0
+    back = (step.count + 1) % nearest_whole(period) == 0
     alpha = likes(slow_rate)
 
     def pulled(slow, u, theta):

@@ -28,13 +28,13 @@ def ends(krylov: Krylov, found: Ritz, doubt: jax.Array | float) -> tuple[jax.Arr
     For a basis that was never restarted.  Rounding comes on top: these are the bounds of exact arithmetic.
     """
     small, n = krylov.matrix, krylov.basis.shape[1]
-    rows = jnp.arange(len(small))
+    rows = jnp.arange(len(small), dtype=jnp.int32)
     used = rows < krylov.count
     couplings = jnp.where(rows == krylov.count - 1, krylov.coupling, jnp.diag(jnp.pad(small, (0, 1)), 1)[: len(small)])
     log_t = _log_least_share(n, jnp.asarray(doubt, small.dtype) / 2)
     # Minus infinity where a coupling is 0: the space that held the first vector is invariant.
     target = jnp.sum(jnp.where(used, jnp.log(jnp.where(used, couplings, 1)), 0)) - log_t
-    largest = target / krylov.count
+    largest = target / krylov.count.astype(target.dtype)
 
     def beyond(end):
         gaps = jnp.abs(found.values - end)

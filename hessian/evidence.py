@@ -145,7 +145,7 @@ def matrix_free(
         low, high = ends(krylov, found, (1 - confidence) / TOGETHER)
         lowest = Eigenpair(values[0], unravel(vectors[0]), low - far, values[0] + tau[0])
         highest = Eigenpair(values[1], unravel(vectors[1]), values[1] - tau[1], high + far)
-        used = jnp.arange(rows) < found.count
+        used = jnp.arange(rows, dtype=jnp.int32) < found.count
         positive = jnp.sum(used & (found.values > tau[1]), dtype=jnp.int32)
         negative = jnp.sum(used & (found.values < -tau[0]), dtype=jnp.int32)
         positive, negative = jnp.where(lowest.low > 0, n, positive), jnp.where(highest.high < 0, n, negative)

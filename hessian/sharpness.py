@@ -26,7 +26,7 @@ class Sharpness(NamedTuple):
 
     value: jax.Array
     code: jax.Array  # which measure, as an integer: an index of MEASURES
-    error: jax.Array  # of the eigenvalue its residual; of keskar nan: the true maximum may be larger
+    error: jax.Array  # of the eigenvalue its residual; of keskar infinite: the true maximum may be larger
     direction: Params  # the eigenvector, or the y that was found
 
     @property
@@ -78,7 +78,7 @@ def sharpness(
         direction = jax.tree.map(lambda v: v[0], found.eigenvectors)
         return Sharpness(found.eigenvalues[0], jnp.int32(0), found.residuals[0], direction)
     value, direction = _keskar(loss, params, args, start, epsilon, starts, steps)
-    return Sharpness(value, jnp.int32(1), jnp.full_like(value, jnp.nan), direction)
+    return Sharpness(value, jnp.int32(1), jnp.full_like(value, jnp.inf), direction)
 
 
 @partial(jax.jit, static_argnames=("loss", "starts", "steps"))

@@ -78,7 +78,7 @@ def _spectrum(loss, params, args, chunk):
     dense = matrix(loss, params, *args, chunk=chunk)
     eigenvalues, basis = eigh(dense)
     with jax.default_matmul_precision("highest"):
-        return eigenvalues, basis, jnp.linalg.norm(dense @ basis - basis * eigenvalues, axis=0)
+        return eigenvalues, basis, jnp.linalg.norm(dense @ basis - basis * eigenvalues[None], axis=0)
 
 
 def extremal(
@@ -142,7 +142,9 @@ def _extremal(loss, params, args, tol, key, k, which, products, rows):
     kept_lowest = {"lowest": kept, "highest": 0, "both": kept - kept // 2}[which]
 
     def ends(found, of_lowest, of_highest):
-        return jnp.concatenate([jnp.arange(of_lowest), found.count - 1 - jnp.arange(of_highest)[::-1]])
+        return jnp.concatenate(
+            [jnp.arange(of_lowest, dtype=jnp.int32), found.count - 1 - jnp.arange(of_highest, dtype=jnp.int32)[::-1]]
+        )
 
     def enough(_, found):
         worst = jnp.max(found.residuals[ends(found, lowest, highest)])

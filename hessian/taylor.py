@@ -127,7 +127,7 @@ def _on_circle(eigenvalues: jax.Array, g: jax.Array, radius: jax.Array, inside: 
 
     def at(s):
         below = shifted + s
-        return -g / jnp.where(below > 0, below, 1) * (below > 0)
+        return jnp.where(below > 0, -g / jnp.where(below > 0, below, 1), 0)
 
     # |at(s)| falls with s, and |at(s)| <= |g| / s puts the root below |g| / radius.
     def halve(_, interval):

@@ -81,7 +81,7 @@ def diagonal(
     params, start = _checked(loss, params, args, method, products, key)
     unravel = ravel_pytree(params)[1]
     _, samples, known = _samples(loss, params, args, start, method, products)
-    value, error = _mean(known + samples)
+    value, error = _mean(known[None] + samples)
     return Estimate(unravel(value), unravel(error), jnp.int32(products))
 
 

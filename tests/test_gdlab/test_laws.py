@@ -163,18 +163,20 @@ def test_one_trace_serves_all_hyperparameters(make):
 
 @every_optimizer
 def test_update_is_exactly_minus_eta_over_sigma_times_m(make):
-    optimizer, params = make(RATE), start()
-    state = optimizer.init(params)
-    for _ in range(5):
-        value, grads = jax.value_and_grad(loss)(params)
-        step, _ = optimizer.step(grads, state, params, value=value)
-        updates, state = optimizer.update(grads, state, params, value=value)
-        by_hand = jax.tree.map(lambda sigma, m: -step.eta / sigma * m, step.sigma, step.m)  # noqa: B023
-        for read, done, made in zip(*map(jax.tree.leaves, (step.update, updates, by_hand)), strict=True):
-            assert jnp.array_equal(read, done)
-            assert jnp.array_equal(made, done)
-        assert all(jnp.all(sigma > 0) for sigma in jax.tree.leaves(step.sigma))
-        params = optax.apply_updates(params, updates)
+    strictest = jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"), jax.debug_nans(True)
+    with strictest[0], strictest[1], strictest[2]:
+        optimizer, params = make(RATE), start()
+        state = optimizer.init(params)
+        for _ in range(5):
+            value, grads = jax.value_and_grad(loss)(params)
+            step, _ = optimizer.step(grads, state, params, value=value)
+            updates, state = optimizer.update(grads, state, params, value=value)
+            by_hand = jax.tree.map(lambda sigma, m: -step.eta / sigma * m, step.sigma, step.m)  # noqa: B023
+            for read, done, made in zip(*map(jax.tree.leaves, (step.update, updates, by_hand)), strict=True):
+                assert jnp.array_equal(read, done)
+                assert jnp.array_equal(made, done)
+            assert all(jnp.all(sigma > 0) for sigma in jax.tree.leaves(step.sigma))
+            params = optax.apply_updates(params, updates)
 
 
 @every_optimizer
