@@ -1,16 +1,11 @@
-"""What do a few examples tell of the gradient, and what is their noise good for? (S39-S47, S49)
+"""What do a few examples tell of the gradient, and what do they cost? (S39, S41-S47)
 
 The gradient of a batch is the gradient of all on average, and off by
 
     E |g_B - g|^2  =  (tr C / B) (N - B) / (N - 1)
 
-for batches without repetition out of N examples with covariance C.  "With 20 examples, 20 times faster": full-batch
-descent needs 20 to 23 epochs for what one epoch of single examples does, 20 (and a little) as eta -> 0.  The printed 22
-is the median here at the rate .05, at .01 it is 21: it depends on the examples drawn.
-
-"Noisy gradients help to leave saddles" is true of noise added to every coordinate.  It is false of label noise on
-(y - w1 w2)^2: every example keeps the line w1 = -w2 invariant, which leads into the saddle, and so do mini-batches
-and momentum.
+for batches without repetition out of N examples with covariance C.  An epoch takes each example once, in an order drawn
+anew.  Steps of single examples zig-zag, those of all do not; how long they take depends on the machine.
 """
 
 import time
@@ -24,14 +19,10 @@ from experiments.settings import Minibatches
 from experiments.verdict import Check, at_most, conclude, is_true
 from gdlab.problems import digits, network, network_loss
 
-QUESTION = "What do a few examples tell of the gradient, and what is their noise good for? (S39-S47, S49)"
+QUESTION = "What do a few examples tell of the gradient, and what do they cost? (S39, S41-S47)"
 EXAMPLES = 1000
 SIZES = (1, 10, 100, 500, 1000)
 BATCHES = 4000
-POINTS = 20
-RATES = {0.001: 21, 0.01: 22, 0.05: 22}
-X = jax.random.normal(jax.random.key(1), (POINTS,))  # for S40: y = x, so that the optimum is (b, w) = (0, 1)
-FROM = jnp.array([0.5, 1.5])
 
 
 def main(settings: Minibatches) -> int:
@@ -41,10 +32,9 @@ def main(settings: Minibatches) -> int:
 
 def measure():
     """The checks and the figure."""
-    noise, epochs, saddle = noise_law(), epochs_needed(), leaving()
-    seconds = timing()
-    checks = [*sums(), *orders(), *noise[0], *epochs[0], *zigzag(), *saddle[0], *two_losses(), *seconds[0]]
-    return checks, draw(noise[1], epochs[1], saddle[1], seconds[1])
+    noise, paths, seconds = noise_law(), {size: path(size) for size in (1, EXAMPLES)}, timing()
+    checks = [*sums(), *orders(), *noise[0], *zigzag(paths), *seconds[0]]
+    return checks, draw(noise[1], paths, seconds[1])
 
 
 def squared(theta, example):
@@ -127,102 +117,25 @@ def noise_law():
     return checks, points
 
 
-def epochs_needed():
-    """How many epochs of full-batch descent reach the loss that one epoch of single examples does (S40)."""
-    y, everything = X, (X, X)
-    orders = jax.vmap(lambda key: jax.random.permutation(key, POINTS))(jax.random.split(jax.random.key(0), 200))
-
-    def needed(rate, order):
-        single = gdlab.minimize(squared, gdlab.sgd(rate), FROM, POINTS, batches=(X[order], y[order])).params
-        full = gdlab.minimize(squared, gdlab.gd(rate), FROM, 40, args=(everything,)).history["loss"]
-        return jnp.argmax(full <= squared(single, everything))
-
-    rates = (1e-5, *RATES)
-    every_order = jax.vmap(needed, (None, 0))
-    counts = dict(zip(rates, np.asarray(jax.vmap(every_order, (0, None))(jnp.array(rates), orders)), strict=True))
-    wide = 10 * jax.random.uniform(jax.random.key(4), (POINTS,))  # examples as on the slide
-    one = FROM - 0.009 * jax.grad(squared)(FROM, (wide, wide))
-    twenty = gdlab.minimize(squared, gdlab.sgd(0.009), FROM, POINTS, batches=(wide, wide)).params
-    checks = [
-        *(
-            Check("S40", f"rate {rate}: epochs, median of 200 orders", np.median(counts[rate]), n, 1.0)
-            for rate, n in RATES.items()
-        ),
-        Check("S40", "rate 1e-5: epochs", np.median(counts[1e-5]), 20.5, 0.5),
-        *(
-            Check("S40", f"slide, one full step: {n}", one[i], v, 0.05)
-            for i, (n, v) in enumerate((("b", 0.44), ("w", 1.14)))
-        ),
-        *(
-            Check("S40", f"slide, 20 single steps: {n}", twenty[i], v, 0.05)
-            for i, (n, v) in enumerate((("b", 0.38), ("w", 0.93)))
-        ),
-    ]
-    return checks, counts
+def path(size):
+    """The parameters along 100 steps on batches of a size."""
+    stream = gdlab.minibatches(line(jax.random.key(0)), size, key=jax.random.key(1))
+    start = jnp.array([-3.0, -3.0])
+    run = gdlab.minimize(squared, gdlab.sgd(0.02), start, 100, batches=stream, record=("params",))
+    return np.asarray(run.history["params"])
 
 
-def zigzag():
-    """Steps of single examples turn, those of all examples do not (S42)."""
-    x, y = line(jax.random.key(0))
+def zigzag(paths):
+    """Steps of single examples turn, those of all examples do not (S41, S42)."""
 
-    def turns(size, rate, steps):
-        stream = gdlab.minibatches((x, y), size, key=jax.random.key(1))
-        run = gdlab.minimize(
-            squared, gdlab.sgd(rate), jnp.array([-3.0, -3.0]), steps, batches=stream, record=("update",)
-        )
-        u = run.history["update"]
-        u /= jnp.linalg.norm(u, axis=1, keepdims=True)
-        return float(jnp.mean(jnp.sum(u[1:] * u[:-1], axis=1)))
+    def straight(path):
+        steps = np.diff(path, axis=0)
+        steps /= np.linalg.norm(steps, axis=1, keepdims=True)
+        return np.mean(np.sum(steps[1:] * steps[:-1], axis=1))
 
-    alone, together = turns(1, 0.02, 100), turns(EXAMPLES, 0.02, 100)
     return (
-        is_true("S42", "all examples: mean cosine of a step and the next above .99", together > 0.99),
-        is_true("S42", "single examples: below .8", alone < 0.8),
-    )
-
-
-def leaving():
-    """Who leaves the saddle of (y - w1 w2)^2 from (.5, -.5): label noise or added noise (S49)."""
-    start = jnp.array([0.5, -0.5])
-    labels = 1 + jax.random.normal(jax.random.key(0), (2000, 4))
-
-    def labelled(w, y):
-        return jnp.mean((y - w[0] * w[1]) ** 2)
-
-    def noisy(w, key):
-        return (1 - w[0] * w[1]) ** 2 + 1e-3 * jax.random.normal(key, (2,)) @ w
-
-    def run(loss, optimizer, **how):
-        return gdlab.minimize(loss, optimizer, start, 2000, record=("params",), **how).history["params"]
-
-    paths = {
-        "SGD, noisy labels": run(labelled, gdlab.sgd(0.02), batches=labels[:, :1]),
-        "batches of 4": run(labelled, gdlab.sgd(0.02), batches=labels),
-        "momentum .9, noisy labels": run(labelled, gdlab.momentum(0.002, 0.9), batches=labels[:, :1]),
-        "noise 1e-3 on the gradient": run(lambda w, key: noisy(w, key), gdlab.sgd(0.1), key=jax.random.key(1)),
-    }
-    *stay, leave = paths.items()
-    return (
-        *(at_most("S49", f"{name}: |w1 + w2|", jnp.abs(path.sum(1)).max(), 0.0) for name, path in stay),
-        *(
-            at_most("S49", f"{name}: distance to the saddle at the end", jnp.linalg.norm(path[-1]), 1e-2)
-            for name, path in stay
-        ),
-        at_most("S49", f"{leave[0]}: 1 - w1 w2 at the end", 1 - leave[1][-1].prod(), 0.05),
-    ), paths
-
-
-def two_losses():
-    """Stuck on L1, L2 still moves: the mean of two losses whose stationary points differ (S49)."""
-    hills = (lambda x: x**4 - 2 * x**2 + 0.3 * x, lambda x: (x + 1) ** 2)
-    at = 0.960  # near the local minimum of the first
-    stuck = gdlab.minimize(hills[0], gdlab.gd(0.05), at, 2000).params
-    pairs = jnp.arange(2000) % 2
-    both = lambda x, which: jnp.where(which == 0, hills[0](x), hills[1](x))  # noqa: E731
-    moved = gdlab.minimize(both, gdlab.sgd(0.05), at, 2000, batches=pairs).params
-    return (
-        is_true("S49", "gd on L1 alone stays in its local minimum", stuck > 0.9),
-        is_true("S49", "L1 and L2 in turn: it gets out, to the other side", moved < -0.9),
+        is_true("S42", "all examples: mean cosine of a step and the next above .99", straight(paths[EXAMPLES]) > 0.99),
+        is_true("S42", "single examples: below .8", straight(paths[1]) < 0.8),
     )
 
 
@@ -255,48 +168,28 @@ def timing():
     ), (per_update, epoch)
 
 
-def draw(noise, epochs, paths, seconds):
-    """The noise law, the epochs needed, who leaves the saddle, and the time per update."""
+def draw(noise, paths, seconds):
+    """The noise law, the two paths, and the time per update."""
     from experiments import figures
     from experiments.figures import plt
 
-    figure, ((law, needed), (saddle, clock)) = plt.subplots(2, 2, figsize=(10, 7.6))
+    figure, (law, plane, clock) = plt.subplots(1, 3, figsize=(13, 4))
     sizes, measured, _ = zip(*noise, strict=True)
     b = np.geomspace(1, EXAMPLES - 0.5, 300)
-    law.plot(
-        b,
-        noise[0][2] / b * (EXAMPLES - b) / (EXAMPLES - 1),
-        "-",
-        color=figures.PALETTE[0],
-        label="(tr C / B) (N - B) / (N - 1)",
-    )
+    expected = noise[0][2] / b * (EXAMPLES - b) / (EXAMPLES - 1)
+    law.plot(b, expected, "-", color=figures.PALETTE[0], label="(tr C / B) (N - B) / (N - 1)")
     law.plot(sizes[:-1], measured[:-1], "o", color=figures.PALETTE[3], label="4000 batches (at B = N: none)")
-    law.set(
-        xscale="log",
-        yscale="log",
-        xlabel="batch size B of N = 1000",
-        ylabel="mean of $|g_B - g|^2$",
-        title="the noise of a batch",
-    )
-    for i, ((rate, counts), colour) in enumerate(zip(epochs.items(), figures.PALETTE, strict=False)):
-        values, many = np.unique(counts, return_counts=True)
-        needed.bar(values + 0.2 * (i - 1.5), many / len(counts), 0.2, color=colour, label=f"rate {rate:g}")
-    needed.set_xticks(range(19, 25))
-    needed.set(
-        xlabel="epochs of full-batch descent for one of single examples",
-        ylabel="share of 200 orders",
-        title="20 examples: 20 times faster?",
-    )
-    figures.contours(saddle, lambda w: (1 - w[0] * w[1]) ** 2, ((-1.5, 1.5), (-1.5, 1.5)))
-    for i, ((name, path), colour) in enumerate(zip(paths.items(), figures.PALETTE, strict=False)):
-        saddle.plot(*np.asarray(path).T, color=colour, linewidth=7 - 2 * i, label=name)
-    figures.critical_points(saddle, [((0.0, 0.0), "saddle")])
-    saddle.set(xlabel="$w_1$", ylabel="$w_2$", title="from (.5, -.5): who leaves the saddle")
+    law.set(xscale="log", yscale="log", title="the noise of a batch")
+    law.set(xlabel="batch size B of N = 1000", ylabel="mean of $|g_B - g|^2$")
+    examples = line(jax.random.key(0))
+    figures.contours(plane, lambda theta: squared(theta, examples), ((-4, 4), (-4, 5)))
+    for (size, path), colour in zip(paths.items(), figures.PALETTE[3::-3], strict=False):
+        plane.plot(*path.T, ".-", color=colour, linewidth=0.8, markersize=3, label=f"batches of {size}")
+    plane.set(xlabel="$b$", ylabel="$w$", title="100 steps at rate .02")
     for values, label, colour in zip(seconds, ("one update", "one epoch of 1400"), figures.PALETTE, strict=False):
         clock.plot(list(values), list(values.values()), "o-", color=colour, label=label)
-    clock.set(
-        xscale="log", yscale="log", xlabel="batch size", ylabel="seconds", title="a network on digits, on this machine"
-    )
-    for axes in (law, needed, saddle, clock):
+    clock.set(xscale="log", yscale="log", xlabel="batch size", ylabel="seconds")
+    clock.set_title("a network on digits, on this machine")
+    for axes in (law, plane, clock):
         axes.legend(fontsize=7)
     return figure

@@ -58,7 +58,7 @@ STAIRS = {
         "learning_rates schedules adagrad feature_scaling minibatches taylor momentum adam amsgrad radam lookahead "
         "random_matrices weight_decay autoencoder adam_or_sgdm saddle_escapes edge peers grid nadam "
         "batch_size flat_minima hard_to_reach sparse_features signs adabound switching "
-        "warmup bias_correction decay_map",
+        "warmup bias_correction decay_map noise",
         "page",
         "stops verdict report swept",
         "arena claims contest handwriting collection",

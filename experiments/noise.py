@@ -1,0 +1,145 @@
+"""What is the noise of single examples good for? (S40, S49)
+
+"With 20 examples, 20 times faster": full-batch descent needs 20 to 23 epochs for what one epoch of single examples
+does, 20 (and a little) as eta -> 0.  The printed 22 is the median here at the rate .05, at .01 it is 21: it depends
+on the examples drawn.
+
+"Noisy gradients help to leave saddles" is true of noise added to every coordinate.  It is false of label noise on
+(y - w1 w2)^2: every example keeps the line w1 = -w2 invariant, which leads into the saddle, and so do mini-batches
+and momentum.  Two losses in turn do leave a minimum that only one of them has.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import gdlab
+from experiments.settings import Noise
+from experiments.verdict import Check, at_most, conclude, is_true
+
+QUESTION = "What is the noise of single examples good for? (S40, S49)"
+POINTS = 20
+RATES = {0.001: 21, 0.01: 22, 0.05: 22}
+X = jax.random.normal(jax.random.key(1), (POINTS,))  # y = x, so that the optimum is (b, w) = (0, 1)
+FROM = jnp.array([0.5, 1.5])
+
+
+def main(settings: Noise) -> int:
+    """Measure, print the verdict, write the folder; the exit status."""
+    return conclude(settings, "noise", QUESTION, measure)
+
+
+def measure():
+    """The checks and the figure."""
+    epochs, saddle = epochs_needed(), leaving()
+    return [*epochs[0], *saddle[0], *two_losses()], draw(epochs[1], saddle[1])
+
+
+def squared(theta, example):
+    """(y - b - w x)^2 of one example, or the mean over several."""
+    x, y = example
+    return jnp.mean((y - theta[0] - theta[1] * x) ** 2)
+
+
+def epochs_needed():
+    """How many epochs of full-batch descent reach the loss that one epoch of single examples does (S40)."""
+    y, everything = X, (X, X)
+    orders = jax.vmap(lambda key: jax.random.permutation(key, POINTS))(jax.random.split(jax.random.key(0), 200))
+
+    def needed(rate, order):
+        single = gdlab.minimize(squared, gdlab.sgd(rate), FROM, POINTS, batches=(X[order], y[order])).params
+        full = gdlab.minimize(squared, gdlab.gd(rate), FROM, 40, args=(everything,)).history["loss"]
+        return jnp.argmax(full <= squared(single, everything))
+
+    rates = (1e-5, *RATES)
+    every_order = jax.vmap(needed, (None, 0))
+    counts = dict(zip(rates, np.asarray(jax.vmap(every_order, (0, None))(jnp.array(rates), orders)), strict=True))
+    wide = 10 * jax.random.uniform(jax.random.key(4), (POINTS,))  # examples as on the slide
+    one = FROM - 0.009 * jax.grad(squared)(FROM, (wide, wide))
+    twenty = gdlab.minimize(squared, gdlab.sgd(0.009), FROM, POINTS, batches=(wide, wide)).params
+    checks = [
+        *(
+            Check("S40", f"rate {rate}: epochs, median of 200 orders", np.median(counts[rate]), n, 1.0)
+            for rate, n in RATES.items()
+        ),
+        Check("S40", "rate 1e-5: epochs", np.median(counts[1e-5]), 20.5, 0.5),
+        *(
+            Check("S40", f"slide, one full step: {n}", one[i], v, 0.05)
+            for i, (n, v) in enumerate((("b", 0.44), ("w", 1.14)))
+        ),
+        *(
+            Check("S40", f"slide, 20 single steps: {n}", twenty[i], v, 0.05)
+            for i, (n, v) in enumerate((("b", 0.38), ("w", 0.93)))
+        ),
+    ]
+    return checks, counts
+
+
+def leaving():
+    """Who leaves the saddle of (y - w1 w2)^2 from (.5, -.5): label noise or added noise (S49)."""
+    start = jnp.array([0.5, -0.5])
+    labels = 1 + jax.random.normal(jax.random.key(0), (2000, 4))
+
+    def labelled(w, y):
+        return jnp.mean((y - w[0] * w[1]) ** 2)
+
+    def noisy(w, key):
+        return (1 - w[0] * w[1]) ** 2 + 1e-3 * jax.random.normal(key, (2,)) @ w
+
+    def run(loss, optimizer, **how):
+        return gdlab.minimize(loss, optimizer, start, 2000, record=("params",), **how).history["params"]
+
+    paths = {
+        "SGD, noisy labels": run(labelled, gdlab.sgd(0.02), batches=labels[:, :1]),
+        "batches of 4": run(labelled, gdlab.sgd(0.02), batches=labels),
+        "momentum .9, noisy labels": run(labelled, gdlab.momentum(0.002, 0.9), batches=labels[:, :1]),
+        "noise 1e-3 on the gradient": run(lambda w, key: noisy(w, key), gdlab.sgd(0.1), key=jax.random.key(1)),
+    }
+    *stay, leave = paths.items()
+    return (
+        *(at_most("S49", f"{name}: |w1 + w2|", jnp.abs(path.sum(1)).max(), 0.0) for name, path in stay),
+        *(
+            at_most("S49", f"{name}: distance to the saddle at the end", jnp.linalg.norm(path[-1]), 1e-2)
+            for name, path in stay
+        ),
+        at_most("S49", f"{leave[0]}: 1 - w1 w2 at the end", 1 - leave[1][-1].prod(), 0.05),
+    ), paths
+
+
+def two_losses():
+    """Stuck on L1, L2 still moves: the mean of two losses whose stationary points differ (S49)."""
+    hills = (lambda x: x**4 - 2 * x**2 + 0.3 * x, lambda x: (x + 1) ** 2)
+    at = 0.960  # near the local minimum of the first
+    stuck = gdlab.minimize(hills[0], gdlab.gd(0.05), at, 2000).params
+    pairs = jnp.arange(2000) % 2
+    both = lambda x, which: jnp.where(which == 0, hills[0](x), hills[1](x))  # noqa: E731
+    moved = gdlab.minimize(both, gdlab.sgd(0.05), at, 2000, batches=pairs).params
+    return (
+        is_true("S49", "gd on L1 alone stays in its local minimum", stuck > 0.9),
+        is_true("S49", "L1 and L2 in turn: it gets out, to the other side", moved < -0.9),
+    )
+
+
+def draw(epochs, paths):
+    """The epochs needed, and who leaves the saddle."""
+    from experiments import figures
+    from experiments.figures import plt
+
+    figure, (needed, saddle) = plt.subplots(1, 2, figsize=(10, 4.2))
+    for i, ((rate, counts), colour) in enumerate(zip(epochs.items(), figures.PALETTE, strict=False)):
+        values, many = np.unique(counts, return_counts=True)
+        needed.bar(values + 0.2 * (i - 1.5), many / len(counts), 0.2, color=colour, label=f"rate {rate:g}")
+    needed.set_xticks(range(19, 25))
+    needed.set(
+        xlabel="epochs of full-batch descent for one of single examples",
+        ylabel="share of 200 orders",
+        title="20 examples: 20 times faster?",
+    )
+    figures.contours(saddle, lambda w: (1 - w[0] * w[1]) ** 2, ((-1.5, 1.5), (-1.5, 1.5)))
+    for i, ((name, path), colour) in enumerate(zip(paths.items(), figures.PALETTE, strict=False)):
+        saddle.plot(*np.asarray(path).T, color=colour, linewidth=7 - 2 * i, label=name)
+    figures.critical_points(saddle, [((0.0, 0.0), "saddle")])
+    saddle.set(xlabel="$w_1$", ylabel="$w_2$", title="from (.5, -.5): who leaves the saddle")
+    for axes in (needed, saddle):
+        axes.legend(fontsize=7)
+    return figure
