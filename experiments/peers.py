@@ -50,13 +50,13 @@ PEERS = {
 
 def main(settings: Peers) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
-    return conclude(settings, "peers", QUESTION, measure)
+    return conclude(settings, "peers", QUESTION, lambda: measure(settings.quick))
 
 
-def measure():
+def measure(quick):
     """The checks and the figure."""
     table = {}
-    for name, (theirs, *sources) in PEERS.items():
+    for name, (theirs, *sources) in list(PEERS.items())[:: 2 if quick else 1]:
         first = path(theirs)
         table[name] = [ours and apart(first, path(ours)) for ours in sources]
     return verdict(table), draw(table)

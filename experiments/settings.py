@@ -187,6 +187,10 @@ class AdamOrSgdm(Experiment):
     """Adam against SGD with momentum: speed, gap, convergence, and which is when (S86, S101)."""
 
 
+class Exploration(Experiment):
+    """Shuffling, dropout and noise on the gradient (S49, S99)."""
+
+
 class Adam(Experiment):
     """RMSProp and Adam: braking, debiasing, scale, the longest step, and Adam's trouble (S77-S84, S89)."""
 
