@@ -8,6 +8,7 @@
 | FILE.py:FUNCTION | the user's own, any pytree | the user's, then random around them |
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -99,6 +100,8 @@ def _own(settings):
     chosen = target(settings)
     if chosen.surface is not None and settings.params is None:
         return _surface(replace(settings, surface=chosen.name))
+    if not 0 <= settings.spread < math.inf:
+        raise InputError(f"spread must be a finite number, at least 0; got {settings.spread}")
     theta, unravel = ravel_pytree(chosen.params)
     few = theta.size <= FEW
     count = settings.seeds or (16 if few else 4)

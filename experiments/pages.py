@@ -23,7 +23,7 @@ STYLE = """
 body{font:16px/1.55 system-ui,sans-serif;color:var(--ink);background:#fff}
 body{max-width:66em;margin:0 auto;padding:0 1.1em 4em}
 h1{font-size:1.7em;line-height:1.2;margin:1.2em 0 .4em}h2{font-size:1.25em;line-height:1.3;margin:0 0 .5em}
-section{border-top:1px solid var(--line);margin-top:2.2em;padding-top:1.4em}
+section{border-top:1px solid var(--line);margin-top:2.2em;padding-top:1.4em}h1+section{border:0;margin:0;padding:0}
 nav{position:sticky;top:0;background:#fff;border-bottom:1px solid var(--line);padding:.55em 0;z-index:1}
 nav{overflow-x:auto;white-space:nowrap}
 nav a{margin-right:1.1em}a{color:#0a5c96;text-decoration:none}a:hover{text-decoration:underline}

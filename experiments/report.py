@@ -48,6 +48,7 @@ def publish(settings: OnTarget, name: str, make: Callable[[], Report]) -> int:
     out = settings.out or Path("runs") / name
     with new_folder(out) as folder:
         report = make()
+        report.figure.suptitle(report.title, fontsize="medium", wrap=True)
         write_figure(folder, name, report.figure, pgf=settings.pgf)
         table = Table("", report.columns, report.rows)
         write_record(folder, name, settings, started, report.summary, report.title, report.words, [table])

@@ -55,6 +55,7 @@ BAD = {
     "unknown command": (["rase"], "command", "race"),
     "run nothing": (["experiments", "run"], "experiments run", "saddle"),
     "run no experiment": (["experiments", "run", "race"], "'race'", "saddle"),
+    "no such loss": (["race", "nowhere.py:loss"], "nowhere.py", "no file"),
     "unknown surface": (["race", "--surface", "mount_doom"], "mount_doom", "linear_net"),
     "unknown optimizer": (["race", "--optimizers", "adamm"], "adamm", "adam"),
     "no optimizer": (["race", "--optimizers", ","], "optimizers", "adam"),

@@ -135,6 +135,8 @@ BAD = {
     "no archive": (["classify", "my_loss.py:loss", "--params", "short.npz"], "short.npz", "sound"),
     "another kind of file": (["classify", "my_loss.py:loss", "--params", "my_loss.py"], ".safetensors", "my_loss.py"),
     "missing parameters": (["map", "my_loss.py:loss", "--params", "none.npz"], "none.npz", "read"),
+    "race without parameters": (["race", "my_loss.py:loss"], "params", ".npz"),
+    "no spread": (["race", "my_loss.py:loss", "--params", "params.npz", "--spread=-1"], "spread", "at least 0"),
     "no starts": (["map", "himmelblau", "--starts", "0"], "starts", "at least 1"),
     "no critical point": (["map", "my_loss.py:hill", "--params", "one.npz", "--starts", "3"], "starts", "none did"),
 }
