@@ -3,8 +3,8 @@
 Rarely.  Where a fifth of the labels are wrong and the rate is .5, a network on 600 digits goes nowhere: its loss stays
 near 1 for thousands of updates, and the gradient over all examples has a norm of about .5 throughout.  It is stuck as
 a ball between the walls of a valley.  And ordinary training on clean digits, by SGD, momentum or Adam, brings the loss
-down to a thirtieth and less while the gradient's norm still is tens of times the 1e-3 that a search for critical
-points asks for, and goes up nearly as often as down (Goodfellow et al. 2016).  To get there takes another method: from
+down to a twentieth and less while the gradient's norm still is ten times the 1e-3 that a search for critical points
+asks for, and more, and goes up nearly as often as down (Goodfellow et al. 2016).  To get there takes another method: from
 where Adam ends, descent on all examples at once does, after many more updates.
 """
 

@@ -20,16 +20,22 @@ import numpy as np
 import gdlab
 import hessian
 from experiments.settings import Pokemon
+from experiments.valley import (
+    OPTIMUM,
+    START,
+    bursts,
+    descend,
+    distance,
+    normal_equations,
+    normal_gradient,
+    off_valley,
+    rms,
+)
 from experiments.verdict import Check, at_most, conclude, is_true, printed
-from gdlab import directions, scales
-from gdlab.problems import POKEMON_BOX, POKEMON_OPTIMUM, POKEMON_START, pokemon, pokemon_loss
+from gdlab.problems import POKEMON_BOX, pokemon, pokemon_loss
 
 QUESTION = "The convex error surface of the lectures: does every run end where the slides say? (section 2.1)"
-UPDATES = 100_000
-START = jnp.array(POKEMON_START)
-OPTIMUM = np.array(POKEMON_OPTIMUM)
 Paths = dict[str, np.ndarray]
-BURST = 1.0  # how far w leaves the valley in an explosion
 
 
 def main(settings: Pokemon) -> int:
@@ -43,11 +49,6 @@ def measure():
     residual = descend(rms(1.0), gradient=lambda theta: jax.grad(pokemon_loss)(theta, pokemon()))
     checks = [*surface(), *vanilla(paths), *adagrad(paths), *explosions(paths, residual), *rmsprop(paths), *adam(paths)]
     return [*checks, *shortcuts(), *oscillation()], draw(paths)
-
-
-def rms(rate: Any) -> gdlab.Optimizer:
-    """The root mean square of all gradients as sigma, with a rate that need not fall."""
-    return gdlab.descent(directions.gradient(), scales.root_mean_square(), rate)
 
 
 def runs() -> dict[str, gdlab.Optimizer]:
@@ -64,52 +65,6 @@ def runs() -> dict[str, gdlab.Optimizer]:
         "rmsprop .01": gdlab.rmsprop(0.01),
         **{f"adam {rate:g}": gdlab.adam(rate) for rate in (1.0, 0.1, 0.01, 0.001)},
     }
-
-
-def normal_equations():
-    """H and c of the gradient H theta - c."""
-    x, y = pokemon()
-    features = jnp.stack([jnp.ones_like(x), x])
-    return 2 * features @ features.T, 2 * features @ y
-
-
-def normal_gradient(theta):
-    """H theta - c, entry by entry from left to right, as the printed digits were made."""
-    (first, second), c = normal_equations()
-    rows = (first[0] * theta[0] + first[1] * theta[1] - c[0], second[0] * theta[0] + second[1] * theta[1] - c[1])
-    return jnp.stack(rows)
-
-
-def descend(optimizer, gradient=normal_gradient, updates=UPDATES):
-    """The path of an optimizer, shape (updates + 1, 2)."""
-
-    def step(carry, _):
-        theta, state = carry
-        update, state = optimizer.update(gradient(theta), state, theta)
-        return (theta + update, state), theta
-
-    (theta, _), path = jax.jit(lambda: jax.lax.scan(step, (START, optimizer.init(START)), None, updates))()
-    return np.concatenate([path, theta[None]])
-
-
-def distance(theta):
-    """How far theta is from the optimum."""
-    return float(np.linalg.norm(np.asarray(theta) - OPTIMUM))
-
-
-def off_valley(path):
-    """abs(w - the best w for this b) along a path: the height above the valley's floor."""
-    x, y = (np.asarray(values) for values in pokemon())
-    return np.abs(path[:, 1] - (x @ y - path[:, 0] * x.sum()) / (x @ x))
-
-
-def bursts(path):
-    """The updates that throw w out of the valley again, after it first arrived there."""
-    out = off_valley(path) > BURST
-    out[: np.argmin(out)] = False
-    return np.flatnonzero(
-        out[1:] & ~out[:-1] & ~np.array([out[max(i - 50, 0) : i + 1].any() for i in range(len(out) - 1)])
-    )
 
 
 def both(name: str, theta: Any, digits: tuple[str, str], item: str = "2.1") -> list[Check]:

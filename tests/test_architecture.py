@@ -61,7 +61,7 @@ STAIRS = {
         "warmup bias_correction decay_map noise",
         "page",
         "stops verdict report swept",
-        "arena claims contest handwriting collection",
+        "arena claims contest handwriting collection valley",
         "targets",
         "figures pages show",
         "runs",
