@@ -5,8 +5,11 @@ Flags are made from the settings of each command by tyro; a command's module is 
 stderr.
 """
 
+import contextlib
 import importlib
+import io
 import os
+import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -67,7 +70,22 @@ def parse(name: str, flags: Sequence[str]) -> object:
         if flag == "--config" or flag.startswith("--config="):
             value = flag.partition("=")[2] or next(iter(flags[i + 1 :]), "")
             default = settings.from_json(kind, Path(value))
-    return tyro.cli(kind, args=list(flags), default=default, prog=f"experiments {name}", description=kind.__doc__)
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(kind, args=list(flags), default=default, prog=f"experiments {name}", description=kind.__doc__)
+    except SystemExit as end:
+        if end.code == 0:  # --help
+            raise
+        raise InputError(f"flags must be those of `experiments {name} --help`; {_sentence(said.getvalue())}") from None
+
+
+def _sentence(box: str) -> str:
+    """What a box of tyro says, without its frame, its title and its hints."""
+    lines = [re.sub(r"[^\x20-\x7e]", " ", line).strip() for line in box.splitlines()]
+    parts = re.split(r"\n-{5,}", "\n".join(line for line in lines if line and not re.fullmatch(r"[+| -]*", line)))
+    words = " ".join(parts[0].split("\n")[1:])
+    return " ".join(words.replace("|", " ").split()) or "they cannot be read"
 
 
 if __name__ == "__main__":

@@ -35,6 +35,9 @@ def new_folder(out: Path) -> Iterator[Path]:
         InputError: when `out` exists already, or cannot be written.
     """
     out = Path(out)
+    if "\0" in str(out):
+        raise InputError(f"out must be the name of a folder, without null characters; got {str(out)!r}")
+    missing = [parent for parent in out.parents if not parent.exists()]
     if out.exists() or out.is_symlink():
         raise InputError(f"out must be a folder that does not exist yet, such as {_free(out)}; {out} is there already")
     try:
@@ -50,6 +53,9 @@ def new_folder(out: Path) -> Iterator[Path]:
         raise InputError(f"out must be a folder that can be written; {out}: {error.strerror}") from error
     finally:
         shutil.rmtree(made, ignore_errors=True)
+        for parent in missing:  # from the inside out, those that hold nothing
+            with contextlib.suppress(OSError):
+                parent.rmdir()
 
 
 def _free(out):
