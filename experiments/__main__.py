@@ -85,7 +85,8 @@ def _sentence(box: str) -> str:
     lines = [re.sub(r"[^\x20-\x7e]", " ", line).strip() for line in box.splitlines()]
     parts = re.split(r"\n-{5,}", "\n".join(line for line in lines if line and not re.fullmatch(r"[+| -]*", line)))
     words = " ".join(parts[0].split("\n")[1:])
-    return " ".join(words.replace("|", " ").split()) or "they cannot be read"
+    words = re.split("For full helptext|Argument helptext", words.replace("|", " "))[0]
+    return " ".join(words.split()) or "they cannot be read"
 
 
 if __name__ == "__main__":
