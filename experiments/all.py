@@ -9,6 +9,7 @@ import io
 import json
 import multiprocessing
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -83,7 +84,7 @@ def broken(error: Exception) -> dict[str, Any]:
 
 def verdict(settings: Any) -> dict[str, Any]:
     """The verdict of the experiment in a folder, which is run first where the folder is not there."""
-    out = settings.out
+    out, began = settings.out, time.process_time()
     if not out.exists():
         try:
             with contextlib.redirect_stdout(io.StringIO()):
@@ -99,6 +100,7 @@ def verdict(settings: Any) -> dict[str, Any]:
         "checks": len(summary["checks"]),
         "failed": [f"{check['item']} {check['name']}" for check in summary["checks"] if not check["passed"]],
         "seconds": meta["wall_seconds"],
+        "cpu_seconds": round(time.process_time() - began, 1),  # what it takes where nothing else runs
     }
 
 

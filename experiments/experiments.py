@@ -9,7 +9,7 @@ from experiments import settings
 from experiments.settings import Experiments
 
 HERE = Path(__file__).parent
-SECONDS = HERE / "seconds.json"  # measured by `all`, on two cores
+SECONDS = HERE / "seconds.json"  # of a core, as `all` measures them
 
 
 def main(settings: Experiments) -> int:
@@ -25,7 +25,7 @@ def main(settings: Experiments) -> int:
         [name, row["question"], row["items"], *(f"{row[size]:.0f}" if row[size] else "" for size in ("full", "quick"))]
         for name, row in listed.items()
     ]
-    print_table("experiments run NAME, experiments run all; seconds as measured on two cores", columns, rows)
+    print_table("experiments run NAME, experiments run all; seconds of one core, as measured", columns, rows)
     return 0
 
 
