@@ -73,7 +73,9 @@ def parse(name: str, flags: Sequence[str]) -> object:
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(kind, args=list(flags), default=default, prog=f"experiments {name}", description=kind.__doc__)
+            return tyro.cli(
+                kind, args=list(flags), default=default, prog=f"experiments {name}", description=kind.__doc__
+            )
     except SystemExit as end:
         if end.code == 0:  # --help
             raise

@@ -426,9 +426,9 @@ def share(text: str) -> tuple[int, int]:
 
 
 def at_least_one(name: str, value: int) -> int:
-    """The value, when it is at least 1."""
-    if value < 1:
-        raise InputError(f"{name} must be a whole number, at least 1; got {value}")
+    """The value, when it is at least 1 and can be counted to in 32 bits."""
+    if not 1 <= value < 2**31:
+        raise InputError(f"{name} must be a whole number, at least 1 and below 2^31; got {value}")
     return value
 
 

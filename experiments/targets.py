@@ -101,6 +101,9 @@ def _read(path):
         raise InputError(
             f"params must hold floating arrays only, at least one; got {', '.join(wrong) or 'none'} in {path}"
         )
+    broken = [name for name, array in arrays.items() if not jnp.all(jnp.isfinite(jnp.asarray(array)))]
+    if broken:
+        raise InputError(f"params must hold finite numbers; {', '.join(broken)} in {path} does not")
     if list(arrays) in (["params"], ["arr_0"]):
         return jnp.asarray(next(iter(arrays.values())))
     return {name: jnp.asarray(array) for name, array in arrays.items()}

@@ -27,6 +27,7 @@ from gdlab.pieces import Optimizer, Params, Step
 
 Recorder = Callable[["Moment"], Any]
 
+COUNTABLE = 2**31 - 1  # steps: counts are int32
 REASONS = ("running", "steps", "small gradient", "plateau", "not finite")
 
 
@@ -147,7 +148,7 @@ def minimize(
     >>> float(run.params), run.history["loss"].tolist()
     (0.5, [16.0, 4.0, 1.0])
     """
-    steps, every = whole("steps", steps), whole("every", every)
+    steps, every = whole("steps", steps, 1, COUNTABLE), whole("every", every)
     function("loss", loss, "loss(params, ...) -> scalar")
     recorders = tuple(recorders_of(record).items())
     traced, static = traced_or_static(optimizer)

@@ -72,6 +72,14 @@ BAD = {
     "no starts": (["race", "--seeds", "0"], "seeds", "at least 1"),
     "negative steps": (["race", "--steps=-5"], "steps", "at least 1"),
     "missing config": (["race", "--config", "nowhere.json"], "config", "nowhere.json"),
+    "unknown flag": (["race", "--no-such-flag"], "flags must be", "--no-such-flag"),
+    "flag of another kind": (["race", "--seed", "x"], "flags must be", "--seed"),
+    "flag that is lacking": (["merge"], "flags must be", "--stores"),
+    "word too many": (["saddle", "stray"], "flags must be", "stray"),
+    "steps beyond counting": (["race", "--steps", "9" * 20], "steps", "below 2^31"),
+    "folder with a null character": (["race", *SMALL, "--out", "a\0b"], "out", "null"),
+    "folder below a file, deeper": (["race", *SMALL, "--out", "file/a/b/c"], "out", "can be written"),
+    "script for a surface": (["race", "--surface", "<script>alert(1)</script>"], "alert", "linear_net"),
     "folder below a file": (["race", *SMALL, "--out", "file/race"], "out", "can be written"),
 }
 
