@@ -33,6 +33,7 @@ def _own_folder(tmp_path, monkeypatch):
     (tmp_path / "bad.py").write_text("1 / 0")
     np.savez(tmp_path / "params.npz", a=np.zeros((3, 2)), b=np.zeros((2, 3)))
     np.savez(tmp_path / "whole.npz", a=np.zeros(3, int))
+    np.savez(tmp_path / "nan.npz", a=np.full((3, 2), np.nan), b=np.zeros((2, 3)))
     np.savez(tmp_path / "pickled.npz", a=np.array([{}], dtype=object))
     np.savez(tmp_path / "one.npz", params=np.ones(1))
     (tmp_path / "short.npz").write_bytes(b"PK")
@@ -131,6 +132,7 @@ BAD = {
     "a loss that breaks": (["classify", "my_loss.py:broken", "--params", "params.npz"], "no such name", "raised"),
     "a loss that is no scalar": (["classify", "my_loss.py:vector", "--params", "params.npz"], "one number", "vector"),
     "integers": (["classify", "my_loss.py:loss", "--params", "whole.npz"], "floating", "whole.npz"),
+    "no numbers": (["race", "my_loss.py:loss", "--params", "nan.npz"], "finite", "a in nan.npz"),
     "pickles": (["classify", "my_loss.py:loss", "--params", "pickled.npz"], "pickled.npz", "pickle"),
     "no archive": (["classify", "my_loss.py:loss", "--params", "short.npz"], "short.npz", "sound"),
     "another kind of file": (["classify", "my_loss.py:loss", "--params", "my_loss.py"], ".safetensors", "my_loss.py"),

@@ -33,16 +33,20 @@ def test_runs_any_optimizer_of_optax(optimizer):
     run = gdlab.minimize(bowl, optimizer, START, 20)
     params, state = START, optimizer.init(START)
     extended = optax.with_extra_args_support(optimizer)
-    for _ in range(20):
+
+    @jax.jit
+    def step(params, state):
         value, grads = jax.value_and_grad(bowl)(params)
         updates, state = extended.update(grads, state, params, value=value, grad=grads, value_fn=bowl)
-        params = optax.apply_updates(params, updates)
+        return optax.apply_updates(params, updates), state
+
+    for _ in range(20):
+        params, state = step(params, state)
     np.testing.assert_allclose(run.params, params, atol=1e-7)
     assert run.history["loss"].shape == (20,)
 
 
-@pytest.mark.parametrize("steps", [1, 4, 9, 10])
-@pytest.mark.parametrize("every", [1, 3, 5, 20])
+@pytest.mark.parametrize(("steps", "every"), [(1, 3), (9, 3), (10, 4), (4, 20)])
 def test_the_history_has_every_kth_moment_and_does_not_change_the_run(steps, every):
     run = gdlab.minimize(bowl, gdlab.adam(0.1), START, steps, record=RECORDERS, every=every)
     whole = gdlab.minimize(bowl, gdlab.adam(0.1), START, steps, record=RECORDERS)
@@ -121,7 +125,7 @@ def test_each_step_has_a_fresh_key():
 @pytest.mark.parametrize("value", [0, -1, 2.5, True, "3"])
 @pytest.mark.parametrize("name", ["steps", "every"])
 def test_a_wrong_number_of_steps_is_named(name, value):
-    with pytest.raises(ValueError, match=f"{name} must be a whole number, at least 1; got {value!r}"):
+    with pytest.raises(ValueError, match=f"{name} must be a whole number, .*; got {value!r}"):
         gdlab.minimize(bowl, gdlab.gd(0.1), START, **{"steps": 1, name: value})
 
 
