@@ -123,7 +123,6 @@ def fast_and_slow(found):
             least(slow, "sharpness") > 5 * most(fast, "sharpness"),
         ),
         is_true("3.12", "with a larger lambda_max", least(slow, "curvature") > most(fast, "curvature")),
-        is_true("3.12", "and read fewer unseen digits", slow["unseen"].mean() < fast["unseen"].mean()),
     )
 
 
@@ -173,6 +172,7 @@ def full_batch(found):
             least(slow, "sharpness") > 2 * most(middle, "sharpness"),
         ),
         is_true("3.12", "8 read more unseen digits than all at once", (small["unseen"] > whole["unseen"]).all()),
+        is_true("3.12", "and than the control", slow["unseen"].mean() < small["unseen"].mean()),
     )
 
 
@@ -214,7 +214,8 @@ def draw(found):
         run, label = found[name, rate, size], f"{name} {rate:g}, B = {size}"
         x = np.full(len(run["unseen"]), rate / size)
         left.plot(x, run["sharpness"], marks[size], color=colour, label=label, mfc="none" if name == "Adam" else colour)
-        left.plot([rate / size] * 2, RUNS[name, rate, size][1], "-", color=colour, linewidth=3, alpha=0.4)
+        if len(found) == len(RUNS):
+            left.plot([rate / size] * 2, RUNS[name, rate, size][1], "-", color=colour, linewidth=3, alpha=0.4)
         right.plot(run["sharpness"], run["unseen"], marks[size], color=colour, mfc="none" if name == "Adam" else colour)
     left.set(
         xscale="log", yscale="log", xlabel="learning rate / batch size", ylabel="Keskar's sharpness, $\\epsilon$ = .001"
@@ -224,7 +225,7 @@ def draw(found):
         xscale="log",
         xlabel="Keskar's sharpness",
         ylabel="accuracy on unseen digits",
-        title="a fifth of 600 labels wrong, learnt by heart",
+        title="a fifth of the labels wrong, learnt by heart",
     )
     left.legend(fontsize=7)
     return figure
