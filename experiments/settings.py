@@ -191,6 +191,10 @@ class Exploration(Experiment):
     """Shuffling, dropout and noise on the gradient (S49, S99)."""
 
 
+class Curriculum(Experiment):
+    """Curriculum, fine-tuning and normalisation (S100)."""
+
+
 class Adam(Experiment):
     """RMSProp and Adam: braking, debiasing, scale, the longest step, and Adam's trouble (S77-S84, S89)."""
 
