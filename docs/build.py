@@ -24,6 +24,7 @@ GUIDES = (
     "sweep_a_cluster",
     "add_an_optimizer",
     "add_an_experiment",
+    "promises",
 )
 ROOMS = ("gdlab", "hessian")
 API = [(f"api/{room}", room) for room in ROOMS]
