@@ -18,7 +18,7 @@ import optax
 import gdlab
 from experiments.handwriting import FLOAT, batches, examples, starts
 from experiments.settings import DecayMap
-from experiments.verdict import Check, conclude, is_true
+from experiments.verdict import Check, at_most, conclude, is_true
 from gdlab.problems import network_loss
 
 QUESTION = "Can the decay of weights be tuned apart from the rate? (S98; section 3.11)"
@@ -62,12 +62,24 @@ def measure(quick):
         rates, decays = np.geomspace(rate, 5 * rate, size[0]), np.geomspace(decay, 1000 * decay, size[1])
         grid = gdlab.sweep(run, rate=jnp.array(rates, FLOAT), decay=jnp.array(decays, FLOAT), layers=layers)["value"]
         maps[name] = rates, decays, grid.mean("layers").to_numpy()
-    return checks(maps), draw(maps)
+    return [*checks(maps), *same_path()], draw(maps)
 
 
 def penalised(layers, batch, penalty):
     """The loss on a batch, and the L2 penalty."""
     return network_loss(layers, batch) + penalty / 2 * optax.tree.norm(layers, squared=True)
+
+
+def same_path():
+    """Shrinking by w = eta w' is shrinking by eta w': the same path, which is why the best w follows the rate."""
+
+    def path(decay, source):
+        optimizer = gdlab.adamw(0.1, weight_decay=decay, source=source)
+        loss = lambda w: jnp.sum(jnp.cosh(w - 1))  # noqa: E731
+        return gdlab.minimize(loss, optimizer, jnp.array([1.0, -2.0, 3.0]), 100, record=("params",)).history["params"]
+
+    apart = jnp.abs(path(0.3, "torch") - path(0.03, "paper")).max()
+    return (at_most("S98", "by eta w and by w = eta w': 100 steps differ by", apart, 1e-13),)
 
 
 def best(decays, losses):
