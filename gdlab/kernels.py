@@ -58,10 +58,14 @@ def _is_simple(equation, looped):
 
 
 def as_kernel(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, marked to be compiled as one kernel; elsewhere than on a CPU the mark says nothing."""
-    called = jax.jit(fn)
+    """The function, marked to be compiled as one kernel; elsewhere than on a CPU the mark says nothing.
+
+    The kernel hands its arguments back: on one that nothing uses, once the program is simplified, the compiler aborts.
+    """
+    called = jax.jit(lambda *args: (fn(*args), args))
 
     def marked(*args):
-        return set_xla_metadata(called(*args), xla_cpu_small_call="true", inlineable="false")
+        both = set_xla_metadata(called(*args), xla_cpu_small_call="true", inlineable="false")
+        return jax.lax.optimization_barrier(both)[0]  # without it what is handed back would be dropped
 
     return marked

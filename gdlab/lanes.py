@@ -76,8 +76,8 @@ def _prepare(point, tree, shapes, chunk, block, mesh):
     def together(constants, lanes, leaves):
         return jax.vmap(lambda lane: jax.core.eval_jaxpr(traced.jaxpr, constants, lane, *leaves))(lanes)
 
-    one = jax.ShapeDtypeStruct((1,), jnp.int32)  # a sweep of one lane is left out: on its kernel the compiler aborts
-    kernel = each > 1 and fits_kernel(jax.make_jaxpr(together)(traced.consts, one, shapes).jaxpr)
+    one = jax.ShapeDtypeStruct((1,), jnp.int32)
+    kernel = fits_kernel(jax.make_jaxpr(together)(traced.consts, one, shapes).jaxpr)
     carried = carried_bytes(traced.jaxpr)
     fitting = min(each, block or fitting_block(carried, each))
     compute = _compiled(together, fitting, mesh, {})

@@ -58,8 +58,10 @@ def test_lanes_of_a_kernel_fill_vectors():
     assert lanes.kernel_block(2**20, 4096) == lanes.VECTOR
 
 
-def test_a_sweep_of_one_lane_is_the_run():
-    def run(rate):
-        return gdlab.minimize(lambda x: x * x, gdlab.gd(rate), 4.0, 3).params
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_arguments_that_nothing_uses_once_the_program_is_simplified_abort_nothing(lanes):
+    def run(rate, unused):
+        return gdlab.minimize(lambda x: x * x + 0 * unused, gdlab.gd(rate), 4.0, 3).params
 
-    assert gdlab.sweep(run, rate=jnp.array([0.25]))["value"].item() == 0.5
+    found = gdlab.sweep(run, rate=jnp.full(lanes, 0.25), unused=jnp.arange(2))
+    np.testing.assert_array_equal(found["value"], 0.5)
