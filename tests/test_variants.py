@@ -12,18 +12,12 @@ PARAMS = {"w": jnp.arange(6.0).reshape(2, 3) / 7, "b": (jnp.ones(3), jnp.float64
 OPTIMIZERS = {
     "gd": gdlab.gd,
     "momentum": gdlab.momentum,
-    "nesterov": gdlab.nesterov,
     "adagrad": gdlab.adagrad,
     "rmsprop": gdlab.rmsprop,
     "adam": gdlab.adam,
     "amsgrad": gdlab.amsgrad,
     "radam": gdlab.radam,
-    "nadam": gdlab.nadam,
     "adabelief": gdlab.adabelief,
-    "adamax": gdlab.adamax,
-    "yogi": gdlab.yogi,
-    "signum": gdlab.signum,
-    "normalized_gd": gdlab.normalized_gd,
 }
 
 
