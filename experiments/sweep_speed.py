@@ -15,6 +15,7 @@ costs the same.  The floor is the longer of two: the multiply-adds of a step at 
 and reading and writing the state of Adam, six numbers a lane, in a loop over as many lanes.
 """
 
+import importlib
 import importlib.util
 import time
 from collections.abc import Callable, Mapping
@@ -202,8 +203,7 @@ def torches(rates):
     """The same in torch, where it is installed."""
     if importlib.util.find_spec("torch") is None:
         return {}
-    import torch
-
+    torch = importlib.import_module("torch")
     torch.set_num_threads(1)  # its idle threads would go on spinning while the next script is timed
 
     def loss(x):

@@ -224,7 +224,7 @@ class _Driven:
 
 def _one(work, given, limits):
     """The start and the steps of one lane: begin() -> carry, block(carry, length) -> carry, row."""
-    loss, static, recorders, _, _ = work
+    loss, static, recorders, every, _ = work
     optimizer, params, *data = given
     parts = walker(loss, optimizer if static is None else static, tuple(data))
     batches = None if isinstance(data[1], Minibatches) else data[1]
@@ -245,7 +245,10 @@ def _one(work, given, limits):
         new, row = step(carry, recorders)
         if watched:
             row = jax.tree.map(lambda leaf: jnp.where(carry[1].reason == 0, leaf, _missing(leaf.dtype)), row)
-        return jax.lax.fori_loop(1, length, lambda _, carry: going(carry, step(carry)[0]), going(carry, new)), row
+        carry = going(carry, new)
+        if every > 1:  # a loop of no turns would still be asked for at every step
+            carry = jax.lax.fori_loop(1, length, lambda _, carry: going(carry, step(carry)[0]), carry)
+        return carry, row
 
     return partial(watched_start, parts, params, batches), block
 
