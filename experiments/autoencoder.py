@@ -7,7 +7,8 @@ the code keeps. With n = 6, p = 2 and variances 6, 4.5, 3, 2, 1, .5 there are 22
     loss = sum of the variances outside S,     index = how many pairs (i in S, j outside) have l_j > l_i   (|S| = p),
 
 so that exactly one is a minimum, and loss and index go together: their rank correlation is .9816, and .9856 for the
-full families (printed: .984 and .989, which no treatment of ties that was tried gives).  The Hessian is measured here,
+full families, with the ranks of equal losses averaged.  The printed .984 and .989 lie within what equal losses give
+that are put in one order or another, as rounding does: .976 to .985, and .975 to .993.  The Hessian is measured here,
 not assumed, on random members of each family, and random descent ends in the one minimum.  On the classical and the
 monkey saddle Newton's method is attracted, saddle-free Newton leaves.
 """
@@ -81,12 +82,19 @@ def families(points):
         *(exactly("3.13", f"keeps {s}: loss", loss[place[s]], values[0]) for s, values in EXAMPLES.items()),
         *(exactly("3.13", f"keeps {s}: index", index[place[s]], values[1]) for s, values in EXAMPLES.items()),
         exactly("3.13", "families without a way down", (index == 0).sum(), 1),
-        Check("3.13", "Spearman correlation of loss and index", spearmanr(level, index).statistic, 0.984, 0.005),
-        Check("3.13", "the same, full families", spearmanr(level[full], index[full]).statistic, 0.989, 0.005),
-        printed("3.13", "with ranks averaged over ties", spearmanr(level, index).statistic, ".9816"),
+        printed("3.13", "Spearman correlation, ranks averaged over ties", spearmanr(level, index).statistic, ".9816"),
         printed("3.13", "the same, full families", spearmanr(level[full], ways[full]).statistic, ".9856"),
+        Check("3.13", "equal losses in 1000 orders: the printed .984 is within", 0.984, *orders_of_ties(level, index)),
+        Check("3.13", "the same, full families: .989", 0.989, *orders_of_ties(level[full], ways[full])),
         is_true("S60", "minimum ratio: 20 of 24 at the minimum", (eigenvalues[index == 0] > ZERO).sum() == 20),
     )
+
+
+def orders_of_ties(loss, index):
+    """The middle and half the range of the Spearman correlation, as equal losses are put in one order or another."""
+    rng = np.random.default_rng(0)
+    found = [spearmanr(loss + 1e-6 * rng.uniform(size=loss.size), index).statistic for _ in range(1000)]
+    return (max(found) + min(found)) / 2, (max(found) - min(found)) / 2
 
 
 def descend():
