@@ -177,6 +177,7 @@ def draw(full, results):
     first.set(
         xscale="log", yscale="log", ylim=(3e-4, 3), xlabel="updates", ylabel="loss", title="600 digits in a batch"
     )
+    first.axison = bool(full)
     if full:
         first.legend(fontsize=7)
     losses = medians(results)

@@ -169,6 +169,7 @@ def draw(lessons, tuned, deep):
     from experiments.figures import plt
 
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4))
+    left.axison = lessons is not None
     if lessons is not None:
         seen = np.arange(0, LEARNT, 4 * BATCH)
         for order, colour in zip(lessons["order"].values, figures.PALETTE, strict=False):

@@ -193,6 +193,7 @@ def draw(passes, dropouts, saddles):
         left.plot(seen, run["accuracy"], color=colour, label=name)
     left.set(xlabel="digits seen, each once", ylabel="accuracy on other digits", title="shuffling")
     t = np.arange(0, 600, 20)
+    middle.axison = dropouts is not None
     shares = [] if dropouts is None else dropouts["share"].values
     for share, colour in zip(shares, figures.PALETTE, strict=False):
         of, name = dropouts.sel(share=share), f"dropout {share:g}"
