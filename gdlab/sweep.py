@@ -287,6 +287,8 @@ def _dataset(description, labels, done, chunk, attributes):
 def _stacked(name, done, chunk, cases, here):
     """A result of all chunks, shape (cases, lanes, ...)."""
     example = next(iter(done.values()))
+    if len(here) <= chunk and cases == 1:
+        return example[f"{name}:0"][None, : len(here)]
     dtype = np.result_type(*(example[f"{name}:{case}"].dtype for case in range(cases)))
     stacked = np.empty((cases, len(here), *example[f"{name}:0"].shape[1:]), dtype)
     if not here.all():
