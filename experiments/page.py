@@ -146,7 +146,7 @@ def plane_of(dataset: xarray.Dataset, where: Arena, optimizers: Any, settings: R
     size = dataset.sizes["param"]
     if size == 2 and where.box is not None:
         box = [(float(low), float(high)) for low, high in where.box]
-        said = "Contours of the loss, and the runs on it; every path, loss and piece of a step comes from the race."
+        said = f"The loss, and the runs on it: each path goes through up to {ROWS} of its steps, which can be read."
         return Plane(jnp.zeros(2), jnp.eye(2), box, ("θ₁", "θ₂"), said)
     origin, seen = trajectories(dataset, where, optimizers, settings)
     away = seen - seen.mean(axis=0)
