@@ -185,13 +185,14 @@ def test_dtypes_shapes_and_structure_are_fixed_from_the_start(make, dtypes):
     params = {
         dtype: [jnp.array([[1.0, -2.0]], dtype), jnp.zeros((0,), dtype), jnp.array(0.5, dtype)] for dtype in dtypes
     }
-    grads = jax.tree.map(lambda leaf: leaf * 3, params)
-    optimizer = make(RATE)
+    optimizer, value = make(RATE), jnp.float32(1.0)
     state = optimizer.init(params)
-    updates, new_state = jax.jit(optimizer.update)(grads, state, params, value=jnp.float32(1.0))
+    updates, new_state = jax.eval_shape(optimizer.update, params, state, params, value=value)
     assert jax.tree.map(jax.typeof, updates) == jax.tree.map(jax.typeof, params)
     assert jax.tree.map(jax.typeof, new_state) == jax.tree.map(jax.typeof, state)
-    assert all(jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(updates))
+    if len(dtypes) > 1:  # the half precisions are among these
+        updates, _ = jax.jit(optimizer.update)(jax.tree.map(lambda leaf: leaf * 3, params), state, params, value=value)
+        assert all(jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(updates))
 
 
 @every_optimizer

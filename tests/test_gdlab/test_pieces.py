@@ -6,7 +6,7 @@ import optax
 import pytest
 
 import gdlab
-from gdlab.arguments import hyperparameter
+from gdlab.arguments import hyperparameter, shown
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,9 @@ def test_updates_come_in_the_dtype_of_the_gradients():
     optimizer = gdlab.gd(0.1)
     updates, _ = optimizer.update([1.0, jnp.ones(2, "bfloat16")], optimizer.init([1.0, jnp.ones(2, "bfloat16")]))
     assert updates[1].dtype == jnp.bfloat16
+
+
+def test_what_came_fits_in_eighty_characters():
+    assert shown("x" * 78) == repr("x" * 78)
+    assert shown("x" * 79) == repr("x" * 79)[:77] + "..."
+    assert shown(["a\nb"]) == r"['a\nb']"
