@@ -10,6 +10,7 @@ import shutil
 
 import hypothesis
 import jax
+import pytest
 
 # Not through the environment: programs that tests start must choose their own precision, as they do for a user.
 jax.config.update("jax_enable_x64", True)
@@ -23,3 +24,10 @@ collect_ignore = [] if importlib.util.find_spec("torch") else ["tests/test_gdlab
 # A browser is not everyone's either; where GDLAB_BROWSER is set, as in .ci/run, its absence is an error instead.
 if not (importlib.util.find_spec("playwright") and shutil.which("chromium")) and "GDLAB_BROWSER" not in os.environ:
     collect_ignore.append("tests/test_experiments/test_page.py")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forget_what_was_compiled():
+    """Hundreds of compiled programs take gigabytes; no file needs those of another."""
+    yield
+    jax.clear_caches()

@@ -67,7 +67,7 @@ def set_up():
 
 def command(arguments):
     """The command line that does what the arguments ask for, set up first where that is needed."""
-    everything = ["-n", "auto", "--maxprocesses", "4"]  # a worker takes a core and up to 6 GiB
+    everything = ["-n", "auto", "--maxprocesses", "4", "--dist", "loadfile"]  # what a file compiles, it compiles once
     pytest = ["-m", "pytest", *(arguments[1:] or everything)]
     module = pytest if arguments[0] == "test" else ["-m", "experiments", *arguments]
     uv = shutil.which("uv")  # Asked before the Python's version, because uv can supply a newer Python.

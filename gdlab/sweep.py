@@ -70,7 +70,8 @@ def sweep(
 
     Returns:
         An `xarray.Dataset` whose dimensions are the axes in the order given, then those of each result.  The variables
-        are named by their path in the pytree that `fn` returns, joined by dots; a bare array is called "value".
+        are named by their path in the pytree that `fn` returns, joined by dots; a bare array is called "value", and
+        what has the name of an axis gets "result." before it.
         `alive` says where all numbers are finite; where a result has a dim called "step", `died` is the first row of
         it that is not finite, or -1.  Of a shard, lanes of other shards are empty and not `done`.  The attributes say
         what was swept, on what, by which versions and command, and how long it took.
@@ -275,7 +276,7 @@ def _dataset(description, labels, done, chunk, attributes):
                 died = first if died is None else np.minimum(died, first)
         shaped = laid_out(stacked)
         extra += [f"{name}_{i}" for i in range(len(extra), shaped.ndim - len(order))]
-        variables[name] = ([*order, *extra], shaped)
+        variables[f"result.{name}" if name in labels else name] = ([*order, *extra], shaped)
     flags = {"alive": living & here, **({} if here.all() else {"done": here[None]})}
     if died is not None:
         flags["died"] = np.where(living | ~here, -1, died)

@@ -349,3 +349,9 @@ def test_datasets_go_to_a_file_and_back(tmp_path, whole):
     whole.to_netcdf(tmp_path / "whole.nc", engine="h5netcdf")
     with xarray.open_dataset(tmp_path / "whole.nc", engine="h5netcdf") as read:
         assert read.identical(whole)
+
+
+def test_results_that_are_called_like_an_axis_are_kept_apart():
+    found = gdlab.sweep(lambda x: {"a": 2 * x["a"]}, x={"a": jnp.arange(2.0)})
+    np.testing.assert_array_equal(found["a"], [0, 1])
+    np.testing.assert_array_equal(found["result.a"], [0, 2])
