@@ -145,7 +145,8 @@ def draws(count: int, *, seed: int = 0, quasi: bool = False, **ranges: Sequence[
 
 def range_of(name: str, given: Any) -> tuple[float, float, bool]:
     """The lowest and the highest value of a range, and whether its scale is logarithmic; ValueError if it is none."""
-    low, high, *scale = given if isinstance(given, Sequence) and len(given) in (2, 3) else (None, None)
+    ends: Any = given if isinstance(given, Sequence) and len(given) in (2, 3) else (math.nan, math.nan)
+    low, high, *scale = ends
     numeric = all(isinstance(end, Real) and math.isfinite(end) for end in (low, high))
     if not numeric or scale not in ([], ["log"]) or not low < high or (scale and not low > 0):
         allowed = '(low, high) or (low, high, "log") with low < high, above 0 for "log"'

@@ -247,8 +247,8 @@ def lr_range_test(
     """
     steps = whole("steps", steps, 3)
     function("make", make, "an optimizer of a schedule, such as gdlab.sgd")
-    low = hyperparameter("low", low, 0, above=True)
-    high = hyperparameter("high", high, low, above=True)
+    hyperparameter("low", low, 0, above=True)
+    hyperparameter("high", high, low, above=True)
     run = minimize(loss, make(range_schedule(low, high, steps)), params, steps, record=("loss",), **options)
     losses = run.history["loss"]
     rates = jax.vmap(range_schedule(low, high, steps))(jnp.arange(steps))

@@ -93,11 +93,11 @@ def transformation(optimizer: Any) -> None:
 
 def alike(name: str, tree: Any, params: Any) -> Any:
     """The pytree in the dtypes of params; ValueError where its structure or a shape differs from theirs."""
-    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(tree)]
-    wanted = [jnp.shape(leaf) for leaf in jax.tree.leaves(params)]
-    if jax.tree.structure(tree) != jax.tree.structure(params) or shapes != wanted:
-        got = f"{jax.tree.structure(tree)} with shapes {shapes}"
-        msg = f"{name} must be like params, {jax.tree.structure(params)} with shapes {wanted}; got {got}"
+    (here, shapes), (there, wanted) = (
+        (str(jax.tree.structure(one)), [jnp.shape(leaf) for leaf in jax.tree.leaves(one)]) for one in (tree, params)
+    )
+    if here != there or shapes != wanted:
+        msg = f"{name} must be like params, {there} with shapes {wanted}; got {here} with shapes {shapes}"
         raise ValueError(msg)
     return jax.tree.map(lambda leaf, like: jnp.asarray(leaf, like.dtype), tree, params)
 

@@ -224,7 +224,8 @@ def fits(theta: jax.Array, memory: float) -> None:
 
 def rows_within(memory: float, theta: jax.Array, most: int, least: int) -> int:
     """How many vectors like theta a basis may hold: as many as fit in memory, at most `most` and n."""
-    rows = min(int(number("memory", memory, "(0, inf)") // (theta.size * theta.dtype.itemsize)), most, theta.size)
+    memory = float(number("memory", memory))
+    rows = min(int(memory // (theta.size * theta.dtype.itemsize)), most, theta.size)
     if rows < min(least, most, theta.size):
         needed = least * theta.size * theta.dtype.itemsize
         msg = f"memory must be at least {needed:,} bytes for a basis of {least} vectors; got {int(memory):,}"

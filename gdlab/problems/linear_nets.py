@@ -175,14 +175,14 @@ def linear_autoencoder(theta: jax.Array, variances: Sequence[float] = _VARIANCES
     >>> float(linear_autoencoder(jnp.zeros(24)))  # nothing is explained: 6 + 4.5 + 3 + 2 + 1 + 0.5
     17.0
     """
-    theta, variances = coordinates(theta), sequence("variances", variances, 1)
-    n = len(variances)
+    theta, weights = coordinates(theta), sequence("variances", variances, 1)
+    n = len(weights)
     if theta.size % (2 * n):
         msg = f"theta must hold 2 n p weights with n = {n} variances, a multiple of {2 * n}; got {theta.size}"
         raise ValueError(msg)
     decoder, encoder = theta[: theta.size // 2].reshape(n, -1), theta[theta.size // 2 :].reshape(-1, n)
     missed = jnp.eye(n, dtype=theta.dtype) - jnp.matmul(decoder, encoder, precision="highest")
-    return jnp.sum(missed**2 * variances.astype(theta.dtype))
+    return jnp.sum(missed**2 * weights.astype(theta.dtype))
 
 
 def linear_autoencoder_points(variances: Sequence[float] = _VARIANCES, code: int = 2) -> tuple[KnownPoint, ...]:

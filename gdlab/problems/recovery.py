@@ -33,13 +33,13 @@ def matrix_factorisation(theta: jax.Array, mu: Sequence[float] = _MU) -> jax.Arr
     >>> float(matrix_factorisation(jnp.zeros(3)))  # (9 + 4 + 1) / 4
     3.5
     """
-    theta, mu = coordinates(theta), sequence("mu", mu, 1)
-    n = len(mu)
+    theta, eigenvalues = coordinates(theta), sequence("mu", mu, 1)
+    n = len(eigenvalues)
     if theta.size % n:
         msg = f"theta must hold n p numbers with n = {n} eigenvalues mu, a multiple of {n}; got {theta.size}"
         raise ValueError(msg)
     x = theta.reshape(n, -1)
-    missed = jnp.matmul(x, x.T, precision="highest") - jnp.diag(mu.astype(theta.dtype))
+    missed = jnp.matmul(x, x.T, precision="highest") - jnp.diag(eigenvalues.astype(theta.dtype))
     return jnp.sum(missed**2) / 4
 
 
