@@ -39,7 +39,7 @@ def fits_kernel(jaxpr: Any) -> bool:
     return loops and jax.default_backend() == "cpu" and all(map(_is_simple, *zip(*equations, strict=True)))
 
 
-def _equations(jaxpr, looped=False) -> Iterator[tuple[Any, bool]]:
+def _equations(jaxpr: Any, looped: bool = False) -> Iterator[tuple[Any, bool]]:
     """The equations of a program and of all that it calls, and whether they stand in a loop."""
     for equation in jaxpr.eqns:
         yield equation, looped

@@ -108,7 +108,7 @@ def _compiled(together, axes, block, mesh, options):
     spread, same = PartitionSpec(mesh.axis_names), PartitionSpec()
     sharded = jax.shard_map(blocks, mesh=mesh, in_specs=(same, spread, same), out_specs=spread, check_vma=False)
     lanes_first = NamedSharding(mesh, spread)
-    shardings = {"in_shardings": (None, lanes_first, None), "out_shardings": lanes_first}
+    shardings: dict[str, Any] = {"in_shardings": (None, lanes_first, None), "out_shardings": lanes_first}
     return jax.jit(sharded, **shardings, compiler_options=options)
 
 
