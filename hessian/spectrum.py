@@ -224,7 +224,7 @@ def fits(theta: jax.Array, memory: float) -> None:
 
 def rows_within(memory: float, theta: jax.Array, most: int, least: int) -> int:
     """How many vectors like theta a basis may hold: as many as fit in memory, at most `most` and n."""
-    memory = float(number("memory", memory))
+    number("memory", memory)
     rows = min(int(memory // (theta.size * theta.dtype.itemsize)), most, theta.size)
     if rows < min(least, most, theta.size):
         needed = least * theta.size * theta.dtype.itemsize
