@@ -55,7 +55,8 @@ def main(settings: Race) -> int:
     else:
         for table in tables:
             print_table(*table)
-        print("\n".join([*words, f"written: {settings.out}/results.nc, summary.json, race.png, race.svg"]))
+        playable = ", page.html" if settings.page else ""
+        print("\n".join([*words, f"written: {settings.out}/results.nc, summary.json, race.png, race.svg{playable}"]))
     return 0
 
 
