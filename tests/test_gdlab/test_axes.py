@@ -64,7 +64,7 @@ def test_bad_axes_are_one_sentence(name):
         Grid(axes)
 
 
-@pytest.mark.parametrize("bad", [(1.0, 0.0), (0.0, 1.0, "log"), (0.0, 1.0, "linear")])
+@pytest.mark.parametrize("bad", [(1.0, 0.0), (0.0, 1.0, "log"), (0.0, 1.0, "linear"), ("a", 1.0), (0.0, np.inf)])
 def test_bad_ranges_are_one_sentence(bad):
     with pytest.raises(ValueError, match="x must be"):
         gdlab.draws(3, x=bad)

@@ -36,6 +36,11 @@ def test_a_window_does_not_remember_what_has_left_it():
     np.testing.assert_allclose(sigma[5:], 1e-3, rtol=1e-6)
 
 
+def test_the_mean_of_all_squares_is_over_those_seen():
+    grads = jnp.array([[3.0], [4.0], [5.0]])
+    np.testing.assert_allclose(sigmas(scales.root_mean_square(), grads)[:, 0] ** 2, [9, 12.5, 50 / 3])
+
+
 def test_equal_windows_share_a_trace_and_others_do_not():
     structure = lambda length: jax.tree.structure(scales.windowed_root_mean_square(length))  # noqa: E731
     assert structure(5) == structure(5) != structure(6)

@@ -169,6 +169,11 @@ def test_sgdr_restarts_exactly_at_the_ends_of_its_periods():
         assert all(float(schedule(t - 1)) < 1 for t in restarts)
 
 
+def test_a_factor_of_zero_leaves_the_first_rate_alone():
+    for schedule in (schedules.step_decay(0.3, 0.0, 1), schedules.exponential(0.3, 0.0)):
+        assert [float(schedule(t)) for t in (0, 1, 2)] == [0.3, 0, 0]
+
+
 def test_wrong_parameters_are_named():
     for make, sentence in (
         (lambda: schedules.step_decay(0.1, -1.0, 5), r"factor must lie in \[0, inf\); got -1"),

@@ -44,6 +44,7 @@ def test_kind_index_and_inertia_whatever_the_scale_of_the_loss(loss, point, kind
     found = hessian.classify(lambda w: scale * loss(w), jnp.array(point, float))
     assert (found.kind, int(found.index), tuple(map(int, found.inertia))) == (kind, index, inertia)
     assert found.certificate.startswith(kind)
+    assert found.confidence == 1
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,7 @@ def test_the_lowest_eigenpair_is_the_direction_the_lecture_takes():
 )
 def test_what_is_not_finite_is_undetermined_and_no_exception_inside_jit(loss):
     found = jax.jit(lambda w: hessian.classify(loss, w))(jnp.zeros(2))
-    assert found.kind == "undetermined"
+    assert (found.kind, found.confidence) == ("undetermined", 0)
     assert "not finite" in found.certificate
 
 

@@ -105,6 +105,12 @@ def test_micro_batches_are_weighted_by_their_sizes(case, size):
     np.testing.assert_allclose(matrix(made, params, batches), matrix(loss, params, x, y), rtol=1e-10, atol=1e-14)
 
 
+def test_only_bools_choose(case):
+    for chosen in ({"in": 1, "bias": True, "out": True}, {"in": True}):
+        with pytest.raises(ValueError, match="chosen must be a pytree of bools like params"):
+            losses.split(case[0], chosen)
+
+
 def test_micro_batches_take_the_memory_of_one():
     params, x = jnp.ones((20, 20)), jnp.ones((4096, 20))
 

@@ -71,7 +71,14 @@ def test_the_linear_minimizer_on_the_circle_is_against_the_gradient():
 @pytest.mark.parametrize("radius", [0.01, 0.3, 2.0])
 @pytest.mark.parametrize(
     ("g", "eigenvalues"),
-    [((1, -2), (3, 5)), ((1, -2), (-3, 5)), ((0, 1), (-3, 5)), ((0, 0), (-1, 2)), ((1, 1), (-2, -2)), ((1, 0), (0, 0))],
+    [
+        ((1, -2), (0.6, 5)),
+        ((1, -2), (-3, 5)),
+        ((0, 1), (-3, 5)),
+        ((0, 0), (-1, 2)),
+        ((1, 1), (-2, -2)),
+        ((1, 0), (0, 0)),
+    ],
     ids=["bowl", "saddle", "hard case", "on the saddle", "hill", "plane"],
 )
 def test_the_quadratic_minimizer_is_the_best_of_all_places_tried(g, eigenvalues, radius, inside):
