@@ -1,13 +1,15 @@
 """Lanes: one function at many points, compiled once, in blocks that stay in the cache, over all devices.
 
-    results  =  for each device:  for each block of lanes:  vmap(point)(block)
+    results  =  for each device, or core of a CPU:  for each block of lanes:  vmap(point)(block)
 
 On a CPU lanes in blocks are faster than one wide vmap, once what the loops of all lanes carry outgrows the cache; the
 block is chosen so that what one block carries fits.  Runs over a few numbers are one kernel a block.  Whatever arrays
 the function closes over are arguments of what is compiled, never constants in it.
 """
 
+import concurrent.futures
 import functools
+import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -35,7 +37,7 @@ AXIS = "lanes"  # the axis of the devices
 class Prepared(NamedTuple):
     """A function of lanes, traced and ready to compile."""
 
-    compute: Callable[..., list[jax.Array]]  # compute(constants, lanes, leaves) -> leaves with a leading axis of lanes
+    compute: Callable[..., list[Any]]  # compute(constants, lanes, leaves) -> parts: leaves with a leading axis of lanes
     constants: list[Any]  # the arrays that the function closes over
     structure: Any  # the tree of one result
     block: int  # lanes at once on each device
@@ -80,17 +82,20 @@ def _prepare(point, tree, shapes, chunk, block, mesh):
         return jax.vmap(lambda lane: jax.core.eval_jaxpr(traced.jaxpr, constants, lane, *leaves), out_axes=axes)(lanes)
 
     one = jax.ShapeDtypeStruct((1,), jnp.int32)
-    kernel = fits_kernel(jax.make_jaxpr(together)(traced.consts, one, shapes).jaxpr)
     carried = carried_bytes(traced.jaxpr)
-    fitting = min(each, block or fitting_block(carried, each))
-    compute = _compiled(together, axes, fitting, mesh, {})
-    if kernel:
-        fitting = min(each, block or kernel_block(carried, each))
-        compute = _either(_compiled(as_kernel(together), axes, fitting, mesh, KERNEL_OPTIONS), compute)
-    return Prepared(compute, list(traced.consts), structure, fitting, fingerprint(traced))
+    chosen = block and min(each, block)
+    block = chosen or fitting_block(carried, each)
+    programs = [_blocks(together, axes, mesh, block, {})]
+    if fits_kernel(jax.make_jaxpr(together)(traced.consts, one, shapes).jaxpr):
+        block = chosen or min(each, kernel_block(carried, each))
+        programs.insert(0, _blocks(as_kernel(together), axes, mesh, block, KERNEL_OPTIONS))
+    compute = _first_able(programs)
+    if mesh is None:
+        compute = _over_cores(compute, block, min(_cores(), chunk // block))
+    return Prepared(compute, list(traced.consts), structure, block, fingerprint(traced))
 
 
-def _compiled(together, axes, block, mesh, options):
+def _blocks(together, axes, mesh, block, options):
     """`together(constants, lanes, leaves)`, whose results have lanes along these axes, in blocks on every device."""
 
     def blocks(constants, lanes, leaves):
@@ -112,23 +117,43 @@ def _compiled(together, axes, block, mesh, options):
     return jax.jit(sharded, **shardings, compiler_options=options)
 
 
-def _either(kernel, ordinary):
-    """The kernel, or what is ordinary where the first call shows that this compiler cannot make the kernel."""
-    chosen = None
+def _first_able(programs):
+    """The first of the programs that this compiler can make: of a kernel it finds out at the first call."""
+    made = None
 
     def compute(*arguments):
-        nonlocal chosen
-        if chosen is None:
+        nonlocal made
+        while made is None:
             try:
-                results = kernel(*arguments)
+                made = programs[0].lower(*arguments).compile()
             except jax.errors.JaxRuntimeError:
-                chosen = ordinary
-            else:
-                chosen = kernel
-                return results
-        return chosen(*arguments)
+                if len(programs) == 1:
+                    raise
+                programs.pop(0)
+        return [made(*arguments)]
 
     return compute
+
+
+def _over_cores(compute, block, cores):
+    """The blocks shared by threads, one a core: what is compiled does not hold Python's lock."""
+    if cores < 2:
+        return compute
+
+    def parts(constants, lanes, leaves):
+        each = -(-len(lanes) // (block * cores)) * block
+        filled = np.pad(np.asarray(lanes), (0, each * cores - len(lanes)), mode="edge").reshape(cores, each)
+        with concurrent.futures.ThreadPoolExecutor(cores) as threads:
+            first = compute(constants, filled[0], leaves)  # compiles; it runs while the others start
+            others = threads.map(lambda share: jax.block_until_ready(compute(constants, share, leaves)), filled[1:])
+            return [*first, *(part for found in others for part in found)]
+
+    return parts
+
+
+def _cores():
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def kernel_block(carried: int, lanes: int) -> int:
@@ -158,10 +183,11 @@ def carried_bytes(jaxpr: Any) -> int:
     return largest
 
 
-def gathered(results: list[jax.Array]) -> list[np.ndarray]:
-    """The results on this host, those of other processes included."""
+def gathered(parts: list[Any], lanes: int) -> list[np.ndarray]:
+    """The results on this host, those of other processes included, of the lanes that were asked for."""
     if jax.process_count() > 1:
         from jax.experimental import multihost_utils
 
-        return [np.asarray(multihost_utils.process_allgather(leaf, tiled=True)) for leaf in results]
-    return [np.asarray(leaf) for leaf in results]
+        parts = multihost_utils.process_allgather(parts, tiled=True)
+    joined = [leaves[0] if len(leaves) == 1 else np.concatenate(leaves) for leaves in zip(*parts, strict=True)]
+    return [np.asarray(leaf)[:lanes] for leaf in joined]

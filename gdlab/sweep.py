@@ -109,9 +109,9 @@ def sweep(
             arrays = stored.read(number) if stored else None
             if arrays is None:
                 lanes = jnp.asarray(np.minimum(number * chunk + np.arange(chunk, dtype=np.int32), grid.lanes - 1))
-                leaves = prepared.compute(prepared.constants, lanes, jax.tree.leaves(grid.numeric))
+                computed = prepared.compute(prepared.constants, lanes, jax.tree.leaves(grid.numeric))
                 with together():
-                    arrays = dict(zip(names, gathered(leaves), strict=True))
+                    arrays = dict(zip(names, gathered(computed, chunk), strict=True))
                 if stored:
                     stored.write(number, arrays)
             done[number] = arrays

@@ -65,3 +65,15 @@ def test_arguments_that_nothing_uses_once_the_program_is_simplified_abort_nothin
 
     found = gdlab.sweep(run, rate=jnp.full(lanes, 0.25), unused=jnp.arange(2))
     np.testing.assert_array_equal(found["value"], 0.5)
+
+
+def test_threads_of_several_cores_change_nothing(monkeypatch):
+    def run(rate):
+        return gdlab.minimize(lambda x: jnp.sum(x**4), gdlab.adam(rate), jnp.ones(2), 20).history["loss"]
+
+    rates, found = jnp.geomspace(1e-3, 1e-1, 100), []
+    for cores in (1, 3):
+        monkeypatch.setattr(lanes, "_cores", lambda cores=cores: cores)
+        lanes._prepare.cache_clear()
+        found.append(gdlab.sweep(run, rate=rates, block=16))
+    assert found[0].equals(found[1])
