@@ -54,10 +54,9 @@ METHODS = {
 
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
-def test_saddles_are_left_and_the_loss_never_rises(method, dtype):
+def test_saddles_are_left_and_the_loss_never_rises(method):
     loss = surface("linear_net_ridge").loss
-    starts = jnp.array([[0.0, 0.0], [1e-8, 0.0], [0.5, -0.5], [1.7, -0.2]], dtype)
+    starts = jnp.array([[0.0, 0.0], [1e-8, 0.0], [0.5, -0.5], [1.7, -0.2]], jnp.float32)
 
     def run(start):
         return gdlab.minimize(loss, method(), start, 40)
@@ -67,7 +66,7 @@ def test_saddles_are_left_and_the_loss_never_rises(method, dtype):
     np.testing.assert_allclose(jax.vmap(loss)(runs.params), 0.19, rtol=1e-5)
 
 
-@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+@pytest.mark.parametrize("method", [hessian.cubic_regularisation, hessian.newton_cg])
 def test_the_valley_is_followed_to_its_end(method):
     run = gdlab.minimize(rosenbrock, method(), jnp.array([-1.2, 1.0]), 60)
     np.testing.assert_allclose(run.params, 1, atol=1e-6)
@@ -77,7 +76,7 @@ def test_newton_goes_to_the_nearest_saddle_and_saddle_free_newton_away_from_it()
     loss = surface("linear_net_ridge").loss
     start = jnp.array([0.2, 0.1])
     assert jnp.linalg.norm(gdlab.minimize(loss, hessian.newton(), start, 20).params) < 1e-12
-    free = gdlab.minimize(loss, hessian.saddle_free_newton(), start, 40).params
+    free = gdlab.minimize(loss, hessian.saddle_free_newton(), start, 12).params
     np.testing.assert_allclose(free, np.sqrt(0.9), atol=1e-9)
     stuck = gdlab.minimize(loss, hessian.saddle_free_newton(), jnp.array([0.5, -0.5]), 12).params
     assert jnp.linalg.norm(stuck) < 1e-9  # on the stable manifold it is no better than others
