@@ -41,6 +41,22 @@ def test_the_mean_of_all_squares_is_over_those_seen():
     np.testing.assert_allclose(sigmas(scales.root_mean_square(), grads)[:, 0] ** 2, [9, 12.5, 50 / 3])
 
 
+def test_what_is_not_said_is_what_the_papers_say():
+    for scale, numbers in (
+        (scales.norm(), [0]),
+        (scales.root_mean_square(), [0]),
+        (scales.root_sum_square(), [0, 0]),
+        (scales.running_root_mean_square(), [0.9, 0]),
+        (scales.windowed_root_mean_square(5), [0]),
+        (scales.centred(), [0.9, 0]),
+        (scales.debiased_root_mean_square(), [0.999, 0]),
+        (scales.additive(), [1e-3, 0.999, 1e-3]),
+        (scales.belief(), [0.9, 0.999, 1e-16, 1e-16]),
+        (scales.infinity(), [0.999, 0]),
+    ):
+        assert jax.tree.leaves(scale) == numbers
+
+
 def test_equal_windows_share_a_trace_and_others_do_not():
     structure = lambda length: jax.tree.structure(scales.windowed_root_mean_square(length))  # noqa: E731
     assert structure(5) == structure(5) != structure(6)

@@ -169,6 +169,10 @@ def test_sgdr_restarts_exactly_at_the_ends_of_its_periods():
         assert all(float(schedule(t - 1)) < 1 for t in restarts)
 
 
+def test_no_boundary_is_one_rate_for_ever():
+    assert float(schedules.piecewise([0.1], [])(7)) == 0.1
+
+
 def test_a_factor_of_zero_leaves_the_first_rate_alone():
     for schedule in (schedules.step_decay(0.3, 0.0, 1), schedules.exponential(0.3, 0.0)):
         assert [float(schedule(t)) for t in (0, 1, 2)] == [0.3, 0, 0]
@@ -180,6 +184,9 @@ def test_wrong_parameters_are_named():
         (lambda: schedules.cosine(0.1, 0.0, 0), r"steps must lie in \(0, inf\); got 0"),
         (lambda: schedules.piecewise([0.1], [5]), "rates must be one more than boundaries"),
         (lambda: schedules.join([0.1], [5]), "schedules must be one more than boundaries; got 1 schedules and 1"),
+        (lambda: schedules.reduce_on_plateau(0.1, patience=0), r"patience must lie in \[1, inf\); got 0"),
+        (lambda: schedules.reduce_on_plateau(0.1, window=0), r"window must lie in \[1, inf\); got 0"),
+        (lambda: schedules.reduce_on_plateau(0.1, least=2), r"least must lie in \[0, 1\]; got 2"),
         (lambda: schedules.cyclic(0.1, 0.2, 5, "square"), "mode must be one of triangular, triangular2, exp_range"),
     ):
         with pytest.raises(ValueError, match=sentence):
