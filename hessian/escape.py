@@ -19,8 +19,9 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from hessian.arguments import prng_key, tolerance, whole
+from hessian.modes import lowest_direction
 from hessian.product import Loss, Params, check, gradient, hvp
-from hessian.spectrum import DENSE, ROUNDING, extremal, spectrum
+from hessian.spectrum import DENSE, ROUNDING, spectrum
 
 REASONS = (
     "stepped along negative curvature",
@@ -94,11 +95,12 @@ def escape(
     tolerance("curvature_tol", curvature_tol)
     if sum(leaf.size for leaf in jax.tree.leaves(params)) <= DENSE:
         found = spectrum(loss, params, *args)
-    else:
-        found = extremal(loss, params, *args, which="both", tol=1e-3, key=key, products=products)
-    lowest = jax.tree.map(lambda v: v[0], found.eigenvectors)
-    size = jnp.max(jnp.abs(found.eigenvalues))
-    return way_along(loss, params, args, curvature_tol, lowest, found.eigenvalues[0], size)
+        lowest = jax.tree.map(lambda v: v[0], found.eigenvectors)
+        return way_along(
+            loss, params, args, curvature_tol, lowest, found.eigenvalues[0], jnp.max(jnp.abs(found.eigenvalues))
+        )
+    value, direction, size, _ = lowest_direction(loss, params, args, key, products)
+    return way_along(loss, params, args, curvature_tol, ravel_pytree(params)[1](direction), value, size)
 
 
 @partial(jax.jit, static_argnames="loss")
