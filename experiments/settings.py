@@ -223,6 +223,10 @@ class SaddleEscapes(Experiment):
     """Who leaves a saddle, ours, scipy's and optax's methods side by side, and at what price (S57, S58, S65)."""
 
 
+class DigitsSaddle(Experiment):
+    """A network of 563,722 parameters at a saddle: the verdict without its Hessian, and the way out (S57, S58)."""
+
+
 class Autoencoder(Experiment):
     """The linear autoencoder's 22 families of critical points: index against loss (section 3.13)."""
 

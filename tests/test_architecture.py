@@ -57,7 +57,7 @@ STAIRS = {
         "race sweep merge sweep_speed saddle pokemon atlas problems "  # the commands, which never import one another
         "learning_rates schedules adagrad feature_scaling minibatches taylor momentum adam amsgrad radam lookahead "
         "random_matrices weight_decay autoencoder curriculum exploration adam_or_sgdm "
-        "saddle_escapes edge peers grid nadam "
+        "saddle_escapes digits_saddle edge peers grid nadam "
         "batch_size flat_minima hard_to_reach sparse_features signs adabound switching "
         "warmup bias_correction decay_map noise",
         "page",
