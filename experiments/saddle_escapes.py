@@ -31,7 +31,7 @@ PLACES = ("on", "beside", "stable manifold", "official")
 SCIPY = ("trust-exact", "trust-krylov", "trust-ncg", "Newton-CG", "BFGS", "L-BFGS-B", "CG")
 LONG, SHORT = 4000, 200  # steps of methods that see the gradient only, and of those that see curvature
 OURS = "arrive"
-OWN = (OURS, "escaping(gd)", "escaping(adam)", "trust_region", "newton_cg", "perturbed")
+OWN = (OURS, "escaping(adam)", "trust_region", "newton_cg", "perturbed")
 
 
 class Outcome(NamedTuple):
@@ -148,7 +148,6 @@ def stepping(loss, quick):
     """Optimizers for a fixed number of steps; their prices are not compared, as they do not know when to stop."""
     gd, adam = gdlab.gd(1e-3), optax.adam(1e-2)
     found = {
-        "escaping(gd)": (hessian.escaping(gd), LONG),
         "escaping(adam)": (hessian.escaping(adam), LONG),
         "trust_region": (hessian.trust_region(), SHORT),
         "newton_cg": (hessian.newton_cg(), SHORT),
