@@ -467,6 +467,16 @@ def test_swats_says_when_it_switched_and_to_what_rate():
     np.testing.assert_allclose([eta for eta, *_ in read[at:]], 0.1 * rate, rtol=1e-14)
 
 
+def test_what_is_not_said_is_what_the_papers_say():
+    for made, numbers in (
+        (gdlab.swats(0.1), [1e-9, 1e-9, 0.1, 0.9, 0.999, 1, 2]),
+        (gdlab.polyak(), [0, 0, 1, 1]),
+        (gdlab.directions.nesterov_outside(), [0.9]),
+        (gdlab.directions.nesterov_average_warming(), [0.004, 0.9]),
+    ):
+        assert sorted(jax.tree.leaves(made)) == numbers
+
+
 def test_swats_by_leaf_switches_each_leaf_as_if_it_were_alone():
     optimizer = gdlab.swats(RATE, tolerance=5e-4, scope="leaf")
     grads = [gradients(300, seed) * scale for seed, scale in ((0, 1.0), (1, 2.0))]

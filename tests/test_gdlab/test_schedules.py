@@ -203,3 +203,12 @@ def test_reduce_on_plateau_waits_rests_and_stops_at_its_least():
         rates.append(float(rate))
     # The first loss is the best; two more without a better one; three at rest; two more, and no lower than .25.
     assert rates == [1.0, 1.0] + [0.5] * 5 + [0.25] * 9
+
+
+def test_reduce_on_plateau_waits_as_long_each_time():
+    driven = schedules.reduce_on_plateau(1.0, factor=0.5, patience=2)
+    state, rates = driven.init(), []
+    for _ in range(6):
+        rate, state = driven.follow(0, state, None, 1.0)
+        rates.append(float(rate))
+    assert rates == [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]

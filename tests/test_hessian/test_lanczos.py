@@ -199,3 +199,9 @@ def test_eigh_agrees_with_numpy_at_repeated_and_far_eigenvalues(n):
     )
     errors = matrices @ vectors - vectors * values[:, None, :]
     assert (np.abs(errors).max(axis=(1, 2)) <= 1e-14 * size).all()
+
+
+def test_the_derivative_of_an_eigenvalue_is_the_projection_on_its_eigenvector():
+    matrix = jnp.diag(jnp.array([1.0, 2.0, 4.0])) + 0.1
+    lowest = eigh(matrix)[1][:, 0]
+    np.testing.assert_allclose(jax.grad(lambda m: eigh(m)[0][0])(matrix), jnp.outer(lowest, lowest), atol=1e-14)
