@@ -135,6 +135,11 @@ def test_data_without_one_number_of_examples_is_refused(case):
         losses.microbatched(loss, 0)
 
 
+def test_data_that_fill_the_devices_evenly_leave_no_rest(case):
+    mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    np.testing.assert_allclose(losses.data_parallel(loss, mesh)(*case), loss(*case), rtol=1e-14)
+
+
 SHARDED = """
 import jax, jax.numpy as jnp, numpy as np, hessian
 from hessian import losses
