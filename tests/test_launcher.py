@@ -171,7 +171,7 @@ def test_without_arguments_all_of_the_tests_run_on_every_core(house):
     house.add_uv()
     house.run("test")
     (call,) = house.calls()
-    assert call.endswith("[python] [-m] [pytest] [-n] [auto] [--maxprocesses] [4]")
+    assert call.endswith("[python] [-m] [pytest] [-n] [auto] [--maxprocesses] [4] [--dist] [loadfile]")
 
 
 def test_uv_gets_the_extras_of_the_environment(house):
