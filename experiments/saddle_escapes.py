@@ -7,8 +7,8 @@ It counts where a second-order point is reached, |g| <= 1e-6 max(1, |H|) and lam
 the dense Hessian; and the price in gradients: the loss with its gradient 1, a product with the Hessian 2 (a dense
 Hessian of n parameters 2 n), the loss alone 1/2.  Methods that take only the gradient cannot know a saddle from a
 minimum; scipy's second-order ones look for the way out only where the gradient points.  A trust region that starts with
-one look at the whole Hessian, and then learns its changes from gradients, leaves more of them for less.  Not all: of 143
-starts two, in valleys far from the saddle, spent their budget on the way, and it claims neither.
+one look at the whole Hessian, and then learns its changes from gradients, leaves more of them for less.  Not all: of
+143 starts two, in valleys far from the saddle, spent their budget on the way, and it claims neither.
 """
 
 import warnings
