@@ -22,7 +22,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from gdlab.kernels import as_kernel, fits_kernel
 from gdlab.programs import fingerprint
 
-# Bytes that the loops of one block may carry on a CPU.  Adam on 2048 networks of 2410 weights, 43 kB each, measured in
+# Bytes that the loops of one block may carry on a CPU.  Adam on 2048 networks of 2410 weights, 29 kB each, measured in
 # processor time: 8 lanes at once 12.0 us a lane and step, 16 13.3, 64 15.9, 512 17.1.
 CACHE = 2**19
 # The same for one kernel, and its bounds in lanes.  Adam on a surface, 32 bytes a lane, measured: 256 to 512 lanes

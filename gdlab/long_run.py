@@ -37,6 +37,7 @@ from gdlab.run import (
     REASONS,
     Recorder,
     Run,
+    all_finite,
     batch_at,
     data_of,
     limits_of,
@@ -306,8 +307,7 @@ def _lost(lanes, params):
     """The reason "not finite" where parameters are not, else 0."""
 
     def lost(params):
-        finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params)] or [True]).all()
-        return jnp.where(finite, 0, REASONS.index("not finite"))
+        return jnp.where(all_finite(params), 0, REASONS.index("not finite"))
 
     return jax.vmap(lost)(params) if lanes else lost(params)
 

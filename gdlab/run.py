@@ -280,9 +280,13 @@ def _run(loss, static, recorders, steps, every, optimizer, params, data):
         if tail:
             end, recorded = block(end, _cut(scanned, slice(blocks * every, steps)), tail)
             history = jax.tree.map(lambda rows, row: jnp.concatenate([rows, row[None]]), history, recorded)
-    finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(end.params)] or [True]))
-    reason = jnp.where(finite, REASONS.index("steps"), REASONS.index("not finite")).astype(jnp.int32)
+    reason = jnp.where(all_finite(end.params), REASONS.index("steps"), REASONS.index("not finite")).astype(jnp.int32)
     return Run(end.params, end.state, history, end.count, reason)
+
+
+def all_finite(params: Params) -> jax.Array:
+    """Whether every number of a pytree is finite: bool scalar."""
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(params)] or [True]))
 
 
 class Watch(NamedTuple):

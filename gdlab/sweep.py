@@ -26,6 +26,7 @@ import jax.numpy as jnp
 import jaxlib
 import numpy as np
 
+from gdlab.arguments import whole
 from gdlab.axes import Grid, at, path_name
 from gdlab.lanes import all_devices, gathered, prepare
 from gdlab.processes import kept, together
@@ -85,10 +86,9 @@ def sweep(
     (12.0, {'a': 3, 'b': 2})
     """
     started = time.monotonic()
-    for name, value in (("chunk", chunk), ("block", block)):
-        if value is not None and value < 1:
-            msg = f"{name} must be at least 1; got {value}"
-            raise ValueError(msg)
+    chunk, block = (
+        None if value is None else whole(name, value) for name, value in (("chunk", chunk), ("block", block))
+    )
     part, parts = shard
     if not 0 <= part < parts or (parts > 1 and store is None):
         msg = f"shard must be (i, n) with 0 <= i < n, and needs a store where n > 1; got {shard} and store {store}"
