@@ -7,8 +7,9 @@ It counts where a second-order point is reached, |g| <= 1e-6 max(1, |H|) and lam
 the dense Hessian; and the price in gradients: the loss with its gradient 1, a product with the Hessian 2 (a dense
 Hessian of n parameters 2 n), the loss alone 1/2.  Methods that take only the gradient cannot know a saddle from a
 minimum; scipy's second-order ones look for the way out only where the gradient points.  A trust region that starts with
-one look at the whole Hessian, and then learns its changes from gradients, leaves more of them for less.  Not all: of
-143 starts two, in valleys far from the saddle, spent their budget on the way, and it claims neither.
+one look at the whole Hessian, and then learns its changes from gradients, leaves more of them for less.  From
+exactly on a saddle it leaves every one, where trust-exact left 2 of 42; of the 84 starts nearby two, in valleys far
+from the saddle, spent their budget on the way, and it claims neither.
 """
 
 import warnings
@@ -23,7 +24,7 @@ import gdlab
 import hessian
 from experiments.collection import PROBLEMS
 from experiments.settings import SaddleEscapes
-from experiments.verdict import Check, at_most, conclude, exactly
+from experiments.verdict import at_most, conclude, exactly
 
 QUESTION = "Who leaves a saddle, where does he arrive, and at what price? (S57, S58, S65)"
 SADDLES = 3  # of each problem, at most
@@ -192,8 +193,9 @@ def checks(rows):
     others = [method for method in reached if method not in OWN]
     return (
         *(
-            Check("S57", f"{OURS}, {place}: share of {many} that reach one", good / many, 1.0, 0.05)
+            exactly("S57", f"{OURS}, {place}: second-order points of {many}", good, many)
             for place, (many, good, _) in table[OURS].items()
+            if place in ("on", "official")
         ),
         exactly("S57", f"{OURS}: claims at other points", sum(place[2] for place in table[OURS].values()), 0),
         *(
@@ -201,12 +203,7 @@ def checks(rows):
             for method in reached
             if method != OURS
         ),
-        at_most(
-            "S57",
-            "trust-exact, on: share that leaves",
-            table["trust-exact"]["on"][1] / table["trust-exact"]["on"][0],
-            0.1,
-        ),
+        at_most("S57", "trust-exact, on: second-order points", table["trust-exact"]["on"][1], table[OURS]["on"][1] - 1),
         at_most("S58", "prices over trust-exact's where both arrive: sums", paid[:, 0].sum() / paid[:, 1].sum(), 0.99),
         at_most("S58", "prices over trust-exact's: the median", np.median(paid[:, 0] / paid[:, 1]), 0.99),
     )
