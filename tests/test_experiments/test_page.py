@@ -66,7 +66,8 @@ def page(browser, raced):
 
 
 def state(page):
-    page.wait_for_timeout(60)  # a frame is drawn
+    """What the user chose, once the frame that a key or a click asked for is drawn."""
+    page.evaluate("() => new Promise(done => requestAnimationFrame(done))")
     return page.evaluate("gdlab.state")
 
 
@@ -84,6 +85,7 @@ def expected(dataset, page, name):
 
 
 def drawn(page, name):
+    state(page)
     return np.array(page.evaluate("name => gdlab.drawn.paths[name]", name))
 
 
@@ -131,8 +133,7 @@ def test_sliders_buttons_and_touch_move_it(page):
     page.touchscreen.tap(box["x"] + 60, box["y"] + box["height"] / 2)
     assert state(page)["row"] < 3
     page.locator("#play").click()
-    page.wait_for_timeout(300)
-    assert state(page)["row"] > 3
+    page.wait_for_function("gdlab.state.row > 3")
 
 
 def test_the_marker_has_the_colour_of_its_optimizer(page):
