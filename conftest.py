@@ -7,6 +7,7 @@ os.environ["MPLBACKEND"] = "Agg"
 
 import importlib.util
 import shutil
+import signal
 
 import hypothesis
 import jax
@@ -14,6 +15,10 @@ import pytest
 
 # Not through the environment: programs that tests start must choose their own precision, as they do for a user.
 jax.config.update("jax_enable_x64", True)
+
+# A shell that starts the tests in the background lets interrupts be ignored, and every program inherits that.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The first example of a law compiles, so a deadline would measure the compiler; and a run finds the same every time.
 hypothesis.settings.register_profile("gdlab", deadline=None, derandomize=True)
