@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 
 import hessian
+from hessian.bounds import products_for
+from hessian.critical import _verdict
+from hessian.evidence import Eigenpair, Evidence
 
 
 def lecture(w):
@@ -133,3 +136,112 @@ def test_tolerances_are_the_callers_to_set():
     assert hessian.classify(loss, jnp.zeros(2), curvature_tol=1e-5).kind == "degenerate"
     assert hessian.classify(loss, jnp.array([0.1, 0]), gradient_tol=0.1).kind == "not critical"
     assert hessian.classify(loss, jnp.array([0.1, 0]), gradient_tol=0.3).kind == "saddle"
+
+
+N = 10
+
+
+def evidence(lowest, highest, *, gradient=0.0, complete=False, finite=True, positive=0, negative=0):
+    """Ends as (value, low, high)."""
+    low, high = (
+        Eigenpair(jnp.asarray(v), jnp.zeros(N), jnp.asarray(a), jnp.asarray(b)) for v, a, b in (lowest, highest)
+    )
+    numbers = (jnp.asarray(x) for x in (gradient, 1.0, 0.1))
+    rest = (positive, negative, jnp.bool_(complete), 0.0, 0.0, 17, jnp.bool_(finite))
+    return Evidence(*numbers, low, high, *rest)
+
+
+SADDLE = {"lowest": (-2.0, -3.0, -1.0), "highest": (4.0, 3.0, 5.0)}
+MINIMUM = {"lowest": (2.0, 1.0, 3.0), "highest": (4.0, 3.0, 5.0)}
+MAXIMUM = {"lowest": (-4.0, -5.0, -3.0), "highest": (-2.0, -3.0, -1.0)}
+OPEN = {"lowest": (0.5, -1.0, 1.0), "highest": (4.0, 3.0, 5.0)}
+ZERO = {"lowest": (0.0, -0.1, 0.1), "highest": (4.0, 3.9, 4.1)}
+VERDICTS = {
+    "saddle": (SADDLE, "saddle", 1, "|g| = 0 <= 1, the lowest eigenvalue is at most -1 and the highest at least 3"),
+    "at the edge of a saddle, below": (
+        {**SADDLE, "lowest": (-2.0, -3.0, 0.0)},
+        "undetermined",
+        0,
+        "|g| = 0 <= 1; after 17 products the lowest eigenvalue lies in [-3, 0] and the highest in [3, 5];"
+        " 9 products would settle it",
+    ),
+    "at the edge of a saddle, above": (
+        {**SADDLE, "highest": (4.0, 0.0, 5.0)},
+        "undetermined",
+        0,
+        "|g| = 0 <= 1; after 17 products the lowest eigenvalue lies in [-3, -1] and the highest in [0, 5];"
+        " 9 products would settle it",
+    ),
+    "minimum": (MINIMUM, "minimum", 0.9, "|g| = 0 <= 1, and the lowest eigenvalue is at least 1 with probability 0.9"),
+    "minimum, proved": (
+        {**MINIMUM, "complete": True},
+        "minimum",
+        1,
+        "|g| = 0 <= 1, and the lowest eigenvalue is at least 1",
+    ),
+    "maximum": (MAXIMUM, "maximum", 0.9, "|g| = 0 <= 1, and the highest eigenvalue is at most -1 with probability 0.9"),
+    "gradient at its tolerance": (
+        {**SADDLE, "gradient": 1.0},
+        "saddle",
+        1,
+        "|g| = 1 <= 1, the lowest eigenvalue is at most -1 and the highest at least 3",
+    ),
+    "gradient beyond it": ({**MINIMUM, "gradient": 1.5}, "not critical", 1, "|g| = 1.5 > 1"),
+    "zero": (
+        {**ZERO, "complete": True, "positive": 8},
+        "degenerate",
+        1,
+        "|g| = 0 <= 1, and of 10 eigenvalues 2 with no certain sign beyond 0.1, none opposite",
+    ),
+    "not seen": (
+        ZERO,
+        "undetermined",
+        0,
+        "|g| = 0 <= 1; after 17 products the lowest eigenvalue lies in [-0.1, 0.1] and the highest in [3.9, 4.1];"
+        " 10 products would settle it",
+    ),
+    "at the edge of a minimum": (
+        {**OPEN, "lowest": (0.5, 0.0, 1.0)},
+        "undetermined",
+        0,
+        "|g| = 0 <= 1; after 17 products the lowest eigenvalue lies in [0, 1] and the highest in [3, 5];"
+        " 10 products would settle it",
+    ),
+    "not finite": (
+        {**SADDLE, "gradient": np.nan, "finite": False},
+        "undetermined",
+        0,
+        "the gradient or the Hessian is not finite",
+    ),
+    "a bound not finite": (
+        {**SADDLE, "lowest": (-2.0, -np.inf, -1.0), "finite": False},
+        "undetermined",
+        0,
+        "the gradient or the Hessian is not finite",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", VERDICTS, ids=VERDICTS)
+def test_each_kind_has_its_confidence_and_its_sentence(case):
+    given, kind, confidence, sentence = VERDICTS[case]
+    found = _verdict(evidence(**given), N, 0.9)
+    assert (found.kind, float(found.confidence)) == (kind, pytest.approx(confidence))
+    assert found.certificate == f"{kind}: {sentence}"
+    positive, zero, negative = (int(count) for count in found.inertia)
+    assert (positive, zero, negative) == (given.get("positive", 0), N - given.get("positive", 0), 0)
+    assert found.index_bounds == (0, zero)
+
+
+def test_what_would_settle_it_depends_on_the_end_next_to_zero():
+    needed = {
+        "the lowest": ({"lowest": (0.5, -1.0, 1.0), "highest": (4.0, 3.0, 5.0)}, 0.5 / 8),
+        "the highest": ({"lowest": (-4.0, -5.0, -3.0), "highest": (-0.5, -1.0, 1.0)}, 0.5 / 8),
+        "at the band": ({"lowest": (0.1, -1.0, 1.0), "highest": (4.0, 3.0, 5.0)}, 0.0),
+        "zero": ({"lowest": (0.0, -1.0, 1.0), "highest": (0.0, -1.0, 1.0)}, 0.0),
+    }
+    for given, resolution in needed.values():
+        found = _verdict(evidence(**given), 1_000_000, 0.9)
+        assert found.products_needed == products_for(jnp.asarray(resolution), 1_000_000, 0.9)
+    for settled in (SADDLE, {**OPEN, "finite": False}, {**OPEN, "gradient": 2.0}):
+        assert _verdict(evidence(**settled), 1_000_000, 0.9).products_needed == 0

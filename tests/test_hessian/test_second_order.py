@@ -1,5 +1,7 @@
 """Steps with curvature, against closed forms and a solver of the subproblem that knows no eigenvectors."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,8 +10,9 @@ import pytest
 import gdlab
 import hessian
 from gdlab.problems import rosenbrock, surface
+from hessian import second_order
 from hessian.modes import Modes
-from hessian.second_order import cubic, within
+from hessian.second_order import Cubic, Flat, Newton, SaddleFree, TrustRegion, cubic, within
 
 
 def model(seed, n=5, hard=False):
@@ -44,6 +47,147 @@ def test_the_cubic_step_meets_its_conditions(weight, hard):
         mu = weight * jnp.linalg.norm(p)
         np.testing.assert_allclose((found.values + mu) * p, -found.along, atol=1e-6 * jnp.abs(found.values).max())
         assert mu >= -found.values[0] * (1 - 1e-9)
+
+
+def bowl(x, values, slope, quartic, wall, constant):
+    """constant + slope.x + sum values x^2 / 2 + quartic |x|^4, NaN from a wall on."""
+    value = constant + slope @ x + values @ x**2 / 2 + quartic * (x @ x) ** 2
+    return jnp.where(x @ x > wall**2, jnp.nan, value)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def moved(method, region, values, slope, quartic, wall, constant, steepness, *hyperparameters):
+    flat = Flat(bowl, lambda x: x, (values, slope, quartic, wall, constant))
+    found = Modes(values, jnp.eye(2), slope, jnp.int32(2))
+    gradient = jnp.array([steepness, 0.0])
+    return method(flat, jnp.zeros(2), constant, gradient, found, region, *hyperparameters)
+
+
+def move(method, region, values, slope=(0.0, 0.0), quartic=0.0, wall=jnp.inf, constant=0.0, steepness=None, rest=()):
+    steepness = np.linalg.norm(slope) if steepness is None else steepness
+    return moved(method, *map(jnp.asarray, (region, values, slope, quartic, wall, constant, steepness, *rest)))
+
+
+SADDLE, VALLEY = (-1.0, 2.0), (1.0, 2.0)
+# What is given, then the step, the next radius, and how often the loss was evaluated: two at a time.  From the saddle a
+# step of length r brings 1 - 2 quartic r^2 of what was predicted.
+RADII = {
+    "inside": ({"region": 1.0, "values": VALLEY, "slope": (-0.1, 0.2)}, (0.1, -0.1), 1.0, 2),
+    "good, at the boundary": ({"region": 1.0, "values": SADDLE, "quartic": 0.05}, (1, 0), 2.0, 2),
+    "fair": ({"region": 1.0, "values": SADDLE, "quartic": 0.3}, (1, 0), 1.0, 2),
+    "poor": ({"region": 1.0, "values": SADDLE, "quartic": 0.45}, (1, 0), 0.5, 2),
+    "next to nothing": ({"region": 1.0, "values": SADDLE, "quartic": 0.49999}, (0.25, 0), 0.5, 4),
+    "a wall": ({"region": 1.0, "values": SADDLE, "wall": 0.1}, (0.0625, 0), 0.125, 6),
+    "walls all around": ({"region": 1.0, "values": SADDLE, "wall": 0.0}, (0, 0), 1.0, 60),
+    "nothing to do": ({"region": 1.0, "values": VALLEY}, (0, 0), 1.0, 2),
+    "not finite": ({"region": 1.0, "values": SADDLE, "constant": jnp.inf}, (0, 0), 1.0, 0),
+    "below rounding, calmer": (
+        {"region": 1.0, "values": VALLEY, "slope": (-1e-6, 0.0), "constant": 1e6},
+        (1e-6, 0),
+        1.0,
+        2,
+    ),
+    "below rounding, not calmer": (
+        {"region": 1.0, "values": VALLEY, "slope": (-1e-6, 0.0), "constant": 1e6, "steepness": 0.0},
+        (0, 0),
+        1.0,
+        60,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", RADII, ids=RADII)
+def test_the_radius_doubles_stays_or_shrinks_by_what_the_step_brought(case):
+    given, step, radius, evaluations = RADII[case]
+    found = move(TrustRegion(), **given)
+    np.testing.assert_allclose(jnp.abs(found.theta), np.abs(step), rtol=1e-9)
+    assert (float(found.region), int(found.evaluations)) == (radius, evaluations)
+    assert bool(found.moved) == any(step)
+    assert found.value <= given.get("constant", 0.0)
+
+
+WEIGHTS = {
+    "very good": ({"region": 1.0, "values": SADDLE, "quartic": 0.04}, 1.0, 0.5, 2),
+    "good": ({"region": 1.0, "values": SADDLE, "quartic": 0.06}, 1.0, 1.0, 2),
+    "fair": ({"region": 1.0, "values": SADDLE, "quartic": 0.37}, 1.0, 1.0, 2),
+    "poor": ({"region": 1.0, "values": SADDLE, "quartic": 0.38}, 1.0, 2.0, 2),
+    "next to nothing": ({"region": 1.0, "values": SADDLE, "quartic": 0.49999}, 0.25, 2.0, 4),
+    "never below rounding": ({"region": 3e-16, "values": SADDLE}, 1 / 3e-16, 2 * np.finfo(float).eps, 2),
+    "without curvature": ({"region": 1.0, "values": (0.0, 0.0), "slope": (-1.0, 0.0)}, 1.0, 1.0, 2),
+}
+
+
+@pytest.mark.parametrize("case", WEIGHTS, ids=WEIGHTS)
+def test_the_weight_halves_stays_or_doubles_by_what_the_step_brought(case):
+    given, size, weight, evaluations = WEIGHTS[case]
+    found = move(Cubic(), **given)
+    np.testing.assert_allclose(jnp.linalg.norm(found.theta), size, rtol=1e-9)
+    assert (float(found.region), int(found.evaluations)) == (weight, evaluations)
+
+
+def test_the_edges_between_good_and_bad_steps_are_those_of_the_textbook():
+    ratios = np.array([-1.0, 1e-4, 2e-4, 0.2499, 0.25, 0.75, 0.7501])
+    for size, on_boundary, radii in (
+        (2.0, True, [0.5, 0.5, 1, 1, 2, 2, 4]),
+        (1.0, False, [0.25, 0.25, 0.5, 0.5, 2, 2, 2]),
+        (4.0, True, [0.5, 0.5, 2, 2, 2, 2, 4]),
+    ):
+        np.testing.assert_array_equal(TrustRegion.adapt(2.0, size, ratios, on_boundary), radii)
+
+
+def test_newton_steps_are_one_line_per_mode():
+    slope = (3.0, -4.0)
+    for values, rate, damping, newton, free in (
+        ((-2.0, 4.0), 1.0, 0.0, (1.5, 1.0), (-1.5, 1.0)),
+        ((-2.0, 4.0), 0.5, 2.0, (0.75, 0.5), (-0.375, 1 / 3)),
+        ((0.0, 4.0), 1.0, 0.0, (0.0, 1.0), (0.0, 1.0)),
+        ((0.0, 4.0), 1.0, 1.0, (0.0, 1.0), (-3.0, 0.8)),
+    ):
+        for found, step in (
+            (move(Newton(None), 7.0, values, slope, rest=(rate,)), newton),
+            (move(SaddleFree(None), 7.0, values, slope, rest=(rate, damping)), free),
+        ):
+            np.testing.assert_allclose(found.theta, step, rtol=1e-12)
+            np.testing.assert_allclose(found.value, bowl(found.theta, np.array(values), np.array(slope), 0, 1e9, 0))
+            assert (float(found.region), bool(found.moved), int(found.evaluations)) == (7.0, True, 1)
+
+
+def test_the_other_side_of_a_triangle_is_zero_within_rounding():
+    whole = jnp.array([5.0, 1.0, 1.0, 1.0, 1.0])
+    part = jnp.array([3.0, 1.0, 1 - 1e-14, 1 - 1e-13, 1.5])
+    np.testing.assert_allclose(second_order._left(whole, part), [4, 0, 0, np.sqrt(2e-13), 0], rtol=1e-3)
+
+
+def test_the_state_of_a_method_is_what_was_asked_for_in_the_dtype_of_the_parameters():
+    for method, region in (
+        (hessian.trust_region(), 1.0),
+        (hessian.cubic_regularisation(), 1.0),
+        (hessian.trust_region(0.3), np.float32(0.3)),
+        (hessian.newton(), 0.0),
+        (hessian.saddle_free_newton(), 0.0),
+    ):
+        state = method.init(jnp.zeros(2, jnp.float32))
+        assert (float(state.region), state.region.dtype) == (region, jnp.float32)
+    w, grads = jnp.array([3.0, 1.0]), jnp.array([6.0, -2.0])
+    method = hessian.saddle_free_newton(0.5, damping=2.0)
+    step = jax.jit(functools.partial(method.update, value_fn=lambda w: w[0] ** 2 - w[1] ** 2))
+    update, after = step(grads, method.init(w), w)
+    np.testing.assert_allclose(update, [-0.75, 0.25])
+    assert (after.key != method.init(w).key).all()
+
+
+def test_the_loss_that_is_given_is_not_computed_again():
+    def loss(w):
+        return w @ w
+
+    for value, seen in ((None, 5.0), (7.0, 7.0)):
+        assert second_order.flattened(W, W, value, loss)[2] == seen
+    for params, value_fn, missing in ((None, loss, "params"), (W, None, "value_fn"), (None, None, "params")):
+        with pytest.raises(ValueError, match=f"^{missing} must be given to update: .*; got None"):
+            second_order.flattened(W, params, None, value_fn)
+
+
+W = jnp.array([1.0, 2.0])
 
 
 METHODS = {

@@ -1,0 +1,200 @@
+"""What arguments may be: the values at the edge, those just beyond, and the sentence that is raised for them."""
+
+import math
+import re
+from fractions import Fraction
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import hessian
+from hessian.arguments import alike, choice, number, prng_key, shown, tolerance, transformation, whole
+
+W = jnp.ones(2)
+
+
+def loss(w):
+    return w @ w
+
+
+ALLOWED = {
+    "open interval": (number, 1e-300, "(0, 1)"),
+    "closed ends": (number, 0, "[0, 1]"),
+    "the other closed end": (number, 1.0, "(0, 1]"),
+    "infinity, closed": (number, math.inf, "[0, inf]"),
+    "below all, closed": (number, -math.inf, "[-inf, inf)"),
+    "numpy's numbers": (number, np.float32(2), "(0, inf)"),
+    "fractions": (number, Fraction(1, 2), "(0, 1)"),
+    "at least": (whole, 3, 3),
+    "at most": (whole, 5, 3, 5),
+    "both": (whole, 4, 4, 4),
+    "numpy's integers": (whole, np.int64(7)),
+    "one of the words": (choice, "b", ("a", "b")),
+    "one of the numbers": (choice, 2, (1, 2)),
+    "eighty letters": (lambda _, text: shown(text)[1:-1], "x" * 78),
+}
+
+
+@pytest.mark.parametrize("case", ALLOWED, ids=ALLOWED)
+def test_the_value_at_the_edge_is_allowed(case):
+    function, value, *rest = ALLOWED[case]
+    assert function("x", value, *rest) == value
+
+
+REFUSED = {
+    "low end, open": (number, (0.0, "(0, inf)"), ValueError, "x must lie in (0, inf); got 0"),
+    "high end, open": (number, (1, "(0, 1)"), ValueError, "x must lie in (0, 1); got 1"),
+    "below a closed end": (number, (-1e-9, "[0, 1)"), ValueError, "x must lie in [0, 1); got -1e-09"),
+    "above a closed end": (number, (1.5, "[0, 1]"), ValueError, "x must lie in [0, 1]; got 1.5"),
+    "nan": (number, (math.nan, "[-inf, inf]"), ValueError, "x must lie in [-inf, inf]; got nan"),
+    "bool": (number, (True,), TypeError, "x must be a real number or an array of them; got True"),
+    "word": (number, ("1",), TypeError, "x must be a real number or an array of them; got '1'"),
+    "complex": (
+        number,
+        (np.ones(2, complex),),
+        TypeError,
+        "x must be a real number or an array of them; got an array of dtype complex128 and shape (2,)",
+    ),
+    "array of bools": (
+        number,
+        (jnp.ones((), bool),),
+        TypeError,
+        "x must be a real number or an array of them; got an array of dtype bool and shape ()",
+    ),
+    "tolerance": (tolerance, (-1.0,), ValueError, "x must lie in [0, inf); got -1"),
+    "infinite tolerance": (tolerance, (math.inf,), ValueError, "x must lie in [0, inf); got inf"),
+    "too few": (whole, (0,), ValueError, "x must be a whole number, at least 1; got 0"),
+    "below": (whole, (2, 3, 5), ValueError, "x must be a whole number, from 3 to 5; got 2"),
+    "above": (whole, (6, 3, 5), ValueError, "x must be a whole number, from 3 to 5; got 6"),
+    "half": (whole, (1.0,), ValueError, "x must be a whole number, at least 1; got 1.0"),
+    "truth": (whole, (True,), ValueError, "x must be a whole number, at least 1; got True"),
+    "another word": (choice, ("d", ("a", "b", "c")), ValueError, "x must be 'a', 'b' or 'c'; got 'd'"),
+    "another type": (choice, (1, (True, False)), ValueError, "x must be True or False; got 1"),
+    "a long word": (whole, ("y" * 79,), ValueError, "at least 1; got '" + "y" * 76 + "..."),
+    "lines": (whole, ("a\n b",), ValueError, "at least 1; got 'a\\n b'"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=REFUSED)
+def test_what_lies_beyond_is_refused_in_words(case):
+    function, arguments, error, words = REFUSED[case]
+    with pytest.raises(error, match=re.escape(words) + "$"):
+        function("x", *arguments)
+
+
+def test_a_tolerance_may_be_absent_and_arrays_go_through_unread():
+    assert tolerance("x", None) is None
+    assert tolerance("x", 0) == 0
+    for array in (np.array([-1, 2]), jnp.array([jnp.nan])):
+        assert number("x", array) is array
+
+
+def test_keys_of_both_kinds_are_keys_and_nothing_else_is():
+    assert prng_key(None) == jax.random.key(0)
+    for key in (jax.random.key(3), jax.random.PRNGKey(3)):
+        assert prng_key(key) is key
+    for other in (0, "key", jax.random.split(jax.random.key(0)), jnp.zeros(2), jnp.zeros((2, 2), jnp.uint32)):
+        with pytest.raises(TypeError, match=r"key must be a PRNG key, such as jax.random.key\(0\); got "):
+            prng_key(other)
+
+
+def test_an_optimizer_has_both_of_its_functions():
+    transformation(optax.sgd(0.1))
+    half = optax.GradientTransformation(None, optax.sgd(0.1).update)
+    for other in (half, half._replace(init=half.update, update=None), "sgd"):
+        with pytest.raises(TypeError, match=r"optimizer must be optax-compatible, such as optax.sgd\(0.1\); got "):
+            transformation(other)
+
+
+def test_a_tree_is_alike_where_structure_and_shapes_are_and_takes_their_dtypes():
+    like = {"a": jnp.ones(2, jnp.float32)}
+    assert alike("v", {"a": np.array([1, 2])}, like)["a"].dtype == jnp.float32
+    for other in ({"a": jnp.ones(3)}, {"b": jnp.ones(2)}, [jnp.ones(2)]):
+        with pytest.raises(ValueError, match=r"v must be like params, .*'a'.* with shapes \[\(2,\)\]; got "):
+            alike("v", other, like)
+
+
+# A call of one argument, its name, and the last value that it may not have.
+EDGES = {
+    "connect radius": (lambda v: hessian.connect(loss, W, radius=v), "radius", 0),
+    "connect steps": (lambda v: hessian.connect(loss, W, steps=v), "steps", 0),
+    "connect floor": (lambda v: hessian.connect(loss, W, floor=v), "floor", math.inf),
+    "classify confidence": (lambda v: hessian.classify(loss, W, confidence=v), "confidence", 1),
+    "classify gradient_tol": (lambda v: hessian.classify(loss, W, gradient_tol=v), "gradient_tol", -1),
+    "classify curvature_tol": (lambda v: hessian.classify(loss, W, curvature_tol=v), "curvature_tol", -1),
+    "classify products": (lambda v: hessian.classify(loss, W, products=v), "products", 9),
+    "classify memory": (lambda v: hessian.classify(loss, W, memory=v), "memory", 0),
+    "arrive finish": (lambda v: hessian.arrive(loss, W, finish=v), "finish", -1),
+    "arrive radius": (lambda v: hessian.arrive(loss, W, radius=v), "radius", 0),
+    "arrive reset": (lambda v: hessian.arrive(loss, W, reset=v), "reset", 1),
+    "arrive floor": (lambda v: hessian.arrive(loss, W, floor=v), "floor", math.inf),
+    "arrive method": (lambda v: hessian.arrive(loss, W, method=v), "method", "power"),
+    "density steps": (lambda v: hessian.density(loss, W, steps=v), "steps", 0),
+    "density memory": (lambda v: hessian.density(loss, W, memory=v), "memory", 0),
+    "minimum_ratio probes": (lambda v: hessian.minimum_ratio(loss, W, probes=v), "probes", 0),
+    "minimum_ratio steps": (lambda v: hessian.minimum_ratio(loss, W, steps=v), "steps", 0),
+    "minimum_ratio tolerance": (lambda v: hessian.minimum_ratio(loss, W, curvature_tol=v), "curvature_tol", -1),
+    "escape products": (lambda v: hessian.escape(loss, W, products=v), "products", 4),
+    "escape tolerance": (lambda v: hessian.escape(loss, W, curvature_tol=v), "curvature_tol", -1),
+    "escape_time curvature": (lambda v: hessian.escape_time(v, 0.1, 0.1), "curvature", 0),
+    "escape_time rate": (lambda v: hessian.escape_time(-1, v, 0.1), "rate", 0),
+    "escape_time along": (lambda v: hessian.escape_time(-1, 0.1, v), "along", 0),
+    "escape_time radius": (lambda v: hessian.escape_time(-1, 0.1, 0.1, v), "radius", 0),
+    "escaping every": (lambda v: hessian.escaping(optax.sgd(0.1), every=v), "every", 0.5),
+    "escaping reset": (lambda v: hessian.escaping(optax.sgd(0.1), reset=v), "reset", None),
+    "perturbed rate": (lambda v: hessian.perturbed(v, radius=1, threshold=1), "rate", 0),
+    "perturbed radius": (lambda v: hessian.perturbed(1, radius=v, threshold=1), "radius", -1),
+    "perturbed threshold": (lambda v: hessian.perturbed(1, radius=1, threshold=v), "threshold", -1),
+    "perturbed wait": (lambda v: hessian.perturbed(1, radius=1, threshold=1, wait=v), "wait", 0),
+    "newton rate": (lambda v: hessian.newton(v), "rate", 0),
+    "newton krylov": (lambda v: hessian.newton(krylov=v), "krylov", True),
+    "saddle_free_newton damping": (lambda v: hessian.saddle_free_newton(damping=v), "damping", -1),
+    "trust_region radius": (lambda v: hessian.trust_region(v), "radius", 0),
+    "trust_region krylov": (lambda v: hessian.trust_region(krylov=v), "krylov", 2.0),
+    "cubic_regularisation weight": (lambda v: hessian.cubic_regularisation(v), "weight", 0),
+    "newton_cg products": (lambda v: hessian.newton_cg(products=v), "products", 1),
+    "newton_cg accuracy": (lambda v: hessian.newton_cg(accuracy=v), "accuracy", 1),
+    "newton_cg damping": (lambda v: hessian.newton_cg(damping=v), "damping", 0),
+    "search index": (lambda v: hessian.find_critical_points(loss, W[None], index=v), "index", -1),
+    "search steps": (lambda v: hessian.find_critical_points(loss, W[None], steps=v), "steps", 0),
+    "search batch": (lambda v: hessian.find_critical_points(loss, W[None], batch=v), "batch", 0),
+    "search radius": (lambda v: hessian.find_critical_points(loss, W[None], radius=v), "radius", 0),
+    "search separation": (lambda v: hessian.find_critical_points(loss, W[None], separation=v), "separation", 0),
+    "search starts": (lambda v: hessian.find_critical_points(loss, v), "starts", jnp.zeros((0, 2))),
+    "search starts, a number": (lambda v: hessian.find_critical_points(loss, v), "starts", 1.0),
+    "search starts, a word": (lambda v: hessian.find_critical_points(loss, v), "starts", "w"),
+    "sharpness epsilon": (lambda v: hessian.sharpness(loss, W, epsilon=v), "epsilon", 0),
+    "sharpness starts": (lambda v: hessian.sharpness(loss, W, starts=v), "starts", 0),
+    "sharpness steps": (lambda v: hessian.sharpness(loss, W, steps=v), "steps", 0),
+    "sharpness products": (lambda v: hessian.sharpness(loss, W, products=v), "products", 2),
+    "extremal tol": (lambda v: hessian.extremal(loss, W, tol=v), "tol", 0),
+    "extremal k": (lambda v: hessian.extremal(loss, W, k=v), "k", 3),
+    "spectrum chunk": (lambda v: hessian.spectrum(loss, W, chunk=v), "chunk", 0),
+    "inertia tolerance": (lambda v: hessian.inertia(W, v), "curvature_tol", -1),
+    "trace products": (lambda v: hessian.trace(loss, W, method="hutchinson", products=v), "products", 1),
+    "diagonal products": (lambda v: hessian.diagonal(loss, W, products=v), "products", 5),
+    "taylor order": (lambda v: hessian.taylor(loss, W, order=v), "order", -1),
+    "circle order": (lambda v: hessian.trust_circle_minimizer(loss, W, radius=1, order=v), "order", 0),
+    "circle inside": (lambda v: hessian.trust_circle_minimizer(loss, W, radius=1, inside=v), "inside", 1),
+    "circle radius": (lambda v: hessian.trust_circle_minimizer(loss, W, radius=v), "radius", 0),
+}
+
+
+@pytest.mark.parametrize("case", EDGES, ids=EDGES)
+def test_every_function_names_what_lies_beyond_its_edge(case):
+    call, name, beyond = EDGES[case]
+    with pytest.raises((TypeError, ValueError), match=rf"^{name} must .*; got {re.escape(shown(beyond)[:30])}"):
+        call(beyond)
+
+
+def test_the_last_value_inside_every_edge_is_allowed():
+    hessian.escaping(optax.sgd(0.1), every=1, products=2)
+    hessian.perturbed(1, radius=0, threshold=math.inf, wait=1)
+    hessian.perturbed(1, radius=0, threshold=0)
+    hessian.newton(krylov=1)
+    hessian.saddle_free_newton(damping=0)
+    hessian.newton_cg(products=2)
+    hessian.taylor(loss, W, order=0)
