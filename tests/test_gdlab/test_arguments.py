@@ -1,0 +1,208 @@
+"""Arguments: what each may be, what it is when it is not said, and the sentence where it is something else."""
+
+import inspect
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gdlab
+from gdlab import arguments, directions, scales
+
+# name of a piece or an optimizer: each hyperparameter, its value where it is not said, and its range
+RANGES = """
+directions.average: decay=0.9 [0, 1)
+directions.heavy_ball: decay=0.9 [0, 1]
+directions.heavy_ball_outside: decay=0.9 [0, 1]
+directions.interpolation: near=0.9 [0, 1]; far=0.99 [0, 1)
+directions.nesterov: decay=0.9 [0, 1]
+directions.nesterov_average: decay=0.9 [0, 1)
+directions.nesterov_average_warming: decay=0.9 [0, 1); warming=0.004 [0, inf)
+directions.nesterov_outside: decay=0.9 [0, 1]
+directions.running_average: decay=0.9 [0, 1)
+scales.additive: decay=0.999 [0, 1); eps=0.001 [0, inf); start=0.001 [0, inf)
+scales.belief: mean_decay=0.9 [0, 1); decay=0.999 [0, 1); eps=1e-16 [0, inf); eps_root=1e-16 [0, inf)
+scales.bounded: final_rate=0.1 [0, inf); closing=0.001 (0, inf)
+scales.centred: decay=0.9 [0, 1]; eps=0.0 [0, inf); eps_root=None [0, inf)
+scales.debias: decay [0, 1); eps=0.0 [0, inf)
+scales.debiased_root_mean_square: decay=0.999 [0, 1); eps=0.0 [0, inf); eps_root=None [0, inf)
+scales.infinity: decay=0.999 [0, 1]; eps=0.0 [0, inf)
+scales.norm: eps=0.0 [0, inf)
+scales.plus: eps [0, inf)
+scales.rectified: decay=0.999 [0, 1); threshold=4.0 [4, inf)
+scales.root_mean_square: eps=0.0 [0, inf)
+scales.root_sum_square: eps=0.0 [0, inf); start=0.0 [0, inf); eps_root=None [0, inf)
+scales.running_root_mean_square: decay=0.9 [0, 1]; eps=0.0 [0, inf); start='gradient' [0, inf); eps_root=None [0, inf)
+scales.weighted: decay [0, 1)
+scales.windowed_root_mean_square: eps=0.0 [0, inf)
+schedules.cosine: start [0, inf); end [0, inf); steps (0, inf)
+schedules.cyclic: low [0, inf); high [0, inf); half (0, inf); factor=0.99994 [0, inf)
+schedules.exponential: rate [0, inf); factor [0, inf); every=1.0 (0, inf)
+schedules.in_proportion: rate [0, inf); other [0, inf)
+schedules.inverse_sqrt: rate [0, inf)
+schedules.inverse_time: rate [0, inf); decay [0, inf); every=1.0 (0, inf)
+schedules.linear: start [0, inf); end [0, inf); steps (0, inf)
+schedules.lr_range_test: low (0, inf); high (0, inf); steps (1, inf)
+schedules.noam: size (0, inf); width (0, inf); factor=1.0 [0, inf)
+schedules.one_cycle: peak [0, inf); steps (0, inf); rise=0.3 (0, 1); fall=0.85 (0, 1); start_ratio=25.0 (0, inf);
+    end_ratio=10000.0 (0, inf)
+schedules.one_cycle_cosine: peak [0, inf); steps (0, inf); rise=0.3 (0, 1); start_ratio=25.0 (0, inf);
+    end_ratio=10000.0 (0, inf)
+schedules.polyak_step: most=1.0 [0, inf); lowest=0.0 (-inf, inf); scaling=1.0 [0, inf); eps=0.0 [0, inf)
+schedules.polynomial: start [0, inf); end [0, inf); steps (0, inf); power [0, inf)
+schedules.reduce_on_plateau: rate [0, inf); factor=0.1 [0, 1]; patience=10 [1, inf); rtol=0.0001 [0, inf);
+    atol=0.0 [0, inf); cooldown=0 [0, inf); window=1 [1, inf); least=0.0 [0, 1]
+schedules.sgdr: high [0, inf); low [0, inf); period (0, inf); growth=1.0 [1, inf)
+schedules.step_decay: rate [0, inf); factor [0, inf); every (0, inf)
+schedules.warmup: rate [0, inf); width [0, inf)
+schedules.wsd: peak [0, inf); width [0, inf); stable [0, inf); decay (0, inf); end=0.0 [0, inf)
+adabelief: learning_rate [0, inf); b1=0.9 [0, 1); b2=0.999 [0, 1); eps=1e-16 [0, inf); eps_root=1e-16 [0, inf)
+adabound: learning_rate [0, inf); b1=0.9 [0, 1); b2=0.999 [0, 1); eps=1e-08 [0, inf); final_rate=0.1 [0, inf);
+    closing=0.001 (0, inf)
+adagrad: learning_rate [0, inf); eps=0.0 [0, inf)
+adam: learning_rate [0, inf); b1=0.9 [0, 1); b2=0.999 [0, 1); eps=1e-08 [0, inf)
+adamax: learning_rate [0, inf); b1=0.9 [0, 1); b2=0.999 [0, 1); eps=1e-08 [0, inf)
+adamw: learning_rate [0, inf); b1=0.9 [0, 1); b2=0.999 [0, 1); eps=1e-08 [0, inf); weight_decay=0.01 [0, inf)
+amsbound: learning_rate [0, inf); b1=0.9 [0, 1); b2=0.999 [0, 1); eps=1e-08 [0, inf); final_rate=0.1 [0, inf);
+    closing=0.001 (0, inf)
+amsgrad: learning_rate [0, inf); b1=0.9 [0, 1); b2=0.999 [0, 1); eps=1e-08 [0, inf)
+decayed: weight_decay [0, inf)
+decayed_outright: weight_decay [0, inf)
+gd: learning_rate [0, inf)
+lion: learning_rate [0, inf); b1=0.9 [0, 1]; b2=0.99 [0, 1)
+lookahead: period=5 [1, inf); slow_rate=0.5 [0, 1]
+momentum: learning_rate [0, inf); decay=0.9 [0, 1]
+nadam: learning_rate [0, inf); b1=0.9 [0, 1); b2=0.999 [0, 1); eps=1e-08 [0, inf)
+nesterov: learning_rate [0, inf); decay=0.9 [0, 1]
+normalized_gd: learning_rate [0, inf); eps=0.0 [0, inf)
+radam: learning_rate [0, inf); b1=0.9 [0, 1); b2=0.999 [0, 1); eps=1e-08 [0, inf); threshold=4.0 [4, inf)
+rmsprop: learning_rate [0, inf); decay=0.9 [0, 1]; eps=0.0 [0, inf); momentum=None [0, 1]
+rolling: decay=0.9 [0, 1]
+rolling_outside: decay=0.9 [0, 1]
+sgdw: learning_rate [0, inf); decay=0.9 [0, 1]; weight_decay=0.01 [0, inf)
+sign_gd: learning_rate [0, inf)
+signum: learning_rate [0, inf); decay=0.9 [0, 1)
+swats: learning_rate [0, inf); b1=0.9 [0, 1); b2=0.999 [0, 1); eps=1e-09 [0, inf); tolerance=1e-09 [0, inf);
+    min_steps=2 [2, inf); after=1.0 [0, inf)
+yogi: learning_rate [0, inf); b1=0.9 [0, 1); b2=0.999 [0, 1); eps=0.001 [0, inf)
+"""
+GIVEN = {"optimizer": gdlab.gd(0.1), "scale": scales.unit(), "direction": directions.gradient(), "length": 3}
+
+
+def rows():
+    for line in RANGES.replace(";\n", ";").strip().splitlines():
+        name, _, described = line.partition(": ")
+        yield name, [row.strip().partition(" ")[::2] for row in described.split(";")]
+
+
+@pytest.mark.parametrize(("name", "described"), [pytest.param(*row, id=row[0]) for row in rows()])
+def test_each_hyperparameter_has_its_default_and_its_range(name, described):
+    function = gdlab
+    for part in name.split("."):
+        function = getattr(function, part)
+    parameters = inspect.signature(function).parameters
+    lacking = {key: GIVEN.get(key, 0.5) for key, one in parameters.items() if one.default is one.empty}
+    for argument, allowed in described:
+        argument, _, said = argument.partition("=")
+        default = parameters[argument].default
+        assert said == ("" if default is inspect.Parameter.empty else repr(default))
+        with pytest.raises(ValueError) as caught:
+            function(**{**lacking, argument: math.nan})
+        assert str(caught.value) == f"{argument} must lie in {allowed}; got nan"
+
+
+@pytest.mark.parametrize(
+    ("how", "range_", "inside", "outside"),
+    [
+        ({}, "[1, 2]", (1, 1.5, 2), (0.999, 2.001)),
+        ({"open": True}, "[1, 2)", (1, 1.999), (2,)),
+        ({"above": True}, "(1, 2]", (1.001, 2), (1,)),
+        ({"low": -math.inf}, "(-inf, 2]", (-1e300, 2), (-math.inf, 3)),
+        ({"high": math.inf}, "[1, inf)", (1, 1e300), (math.inf, 0)),
+        ({"low": -math.inf, "high": math.inf}, "(-inf, inf)", (0,), (-math.inf, math.inf, math.nan)),
+    ],
+)
+def test_the_ends_of_a_range_belong_to_it_or_not(how, range_, inside, outside):
+    for value in inside:
+        assert arguments.hyperparameter("x", value, **{"low": 1, "high": 2, **how}) == value
+    for value in outside:
+        with pytest.raises(ValueError) as caught:
+            arguments.hyperparameter("x", value, **{"low": 1, "high": 2, **how})
+        assert str(caught.value) == f"x must lie in {range_}; got {value:g}"
+
+
+KEY, OLD = jax.random.key(0), jax.random.PRNGKey(0)
+PARAMS = {"a": jnp.zeros((2, 3)), "b": 1.0}
+SENTENCES = {
+    "no number": (lambda: arguments.hyperparameter("x", "a", 0), "a real number or an array of them; got 'a'"),
+    "True": (lambda: arguments.hyperparameter("x", True, 0), "a real number or an array of them; got True"),
+    "complex": (
+        lambda: arguments.hyperparameter("x", np.zeros(2, complex), 0),
+        "a real number or an array of them; got an array of dtype complex128 and shape (2,)",
+    ),
+    "no array": (lambda: arguments.any_array("x", object), "an array; got <class 'object'>"),
+    "too large": (lambda: arguments.any_array("x", 2**70), f"an array; got {2**70}"),
+    "ragged": (lambda: arguments.real_array("x", [[1], [1, 2]]), "an array of real numbers; got [[1], [1, 2]]"),
+    "booleans": (lambda: arguments.real_array("x", [True], "real"), "real; got [True]"),
+    "one number": (lambda: arguments.sequence("x", 3), "a sequence of real numbers; got 3"),
+    "too few": (lambda: arguments.sequence("x", [1], 2), "a sequence of at least 2 real numbers; got [1]"),
+    "below": (lambda: arguments.whole("x", 0), "a whole number, at least 1; got 0"),
+    "above": (lambda: arguments.whole("x", 4, 2, 3), "a whole number, from 2 to 3; got 4"),
+    "a fraction": (lambda: arguments.whole("x", 2.0), "a whole number, at least 1; got 2.0"),
+    "a switch": (lambda: arguments.whole("x", True), "a whole number, at least 1; got True"),
+    "a seed": (lambda: arguments.prng_key("x", 3), "a PRNG key, such as jax.random.key(0); got 3"),
+    "keys": (
+        lambda: arguments.prng_key("x", jax.random.split(KEY, 2)),
+        "a PRNG key, such as jax.random.key(0); got an array of dtype key<fry> and shape (2,)",
+    ),
+    "old keys": (
+        lambda: arguments.prng_key("x", jax.random.split(OLD, 2)),
+        "a PRNG key, such as jax.random.key(0); got an array of dtype uint32 and shape (2, 2)",
+    ),
+    "floats": (
+        lambda: arguments.prng_key("x", np.zeros(2)),
+        "a PRNG key, such as jax.random.key(0); got an array of dtype float64 and shape (2,)",
+    ),
+    "no function": (lambda: arguments.function("x", 1, "x()"), "a function, x(); got 1"),
+    "another class": (lambda: arguments.one_of("x", 1, str, "a word"), "a word; got 1"),
+    "no switch": (lambda: arguments.switch("x", 1), "True or False; got 1"),
+    "another word": (lambda: arguments.choice("x", "c", {"a": 1, "b": 2}), "one of a, b; got 'c'"),
+    "no word": (lambda: arguments.choice("x", ["a"], {"a": 1}), "one of a; got ['a']"),
+    "other shapes": (
+        lambda: arguments.alike("x", {"a": jnp.zeros(3), "b": 1.0}, PARAMS),
+        "like params, PyTreeDef({'a': *, 'b': *}) with shapes [(2, 3), ()]; "
+        "got PyTreeDef({'a': *, 'b': *}) with shapes [(3,), ()]",
+    ),
+    "other names": (
+        lambda: arguments.alike("x", {"a": PARAMS["a"]}, PARAMS),
+        "like params, PyTreeDef({'a': *, 'b': *}) with shapes [(2, 3), ()]; "
+        "got PyTreeDef({'a': *}) with shapes [(2, 3)]",
+    ),
+    "nothing": (lambda: arguments.floating("x", {}), "at least one floating array; got {}"),
+    "integers": (lambda: arguments.floating("x", [1]), "a pytree of floating arrays; got a leaf of dtype int64"),
+    "words": (lambda: arguments.floating("x", ["word"]), "a pytree of floating arrays; got 'word'"),
+}
+
+
+@pytest.mark.parametrize(("call", "said"), SENTENCES.values(), ids=SENTENCES)
+def test_what_is_something_else_is_named(call, said):
+    with pytest.raises((TypeError, ValueError)) as caught:
+        call()
+    assert str(caught.value) == f"x must {'hold' if said.startswith('at least one') else 'be'} {said}"
+
+
+def test_what_is_allowed_comes_back():
+    assert [arguments.whole("x", n, 1, 3) for n in (1, 3, np.int32(2))] == [1, 3, 2]
+    assert arguments.whole("x", 10**9) == 10**9
+    assert [arguments.prng_key("x", key) is key for key in (KEY, OLD)] == [True, True]
+    assert arguments.sequence("x", [1, 2], 2).dtype == arguments.hyperparameter("x", np.arange(2), 0).dtype == float
+    assert arguments.sequence("x", []).shape == (0,)
+    half = jnp.ones((), "bfloat16")
+    assert arguments.hyperparameter("x", half, 0) is half
+    assert arguments.choice("x", "b", {"a": 1, "b": 2}) == 2
+    assert arguments.switch("x", False) is False
+    assert arguments.alike("x", jax.tree.map(jnp.ones_like, PARAMS), PARAMS) is None
+    leaves = jax.tree.leaves(arguments.floating("x", {"a": 1j, "b": np.float32(1)}))
+    assert [leaf.dtype for leaf in leaves] == ["complex128", "float32"]
