@@ -54,9 +54,11 @@ def test_epochs_differ_and_the_key_decides():
 
 
 def test_leaves_of_the_data_stay_together():
-    stream = gdlab.minibatches({"x": jnp.arange(8), "y": 10 * jnp.arange(8)}, 3, key=jax.random.key(0))
+    data = {"x": jnp.arange(16).reshape(8, 2), "y": 10 * jnp.arange(8)}
+    stream = gdlab.minibatches(data, 3, key=jax.random.key(0))
     batch, _ = stream.next(stream.init())
-    assert jnp.array_equal(10 * batch["x"], batch["y"])
+    assert jnp.array_equal(5 * batch["x"][:, 0], batch["y"])
+    assert stream.examples == 8
 
 
 def test_each_lane_of_a_vmap_has_its_own_order():

@@ -1,0 +1,89 @@
+"""Lanes: how many at once, over cores and devices, and that none of it changes a result."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gdlab
+from gdlab import lanes
+
+
+def test_as_many_lanes_as_fit_in_half_a_mebibyte_a_power_of_two_and_at_least_four():
+    for carried, asked, fitting in (
+        (1, 2**19, 2**19),
+        (1024, 512, 512),
+        (1024, 513, 512),
+        (1025, 512, 256),
+        (768, 1000, 512),
+        (2**16, 100, 8),
+        (2**17, 100, 4),
+        (2**30, 100, 4),
+        (2**30, 3, 3),
+    ):
+        assert lanes.fitting_block(carried, asked) == fitting
+
+
+def test_the_largest_loop_is_measured_wherever_it_stands():
+    def program(x):
+        def body(_, carry):
+            inner = jax.lax.fori_loop(0, 2, lambda _, y: y + 1, jnp.concatenate([carry, carry]))
+            return inner[:3]
+
+        small = jax.lax.while_loop(lambda y: y[0] < 0, lambda y: y + 1, x[:1])
+        return jax.lax.fori_loop(0, 3, body, x), small
+
+    counters = 3 * 4  # an upper end, a counter and a count of turns, each an int32, may be carried as well
+    measured = lanes.carried_bytes(jax.make_jaxpr(program)(jnp.zeros(3)).jaxpr)
+    assert 6 * 8 <= measured <= 6 * 8 + counters
+    assert lanes.carried_bytes(jax.make_jaxpr(jnp.sin)(jnp.zeros(3)).jaxpr) == 1
+
+
+def test_cores_share_whole_blocks_and_one_core_needs_no_threads():
+    shares = []
+
+    def compute(constants, part, leaves):
+        shares.append(part.tolist())
+        return [part + constants + leaves]
+
+    assert lanes._over_cores(compute, 2, 1) is compute
+    parts = lanes._over_cores(compute, 2, 3)(100, np.arange(10), 1000)
+    assert sorted(shares) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 9, 9]]
+    np.testing.assert_array_equal(np.concatenate(parts)[:10], np.arange(1100, 1110))
+
+
+def test_results_of_parts_are_joined_and_cut_to_what_was_asked():
+    parts = [[np.arange(3), np.zeros((3, 2))], [np.arange(3, 6), np.ones((3, 2))]]
+    numbers, rows = lanes.gathered(parts, 5)
+    assert numbers.tolist() == [0, 1, 2, 3, 4]
+    assert rows[:, 1].tolist() == [0, 0, 0, 1, 1]
+
+
+def test_a_mesh_of_one_device_and_points_that_cannot_be_hashed_change_nothing():
+    class Shifted:
+        __hash__ = None
+
+        def __call__(self, a):
+            return jax.lax.fori_loop(0, 3, lambda _, x: x + a, jnp.zeros((2, 3)))
+
+    assert lanes.all_devices() is None
+    mesh = jax.make_mesh((1,), (lanes.AXIS,), axis_types=(jax.sharding.AxisType.Auto,))
+    for how in ({}, {"mesh": mesh}, {"mesh": mesh, "block": 2}):
+        found = gdlab.sweep(Shifted(), a=jnp.arange(5.0), **how)
+        np.testing.assert_array_equal(found["value"], 3 * np.arange(5.0)[:, None, None] * np.ones((2, 3)))
+
+
+def test_what_is_wrong_with_a_function_is_not_hidden():
+    def wrong(a):
+        return a + "word"
+
+    with pytest.raises(TypeError, match="unsupported operand"):
+        gdlab.sweep(wrong, a=jnp.arange(2.0))
+
+
+def test_a_block_is_what_was_asked_for_and_no_more_than_there_is():
+    def point(lane, numeric):
+        return numeric["a"][lane]
+
+    axis = {"a": jnp.arange(7.0)}
+    assert [lanes.prepare(point, axis, 7, block, None).block for block in (None, 3, 100)] == [7, 3, 7]
