@@ -212,3 +212,88 @@ def test_reduce_on_plateau_waits_as_long_each_time():
         rate, state = driven.follow(0, state, None, 1.0)
         rates.append(float(rate))
     assert rates == [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
+
+
+def plateau(losses, factor, patience, rtol, atol, cooldown, window, least):
+    """The rule in words, one loss after another."""
+    share, best, waited, resting, rates = 1.0, np.inf, 0, 0, []
+    for t, _ in enumerate(losses, start=1):
+        if t % window == 0:
+            mean = np.mean(losses[t - window : t])
+            better = mean < best * (1 - rtol) - atol if np.isfinite(best) else True
+            best = mean if better else best
+            waited = 0 if better or resting else waited + 1
+            if waited >= patience:
+                share, waited, resting = max(share * factor, least), 0, cooldown
+            else:
+                resting = max(resting - 1, 0)
+        rates.append(share / np.sqrt(t))
+    return rates
+
+
+PLATEAUS = {
+    "by share": {"rtol": 0.1, "patience": 2},
+    "by amount": {"rtol": 0.0, "atol": 0.3, "patience": 3, "factor": 0.7},
+    "by both, with rest": {"rtol": 0.05, "atol": 0.05, "cooldown": 2, "patience": 1, "factor": 0.5},
+    "of means, to a least": {"window": 3, "patience": 2, "factor": 0.6, "least": 0.2},
+    "by nothing said": {},
+}
+
+
+@pytest.mark.parametrize("how", PLATEAUS.values(), ids=PLATEAUS)
+def test_reduce_on_plateau_is_its_rule_in_words(how):
+    draws = np.random.default_rng(4)
+    losses = 3 / np.arange(1, 81) ** 0.3 + 0.2 * draws.normal(size=80)
+    driven = schedules.reduce_on_plateau(schedules.inverse_sqrt(1.0), **how)
+
+    def body(carry, loss):
+        t, state = carry
+        rate, state = driven.follow(t, state, None, loss)
+        return (t + 1, state), rate
+
+    rates = jax.lax.scan(body, (jnp.int32(0), driven.init()), jnp.asarray(losses))[1]
+    said = {"factor": 0.1, "patience": 10, "rtol": 1e-4, "atol": 0.0, "cooldown": 0, "window": 1, "least": 0.0, **how}
+    expected = plateau(losses, **said)
+    np.testing.assert_allclose(rates, expected, rtol=1e-14)
+    assert len({round(rate * np.sqrt(t), 9) for t, rate in enumerate(expected, start=1)}) > 2
+
+
+def test_polyaks_step_is_the_gap_over_the_squared_norm_within_its_bounds():
+    grads = {"a": jnp.array([3.0, 0.0]), "b": jnp.array(4.0)}
+    for loss, how, expected in (
+        (10.0, {}, 0.4),
+        (30.0, {}, 1.0),
+        (30.0, {"most": 2.0}, 1.2),
+        (10.0, {"lowest": 5.0}, 0.2),
+        (10.0, {"lowest": -15.0, "scaling": 0.5}, 0.5),
+        (10.0, {"eps": 15.0}, 0.25),
+        (10.0, {"scaling": schedules.inverse_sqrt(2.0)}, 0.4),
+        (-1.0, {}, 0.0),
+    ):
+        rate, _ = schedules.polyak_step(**how).follow(3, (), grads, loss)
+        assert float(rate) == pytest.approx(expected, rel=1e-15)
+    still = jax.tree.map(jnp.zeros_like, grads)
+    assert float(schedules.polyak_step().follow(0, (), still, 1.0)[0]) == 0
+
+
+def test_one_rate_is_a_schedule_by_the_name_that_is_asked_for():
+    assert float(schedules.constant(0.3)(5)) == 0.3
+    assert float(schedules.as_schedule(lambda t: 1 / t)(4)) == 0.25
+    one = schedules.inverse_sqrt(1.0)
+    assert schedules.as_schedule(one) is one
+    with pytest.raises(ValueError, match=r"^speed must lie in \[0, inf\); got -1"):
+        schedules.as_schedule(-1, name="speed")
+
+
+def test_rise_comes_before_fall():
+    with pytest.raises(ValueError, match=r"^fall must be above rise = 0.4; got 0.4"):
+        schedules.one_cycle(1.0, 10, rise=0.4, fall=0.4)
+    assert float(schedules.one_cycle(1.0, 10, rise=0.4, fall=0.5)(4)) == 1
+
+
+def test_powers_of_zero_are_zero_and_have_no_slope():
+    powers = [float(schedules.exponential(1.0, 0.0)(t)) for t in (0, 1)]
+    assert powers == [1, 0]
+    assert float(jax.grad(lambda factor: schedules.exponential(1.0, factor)(2))(0.0)) == 0
+    assert float(schedules.polynomial(1.0, 0.25, 4, 0.0)(4)) == 1
+    assert float(schedules.polynomial(1.0, 0.25, 4, 0.5)(9)) == 0.25
