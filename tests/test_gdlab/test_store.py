@@ -66,7 +66,7 @@ def test_another_store_is_refused_with_every_difference_but_the_notes(tmp_path):
 def test_what_no_store_is_cannot_be_read(tmp_path):
     (tmp_path / "store.json").write_text("[1]")
     for folder in (tmp_path / "none", tmp_path):
-        with pytest.raises(store.StoreError, match="^store must be a folder that a sweep or a long run has written; "):
+        with pytest.raises(store.StoreError, match=r"^store must be a folder that a sweep or a long run has written; "):
             store.read_identity(folder)
 
 
@@ -107,17 +107,17 @@ def test_only_the_first_process_acts_and_all_hear_what_came_of_it(tmp_path, monk
         assert_same(found, ARRAYS)
     for index in (0, 1):
         monkeypatch.setattr(jax, "process_index", lambda index=index: index)
-        with pytest.raises(store.StoreError, match="^no room$"):
+        with pytest.raises(store.StoreError, match=r"^no room$"):
             processes._from_first(refuse if index == 0 else pytest.fail)
 
 
 def test_a_process_alone_raises_what_happened_and_one_of_several_says_that_another_is_gone(monkeypatch):
-    with pytest.raises(ValueError, match="^lost"), processes.together():
+    with pytest.raises(ValueError, match=r"^lost"), processes.together():
         raise ValueError("lost\nmore")
     monkeypatch.setattr(jax, "process_count", lambda: 2)
-    with pytest.raises(RuntimeError, match=r"^another process of this program has ended, .*\(lost\)$"):
-        with processes.together():
-            raise ValueError("lost\nmore")
+    said = r"^another process of this program has ended, .*\(lost\)$"
+    with pytest.raises(RuntimeError, match=said), processes.together():
+        raise ValueError("lost\nmore")
 
 
 def test_a_bar_is_drawn_in_a_terminal_only_and_a_report_hears_numbers(capsys, monkeypatch):
