@@ -68,3 +68,68 @@ def test_bad_axes_are_one_sentence(name):
 def test_bad_ranges_are_one_sentence(bad):
     with pytest.raises(ValueError, match="x must be"):
         gdlab.draws(3, x=bad)
+
+
+def test_labels_say_what_an_axis_holds():
+    keys = gdlab.seeds(2)
+    axes = {
+        "run": {"lr": jnp.array([0.1, 0.2]), "start": jnp.ones((2, 3)), "seed": keys, "plain": jnp.arange(2)},
+        "plain": jnp.array([3.0, 4.0]),
+        "pair": (jnp.arange(2), jnp.arange(2)),
+        "key": keys,
+        "square": jnp.ones((2, 2)),
+        "name": ("a", "b"),
+        "host": {"x": np.arange(2)},
+        "mixed": {"x": jnp.arange(2), "y": "word"},
+    }
+    grid = Grid(axes)
+    labels = {
+        name: value[1].tolist() if isinstance(value, tuple) else list(value) for name, value in grid.labels().items()
+    }
+    assert labels == {
+        "run": [0, 1], "lr": [0.1, 0.2], "plain": [3, 4], "pair": [0, 1], "key": [0, 1], "square": [0, 1],
+        "name": ["a", "b"], "host": [0, 1], "x": [0, 1], "mixed": ["x", "y"],
+    }  # fmt: skip
+    assert list(grid.named) == ["name", "mixed"]
+    assert grid.labels()["lr"][0] == "run"
+
+
+def test_an_axis_that_is_none_is_named():
+    for axis, said in (
+        ("word", "axis 'a' must be an array, a pytree of arrays, or names; got 'word'"),
+        (["x", 1], r"axis 'a' must be an array, a pytree of arrays, or names; got \['x', 1\]"),
+        ([], "axis 'a' must be an array, or arrays with one common leading axis, or names; got "),
+    ):
+        with pytest.raises(ValueError, match=f"^{said}"):
+            Grid({"a": axis})
+    with pytest.raises(ValueError, match=r"^sweep needs at least one axis, given as a keyword argument; got none"):
+        Grid({})
+
+
+def test_a_draw_is_that_of_its_seed_and_reaches_its_bounds():
+    unit = np.random.default_rng(7).random((100, 2))
+    drawn = gdlab.draws(100, seed=7, a=(2.0, 5.0), b=(0.01, 100, "log"))
+    np.testing.assert_allclose(drawn["a"], 2 + 3 * unit[:, 0], rtol=1e-14)
+    np.testing.assert_allclose(np.log10(drawn["b"]), 4 * unit[:, 1] - 2, atol=1e-13)
+    for how in ({"quasi": True}, {"quasi": False}):
+        same = gdlab.draws(9, x=(0, 1), **how)["x"]
+        assert same.tolist() == gdlab.draws(9, seed=0, x=(0, 1), **how)["x"].tolist()
+        assert same.tolist() != gdlab.draws(9, seed=1, x=(0, 1), **how)["x"].tolist()
+    assert gdlab.draws(9, x=(0, 1))["x"].tolist() == gdlab.draws(9, x=(0, 1), quasi=False)["x"].tolist()
+    assert gdlab.draws(1, x=(1e-9, 1.0, "log"))["x"].shape == (1,)
+    with pytest.raises(ValueError, match=r"^ranges must be at least one, such as"):
+        gdlab.draws(3)
+
+
+@pytest.mark.parametrize("bad", [(1.0, 1.0), (-1.0, 1.0, "log"), (0.0, 1.0, "log", 2), (0.0,), [np.nan, 1.0], 3, "ab"])
+def test_what_is_no_range_is_named(bad):
+    with pytest.raises(ValueError, match=r'^x must be \(low, high\) or \(low, high, "log"\) with low < high'):
+        gdlab.draws(3, x=bad)
+
+
+def test_seeds_may_be_negative():
+    assert jax.random.key_data(gdlab.seeds(1, -(2**63))).shape[0] == 1
+    assert (jax.random.key_data(gdlab.seeds(2)) == jax.random.key_data(gdlab.seeds(2, 0))).all()
+    for bad in ({"count": 0}, {"count": 1, "seed": -(2**63) - 1}, {"count": 1, "seed": 0.5}):
+        with pytest.raises(ValueError, match="must be a whole number"):
+            gdlab.seeds(**bad)

@@ -59,3 +59,29 @@ def test_what_cannot_be_read_is_named():
         gdlab.inspect(state, learning_rate=0.1)
     with pytest.raises(ValueError, match=r"state must be one of optax's adam, .*; got .*ScaleByLionState"):
         gdlab.inspect(optax.lion(0.1).init(jnp.zeros(2)), learning_rate=0.1)
+
+
+def test_what_is_not_said_is_what_optax_takes():
+    g = {"w": jnp.asarray(GRADS[0])}
+    for theirs, hypers in (
+        (optax.adam(0.1), {}),
+        (optax.adam(0.1, 0.9, 0.999, 1e-8, 0.0), {"b1": 0.9, "b2": 0.999, "eps": 1e-8, "eps_root": 0.0}),
+        (optax.adam(0.1, eps_root=0.5), {"eps_root": 0.5}),
+        (optax.rmsprop(0.1), {}),
+        (optax.rmsprop(0.1), {"eps": 1e-8}),
+        (optax.adagrad(0.1), {"eps": 1e-7}),
+    ):
+        updates, state = theirs.update(g, theirs.init(g))
+        step = gdlab.inspect(state, g, learning_rate=0.1, **hypers)
+        np.testing.assert_allclose(step.update["w"], updates["w"], rtol=1e-14)
+
+
+def test_the_count_is_of_steps_before_and_minus_one_where_none_is_kept():
+    for theirs, counts in ((optax.adam(schedule), [0, 1, 2]), (optax.sgd(0.1, 0.9), [-1] * 3)):
+        state, read = theirs.init(jnp.zeros(2)), []
+        for _ in range(3):
+            _, state = theirs.update(jnp.ones(2), state)
+            read.append(gdlab.inspect(state, learning_rate=schedule))
+        assert [int(step.count) for step in read] == counts
+        rates = [schedule(max(count, 0)) for count in counts]
+        np.testing.assert_allclose([step.eta for step in read], rates)

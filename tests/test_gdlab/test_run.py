@@ -205,3 +205,91 @@ def test_a_run_unpacks_into_three_and_records_curvature_and_extras():
     assert history["curvature"].tolist() == [[1.0, 1.0], [1.0, 1.0]]
     assert history["count"].tolist() == [0, 5]
     assert float(history["r"][0]) == 0 < float(history["r"][1])
+
+
+def test_patience_counts_steps_since_the_lowest_loss():
+    """The loss falls for three steps and then stays; patience counts steps since its lowest."""
+    losses = jnp.array([5.0, 4.0, 3.0, 3.0, 3.0, 3.5, 2.9, 9.0])
+
+    def told(x, loss):
+        return loss + 0 * jnp.sum(x)
+
+    for patience, steps, why in ((1, 3, "plateau"), (3, 5, "plateau"), (4, 8, "steps"), (jnp.inf, 8, "steps")):
+        run = gdlab.minimize(told, gdlab.gd(0.1), START, 8, batches=losses, patience=jnp.asarray(patience), every=3)
+        assert (int(run.steps), run.why) == (steps, why)
+    assert gdlab.minimize(told, gdlab.gd(0.1), START, 8, batches=losses, tolerance=0.0).why == "small gradient"
+
+
+def test_what_ends_a_run_first_is_what_is_said():
+    """Of several reasons at once: a number that is not finite, a small gradient, a plateau, the last step."""
+    cases = {
+        "small gradient": (lambda x: jnp.sum(0 * x), {"tolerance": 0.0, "patience": 1}),
+        "not finite": (lambda x: jnp.sum(x * jnp.nan), {"tolerance": 1e9, "patience": 1}),
+    }
+    for why, (loss, limits) in cases.items():
+        run = gdlab.minimize(loss, gdlab.gd(0.1), START, 1, **limits)
+        assert (run.why, int(run.steps)) == (why, 0)
+        np.testing.assert_array_equal(run.params, START)
+    at_the_tolerance = gdlab.minimize(bowl, gdlab.gd(0.5), START, 9, tolerance=float(jnp.linalg.norm(START / 4)))
+    assert (int(at_the_tolerance.steps), at_the_tolerance.why) == (2, "small gradient")
+
+
+def test_rows_after_the_end_are_empty_whatever_they_hold():
+    record = {"count": lambda moment: moment.count, "params": lambda moment: moment.params}
+    run = gdlab.minimize(bowl, gdlab.gd(0.5), START, 8, tolerance=0.3, record=record, every=2)
+    assert int(run.steps) == 3
+    assert run.history["count"].tolist() == [0, 2, 0, 0]
+    assert np.isfinite(run.history["params"]).tolist() == [[True] * 2] * 2 + [[False] * 2] * 2
+
+
+def test_why_is_a_word_for_each_number():
+    words = [gdlab.run.Run(None, None, {}, None, reason).why for reason in range(5)]
+    assert words == ["running", "steps", "small gradient", "plateau", "not finite"]
+
+
+def test_arguments_of_the_loss_come_behind_the_batch():
+    def loss(x, batch, scale, shift):
+        return jnp.sum(scale * batch * x) + shift
+
+    run = gdlab.minimize(loss, gdlab.gd(1.0), START, 1, batches=jnp.ones((1, 2)), args=(3.0, 0.5))
+    np.testing.assert_allclose(run.params, START - 3)
+    np.testing.assert_allclose(run.history["loss"], [3 * START.sum() + 0.5])
+
+
+WRONG = {
+    "a loss": ({"loss": 3}, TypeError, "loss must be a function, loss(params, ...) -> scalar; got 3"),
+    "no optimizer": (
+        {"optimizer": "adam"},
+        TypeError,
+        "optimizer must be optax-compatible, such as gdlab.adam(1e-3); got 'adam'",
+    ),
+    "half an optimizer": (
+        {"optimizer": type("Half", (), {"init": print, "__repr__": lambda self: "half"})()},
+        TypeError,
+        "optimizer must be optax-compatible, such as gdlab.adam(1e-3); got half",
+    ),
+    "one argument": ({"args": 3}, TypeError, "args must be a tuple of further arguments of the loss; got 3"),
+    "a word": ({"args": "ab"}, TypeError, "args must be a tuple of further arguments of the loss; got 'ab'"),
+    "a seed": ({"key": 0}, TypeError, "key must be a PRNG key, such as jax.random.key(0); got 0"),
+    "steps": ({"steps": 2**31}, ValueError, f"steps must be a whole number, from 1 to {2**31 - 1}; got {2**31}"),
+    "tolerance": ({"tolerance": -1e-9}, ValueError, "tolerance must lie in [0, inf); got -1e-09"),
+    "patience": ({"patience": 0.5}, ValueError, "patience must lie in [1, inf); got 0.5"),
+    "a recorder": ({"record": {"a": 3}}, TypeError, "record must be a function, of a gdlab.run.Moment; got 3"),
+    "a number": (
+        {"record": 3},
+        ValueError,
+        f"record must name some of {', '.join(RECORDERS)}, or map names to functions; got 3",
+    ),
+    "a complex loss": (
+        {"loss": lambda x: jnp.sum(x * 1j)},
+        ValueError,
+        "loss must return a scalar, which is real and floating; got an array of shape () and dtype complex128",
+    ),
+}
+
+
+@pytest.mark.parametrize(("how", "kind", "said"), WRONG.values(), ids=WRONG)
+def test_what_a_run_cannot_be_given_is_named(how, kind, said):
+    with pytest.raises(kind) as caught:
+        gdlab.minimize(**{"loss": bowl, "optimizer": gdlab.gd(0.1), "params": START, "steps": 2, **how})
+    assert str(caught.value) == said
