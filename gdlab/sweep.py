@@ -131,15 +131,14 @@ def merge(*folders: str | os.PathLike) -> "xarray.Dataset":
     if not folders:
         msg = "merge needs at least one store; got none"
         raise ValueError(msg)
-    identities = [read_identity(folder) for folder in folders]
-    for folder, identity in zip(folders, identities, strict=True):
-        if identity.get("schema") != SCHEMA or "lanes" not in identity:
-            msg = f"stores must be of sweeps, of schema {SCHEMA}; {folder} is not"
+    stores = [Store(folder, read_identity(folder)) for folder in folders]
+    first = stores[0].identity
+    for store in stores:
+        if store.identity.get("schema") != SCHEMA or "lanes" not in store.identity:
+            msg = f"stores must be of sweeps, of schema {SCHEMA}; {store.folder} is not"
             raise StoreError(msg)
-        check_same(folder, {**identity, "shard": None}, {**identities[0], "shard": None})
-    first = identities[0]
+        check_same(store.folder, {**store.identity, "shard": None}, {**first, "shard": None})
     lanes, chunk = first["lanes"], first["chunk"]
-    stores = [Store(folder, identity) for folder, identity in zip(folders, identities, strict=True)]
     done = {}
     for number in range(-(-lanes // chunk)):
         holding = [store for store in stores if store.path(number).exists()]

@@ -1,5 +1,7 @@
 """Averages and the arithmetic near zero."""
 
+from fractions import Fraction
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -43,3 +45,63 @@ def test_squares_of_complex_numbers_are_real():
     square = averages.square(jnp.array([3 + 4j], "complex64"))
     assert square.dtype == jnp.float32
     assert square.tolist() == [25.0]
+
+
+@pytest.mark.parametrize("b", [0.01, 0.3, 0.5, 0.9, 0.99, 0.999])
+def test_the_effective_length_is_that_of_rational_numbers(b):
+    exact = Fraction(b)
+    for t in (1, 2, 3, 7, 20, 60):
+        rho = 2 / (1 - exact) - 1 - 2 * t * exact**t / (1 - exact**t)
+        np.testing.assert_allclose(averages.effective_length(b, t), float(rho), rtol=1e-14)
+
+
+def test_counts_are_rounded_to_the_nearest_whole_number():
+    assert averages.nearest_whole(jnp.array([0.4, 0.6, 1.0, 2.4])).tolist() == [0, 1, 1, 2]
+    assert averages.nearest_whole(2.0).dtype == jnp.int32
+
+
+def test_a_hyperparameter_takes_the_real_dtype_of_each_array_and_is_made_once():
+    made = []
+    of = averages.shared(lambda dtype: made.append(dtype) or jnp.zeros([], dtype))
+    arrays = [jnp.zeros(2, dtype) for dtype in ("float32", "complex64", "float64", "complex128", "bfloat16")]
+    dtypes = ["float32", "float32", "float64", "float64", "bfloat16"]
+    assert [of(array).dtype for array in arrays] == dtypes
+    assert made == ["float32", "float64", "bfloat16"]
+    assert [averages.like(0.5, array).dtype for array in arrays] == dtypes
+    assert [averages.likes(0.5)(array).dtype for array in arrays] == dtypes
+
+
+def test_what_is_accumulated_is_at_least_float32_whatever_promotion_is_allowed():
+    cases = {"bfloat16": "float32", "float16": "float32", "float32": "float32", "float64": "float64"}
+    with jax.numpy_dtype_promotion("strict"):
+        for dtype, wide in cases.items():
+            leaf = jax.ShapeDtypeStruct((2,), dtype)
+            assert averages.zeros_wide(leaf).dtype == averages.zeros_wide_real(leaf).dtype == wide
+            assert averages.wide(jnp.ones(2, dtype)).dtype == wide
+    assert averages.zeros_wide_real(jnp.ones(2, "complex128")).dtype == "float64"
+    assert averages.zeros_wide(jnp.ones(2, "complex64")).dtype == "complex64"
+
+
+def test_roots_and_ratios_are_safe_at_zero_and_exact_elsewhere():
+    least = averages.least_square(jnp.float32)
+    assert least == 1024 * float(np.finfo("float32").tiny)
+    root = jax.vmap(jax.value_and_grad(averages.positive_root))
+    value, slope = root(jnp.array([0.0, 4.0], "float32"))
+    np.testing.assert_allclose(value, [least**0.5, 2.0], rtol=1e-6)
+    assert slope.tolist() == [0.0, 0.25]
+    assert np.isfinite(value[0] ** -2.0)
+    ratio = jax.vmap(jax.value_and_grad(lambda x: averages.safe_ratio(3.0, x, 7.0)))
+    value, slope = ratio(jnp.array([0.0, 2.0]))
+    assert value.tolist() == [7.0, 1.5]
+    assert slope.tolist() == [0.0, -0.75]
+    assert averages.safe_root(jnp.array([0.0, 9.0])).tolist() == [0.0, 3.0]
+
+
+def test_debiased_averages_of_a_constant_are_the_constant():
+    value = {"a": jnp.array([3.0, -1.0]), "b": jnp.array(2.0, "float32")}
+    average = jax.tree.map(jnp.zeros_like, value)
+    for count in range(1, 6):
+        average = averages.decaying(average, value, 0.75)
+        for name, weight in (("a", 1 - 0.75**count), ("b", 1 - 0.75**count)):
+            np.testing.assert_allclose(average[name], weight * value[name], rtol=1e-6)
+            np.testing.assert_allclose(averages.debiased(average, 0.75, count)[name], value[name], rtol=1e-6)

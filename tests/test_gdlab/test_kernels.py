@@ -77,3 +77,19 @@ def test_threads_of_several_cores_change_nothing(monkeypatch):
         lanes._prepare.cache_clear()
         found.append(gdlab.sweep(run, rate=rates, block=16))
     assert found[0].equals(found[1])
+
+
+def test_a_kernel_holds_arrays_and_products_up_to_its_limits():
+    for size, fits in ((4096, True), (4097, False)):
+        assert fits_kernel(jax.make_jaxpr(looped(jnp.sin))(jnp.ones(size)).jaxpr) == fits
+    for (rows, inner, columns), fits in (
+        ((2, 4, 2), True),
+        ((1, 17, 1), False),
+        ((1, 16, 1), True),
+        ((3, 6, 1), False),
+    ):
+        left, right = jnp.ones((rows, inner)), jnp.ones((inner, columns))
+        program = jax.make_jaxpr(lambda a, b: looped(jnp.sin)((a @ b).sum()))(left, right)
+        assert fits_kernel(program.jaxpr) == fits
+    outside = jax.make_jaxpr(lambda x: looped(jnp.sin)(jnp.concatenate([x, x]).sum()))(jnp.ones(4000))
+    assert fits_kernel(outside.jaxpr)  # what is large stands in no loop

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import gdlab
@@ -342,14 +343,14 @@ def lookahead(grads, k=5, alpha=0.5):
         yield fast - old
 
 
-def swats(grads, b1=0.9, b2=0.999, eps=1e-9, tolerance=5e-4):
+def swats(grads, b1=0.9, b2=0.999, eps=1e-9, tolerance=5e-4, first=2, after=lambda j: 1):
     """Algorithm 1."""
     m = a = lam = v = 0
-    big = None
+    big = at = None
     for k, g in enumerate(grads, start=1):
         if big is not None:
             v = b1 * v + g
-            yield -(1 - b1) * big * v
+            yield -(1 - b1) * big * after(k - at - 1) * v
             continue
         m = b1 * m + (1 - b1) * g
         a = b2 * a + (1 - b2) * g**2
@@ -358,8 +359,8 @@ def swats(grads, b1=0.9, b2=0.999, eps=1e-9, tolerance=5e-4):
         if p @ g != 0:
             gamma = p @ p / -(p @ g)
             lam = b2 * lam + (1 - b2) * gamma
-            if k > 1 and abs(lam / (1 - b2**k) - gamma) < tolerance and lam > 0:
-                big = lam / (1 - b2**k)
+            if k >= first and abs(lam / (1 - b2**k) - gamma) < tolerance and lam > 0:
+                big, at = lam / (1 - b2**k), k
 
 
 S = gdlab.schedules
@@ -410,6 +411,10 @@ TRANSCRIPTIONS = {
     "sgdw": (gdlab.sgdw(RATE, weight_decay=0.1), sgdw),
     "lookahead": (gdlab.lookahead(gdlab.adam(RATE)), lookahead),
     "swats": (gdlab.swats(RATE, tolerance=5e-4), swats),
+    "swats, late and slowing": (
+        gdlab.swats(RATE, tolerance=5e-4, min_steps=300, after=S.inverse_sqrt(1.0)),
+        lambda grads: swats(grads, first=300, after=lambda j: 1 / np.sqrt(j + 1)),
+    ),
     "swats, never": (gdlab.swats(RATE, tolerance=0.0), lambda grads: swats(grads, tolerance=0.0)),
 }
 
@@ -458,6 +463,8 @@ def test_swats_says_when_it_switched_and_to_what_rate():
     for g in grads[:400]:
         (made, state), extras = step(jnp.asarray(g), state)
         read.append((float(made.eta), bool(extras["switched"]), float(extras["estimate"]), float(extras["rate"])))
+        if not extras["switched"]:
+            np.testing.assert_allclose(extras["estimate"], state.estimate / (1 - 0.999 ** len(read)), rtol=1e-12)
     at = int(state.switch_step)
     assert 1 < at < 400
     assert [switched for _, switched, _, _ in read] == [False] * (at - 1) + [True] * (401 - at)
@@ -543,3 +550,74 @@ def test_what_is_lacking_or_unknown_is_named():
         gdlab.chain(gdlab.gd(0.1), gdlab.gd(0.1))
     with pytest.raises(ValueError, match="scope must be one of global, leaf; got 'group'"):
         gdlab.swats(0.1, scope="group")
+
+
+def test_swats_learns_nothing_from_a_gradient_across_its_step():
+    """Gradients 1, 0, 1: the second is orthogonal to every step, however loose the tolerance."""
+    optimizer, estimates = gdlab.swats(0.1, tolerance=1e9), []
+    state = optimizer.init(jnp.zeros(1))
+    for g in (1.0, 0.0, 1.0):
+        _, state = optimizer.update(jnp.full(1, g), state)
+        estimates.append(float(state.estimate))
+    assert estimates[0] == estimates[1] > 0
+    assert int(state.switch_step) == 3
+    still = gdlab.swats(lambda t: jnp.where(t < 2, 0.0, 0.1), tolerance=1e9)
+    state = still.init(jnp.zeros(1))
+    for moved in (False, False, True):
+        updates, state = still.update(jnp.ones(1), state)
+        assert bool(updates[0] != 0) == moved
+    assert int(state.switch_step) == 3
+
+
+def test_what_wraps_an_optimizer_passes_on_what_it_knows():
+    inner, params, grads = gdlab.radam(0.1), jnp.ones(2), jnp.array([1.0, -2.0])
+    wrapped = {
+        "rolling": gdlab.rolling(inner),
+        "rolling outside": gdlab.rolling_outside(inner),
+        "decayed": gdlab.decayed(inner, 0.1),
+        "decayed outright": gdlab.decayed_outright(inner, 0.1),
+        "lookahead": gdlab.lookahead(inner),
+        "chain": gdlab.chain(optax.trace(0.0), optax.scale(1.0), inner, optax.scale(2.0), optax.trace(0.0)),
+    }
+    for optimizer in wrapped.values():
+        state, own = optimizer.init(params), inner.init(params)
+        for _ in range(6):
+            assert optimizer.extras(grads, state, params) == inner.extras(grads, own, params)
+            _, state = optimizer.update(grads, state, params)
+            _, own = inner.update(grads, own, params)
+
+
+def test_a_chain_changes_gradients_before_and_moves_behind():
+    parts = (
+        optax.add_decayed_weights(0.5),
+        optax.scale(3.0),
+        gdlab.momentum(0.1, 0.5),
+        optax.scale(2.0),
+        optax.trace(0.5),
+    )
+    ours, theirs = gdlab.chain(*parts), optax.chain(*parts)
+    params, state, state_of_theirs = jnp.array([1.0, -2.0]), ours.init(jnp.ones(2)), theirs.init(jnp.ones(2))
+    for g in gradients(4)[:, :2]:
+        updates, state = ours.update(jnp.asarray(g), state, params)
+        expected, state_of_theirs = theirs.update(jnp.asarray(g), state_of_theirs, params)
+        np.testing.assert_allclose(updates, expected, rtol=1e-14)
+    with pytest.raises(TypeError, match=r"^parts must be optax transformations, such as optax.clip\(1.0\); got 3"):
+        gdlab.chain(gdlab.gd(0.1), 3)
+
+
+def test_weights_decay_and_slow_weights_pull_where_the_rate_is_zero():
+    theta, g = jnp.array([2.0, -4.0]), jnp.ones(2)
+    outright = gdlab.adamw(0.0, weight_decay=0.25, source="paper")
+    np.testing.assert_allclose(outright.update(g, outright.init(theta), theta)[0], -theta / 4, rtol=1e-14)
+    pulled = gdlab.lookahead(gdlab.gd(lambda t: jnp.where(t == 0, 1.0, 0.0)), period=2, slow_rate=0.25)
+    state = pulled.init(theta)
+    first, state = pulled.update(g, state, theta)
+    second, state = pulled.update(g, state, theta + first)
+    np.testing.assert_allclose(theta + first + second, theta - 0.25, rtol=1e-14)
+    np.testing.assert_array_equal(state.slow, theta - 0.25)
+
+
+def test_gradients_unlike_the_parameters_are_named():
+    optimizer = gdlab.gd(0.1)
+    with pytest.raises(ValueError, match=r"^grads must be like params, .*; got .*"):
+        optimizer.update(jnp.ones(2), optimizer.init(jnp.ones(3)), jnp.ones(3))

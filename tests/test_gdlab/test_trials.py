@@ -44,3 +44,29 @@ def test_several_objectives():
 def test_bad_ranges_are_one_sentence(bad):
     with pytest.raises(ValueError, match=r"(ranges|x) must"):
         gdlab.trials(None, lambda x: x, 3, **bad)
+
+
+def test_batches_are_as_large_as_asked_and_what_is_wrong_is_named():
+    sizes = []
+
+    class Study:
+        def ask(self):
+            return self
+
+        def suggest_float(self, name, low, high, log):
+            return {"x": high, "y": low}[name] + log
+
+        def tell(self, trial, value):
+            sizes.append(value)
+
+    study = Study()
+    assert gdlab.trials(study, lambda x, y: x + 10 * y, 33, x=(0.0, 2.0), y=(3.0, 4.0)) is study
+    assert sizes == [32.0] * 33
+    for how, kind, said in (
+        ({"count": 0}, ValueError, "count must be a whole number, at least 1; got 0"),
+        ({"batch": 0}, ValueError, "batch must be a whole number, at least 1; got 0"),
+        ({"fn": 3}, TypeError, r"fn must be a function, fn\(lr=...\) -> value; got 3"),
+    ):
+        asked = {"fn": lambda x: x, "count": 3, "batch": 2, **how}
+        with pytest.raises(kind, match=said):
+            gdlab.trials(study, asked.pop("fn"), asked.pop("count"), **asked, x=(0.0, 1.0))

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import gdlab
-from gdlab.tune import _unrolled
+from gdlab.tune import _bound, _freed, _unrolled
 
 
 def bowl(x):
@@ -114,3 +114,84 @@ def test_the_range_test_finds_the_edge_of_stability():
     np.testing.assert_allclose([test.rates[0], test.rates[-1]], [1e-3, 10.0], rtol=1e-12)
     with pytest.raises(ValueError, match="steps must be a whole number, at least 3; got 2"):
         gdlab.lr_range_test(bowl, gdlab.gd, START, 2)
+
+
+def test_a_hyperparameter_is_free_where_it_may_move_and_comes_back():
+    for leaf, moves, share, free in (
+        (0.9, True, True, np.log(9)),
+        (0.5, True, True, 0),
+        (0.3, True, False, np.log(0.3)),
+        (7.0, True, False, np.log(7)),
+        (0.9, False, True, 0),
+        (0.0, True, False, 0),
+        (1.0, True, True, 0),
+        (0.0, True, True, 0),
+    ):
+        x = _freed(jnp.asarray(leaf), moves, share)
+        np.testing.assert_allclose(x, free, atol=1e-15)
+        np.testing.assert_allclose(_bound(jnp.asarray(leaf), x, moves, share), leaf, rtol=1e-14)
+    fixed = [
+        _bound(jnp.asarray(leaf), 1.0, *kind)
+        for leaf, kind in ((0.9, (False, True)), (0.0, (True, False)), (1.0, (True, True)))
+    ]
+    assert [float(leaf) for leaf in fixed] == [0.9, 0.0, 1.0]
+    np.testing.assert_allclose(_bound(jnp.asarray(0.9), 0.0, True, True), 0.5)
+    np.testing.assert_allclose(_bound(jnp.asarray(2.0), 0.0, True, False), 1.0)
+
+
+def test_the_range_test_names_where_the_loss_falls_fastest_and_the_last_rate_before_its_lowest():
+    def told(x, loss):
+        return loss + 0 * x
+
+    for losses, steepest, highest in (
+        ([5.0, 4.9, 3.0, 2.0, 2.5, 9.0], 1, 2),
+        ([5.0, 3.0, 2.0, 1.9, np.nan, np.nan], 0, 2),
+        ([5.0, 4.0, 3.5, 3.0, np.inf, np.nan], 0, 2),
+        ([1.0, 4.0, 2.0, 3.0, 5.0, 6.0], 0, 0),
+        ([5.0, 4.5, 3.0, 1.0, 4.0, 1.5], 2, 2),
+    ):
+        test = gdlab.lr_range_test(told, gdlab.gd, 1.0, 6, low=1.0, high=32.0, batches=jnp.array(losses))
+        np.testing.assert_allclose(test.rates, [1, 2, 4, 8, 16, 32], rtol=1e-14)
+        np.testing.assert_array_equal(test.losses, losses)
+        np.testing.assert_allclose([test.steepest, test.highest], [2.0**steepest, 2.0**highest], rtol=1e-14)
+    said = gdlab.lr_range_test(told, gdlab.gd, 1.0, batches=jnp.arange(100.0))
+    np.testing.assert_allclose([said.rates.size, said.rates[0], said.rates[-1]], [100, 1e-6, 10], rtol=1e-12)
+
+
+def test_what_tuning_cannot_be_given_is_named():
+    for how, kind, said in (
+        ({"loss": 3}, TypeError, r"loss must be a function, loss\(params, ...\) -> scalar; got 3"),
+        ({"steps": 0}, ValueError, "steps must be a whole number, at least 1; got 0"),
+        ({"rate": -1}, ValueError, r"rate must lie in \[0, inf\); got -1"),
+        ({"validation": 3}, TypeError, r"validation must be a function, validation\(params\) -> scalar; got 3"),
+        ({"only": "rate"}, ValueError, r"only must name some of schedule\.rate; got 'rate'"),
+        ({"only": 3}, ValueError, r"only must name some of schedule\.rate; got 3"),
+    ):
+        with pytest.raises(kind, match=said):
+            gdlab.tune(**{"loss": bowl, "optimizer": gdlab.gd(0.1), "params": START, "steps": 5, **how})
+    for how, said in (
+        ({"low": 0.0}, r"low must lie in \(0, inf\)"),
+        ({"low": 1.0, "high": 1.0}, r"high must lie in \(1, inf\)"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            gdlab.lr_range_test(bowl, gdlab.gd, START, 5, **how)
+    with pytest.raises(
+        TypeError, match=r"make must be a function, an optimizer of a schedule, such as gdlab.sgd; got 3"
+    ):
+        gdlab.lr_range_test(bowl, 3, START, 5)
+
+
+def test_what_is_called_alike_is_told_apart_and_one_name_may_be_said_alone():
+    twice = gdlab.descent(gdlab.directions.average(0.8), gdlab.scales.debias(gdlab.scales.centred(0.9), 0.9), 0.1)
+    names = list(gdlab.hyperparameters(twice))
+    assert names == ["direction.decay", "scale.decay", "scale.eps", "scale.decay'", "scale.eps'", "schedule.rate"]
+    tuned = gdlab.tune(bowl, gdlab.gd(0.1), START, 2, rounds=1, only="schedule.rate")
+    assert tuned.history["score"].shape == (1,)
+    np.testing.assert_allclose(tuned.score, bowl(gdlab.minimize(bowl, gdlab.gd(0.1), START, 2).params), rtol=1e-14)
+
+
+def test_a_gradient_that_is_not_finite_moves_nothing():
+    """At the best rate the root of the loss is 0, where it has no slope."""
+    tuned = gdlab.tune(lambda x: x * x, gdlab.gd(0.5), 1.0, 1, validation=lambda x: jnp.sqrt(x * x), rounds=3)
+    assert tuned.history["schedule.rate"].tolist() == [0.5] * 3
+    assert float(tuned.score) == 0
