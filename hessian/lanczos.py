@@ -100,9 +100,11 @@ def grow(
 
 def ritz(krylov: Krylov) -> Ritz:
     """Eigenpairs of the matrix in the basis; rows not in use get a value beyond all others."""
-    small, count = krylov.matrix, krylov.count
+    count = krylov.count
+    unused = jnp.arange(len(krylov.matrix), dtype=jnp.int32) >= count
+    # The last row's coupling is no part of the projection: with it the values would not be Rayleigh quotients.
+    small = jnp.where(unused | unused[:, None], 0, krylov.matrix)
     beyond = 1.1 * jnp.max(jnp.sum(jnp.abs(small), axis=1))
-    unused = jnp.arange(len(small), dtype=jnp.int32) >= count
     values, vectors = eigh(small + jnp.diag(jnp.where(unused, jnp.where(beyond > 0, beyond, 1), 0)))
     residuals = jnp.abs(krylov.coupling * vectors[count - 1])
     return Ritz(values, vectors, residuals, count, jnp.maximum(-values[0], values[count - 1]))

@@ -179,33 +179,18 @@ def _search(loss, plan, like, args, starts, radius):
             if goal is not None:
                 theta, gradient, damping, moved = _lowered(goal, slope, state, found, size)
             else:
-                uphill = jnp.arange(theta_size) < index
-                sizes = jnp.maximum(jnp.abs(found.values), 1e-3 * size) if method == METHODS[2] else size
-                p = jnp.where(uphill, 1, -1) * found.along / jnp.where(sizes > 0, sizes, 1)
-                p = p if method == METHODS[2] else 0.5 * p
-                longest = radius * (1 + jnp.linalg.norm(state.theta))
-                p = p * jnp.minimum(1, longest / jnp.maximum(jnp.linalg.norm(p), jnp.finfo(p.dtype).tiny))
-                theta = state.theta + found.step(p)
+                theta = state.theta + found.step(_climb(found, size, state.theta, method, index, radius))
                 gradient, damping, moved = slope(theta), state.damping, jnp.bool_(True)
             norm = jnp.linalg.norm(gradient)
             small = norm <= 50 * eps * size * (1 + jnp.linalg.norm(theta))
             going = moved & ~small & jnp.isfinite(norm) & (state.count + 1 < steps)
             return _Seek(going, state.count + 1, theta, gradient, damping)
 
-        theta_size = theta.size
         start = _Seek(jnp.bool_(True), jnp.int32(0), theta, slope(theta), jnp.asarray(1e-3, theta.dtype))
         state = jax.lax.while_loop(lambda state: state.seeking, step, start)
 
         def refine(_, here):
-            theta, gradient = here
-            found = modes(flat, theta, gradient, None, key)
-            seen = jnp.abs(found.values) > jnp.sqrt(eps) * jnp.max(jnp.abs(found.values))
-            there = theta + found.step(jnp.where(seen, -found.along / jnp.where(seen, found.values, 1), 0))
-            new = slope(there)
-            better = (jnp.linalg.norm(new) < jnp.linalg.norm(gradient)) & (
-                jnp.linalg.norm(there - theta) <= 1e-2 * (1 + jnp.linalg.norm(theta))
-            )
-            return jnp.where(better, there, theta), jnp.where(better, new, gradient)
+            return _refined(modes(flat, *here, None, key), slope, *here)
 
         theta, gradient = jax.lax.fori_loop(0, REFINEMENTS, refine, (state.theta, state.gradient))
         found = modes(flat, theta, gradient, None, key)
@@ -237,6 +222,27 @@ def _lowered(goal, slope, state, found, size):
     damping = jnp.where(good, jnp.maximum(state.damping / 5, 1e-14), 4 * state.damping)
     theta, gradient = jnp.where(good, theta, state.theta), jnp.where(good, gradient, state.gradient)
     return theta, gradient, damping, damping < HOPELESS
+
+
+def _climb(found, size, theta, method, index, radius):
+    """Uphill along the lowest `index` modes and downhill along the others, so far at most."""
+    sizes = jnp.maximum(jnp.abs(found.values), 1e-3 * size) if method == "eigenvector_following" else 2 * size
+    side = jnp.where(jnp.arange(len(found.values)) < index, 1, -1)
+    p = side * found.along / jnp.where(sizes > 0, sizes, 1)
+    length = jnp.linalg.norm(p)
+    return p * jnp.minimum(1, radius * (1 + jnp.linalg.norm(theta)) / jnp.where(length > 0, length, 1))
+
+
+def _refined(found, slope, theta, gradient):
+    """Point and gradient after Newton's step, where that is short and makes the gradient smaller; else as they were."""
+    sizes = jnp.abs(found.values)
+    seen = sizes > jnp.sqrt(jnp.finfo(theta.dtype).eps) * jnp.max(sizes)
+    there = theta + found.step(jnp.where(seen, -found.along / jnp.where(seen, found.values, 1), 0))
+    new = slope(there)
+    better = (jnp.linalg.norm(new) < jnp.linalg.norm(gradient)) & (
+        jnp.linalg.norm(there - theta) <= 1e-2 * (1 + jnp.linalg.norm(theta))
+    )
+    return jnp.where(better, there, theta), jnp.where(better, new, gradient)
 
 
 def _listed(ends, unravel, separation):

@@ -9,7 +9,6 @@ import pytest
 
 import hessian
 from hessian import bounds, lanczos
-from hessian.symmetric import eigh
 
 
 def quadratic(w, a):
@@ -183,25 +182,3 @@ def test_above_the_dense_limit_saddles_are_proved_and_left():
     way = hessian.escape(saddle, jnp.zeros(n), a)
     assert way.reason == "stepped along negative curvature"
     assert way.loss_after < 0
-
-
-@pytest.mark.parametrize("n", [1, 2, 3, 5])
-def test_eigh_agrees_with_numpy_at_repeated_and_far_eigenvalues(n):
-    rng = np.random.default_rng(n)
-    choices = [0, 1, 1, -1, 1e-12, 1e12, 0.3]
-    matrices = np.stack([np.asarray(symmetric(rng.choice(choices, n))) for _ in range(300)])
-    values, vectors = jax.jit(jax.vmap(eigh))(matrices)
-    size = np.abs(matrices).max(axis=(1, 2))
-    size = np.where(size > 0, size, 1)
-    assert (np.abs(values - np.linalg.eigvalsh(matrices)) <= 1e-14 * size[:, None]).all()
-    np.testing.assert_allclose(
-        np.swapaxes(vectors, 1, 2) @ vectors, np.broadcast_to(np.eye(n), (300, n, n)), atol=1e-14
-    )
-    errors = matrices @ vectors - vectors * values[:, None, :]
-    assert (np.abs(errors).max(axis=(1, 2)) <= 1e-14 * size).all()
-
-
-def test_the_derivative_of_an_eigenvalue_is_the_projection_on_its_eigenvector():
-    matrix = jnp.diag(jnp.array([1.0, 2.0, 4.0])) + 0.1
-    lowest = eigh(matrix)[1][:, 0]
-    np.testing.assert_allclose(jax.grad(lambda m: eigh(m)[0][0])(matrix), jnp.outer(lowest, lowest), atol=1e-14)

@@ -1,5 +1,7 @@
 """Every known critical point is found from random starts, each once, with its index; traps are not listed."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,8 @@ import pytest
 
 import hessian
 from gdlab.problems import linear_autoencoder, linear_autoencoder_points, styblinski_tang, surface
+from hessian import critical, search
+from hessian.modes import Modes
 
 COUNTS = {"six_hump_camel": (200, 15), "mueller_brown": (300, 5)}
 
@@ -98,3 +102,133 @@ def test_a_saddle_joins_the_minima_on_both_sides():
     np.testing.assert_array_less(distances.min(axis=-1), 1e-6)
     joined = [set(pair) for pair in distances.argmin(axis=-1).tolist()]
     assert joined == [{1, 2}, {0, 2}]  # the lowest and the highest minimum meet only through the third
+
+
+def in_modes(values, slope):
+    values, slope = jnp.asarray(values, float), jnp.asarray(slope, float)
+    return Modes(values, jnp.eye(len(values)), slope, jnp.int32(0)), jnp.max(jnp.abs(values))
+
+
+def test_each_method_steps_by_its_formula():
+    found, size = in_modes((-1.0, 0.0, 4.0), (3.0, 0.0, -2.0))
+    x, y = 1 / (1 + 0.5 * 16), 4 / (16 + 0.5 * 16)
+    np.testing.assert_allclose(search._levenberg(found, size, 0.5), [x * 3, 0, y * 2], rtol=1e-12)
+    np.testing.assert_allclose(search._newton(found, size, 0.5), [2, 0, 1 / 3], rtol=1e-12)
+    tiny, _ = in_modes((1e-9, 2e-8, 1.0), (1.0, 1.0, 1.0))
+    np.testing.assert_allclose(search._newton(tiny, jnp.asarray(1.0), 0.0), [0, -5e7, -1])
+
+    def climb(method, index, radius=9.0, found=found, size=size):
+        return search._climb(found, size, jnp.array([0.0, 3.0, 4.0]), method, index, radius)
+
+    following, ascent = "eigenvector_following", "gentlest_ascent"
+    np.testing.assert_allclose(climb(following, 0), [-3, 0, 0.5])
+    np.testing.assert_allclose(climb(following, 1), [3, 0, 0.5])
+    np.testing.assert_allclose(climb(following, 3), [3, 0, -0.5])
+    np.testing.assert_allclose(climb(ascent, 1), [3 / 8, 0, 2 / 8])
+    np.testing.assert_allclose(climb(ascent, 1, 0.01), 0.06 * np.array([3, 0, 2]) / np.sqrt(13))  # 0.01 (1 + 5)
+    np.testing.assert_allclose(
+        climb(following, 3, found=in_modes((0, 0.01, 4), (1, 1, 1))[0], radius=1e9), [250, 100, 0.25]
+    )
+    still, nothing = in_modes((0, 0, 0), (0, 0, 0))
+    for step in (
+        climb(following, 1, found=still, size=nothing),
+        climb(ascent, 1, found=still, size=nothing),
+        search._levenberg(still, nothing, 1e-3),
+        search._newton(still, nothing, 1e-3),
+    ):
+        np.testing.assert_array_equal(step, 0)
+
+
+def test_a_step_is_taken_where_the_gradient_falls_and_damped_where_not():
+    found, size = in_modes((1.0, 2.0), (3.0, -2.0))
+    for damping, slope, hopeless, want in (
+        (1.0, lambda x: x / 2, False, ((2.5, -0.5), (1.25, -0.25), 0.2)),
+        (1e-14, lambda x: x / 2, False, ((1.0, 0.0), (0.5, 0.0), 1e-14)),
+        (1.0, lambda x: 9 * x, False, ((4.0, -1.0), (3.0, -2.0), 4.0)),
+        (2.4e5, lambda x: 9 * x, False, ((4.0, -1.0), (3.0, -2.0), 9.6e5)),
+        (2.5e5, lambda x: 9 * x, True, ((4.0, -1.0), (3.0, -2.0), 1e6)),
+    ):
+        state = search._Seek(True, 0, jnp.array([4.0, -1.0]), found.along, jnp.asarray(damping))
+        theta, gradient, after, going = search._lowered(search._newton, slope, state, found, size)
+        for got, expected in zip((theta, gradient, after), want, strict=True):
+            np.testing.assert_allclose(got, expected, atol=1e-10)
+        assert bool(going) != hopeless
+
+
+def test_newtons_step_refines_only_over_a_short_way_that_lowers_the_gradient():
+    theta = jnp.array([3.0, 4.0])  # a hundredth of 1 + 5 is the longest way
+    for values, slope, fall, want in (
+        ((1.0, 2.0), (0.059, 0.0), 0.5, (2.941, 4)),
+        ((1.0, 2.0), (0.061, 0.0), 0.5, (3, 4)),
+        ((1.0, 2.0), (0.01, 0.02), 0.5, (2.99, 3.99)),
+        ((1.0, 2.0), (0.01, 0.02), 1.0, (3, 4)),
+        ((1e-9, 2.0), (0.01, 0.02), 0.5, (3, 3.99)),
+        ((4e-8, 2.0), (1e-10, 0.02), 0.5, (2.9975, 3.99)),
+    ):
+        found, _ = in_modes(values, slope)
+        there, gradient = search._refined(found, lambda _, f=found, by=fall: by * f.along, theta, found.along)
+        np.testing.assert_allclose(there, want, rtol=1e-9)
+        np.testing.assert_allclose(gradient, np.multiply(slope, 1 if want == (3, 4) else fall))
+
+
+def listed(theta, norm, index, *, code=critical.SADDLE, loss=None, flatness=1.0, separation=None, dtype=float):
+    theta, k = np.asarray(theta, dtype), len(theta)
+    code, flatness = np.broadcast_to(code, k), np.broadcast_to(flatness, k)
+    loss = theta[:, 0] if loss is None else np.asarray(loss, dtype)
+    point = SimpleNamespace(
+        code=code, gradient_norm=np.asarray(norm), index=np.asarray(index), inertia=SimpleNamespace(zero=0 * code)
+    )
+    ends = SimpleNamespace(theta=theta, loss=loss, point=point, flatness=flatness, eigenvalues=theta)
+    return search._listed(ends, lambda x: x, separation)
+
+
+def test_points_are_listed_once_the_best_of_their_kin_by_index_and_then_by_loss():
+    theta = [[3.0, 0], [1.0, 0], [1.0 + 1.9e-5, 0], [-2.0, 0], [1.0 - 2e-5, 0], [3.0, 5e-5]]
+    found = listed(theta, [1, 3, 2, 1, 1, 0.5], [1, 0, 0, 2, 0, 1])
+    assert found.separation == pytest.approx(4e-5)
+    np.testing.assert_allclose(found.loss, [1 - 2e-5, 3, 3, -2])
+    np.testing.assert_array_equal(found.index, [0, 1, 1, 2])
+    np.testing.assert_array_equal(found.gradient_norm, [1, 0.5, 1, 1])
+    np.testing.assert_array_equal(found.found, [3, 1, 1, 1])
+    np.testing.assert_array_equal(found.reached, [2, 0, 0, 3, 0, 1])
+    np.testing.assert_array_equal(found.family, [0, 1, 1, 2])
+    assert found.families == 3
+    assert found.euler_characteristic == 0
+    assert len(listed(theta, [1] * 6, [1] * 6, separation=6e-5).loss) == 3
+    assert len(listed(theta, [1] * 6, [1] * 6, separation=1e-9).loss) == 6
+    single = listed(theta, [1] * 6, [1] * 6, dtype=np.float32)
+    assert single.separation == pytest.approx(0.04)
+    assert len(single.loss) == 3
+
+
+def test_each_start_has_its_end_and_only_critical_ones_are_listed():
+    code = np.array([critical.SADDLE, critical.NOT_CRITICAL, critical.UNDETERMINED, critical.MINIMUM] + 2 * [1])
+    found = listed(
+        np.arange(12.0).reshape(6, 2), [0, 1, np.nan, 0, 1, 1], [1, 1, 0, 0, 0, 0],
+        code=code, loss=[0, 1, 2, np.inf, 4, 5], flatness=[1, 0.01, 0, 1, 0.011, 0.009],
+    )  # fmt: skip
+    words = [search.REASONS[end].split(":")[0] for end in found.ended]
+    assert words == ["critical", "gradient flat", "not finite", "not finite", "not converged", "gradient flat"]
+    assert found.reached.tolist() == [0, -1, -1, -1, -1, -1]
+    assert found.separation == pytest.approx(2e-5)
+    assert str(found).splitlines() == [
+        "     kind         index           loss       |g|  found      lowest     highest",
+        "   0 saddle           1              0   0.0e+00      1           0           1",
+        "starts: 1 critical, 2 gradient flat: H g = 0 but g is not, 1 not converged, 2 not finite",
+    ]
+    none = listed([[0.0, 0.0]], [1.0], [0], code=critical.NOT_CRITICAL)
+    assert none.params is None
+    assert none.reached.tolist() == [-1]
+    assert none.families == 0
+
+
+def test_losses_are_one_family_within_a_share_of_their_spread():
+    for loss, index, tol, family in (
+        ([1.0, 1.0005, 2.0], [0, 0, 0], 1e-3, [0, 0, 1]),
+        ([1.0, 1.002, 2.0], [0, 0, 0], 1e-3, [0, 1, 2]),
+        ([1.0, 1.0, 1.0], [0, 1, 1], 1e-3, [0, 1, 1]),
+        ([1e3, 1e3 + 9e-4], [0, 0], 1e-3, [0, 0]),  # a thousandth of the loss is the least of the spreads
+        ([1e3, 1e3 + 1.1e-3], [0, 0], 1e-3, [0, 1]),
+        ([], [], 1e-3, []),
+    ):
+        np.testing.assert_array_equal(search._families(np.array(loss), np.array(index), tol), family)
