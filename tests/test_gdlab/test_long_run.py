@@ -1,6 +1,9 @@
 """Long runs: chunks change nothing, a store keeps all of it, and every lane is its own run."""
 
+import contextlib
 import dataclasses
+import importlib
+import json
 import os
 
 import jax
@@ -125,3 +128,81 @@ def test_bad_arguments_are_one_sentence(name):
     how, said = BAD[name]
     with pytest.raises(ValueError, match=said):
         gdlab.long_run(ROSENBROCK, gdlab.gd(0.1), START, 10, **how)
+
+
+def test_a_history_without_a_store_is_whole_and_reports_words(monkeypatch):
+    """33 steps, each 4th recorded, in chunks of 12: rows of 3, 3 and 3, the last one of a single step."""
+    said = []
+
+    @contextlib.contextmanager
+    def bar(progress, name, total):
+        assert (progress, name, total) == (True, "run", 33)
+        yield lambda done, words: said.append((done, words))
+
+    monkeypatch.setattr(importlib.import_module("gdlab.long_run"), "bar", bar)
+    record = {"loss": lambda moment: moment.loss, "count": lambda moment: moment.count}
+    how = {"record": record, "every": 4, "chunk": 12, "lanes": ["optimizer"], "progress": True}
+    long = gdlab.long_run(lambda x: x * x, gdlab.gd(jnp.array([0.25, 1e9, 0.5])), 1e100, 33, **how)
+    assert long.history["count"].tolist() == [[4 * i] * 3 for i in range(9)]
+    np.testing.assert_allclose(long.history["loss"][:3, 0], 1e200 * 0.25 ** jnp.array([0.0, 4.0, 8.0]))
+    assert long.steps.tolist() == [33] * 3
+    assert said == [
+        (12, "median loss 7.63e+194, alive 100%"),
+        (24, "median loss 4.55e+187, alive 67%"),
+        (33, "median loss 2.71e+180, alive 67%"),
+    ]
+    assert long.reason.tolist() == [1, 4, 1]
+
+
+def test_what_happens_after_the_end_is_recorded_as_nothing():
+    record = {"loss": lambda moment: moment.loss, "count": lambda moment: moment.count}
+    how = {"record": record, "every": 2, "chunk": 4, "lanes": ["params"], "tolerance": 0.3}
+    long = gdlab.long_run(lambda x: x * x, gdlab.gd(0.25), jnp.array([0.1, 1.0, 8.0]), 8, **how)
+    assert long.steps.tolist() == [0, 3, 6]
+    assert [gdlab.run.REASONS[reason] for reason in long.reason] == ["small gradient"] * 3
+    np.testing.assert_allclose(long.params, [0.1, 0.125, 0.125])
+    assert long.history["count"].tolist() == [[0, 0, 0], [0, 2, 2], [0, 0, 4], [0, 0, 6]]
+    assert np.isfinite(long.history["loss"]).tolist() == [[True] * 3, [False, True, True]] + [[False, False, True]] * 2
+
+
+def test_a_chunk_is_a_hundredth_unless_it_is_said():
+    for steps, every, done in (
+        (250, 1, [3 * i for i in range(1, 84)] + [250]),
+        (9, 4, [4, 8, 9]),
+        (100, 1, range(1, 101)),
+    ):
+        seen = []
+        gdlab.long_run(
+            lambda x: x * x, gdlab.gd(0.1), 1.0, steps, every=every, progress=lambda at, _, seen=seen: seen.append(at)
+        )
+        assert seen == list(done)
+
+
+def test_a_store_of_something_else_is_no_history(tmp_path):
+    gdlab.sweep(lambda a: a, store=tmp_path / "s", a=jnp.arange(2.0))
+    with pytest.raises(StoreError, match=r"^store must be of a long run; .* is not"):
+        gdlab.read_history(tmp_path / "s")
+
+
+def test_the_last_sound_state_is_taken_up(tmp_path):
+    """Of four chunks the third and its state are damaged: the run goes on behind the second."""
+
+    def ran(progress=False):
+        how = {"chunk": 5, "every": 5, "store": tmp_path / "s", "progress": progress}
+        return gdlab.long_run(ROSENBROCK, gdlab.adam(0.01), START, 20, **how)
+
+    first, seen = ran(), []
+    states = sorted(path.name for path in (tmp_path / "s").glob("state-*"))
+    assert states == ["state-00002.npz", "state-00003.npz"]
+    (tmp_path / "s" / "state-00003.npz").write_bytes(b"damaged")
+    with pytest.warns(UserWarning, match="state-00003.npz is damaged"):
+        again = ran(lambda done, _: seen.append(done))
+    assert seen == [20]
+    np.testing.assert_array_equal(first.params, again.params)
+    assert (int(again.steps), again.why) == (20, "steps")
+    assert gdlab.read_history(tmp_path / "s")["step"].tolist() == [0, 5, 10, 15]
+    identity = json.loads((tmp_path / "s" / "store.json").read_text())
+    said = {name: identity[name] for name in ("schema", "kind", "steps", "chunk", "every", "lanes", "record")}
+    assert said == {
+        "schema": 1, "kind": "long run", "steps": 20, "chunk": 5, "every": 5, "lanes": [], "record": ["loss"],
+    }  # fmt: skip

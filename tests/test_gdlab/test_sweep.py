@@ -250,6 +250,74 @@ def test_a_full_disk_stops_with_one_sentence_and_loses_nothing(tmp_path):
     assert gdlab.merge(store, tmp_path / "t").sizes["a"] == 4
 
 
+def test_a_dataset_says_all_that_was_asked_and_a_merged_one_the_same(tmp_path):
+    def fn(a, name):
+        return {"x": jnp.stack([a, a]), "n": jnp.int32(3), "name": a}
+
+    axes = {"a": jnp.arange(5.0), "name": {"one": 1, "two": 2}}
+    how = {"chunk": 2, "block": 1, "attrs": {"why": "for a test", "sizes": 3}, "dims": {"x": ("side",)}}
+    alone = gdlab.sweep(fn, **how, **axes)
+    parts = [gdlab.sweep(fn, store=tmp_path / str(i), shard=(i, 2), **how, **axes) for i in range(2)]
+    merged = gdlab.merge(tmp_path / "0", tmp_path / "1")
+    config = {"axes": {"a": "5 values", "name": ["one", "two"]}, "chunk": 2, "block": 1, "shard": [0, 1]}
+    for found in (alone, merged):
+        assert dict(found.sizes) == {"a": 5, "name": 2, "side": 2}
+        assert set(found.variables) == {"a", "name", "x", "n", "result.name", "alive"}
+        assert json.loads(found.attrs["config"]) == config
+        assert {found.attrs["why"], found.attrs["sizes"], found.attrs["block"]} == {"for a test", 3, 1}
+        assert found.attrs["python"] == sys.version.split()[0]
+        assert found.attrs["gdlab_schema"] == 3
+        assert found.attrs["argv"] == " ".join(sys.argv)
+        assert found["a"].dtype == float
+        assert found["alive"].all()
+    assert alone.attrs["wall_seconds"] >= 0
+    assert merged.equals(alone)
+    assert json.loads(parts[1].attrs["config"]) == {**config, "shard": [1, 2]}
+    here = [True, True, False, False, True]
+    assert parts[0]["done"].values[:, 0].tolist() == parts[0]["alive"].values[:, 1].tolist() == here
+    assert np.isnan(parts[0]["x"][2:4]).all()
+    assert parts[0]["n"].values[:, 0].tolist() == [3, 3, 0, 0, 3]
+    with pytest.raises(ValueError, match=r"^merge needs at least one store; got none"):
+        gdlab.merge()
+    (tmp_path / "1" / "chunk-00001.npz").write_bytes(b"")
+    with pytest.raises(StoreError, match=r"chunk 1 is damaged in .*/1"), pytest.warns(UserWarning, match="damaged"):
+        gdlab.merge(tmp_path / "0", tmp_path / "1")
+    for identity in ({"schema": 3}, {"schema": 2, "lanes": 4}):
+        (tmp_path / "0" / "store.json").write_text(json.dumps(identity))
+        with pytest.raises(StoreError, match=f"^stores must be of sweeps, of schema 3; {tmp_path / '0'} is not"):
+            gdlab.merge(tmp_path / "0")
+
+
+def test_the_row_of_death_is_the_first_of_any_result_with_steps():
+    def fn(at):
+        row = jnp.arange(6)
+        early = jnp.where(row >= at, jnp.nan, 0.0)
+        late = jnp.where((row >= 4) & (at < 9), jnp.inf, 0.0)
+        return {"early": early, "late": jnp.stack([jnp.zeros(6), late], 1), "whole": row}
+
+    found = gdlab.sweep(fn, at=jnp.array([0, 2, 5, 9]), dims={"early": ("step",), "late": ("step", "side")})
+    assert found["died"].values.tolist() == [0, 2, 4, -1]
+    assert found["alive"].values.tolist() == [False, False, False, True]
+    plain = gdlab.sweep(fn, at=jnp.array([0, 9]))
+    assert "died" not in plain
+    assert plain["alive"].values.tolist() == [False, True]
+
+
+def test_a_shard_is_one_of_so_many():
+    for shard in ((-1, 2), (2, 2), (0, 2), (0, 0)):
+        said = r"^shard must be \(i, n\) with 0 <= i < n, and needs a store where n > 1; got \(.*\) and store None"
+        with pytest.raises(ValueError, match=said):
+            gdlab.sweep(lambda a: a, shard=shard, a=jnp.arange(3.0))
+
+
+def test_a_chunk_is_at_most_65536_lanes_and_never_more_than_there_are():
+    for asked, lanes, seen in ((None, 5, [5]), (2, 5, [2, 4, 5]), (9, 5, [5]), (None, 2**16 + 1, [2**16, 2**16 + 1])):
+        told = []
+        axis = jnp.zeros(lanes, "float32")
+        gdlab.sweep(lambda a: a, chunk=asked, progress=lambda done, total, told=told: told.append(done), a=axis)
+        assert told == seen
+
+
 # ------------------------------------------------------------------------------------- in processes of their own
 
 JOBS = """
