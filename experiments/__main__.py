@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from experiments import settings
+from experiments import interrupts, settings
+from experiments.output import Output
 from experiments.settings import COMMANDS, PLACED, InputError
 
 
@@ -32,6 +33,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         print(usage())
         return 0
+    interrupts.listen()
+    with contextlib.redirect_stdout(Output(sys.stdout)) as output:
+        status = run(argv)
+    return output.closed_with(status)
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one command; what is wrong is one sentence on stderr."""
     try:
         name, *flags = run_of(argv[2:]) if argv[:2] == ["experiments", "run"] else argv
         if name not in COMMANDS:
@@ -44,8 +53,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("interrupted: nothing was written", file=sys.stderr)
+    except (MemoryError, RuntimeError) as error:  # JAX's own for too little memory is a RuntimeError
+        if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        print(f"error: this takes more memory than there is; {str(error).splitlines()[0]}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as stop:
+        print(f"interrupted: {str(stop) or 'nothing was written'}", file=sys.stderr)
         return 130
 
 

@@ -34,6 +34,7 @@ from gdlab.problems import (
 )
 
 FEW = 10  # parameters
+MOST_STARTS = 10**7
 
 
 class Arena(NamedTuple):
@@ -69,8 +70,10 @@ def arena(settings: OnProblem) -> Arena:
     """The arena that the settings ask for.
 
     Raises:
-        InputError: for an unknown surface, or a loss or parameters of one's own that are none.
+        InputError: for an unknown surface, a loss or parameters of one's own that are none, or too many starts.
     """
+    if (settings.seeds or 1) > MOST_STARTS:
+        raise InputError(f"seeds must be at most {MOST_STARTS}, as each start has a name; got {settings.seeds}")
     if settings.target is not None:
         return _own(settings)
     return {"surface": _surface, "pokemon": _pokemon, "digits": _digits}[settings.problem](settings)

@@ -5,7 +5,6 @@ in one compiled call.  Where each run stops is classified by the eigenvalues of 
 runs stopped, one step along the negative eigenvector is made, and gradient descent shows where it leads.
 """
 
-import time
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +18,7 @@ from jax.flatten_util import ravel_pytree
 import gdlab
 import hessian
 from experiments.arena import Arena, arena, named_optimizers, spaced
-from experiments.runs import Table, dump, new_folder, write_dataset, write_figure, write_record
+from experiments.runs import Table, dump, new_folder, now, write_dataset, write_figure, write_record
 from experiments.settings import Race, as_json, at_least_one, learning_rates
 from experiments.show import bar, print_table
 from experiments.stops import NOT_SEEN, Way, best_rates, classified, ways_out
@@ -30,7 +29,7 @@ DIVERGED = "diverged"
 
 def main(settings: Race) -> int:
     """Race, print the table, write the folder; the exit status."""
-    started = time.time()
+    started = now()
     settings, where, optimizers, rates = resolve(settings)
     with new_folder(settings.out) as folder, bar(settings.progress, ["race", "classify", "escape", "draw"]) as advance:
         dataset = race(where, optimizers, rates, settings)
@@ -71,6 +70,7 @@ def resolve(settings: Race) -> tuple[Race, Arena, dict[str, Any], jax.Array]:
             at_least_one(name, getattr(settings, name))
     where = arena(settings)
     low, high, count = learning_rates(settings.lr or where.lr)
+    at_least_one("lr times seeds", count * len(where.seen_as))
     steps, seeds = settings.steps or where.steps, len(where.seen_as)
     if settings.quick:
         if settings.lr is None:

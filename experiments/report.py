@@ -3,7 +3,6 @@
 A page holds its figures, and every text in it is escaped: names and paths come from the user.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +13,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from experiments import claims, figures, pages
-from experiments.runs import Table, dump, new_folder, write_figure, write_new, write_record
+from experiments.runs import Table, dump, new_folder, now, write_figure, write_new, write_record
 from experiments.settings import InputError, OnFolder, OnTarget
 
 
@@ -44,7 +43,7 @@ class Report(NamedTuple):
 
 def publish(settings: OnTarget, name: str, make: Callable[[], Report]) -> int:
     """Make the report, write its folder, and print it; the exit status."""
-    started = time.time()
+    started = now()
     out = settings.out or Path("runs") / name
     with new_folder(out) as folder:
         report = make()

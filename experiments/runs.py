@@ -12,6 +12,7 @@ Files are made in a hidden folder beside the final one, which gets its name when
 
 import contextlib
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -71,11 +72,15 @@ def write_new(path: Path, text: str) -> None:
     if path.exists() or path.is_symlink():
         raise InputError(f"out must be a file that does not exist yet; {path} is there already")
     try:
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
-            file.write(text)
-        made = Path(file.name)
-        made.chmod(0o644)
-        made.rename(path)
+        handle, made = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        try:
+            with open(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+            os.chmod(made, 0o644)
+            os.rename(made, path)
+        except BaseException:
+            os.unlink(made)
+            raise
     except OSError as error:
         raise InputError(f"out must be a file that can be written; {path}: {error.strerror}") from None
 
@@ -102,6 +107,23 @@ def _finite(value):
     return value
 
 
+class Moment(NamedTuple):
+    """When something began: a date for people, and a clock for durations, which setting the date does not change."""
+
+    date: datetime
+    clock: float
+
+    @property
+    def seconds(self) -> float:
+        """Since then."""
+        return time.monotonic() - self.clock
+
+
+def now() -> Moment:
+    """This moment."""
+    return Moment(datetime.now(UTC), time.monotonic())
+
+
 class Table(NamedTuple):
     """A table of texts."""
 
@@ -114,7 +136,7 @@ def write_record(
     folder: Path,
     command: str,
     settings: Any,
-    started: float,
+    started: Moment,
     summary: dict[str, Any],
     title: str,
     words: Sequence[str],
@@ -128,7 +150,7 @@ def write_record(
     write_json(folder / "report.json", shown)
 
 
-def provenance(command: str, seed: int, started: float) -> dict[str, Any]:
+def provenance(command: str, seed: int, started: Moment) -> dict[str, Any]:
     """Where a result comes from: versions, device, the command that repeats it, seed, when and how long."""
     import jax
 
@@ -139,8 +161,8 @@ def provenance(command: str, seed: int, started: float) -> dict[str, Any]:
         "x64": bool(jax.config.read("jax_enable_x64")),
         "command": command,
         "seed": seed,
-        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
-        "wall_seconds": round(time.time() - started, 3),
+        "started": started.date.isoformat(timespec="seconds"),
+        "wall_seconds": round(started.seconds, 3),
     }
 
 
@@ -152,8 +174,8 @@ def _version(name):
 
 
 def write_dataset(path: Path, dataset: Any) -> None:
-    """The dataset as one NetCDF-4 file."""
-    dataset.to_netcdf(path, engine="h5netcdf")
+    """The dataset as one NetCDF-4 file, made in memory: HDF5 itself does not survive a full disk."""
+    path.write_bytes(dataset.to_netcdf(engine="h5netcdf"))
 
 
 def write_figure(folder: Path, name: str, figure: Any, *, pgf: bool = False) -> None:

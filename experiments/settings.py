@@ -406,13 +406,13 @@ def learning_rates(text: str) -> tuple[float, float, int]:
     >>> learning_rates("1e-3:1:4")
     (0.001, 1.0, 4)
     """
-    allowed = "lr must be lo:hi:n with 0 < lo <= hi, both finite, and a whole number n >= 1, such as 1e-4:1:40"
+    allowed = "lr must be lo:hi:n with 0 < lo <= hi, both finite, and a whole n from 1 to 10^7, such as 1e-4:1:40"
     try:
         first, last, number = text.split(":")
         low, high, count = float(first), float(last), int(number)
     except ValueError:
         raise InputError(f"{allowed}; got {text!r}") from None
-    if not (0 < low <= high < math.inf and count >= 1):
+    if not (0 < low <= high < math.inf and 1 <= count <= 10**7):
         raise InputError(f"{allowed}; got {text!r}")
     return low, high, count
 

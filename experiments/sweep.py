@@ -5,8 +5,6 @@ python3 lab.py sweep himmelblau --store store/1 --shard 1/4      one of four ind
 python3 lab.py merge store/1 store/2 store/3 store/4             what the whole sweep would have written
 """
 
-import sys
-import time
 from collections.abc import Callable
 
 import jax
@@ -15,14 +13,13 @@ import xarray
 
 import gdlab
 from experiments.arena import Arena, arena, named_optimizers, spaced
-from experiments.runs import dump, new_folder
+from experiments.runs import dump
 from experiments.settings import InputError, Sweep, at_least_one, learning_rates, share
-from experiments.swept import said_plainly, write
+from experiments.swept import publish, said_plainly
 
 
 def main(settings: Sweep) -> int:
     """Sweep, print the table, write the folder, or only the store of a share; the exit status."""
-    started = time.time()
     shard = (0, 1) if settings.shard is None else share(settings.shard)
     if settings.shard is not None and settings.store is None:
         raise InputError(f"store must name a folder for the share {settings.shard}; got none")
@@ -30,17 +27,14 @@ def main(settings: Sweep) -> int:
         if getattr(settings, name) is not None:
             at_least_one(name, getattr(settings, name))
     try:
+        if settings.shard is None:
+            return publish(settings, "sweep", lambda: swept(settings, shard))
         with said_plainly():
-            if settings.shard is None:
-                with new_folder(settings.out) as folder:
-                    write(folder, "sweep", swept(settings, shard), settings, started, settings.out)
-                return 0
             dataset = swept(settings, shard)
     except KeyboardInterrupt:
         if settings.store is None:
             raise
-        print(f"interrupted: the same command goes on from what is in {settings.store}", file=sys.stderr)
-        return 130
+        raise KeyboardInterrupt(f"the same command goes on from what is in {settings.store}") from None
     runs = int(dataset["done"].sum()) if "done" in dataset else int(dataset["alive"].size)
     if settings.json:
         print(dump({"shard": settings.shard, "runs": runs, "store": str(settings.store)}))
@@ -54,6 +48,7 @@ def swept(settings: Sweep, shard: tuple[int, int]) -> xarray.Dataset:
     where = arena(settings)
     optimizers = named_optimizers(settings.optimizers)
     low, high, count = learning_rates(settings.lr or where.lr)
+    at_least_one("lr times seeds", count * len(where.seen_as))
     steps = settings.steps or where.steps
     every = settings.every or -(-steps // 100)
     said = {"problem": where.name, "steps": steps, "every": every, "seed": settings.seed}

@@ -7,14 +7,13 @@ diverged; runs that did stay in the dataset, with the row in which they died.
 import contextlib
 import sys
 import warnings
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import xarray
 
-from experiments.runs import Table, dump, write_dataset, write_figure, write_record
+from experiments.runs import Table, dump, new_folder, now, write_dataset, write_figure, write_record
 from experiments.settings import InputError
 from experiments.show import print_table
 from gdlab.store import StoreError
@@ -34,8 +33,20 @@ def said_plainly() -> Iterator[None]:
             raise InputError(str(error)) from None
 
 
-def write(folder: Path, name: str, dataset: xarray.Dataset, settings: Any, started: float, out: Path) -> None:
-    """Write the folder of a sweep, and print its table."""
+def publish(settings: Any, name: str, make: Callable[[], xarray.Dataset]) -> int:
+    """Make the dataset of a sweep, write its folder, and print its table; the exit status."""
+    started = now()
+    with said_plainly(), new_folder(settings.out) as folder:
+        title, summary, shown = _write(folder, name, make(), settings, started)
+    if settings.json:
+        print(dump({**summary, "out": str(settings.out)}))
+    else:
+        print_table(title, COLUMNS, shown)
+        print(f"written: {settings.out}/results.nc, summary.json, {name}.png, {name}.svg")
+    return 0
+
+
+def _write(folder, name, dataset, settings, started):
     problem, steps, every = (dataset.attrs[name] for name in ("problem", "steps", "every"))
     dataset = dataset.assign_coords(step=[*range(0, steps, every), steps])
     rows = [_row(dataset.sel(optimizer=optimizer)) for optimizer in dataset["optimizer"].values]
@@ -54,11 +65,7 @@ def write(folder: Path, name: str, dataset: xarray.Dataset, settings: Any, start
     write_dataset(folder / "results.nc", dataset)
     write_figure(folder, name, _draw(dataset, title), pgf=settings.pgf)
     write_record(folder, name, settings, started, summary, title, [], [Table(title, COLUMNS, shown)])
-    if settings.json:
-        print(dump({**summary, "out": str(out)}))
-    else:
-        print_table(title, COLUMNS, shown)
-        print(f"written: {out}/results.nc, summary.json, {name}.png, {name}.svg")
+    return title, summary, shown
 
 
 def _final(dataset):

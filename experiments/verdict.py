@@ -6,12 +6,11 @@ fails.
 
 import inspect
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.runs import Table, dump, new_folder, write_figure, write_record
+from experiments.runs import Table, dump, new_folder, now, write_figure, write_record
 from experiments.settings import Experiment
 from experiments.show import bar, print_table
 
@@ -74,7 +73,7 @@ def conclude(
         measure: a function that returns the checks and a figure; `lambda: measure(settings.quick)` where there is a
             smaller size.
     """
-    started = time.time()
+    started = now()
     out = settings.out or Path("runs") / name
     with new_folder(out) as folder, bar(settings.progress, [name]) as advance:
         checks, figure = measure()

@@ -32,7 +32,7 @@ class Grid:
     """The axes of a sweep in their order, numeric ones apart from those of names.
 
     Raises:
-        ValueError: for no axes, or an axis that is empty or neither numeric nor of names.
+        ValueError: for no axes, an axis that is empty or neither numeric nor of names, or more than 2^31 - 1 lanes.
     """
 
     def __init__(self, axes: Mapping[str, Any]):
@@ -50,6 +50,9 @@ class Grid:
             if size == 0:
                 msg = f"axis {name!r} must have at least one value; got none"
                 raise ValueError(msg)
+        if self.lanes >= 2**31:
+            msg = f"the axes must have fewer than 2^31 points together, which 32 bits count; got {self.lanes}"
+            raise ValueError(msg)
 
     @property
     def cases(self) -> list[dict[str, Any]]:

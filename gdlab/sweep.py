@@ -78,7 +78,9 @@ def sweep(
         what was swept, on what, by which versions and command, and how long it took.
 
     Raises:
-        ValueError: for no axes, an empty axis, a chunk or block below 1, a shard out of range or without a store.
+        ValueError: for no axes, an empty axis, 2^31 points or more, a chunk or block below 1, a shard out of range or
+            without a store.
+        MemoryError: when the first chunk shows that all results would not fit in memory.
         StoreError: for a store of another sweep, in use, or that cannot be written (a ValueError).
 
     >>> result = sweep(lambda a, b: a + 10 * b, a=jnp.arange(3.0), b=jnp.array([1.0, 2.0]))
@@ -114,6 +116,9 @@ def sweep(
                     arrays = dict(zip(names, gathered(computed, chunk), strict=True))
                 if stored:
                     stored.write(number, arrays)
+            if not done:
+                chunks = -(-grid.lanes // chunk)
+                _must_fit(arrays, chunks + chunks // parts)  # the dataset, and the chunks that it is made of
             done[number] = arrays
             advance(min((number + 1) * chunk, grid.lanes), f"alive {alive(arrays).mean():.0%}" if progress else "")
     config = _config(grid, chunk, prepared.block, shard)
@@ -186,6 +191,15 @@ def _description(grid, dims):
     sizes = {name: grid.sizes[name] for name in grid.order}
     dims = {name: list(extra) for name, extra in (dims or {}).items()}
     return {"order": grid.order, "sizes": sizes, "named": list(grid.named), "dims": dims}
+
+
+def _must_fit(arrays, chunks):
+    """Refuse, as soon as one chunk is known, what would end hours later without memory."""
+    needed = chunks * sum(array.nbytes for array in arrays.values())
+    if hasattr(os, "sysconf") and needed > (there := os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")):
+        gib = f"{needed / 2**30:.3g} GiB of {there / 2**30:.3g}"
+        msg = f"results must fit in memory; these take {gib}: let the function return less, or sweep fewer points"
+        raise MemoryError(msg)
 
 
 def _config(grid, chunk, block, shard):

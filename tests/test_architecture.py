@@ -66,7 +66,7 @@ STAIRS = {
         "targets",
         "figures pages show",
         "runs",
-        "settings",
+        "settings interrupts output",
     ],
 }
 

@@ -51,6 +51,7 @@ def test_a_quasi_random_draw_fills_the_box_more_evenly():
 
 BAD = {
     "no axes": ({}, "at least one axis"),
+    "too many points": ({"a": jnp.zeros(2**16), "b": jnp.zeros(2**15)}, "2147483648"),
     "an empty axis": ({"a": jnp.zeros(0)}, "'a' must have at least one value"),
     "a scalar": ({"a": jnp.float32(1)}, "axis 'a'"),
     "unequal parts": ({"a": {"x": jnp.zeros(2), "y": jnp.zeros(3)}}, "common leading axis"),
