@@ -64,7 +64,11 @@ BAD = {
     "too many rates": (["race", "--lr", "1:2:99999999"], "lr", "10^7"),
     "too many runs": (["race", "--lr", "1:2:9999999", "--seeds", "300"], "lr times seeds", "2^31"),
     "more starts than names": (["race", "--seeds", "999999999"], "seeds", "at most 10000000"),
-    "more numbers than memory": (["race", "--optimizers=gd", "--lr=1:2:9999999", "--seeds=200", "--steps=1000"], "memory", "GiB"),
+    "more numbers than memory": (
+        ["race", "--optimizers=gd", "--lr=1:2:9999999", "--seeds=200", "--steps=1000"],
+        "memory",
+        "GiB",
+    ),
     "rate zero": (["race", "--lr", "0:1:3"], "lr", "0 < lo"),
     "rate below zero": (["race", "--lr=-1:1:3"], "lr", "0 < lo"),
     "rate upside down": (["race", "--lr", "1:0.1:3"], "lr", "lo <= hi"),
