@@ -1,7 +1,9 @@
 """Arguments: what each may be, what it is when it is not said, and the sentence where it is something else."""
 
+import importlib
 import inspect
 import math
+import pkgutil
 
 import jax
 import jax.numpy as jnp
@@ -206,3 +208,22 @@ def test_what_is_allowed_comes_back():
     assert arguments.alike("x", jax.tree.map(jnp.ones_like, PARAMS), PARAMS) is None
     leaves = jax.tree.leaves(arguments.floating("x", {"a": 1j, "b": np.float32(1)}))
     assert [leaf.dtype for leaf in leaves] == ["complex128", "float32"]
+
+
+def test_every_argument_can_be_named():
+    """But for those of `trials`, whose names are free for the hyperparameters."""
+    modules = [importlib.import_module(found.name) for found in pkgutil.walk_packages(gdlab.__path__, "gdlab.")]
+    functions = {
+        f"{module.__name__}.{name}": member
+        for module in modules
+        for name, member in inspect.getmembers(module, inspect.isfunction)
+        if member.__module__ == module.__name__
+    }
+    assert len(functions) > 300
+    nameless = {
+        name
+        for name, function in functions.items()
+        for one in inspect.signature(function).parameters.values()
+        if one.kind is one.POSITIONAL_ONLY
+    }
+    assert nameless == {"gdlab.trials.trials"}
