@@ -78,3 +78,29 @@ def test_a_wrong_size_is_named(size):
 def test_unequal_data_is_named():
     with pytest.raises(ValueError, match=r"common, non-empty leading axis of examples; got lengths \[2, 3\]"):
         gdlab.minibatches((jnp.zeros(2), jnp.zeros(3)), 1, key=jax.random.key(0))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_varies_by_more_than_rounding_is_kept_and_what_does_not_is_constant(dtype):
+    eps = float(np.finfo(dtype).eps)
+    x = 1000 * (1 + np.outer(np.arange(8) % 2, [64 * eps, 2 * eps, 0.0])).astype(dtype)
+    z, scaling = gdlab.standardize(x)
+    np.testing.assert_allclose(z[:, 0], np.where(np.arange(8) % 2, 1, -1), rtol=0.05)
+    assert not z[:, 1:].any()
+    assert scaling.deviation[1:].tolist() == [1, 1]
+    assert z.dtype == dtype
+    assert gdlab.standardize(x.astype("float16"))[0].dtype == "float32"
+
+
+def test_the_state_of_a_stream_says_which_epoch_and_how_much_of_it_is_used():
+    stream = gdlab.minibatches(jnp.arange(5), 2, key=jax.random.key(0))
+    state, stands = stream.init(), []
+    for _ in range(6):
+        stands.append((int(state.epoch), int(state.offset)))
+        _, state = stream.next(state)
+    assert stands == [(0, 0), (0, 2), (0, 4), (1, 1), (1, 3), (2, 0)]
+    order = jax.random.permutation(jax.random.fold_in(jax.random.key(0), 2), 5)
+    np.testing.assert_array_equal(state.order, order)
+    for bad in (jnp.float32(1), {}, jnp.zeros((0, 2))):
+        with pytest.raises(ValueError, match=r"^data must hold arrays with one common, non-empty leading axis"):
+            gdlab.minibatches(bad, 1, key=jax.random.key(0))

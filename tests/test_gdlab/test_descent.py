@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gdlab import descent, directions, scales, schedules
+from gdlab import descent, directions, pieces, scales, schedules
 
 
 def test_a_cell_without_a_name_is_its_three_parts():
@@ -64,3 +64,22 @@ def test_the_rate_is_as_wide_as_the_parameters():
     optimizer = descent(directions.gradient(), scales.unit(), 0.1)
     step, _ = jax.jit(optimizer.step)(jnp.ones(2, "float16"), optimizer.init(jnp.ones(2, "float16")))
     assert step.eta.dtype == jnp.float32
+
+
+def test_leaves_that_share_a_sigma_share_its_division_and_others_do_not():
+    sigma, other = jnp.array([1.0, 2.0]), jnp.array([4.0, 5.0])
+    step = pieces.Step(
+        jnp.int32(0), jnp.asarray(0.5), [sigma, sigma, other], [jnp.ones(2), 2 * jnp.ones(2), jnp.ones(2)]
+    )
+    for made, size, m in zip(step.update, step.sigma, step.m, strict=True):
+        np.testing.assert_allclose(made, -0.5 / size * m, rtol=1e-15)
+    assert str(jax.make_jaxpr(lambda step: step.update)(step)).count("div") == 3
+    shared = jax.make_jaxpr(lambda one: pieces.Step(0, 0.5, [one, one, one], step.m).update)(sigma)
+    assert str(shared).count("div") == 1
+
+
+def test_an_optimizer_without_extras_has_none_and_the_rate_is_as_wide_as_the_widest_leaf():
+    optimizer = descent(directions.gradient(), scales.unit(), 0.1)
+    assert optimizer.extras(jnp.ones(2), optimizer.init(jnp.ones(2))) == {}
+    for dtypes, rate in ((["float16"], "float32"), (["float32", "float64"], "float64"), (["complex64"], "float32")):
+        assert pieces.rate_dtype([jnp.zeros(1, dtype) for dtype in dtypes]) == rate

@@ -621,3 +621,19 @@ def test_gradients_unlike_the_parameters_are_named():
     optimizer = gdlab.gd(0.1)
     with pytest.raises(ValueError, match=r"^grads must be like params, .*; got .*"):
         optimizer.update(jnp.ones(2), optimizer.init(jnp.ones(3)), jnp.ones(3))
+
+
+def test_chains_of_the_same_parts_share_a_trace():
+    clip = optax.clip(1.0)
+    one, other = (gdlab.chain(clip, gdlab.gd(rate)) for rate in (0.1, 0.2))
+    assert jax.tree.structure(one) == jax.tree.structure(other)
+    assert jax.tree.leaves(one) == [0.1]
+
+
+def test_slow_weights_are_a_copy_that_may_be_donated_with_the_parameters():
+    params = {"a": jnp.ones(3), "b": jnp.ones(2, "bfloat16")}
+    slow = gdlab.lookahead(gdlab.gd(0.1)).init(params).slow
+    assert slow["a"].unsafe_buffer_pointer() != params["a"].unsafe_buffer_pointer()
+    assert (slow["a"].tolist(), slow["b"].tolist(), slow["b"].dtype) == ([1, 1, 1], [1, 1], "float32")
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), params)
+    assert gdlab.lookahead(gdlab.gd(0.1)).init(shapes).slow["a"].tolist() == [0, 0, 0]

@@ -183,3 +183,16 @@ def test_descent_learns_the_digits():
 def test_a_network_of_no_layer_or_no_units_is_refused(sizes):
     with pytest.raises(ValueError, match="sizes must be at least two positive integers, such as"):
         network(jax.random.key(0), sizes)
+
+
+def test_the_activation_is_the_hyperbolic_tangent_unless_another_is_named():
+    layers, (images, labels) = network(jax.random.key(2), SIZES), _batch()
+    for measure in (network_loss, network_accuracy):
+        assert measure(layers, (images, labels)) == measure(layers, (images, labels), activation=jnp.tanh)
+        assert measure(layers, (images, labels)) != measure(layers, (images, labels), activation=jnp.negative)
+    with pytest.raises(TypeError, match="key must be a PRNG key"):
+        network(0, SIZES)
+    for sizes in ((64, 10.0), 64, (64, -1)):
+        with pytest.raises(ValueError, match="sizes must be at least two positive integers, such as"):
+            network(jax.random.key(0), sizes)
+    assert [layer["w"].shape for layer in network(jax.random.key(0), (1, 1))] == [(1, 1)]

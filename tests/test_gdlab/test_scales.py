@@ -197,3 +197,39 @@ def test_decay_of_weights_is_l2_for_descent_and_is_not_for_adam():
     apart = run(gdlab.chain(l2, gdlab.adam(1e-2))) - 1
     assert float(jnp.abs(apart[4] - drift[4])) < 0.02
     assert float(jnp.max(jnp.abs(alike - drift))) > 0.1
+
+
+def test_scales_of_other_scales_are_what_they_say():
+    grads = jnp.array([[3.0], [4.0], [0.0], [2.0]])
+    of = scales.running_root_mean_square(0.5, start=0.0)
+    plain = sigmas(of, grads)[:, 0]
+    weight = 1 - 0.5 ** jnp.arange(1.0, 5.0)
+    for scale, expected in (
+        (scales.peak(of), np.maximum.accumulate(plain)),
+        (scales.debias(of, 0.5, 0.1), plain / np.sqrt(weight) + 0.1),
+        (scales.debias(of, 0.5), plain / np.sqrt(weight)),
+        (scales.weighted(of, 0.5), plain * weight),
+        (scales.plus(of, 0.25), plain + 0.25),
+        (scales.norm(0.5), jnp.abs(grads[:, 0]) + 0.5),
+        (scales.unit(), jnp.ones(4)),
+        (scales.infinity(0.5, 0.1), [3.1, 4.1, 2.05, 2.1]),
+        (scales.root_sum_square(0.1, start=2.0, eps_root=3.0), jnp.sqrt(jnp.array([16.0, 32, 32, 36])) + 0.1),
+        (scales.root_mean_square(0.5), jnp.sqrt(jnp.array([9, 12.5, 25 / 3, 29 / 4])) + 0.5),
+        (scales.windowed_root_mean_square(2, 0.5), jnp.sqrt(jnp.array([9, 12.5, 8.0, 2.0])) + 0.5),
+    ):
+        np.testing.assert_allclose(sigmas(scale, grads)[:, 0], expected, rtol=1e-14)
+
+
+def test_a_bounded_scale_is_clipped_to_both_bounds_and_unseen_parameters_take_the_upper_one():
+    of = scales.bounded(scales.running_root_mean_square(0.0), 0.1, 0.5)
+    state, grads = of.init(jnp.zeros(4)), jnp.array([0.0, 1e-3, 4.0, 1e3])
+    sigma, _ = of.measure(grads, state, jnp.int32(1), jnp.asarray(1.0), grads)
+    np.testing.assert_allclose(1 / sigma, [0.2, 0.2, 0.2, 0.05], rtol=1e-14)
+    extras = of.extras(*of.measure.args, grads, state, jnp.int32(1), jnp.asarray(1.0), grads)
+    np.testing.assert_allclose([extras["lower"], extras["upper"], extras["clipped"]], [0.05, 0.2, 1.0], rtol=1e-14)
+    within = of.extras(
+        *of.measure.args, jnp.array([5.0, 20.0, 10.0, 7.0]), state, jnp.int32(1), jnp.asarray(1.0), grads
+    )
+    assert float(within["clipped"]) == 0
+    at_rest, _ = of.measure(grads, state, jnp.int32(1), jnp.asarray(0.0), grads)
+    np.testing.assert_allclose(at_rest[1:], grads[1:], rtol=1e-14)

@@ -273,6 +273,7 @@ def test_a_dataset_says_all_that_was_asked_and_a_merged_one_the_same(tmp_path):
     assert alone.attrs["wall_seconds"] >= 0
     assert merged.equals(alone)
     assert json.loads(parts[1].attrs["config"]) == {**config, "shard": [1, 2]}
+    assert len(json.loads((tmp_path / "0" / "store.json").read_text())["program"]) == 16
     here = [True, True, False, False, True]
     assert parts[0]["done"].values[:, 0].tolist() == parts[0]["alive"].values[:, 1].tolist() == here
     assert np.isnan(parts[0]["x"][2:4]).all()
