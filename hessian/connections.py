@@ -60,29 +60,35 @@ def connect(
 @partial(jax.jit, static_argnums=(0, 1))
 def _connect(loss, steps, saddle, args, radius, floor):
     theta, unravel = ravel_pytree(saddle)
-    flat, key = Flat(loss, unravel, args), jax.random.key(0)
+    flat = Flat(loss, unravel, args)
+    out = modes(flat, theta, jnp.zeros_like(theta), None, jax.random.key(0)).vectors[0]
+
+    def way(sign):
+        begin = theta + sign * radius * (1 + jnp.linalg.norm(theta)) * out
+        end = _followed(flat, begin, radius, steps)
+        return arrive(loss, unravel(end), *args, radius=radius, floor=floor)
+
+    return Connection(unravel(out), jax.vmap(way)(jnp.array([1.0, -1.0], theta.dtype)))
+
+
+def _followed(flat, begin, radius, steps):
+    """Where the flow from there ends in a valley, or how far it is after so many steps."""
     slope = jax.grad(flat)
-    out = modes(flat, theta, slope(theta), None, key).vectors[0]
 
     def step(state):
         _, count, here, gradient = state
-        found = modes(flat, here, gradient, None, key)
+        found = modes(flat, here, gradient, None, jax.random.key(0))
         size = jnp.max(jnp.abs(found.values))
         longest = radius * (1 + jnp.linalg.norm(here))
         p = _flow(found, size, longest)
         there = here + found.step(p)
         new = slope(there)
-        close = jnp.linalg.norm(found.step(p)) < 0.5 * longest  # the flow ends before it has gone far
+        close = jnp.linalg.norm(p) < 0.5 * longest  # the flow ends before it has gone far
         going = ~(close & (found.values[0] > 0)) & jnp.isfinite(jnp.linalg.norm(new)) & (count + 1 < steps)
         return going, count + 1, there, new
 
-    def way(sign):
-        begin = theta + sign * radius * (1 + jnp.linalg.norm(theta)) * out
-        state = (jnp.bool_(True), jnp.int32(0), begin, slope(begin))
-        end = jax.lax.while_loop(lambda state: state[0], step, state)[2]
-        return arrive(loss, unravel(end), *args, radius=radius, floor=floor)
-
-    return Connection(unravel(out), jax.vmap(way)(jnp.array([1.0, -1.0], theta.dtype)))
+    state = (jnp.bool_(True), jnp.int32(0), begin, slope(begin))
+    return jax.lax.while_loop(lambda state: state[0], step, state)[2]
 
 
 def _flow(found, size, longest):
