@@ -3,6 +3,7 @@
 import functools
 import importlib
 import inspect
+import itertools
 import math
 from typing import NamedTuple
 
@@ -515,3 +516,59 @@ def test_the_octopus_is_twice_continuously_differentiable_from_tube_to_tube(stif
         drop = octopus_points(1, stiffness, tau, gamma)[0].value
         expected = stiffness * (left.sum() + waiting.sum()) - gamma * own.sum() + k * drop
         np.testing.assert_allclose(measured(jnp.array([x]))[0][0], expected, rtol=1e-12)
+
+
+# Losses of any size, at one that no declaration has.
+OTHER_SIZES = {
+    "quadratic_bowl": (1, lambda p: 0.5 * p[0] ** 2),
+    "dixon_price": (4, lambda p: (p[0] - 1) ** 2 + sum((i + 1) * (2 * p[i] ** 2 - p[i - 1]) ** 2 for i in (1, 2, 3))),
+    "mexican_hat": (3, lambda p: (np.linalg.norm(p) ** 2 - 1) ** 2),
+    "double_well_quadratic": (3, lambda p: np.polyval([0.25, 0, -0.5, 0, 0], p[0]) + 0.5 * (p[1] ** 2 + p[2] ** 2)),
+    "quadratic_saddle_quartic": (3, lambda p: np.polyval([0.25, 0, -0.5, 0, 0], p[2]) + 0.5 * (p[0] ** 2 + p[1] ** 2)),
+    "gaussian_well": (3, lambda p: -math.exp(-(p @ p) / 2)),
+    "plateau": (3, lambda p: 1 - math.exp(-(p @ p) / 2)),
+    "rosenbrock": (5, lambda p: sum(100 * (b - a**2) ** 2 + (1 - a) ** 2 for a, b in itertools.pairwise(p))),
+    "styblinski_tang": (3, lambda p: sum(np.polyval([0.5, 0, -8, 2.5, 0], c) for c in p)),
+    "double_wells": (1, lambda p: (p[0] ** 2 - 1) ** 2),
+    "rastrigin": (3, lambda p: 30 + p @ p - 10 * np.cos(2 * np.pi * p).sum()),
+    "phase_retrieval": (2, lambda p: (3 * (p @ p) ** 2 - 2 * (p @ p) - 4 * p[0] ** 2 + 3) / 4),
+    "matrix_factorisation": (
+        6,
+        lambda p: np.linalg.norm(p.reshape(3, 2) @ p.reshape(3, 2).T - np.diag([3, 2, 1])) ** 2 / 4,
+    ),
+    "linear_autoencoder": (
+        12,
+        lambda p: np.sum(((np.eye(6) - np.outer(p[:6], p[6:])) * np.sqrt([6, 4.5, 3, 2, 1, 0.5])) ** 2),
+    ),
+}
+
+
+def test_losses_of_any_size_equal_their_numpy_transcription_at_other_sizes():
+    for name, (size, formula) in OTHER_SIZES.items():
+        loss = getattr(gdlab.problems, name)
+        for point in np.random.default_rng(0).normal(size=(2, size)):
+            np.testing.assert_allclose(loss(jnp.array(point)), formula(point), rtol=1e-12, err_msg=name)
+    assert float(octopus(jnp.array([1.0]))) == -1
+    assert float(octopus(jnp.array([1.0, 2.0]), gamma=0.5, stiffness=2.0)) == 7.5
+
+
+def test_what_no_surface_can_be_given_is_named():
+    problems = gdlab.problems
+    for call, said in (
+        (lambda: problems.matrix_factorisation(jnp.ones(4)), "theta must hold n p numbers with n = 3 eigenvalues mu"),
+        (lambda: problems.quadratic_bowl(jnp.ones(2), 0), r"condition must lie in \(0, inf\); got 0"),
+        (lambda: problems.linear_net_ridge(jnp.ones(2), -1), r"decay must lie in \[0, inf\); got -1"),
+        (lambda: octopus(jnp.ones(2), tau=0), r"tau must lie in \(0, inf\); got 0"),
+        (lambda: octopus_points(0), "dim must be a whole number, at least 1; got 0"),
+        (lambda: linear_autoencoder_points((2.0, 1.0), 3), "code must be a whole number, from 1 to 2; got 3"),
+        (lambda: linear_autoencoder_points((2.0, 1.0), 0), "code must be a whole number, from 1 to 2; got 0"),
+        (lambda: linear_autoencoder_points((1.0, 1.0)), "variances must be distinct positive numbers in falling order"),
+        (lambda: linear_autoencoder_points((1.0, 0.0)), "variances must be distinct positive numbers in falling order"),
+        (lambda: linear_autoencoder_points(()), "variances must be distinct positive numbers in falling order"),
+        (lambda: linear_autoencoder_points(("a",)), "variances must be distinct positive numbers in falling order"),
+        (lambda: surface("plateau").loss(jnp.ones((1, 1))), r"theta must be a 1-D array, got shape \(1, 1\)"),
+        (lambda: surface("hills").loss(jnp.ones(2)), r"theta must be a 1-D array of 1 number, got shape \(2,\)"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            call()
+    assert len(linear_autoencoder_points((2.0, 1.0), 2)) == 4
