@@ -10,6 +10,7 @@ arrays and matrix products are better off with the kernels of the library, which
 | `as_kernel` | the function, marked to be compiled as one |
 """
 
+import itertools
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -36,7 +37,7 @@ def fits_kernel(jaxpr: Any) -> bool:
     """Whether a program on a CPU is better as one kernel: it loops, over small arrays, with simple operations only."""
     equations = list(_equations(jaxpr))
     loops = any(looped for _, looped in equations)
-    return loops and jax.default_backend() == "cpu" and all(map(_is_simple, *zip(*equations, strict=True)))
+    return loops and jax.default_backend() == "cpu" and all(itertools.starmap(_is_simple, equations))
 
 
 def _equations(jaxpr: Any, looped: bool = False) -> Iterator[tuple[Any, bool]]:

@@ -73,8 +73,7 @@ def hyperparameters(optimizer: Optimizer) -> dict[str, Any]:
 def _named(piece, path):
     """Path and leaf of every hyperparameter; the names are those of the arguments that hold them."""
     if isinstance(piece, Partial):
-        names = list(inspect.signature(piece.func).parameters)[: len(piece.args)]
-        for name, argument in zip(names, piece.args, strict=True):
+        for name, argument in zip(inspect.signature(piece.func).parameters, piece.args, strict=False):
             yield from _named(argument, _longer(path, name))
     elif isinstance(piece, tuple):
         for part in piece:
@@ -134,7 +133,10 @@ def tune(
         if not isinstance(name, str) or name not in names:
             msg = f"only must name some of {', '.join(names)}; got {shown(name)}"
             raise ValueError(msg)
-    moving = tuple((name in chosen, name.rsplit(".")[-1].rstrip("'") in SHARES) for name in names)
+    moving = (
+        tuple(name in chosen for name in names),
+        tuple(name.rsplit(".")[-1].rstrip("'") in SHARES for name in names),
+    )
     if validation is not None:
         function("validation", validation, "validation(params) -> scalar")
     data = data_of(args, batches, key)
@@ -149,10 +151,10 @@ def tune(
 def _tune(loss, validation, steps, rounds, moving, optimizer, params, data, rate):
     leaves, structure = jax.tree.flatten(optimizer)
     leaves = [jnp.asarray(leaf, float) for leaf in leaves]
-    free = [_freed(leaf, *kind) for leaf, kind in zip(leaves, moving, strict=True)]
+    free = list(map(_freed, leaves, *moving))
 
     def bound(free):
-        return [_bound(leaf, x, *kind) for leaf, x, kind in zip(leaves, free, moving, strict=True)]
+        return list(map(_bound, leaves, free, *moving))
 
     def score(free):
         end = _unrolled(loss, jax.tree.unflatten(structure, bound(free)), params, data, steps)
@@ -214,7 +216,7 @@ def _unrolled(loss, optimizer, params, data, steps):
     def segment(walk, length):
         return jax.lax.scan(step, walk, length=length)[0]
 
-    length = max(1, math.isqrt(steps))
+    length = math.isqrt(steps)
     whole, tail = divmod(steps, length)
     once = jax.checkpoint(partial(segment, length=length))
     walk, _ = jax.lax.scan(lambda walk, _: (once(walk), None), start(params), length=whole)

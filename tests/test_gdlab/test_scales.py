@@ -231,5 +231,8 @@ def test_a_bounded_scale_is_clipped_to_both_bounds_and_unseen_parameters_take_th
         *of.measure.args, jnp.array([5.0, 20.0, 10.0, 7.0]), state, jnp.int32(1), jnp.asarray(1.0), grads
     )
     assert float(within["clipped"]) == 0
+    for g, share in ((jnp.ones(1), 1.0), (jnp.ones(0), 0.0)):
+        alone = of.extras(*of.measure.args, g, of.init(g), jnp.int32(1), jnp.asarray(1.0), g)
+        assert float(alone["clipped"]) == share
     at_rest, _ = of.measure(grads, state, jnp.int32(1), jnp.asarray(0.0), grads)
     np.testing.assert_allclose(at_rest[1:], grads[1:], rtol=1e-14)
