@@ -1,11 +1,16 @@
 """Densities, ratios, traces, diagonals and sharpness against matrices whose spectra are known."""
 
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import hessian
+from hessian.density import Density
+from hessian.density import _mean as mean_of_probes
+from hessian.trace import _mean
 
 
 def quadratic(w, a):
@@ -114,3 +119,67 @@ def test_sharpness_names_its_measure(case):
 def test_arguments_out_of_range_are_named(case, call, words):
     with pytest.raises(ValueError, match=words):
         call(case[1])
+
+
+def test_a_density_is_a_sum_of_bumps_with_the_standard_error_over_its_probes():
+    nodes, weights = np.array([[0.0, 1.0], [0.5, 2.0]]), np.array([[0.25, 0.75], [0.5, 0.5]])
+    found = Density(jnp.asarray(nodes), jnp.asarray(weights), jnp.int32(4))
+    x, width = np.array([0.0, 0.5, 3.0]), 0.3
+    bumps = np.exp(-((x[:, None, None] - nodes) ** 2) / (2 * width**2)) / np.sqrt(2 * np.pi * width**2)
+    probes = np.sum(weights * bumps, axis=-1)
+    for got, want in (
+        (found.pdf(x, width), probes),
+        (found.cdf(x), np.array([[0.25, 0.0], [0.25, 0.5], [1.0, 1.0]])),
+        (found.mean(), np.array([0.75, 1.25])),
+    ):
+        np.testing.assert_allclose(got[0], want.mean(axis=-1), rtol=1e-12)
+        np.testing.assert_allclose(got[1], want.std(axis=-1, ddof=1) / np.sqrt(2), rtol=1e-12)
+    assert found.pdf(0.3, 0.1)[0].shape == ()
+
+
+def test_the_error_of_one_probe_alone_is_zero_and_of_more_the_usual_one():
+    np.testing.assert_array_equal(mean_of_probes(jnp.array([[3.0], [4.0]])), [[3, 4], [0, 0]])
+    samples = np.random.default_rng(0).normal(size=(7, 3))
+    np.testing.assert_allclose(
+        _mean(jnp.asarray(samples)), [samples.mean(axis=0), samples.std(axis=0, ddof=1) / np.sqrt(7)]
+    )
+    np.testing.assert_allclose(mean_of_probes(jnp.asarray(samples.T)), _mean(jnp.asarray(samples)))
+
+
+def test_a_node_near_zero_has_no_certain_sign_where_its_cell_touches_the_band(monkeypatch):
+    nodes = np.array([[-3.0, -1.0, 0.5, 1.0, 2.0], [-3.0, -0.2, 0.1, 4.0, 5.0]])
+    weights = np.array([[0.1, 0.2, 0.3, 0.15, 0.25], [0.2, 0.2, 0.2, 0.2, 0.2]])
+    made = Density(jnp.asarray(nodes), jnp.asarray(weights), jnp.int32(0))
+    monkeypatch.setattr(sys.modules["hessian.density"], "density", lambda *args, **kwargs: made)
+    # cells reach half way to the neighbours: of the first probe [-4/2, -1/4], [-1/4, 3/4], [3/4, 3/2], [3/2, 2]
+    for tau, above, below in (
+        (1e-3, (0.4, 0.4), (0.3, 0.4)),
+        (0.24, (0.4, 0.4), (0.3, 0.2)),
+        (0.26, (0.4, 0.4), (0.1, 0.2)),
+        (0.75, (0.25, 0.4), (0.1, 0.2)),
+        (1.7, (0.0, 0.4), (0.1, 0.0)),
+    ):
+        found = hessian.minimum_ratio(lambda w: w @ w, jnp.zeros(1025), curvature_tol=tau)
+        np.testing.assert_allclose(found.positive, np.mean(above), atol=1e-12)
+        np.testing.assert_allclose(found.negative, np.mean(below), atol=1e-12)
+        np.testing.assert_allclose([found.low, found.high], [found.positive, 1 - found.negative])
+        np.testing.assert_allclose(found.zero, 1 - found.positive - found.negative, atol=1e-12)
+        worst = max(np.std(side, ddof=1) / np.sqrt(2) for side in (above, below))
+        np.testing.assert_allclose(found.error, worst, atol=1e-12)
+
+
+def test_a_band_of_ours_counts_what_lies_beyond_it():
+    bends = jnp.array([1.0, 2.0, -1.0, 0.0])
+    for tau, positive, negative in ((0.9, 0.5, 0.25), (1.0, 0.25, 0.0), (2.0, 0.0, 0.0)):
+        ratio = hessian.minimum_ratio(lambda w: bends @ w**2 / 2, jnp.zeros(4), curvature_tol=tau)
+        assert (float(ratio.positive), float(ratio.negative)) == (positive, negative)
+
+
+def test_the_corner_of_keskars_box_is_found_from_inside_and_never_below_where_it_stands():
+    slopes = jnp.array([3.0, -1.0])
+    found = hessian.sharpness(lambda w: slopes @ w, jnp.array([1.0, -3.0]), measure="keskar", epsilon=0.1, steps=1)
+    np.testing.assert_allclose(found.direction, [0.2, -0.4], rtol=1e-12)  # 0.1 (|theta_i| + 1) along the signs
+    np.testing.assert_allclose(found.value, 100 * (0.6 + 0.4) / (1 + 6), rtol=1e-12)
+    top = hessian.sharpness(lambda w: 1 - w @ w, jnp.zeros(2), measure="keskar", epsilon=0.1)
+    np.testing.assert_allclose(top.value, 0, atol=1e-12)  # a maximum is not sharp
+    assert (int(found.code), float(found.error)) == (1, np.inf)

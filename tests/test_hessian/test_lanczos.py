@@ -182,3 +182,55 @@ def test_above_the_dense_limit_saddles_are_proved_and_left():
     way = hessian.escape(saddle, jnp.zeros(n), a)
     assert way.reason == "stepped along negative curvature"
     assert way.loss_after < 0
+
+
+def test_lengths_do_not_underflow_or_overflow():
+    for size in (1e-200, 1.0, 1e200):
+        np.testing.assert_allclose(lanczos.length(size * jnp.array([3.0, -4.0])), 5 * size, rtol=1e-14)
+        np.testing.assert_allclose(lanczos.unit(size * jnp.array([3.0, -4.0])), [0.6, -0.8], rtol=1e-14)
+    np.testing.assert_array_equal(lanczos.unit(jnp.zeros(2)), [0, 0])
+
+
+@jax.jit
+def grown(a, limit, stop):
+    """A basis of at most 39 rows after so many products, or as soon as it has so many rows at a look."""
+    krylov = lanczos.begin(jax.random.key(2), 40, 39, a.dtype)
+    return lanczos.grow(lambda v: a @ v, krylov, limit, lambda krylov, _: krylov.count >= stop)
+
+
+def test_ritz_pairs_are_those_of_the_projection_with_their_residuals():
+    a = symmetric(np.linspace(-1, 2, 40))
+    krylov, found = grown(a, 6, 99)
+    basis = np.asarray(krylov.basis)
+    assert (krylov.count, krylov.products) == (6, 6)
+    np.testing.assert_array_equal(basis[6:], 0)
+    basis = basis[:6]
+    np.testing.assert_allclose(basis @ basis.T, np.eye(6), atol=1e-14)
+    small = basis @ a @ basis.T
+    np.testing.assert_allclose(krylov.matrix[:6, :6], small, atol=1e-14)
+    np.testing.assert_allclose(found.values[:6], np.linalg.eigvalsh(small), atol=1e-14)
+    assert (found.values[6:] > found.values[5]).all()
+    vectors = np.asarray(found.vectors)[:6, :6].T @ basis
+    misses = np.linalg.norm(vectors @ a - found.values[:6, None] * vectors, axis=1)
+    np.testing.assert_allclose(found.residuals[:6], misses, atol=1e-13)
+    np.testing.assert_allclose(found.size, np.abs(found.values[:6]).max())
+    rest = a @ basis[5] - basis.T @ (basis @ a @ basis[5])
+    np.testing.assert_allclose(krylov.coupling * krylov.following, rest, atol=1e-13)
+
+
+def test_looks_come_every_five_products_and_later_after_a_quarter_of_those_behind():
+    a = jnp.diag(jnp.linspace(1.0, 2.0, 40))
+    for stop, count in ((1, 5), (5, 5), (6, 10), (21, 25), (26, 31), (32, 38), (39, 39), (99, 39)):
+        assert grown(a, 50, stop)[0].count == count
+    for limit, count in ((0, 0), (3, 3), (8, 8), (29, 29)):
+        assert grown(a, limit, 99)[0].products == count
+
+
+def test_a_remainder_of_rounding_ends_the_space_and_another_begins():
+    a = jnp.diag(jnp.array([1.0] * 20 + [2.0] * 20))
+    krylov, found = grown(a, 8, 99)
+    couplings = np.diag(krylov.matrix, 1)
+    np.testing.assert_array_equal(couplings[[1, 3, 5]], 0)  # each space has two dimensions
+    assert (couplings[[0, 2, 4]] > 1e-3).all()
+    np.testing.assert_allclose(krylov.basis[:8] @ krylov.basis[:8].T, np.eye(8), atol=1e-14)
+    np.testing.assert_allclose(found.values[:8], [1] * 4 + [2] * 4, atol=1e-14)
