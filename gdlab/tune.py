@@ -173,8 +173,8 @@ def _tune(loss, validation, steps, rounds, moving, optimizer, params, data, rate
         best_score = jnp.where(better, value, best_score)
         # A run that has left the finite numbers has no gradient: half the way back to the best, and on from there.
         # Losses at the end of a run span decades, so that their relative changes are followed.
-        size = jnp.where(sound & (value != 0), jnp.abs(value), 1)
-        grads = jax.tree.map(lambda g: jnp.where(sound, g, 0) / size, grads)
+        size = jnp.where(value == 0, 1, jnp.abs(value))
+        grads = jax.tree.map(lambda g: g / size, grads)
         updates, moved = outer.update(grads, state)
         back = jax.tree.map(lambda x, good: (good - x) / 2, free, best)
         free_next = jax.tree.map(lambda x, u, b: x + jnp.where(sound, u, b), free, updates, back)
