@@ -45,8 +45,50 @@ def test_a_large_hessian_is_followed_by_two_products_a_step():
     exact = np.linalg.eigvalsh(rows)[:, 0]
     np.testing.assert_allclose(run.lowest[0], exact[0], rtol=1e-3)
     np.testing.assert_allclose(run.lowest[-1], exact[1], atol=0.05)
+    assert (run.lowest[:20] >= exact[0] * (1 + 1e-9)).all()  # Rayleigh quotients come from inside
+    assert (np.diff(run.lowest[:20]) <= 1e-6).all()
+    assert abs(run.lowest[20] / exact[0] - 1) < 1e-4
+    assert run.alignment[20] > 0.99
+    assert run.alignment.max() <= 1 + 1e-9
 
 
 def test_bad_steps_are_named():
     with pytest.raises(ValueError, match="steps must be a whole number, at least 1; got 0"):
         hessian.departure(jnp.sum, jnp.zeros(2), optimizer=optax.sgd(0.1), steps=0)
+
+
+def test_on_a_parabola_everything_recorded_is_in_closed_form():
+    bends = jnp.array([-1.0, 2.0])
+
+    def loss(w):
+        return bends @ w**2 / 2
+
+    @jax.jit
+    def leave(radius):
+        return hessian.departure(loss, jnp.zeros(2), optimizer=optax.sgd(0.5), steps=30, offset=1e-3, radius=radius)
+
+    run = leave(0.1)
+    assert leave(1e9).left_at == 30
+    start = np.asarray(run.params) / np.array([1.5, 0.5]) ** 30  # halved across: exact to the last
+    start[1] = np.sqrt(1e-6 - start[0] ** 2)
+    path = start * np.array([1.5, 0.0]) ** np.arange(30)[:, None]
+    gradients = path * np.array(bends)
+    norms = np.linalg.norm(gradients, axis=1)
+    for name, want in (
+        ("loss", path**2 @ np.array(bends) / 2),
+        ("gradient_norm", norms),
+        ("lowest", np.full(30, -1)),
+        ("alignment", np.abs(gradients[:, 0]) / norms),
+        ("distance", np.linalg.norm(path, axis=1)),
+        ("start_along", abs(start[0])),
+        ("curvature", -1),
+        ("left_at", np.argmax(np.linalg.norm(path, axis=1) > 0.1)),
+    ):
+        np.testing.assert_allclose(getattr(run, name), want, rtol=1e-9, atol=1e-15, err_msg=name)
+
+
+def test_the_time_to_escape_is_that_of_a_geometric_growth():
+    for curvature, rate, along, radius in ((-2.0, 0.5, 1e-3, 1.0), (-0.1, 0.3, 2e-6, 0.7)):
+        steps = float(hessian.escape_time(curvature, rate, along, radius))
+        np.testing.assert_allclose(along * (1 - rate * curvature) ** steps, radius, rtol=1e-9)
+    assert hessian.escape_time(-1.0, 1.0, 0.25) == 2  # to a distance of 1

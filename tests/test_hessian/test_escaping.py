@@ -117,3 +117,53 @@ def test_perturbed_descent_leaves_by_chance_and_never_further_than_its_radius():
     assert np.mean(lengths) == pytest.approx(0.01 * 4 / 5, rel=0.1)  # of a ball in four dimensions
     still = hessian.perturbed(0.1, radius=0.01, threshold=1e-3)
     np.testing.assert_allclose(still.update(grads + 1, still.init(grads))[0], -0.1)
+
+
+def test_noise_is_added_where_the_gradient_is_small_and_not_before_the_wait_is_over():
+    optimizer = hessian.perturbed(0.5, radius=0.1, threshold=1.0, wait=3)
+
+    @jax.jit
+    def noise(state, size):
+        grads = jnp.array([size, 0.0])
+        updates, state = optimizer.update(grads, state)
+        return jnp.linalg.norm(updates + 0.5 * grads) > 0, state
+
+    for sizes, added in (
+        ([0.0] * 8, [1, 0, 0, 1, 0, 0, 1, 0]),
+        ([2.0, 2.0, 1.0, 0.9, 1.1, 1.1, 1.1, 1.0], [0, 0, 1, 0, 0, 0, 0, 1]),
+    ):
+        state, seen = optimizer.init(jnp.zeros(2)), []
+        for size in sizes:
+            one, state = noise(state, size)
+            seen.append(int(one))
+        assert seen == added
+    assert state.count == 8
+    assert state.last == 7
+
+
+def test_looks_come_after_every_so_many_steps_and_pay_more_than_those_did():
+    optimizer = hessian.escaping(optax.sgd(1.0), every=4)
+
+    @jax.jit
+    def step(w, state, speed):
+        def loss(w):  # each step along w[1] brings speed^2; along w[0] there is 1/4 to win
+            return -speed * w[1] - w[0] ** 2 / 2 + w[0] ** 4 / 4
+
+        updates, state = optimizer.update(jax.grad(loss)(w), state, w, value_fn=loss)
+        return w + updates, state
+
+    for speed, after in ((0.01, [0, 0, 0, 1, 1, 1, 1, 1]), (0.25, [0, 0, 0, 1]), (0.3, [0, 0, 0, 0])):
+        w, escapes = jnp.zeros(2), []
+        state = optimizer.init(w)
+        for _ in after:
+            w, state = step(w, state, speed)
+            escapes.append(int(state.escapes))
+        assert escapes == after  # three steps of 0.3^2 bring more than the way out
+
+
+def test_an_update_names_what_it_misses():
+    optimizer = hessian.escaping(optax.sgd(0.1))
+    state = optimizer.init(jnp.zeros(2))
+    for params, value_fn, missing in ((None, jnp.sum, "params"), (jnp.zeros(2), None, "value_fn")):
+        with pytest.raises(ValueError, match=f"^{missing} must be given to update: .* needs params and value_fn; got"):
+            optimizer.update(jnp.zeros(2), state, params, value_fn=value_fn)

@@ -167,3 +167,44 @@ def test_many_devices_give_what_one_gives_to_rounding():
     environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
     done = subprocess.run([sys.executable, "-c", SHARDED], env=environment, capture_output=True, text=True, timeout=300)
     assert done.stdout == "equal\n", done.stderr
+
+
+def test_losses_made_alike_are_equal_so_that_they_are_traced_once(case):
+    assert losses.preconditioned(loss) == losses.preconditioned(loss)
+    assert losses.microbatched(loss, 4) != losses.microbatched(loss, 5)
+    assert len({losses.partial_loss(loss), losses.partial_loss(loss)}) == 1
+
+
+def test_a_prefix_and_numpys_bools_choose_and_what_is_none_is_refused(case):
+    for chosen in ({"in": np.bool_(True), "bias": False, "out": False}, lambda path: path == "['in']"):
+        part, rest = losses.split(case[0], chosen)
+        assert part["bias"] is None
+        assert part["in"] is case[0]["in"]
+        assert rest["in"] is None
+    part, rest = losses.split({"a": {"b": 1.0, "c": 2.0}, "d": 3.0}, {"a": True, "d": False})
+    assert part == {"a": {"b": 1.0, "c": 2.0}, "d": None}
+    for chosen in ({"in": None, "bias": True, "out": True}, 3, {"in": True, "bias": True, "out": 0}):
+        with pytest.raises(ValueError, match="chosen must be a pytree of bools like params, or a function"):
+            losses.split(case[0], chosen)
+
+
+def test_only_functions_and_meshes_make_losses():
+    for make, name in (
+        (lambda bad: losses.gauss_newton(bad, loss), "model"),
+        (lambda bad: losses.gauss_newton(model, bad), "criterion"),
+        (losses.empirical_fisher, "losses"),
+        (losses.preconditioned, "loss"),
+        (lambda bad: losses.data_parallel(loss, bad), "mesh"),
+    ):
+        with pytest.raises(TypeError, match=f"^{name} must be a .*; got 3"):
+            make(3)
+
+
+def test_examples_are_counted_along_first_axes():
+    data = jnp.arange(5.0)
+    mean = losses.microbatched(lambda w, x: w * jnp.mean(x), 2)
+    assert mean(1.0, data) == 2
+    assert losses.microbatched(lambda w, x: w * jnp.mean(x), 1)(1.0, data) == 2
+    for wrong in ((jnp.zeros((0, 2)),), (jnp.zeros(()),), (), (data, data[:1])):
+        with pytest.raises(ValueError, match="data must be arrays of one number of examples >= 1"):
+            mean(1.0, *wrong)

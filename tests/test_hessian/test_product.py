@@ -112,3 +112,30 @@ def test_wrong_arguments_are_named_in_one_sentence(function, params, loss, error
     with pytest.raises(error, match=words) as caught:
         function(loss, params)
     assert "\n" not in str(caught.value)
+
+
+def test_a_rule_of_ones_own_for_the_gradient_is_differentiated_in_reverse():
+    @jax.custom_vjp
+    def cube(x):
+        return x**3
+
+    cube.defvjp(lambda x: (cube(x), x), lambda x, slope: (3 * x**2 * slope,))
+    product = hessian.hvp(lambda w: jnp.sum(cube(cube(w))), jnp.array([1.0, 2.0]))
+    np.testing.assert_allclose(product(jnp.array([1.0, 10.0])), [72, 72 * 2**7 * 10])
+
+
+def test_every_kind_of_wrong_parameters_has_its_words():
+    for params, words in (
+        ("w", "params must be a pytree of real floating arrays; got"),
+        ([jnp.ones(2), None, "w"], r"params must be a pytree of real floating arrays; got .* at params\[2\]"),
+        ([object()], r"params must be a pytree of real floating arrays; got <object .* at params\[0\]"),
+        (jnp.zeros((0, 3)), "params must hold at least one value; got arrays of size 0"),
+    ):
+        with pytest.raises(TypeError, match=words):
+            hessian.hvp(lambda p: jnp.zeros(()), params)
+    with pytest.raises(TypeError, match="loss must be a function; got 3"):
+        hessian.hvp(3, jnp.zeros(2))
+    with pytest.raises(ValueError, match="loss must return a scalar; got a NoneType"):
+        hessian.hvp(lambda p: None, jnp.zeros(2))
+    with pytest.raises(ValueError, match=r"f must return a scalar; got shape \(2,\)"):
+        hessian.taylor(lambda x: x, jnp.zeros(2))

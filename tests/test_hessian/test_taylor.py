@@ -1,5 +1,6 @@
 """Taylor polynomials and the best place on a circle: the lectures' numbers, and brute force."""
 
+import functools
 import math
 
 import jax
@@ -67,6 +68,13 @@ def test_the_linear_minimizer_on_the_circle_is_against_the_gradient():
     np.testing.assert_array_equal(hessian.trust_circle_minimizer(lecture, jnp.zeros(2), radius=1.0), [0, 0])
 
 
+@functools.partial(jax.jit, static_argnames="inside")
+def on_circle(g, h, radius, inside):
+    return hessian.trust_circle_minimizer(
+        lambda w: g @ w + w @ h @ w / 2, jnp.zeros(2), radius=radius, order=2, inside=inside
+    )
+
+
 @pytest.mark.parametrize("inside", [False, True])
 @pytest.mark.parametrize("radius", [0.01, 0.3, 2.0])
 @pytest.mark.parametrize(
@@ -85,12 +93,7 @@ def test_the_quadratic_minimizer_is_the_best_of_all_places_tried(g, eigenvalues,
     turn = np.array([[0.6, -0.8], [0.8, 0.6]])
     h, g = turn @ np.diag(eigenvalues).astype(float) @ turn.T, turn @ np.array(g, float)
 
-    def loss(w, g, h):
-        return g @ w + w @ h @ w / 2
-
-    delta = hessian.trust_circle_minimizer(
-        loss, jnp.zeros(2), jnp.asarray(g), jnp.asarray(h), radius=radius, order=2, inside=inside
-    )
+    delta = on_circle(jnp.asarray(g), jnp.asarray(h), radius, inside)
     angles = np.linspace(0, 2 * np.pi, 20001)
     radii = np.linspace(0, radius, 101) if inside else np.array([radius])
     places = radii[:, None, None] * np.stack([np.cos(angles), np.sin(angles)], axis=-1)
@@ -127,3 +130,19 @@ def test_wrong_orders_are_refused():
         hessian.taylor(jnp.sin, 0.0, order=-1)
     with pytest.raises(ValueError, match="order must be 1 or 2; got 3"):
         hessian.trust_circle_minimizer(lecture, jnp.zeros(2), radius=1.0, order=3)
+
+
+def test_the_best_step_in_many_variables_is_that_along_the_gradient():
+    bends, at = np.array([1.0, 4.0]), np.array([3.0, -0.5])
+    g = bends * at
+    step = hessian.best_step(lambda w: w**2 @ bends / 2, jnp.asarray(at))
+    np.testing.assert_allclose(step, np.linalg.norm(g) ** 3 / (g @ (bends * g)), rtol=1e-12)
+    np.testing.assert_allclose(hessian.best_step(lambda w: -(w**2) @ bends / 2, jnp.asarray(at)), step, rtol=1e-12)
+
+
+def test_what_is_not_said_is_the_second_order_and_the_circle_itself():
+    assert hessian.taylor(jnp.exp, 0.0)(1.0) == 2.5
+    delta = jax.jit(lambda w: hessian.trust_circle_minimizer(lambda w: w[0] + w @ w, w, radius=4.0, order=2))(
+        jnp.zeros(2)
+    )
+    np.testing.assert_allclose(jnp.linalg.norm(delta), 9)
