@@ -210,6 +210,17 @@ def test_what_is_allowed_comes_back():
     assert [leaf.dtype for leaf in leaves] == ["complex128", "float32"]
 
 
+def test_arrays_go_through_unread():
+    assert arguments.hyperparameter("x", jnp.array([2.0]), 0, 1).tolist() == [2.0]
+    assert jax.jit(lambda x: arguments.hyperparameter("x", x, 0, 1))(2) == 2
+
+
+def test_what_came_fits_in_eighty_characters():
+    assert arguments.shown("x" * 78) == repr("x" * 78)
+    assert arguments.shown("x" * 79) == repr("x" * 79)[:77] + "..."
+    assert arguments.shown(["a\nb"]) == r"['a\nb']"
+
+
 def test_every_argument_can_be_named():
     """But for those of `trials`, whose names are free for the hyperparameters."""
     modules = [importlib.import_module(found.name) for found in pkgutil.walk_packages(gdlab.__path__, "gdlab.")]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gdlab import averages
+from gdlab.schedules import _power
 
 
 @pytest.mark.parametrize("decay", [0.5, 0.9, 0.999, 1 - 1e-5, 1 - 1e-7])
@@ -105,3 +106,21 @@ def test_debiased_averages_of_a_constant_are_the_constant():
         for name, weight in (("a", 1 - 0.75**count), ("b", 1 - 0.75**count)):
             np.testing.assert_allclose(average[name], weight * value[name], rtol=1e-6)
             np.testing.assert_allclose(averages.debiased(average, 0.75, count)[name], value[name], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("function", "slopes"),
+    [
+        (averages.safe_root, [0, 0.25]),
+        (averages.positive_root, [0, 0.25]),
+        (lambda x: averages.safe_ratio(3.0, x, 7.0), [0, -3 / 16]),
+        (lambda x: averages.decaying_weight(x / 8, 3), [0, -3 / 32]),
+        (lambda x: _power(x, 2.0), [0, 8]),
+        (lambda x: _power(x, 0.5), [0, 0.25]),
+        (lambda x: _power(x, 0.0), [0, 0]),
+    ],
+)
+def test_derivatives_near_zero_are_the_same_forward_and_backward(function, slopes):
+    x = jnp.array([0.0, 4.0])
+    for derivative in (jax.jacfwd, jax.jacrev):
+        np.testing.assert_allclose(jax.vmap(derivative(function))(x), slopes, atol=1e-15)

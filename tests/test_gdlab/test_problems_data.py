@@ -186,7 +186,8 @@ def test_a_network_of_no_layer_or_no_units_is_refused(sizes):
 
 
 def test_the_activation_is_the_hyperbolic_tangent_unless_another_is_named():
-    layers, (images, labels) = network(jax.random.key(2), SIZES), _batch()
+    layers, (images, labels) = network(jax.random.key(2), (64, 10)) * 2, _batch()
+    layers[1] = {"w": jnp.eye(10), "b": jnp.zeros(10)}
     for measure in (network_loss, network_accuracy):
         assert measure(layers, (images, labels)) == measure(layers, (images, labels), activation=jnp.tanh)
         assert measure(layers, (images, labels)) != measure(layers, (images, labels), activation=jnp.negative)
