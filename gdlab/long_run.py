@@ -180,7 +180,8 @@ class _Driven:
     def identity(self, carry):
         """What makes this run this run, as JSON."""
         buffer = jax.tree.map(lambda row: jnp.zeros(row.shape, row.dtype), self.rows)
-        traced = _advance.trace(self.work, self.given, self.limits, carry, buffer, 0, self.chunk)
+        ends = self.chunk, self.chunk  # any whole numbers
+        traced = _advance.trace(self.work, self.given, self.limits, carry, buffer, *ends)
         _, _, recorders, every, lanes = self.work
         return {
             "schema": SCHEMA,

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 Report = Callable[[int, int], Any]
@@ -34,5 +35,6 @@ def bar(progress: bool | Report, name: str, total: int) -> Iterator[Callable[[in
 
 def alive(arrays: dict[str, np.ndarray]) -> np.ndarray:
     """Which rows of arrays with a common leading axis hold finite numbers only."""
-    rows = [np.isfinite(a).reshape(len(a), -1).all(-1) for a in arrays.values() if np.issubdtype(a.dtype, np.inexact)]
+    inexact = [array for array in arrays.values() if jnp.issubdtype(array.dtype, jnp.inexact)]
+    rows = [np.isfinite(array).all(axis=tuple(range(1, array.ndim))) for array in inexact]
     return np.logical_and.reduce(rows) if rows else np.ones(len(next(iter(arrays.values()))), bool)

@@ -282,9 +282,9 @@ def _dataset(description, labels, done, chunk, attributes):
         extra = list(description["dims"].get(name, ()))
         if jnp.issubdtype(stacked.dtype, jnp.inexact):
             finite = np.isfinite(stacked)
-            living = living & finite.reshape(*finite.shape[:2], -1).all(-1)
+            living = living & finite.all(axis=tuple(range(2, finite.ndim)))
             if extra[:1] == ["step"]:
-                rows = finite.reshape(*finite.shape[:3], -1).all(-1)
+                rows = finite.all(axis=tuple(range(3, finite.ndim)))
                 first = np.where(rows.all(-1), rows.shape[-1], rows.argmin(-1))
                 died = first if died is None else np.minimum(died, first)
         shaped = laid_out(stacked)

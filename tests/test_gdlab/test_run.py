@@ -78,11 +78,20 @@ def test_one_trace_serves_all_starts_data_and_rates():
         traces.append(1)
         return jnp.sum((x - target) ** 2)
 
-    for rate in (0.1, 0.2):
-        gdlab.minimize(counted, gdlab.gd(rate), rate * START, 3, args=(START + rate,))
-    first = len(traces)
-    gdlab.minimize(counted, gdlab.gd(0.3), START, 3, args=(START,))
-    assert len(traces) == first
+    for limits in ({}, {"tolerance": 1.0, "patience": 2}):
+        for rate in (0.1, 0.2):
+            own = {name: rate + limit for name, limit in limits.items()}
+            gdlab.minimize(counted, gdlab.gd(rate), rate * START, 3, args=(START + rate,), **own)
+            if rate == 0.1:
+                first = len(traces)
+        assert len(traces) == first
+
+
+def test_a_foreign_optimizer_is_compiled_in_and_may_stop_early_as_well():
+    for limits in ({}, {"tolerance": 1e-3}):
+        foreign, ours = (gdlab.minimize(bowl, one(0.5), START, 50, **limits) for one in (optax.sgd, gdlab.gd))
+        assert (int(foreign.steps), foreign.why) == (int(ours.steps), ours.why)
+        np.testing.assert_allclose(foreign.params, ours.params, rtol=1e-14)
 
 
 def test_a_run_goes_through_vmap_and_grad():

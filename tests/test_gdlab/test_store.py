@@ -143,6 +143,8 @@ def test_rows_are_alive_where_all_their_numbers_are_finite():
     arrays["b"][2, 1, 0] = np.inf
     assert progress.alive(arrays).tolist() == [True, False, False, True]
     assert progress.alive({"n": np.arange(3)}).tolist() == [True] * 3
+    half = np.asarray(jnp.array([[1.0, jnp.inf], [1.0, 1.0]], "bfloat16"))
+    assert progress.alive({"half": half}).tolist() == [False, True]
 
 
 def test_an_identity_is_kept_as_it_is_read(tmp_path):
