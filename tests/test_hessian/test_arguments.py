@@ -1,5 +1,7 @@
 """What arguments may be: the values at the edge, those just beyond, and the sentence that is raised for them."""
 
+import importlib
+import inspect
 import math
 import re
 from fractions import Fraction
@@ -198,3 +200,57 @@ def test_the_last_value_inside_every_edge_is_allowed():
     hessian.saddle_free_newton(damping=0)
     hessian.newton_cg(products=2)
     hessian.taylor(loss, W, order=0)
+
+
+DEFAULTS = {
+    "arrive": {"rounds": 100, "steps": 50, "finish": 1000, "reset": True, "radius": 1.0, "method": "auto"},
+    "classify": {"method": "auto", "confidence": 0.99, "products": 200},
+    "connect": {"radius": 0.02, "steps": 1000},
+    "cubic_regularisation": {"weight": 1.0},
+    "density": {"probes": 8, "steps": 80, "memory": 2 * 2**30},
+    "departure": {"offset": 1e-6, "radius": 0.5},
+    "diagonal": {"method": "hutch++", "products": 99},
+    "escape": {"products": 100},
+    "escape_time": {"radius": 1.0},
+    "escaping": {"every": 50, "reset": True, "products": 40},
+    "extremal": {"k": 1, "which": "lowest", "products": 200, "memory": 2 * 2**30},
+    "find_critical_points": {
+        "method": "levenberg_marquardt", "index": 1, "steps": 200, "radius": 0.1, "batch": 4096,
+    },
+    "minimum_ratio": {"probes": 8, "steps": 80},
+    "newton": {"rate": 1.0},
+    "newton_cg": {"accuracy": 1e-3, "weight": 1e-3, "products": 100},
+    "perturbed": {"wait": 10},
+    "saddle_free_newton": {"rate": 1.0, "damping": 0.0},
+    "sharpness": {"measure": "eigenvalue", "epsilon": 1e-3, "starts": 4, "steps": 20, "products": 60},
+    "spectrum": {"chunk": 64, "memory": 8 * 2**30},
+    "taylor": {"order": 2},
+    "trace": {"method": "hutch++", "products": 99},
+    "trust_circle_minimizer": {"order": 1, "inside": False},
+    "trust_region": {"radius": 1.0},
+}  # fmt: skip
+
+
+def test_what_is_not_said_never_changes_unnoticed():
+    for name, function in vars(hessian).items():
+        if inspect.isfunction(function):
+            said = inspect.signature(function).parameters.values()
+            given = {p.name: p.default for p in said if p.default not in (inspect.Parameter.empty, None)}
+            assert given == DEFAULTS.get(name, {}), name
+
+
+def test_what_is_expensive_is_compiled_once_for_all_points():
+    homes = {
+        "arrival": ["_arrive"],
+        "connections": ["_connect"],
+        "density": ["_quadrature", "_eigenvalues"],
+        "escape": ["way_along"],
+        "evidence": ["dense", "matrix_free"],
+        "search": ["_search"],
+        "sharpness": ["_keskar"],
+        "spectrum": ["_spectrum", "_extremal"],
+        "trace": ["_samples"],
+    }
+    for home, names in homes.items():
+        module = importlib.import_module(f"hessian.{home}")
+        assert all(hasattr(getattr(module, name), "lower") for name in names), home  # it has been given to jit

@@ -69,22 +69,25 @@ def test_dense_evidence_is_that_of_the_formulas(case):
 
 
 @jax.jit
-def without_matrix(w, bends, turns, gradient_tol):
-    """Evidence from five products in five rows, and what it was made from: nine products allow no more."""
+def without_matrix(w, bends, turns, gradient_tol, curvature_tol):
+    """Evidence from at most 24 products in 20 rows, and what the first look at five of them shows."""
     key, args = jax.random.key(1), (bends, turns)
-    found = evidence.matrix_free(cubic, w, args, gradient_tol, 0.05, key, 0.9, 9, 5)
+    found = evidence.matrix_free(cubic, w, args, gradient_tol, curvature_tol, key, 0.9, 24, 20)
     krylov, ritz = lanczos.grow(
-        lambda v: (bends + turns * w) * v, lanczos.begin(key, w.size, 5, w.dtype), 5, lambda *_: jnp.bool_(False)
+        lambda v: (bends + turns * w) * v, lanczos.begin(key, w.size, 20, w.dtype), 5, lambda *_: jnp.bool_(False)
     )
     return found, krylov, ritz, bounds.ends(krylov, ritz, (1 - 0.9) / 1000)
 
 
-@pytest.mark.parametrize("gradient_tol", [100.0, 1e-3], ids=["critical", "not critical"])
+N = 30
+
+
+@pytest.mark.parametrize("gradient_tol", [100.0, 1e-5], ids=["critical", "not critical"])
 def test_evidence_without_the_matrix_is_that_of_the_formulas(gradient_tol):
-    rng = np.random.default_rng(5)
-    n = 8
-    w, bends, turns = rng.normal(size=(3, n)) * np.array([[0.1], [1.0], [1.0]])
-    found, krylov, ritz, (low, high) = without_matrix(*map(jnp.asarray, (w, bends, turns)), gradient_tol)
+    n, (w, bends, turns) = N, np.random.default_rng(5).normal(size=(3, N)) * np.array([[0.02], [1.0], [1.0]])
+    found, krylov, ritz, (low, high) = without_matrix(*map(jnp.asarray, (w, bends, turns)), gradient_tol, 0.05)
+    ritz = ritz._replace(values=ritz.values[:5], vectors=ritz.vectors[:5, :5], residuals=ritz.residuals[:5])
+    krylov = krylov._replace(basis=krylov.basis[:5])
     critical = gradient_tol == 100
 
     basis, values = np.asarray(krylov.basis), np.asarray(ritz.values)
@@ -127,3 +130,24 @@ def test_the_step_is_cut_where_flat_directions_are_many(n):
     np.testing.assert_allclose(jnp.linalg.norm(evidence._cut(step, theta)), length, rtol=1e-12)
     np.testing.assert_allclose(evidence._cut(step * 1e-12, theta), step * 1e-12, rtol=1e-12)
     assert (evidence._cut(0 * step, theta) == 0).all()
+
+
+RANK_8 = np.r_[np.arange(1.0, 9), np.zeros(N - 8)]
+SETTLED = {  # curvature, its band, how many signs are certain, and whether the first look settles it
+    "opposite signs": (np.r_[-1.0, np.ones(N - 1)], 1e-9, (4, 1), True),
+    "all positive": (np.ones(N), 1e-9, (N, 0), True),
+    "all negative": (-np.ones(N), 1e-9, (0, N), True),
+    "rank 8, positive": (RANK_8, 1e-12, (8, 0), False),
+    "rank 8, negative": (-RANK_8, 1e-12, (0, 8), False),
+    "within the band": (np.r_[-1.0, np.ones(N - 1)], 1.1, (0, 0), False),
+}
+
+
+@pytest.mark.parametrize("case", SETTLED, ids=SETTLED)
+def test_it_ends_at_the_first_look_that_settles_it_or_with_the_last_product(case):
+    bends, band, seen, first = SETTLED[case]
+    none = jnp.zeros(N)
+    found = without_matrix(none, jnp.asarray(bends), none, 1.0, band)[0]
+    assert bool(found.settled) == first
+    assert found.products == (5 + 4 if first else 24)
+    assert (found.positive, found.negative) == seen
