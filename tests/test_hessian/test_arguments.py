@@ -254,3 +254,28 @@ def test_what_is_expensive_is_compiled_once_for_all_points():
     for home, names in homes.items():
         module = importlib.import_module(f"hessian.{home}")
         assert all(hasattr(getattr(module, name), "lower") for name in names), home  # it has been given to jit
+
+
+METHODS = {
+    "newton": hessian.newton(),
+    "saddle_free_newton": hessian.saddle_free_newton(),
+    "trust_region": hessian.trust_region(),
+    "cubic_regularisation": hessian.cubic_regularisation(),
+    "newton_cg": hessian.newton_cg(),
+    "escaping": hessian.escaping(optax.GradientTransformation(*map(jax.tree_util.Partial, optax.identity()))),
+    "perturbed": hessian.perturbed(0.1, radius=0.1, threshold=0.1),
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_is_itself_an_argument_of_what_is_compiled(name):
+    traces = []
+
+    @jax.jit
+    def start(method):
+        traces.append(name)
+        return method.init(W)
+
+    for _ in range(2):
+        start(METHODS[name])
+    assert traces == [name]

@@ -13,6 +13,61 @@ import hessian
 from gdlab.problems import rosenbrock, surface
 from hessian import arrival, critical
 
+SIGNS = {
+    "value": 1.0, "floor": -9.0, "left": 5, "steps": 5, "theta": 0.0, "moved": True, "gradient": 1e-3, "tilt": 0.0,
+    "gradient_tol": None, "code": critical.MINIMUM, "negative": 0, "lowest": 1.0,
+}  # fmt: skip
+
+
+@jax.jit
+def reason(signs):
+    """The reason for an end with this walk and this verdict on it."""
+    of, key = SimpleNamespace(**signs), jax.random.key(0)
+    theta = jnp.stack([of.theta, 0.0])
+    walk = SimpleNamespace(value=of.value, left=of.left, steps=of.steps, moved=of.moved, key=key, theta=theta)
+    point = SimpleNamespace(
+        inertia=of, negative=of.negative, code=of.code, gradient_norm=of.gradient, gradient_tol=2e-3,
+        lowest=SimpleNamespace(value=of.lowest),
+    )  # fmt: skip
+    return arrival._reason(lambda w: of.value + of.tilt * (w[0] - of.theta), walk, point, of.floor, of.gradient_tol)
+
+
+def test_every_reason_has_its_signs_in_their_order():
+    plateau = {"gradient": 0.0, "code": critical.DEGENERATE}
+    budget = {"left": 0, "gradient": 3e-3, "code": critical.NOT_CRITICAL}
+    for expected, signs in (
+        (arrival.MINIMUM, {}),
+        (arrival.NOT_FINITE, {"value": jnp.nan}),
+        (arrival.NOT_FINITE, {"gradient": jnp.inf}),
+        (arrival.NOT_FINITE, {"lowest": jnp.nan}),
+        (arrival.UNBOUNDED, {"value": -9.1}),
+        (arrival.MINIMUM, {"value": -9.0}),
+        (arrival.BUDGET, budget),
+        (arrival.BUDGET, {**budget, "code": critical.MINIMUM}),
+        (arrival.NO_STEP, {**budget, "left": 1, "moved": False}),
+        (arrival.NO_STEP, {**budget, "steps": 0, "moved": False}),
+        (arrival.BUDGET, {**budget, "steps": 0}),
+        (arrival.MINIMUM, {"left": 0, "gradient": 2e-3}),
+        (arrival.BUDGET, {"left": 0, "gradient": 2e-3, "theta": 1.0}),  # a small gradient beside a large theta
+        (arrival.BUDGET, {"left": 0, "gradient": 1.1e-3, "theta": 1.0}),
+        (arrival.MINIMUM, {"left": 0, "gradient": 0.9e-3, "theta": 1.0}),
+        (arrival.MINIMUM, {"left": 0, "gradient": 1.1e-3, "theta": 1.0, "gradient_tol": 2e-3}),
+        (arrival.PINNED, {**budget, "negative": 1, "code": critical.SADDLE}),
+        (arrival.PLATEAU, plateau),
+        (arrival.DEGENERATE, {**plateau, "gradient": 1e-9}),
+        (arrival.DEGENERATE, {**plateau, "tilt": 1e-9}),
+        (arrival.PLATEAU, {**plateau, "tilt": 1e-15}),
+        (arrival.PINNED, {**plateau, "negative": 1}),
+        (arrival.PINNED, {"code": critical.SADDLE, "negative": 1}),
+        (arrival.UNDETERMINED, {**plateau, "code": critical.UNDETERMINED}),
+        (arrival.UNDETERMINED, {"code": critical.UNDETERMINED, "negative": 1}),
+        (arrival.NO_STEP, {"code": critical.NOT_CRITICAL, "moved": False}),
+        (arrival.BUDGET, {"code": critical.NOT_CRITICAL}),
+    ):
+        found = reason({name: None if sign is None else jnp.asarray(sign) for name, sign in {**SIGNS, **signs}.items()})
+        assert arrival.REASONS[found] == arrival.REASONS[expected], signs
+
+
 DEGREE = 6
 
 
@@ -177,61 +232,6 @@ def test_more_parameters_than_a_matrix_is_made_of():
 
     end = hessian.arrive(loss, jnp.zeros(600), finish=60)
     assert end.loss < 1e-3 * end.loss_before
-
-
-SIGNS = {
-    "value": 1.0, "floor": -9.0, "left": 5, "steps": 5, "theta": 0.0, "moved": True, "gradient": 1e-3, "tilt": 0.0,
-    "gradient_tol": None, "code": critical.MINIMUM, "negative": 0, "lowest": 1.0,
-}  # fmt: skip
-
-
-@jax.jit
-def reason(signs):
-    """The reason for an end with this walk and this verdict on it."""
-    of, key = SimpleNamespace(**signs), jax.random.key(0)
-    theta = jnp.stack([of.theta, 0.0])
-    walk = SimpleNamespace(value=of.value, left=of.left, steps=of.steps, moved=of.moved, key=key, theta=theta)
-    point = SimpleNamespace(
-        inertia=of, negative=of.negative, code=of.code, gradient_norm=of.gradient, gradient_tol=2e-3,
-        lowest=SimpleNamespace(value=of.lowest),
-    )  # fmt: skip
-    return arrival._reason(lambda w: of.value + of.tilt * (w[0] - of.theta), walk, point, of.floor, of.gradient_tol)
-
-
-def test_every_reason_has_its_signs_in_their_order():
-    plateau = {"gradient": 0.0, "code": critical.DEGENERATE}
-    budget = {"left": 0, "gradient": 3e-3, "code": critical.NOT_CRITICAL}
-    for expected, signs in (
-        (arrival.MINIMUM, {}),
-        (arrival.NOT_FINITE, {"value": jnp.nan}),
-        (arrival.NOT_FINITE, {"gradient": jnp.inf}),
-        (arrival.NOT_FINITE, {"lowest": jnp.nan}),
-        (arrival.UNBOUNDED, {"value": -9.1}),
-        (arrival.MINIMUM, {"value": -9.0}),
-        (arrival.BUDGET, budget),
-        (arrival.BUDGET, {**budget, "code": critical.MINIMUM}),
-        (arrival.NO_STEP, {**budget, "left": 1, "moved": False}),
-        (arrival.NO_STEP, {**budget, "steps": 0, "moved": False}),
-        (arrival.BUDGET, {**budget, "steps": 0}),
-        (arrival.MINIMUM, {"left": 0, "gradient": 2e-3}),
-        (arrival.BUDGET, {"left": 0, "gradient": 2e-3, "theta": 1.0}),  # a small gradient beside a large theta
-        (arrival.BUDGET, {"left": 0, "gradient": 1.1e-3, "theta": 1.0}),
-        (arrival.MINIMUM, {"left": 0, "gradient": 0.9e-3, "theta": 1.0}),
-        (arrival.MINIMUM, {"left": 0, "gradient": 1.1e-3, "theta": 1.0, "gradient_tol": 2e-3}),
-        (arrival.PINNED, {**budget, "negative": 1, "code": critical.SADDLE}),
-        (arrival.PLATEAU, plateau),
-        (arrival.DEGENERATE, {**plateau, "gradient": 1e-9}),
-        (arrival.DEGENERATE, {**plateau, "tilt": 1e-9}),
-        (arrival.PLATEAU, {**plateau, "tilt": 1e-15}),
-        (arrival.PINNED, {**plateau, "negative": 1}),
-        (arrival.PINNED, {"code": critical.SADDLE, "negative": 1}),
-        (arrival.UNDETERMINED, {**plateau, "code": critical.UNDETERMINED}),
-        (arrival.UNDETERMINED, {"code": critical.UNDETERMINED, "negative": 1}),
-        (arrival.NO_STEP, {"code": critical.NOT_CRITICAL, "moved": False}),
-        (arrival.BUDGET, {"code": critical.NOT_CRITICAL}),
-    ):
-        found = reason({name: None if sign is None else jnp.asarray(sign) for name, sign in {**SIGNS, **signs}.items()})
-        assert arrival.REASONS[found] == arrival.REASONS[expected], signs
 
 
 def test_every_gradient_product_and_loss_is_counted():
