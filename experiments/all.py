@@ -8,7 +8,9 @@ import importlib
 import io
 import json
 import multiprocessing
-import sys
+import os
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -19,7 +21,8 @@ from typing import Any
 
 import jax
 
-from experiments.runs import dump, write_json
+from experiments import interrupts
+from experiments.runs import dump, held, write_json
 from experiments.settings import All, InputError, at_least_one, experiments
 from experiments.show import bar, print_table
 
@@ -29,6 +32,18 @@ def main(settings: All) -> int:
     out = settings.out or Path("runs") / ("quick" if settings.quick else "all")
     at_least_one("jobs", settings.jobs)
     refuse_another_size(out, settings.quick)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with held(out):
+            return run(settings, out)
+    except BlockingIOError:
+        raise InputError(f"out must not be in use; another process is running experiments into {out}") from None
+    except OSError as error:
+        raise InputError(f"out must be a folder that can be written; {out}: {error.strerror}") from None
+
+
+def run(settings: All, out: Path) -> int:
+    """Run what is not in the folder yet, and print the table; the exit status."""
     asked = {
         name: replace(kind(), quick=settings.quick, pgf=settings.pgf, progress=False, out=out / name)
         for name, kind in experiments().items()
@@ -40,8 +55,7 @@ def main(settings: All) -> int:
                 verdicts[name] = row
                 advance()
     except KeyboardInterrupt:
-        print(f"interrupted: {len(verdicts)} are in {out}; the same command goes on", file=sys.stderr)
-        return 130
+        raise KeyboardInterrupt(f"{len(verdicts)} are in {out}; the same command goes on") from None
     verdicts = {name: verdicts[name] for name in asked}
     summary = {"passed": all(row["passed"] for row in verdicts.values()), "experiments": verdicts}
     write_json(out / "summary.json", summary)
@@ -65,16 +79,38 @@ def each(asked: dict[str, Any], jobs: int) -> Iterator[tuple[str, dict[str, Any]
         yield from ((name, verdict(settings)) for name, settings in asked.items())
         return
     # Processes that are forked after JAX has started would hang.
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
-        names = {pool.submit(verdict, settings): name for name, settings in asked.items()}
-        try:
-            for future in as_completed(names):
-                try:
-                    yield names[future], future.result()
-                except BrokenProcessPool as error:
-                    yield names[future], broken(error)
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _begin_worker)
+    names = {pool.submit(_worked, settings): name for name, settings in asked.items()}
+    try:
+        for future in as_completed(names):
+            try:
+                yield names[future], future.result()
+            except BrokenProcessPool as error:
+                yield names[future], broken(error)
+    except BaseException:
+        for worker in multiprocessing.active_children():
+            worker.terminate()
+        raise
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _begin_worker():
+    interrupts.listen(interrupts.leave)
+    threading.Thread(target=_follow, args=(multiprocessing.parent_process(),), daemon=True).start()
+
+
+def _follow(parent):
+    """Stop this worker when the process that started it has died: nobody waits for its results."""
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _worked(settings):
+    try:
+        return verdict(settings)
+    except SystemExit:  # what it has not finished is removed; the pool would go on to the next one
+        os._exit(130)
 
 
 def broken(error: Exception) -> dict[str, Any]:

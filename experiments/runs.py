@@ -7,10 +7,12 @@
     results.nc     everything, labelled: an xarray.Dataset as NetCDF-4
     *.png, *.svg   figures
 
-Files are made in a hidden folder beside the final one, which gets its name when all of them are there.
+Files are made in a hidden folder beside the final one, which gets its name when all of them are there; what a killed
+process has left there is removed by the next one.
 """
 
 import contextlib
+import glob
 import json
 import os
 import shutil
@@ -25,6 +27,7 @@ from typing import Any, NamedTuple
 
 from experiments.settings import InputError, as_json, command_line
 
+PARTIAL = ".partial"
 PACKAGES = ("gdlab", "jax", "jaxlib", "optax", "numpy", "xarray", "h5netcdf", "matplotlib")
 
 
@@ -43,13 +46,15 @@ def new_folder(out: Path) -> Iterator[Path]:
         raise InputError(f"out must be a folder that does not exist yet, such as {_free(out)}; {out} is there already")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+        _clear(out)
+        made = Path(tempfile.mkdtemp(prefix=f".{out.name}-", suffix=PARTIAL, dir=out.parent))
     except OSError as error:
         raise InputError(f"out must be a folder that can be written; {out}: {error.strerror}") from None
     try:
-        yield made
-        made.chmod(0o755)
-        made.rename(out)
+        with held(made):
+            yield made
+            made.chmod(0o755)
+            made.rename(out)
     except OSError as error:
         raise InputError(f"out must be a folder that can be written; {out}: {error.strerror}") from error
     finally:
@@ -57,6 +62,33 @@ def new_folder(out: Path) -> Iterator[Path]:
         for parent in missing:  # from the inside out, those that hold nothing
             with contextlib.suppress(OSError):
                 parent.rmdir()
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold a folder against other processes; the system gives it back when this one dies.
+
+    Raises:
+        BlockingIOError: when another process holds it.
+    """
+    if sys.platform == "win32":
+        yield  # a folder cannot be held there
+        return
+    import fcntl
+
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _clear(out):
+    """Remove the folders of processes that were killed while they wrote: nobody holds them any more."""
+    for left in out.parent.glob(f".{glob.escape(out.name)}-*{PARTIAL}"):
+        with contextlib.suppress(OSError), held(left):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _free(out):

@@ -1,4 +1,4 @@
-"""What stops a command, and what does not: signals, and a standard output that takes nothing."""
+"""What stops a command, and what does not: signals, another process, and a standard output that takes nothing."""
 
 import os
 import time
@@ -7,7 +7,9 @@ from types import SimpleNamespace
 import pytest
 
 from experiments import interrupts
+from experiments.__main__ import main
 from experiments.output import Output
+from experiments.runs import held, new_folder
 
 
 def test_an_interrupt_that_python_forgets_comes_again():
@@ -29,3 +31,19 @@ def test_work_goes_on_when_its_words_are_not_taken(target, status, capsys):
         assert output.closed_with(0) == status
     said = capsys.readouterr().err
     assert said == ("" if status == 0 else "error: stdout must be writable; No space left on device\n")
+
+
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path):
+    left, held_by_us = tmp_path / ".out-12345678.partial", tmp_path / ".out-abcdefgh.partial"
+    for folder in (left, held_by_us):
+        (folder / "inside").mkdir(parents=True)
+    with held(held_by_us), new_folder(tmp_path / "out"):
+        assert not left.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [held_by_us.name, "out"]
+
+
+def test_experiments_are_not_run_into_one_folder_by_two_at_once(tmp_path, capsys):
+    with held(tmp_path):
+        assert main(["all", "--quick", "--out", str(tmp_path)]) == 2
+    assert "in use" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
