@@ -6,12 +6,14 @@ from types import SimpleNamespace
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import gdlab
 import hessian
 from gdlab.problems import rosenbrock, surface
 from hessian import arrival, critical
+from hessian.finish import Walk
 
 SIGNS = {
     "value": 1.0, "floor": -9.0, "left": 5, "steps": 5, "theta": 0.0, "moved": True, "gradient": 1e-3, "tilt": 0.0,
@@ -66,6 +68,51 @@ def test_every_reason_has_its_signs_in_their_order():
     ):
         found = reason({name: None if sign is None else jnp.asarray(sign) for name, sign in {**SIGNS, **signs}.items()})
         assert arrival.REASONS[found] == arrival.REASONS[expected], signs
+
+
+def ridge(w, bends, quartic):
+    return bends @ w**2 / 2 + quartic @ w**4
+
+
+@jax.jit
+def two_rounds(theta, bends, quartic, rate, floor):
+    """At most two rounds of three steps of gradient descent, each with a look at the curvature."""
+    none, value = jnp.int32(0), ridge(theta, bends, quartic)
+    walk = Walk(
+        jnp.bool_(True), theta, value, 0 * theta, jnp.asarray(1.0), jnp.bool_(True), jnp.bool_(False), none, none,
+        none, none, none, none, jax.random.key(0),
+    )  # fmt: skip
+    plan = arrival._Plan(2, 3, True, "auto")
+    return arrival._rounds(ridge, (bends, quartic), lambda x: x, optax.sgd(rate), plan, walk, floor, None)
+
+
+BOWL, SADDLE, NONE = (1.0, 1.0), (-1.0, 1.0), (0.0, 0.0)
+ROUNDS = {  # start, curvature, quartic, rate, floor; then how often each start is halved, rounds and escapes
+    "both": ((4.0, -2.0), BOWL, NONE, 0.5, -9.0, 2.0**-6, 2, 0),
+    "diverges": ((4.0, -2.0), BOWL, NONE, 3.0, -9.0, 1.0, 1, 0),
+    "the first already arrives": ((4.0, -2.0), BOWL, NONE, 1.0, -9.0, 0.0, 2, 0),
+    "below the floor": ((4.0, -2.0), BOWL, NONE, 0.5, 1.0, 2.0**-3, 1, 0),
+    "at the floor": ((4.0, -2.0), BOWL, NONE, 0.5, 10 * 2.0**-6, 2.0**-6, 2, 0),
+}
+
+
+@pytest.mark.parametrize("case", ROUNDS, ids=ROUNDS)
+def test_rounds_end_when_nothing_is_gained_or_too_much(case):
+    start, bends, quartic, rate, floor, share, rounds, escapes = ROUNDS[case]
+    found = two_rounds(*(jnp.asarray(x) for x in (start, bends, quartic, rate, floor)))
+    np.testing.assert_allclose(found.theta, share * np.array(start), atol=1e-300)
+    np.testing.assert_allclose(found.value, ridge(found.theta, np.array(bends), np.array(quartic)))
+    assert (found.steps, found.gradients, found.products) == (3 * rounds, (3 + 1) * rounds, 2 * rounds)
+    assert (found.left, found.escapes) == (2 - rounds, escapes)
+
+
+def test_a_round_that_brings_nothing_is_followed_by_the_way_out_where_that_brings_more():
+    on_saddle = two_rounds(*(jnp.asarray(x) for x in (NONE, SADDLE, (0.25, 0.0), 0.1, -9.0)))
+    assert on_saddle.escapes == 1
+    np.testing.assert_allclose(jnp.abs(on_saddle.theta), [1, 0], atol=0.1)
+    steep = two_rounds(*(jnp.asarray(x) for x in ((0.0, 9.0), SADDLE, (0.25, 0.0), 0.5, -9.0)))
+    assert steep.escapes == 0  # the steps bring 40, and then 0.6 where the way out brings a quarter
+    np.testing.assert_allclose(steep.theta, [0, 9 / 64])
 
 
 DEGREE = 6

@@ -11,6 +11,77 @@ import hessian
 from gdlab.problems import styblinski_tang
 from hessian.escape import way_along
 
+EPS = np.finfo(float).eps
+
+
+def valley(w, constant, slope, bend, turn, quartic):
+    """Along the first axis constant + slope x - bend x^2 / 2 + turn x^3 / 6 + quartic x^4 / 24; a parabola across."""
+    x = w[0]
+    return constant + slope * x - bend * x**2 / 2 + turn * x**3 / 6 + quartic * x**4 / 24 + w[1] ** 2 / 2
+
+
+def by_the_book(constant, slope, bend, turn, quartic):
+    """The step from the origin: the length where curvature and its change balance, halved, then doubled."""
+
+    def loss(x):
+        return constant + slope * x - bend * x**2 / 2 + turn * x**3 / 6 + quartic * x**4 / 24
+
+    h = EPS**0.25
+    change = (abs(turn) * h + quartic * h**2 / 2) / h
+    length = bend / change if change > bend else 1.0
+    length = min(max(length, np.sqrt(128 * EPS * abs(constant) / bend)), 100.0)
+    sign = -np.sign(slope) if abs(slope) > 1e-3 * bend * length else (1 if loss(length) <= loss(-length) else -1)
+    while not loss(sign * length) <= constant - bend * length**2 / 8:
+        length /= 2
+    while 2 * length <= 100 and loss(sign * 2 * length) < loss(sign * length):
+        length *= 2
+    return sign * length
+
+
+STEPS = {
+    "no change of curvature": (1.0, 0.0, 2.0, 0.0, 0.0),
+    "an even change": (1.0, 0.0, 2.0, 0.0, 24.0),
+    "a wide valley": (1.0, 0.0, 2.0, 0.0, 1e-3),
+    "a narrow one": (1.0, 0.0, 2.0, 0.0, 1e6),
+    "a change to the left": (1.0, 0.0, 1.0, 5.0, 3.0),
+    "a change to the right": (1.0, 0.0, 1.0, -5.0, 3.0),
+    "a steep change": (0.0, 0.0, 1.0, 1e4, 1e8),
+    "a slope against it": (1.0, 2e-3, 1.0, -0.5, 1.0),
+    "a slope too small to tell": (1.0, 5e-4, 1.0, -0.5, 1.0),
+    "a slope": (1.0, -0.5, 1.0, 0.0, 24.0),
+    "a high plateau": (1e12, 0.0, 1e-3, 0.0, 1e-9),
+    "a little change": (1.0, 0.0, 1.0, 0.9, 0.7),
+    "an eighth, just": (0.0, 0.0, 1.0, 0.0, 8.9),
+    "an eighth, just not": (0.0, 0.0, 1.0, 0.0, 9.1),
+}
+
+
+@jax.jit
+def way_in_valley(shape, curvature_tol, size):
+    return way_along(valley, jnp.zeros(2), shape, curvature_tol, jnp.array([1.0, 0.0]), -shape[2], size)
+
+
+@pytest.mark.parametrize("case", STEPS, ids=STEPS)
+def test_the_length_is_halved_to_an_eighth_of_the_promise_and_doubled_while_the_loss_falls(case):
+    shape = STEPS[case]
+    way = way_in_valley(tuple(map(jnp.asarray, shape)), 1e-9, 1.0)
+    want = by_the_book(*shape)
+    np.testing.assert_allclose(way.params, [want, 0.0], rtol=1e-6)
+    np.testing.assert_allclose(way.step, abs(want), rtol=1e-6)
+    np.testing.assert_allclose(way.direction, [np.sign(want), 0])
+    np.testing.assert_allclose(way.loss_after, valley(np.array([want, 0.0]), *shape), rtol=1e-6)
+
+
+def test_only_curvature_beyond_the_band_is_a_way_out():
+    shape = tuple(map(jnp.asarray, STEPS["an even change"]))
+    for tolerance, reason in ((1.9, "stepped along"), (2.0, "no negative curvature"), (2.1, "no negative curvature")):
+        assert way_in_valley(shape, tolerance, 9.0).reason.startswith(reason)
+    for size, reason in ((1e-9 / EPS / 51, "stepped along"), (1e-9 / EPS / 49, "no negative curvature")):
+        assert hessian.escape(
+            lambda w, size: size * w[1] ** 2 / 2 - 1e-9 * w[0] ** 2 / 2, jnp.zeros(2), jnp.asarray(size)
+        ).reason.startswith(reason)
+
+
 LOSSES = {
     "lecture": lambda w, a, b: (1 - w[0] * w[1]) ** 2,
     "himmelblau": lambda w, a, b: (w[0] ** 2 + w[1] - 11) ** 2 + (w[0] + w[1] ** 2 - 7) ** 2,
@@ -124,74 +195,3 @@ def test_never_to_a_higher_loss_wherever_it_starts():
     np.testing.assert_array_equal(np.asarray(ways.reason) == "stepped along negative curvature", curved)
     np.testing.assert_allclose(ways.loss_after, jax.vmap(wild)(ways.params), rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(ways.params[7], way_from("wild", starts[7]).params, rtol=1e-9)
-
-
-EPS = np.finfo(float).eps
-
-
-def valley(w, constant, slope, bend, turn, quartic):
-    """Along the first axis constant + slope x - bend x^2 / 2 + turn x^3 / 6 + quartic x^4 / 24; a parabola across."""
-    x = w[0]
-    return constant + slope * x - bend * x**2 / 2 + turn * x**3 / 6 + quartic * x**4 / 24 + w[1] ** 2 / 2
-
-
-def by_the_book(constant, slope, bend, turn, quartic):
-    """The step from the origin: the length where curvature and its change balance, halved, then doubled."""
-
-    def loss(x):
-        return constant + slope * x - bend * x**2 / 2 + turn * x**3 / 6 + quartic * x**4 / 24
-
-    h = EPS**0.25
-    change = (abs(turn) * h + quartic * h**2 / 2) / h
-    length = bend / change if change > bend else 1.0
-    length = min(max(length, np.sqrt(128 * EPS * abs(constant) / bend)), 100.0)
-    sign = -np.sign(slope) if abs(slope) > 1e-3 * bend * length else (1 if loss(length) <= loss(-length) else -1)
-    while not loss(sign * length) <= constant - bend * length**2 / 8:
-        length /= 2
-    while 2 * length <= 100 and loss(sign * 2 * length) < loss(sign * length):
-        length *= 2
-    return sign * length
-
-
-STEPS = {
-    "no change of curvature": (1.0, 0.0, 2.0, 0.0, 0.0),
-    "an even change": (1.0, 0.0, 2.0, 0.0, 24.0),
-    "a wide valley": (1.0, 0.0, 2.0, 0.0, 1e-3),
-    "a narrow one": (1.0, 0.0, 2.0, 0.0, 1e6),
-    "a change to the left": (1.0, 0.0, 1.0, 5.0, 3.0),
-    "a change to the right": (1.0, 0.0, 1.0, -5.0, 3.0),
-    "a steep change": (0.0, 0.0, 1.0, 1e4, 1e8),
-    "a slope against it": (1.0, 2e-3, 1.0, -0.5, 1.0),
-    "a slope too small to tell": (1.0, 5e-4, 1.0, -0.5, 1.0),
-    "a slope": (1.0, -0.5, 1.0, 0.0, 24.0),
-    "a high plateau": (1e12, 0.0, 1e-3, 0.0, 1e-9),
-    "a little change": (1.0, 0.0, 1.0, 0.9, 0.7),
-    "an eighth, just": (0.0, 0.0, 1.0, 0.0, 8.9),
-    "an eighth, just not": (0.0, 0.0, 1.0, 0.0, 9.1),
-}
-
-
-@jax.jit
-def way_in_valley(shape, curvature_tol, size):
-    return way_along(valley, jnp.zeros(2), shape, curvature_tol, jnp.array([1.0, 0.0]), -shape[2], size)
-
-
-@pytest.mark.parametrize("case", STEPS, ids=STEPS)
-def test_the_length_is_halved_to_an_eighth_of_the_promise_and_doubled_while_the_loss_falls(case):
-    shape = STEPS[case]
-    way = way_in_valley(tuple(map(jnp.asarray, shape)), 1e-9, 1.0)
-    want = by_the_book(*shape)
-    np.testing.assert_allclose(way.params, [want, 0.0], rtol=1e-6)
-    np.testing.assert_allclose(way.step, abs(want), rtol=1e-6)
-    np.testing.assert_allclose(way.direction, [np.sign(want), 0])
-    np.testing.assert_allclose(way.loss_after, valley(np.array([want, 0.0]), *shape), rtol=1e-6)
-
-
-def test_only_curvature_beyond_the_band_is_a_way_out():
-    shape = tuple(map(jnp.asarray, STEPS["an even change"]))
-    for tolerance, reason in ((1.9, "stepped along"), (2.0, "no negative curvature"), (2.1, "no negative curvature")):
-        assert way_in_valley(shape, tolerance, 9.0).reason.startswith(reason)
-    for size, reason in ((1e-9 / EPS / 51, "stepped along"), (1e-9 / EPS / 49, "no negative curvature")):
-        assert hessian.escape(
-            lambda w, size: size * w[1] ** 2 / 2 - 1e-9 * w[0] ** 2 / 2, jnp.zeros(2), jnp.asarray(size)
-        ).reason.startswith(reason)
