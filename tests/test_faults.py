@@ -85,6 +85,13 @@ def test_every_piece_is_traced_under_the_strictest_promotions(dtype):
         assert dtypes(dtype) == {dtype}
 
 
+@pytest.mark.parametrize("name", ["hvp", "spectrum", "classify", "escape", "taylor", "trust_circle_minimizer"])
+def test_no_nan_is_made_on_the_way_at_a_saddle_or_far_from_one(name):
+    with jax.debug_nans(True):
+        for point in (jnp.ones(2), jnp.zeros(2), jnp.array([1e3, -1e3])):
+            assert jnp.isfinite(FUNCTIONS[name](well, point)).all()
+
+
 def test_without_x64_everything_is_float32():
     with jax.enable_x64(False):
         assert dtypes("float32") == {"float32"}
@@ -119,6 +126,25 @@ def test_a_loss_that_overflows_is_undetermined_and_has_no_way_out():
     assert hessian.escape(steep, point).reason == "the loss, gradient or Hessian is not finite"
     run = gdlab.minimize(steep, gdlab.adam(0.1), point, steps=3)
     assert run.why == "not finite"
+
+
+def test_a_function_that_raises_while_it_runs_loses_no_chunk_before_it(tmp_path):
+    fail = [True]
+
+    def read(x):
+        if fail and x > 4:
+            raise RuntimeError("no data")
+        return np.asarray(2 * x)
+
+    def doubled(a):
+        return jax.pure_callback(read, jax.ShapeDtypeStruct((), a.dtype), a, vmap_method="sequential")
+
+    how = {"chunk": 2, "store": tmp_path / "store", "a": jnp.arange(8.0)}
+    with pytest.raises(RuntimeError, match="no data"):
+        gdlab.sweep(doubled, **how)
+    assert len(list((tmp_path / "store").glob("chunk-*"))) == 2
+    fail.clear()
+    np.testing.assert_array_equal(gdlab.sweep(doubled, **how)["value"], 2 * jnp.arange(8.0))
 
 
 def test_a_loss_that_raises_while_it_is_traced_is_heard_and_leaves_nothing_behind():
