@@ -120,7 +120,8 @@ def test_debiased_averages_of_a_constant_are_the_constant():
         (lambda x: _power(x, 0.0), [0, 0]),
     ],
 )
-def test_derivatives_near_zero_are_the_same_forward_and_backward(function, slopes):
+def test_derivatives_near_zero_are_the_same_forward_and_backward_and_no_nan_is_on_the_way(function, slopes):
     x = jnp.array([0.0, 4.0])
-    for derivative in (jax.jacfwd, jax.jacrev):
-        np.testing.assert_allclose(jax.vmap(derivative(function))(x), slopes, atol=1e-15)
+    with jax.debug_nans(True):
+        for derivative in (jax.jacfwd, jax.jacrev):
+            np.testing.assert_allclose(jax.vmap(derivative(function))(x), slopes, atol=1e-15)

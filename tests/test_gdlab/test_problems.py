@@ -5,6 +5,7 @@ import importlib
 import inspect
 import itertools
 import math
+import re
 from typing import NamedTuple
 
 import jax
@@ -572,3 +573,16 @@ def test_what_no_surface_can_be_given_is_named():
         with pytest.raises(ValueError, match=said):
             call()
     assert len(linear_autoencoder_points((2.0, 1.0), 2)) == 4
+
+
+def test_the_surfaces_of_the_lectures_say_where_they_come_from():
+    cited = {
+        name: entry.source.rpartition("S")[2] for name, entry in surfaces.items() if re.search(r"\bS\d", entry.source)
+    }
+    assert cited == {
+        "linear_net": "52; Baldi & Hornik 1989 in the scalar case",
+        "ill_conditioned_bowl": "7",
+        "plateau": "62",
+        "tilted_double_well": "10",
+        "hills": "75",
+    }
