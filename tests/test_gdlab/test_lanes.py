@@ -87,3 +87,28 @@ def test_a_block_is_what_was_asked_for_and_no_more_than_there_is():
 
     axis = {"a": jnp.arange(7.0)}
     assert [lanes.prepare(point, axis, 7, block, None).block for block in (None, 3, 100)] == [7, 3, 7]
+
+
+class Program:
+    """What `jax.jit` gives, to be lowered and compiled; some compilers cannot."""
+
+    def __init__(self, result=None):
+        self.result, self.compiled = result, 0
+
+    def lower(self, *arguments):
+        return self
+
+    def compile(self):
+        self.compiled += 1
+        if self.result is None:
+            raise jax.errors.JaxRuntimeError("cannot")
+        return lambda *arguments: (self.result, *arguments)
+
+
+def test_the_first_program_that_can_be_compiled_is_compiled_once():
+    broken, good, other = Program(), Program(1), Program(2)
+    compute = lanes._first_able([broken, good, other])
+    assert [compute(5), compute(6)] == [[(1, 5)], [(1, 6)]]
+    assert (broken.compiled, good.compiled, other.compiled) == (1, 1, 0)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="cannot"):
+        lanes._first_able([Program(), Program()])(5)

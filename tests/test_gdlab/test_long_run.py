@@ -206,3 +206,18 @@ def test_the_last_sound_state_is_taken_up(tmp_path):
     assert said == {
         "schema": 1, "kind": "long run", "steps": 20, "chunk": 5, "every": 5, "lanes": [], "record": ["loss"],
     }  # fmt: skip
+
+
+def test_arguments_and_keys_may_be_lanes_and_what_is_lost_at_the_start_is_run_for_one_chunk():
+    def noisy(x, target, scale, *, key):
+        return scale * (x - target) ** 2 + 0.1 * x * jax.random.normal(key)
+
+    targets, keys = jnp.array([0.0, 2.0, -1.0]), gdlab.seeds(3)
+    long = gdlab.long_run(noisy, gdlab.gd(0.2), 1.0, 6, lanes=["args", "key"], args=(targets, 0.5), key=keys, chunk=2)
+    for i in range(3):
+        alone = gdlab.minimize(noisy, gdlab.gd(0.2), 1.0, 6, args=(targets[i], 0.5), key=keys[i])
+        np.testing.assert_allclose(long.params[i], alone.params, rtol=1e-12)
+        np.testing.assert_allclose(long.history["loss"][:, i], alone.history["loss"], rtol=1e-12)
+    lost = gdlab.long_run(lambda x: x * x, gdlab.gd(0.2), jnp.inf, 6, chunk=2)
+    assert (int(lost.steps), lost.why, lost.history["loss"].shape) == (2, "not finite", (6,))
+    assert np.isnan(lost.history["loss"][2:]).all()
