@@ -207,7 +207,7 @@ def draw(moved, borne, settled, high, bottom):
         panel.set(xscale="log", yscale="log", xlabel="learning rate", ylabel="curvature", title=name)
         panel.set(xlim=(WIDE_RATES[0], WIDE_RATES[-1]))
     said = "log10 of the loss after 100 steps; in the lower six over that of the start"
-    figure.colorbar(drawn, ax=axes, label=said, shrink=0.5, aspect=40)
+    figure.colorbar(drawn, ax=axes, label=said, shrink=0.5, aspect=40, pad=0.02)
     return figure
 
 
