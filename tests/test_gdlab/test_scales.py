@@ -236,3 +236,9 @@ def test_a_bounded_scale_is_clipped_to_both_bounds_and_unseen_parameters_take_th
         assert float(alone["clipped"]) == share
     at_rest, _ = of.measure(grads, state, jnp.int32(1), jnp.asarray(0.0), grads)
     np.testing.assert_allclose(at_rest[1:], grads[1:], rtol=1e-14)
+
+
+def test_a_bounded_scale_that_clips_nothing_is_the_other_one_to_the_bit():
+    grads = jnp.asarray(np.random.default_rng(0).normal(size=(300, 3)))
+    of = scales.running_root_mean_square(0.5)
+    np.testing.assert_array_equal(sigmas(scales.bounded(of, 0.1, 1e-12), grads), sigmas(of, grads))
