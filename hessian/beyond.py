@@ -12,6 +12,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from hessian.division import divided, divisor
 from hessian.modes import modes
 
 DIRECTIONS = 8
@@ -35,13 +36,13 @@ def lower_beside(
 
     u = jax.random.normal(key, (DIRECTIONS, theta.size), theta.dtype) * flat
     lengths = jnp.linalg.norm(u, axis=1, keepdims=True)
-    u = u / jnp.where(lengths > 0, lengths, 1)
+    u = u / divisor(lengths)
     steps = jnp.concatenate([side * length * reach * u for side in (1, -1) for length in LENGTHS])
 
     def along(p):
         there = theta + found.step(p)
         slope = found.vectors @ jax.grad(loss)(there)
-        back = jnp.where(flat, 0, -slope / jnp.where(flat, 1, found.values))
+        back = divided(-slope, found.values, ~flat)
         points = jnp.stack([there, there + found.step(back)])
         values = jax.vmap(loss)(points)
         moved = jnp.linalg.norm(points - theta, axis=1)

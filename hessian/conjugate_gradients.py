@@ -18,6 +18,7 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from hessian.arguments import number, prng_key, whole
+from hessian.division import divisor
 from hessian.modes import lowest_direction
 from hessian.product import flat_product
 from hessian.second_order import flattened
@@ -107,7 +108,7 @@ def _update(budget, damping, accuracy, weight, grads, state, params=None, *, val
     curvature, lowest, size, _ = lowest_direction(loss, theta, (), fresh, budget.products)
     eps = jnp.finfo(theta.dtype).eps
     norm = jnp.linalg.norm(gradient)
-    scale = jnp.where(size > 0, size, 1)
+    scale = divisor(size)
     if damping is None:
         damping = scale * jnp.clip(jnp.sqrt(norm / scale), eps ** (1 / 2), 1e-4)
     d, negative = capped(product, gradient, damping, accuracy, limit)
@@ -118,9 +119,9 @@ def _update(budget, damping, accuracy, weight, grads, state, params=None, *, val
     along_curvature = negative | random
 
     length = jnp.linalg.norm(d)
-    unit = d / jnp.where(length > 0, length, 1)
+    unit = d / divisor(length)
     bend = jnp.abs(unit @ product(unit))
-    visible = jnp.sqrt(128 * eps * jnp.abs(value) / jnp.where(bend > 0, bend, 1))
+    visible = jnp.sqrt(128 * eps * jnp.abs(value) / divisor(bend))
     first = jnp.where(along_curvature, jnp.maximum(jnp.minimum(bend, 1 + jnp.linalg.norm(theta)), visible), length)
     downhill = jnp.where(gradient @ unit > 0, -1.0, 1.0).astype(theta.dtype)
     told = jnp.abs(gradient @ unit) > 1e-3 * bend * first
@@ -159,9 +160,9 @@ def capped(product, gradient, damping, accuracy, limit):
         image = product(solve.p) + 2 * damping * solve.p
         bend, square = solve.p @ image, solve.p @ solve.p
         negative = bend < damping * square
-        alpha = (solve.r @ solve.r) / jnp.where(bend > 0, bend, 1)
+        alpha = (solve.r @ solve.r) / divisor(bend)
         d, r = solve.d + alpha * solve.p, solve.r + alpha * image
-        beta = (r @ r) / jnp.where(solve.r @ solve.r > 0, solve.r @ solve.r, 1)
+        beta = (r @ r) / divisor(solve.r @ solve.r)
         count = solve.count + 1
         solving = ~negative & (jnp.linalg.norm(r) > accuracy * norm) & (count < limit)
         return _Solve(

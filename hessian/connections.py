@@ -20,6 +20,7 @@ from jax.typing import ArrayLike
 
 from hessian.arguments import number, whole
 from hessian.arrival import Arrival, arrive
+from hessian.division import divisor
 from hessian.modes import modes
 from hessian.product import Loss, Params, check
 from hessian.second_order import Flat
@@ -93,8 +94,8 @@ def _followed(flat, begin, radius, steps):
 
 def _flow(found, size, longest):
     """The way along the flow of the quadratic model, at most so long."""
-    x = found.values / jnp.where(size > 0, size, 1)
-    a = found.along / jnp.where(size > 0, size, 1)
+    x = found.values / divisor(size)
+    a = found.along / divisor(size)
 
     def moved(log_time):
         z = x * jnp.exp(log_time)

@@ -21,6 +21,7 @@ from jax.typing import ArrayLike
 
 from hessian.arguments import choice, number, prng_key, tolerance, whole
 from hessian.bounds import products_for
+from hessian.division import divisor
 from hessian.evidence import Eigenpair, Evidence, dense, matrix_free
 from hessian.product import Loss, Params, check
 from hessian.spectrum import BASIS_MEMORY, DENSE, MEMORY, Inertia, fits, rows_within
@@ -162,7 +163,7 @@ def _verdict(found: Evidence, n: int, confidence: ArrayLike) -> CriticalPoint:
     # What decides is the end next to zero; within the band around it only all n products do.
     nearest = jnp.minimum(jnp.abs(lowest.value), jnp.abs(highest.value))
     open_end = nearest > found.curvature_tol
-    resolution = jnp.where(open_end, nearest, 0) / jnp.where(size > 0, 2 * size, 1)
+    resolution = jnp.where(open_end, nearest, 0) / divisor(2 * size)
     needed = jnp.where((code == UNDETERMINED) & found.finite, products_for(resolution, n, told), 0)
     zero = n - found.positive - found.negative
     return CriticalPoint(

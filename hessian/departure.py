@@ -25,6 +25,7 @@ from jax.typing import ArrayLike
 
 from hessian import lanczos
 from hessian.arguments import number, prng_key, transformation, whole
+from hessian.division import divisor
 from hessian.modes import lowest_direction, modes
 from hessian.product import Loss, Params, check, flat_product
 
@@ -112,7 +113,7 @@ def departure(
         here, g = ravel_pytree(params)[0], ravel_pytree(grads)[0]
         lowest, vector, share = _lowest(loss, params, args, here, g, vector, lanczos_key)
         norm = jnp.linalg.norm(g)
-        recorded = (value, norm, lowest, share / jnp.where(norm > 0, norm, 1), jnp.linalg.norm(here - theta))
+        recorded = (value, norm, lowest, share / divisor(norm), jnp.linalg.norm(here - theta))
         updates, state = extended.update(grads, state, params, value=value, grad=grads, value_fn=value_fn)
         return (optax.apply_updates(params, updates), state, vector), recorded
 
@@ -136,7 +137,7 @@ def _lowest(loss, params, args, here, g, vector, key):
         image = product(vector)
         rest = image - (vector @ image) * vector
         size = lanczos.length(rest)
-        other = rest / jnp.where(size > 0, size, 1)
+        other = rest / divisor(size)
         pair = jnp.stack([vector, other])
         small = pair @ jnp.stack([image, product(other)]).T
         values, columns = jnp.linalg.eigh((small + small.T) / 2)

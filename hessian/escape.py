@@ -19,6 +19,7 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from hessian.arguments import prng_key, tolerance, whole
+from hessian.division import divisor
 from hessian.modes import lowest_direction
 from hessian.product import Loss, Params, check, gradient, hvp
 from hessian.spectrum import DENSE, ROUNDING, spectrum
@@ -126,7 +127,7 @@ def way_along(
     reach = 1 + jnp.linalg.norm(theta)
     h = eps ** (1 / 4) * reach
     change = jnp.maximum(jnp.abs(curvature_at(h) - curvature), jnp.abs(curvature_at(-h) - curvature)) / h
-    visible = jnp.sqrt(128 * eps * jnp.abs(before) / jnp.where(bend > 0, bend, 1))
+    visible = jnp.sqrt(128 * eps * jnp.abs(before) / divisor(bend))
     longest = 100 * reach
     start = jnp.minimum(jnp.maximum(_ratio(bend, change, reach), visible), longest)
 

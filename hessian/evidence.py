@@ -27,6 +27,7 @@ from jax.flatten_util import ravel_pytree
 
 from hessian import lanczos
 from hessian.bounds import ends
+from hessian.division import divided, divisor
 from hessian.product import Loss, Params, flat_product, gradient, matrix
 from hessian.spectrum import DENSE, rounding
 from hessian.symmetric import eigh
@@ -198,7 +199,7 @@ def _step(product, krylov, found, g, norm, theta):
         rest = g - coordinates @ krylov.basis
         image = product(rest)
         square = image @ image + (norm / (1 + jnp.linalg.norm(theta))) ** 2 * (rest @ rest)
-        outside = rest * _ratio(rest @ image, square)
+        outside = rest * divided(rest @ image, square)
     return -(inside + outside)
 
 
@@ -207,21 +208,16 @@ def _cut(step, theta):
     if theta.size <= DENSE:
         return step
     reach = jnp.sqrt(jnp.finfo(theta.dtype).eps) * (1 + jnp.linalg.norm(theta))
-    return step * jnp.minimum(1, _ratio(reach, jnp.linalg.norm(step)))
+    return step * jnp.minimum(1, divided(reach, jnp.linalg.norm(step)))
 
 
 def _damped(eigenvalues, residuals, norm, theta):
     """lambda / (lambda^2 + r^2 + m^2): 1 / lambda where that is known and its step is not too far."""
     damping = norm / (1 + jnp.linalg.norm(theta))
     size = jnp.max(jnp.abs(eigenvalues))
-    scale = jnp.where(size > 0, size, 1)  # squares of scaled numbers neither overflow nor vanish
+    scale = divisor(size)  # squares of scaled numbers neither overflow nor vanish
     x, r, m = eigenvalues / scale, residuals / scale, damping / scale
-    return _ratio(x, x**2 + r**2 + m**2) / scale
-
-
-def _ratio(a, b):
-    """a / b, and 0 where b is 0."""
-    return jnp.where(b > 0, a / jnp.where(b > 0, b, 1), 0)
+    return divided(x, x**2 + r**2 + m**2) / scale
 
 
 def _tolerances(theta, g, size, gradient_tol, curvature_tol):

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from hessian.division import divided, divisor
 from hessian.modes import Modes, learned, modes
 from hessian.second_order import ROUNDING, Flat, TrustRegion, within
 
@@ -69,7 +70,7 @@ def finish(flat: Flat, walk: Walk, floor: jax.Array, gradient_tol: Any, curvatur
         """Whether what is left of the way is as short, or its decrease as small, as can be told."""
         eps = jnp.finfo(walk.theta.dtype).eps
         bends = found.values > found.band
-        p = jnp.where(bends, found.along / jnp.where(bends, found.values, 1), 0)
+        p = divided(found.along, found.values, bends)
         short = jnp.linalg.norm(p) <= jnp.sqrt(eps) * (1 + jnp.linalg.norm(walk.theta))
         return short | (found.along @ p / 2 <= ROUNDING * eps * jnp.abs(walk.value))
 
@@ -153,7 +154,7 @@ def _proposed(flat, walk, found):
 
 def _judged(walk, value, gradient, predicted):
     """Whether a step is taken, and the share of the predicted decrease that it brings; 0 where that is not seen."""
-    ratio = (walk.value - value) / jnp.where(predicted > 0, predicted, 1)
+    ratio = (walk.value - value) / divisor(predicted)
     seen = (value < walk.value) & (ratio > 1e-4)
     hidden = (predicted <= ROUNDING * jnp.finfo(value.dtype).eps * jnp.abs(walk.value)) & (value <= walk.value)
     calmer = hidden & (jnp.linalg.norm(gradient) < 0.9 * jnp.linalg.norm(walk.gradient))

@@ -27,6 +27,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from hessian.division import divisor
 from hessian.symmetric import eigh
 
 BREAKDOWN = 10  # in units of eps |H|: below it a remainder is rounding
@@ -93,8 +94,7 @@ def grow(
 
     # The condition reads a bool of the carry and nothing else: under vmap it is evaluated twice,
     # and comparisons of floats could round differently.
-    spent = (krylov.products >= limit) | ((krylov.count == rows) if keep is None else False)
-    krylov, _ = jax.lax.while_loop(lambda state: ~state[1], look, (krylov, spent))
+    krylov, _ = jax.lax.while_loop(lambda state: ~state[1], look, (krylov, krylov.products >= limit))
     return krylov, ritz(krylov)
 
 
@@ -105,22 +105,20 @@ def ritz(krylov: Krylov) -> Ritz:
     # The last row's coupling is no part of the projection: with it the values would not be Rayleigh quotients.
     small = jnp.where(unused | unused[:, None], 0, krylov.matrix)
     beyond = 1.1 * jnp.max(jnp.sum(jnp.abs(small), axis=1))
-    values, vectors = eigh(small + jnp.diag(jnp.where(unused, jnp.where(beyond > 0, beyond, 1), 0)))
+    values, vectors = eigh(small + jnp.diag(jnp.where(unused, divisor(beyond), 0)))
     residuals = jnp.abs(krylov.coupling * vectors[count - 1])
     return Ritz(values, vectors, residuals, count, jnp.maximum(-values[0], values[count - 1]))
 
 
 def unit(vector: jax.Array) -> jax.Array:
     """The vector divided by its length; 0 for 0, which is all that is left when a basis spans the whole space."""
-    size = length(vector)
-    return vector / jnp.where(size > 0, size, 1)
+    return vector / divisor(length(vector))
 
 
 def length(vector: jax.Array) -> jax.Array:
     """The Euclidean length, also where squares would underflow or overflow; 0 for 0."""
     largest = jnp.max(jnp.abs(vector))
-    safe = jnp.where(largest > 0, largest, 1)
-    return largest * jnp.linalg.norm(vector / safe)
+    return largest * jnp.linalg.norm(vector / divisor(largest))
 
 
 def _step(product: Product, krylov: Krylov) -> Krylov:

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from hessian import lanczos
+from hessian.division import divided, divisor
 from hessian.product import Params, flat_product, matrix
 from hessian.spectrum import rounding
 from hessian.symmetric import eigh
@@ -53,7 +54,7 @@ def modes(
     product = flat_product(loss, theta)
     start = lanczos.begin(key, theta.size, krylov, theta.dtype)
     slope = lanczos.length(gradient)
-    towards = jnp.where(slope > 0, gradient / jnp.where(slope > 0, slope, 1), start.following)
+    towards = jnp.where(slope > 0, gradient / divisor(slope), start.following)
     downhill, _ = lanczos.grow(product, start._replace(following=towards), krylov, _exhausted)
     random, found = lanczos.grow(product, start, krylov, _negative)
 
@@ -83,7 +84,7 @@ def learned(found: Modes, p: jax.Array, change: jax.Array, gradient: jax.Array) 
         r = found.vectors @ change - found.values * p
         bend = r @ p
         seen = jnp.abs(bend) > jnp.sqrt(jnp.finfo(p.dtype).eps) * jnp.linalg.norm(r) * jnp.linalg.norm(p)
-        update = jnp.where(seen, r[:, None] * r / jnp.where(seen, bend, 1), 0)
+        update = divided(r[:, None] * r, bend, seen)
         values, columns = eigh(jnp.diag(found.values) + update)
         return _modes(values, columns.T @ found.vectors, gradient, found.products)
 
@@ -126,6 +127,6 @@ def _orthogonal(basis, vector, key):
         rest = vector - (basis @ vector) @ basis
         size = lanczos.length(rest)
         other = jax.random.normal(key, vector.shape, vector.dtype)
-        vector = jnp.where(size > 1e-3, rest / jnp.where(size > 0, size, 1), other / lanczos.length(other))
+        vector = lanczos.unit(jnp.where(size > 1e-3, rest, other))
     rest = vector - (basis @ vector) @ basis
     return lanczos.unit(rest)

@@ -28,6 +28,7 @@ from jax.typing import ArrayLike
 from hessian import critical
 from hessian.arguments import choice, number, shown, whole
 from hessian.critical import KINDS, CriticalPoint, classify
+from hessian.division import divided, divisor
 from hessian.modes import modes
 from hessian.product import Loss, Params, check
 from hessian.second_order import Flat
@@ -190,28 +191,29 @@ def _search(loss, plan, like, args, starts, radius):
         state = jax.lax.while_loop(lambda state: state.seeking, step, start)
 
         def refine(_, here):
-            return _refined(modes(flat, *here, None, key), slope, *here)
+            theta, gradient = here
+            return _refined(modes(flat, theta, gradient, None, key), slope, theta, gradient)
 
         theta, gradient = jax.lax.fori_loop(0, REFINEMENTS, refine, (state.theta, state.gradient))
         found = modes(flat, theta, gradient, None, key)
         image = jnp.linalg.norm(found.values * found.along)
         whole = jnp.max(jnp.abs(found.values)) * jnp.linalg.norm(gradient)
         point = classify(loss, unravel(theta), *args, method="dense")
-        return _End(theta, flat(theta), found.values, point, image / jnp.where(whole > 0, whole, 1))
+        return _End(theta, flat(theta), found.values, point, image / divisor(whole))
 
     return jax.lax.map(seek, starts, batch_size=batch)
 
 
 def _levenberg(found, size, damping):
     """The Levenberg-Marquardt step on |g|^2 / 2, whose Gauss-Newton matrix is H^2."""
-    x = found.values / jnp.where(size > 0, size, 1)  # squares of scaled numbers neither overflow nor vanish
-    return -x * found.along / (x**2 + damping) / jnp.where(size > 0, size, 1)
+    x = found.values / divisor(size)  # squares of scaled numbers neither overflow nor vanish
+    return -x * found.along / (x**2 + damping) / divisor(size)
 
 
 def _newton(found, size, damping):
     """The shortest Newton step, halved as often as the damping was raised."""
     seen = jnp.abs(found.values) > jnp.sqrt(jnp.finfo(size.dtype).eps) * size
-    return jnp.where(seen, -found.along / jnp.where(seen, found.values, 1), 0) / (1 + damping)
+    return divided(-found.along, found.values, seen) / (1 + damping)
 
 
 def _lowered(goal, slope, state, found, size):
@@ -228,16 +230,16 @@ def _climb(found, size, theta, method, index, radius):
     """Uphill along the lowest `index` modes and downhill along the others, so far at most."""
     sizes = jnp.maximum(jnp.abs(found.values), 1e-3 * size) if method == "eigenvector_following" else 2 * size
     side = jnp.where(jnp.arange(len(found.values)) < index, 1, -1)
-    p = side * found.along / jnp.where(sizes > 0, sizes, 1)
+    p = side * found.along / divisor(sizes)
     length = jnp.linalg.norm(p)
-    return p * jnp.minimum(1, radius * (1 + jnp.linalg.norm(theta)) / jnp.where(length > 0, length, 1))
+    return p * jnp.minimum(1, radius * (1 + jnp.linalg.norm(theta)) / divisor(length))
 
 
 def _refined(found, slope, theta, gradient):
     """Point and gradient after Newton's step, where that is short and makes the gradient smaller; else as they were."""
     sizes = jnp.abs(found.values)
     seen = sizes > jnp.sqrt(jnp.finfo(theta.dtype).eps) * jnp.max(sizes)
-    there = theta + found.step(jnp.where(seen, -found.along / jnp.where(seen, found.values, 1), 0))
+    there = theta + found.step(divided(-found.along, found.values, seen))
     new = slope(there)
     better = (jnp.linalg.norm(new) < jnp.linalg.norm(gradient)) & (
         jnp.linalg.norm(there - theta) <= 1e-2 * (1 + jnp.linalg.norm(theta))

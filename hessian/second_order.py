@@ -34,6 +34,7 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from hessian.arguments import number, prng_key, shown
+from hessian.division import divided, divisor
 from hessian.modes import Modes, modes
 from hessian.product import Params
 
@@ -161,7 +162,7 @@ class Newton:
 
     def __call__(self, loss, theta, value, gradient, found, region, rate):
         seen = jnp.abs(found.values) > found.band
-        coordinates = jnp.where(seen, -found.along / jnp.where(seen, found.values, 1), 0)
+        coordinates = divided(-found.along, found.values, seen)
         return _unconditional(loss, theta, rate * found.step(coordinates), region)
 
 
@@ -174,7 +175,7 @@ class SaddleFree:
     def __call__(self, loss, theta, value, gradient, found, region, rate, damping):
         sizes = jnp.abs(found.values) + damping
         seen = sizes > found.band
-        coordinates = jnp.where(seen, -found.along / jnp.where(seen, sizes, 1), 0)
+        coordinates = divided(-found.along, sizes, seen)
         return _unconditional(loss, theta, rate * found.step(coordinates), region)
 
 
@@ -244,9 +245,7 @@ def cubic(found: Modes, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 def _shifted(found, t):
     """-a_i / (lambda_i + max(0, -lambda_1) + t), and 0 where that is 0 / 0."""
-    below = found.values + jnp.maximum(-found.values[0], 0) + t
-    safe = below > 0
-    return jnp.where(safe, -found.along / jnp.where(safe, below, 1), 0)
+    return divided(-found.along, found.values + jnp.maximum(-found.values[0], 0) + t)
 
 
 def _left(whole, part):
@@ -299,7 +298,7 @@ def _tried(loss, theta, value, gradient, found, region, propose, adapt):
 
     def look(tries):
         point, reached, predicted, size, on_boundary = candidate(tries.region)
-        ratio = (value - reached) / jnp.where(predicted > 0, predicted, 1)
+        ratio = (value - reached) / divisor(predicted)
         seen = (reached < value) & (ratio > 1e-4)
         # A step whose decrease is below the rounding of the loss is judged by the gradient.
         hidden = (predicted <= noise) & (reached <= value)

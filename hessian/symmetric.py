@@ -20,6 +20,8 @@ a CPU of two cores (jaxlib 0.10 and 0.12), whose threads all wait for threads.
 import jax
 import jax.numpy as jnp
 
+from hessian.division import divided, divisor
+
 SWEEPS = {1: 0, 2: 1, 3: 6}
 PAIRS = {1: (), 2: ((0, 1),), 3: ((0, 1), (0, 2), (1, 2))}
 LARGEST = max(SWEEPS)
@@ -43,7 +45,7 @@ def _(primals, tangents):
     with jax.default_matmul_precision("highest"):
         change = vectors.T @ tangents[0] @ vectors
         gaps = values - values[:, None]
-        turn = jnp.where(gaps == 0, 0, change / jnp.where(gaps == 0, 1, gaps))
+        turn = divided(change, gaps, gaps != 0)
         return (values, vectors), (jnp.diag(change), vectors @ turn)
 
 
@@ -60,7 +62,7 @@ def rotated(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
     """
     n = len(matrix)
     size = jnp.max(jnp.abs(matrix))
-    scale = jnp.where((size > 0) & jnp.isfinite(size), size, 1)
+    scale = jnp.where(jnp.isfinite(size), divisor(size), 1)
     a = {(i, j): matrix[i, j] / scale for i in range(n) for j in range(i, n)}
     columns = list(jnp.eye(n, dtype=matrix.dtype))
     for _ in range(SWEEPS[n]):

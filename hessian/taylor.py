@@ -24,6 +24,7 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from hessian.arguments import alike, choice, number, whole
+from hessian.division import divided, divisor
 from hessian.product import Loss, Params, check, gradient, hvp, matrix
 from hessian.symmetric import eigh
 
@@ -116,7 +117,7 @@ def trust_circle_minimizer(
     radius = jnp.asarray(radius, g.dtype)
     if order == 1:
         norm = jnp.linalg.norm(g)
-        return unravel(-radius * g / jnp.where(norm > 0, norm, 1))
+        return unravel(-radius * g / divisor(norm))
     eigenvalues, basis = eigh(matrix(loss, params, *args))
     return unravel(basis @ _on_circle(eigenvalues, g @ basis, radius, inside))
 
@@ -126,8 +127,7 @@ def _on_circle(eigenvalues: jax.Array, g: jax.Array, radius: jax.Array, inside: 
     shifted = eigenvalues - eigenvalues[0]
 
     def at(s):
-        below = shifted + s
-        return jnp.where(below > 0, -g / jnp.where(below > 0, below, 1), 0)
+        return divided(-g, shifted + s)
 
     # |at(s)| falls with s, and |at(s)| <= |g| / s puts the root below |g| / radius.
     def halve(_, interval):
@@ -145,7 +145,7 @@ def _on_circle(eigenvalues: jax.Array, g: jax.Array, radius: jax.Array, inside: 
     aside, along = found.at[0].add(jnp.where(g[0] > 0, -missing, missing)), found * radius / jnp.where(hard, 1, length)
     found = jnp.where(hard, aside, along)
     if inside:
-        newton = -g / jnp.where(eigenvalues > 0, eigenvalues, 1)
+        newton = -g / divisor(eigenvalues)
         found = jnp.where((eigenvalues[0] > 0) & (jnp.linalg.norm(newton) <= radius), newton, found)
     return found
 

@@ -48,7 +48,7 @@ STAIRS = {
         "bounds",
         "lanczos losses taylor",
         "product symmetric",
-        "arguments",
+        "arguments division",
     ],
     "experiments": [
         "__main__",

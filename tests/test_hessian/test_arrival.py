@@ -292,9 +292,17 @@ def test_every_gradient_product_and_loss_is_counted():
         (saddle, (0.0, 0.0), 0, (0, 2, 4, 0, 0)),
         # where second order tells nothing, 32 places and 32 beside them are tried
         (powers("quartic_min"), (0.0, 0.0), 500, (0, 3 + 32, 8, 64, 0)),
+        (powers("monkey_saddle"), (0.0, 0.0), 0, (0, 3 + 32, 6, 64, 0)),
     ):
         end = on_plane(jnp.array(start), table, budget=budget)
         assert tuple(int(getattr(end, name)) for name in counts) == want, end
+
+
+def test_unbounded_is_what_falls_by_the_twelfth_power_of_ten_below_the_size_of_the_start():
+    for constant, floor in ((0.0, -1e12), (-0.5, -1e12), (-1e3, -1e15), (1e3, -1e15)):
+        end = on_plane(jnp.zeros(2), terms(_=constant, xx=-1.0, yy=1.0))
+        assert end.reason.startswith("unbounded")
+        assert floor > end.loss > 100 * floor
 
 
 def test_rounds_of_an_optimizer_are_counted_too():

@@ -187,6 +187,11 @@ def test_the_loss_that_is_given_is_not_computed_again():
             second_order.flattened(W, params, None, value_fn)
 
 
+def test_a_flat_loss_is_a_key_whatever_data_it_holds():
+    one, other = (Flat(bowl, jnp.ravel, (W,)) for _ in range(2))
+    assert len({one, other}) == 2
+
+
 W = jnp.array([1.0, 2.0])
 
 
