@@ -374,7 +374,8 @@ def _sgdr(high, low, period, growth, count):
 
     grown = jnp.log1p(t * (g - 1) / period) / jnp.log(g)
     n = jax.lax.stop_gradient(jnp.floor(jnp.where(steady, t / period, grown)))
-    n = jnp.where(begin(n + 1) <= t, n + 1, jnp.where(begin(n) > t, n - 1, n))  # the logarithm may round across
+    due = t * (1 + 16 * jnp.finfo(t.dtype).eps)  # a restart that only rounding puts off is due
+    n = jnp.where(begin(n + 1) <= due, n + 1, n)
     length = period * jnp.where(steady, 1, _power(g, n))
     return low + (high - low) * _half_cosine((t - begin(n)) / length)
 

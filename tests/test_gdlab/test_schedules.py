@@ -1,5 +1,7 @@
 """Schedules: values to one unit in the last place, all parameters at once under vmap."""
 
+from fractions import Fraction
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -167,6 +169,21 @@ def test_sgdr_restarts_exactly_at_the_ends_of_its_periods():
         schedule = jax.jit(schedules.sgdr(1.0, 0.0, 3.0, growth))
         assert all(float(schedule(t)) == 1 for t in restarts)
         assert all(float(schedule(t - 1)) < 1 for t in restarts)
+
+
+def test_sgdr_restarts_at_every_whole_count_that_ends_a_period_whatever_rounding_says():
+    cases = []
+    for period in (3, 10, 20, 50, 100):
+        for growth in ("1.05", "1.1", "1.2", "1.3", "1.5", "3"):
+            begin, length = Fraction(0), Fraction(period)
+            while begin < 3000:
+                begin, length = begin + length, length * Fraction(growth)
+                cases += [(period, float(growth), int(begin))] if begin.denominator == 1 else []
+    rates = jax.jit(jax.vmap(lambda period, growth, t: schedules.sgdr(1.0, 0.0, period, growth)(t)))
+    periods, growths, counts = map(jnp.array, zip(*cases, strict=True))
+    assert len(cases) > 70
+    np.testing.assert_array_equal(rates(periods * 1.0, growths, counts), 1)
+    assert (rates(periods * 1.0, growths, counts - 1) < 0.5).all()
 
 
 def test_no_boundary_is_one_rate_for_ever():
