@@ -110,7 +110,7 @@ def sweep(
         for number in range(-(-grid.lanes // chunk))[part::parts]:
             arrays = stored.read(number) if stored else None
             if arrays is None:
-                lanes = jnp.asarray(np.minimum(number * chunk + np.arange(chunk, dtype=np.int32), grid.lanes - 1))
+                lanes = jnp.asarray(number * chunk + np.arange(chunk, dtype=np.int32))  # behind the last one: that one
                 computed = prepared.compute(prepared.constants, lanes, jax.tree.leaves(grid.numeric))
                 with together():
                     arrays = dict(zip(names, gathered(computed, chunk), strict=True))

@@ -139,6 +139,7 @@ KEY, OLD = jax.random.key(0), jax.random.PRNGKey(0)
 PARAMS = {"a": jnp.zeros((2, 3)), "b": 1.0}
 SENTENCES = {
     "no number": (lambda: arguments.hyperparameter("x", "a", 0), "a real number or an array of them; got 'a'"),
+    "a list": (lambda: arguments.hyperparameter("x", [1, 2], 0), "a real number or an array of them; got [1, 2]"),
     "True": (lambda: arguments.hyperparameter("x", True, 0), "a real number or an array of them; got True"),
     "complex": (
         lambda: arguments.hyperparameter("x", np.zeros(2, complex), 0),
@@ -211,6 +212,8 @@ def test_what_is_allowed_comes_back():
 
 
 def test_arrays_go_through_unread():
+    foreign = type("Foreign", (), {"__array__": lambda self, dtype=None, copy=None: np.array([3, 4])})()
+    assert arguments.hyperparameter("x", foreign, 0, 1).tolist() == [3.0, 4.0]
     assert arguments.hyperparameter("x", jnp.array([2.0]), 0, 1).tolist() == [2.0]
     assert jax.jit(lambda x: arguments.hyperparameter("x", x, 0, 1))(2) == 2
 

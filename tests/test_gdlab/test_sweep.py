@@ -367,6 +367,7 @@ for work in (swept, ran):
 """
 TOGETHER = """
 port, number, store, out = sys.argv[1:]
+assert "xarray" not in sys.modules, "it is loaded when there is something to label"
 jax.distributed.initialize(f"localhost:{port}", 2, int(number), heartbeat_timeout_seconds=10)
 np.save(out, swept(store))
 np.save(out, swept(store))  # all of it from the store
