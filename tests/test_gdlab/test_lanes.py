@@ -1,5 +1,7 @@
 """Lanes: how many at once, over cores and devices, and that none of it changes a result."""
 
+import os
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -50,6 +52,15 @@ def test_cores_share_whole_blocks_and_one_core_needs_no_threads():
     parts = lanes._over_cores(compute, 2, 3)(100, np.arange(10), 1000)
     assert sorted(shares) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 9, 9]]
     np.testing.assert_array_equal(np.concatenate(parts)[:10], np.arange(1100, 1110))
+
+
+def test_the_cores_are_those_that_this_process_may_use(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {1, 4, 6} if pid == 0 else set(), raising=False)
+    assert lanes._cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")  # as on macOS
+    for counted, cores in ((5, 5), (None, 1)):
+        monkeypatch.setattr(os, "cpu_count", lambda counted=counted: counted)
+        assert lanes._cores() == cores
 
 
 def test_results_of_parts_are_joined_and_cut_to_what_was_asked():
