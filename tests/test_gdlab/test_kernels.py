@@ -93,3 +93,12 @@ def test_a_kernel_holds_arrays_and_products_up_to_its_limits():
         assert fits_kernel(program.jaxpr) == fits
     outside = jax.make_jaxpr(lambda x: looped(jnp.sin)(jnp.concatenate([x, x]).sum()))(jnp.ones(4000))
     assert fits_kernel(outside.jaxpr)  # what is large stands in no loop
+
+
+def test_a_sweep_of_small_loops_is_made_as_a_kernel_and_of_others_is_not(monkeypatch):
+    made, plain = [], lanes.as_kernel
+    monkeypatch.setattr(lanes, "as_kernel", lambda fn: lambda *args: made.append(fn) or plain(fn)(*args))
+    for body, kernels in ((jnp.sin, 1), (jnp.sort, 0)):
+        made.clear()
+        gdlab.sweep(lambda x, body=body: looped(body)(x), x=jnp.eye(3))
+        assert len(made) == kernels
