@@ -142,13 +142,14 @@ def matrix_free(
             return jnp.zeros_like(theta), jnp.zeros_like(values), jnp.zeros((), dtype)
 
         step, along, anywhere = jax.lax.cond(critical, move, stay)
-        tau, far = band + CHANGE * along, band + CHANGE * anywhere
+        (smallest, largest), (below, above) = values, band + CHANGE * along
+        far = band + CHANGE * anywhere
         low, high = ends(krylov, found, (1 - confidence) / TOGETHER)
-        lowest = Eigenpair(values[0], unravel(vectors[0]), low - far, values[0] + tau[0])
-        highest = Eigenpair(values[1], unravel(vectors[1]), values[1] - tau[1], high + far)
+        lowest = Eigenpair(smallest, unravel(vectors[0]), low - far, smallest + below)
+        highest = Eigenpair(largest, unravel(vectors[-1]), largest - above, high + far)
         used = jnp.arange(rows, dtype=jnp.int32) < found.count
-        positive = jnp.sum(used & (found.values > tau[1]), dtype=jnp.int32)
-        negative = jnp.sum(used & (found.values < -tau[0]), dtype=jnp.int32)
+        positive = jnp.sum(used & (found.values > above), dtype=jnp.int32)
+        negative = jnp.sum(used & (found.values < -below), dtype=jnp.int32)
         positive, negative = jnp.where(lowest.low > 0, n, positive), jnp.where(highest.high < 0, n, negative)
         finite = jnp.isfinite(norm) & jnp.isfinite(size) & jnp.isfinite(far)
         decrement, distance = jnp.sqrt(jnp.abs(g @ step)), jnp.linalg.norm(step)

@@ -233,3 +233,9 @@ def test_a_saddle_joins_the_minima_on_both_sides():
     np.testing.assert_array_less(distances.min(axis=-1), 1e-6)
     joined = [set(pair) for pair in distances.argmin(axis=-1).tolist()]
     assert joined == [{1, 2}, {0, 2}]  # the lowest and the highest minimum meet only through the third
+
+
+def test_no_start_takes_more_steps_than_are_allowed():
+    # the first step leaves a thousandth of the way, the second a fifth of a thousandth of that, and refining the rest
+    found = hessian.find_critical_points(lambda x: x @ x, jnp.array([[1e3, 0.0], [1e9, 0.0]]), steps=2)
+    assert [search.REASONS[end] for end in found.ended] == ["critical", "not converged"]

@@ -21,19 +21,17 @@ def test_the_polynomials_of_the_sine_about_a_quarter_of_pi_have_the_lectures_err
     for order, error in ((0, 0.270), (1, 0.437), (2, 0.0836), (3, 0.0343)):
         found = hessian.taylor(jnp.sin, CENTRE, order=order)(CENTRE + 1)
         np.testing.assert_allclose(abs(found - math.sin(CENTRE + 1)), error, rtol=5e-3)
-    ten = hessian.taylor(jnp.sin, CENTRE, order=10)(CENTRE + 1)
-    assert abs(ten - math.sin(CENTRE + 1)) <= 1 / math.factorial(11)
     one = hessian.taylor(jnp.sin, CENTRE, order=1)
     np.testing.assert_allclose(abs(one(CENTRE + 0.1) - math.sin(CENTRE + 0.1)), 3.65e-3, rtol=2e-3)
     np.testing.assert_allclose(abs(one(CENTRE + 3) - math.sin(CENTRE + 3)), 3.43, rtol=2e-3)
 
 
 def test_the_coefficients_of_the_sine_are_the_lectures_listing():
-    signs = (1, 1, -1, -1, 1, 1, -1, -1, 1, 1, -1)
-    for k, sign in enumerate(signs):
-        term = hessian.taylor(jnp.sin, CENTRE, order=k)(CENTRE + 1)
-        before = hessian.taylor(jnp.sin, CENTRE, order=k - 1)(CENTRE + 1) if k else 0
-        np.testing.assert_allclose(term - before, sign / math.sqrt(2) / math.factorial(k), atol=1e-15)
+    signs = np.array((1, 1, -1, -1, 1, 1, -1, -1, 1, 1, -1))
+    sums = [float(hessian.taylor(jnp.sin, CENTRE, order=k)(CENTRE + 1)) for k in range(len(signs))]
+    factorials = np.array([math.factorial(k) for k in range(len(signs))])
+    np.testing.assert_allclose(np.diff(sums, prepend=0), signs / math.sqrt(2) / factorials, atol=1e-15)
+    assert abs(sums[10] - math.sin(CENTRE + 1)) <= 1 / math.factorial(11)
 
 
 @pytest.mark.parametrize("order", [0, 1, 2, 3])
@@ -104,11 +102,15 @@ def test_the_quadratic_minimizer_is_the_best_of_all_places_tried(g, eigenvalues,
     assert g @ delta + delta @ h @ delta / 2 <= best + 1e-9 * (1 + abs(best))
 
 
+@jax.jit
+def best_two(at, radius):
+    return [hessian.trust_circle_minimizer(waves_of_two, at, radius=radius, order=order) for order in (1, 2)]
+
+
 def test_the_best_point_of_the_circle_turns_to_the_gradient_as_the_circle_shrinks():
     at, turns = jnp.array([0.5, -1.2]), []
     for radius in (1.0, 0.1, 0.01):
-        linear = hessian.trust_circle_minimizer(waves_of_two, at, radius=radius)
-        bent = hessian.trust_circle_minimizer(waves_of_two, at, radius=radius, order=2)
+        linear, bent = best_two(at, radius)
         turns.append(math.acos(min(1.0, float(linear @ bent) / radius**2)))
     assert 5 < turns[1] / turns[2] < 15  # the angle is proportional to the radius
 
