@@ -129,6 +129,11 @@ def test_only_the_first_process_acts_and_all_hear_what_came_of_it(tmp_path, monk
             processes._from_first(refuse if index == 0 else pytest.fail)
 
 
+def test_a_process_alone_sends_nothing(monkeypatch):
+    monkeypatch.setattr(processes, "_broadcast", pytest.fail)
+    assert processes._from_first(lambda: ARRAYS) is ARRAYS
+
+
 def test_a_process_alone_raises_what_happened_and_one_of_several_says_that_another_is_gone(monkeypatch):
     with pytest.raises(ValueError, match=r"^lost"), processes.together():
         raise ValueError("lost\nmore")
