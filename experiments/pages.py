@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments.runs import dump
-from experiments.settings import InputError
+from experiments.settings import InputError, that_ends
 
 HELD = '<pre id="held" hidden>'
 STYLE = """
@@ -98,7 +98,7 @@ def held(path: Path) -> list[dict[str, Any]]:
         InputError: where the file is no such page.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = that_ends(path).read_text(encoding="utf-8")
         return json.loads(html.unescape(text.partition(HELD)[2].partition("</pre>")[0]))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"file must be a page that `report` wrote; got {path}: {error}") from None

@@ -4,6 +4,7 @@ A command's settings are a frozen dataclass; the command line is made from it, a
 file imports nothing heavy, so that `--help` answers at once.
 """
 
+import errno
 import json
 import math
 import os
@@ -452,10 +453,21 @@ def _plain(value):
     return str(value) if isinstance(value, Path) else value
 
 
+def that_ends(path: Path) -> Path:
+    """The path, unless it is a device, which has no end to read to.
+
+    Raises:
+        OSError: for a device.
+    """
+    if path.is_char_device():
+        raise OSError(errno.EINVAL, "a device is no file")
+    return path
+
+
 def from_json(kind: type, path: Path) -> Any:
     """The settings that a config.json holds."""
     try:
-        values = json.loads(Path(path).read_text(encoding="utf-8"))
+        values = json.loads(that_ends(Path(path)).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"config must be the config.json of an earlier run; got {path}: {error}") from None
     return from_values(kind, values, path)

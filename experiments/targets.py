@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.settings import InputError, OnProblem, OnTarget
+from experiments.settings import InputError, OnProblem, OnTarget, that_ends
 from gdlab.problems import Surface, surfaces
 
 SAFETENSORS = {"F64": np.dtype("<f8"), "F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype(jnp.bfloat16)}
@@ -74,7 +74,7 @@ def _function(name):
     sys.path.insert(0, str(path.resolve().parent))  # so that it can import its neighbours
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"target must be a file that runs; {file} raised {type(error).__name__}: {error}") from None
     finally:
         sys.path.pop(0)
@@ -91,7 +91,7 @@ def _read(path):
     if path.suffix not in readers:
         raise InputError(f"params must be a file that ends in .npz or .safetensors; got {path}")
     try:
-        arrays = readers[path.suffix](path)
+        arrays = readers[path.suffix](that_ends(path))
     except OSError as error:
         raise InputError(f"params must be a file that can be read; {path}: {error.strerror or error}") from None
     except Exception as error:  # whatever is wrong with the bytes

@@ -69,6 +69,8 @@ BAD = {
         "memory",
         "GiB",
     ),
+    "a config without end": (["race", "--config", "/dev/zero"], "config", "device"),
+    "a page without end": (["verify", "/dev/zero"], "file", "device"),
     "rate zero": (["race", "--lr", "0:1:3"], "lr", "0 < lo"),
     "rate below zero": (["race", "--lr=-1:1:3"], "lr", "0 < lo"),
     "rate upside down": (["race", "--lr", "1:0.1:3"], "lr", "lo <= hi"),
