@@ -5,7 +5,9 @@ The gradient of a batch is the gradient of all on average, and off by
     E |g_B - g|^2  =  (tr C / B) (N - B) / (N - 1)
 
 for batches without repetition out of N examples with covariance C.  An epoch takes each example once, in an order drawn
-anew.  Steps of single examples zig-zag, those of all do not; how long they take depends on the machine.
+anew.  Steps of single examples zig-zag, those of all do not; how long they take depends on the machine.  Where each
+update is dispatched, one on 100 examples takes hardly longer than one on 1, as on the slide; inside a compiled loop,
+which dispatches nothing, it took 17 times as long on the processor this was written on.
 """
 
 import time
@@ -140,31 +142,29 @@ def zigzag(paths):
 
 
 def timing():
-    """Seconds per update and per epoch for the digits network on this machine (S46, S47): orders of magnitude only."""
-    data = tuple(values[:1400] for values in digits())
-    layers = network(jax.random.key(0), (64, 64, 10))
-    per_update: dict[int, float] = {}
-    for size in (1, 100, 1400):
-        stream, steps = gdlab.minibatches(data, size, key=jax.random.key(0)), 200 if size < 1400 else 20
+    """Seconds per dispatched update and per epoch for the digits network on this machine (S46, S47): ordinal only."""
+    data = tuple(jnp.asarray(values[:1400]) for values in digits())
+    layers, optimizer = network(jax.random.key(0), (64, 64, 10)), gdlab.sgd(0.1)
 
-        def run(stream=stream, steps=steps):
-            return jax.block_until_ready(
-                gdlab.minimize(network_loss, gdlab.sgd(0.1), layers, steps, batches=stream).params
-            )
+    @jax.jit
+    def step(layers, state, batch):
+        updates, state = optimizer.update(jax.grad(network_loss)(layers, batch), state, layers)
+        return jax.tree.map(jnp.add, layers, updates), state
 
-        run()
-        spent = []
-        for _ in range(3):
-            started = time.perf_counter()
-            run()
-            spent.append((time.perf_counter() - started) / steps)
-        per_update[size] = min(spent)
+    batches = {size: tuple(values[:size] for values in data) for size in (1, 100, 1400)}
+    per_update = dict.fromkeys(batches, np.inf)
+    for _ in range(5):  # in turns; the first compiles
+        for size, batch in batches.items():
+            made, started = (layers, optimizer.init(layers)), time.perf_counter()
+            for _ in range(40):
+                made = step(*made, batch)
+            jax.block_until_ready(made)
+            per_update[size] = min(per_update[size], (time.perf_counter() - started) / 40)
     epoch = {size: seconds * 1400 / size for size, seconds in per_update.items()}
     return (
-        is_true(
-            "S46", "an update on 100 examples takes less than 50 times one on 1", per_update[100] < 50 * per_update[1]
-        ),
-        is_true("S47", "an epoch of B = 1 takes longer than one of B = 100", epoch[1] > epoch[100]),
+        at_most("S46", "an update on 100 examples over one on 1", per_update[100] / per_update[1], 10.0),
+        at_most("S46", "an update on 100 examples over one on 1400", per_update[100] / per_update[1400], 1.0),
+        at_most("S47", "an epoch of B = 100 over one of B = 1", epoch[100] / epoch[1], 1.0),
     ), (per_update, epoch)
 
 

@@ -62,7 +62,7 @@ def conclude(
     settings: Experiment,
     name: str,
     question: str,
-    measure: Callable[[], tuple[Sequence[Check], Any]],
+    measure: Callable[[], tuple[Sequence[Check], Any, *tuple[Table, ...]]],
 ) -> int:
     """Measure, print the verdict, write the folder; 0 where every check passed, else 1.
 
@@ -70,24 +70,26 @@ def conclude(
         settings: where to write, and what to print.
         name: the experiment's name, which names its folder runs/NAME and its figure.
         question: what it asks, in one line.
-        measure: a function that returns the checks and a figure; `lambda: measure(settings.quick)` where there is a
-            smaller size.
+        measure: a function that returns the checks, a figure, and tables of what is shown but not judged;
+            `lambda: measure(settings.quick)` where there is a smaller size.
     """
     started = now()
     out = settings.out or Path("runs") / name
     with new_folder(out) as folder, bar(settings.progress, [name]) as advance:
-        checks, figure = measure()
+        checks, figure, *tables = measure()
         advance()
         rows = [{**check._asdict(), "passed": check.passed} for check in checks]
         summary = {"experiment": name, "question": question, "passed": all(c.passed for c in checks), "checks": rows}
         table = Table(_said(checks), COLUMNS, [_row(check) for check in checks])
         figure.suptitle(question, fontsize="medium", wrap=True)
         write_figure(folder, name, figure, pgf=settings.pgf)
-        write_record(folder, name, settings, started, summary, question, _paragraphs(measure), [table])
+        write_record(folder, name, settings, started, summary, question, _paragraphs(measure), [table, *tables])
     if settings.json:
         print(dump({**summary, "out": str(out)}))
     else:
         print_table(question, COLUMNS, table.rows)
+        for shown in tables:
+            print_table(*shown)
         print(f"{_said(checks)}; written: {out}/{name}.png, {name}.svg, summary.json")
     return 0 if summary["passed"] else 1
 
