@@ -51,7 +51,11 @@ def run(argv: Sequence[str]) -> int:
         os.environ.setdefault("JAX_ENABLE_X64", "1")  # verdicts are proved in float64
         return importlib.import_module(f"experiments.{name}").main(chosen)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print("error:", r"\n".join(str(error).splitlines()), file=sys.stderr)
+        return 2
+    except OSError as error:  # a name that is too long, a folder that vanished, a disk that fails
+        name = str(error.filename or "")
+        print(f"error: a file cannot be used; {name[:80]}: {str(error.strerror).lower()}", file=sys.stderr)
         return 2
     except (MemoryError, RuntimeError) as error:  # JAX's own for too little memory is a RuntimeError
         if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):

@@ -92,6 +92,7 @@ def _clear(out):
 
 
 def _free(out):
+    out = out / "run" if out.name in ("", "..") else out
     return next(name for n in range(2, 10**6) if not (name := out.with_name(f"{out.name}-{n}")).exists())
 
 
