@@ -41,10 +41,11 @@ def new_folder(out: Path) -> Iterator[Path]:
     out = Path(out)
     if "\0" in str(out):
         raise InputError(f"out must be the name of a folder, without null characters; got {str(out)!r}")
-    missing = [parent for parent in out.parents if not parent.exists()]
-    if out.exists() or out.is_symlink():
-        raise InputError(f"out must be a folder that does not exist yet, such as {_free(out)}; {out} is there already")
     try:
+        missing = [parent for parent in out.parents if not parent.exists()]
+        if out.exists() or out.is_symlink():
+            allowed = f"out must be a folder that does not exist yet, such as {_free(out)}"
+            raise InputError(f"{allowed}; {out} is there already")
         out.parent.mkdir(parents=True, exist_ok=True)
         _clear(out)
         made = Path(tempfile.mkdtemp(prefix=f".{out.name}-", suffix=PARTIAL, dir=out.parent))
