@@ -2,8 +2,14 @@
 
 RMSProp's sigma brakes when gradients grow and forgets when they shrink, the sooner the smaller alpha; the mean of all
 squares hardly does either.  Adam is RMSProp with momentum and both averages debiased: its path does not depend on the
-scale of the loss, and no step is longer than eta (1 - b1) / sqrt(1 - b2).  Its trouble: after 1000 gradients of 1 an
-informative 100 000 moves it 10 sqrt 10 eta only, where the useless ones moved it 1000 eta.
+scale of the loss.  After zeros a lone gradient makes a step of eta (1 - b1) / sqrt(1 - b2), 3.16 eta, printed as the
+longest; it is not: gradients that grow by b2 / b1 each time make one of 7.27 eta, the bound of Cauchy and Schwarz,
+
+    eta (1 - b1) / sqrt((1 - b2) (1 - b1^2 / b2))
+
+and 2.35 eta where b2 = .99, for which eta is printed.  Large steps where it is flat, small ones where it is steep, are
+larger and smaller for their gradient: the steps themselves are shorter where it is flat.  Its trouble: after 1000
+gradients of 1 an informative 100 000 moves it 10 sqrt 10 eta only, where the useless ones moved it 1000 eta.
 """
 
 import jax
@@ -12,6 +18,7 @@ import numpy as np
 import optax
 
 import gdlab
+from experiments.runs import Table
 from experiments.settings import Adam
 from experiments.verdict import Check, at_most, conclude, exactly, is_true, printed
 from gdlab import directions, scales
@@ -33,6 +40,7 @@ def main(settings: Adam) -> int:
 def measure():
     """The checks and the figure."""
     braking, hunting = brakes(), valley()
+    steps, table = flat_and_steep(hunting)
     checks = [
         *weights(),
         *braked(braking),
@@ -41,9 +49,9 @@ def measure():
         *trouble(),
         *invariance(),
         *bounds(),
-        *flat_and_steep(hunting),
+        *steps,
     ]
-    return checks, draw(braking, hunting)
+    return checks, draw(braking, hunting), table
 
 
 def read(optimizer, grads, *names):
@@ -161,8 +169,8 @@ def invariance():
         return run.history["params"]
 
     return (
-        at_most("3.3", "loss times 1024: paths differ by", jnp.abs(path(1024.0) - path(1.0)).max(), 0.0),
-        at_most("3.3", "loss times 3.7: paths differ by", jnp.abs(path(3.7) - path(1.0)).max(), 1e-9),
+        at_most("3.3a", "loss times 1024: paths differ by", jnp.abs(path(1024.0) - path(1.0)).max(), 0.0),
+        at_most("3.3a", "loss times 3.7: paths differ by", jnp.abs(path(3.7) - path(1.0)).max(), 1e-9),
     )
 
 
@@ -172,17 +180,29 @@ def bounds():
     lone[-1] = 1.0
     (update,) = read(gdlab.adam(1.0, eps=0.0), lone, "update")
     expected = {0.9: ".316", 0.99: "1", 0.999: "3.162", 0.9999: "10"}
-    checks = [printed("3.3", "a lone gradient after 20 000 zeros, eta", -update[-1], "3.162")]
+    checks = [printed("3.3b", "a lone gradient after 20 000 zeros, eta", -update[-1], "3.162")]
     for b2, digits in expected.items():
         raw = gdlab.descent(directions.running_average(0.9), scales.running_root_mean_square(b2, start=0.0), 1.0)
         (first,) = read(raw, np.array([0.7]), "update")
         (corrected,) = read(gdlab.adam(1.0, 0.9, b2, 0.0), np.array([0.7]), "update")
-        checks.append(printed("3.3", f"b2 = {b2}, not debiased: first step, eta", -first[0], digits))
-        checks.append(Check("3.3", f"b2 = {b2}: first step, eta", -corrected[0], 1.0, 1e-10))
+        checks.append(printed("3.3b", f"b2 = {b2}, not debiased: first step, eta", -first[0], digits))
+        checks.append(Check("3.3b", f"b2 = {b2}: first step, eta", -corrected[0], 1.0, 1e-10))
     wild = 10 ** jax.random.uniform(jax.random.key(2), (5000, 100), minval=-6.0, maxval=6.0)
-    (update,) = read(gdlab.adam(1.0, eps=0.0), wild, "update")
-    checks.append(at_most("3.3", "500 000 wild gradients: longest step", np.abs(update).max(), 0.1 / 0.001**0.5 + 1e-9))
+    for b2, bound in ((0.999, 0.1 / 0.001**0.5), (0.9, 1.0)):  # the second, where 1 - b1 <= sqrt(1 - b2)
+        (update,) = read(gdlab.adam(1.0, 0.9, b2, 0.0), wild, "update")
+        name = f"b2 = {b2}: longest step of 500 000 wild gradients, eta"
+        checks.append(at_most("3.3b", name, np.abs(update).max(), bound + 1e-9))
+    for b2 in (0.999, 0.99):
+        (update,) = read(gdlab.adam(1.0, 0.9, b2, 0.0), growing(b2 / 0.9), "update")
+        bound = 0.1 / ((1 - b2) * (1 - 0.81 / b2)) ** 0.5  # by Cauchy and Schwarz
+        name = f"not as printed: b2 = {b2}, gradients that grow by b2 / b1: longest step, eta"
+        checks.append(Check("3.3b", name, np.abs(update).max(), bound, 0.01))
     return checks
+
+
+def growing(factor):
+    """Zeros, until what is debiased has settled, then gradients that grow by a factor."""
+    return np.concatenate([np.zeros(20_000), factor ** np.arange(300)])
 
 
 def valley():
@@ -196,23 +216,55 @@ def valley():
 
 
 def flat_and_steep(runs):
-    """The same parameter, the same direction: small rate on the steep slope, large one on the flat floor (S79, S84)."""
-    sums = runs["Adagrad, .3"]["sigma"] * jnp.sqrt(jnp.arange(3000) + 1)[:, None]
-    checks = []
-    for name in ("RMSProp, .01", "Adam, .01"):
-        sigma, steep = runs[name]["sigma"], jnp.abs(jax.vmap(jax.grad(VALLEY))(runs[name]["params"]))
-        order = jnp.argsort(steep[100:, 1])
-        flat, sharp = sigma[100:, 1][order[:500]].mean(), sigma[100:, 1][order[-500:]].mean()
-        checks.append(
-            is_true("S84", f"{name}: rate of w2 larger where it is flat than where it is steep", flat < sharp)
-        )
-        checks.append(
-            is_true("S79", f"{name}: the rate of w2 falls and rises again", (jnp.diff(sigma[:, 1]) < 0).any())
-        )
-    return (
-        *checks,
-        is_true("S79", "Adagrad: eta over the root of the sum only falls", (jnp.diff(sums, axis=0) > -1e-6).all()),
+    """The same parameter, the same direction: its rate falls and rises again (S79), and is larger where flat (S84)."""
+    swings, effective = {}, {}
+    for name, run in runs.items():
+        sigma = np.asarray(run["sigma"])
+        if name.startswith("Adagrad"):
+            sigma = sigma * np.sqrt(np.arange(len(sigma)) + 1)[:, None]  # the root of the sum
+        rate = 1 / sigma[:, 1]
+        swings[name] = ((np.maximum.accumulate(rate) / rate).max(), (rate / np.minimum.accumulate(rate)).max())
+        steep = np.abs(np.asarray(jax.jit(jax.vmap(jax.grad(VALLEY)))(run["params"])))[100:, 1]
+        step, order = np.abs(np.asarray(run["update"]))[100:, 1], np.argsort(steep)
+        flat, sharp = ((step[part].mean(), steep[part].mean()) for part in (order[:500], order[-500:]))
+        effective[name] = (flat, sharp)
+    gain = {name: (f[0] / f[1]) / (s[0] / s[1]) for name, (f, s) in effective.items()}
+    rows = [
+        [name, *(f"{value:.2g}" for part in parts for value in (*part, part[0] / part[1])), f"{gain[name]:.3g}"]
+        for name, parts in effective.items()
+    ]
+    columns = (
+        "w2",
+        "|step|, flat",
+        "|g|, flat",
+        "ratio",
+        "|step|, steep",
+        "|g|, steep",
+        "ratio",
+        "ratios, flat over steep",
     )
+    adaptive = [name for name in runs if not name.startswith("Adagrad")]
+    return (
+        *(
+            at_most("S79", f"{name}: the rate of w2 rises, 1 over the factor", 1 / swings[name][1], 0.1)
+            for name in adaptive
+        ),
+        at_most("S79", "RMSProp, .01: and falls again, 1 over the factor", 1 / swings["RMSProp, .01"][0], 0.5),
+        exactly("S79", "Adam, .01, whose sigma remembers longer: it falls by the factor", swings["Adam, .01"][0], 1.0),
+        exactly("S79", "Adagrad: eta over the root of the sum rises by the factor", swings["Adagrad, .3"][1], 1.0),
+        *(at_most("S84", f"{name}: step per gradient, steep over flat", 1 / gain[name], 0.8) for name in adaptive),
+        Check(
+            "S84", "Adagrad: likewise, which knows no flat and steep of one parameter", gain["Adagrad, .3"], 1.0, 0.05
+        ),
+        *(
+            is_true(
+                "S84",
+                f"{name}: the step itself is shorter where it is flat",
+                effective[name][0][0] < effective[name][1][0],
+            )
+            for name in adaptive
+        ),
+    ), Table("Effective steps of w2, the 500 flattest and the 500 steepest of 2900", columns, rows)
 
 
 def draw(sigmas, hunting):

@@ -7,7 +7,11 @@ The gradient is that of the normal equations, H theta - c, from which the printe
 the root mean square of all gradients and a constant rate, descent explodes and recovers again and again, and *when*
 depends on rounding.  The same run with the gradient summed over residuals explodes at other updates; the table
 shows both.  Adam never comes to rest either: where it stands after exactly 100 000 updates is rounding as well, so
-that its rows are checked by a bound, not by digits.
+that its rows are checked by the median of the last 5000 distances: at every rate it is a hundred times below the .7 of
+the rate that RMSProp's cycle of two keeps.
+
+The 2021 slide's panel at the rate 1e-2, a zig-zag between b = -120 and -134, is not reproducible: there the sum loss
+overflows at update 72, the mean loss at 93.  A zig-zag that lasts needs the rate 2 / highest curvature (S63).
 """
 
 from itertools import pairwise
@@ -35,6 +39,7 @@ from experiments.verdict import Check, at_most, conclude, is_true, printed
 from gdlab.problems import POKEMON_BOX, pokemon, pokemon_loss
 
 QUESTION = "The convex error surface of the lectures: does every run end where the slides say? (section 2.1)"
+LATE = 5000  # the updates of Adam whose distances are compared
 Paths = dict[str, np.ndarray]
 
 
@@ -80,6 +85,7 @@ def surface() -> list[Check]:
     corners = {(-200, -5): "5192293.4", (-101, -5): "4818647.6", (-200, 4.9): "431925.128"}
     mean = {at: pokemon_loss(jnp.array(at, float), data) / 10 for at in corners}
     return [
+        at_most("S2", "gradient at 100 places - 2 (sum e, sum e x), relative", by_hand(), 1e-12),
         *both("optimum", OPTIMUM, ("-188.43319666", "2.66945497"), "S1"),
         printed("S1", "loss at the optimum", pokemon_loss(jnp.array(OPTIMUM), data), "101936.7299"),
         is_true("S55", "the optimum is a minimum", point.kind == "minimum"),
@@ -89,6 +95,16 @@ def surface() -> list[Check]:
         printed("S15", "2 / highest curvature", 2 / eigenvalues[1], "1.14493082e-6"),
         *(printed("2.1", f"mean loss at {at}", mean[at], digits) for at, digits in corners.items()),
     ]
+
+
+def by_hand() -> float:
+    """How far the gradient is from the formula written out in NumPy, at random places."""
+    places = np.random.default_rng(0).uniform(-200, 200, size=(100, 2))
+    x, y = (np.asarray(values) for values in pokemon())
+    e = places[:, :1] + places[:, 1:] * x - y
+    written = 2 * np.stack([e.sum(1), e @ x], axis=1)
+    found = jax.jit(jax.vmap(lambda theta: jax.grad(pokemon_loss)(theta, pokemon())))(places)
+    return float((np.linalg.norm(found - written, axis=1) / np.linalg.norm(written, axis=1)).max())
 
 
 def vanilla(paths: Paths) -> list[Check]:
@@ -183,14 +199,13 @@ def rmsprop(paths: Paths) -> list[Check]:
 
 def adam(paths: Paths) -> list[Check]:
     """Adam near the optimum is never at rest: bounds for it, digits where it is still on the way."""
-    near = {rate: paths[f"adam {rate:g}"] for rate in (1.0, 0.1)}
+    ends = {rate: paths[f"adam {rate:g}"][-LATE:] for rate in (1.0, 0.1, 0.01, 0.001)}
     return [
         *(
-            at_most("S81", f"adam {rate:g}: farthest in the last 20 000", max(map(distance, path[-20_000:])), rate)
-            for rate, path in near.items()
+            at_most("S81", f"adam {rate:g}: median distance in the last {LATE}", np.median([*map(distance, end)]), 1e-5)
+            for rate, end in ends.items()
         ),
-        at_most("S81", "adam .01: distance", distance(paths["adam 0.01"][-1]), 0.01),
-        at_most("S81", "adam .001: distance", distance(paths["adam 0.001"][-1]), 0.001),
+        at_most("S81", "adam 1: farthest in the last 5000", max(map(distance, ends[1.0])), 1.0),
         printed("S81", "adam .01: b after 10 000", paths["adam 0.01"][10_000, 0], "-146.4"),
         printed("S81", "adam .001: b after 10 000", paths["adam 0.001"][10_000, 0], "-113.9"),
     ]
@@ -219,7 +234,12 @@ def oscillation() -> list[Check]:
     path = descend(gdlab.gd(rate), updates=1000)
     loss = [pokemon_loss(jnp.array(path[t]), pokemon()) for t in (0, 999)]
     norm = [np.linalg.norm(normal_gradient(path[t])) for t in (0, 999)]
+    wild = {name: np.isfinite(descend(gdlab.gd(r), updates=200)).all(1) for name, r in (("sum", 1e-2), ("mean", 1e-3))}
     return [
+        *(
+            printed("2.1", f"rate 1e-2, {name} loss: the update that overflows", np.argmin(finite) - 1, digits)
+            for (name, finite), digits in zip(wild.items(), ("72", "93"), strict=True)
+        ),
         printed("S63", "rate 2/lambda: loss at update 0", loss[0], "36708190.0"),
         printed("S63", "rate 2/lambda: loss at update 999", loss[1], "36708024.6"),
         *(
