@@ -1,4 +1,4 @@
-"""Why does Adagrad divide by the root of all squared gradients? (S19-S20, S22-S31)
+"""Why does Adagrad divide by the root of all squared gradients? (S19-S20, S22-S31, S80)
 
 Two forms of one rule, sigma the root of the mean square and eta / sqrt(t + 1), or the root of the sum and eta.  The
 first step is eta whatever the gradient; a step tells how surprising the gradient is; and since the best step on a

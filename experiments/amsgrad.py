@@ -13,7 +13,7 @@ import numpy as np
 
 import gdlab
 from experiments.settings import Amsgrad
-from experiments.verdict import Check, conclude, exactly, is_true, printed
+from experiments.verdict import Check, at_most, conclude, exactly, is_true, printed
 from gdlab import directions, scales, schedules
 
 QUESTION = "Does Adam converge where it should? (S90; section 3.4)"
@@ -51,7 +51,7 @@ def measure():
     slopes = jnp.where(jnp.arange(1, STEPS + 1) % 101 == 1, 1010.0, -10.0)
     paths = {name: np.asarray(walk(optimizer, slopes, 0.0)) for name, optimizer in RUNS.items()}
     theorem, drawn = theorem_1(), stochastic()
-    return [*table(paths, np.asarray(slopes)), *theorem[0], *drawn], draw(paths, theorem[1])
+    return [*table(paths, np.asarray(slopes)), *never_falls(), *theorem[0], *drawn], draw(paths, theorem[1])
 
 
 @jax.jit
@@ -109,6 +109,24 @@ def adagrad_step(square, g):
 def rmsprop_step(square, g):
     square = g * g if square is None else 0.99 * square + 0.01 * g * g
     return square, 1e-3 * g / square**0.5
+
+
+def never_falls():
+    """AMSGrad's v is the largest of Adam's so far, from zero and not debiased (S90)."""
+    grads = jnp.asarray(np.random.default_rng(0).normal(size=300) * np.exp(-np.arange(300) / 50))
+    optimizer = gdlab.amsgrad(1e-3, 0.9, 0.99, 0.0)
+    run = gdlab.minimize(jnp.multiply, optimizer, 0.0, 300, batches=grads, record=("sigma",))
+    v, squares = 0.0, []
+    for g in grads.tolist():
+        v = 0.99 * v + 0.01 * g * g
+        squares.append(v)
+    largest = np.sqrt(np.maximum.accumulate(squares))
+    return (
+        at_most(
+            "S90", "sigma / root of the largest v so far - 1", np.abs(run.history["sigma"] / largest - 1).max(), 1e-12
+        ),
+        at_most("S90", "Adam's own root, at the end, over that", np.sqrt(squares[-1]) / largest[-1], 0.1),
+    )
 
 
 def theorem_1():

@@ -175,7 +175,7 @@ def at_the_edge(map_, low, high):
     path = gdlab.minimize(BOWL.loss, best, START, 60)
     at = map_["loss"].sel(optimizer="momentum").sel(momentum=0.9, lr=0.36, method="nearest")
     return (
-        is_true("S7", "gd: 2/lambda lies between the last stable rate and the next", largest < 2 / high < next_rate),
+        is_true("S6", "gd: 2/lambda lies between the last stable rate and the next", largest < 2 / high < next_rate),
         is_true("S76", "with momentum .9 heavy ball bears a rate of 1.8 x gd's", bool(at < begin)),
         at_most("S76", "Polyak's pair: loss after 60 steps", BOWL.loss(path.params), 1e-20),
     )

@@ -1,4 +1,4 @@
-"""How large may the curvature be before an optimizer leaves the valley, and does it go there by itself? (S63, S76)
+"""How large may the curvature be before an optimizer leaves the valley, and does it go there by itself? (S63, S76, S90)
 
 On a valley of curvature h an optimizer whose sigma stands still is a linear map, which shrinks where its spectral
 radius is below 1.  In a = eta h / sigma, the rate times the eigenvalue of the *preconditioned* Hessian, that is so

@@ -1,4 +1,4 @@
-"""What do the empty cells of the grid do? (S83, S101)
+"""What do the empty cells of the grid do? (S30, S81, S83, S101)
 
 Every optimizer is a cell: a sigma, which says how big gradients have been, and an m, which says where to go.  Most
 cells have no name.  Here each runs at its own best rate on the problems of the contest; what is compared is by how

@@ -46,6 +46,7 @@ def measure():
     """The checks and the figure."""
     paths = {name: descend(BOWL, START, rate, 100) for name, rate in RATES.items()}
     losses = {name: np.asarray(jax.vmap(BOWL)(path)) for name, path in paths.items()}
+    many = in_many_dimensions()
     wells = {rate: descend(WELL, jnp.array([1.5]), rate, UPDATES) for rate in WELL_RATES}
     plateau = descend(PLATEAU, jnp.array([5.0]), 0.1, LONGEST)
     checks = [
@@ -56,9 +57,11 @@ def measure():
             for t, digits in zip((0, 5, 20, 100), row, strict=True)
         ),
         *(
-            at_most("S3", f"{name}: distance from the NumPy loop", numpy_error(paths[name], name), 1e-9)
+            at_most("S3", f"{name}: distance from (1 - eta l)^t theta_0", closed_form_error(paths[name], name), 1e-9)
             for name in RATES
         ),
+        *shapes("S6", losses),
+        *shapes("S8", many),
         *contours(),
         *(
             exactly("S10", f"bowl, eta L = {r}: rises in {UPDATES} updates", rises(BOWL, START, r / HIGH), expected)
@@ -67,11 +70,11 @@ def measure():
         *(exactly("S10", f"double well, rate {r}: rises", rise(WELL, wells[r]), well_rises(r)) for r in WELL_RATES),
         is_true("S10", "double well: no rise at .1 and .5", well_rises(0.1) == well_rises(0.5) == 0),
         is_true("S10", "double well: dozens at .9 and 1", well_rises(0.9) > 24 and well_rises(1.0) > 24),
-        at_most("S10", "1000 quadratics at rates below 1/L: largest rise", largest_rise(), 0.0),
+        at_most("S11", "1000 quadratics at rates below 1/L: largest rise", largest_rise(), 0.0),
         *stuck(),
         *trap(plateau),
     ]
-    return checks, draw(paths, losses, wells, plateau)
+    return checks, draw(paths, losses, many, wells, plateau)
 
 
 def descend(loss, start, rate, updates):
@@ -88,11 +91,44 @@ def gradient_error(h=1e-6):
     return jnp.linalg.norm(gradient - differences) / jnp.linalg.norm(gradient)
 
 
-def numpy_error(path, name):
+def closed_form_error(path, name):
     """How far a path is from theta_i = (1 - eta l_i)^t theta_i(0), relative to its largest entry."""
     factors = 1 - RATES[name] * np.array([LOW, HIGH])
     closed = np.array(START) * factors ** np.arange(101)[:, None]
     return np.abs(np.asarray(path) - closed).max() / np.abs(closed).max()
+
+
+def in_many_dimensions():
+    """The losses of the same four rates on a bowl of 100 parameters, of which only these curves can be drawn (S8)."""
+    curvatures, start = jnp.linspace(LOW, HIGH, 100), jnp.ones(100)
+    bowl = lambda x: jnp.sum(curvatures * x**2) / 2  # noqa: E731
+
+    @jax.jit
+    @jax.vmap
+    def losses(rate):
+        run = gdlab.minimize(bowl, gdlab.gd(rate), start, 100)
+        return jnp.append(run.history["loss"], bowl(run.params))
+
+    return dict(zip(RATES, np.asarray(losses(jnp.array(list(RATES.values())))), strict=True))
+
+
+def shapes(item, losses):
+    """Small: falls slowly; just right: falls fast; large: falls slowly again; very large: blows up."""
+    small, right, large, wild = losses.values()
+    many = "100 parameters: " if item == "S8" else ""
+    return (
+        *(
+            at_most(item, f"{many}{name}: rises of the loss", (np.diff(row) > ROUNDING).sum(), 0)
+            for name, row in list(losses.items())[:3]
+        ),
+        at_most(
+            item,
+            f"{many}after 20 updates, just right over small and large",
+            right[20] / min(small[20], large[20]),
+            0.01,
+        ),
+        is_true(item, f"{many}very large: a thousand times the start's loss", wild[-1] > 1000 * wild[0]),
+    )
 
 
 def contours():
@@ -152,13 +188,16 @@ def largest_rise():
 
 def stuck():
     """Three places where descent stops or nearly does, with the norm of the gradient (S61)."""
+    drawn = gdlab.minimize(WELL, gdlab.gd(0.1), jax.random.normal(jax.random.key(0), (1,)), 1000, tolerance=1e-9)
     local = gdlab.minimize(WELL, gdlab.gd(0.1), jnp.array([1.5]), 1000, tolerance=1e-9)
     on_saddle = gdlab.minimize(surface("linear_net").loss, gdlab.gd(0.1), jnp.array([0.5, -0.5]), 1000, tolerance=1e-9)
     flat = gdlab.minimize(PLATEAU, gdlab.gd(0.1), jnp.array([5.0]), 1000)
     best = min(point.value for point in surface("tilted_double_well").critical_points)
     return (
         is_true("S4", "local minimum: stopped early by its small gradient", local.why == "small gradient"),
-        is_true("S61", "and stands above the other minimum", WELL(local.params) > best + 0.1),
+        is_true("S4", "from a start drawn at random, too", drawn.why == "small gradient"),
+        exactly("S4", "its trace: losses, less its updates", np.isfinite(drawn.history["loss"]).sum() - drawn.steps, 1),
+        is_true("S61", "the first stands above the other minimum", WELL(local.params) > best + 0.1),
         at_most("S61", "|g| there", jnp.abs(jax.grad(WELL)(local.params)).max(), 1e-9),
         at_most("S61", "saddle: |theta| where it stopped", jnp.linalg.norm(on_saddle.params), 1e-9),
         at_most("S61", "plateau: |g| after 1000 updates", jnp.abs(jax.grad(PLATEAU)(flat.params)).max(), 3e-5),
@@ -180,7 +219,7 @@ def trap(path):
     )
 
 
-def draw(paths, losses, wells, plateau):
+def draw(paths, losses, many, wells, plateau):
     """The paths on the surface, the loss of every run against its updates."""
     from experiments import figures
     from experiments.figures import plt
@@ -191,9 +230,14 @@ def draw(paths, losses, wells, plateau):
         label = f"{name}: $\\eta L$ = {RATES[name] * HIGH:.3g}"
         surface_.plot(*np.asarray(path)[:30].T, ".-", color=colour, linewidth=0.8, markersize=3, label=label)
         curves.plot(losses[name], color=colour, label=label)
+        curves.plot(many[name] / many[name][0] * losses[name][0], ":", color=colour, linewidth=1)
     surface_.set(title="the bowl with curvatures 1 and 10")
     curves.set(
-        yscale="log", ylim=(1e-6, 1e4), xlabel="updates", ylabel="loss", title="the same runs: loss against updates"
+        yscale="log",
+        ylim=(1e-6, 1e4),
+        xlabel="updates",
+        ylabel="loss",
+        title="the same runs: loss against updates (dotted: 100 parameters)",
     )
     for (rate, path), colour in zip(wells.items(), figures.PALETTE, strict=False):
         label = f"rate {rate}: {rise(WELL, path)} rises"

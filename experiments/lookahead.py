@@ -77,14 +77,14 @@ def variances(clouds):
         drawn = np.mean(clouds[rate, k, alpha][-1] ** 2)
         name = f"rate {rate}, k = {k}, alpha = {alpha}"
         checks += [
-            printed("S95", f"{name}: variance", law, digits),
-            Check("S95", f"{name}: {LANES} runs", drawn, law, 4 * law * np.sqrt(2 / LANES)),
+            printed("3.9", f"{name}: variance", law, digits),
+            Check("3.9", f"{name}: {LANES} runs", drawn, law, 4 * law * np.sqrt(2 / LANES)),
         ]
     rates, ks, alphas = np.meshgrid(np.linspace(0.05, 1, 20), np.arange(1, 21), np.linspace(0.05, 0.95, 19))
     return (
         *checks,
-        printed("S95", "rate .1, k = 5, alpha = .5: ratio to SGD", slow(0.1, 5, 0.5) / plain(0.1), ".443"),
-        is_true("S95", "less than SGD at 7600 settings", (slow(rates, ks, alphas) < plain(rates)).all()),
+        printed("3.9", "rate .1, k = 5, alpha = .5: ratio to SGD", slow(0.1, 5, 0.5) / plain(0.1), ".443"),
+        is_true("3.9", "less than SGD at 7600 settings", (slow(rates, ks, alphas) < plain(rates)).all()),
     )
 
 

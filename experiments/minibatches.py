@@ -116,6 +116,8 @@ def noise_law():
         tolerance = max(4 * values.std() / BATCHES**0.5, 1e-24)
         checks.append(Check("S45", f"B = {size}: E|g_B - g|^2", values.mean(), law, tolerance))
         points.append((size, values.mean(), law))
+    (_, one, law), (_, ten, law_of_ten) = points[:2]
+    checks.append(Check("S41", "the error of one example over that of a batch of 10", one / ten, law / law_of_ten, 1.0))
     return checks, points
 
 

@@ -99,7 +99,7 @@ def first_steps(steady):
     """The first step is not eta (S22), but becomes it."""
     return (
         exactly("S97", "adam: first step over eta", steady["adam"][0], 1.0),
-        exactly("S97", "nadam: first step over eta, 1 + b1/(1 + b1)", steady["lecture"][0], 1 + B1 / (1 + B1)),
+        exactly("3.10", "nadam: first step over eta, 1 + b1/(1 + b1)", steady["lecture"][0], 1 + B1 / (1 + B1)),
         *(
             at_most("S97", f"{name}: step over eta - 1 after {STEPS}", abs(s[-1] - 1), 1e-3)
             for name, s in steady.items()

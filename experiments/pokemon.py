@@ -1,4 +1,4 @@
-"""Does the lectures' convex error surface behave as on the slides? (section 2.1; S1-S3, S15, S16, S21, S35, S63-S82)
+"""Does the lectures' convex error surface behave as on the slides? (section 2.1; S1-S3, S15-S22, S35, S55, S63-S82)
 
 Ten Pokemon, a line y = b + w x, the sum of squared errors, a start at (-120, -4): almost every missing figure of the
 lectures is this surface.  Every row of their table is re-run here, 100 000 updates each, and compared digit by digit.

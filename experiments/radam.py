@@ -74,12 +74,12 @@ def variances():
         drawn = np.asarray(jnp.sqrt(rho / (2 * jax.random.gamma(jax.random.key(rho), rho / 2, (DRAWS,)))))
         fourth = np.mean((drawn - drawn.mean()) ** 4)  # exists for rho > 4 only: below 10 the share of 5 % is taken
         error = 4 * np.sqrt(fourth / DRAWS) if rho > 8 else 0.05 * variance(rho)
-        checks.append(Check("S94", f"rho = {rho}: variance of the drawn psi", drawn.var(), float(variance(rho)), error))
-        checks.append(printed("S94", f"rho = {rho}: its expansion", rho / (2 * (rho - 2) * (rho - 4)), digits))
+        checks.append(Check("3.7", f"rho = {rho}: variance of the drawn psi", drawn.var(), float(variance(rho)), error))
+        checks.append(printed("3.7", f"rho = {rho}: its expansion", rho / (2 * (rho - 2) * (rho - 4)), digits))
     poor = {rho: rho / (2 * (rho - 2) * (rho - 4)) / float(variance(rho)) for rho in EXPANSIONS}
     checks.append(
         is_true(
-            "S94", "the expansion is twice too large at 5, and within 15 % from 20 on", poor[5] > 2 and poor[20] < 1.15
+            "3.7", "the expansion is twice too large at 5, and within 15 % from 20 on", poor[5] > 2 and poor[20] < 1.15
         )
     )
     return checks
@@ -110,11 +110,11 @@ def flat(spread, factors):
     at = dict(zip(LOOKED, spread, strict=True))
     return (
         is_true("S93", "Var psi at t = 2 is above 5 (its mean square does not exist)", at[2] > 5),
-        Check("S94", "Var psi at t = 5", at[5], 0.246, 0.03),
-        Check("S94", "Var psi at t = 10", at[10], 0.0766, 0.005),
-        Check("S94", "Var psi at t = 100", at[100], 0.0052, 0.0002),
-        Check("S94", "Var psi at t = 1000", at[1000], 5.3e-4, 1e-4),
-        *(Check("S94", f"Var (r psi) at t = {t}", v, 2.3e-4, 0.3e-4) for t, v in zip(LOOKED[4:], late, strict=True)),
+        Check("3.7", "Var psi at t = 5", at[5], 0.246, 0.03),
+        Check("3.7", "Var psi at t = 10", at[10], 0.0766, 0.005),
+        Check("3.7", "Var psi at t = 100", at[100], 0.0052, 0.0002),
+        Check("3.7", "Var psi at t = 1000", at[1000], 5.3e-4, 1e-4),
+        *(Check("3.7", f"Var (r psi) at t = {t}", v, 2.3e-4, 0.3e-4) for t, v in zip(LOOKED[4:], late, strict=True)),
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import gdlab
 import hessian
 from experiments.settings import Saddle
-from experiments.verdict import at_most, conclude, exactly, is_true, printed
+from experiments.verdict import Check, at_most, conclude, exactly, is_true, printed
 from gdlab.problems import surface
 
 QUESTION = "The saddle of (1 - w1 w2)^2: who stays on it, and which way leads out? (S52-S58)"
@@ -49,12 +49,12 @@ def measure():
         *valley((1.0, 1.0), (0.0, 4.0)),
         *valley((2.0, 0.5), (0.0, 8.5)),
         is_true("S53", "0 is a saddle of index 1", point.kind == "saddle" and int(point.index) == 1),
-        is_true("S55", "Rayleigh quotients lie between the eigenvalues", rayleigh_quotients_are_bounded()),
+        *three_cases(),
         at_most("S56", "Hessian - finite differences", finite_difference_error(), 1e-6),
         *(exactly("S57", f"L along {eps}(1, 1)", along[eps], (1 - eps**2) ** 2) for eps in along),
         *(printed("S57", f"L along {eps}(1, 1)", along[eps], d) for eps, d in LOWER.items()),
         *(printed("S57", f"L along {eps}(1, -1)", across[eps], d) for eps, d in HIGHER.items()),
-        at_most("S57", "L(.01 u) - (1 - 2 eps^2)", along[0.01] - (1 - 2 * 0.01**2), 1.1 * 0.01**4),
+        at_most("S54", "L(.01 u) - (1 - 2 eps^2)", along[0.01] - (1 - 2 * 0.01**2), 1.1 * 0.01**4),
         at_most("S57", "gd from 0 moves", np.abs(paths["0"]).max(), 0.0),
         *(
             printed("S57", f"w{i + 1} after 50 steps from 1e-3 (1, 1)", paths["1e-3 (1, 1)"][50, i], ".9989")
@@ -85,12 +85,34 @@ def valley(at, eigenvalues):
     )
 
 
-def rayleigh_quotients_are_bounded():
-    """Whether v.Hv lies in [-2, 2] for 1000 random directions at the saddle."""
-    directions = jax.random.normal(jax.random.key(0), (1000, 2))
-    directions /= jnp.linalg.norm(directions, axis=1, keepdims=True)
-    quotients = jax.vmap(lambda v: v @ hessian.hvp(LOSS, ORIGIN)(v))(directions)
-    return (quotients >= -2 - 1e-12).all() & (quotients <= 2 + 1e-12).all()
+def three_cases():
+    """v.Hv along 1000 random directions at a minimum, a maximum and a saddle of a x^2 + b y^2, and the verdicts."""
+    directions = np.random.default_rng(0).normal(size=(1000, 2))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+
+    def bowl(w, curvatures):
+        return curvatures @ w**2 / 2
+
+    @jax.jit
+    def products(curvatures):
+        return jax.vmap(hessian.hvp(bowl, ORIGIN, curvatures))(directions)
+
+    u, v = directions[::2], directions[1::2]
+    for kind, (a, b) in {"minimum": (1.0, 3.0), "maximum": (-1.0, -3.0), "saddle": (2.0, -2.0)}.items():
+        curvatures = jnp.array([a, b])
+        hv = np.asarray(products(curvatures))
+        quotients = (directions * hv).sum(1)
+        low, high = sorted((a, b))
+        yield is_true(
+            "S53", f"curvatures {a:g}, {b:g}: {kind}", hessian.classify(bowl, ORIGIN, curvatures).kind == kind
+        )
+        yield Check("S55", f"{kind}: the least v.Hv of 1000", quotients.min(), low, 1e-4)
+        yield Check("S55", f"{kind}: and the greatest", quotients.max(), high, 1e-4)
+        yield at_most(
+            "S55", f"{kind}: outside the eigenvalues by", max(low - quotients.min(), quotients.max() - high, 0), 1e-12
+        )
+    hv = np.asarray(jax.vmap(hessian.hvp(LOSS, jnp.array([0.3, -0.7])))(directions))
+    yield at_most("S56", "u.Hv - v.Hu at (.3, -.7)", np.abs((u * hv[1::2]).sum(1) - (v * hv[::2]).sum(1)).max(), 1e-14)
 
 
 def finite_difference_error(h=1e-5):

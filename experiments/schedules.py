@@ -1,4 +1,4 @@
-"""What is gained by changing the rate as the run goes on? (S12-S14, S16-S18, S92; section 3.14)
+"""What is gained by changing the rate as the run goes on? (S12-S14, S16-S18, S92; sections 2.3, 3.14)
 
 Under gradient noise of variance s^2 a constant rate ends in a cloud around the minimum of a parabola with curvature a,
 
@@ -93,8 +93,8 @@ def warm_ups():
             exactly("S17", f"ResNet-110: rate at {t}", RESNET(t), rate)
             for t, rate in ((0, 0.01), (399, 0.01), (400, 0.1))
         ),
-        printed("S17", "Transformer: highest rate", rates.max(), "6.98771e-4"),
-        exactly("S17", "Transformer: its update, from 1", jnp.argmax(rates) + 1, 4000),
+        printed("2.3", "Transformer: highest rate", rates.max(), "6.98771e-4"),
+        exactly("2.3", "Transformer: its update, from 1", jnp.argmax(rates) + 1, 4000),
         is_true(
             "S17",
             "it rises before and falls after",
@@ -111,11 +111,11 @@ def cycles():
     test = schedules.lr_range_test(1e-5, 1.0, 101)
     return (
         *(
-            exactly("S92", f"triangular policy at {t}", saw(t), rate)
+            exactly("3.14", f"triangular policy at {t}", saw(t), rate)
             for t, rate in ((0, 1), (2, 2), (4, 3), (8, 1), (12, 3))
         ),
         *(
-            exactly("S92", f"SGDR at {t}", waves(t), rate)
+            exactly("3.14", f"SGDR at {t}", waves(t), rate)
             for t, rate in ((0, 1), (5, 0.55), (10, 1), (20, 0.55), (30, 1))
         ),
         exactly("S92", "one cycle: its peak at 30 % of the steps", cycle(30), 1.0),

@@ -111,16 +111,16 @@ def switches(runs, optimum):
     steps, rates, ends = ({name: run[what] for name, run in runs.items()} for what in ("step", "rate", "loss"))
     whole, some = "all examples", "batches of 32"
     return (
-        printed("S87", "the lowest loss", optimum, ".05982947"),
+        printed("3.6", "the lowest loss", optimum, ".05982947"),
         *(
-            exactly("S87", f"all examples, tolerance {t:g}: step of the switch (0: never)", n, due)
+            exactly("3.6", f"all examples, tolerance {t:g}: step of the switch (0: never)", n, due)
             for t, n, due in zip(TOLERANCES, steps[whole], (0, 0, 2, 2), strict=False)
         ),
-        printed("S87", "tolerance 1e-4: its Lambda", rates[whole][2], ".00449"),
+        printed("3.6", "tolerance 1e-4: its Lambda", rates[whole][2], ".00449"),
         is_true("S87", "and it ends above Adam", ends[whole][2] > ends[whole][-1]),
-        exactly("S87", "batches of 32, tolerance 1e-9: step of the switch (0: never)", steps[some][0], 0),
+        exactly("3.6", "batches of 32, tolerance 1e-9: step of the switch (0: never)", steps[some][0], 0),
         is_true(
-            "S87",
+            "3.6",
             "batches of 32, looser: within a hundred steps, the looser the sooner",
             100 > steps[some][1] > steps[some][2] > steps[some][3] >= 2,
         ),

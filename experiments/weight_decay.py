@@ -67,25 +67,25 @@ def same():
 def uneven(kept):
     """What is left of the weights after 2000 steps: the mean over lanes, four standard errors."""
     uniform = (1 - RATE * DECAY) ** STEPS
-    checks = [printed("S98", "(1 - .001)^2000", uniform, ".1352")]
+    checks = [printed("3.11", "(1 - .001)^2000", uniform, ".1352")]
     final = {name: values[-1] for name, values in kept.items()}
     error = {name: 4 * values.std(axis=0) / LANES**0.5 for name, values in final.items()}
     for i, scale in enumerate(SCALES.tolist()):
         checks.append(
             Check(
-                "S98", f"AdamW, gradients of {scale:g}: left", final["AdamW"][:, i].mean(), uniform, error["AdamW"][i]
+                "3.11", f"AdamW, gradients of {scale:g}: left", final["AdamW"][:, i].mean(), uniform, error["AdamW"][i]
             )
         )
     # The penalty is a small part of the gradient from 10 on, so that sigma is the scale.
     for i, scale in list(enumerate(SCALES.tolist()))[1:]:
         law = (1 - RATE * DECAY / scale) ** STEPS
         mean = final["Adam with L2"][:, i].mean()
-        checks.append(Check("S98", f"L2, gradients of {scale:g}: left", mean, law, error["Adam with L2"][i] + 0.01))
+        checks.append(Check("3.11", f"L2, gradients of {scale:g}: left", mean, law, error["Adam with L2"][i] + 0.01))
     means = final["Adam with L2"].mean(axis=0)
     return (
         *checks,
-        is_true("S98", "L2: gradients of 1000 and more leave the weight as it was, to 5 %", (means[3:] > 0.95).all()),
-        is_true("S98", "L2: gradients of 1 decay it as AdamW does, to .03", abs(means[0] - uniform) < 0.03),
+        is_true("3.11", "L2: gradients of 1000 and more leave the weight as it was, to 5 %", (means[3:] > 0.95).all()),
+        is_true("3.11", "L2: gradients of 1 decay it as AdamW does, to .03", abs(means[0] - uniform) < 0.03),
     )
 
 
