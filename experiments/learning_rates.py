@@ -237,7 +237,7 @@ def draw(paths, losses, many, wells, plateau):
         ylim=(1e-6, 1e4),
         xlabel="updates",
         ylabel="loss",
-        title="the same runs: loss against updates (dotted: 100 parameters)",
+        title="the same runs (dotted: 100 parameters)",
     )
     for (rate, path), colour in zip(wells.items(), figures.PALETTE, strict=False):
         label = f"rate {rate}: {rise(WELL, path)} rises"
