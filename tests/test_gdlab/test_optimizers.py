@@ -525,6 +525,7 @@ def test_adabounds_extras_are_its_bounds_and_the_share_it_clips():
         assert 0 <= extras["clipped"] <= 1
     # At t = 1 the rates are eta / abs(g): .001 lies between the bounds, 1000 does not.
     assert float(optimizer.extras(jnp.array([1.0, 1e-6]), optimizer.init(jnp.ones(2)))["clipped"]) == 0.5
+    assert float(optimizer.extras(jnp.array(1e-6), optimizer.init(jnp.ones(())))["clipped"]) == 1
 
 
 def test_adabound_is_adam_to_the_bit_before_it_clips_and_momentum_in_the_end():

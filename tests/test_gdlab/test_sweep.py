@@ -315,6 +315,20 @@ def test_a_shard_is_one_of_so_many():
             gdlab.sweep(lambda a: a, shard=shard, a=jnp.arange(3.0))
 
 
+def test_results_that_cannot_fit_in_memory_are_refused_after_one_chunk(monkeypatch):
+    monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 1024, "SC_PHYS_PAGES": 3}.get)
+    seen = []
+    for numbers in (12, 13):  # of 8 bytes; 16 lanes of them in their chunks, and again in the dataset
+        how = {"chunk": 4, "progress": lambda done, _: seen.append(done), "a": jnp.arange(16.0)}
+        if numbers == 12:
+            gdlab.sweep(lambda a: a * jnp.ones(12), **how)
+            assert seen == [4, 8, 12, 16]
+        else:
+            with pytest.raises(MemoryError, match="results must fit in memory"):
+                gdlab.sweep(lambda a: a * jnp.ones(13), **how)
+            assert seen == [4, 8, 12, 16]
+
+
 def test_a_chunk_is_at_most_65536_lanes_and_never_more_than_there_are():
     for asked, lanes, seen in ((None, 5, [5]), (2, 5, [2, 4, 5]), (9, 5, [5]), (None, 2**16 + 1, [2**16, 2**16 + 1])):
         told = []

@@ -248,3 +248,13 @@ def test_what_would_settle_it_depends_on_the_end_next_to_zero():
         assert found.products_needed == products_for(jnp.asarray(resolution), 1_000_000, 0.9)
     for settled in (SADDLE, {**OPEN, "finite": False}, {**OPEN, "gradient": 2.0}):
         assert _verdict(evidence(**settled), 1_000_000, 0.9).products_needed == 0
+
+
+def test_small_hessians_are_looked_at_whole_unless_products_are_asked_for():
+    def saddle(w):
+        return w[0] ** 2 - w[1] ** 2
+
+    auto, dense, lanczos = (
+        hessian.classify(saddle, jnp.zeros(2), method=m).products for m in ("auto", "dense", "lanczos")
+    )
+    assert auto == dense != lanczos

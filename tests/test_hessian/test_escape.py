@@ -178,10 +178,11 @@ def test_no_way_out_is_said_with_its_reason():
 
 
 def test_an_unbounded_surface_ends_at_the_longest_step():
-    way = way_from("quartic", [0.0, 0.0], 1.0, 0.0)
-    assert way.reason == "stepped along negative curvature"
-    assert 1 < way.step <= 100
-    assert jnp.isfinite(way.loss_after)
+    for start, longest in (([0.0, 0.0], 100), ([0.0, 9.0], 1000)):  # 100 (1 + |theta|), less than halved by doubling
+        way = way_from("quartic", start, 1.0, 0.0)
+        assert way.reason == "stepped along negative curvature"
+        assert longest / 2 < way.step <= longest
+        assert jnp.isfinite(way.loss_after)
 
 
 def test_never_to_a_higher_loss_wherever_it_starts():

@@ -37,6 +37,24 @@ def test_the_step_meets_the_conditions_of_more_and_sorensen(radius, hard):
         assert mu[-1] < 1e-5 or size >= radius * (1 - 1e-9)
 
 
+def test_what_is_left_goes_along_the_first_mode_only_where_its_curvature_is_negative_beyond_doubt():
+    for lowest, left in ((1e-18, False), (0.0, False), (-1e-18, False), (-1.0, True)):
+        found = Modes(jnp.array([lowest, 2.0]), jnp.eye(2), jnp.zeros(2), jnp.int32(2))
+        assert (within(found, jnp.array(0.5))[1] > 0) == left
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_of_both_sides_of_a_saddle_the_lower_one_is_taken(side):
+    run = gdlab.minimize(
+        lambda w, side: w[0] ** 2 - w[1] ** 2 + side * w[1] ** 3 / 2,
+        hessian.trust_region(),
+        jnp.zeros(2),
+        steps=1,
+        args=(side,),
+    )
+    assert run.params[1] * side < 0
+
+
 @pytest.mark.parametrize("hard", [False, True])
 @pytest.mark.parametrize("weight", [0.01, 1.0, 100.0])
 def test_the_cubic_step_meets_its_conditions(weight, hard):
