@@ -123,9 +123,9 @@ def two_losses():
     def path(shifts):
         return gdlab.minimize(loss, gdlab.sgd(0.05), 0.96, 2000, batches=shifts, record=("params",)).history["params"]
 
-    *drawn, turned, both = np.asarray(path(np.concatenate([drawn, turns[None], np.zeros((1, 2000))])))
+    *by_chance, turned, both = np.asarray(path(np.concatenate([drawn, turns[None], np.zeros((1, 2000))])))
     minima = np.sort(np.roots([4, 0, -4, 0.3]))
-    gets_there = [bool((path < minima[0]).any()) for path in drawn]
+    gets_there = [bool((seen < minima[0]).any()) for seen in by_chance]
     return (
         Check("S49", "both losses at once: stays in the higher minimum", both[-1], minima[2], 1e-9),
         Check("S49", "slope of L2 there", jax.grad(loss)(minima[2], -4.0), -4.0, 1e-9),
@@ -141,8 +141,8 @@ def out_of_a_saddle():
     The start is 1e-8 beside the line w1 = -v, w2 = 0, which leads all examples together into the saddle.
     """
     drawn = np.random.default_rng(3)
-    x = drawn.normal(size=(200, 2))
-    x = jnp.asarray(x @ np.linalg.inv(np.linalg.cholesky(x.T @ x / 200)).T)  # uncorrelated, of mean square 1
+    raw = drawn.normal(size=(200, 2))
+    x = jnp.asarray(raw @ np.linalg.inv(np.linalg.cholesky(raw.T @ raw / 200)).T)  # uncorrelated, of mean square 1
     start = np.array([-0.5, 0.0, 0.5]) + 1e-8 * np.array([1.0, 0.0, 1.0])
 
     def error(theta, some):
