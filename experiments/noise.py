@@ -130,7 +130,7 @@ def two_losses():
         Check("S49", "both losses at once: stays in the higher minimum", both[-1], minima[2], 1e-9),
         Check("S49", "slope of L2 there", jax.grad(loss)(minima[2], -4.0), -4.0, 1e-9),
         exactly("S49", "one at a time, order drawn: of 20 runs get to the lower minimum", sum(gets_there), 20),
-        is_true("S49", "and are on its side more than half of the time", np.mean(np.array(drawn) < 0) > 0.5),
+        is_true("S49", "and are on its side more than half of the time", np.mean(np.array(by_chance) < 0) > 0.5),
         is_true("S49", "L1 and L2 by turns, which is no noise: stays above 0", turned.min() > 0),
     )
 
