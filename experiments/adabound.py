@@ -53,7 +53,11 @@ def bounds():
 def rates_of(optimizer):
     """eta / sigma at every step for signs of four sizes, and the parameters: shapes (steps, 4)."""
     grads = jnp.asarray(SCALES) * jax.random.rademacher(jax.random.key(0), (STEPS, 4), float)
-    kept = {"rate": lambda m: m.step.eta / m.step.sigma, "params": lambda m: m.params}
+    kept = {
+        "rate": lambda m: m.step.eta / m.step.sigma,
+        "params": lambda m: m.params,
+        "move": lambda m: m.step.update + FINAL * m.step.m,
+    }
     history = gdlab.minimize(jnp.vdot, optimizer, jnp.zeros(4), STEPS, batches=grads, record=kept).history
     return {name: np.asarray(values) for name, values in history.items()}
 
@@ -79,7 +83,13 @@ def late(rates):
     """Every rate ends at f, within f / (c t); AMSBound's never is the larger one."""
     t = np.arange(1, STEPS + 1)[:, None]
     off = np.abs(rates["AdaBound"]["rate"] / FINAL - 1) * CLOSING * t
+    moves = np.abs(rates["AdaBound"]["move"]) / (FINAL * SCALES)
+    early = moves[:10].max(axis=0)
     return (
+        at_most("3.5", "last 1000 steps: step + f m, over f |g|", moves[-1000:].max(), 1 / (CLOSING * STEPS)),
+        is_true(
+            "3.5", "not so in the first 10, where Adam's rate is not f", (early > 0.1)[RATE / SCALES != FINAL].all()
+        ),
         at_most("3.5", "all steps and sizes: (rate / f - 1) c t", off.max(), 1.0 + 1e-9),
         is_true(
             "3.5",

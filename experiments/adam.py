@@ -127,10 +127,18 @@ def identities():
     pairs = {
         "adam - optax.adam": (gdlab.adam(ETA), optax.adam(ETA)),
         "b1 = 0, not debiased - RMSProp from zero": (plain, optax.rmsprop(ETA, 0.9, eps=0.0)),
+        "heavy ball, unit, eta - optax.sgd": (
+            gdlab.descent(directions.heavy_ball(0.9), scales.unit(), ETA),
+            optax.sgd(ETA, 0.9),
+        ),
+        "gradient, root of the sum, eta - optax.adagrad": (
+            gdlab.descent(directions.gradient(), scales.root_sum_square(), ETA),
+            optax.adagrad(ETA, 0.0, 0.0),
+        ),
         "average, debiased root mean square, eta - adam": (parts, gdlab.adam(ETA)),
     }
     return [
-        at_most("S83" if "average" in name else "S81", name, jnp.abs(path(a) - path(b)).max(), 1e-11)
+        at_most("S83" if ", eta" in name else "S81", name, jnp.abs(path(a) - path(b)).max(), 1e-11)
         for name, (a, b) in pairs.items()
     ]
 

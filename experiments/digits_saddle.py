@@ -27,6 +27,7 @@ LEARNT = 500  # images
 STEPS = 1500  # of Adam
 LATER = 100  # steps of descent, with the way out and without it
 RATE = 0.05
+PRODUCTS = 60  # at most, whatever the width
 
 
 def main(settings: DigitsSaddle) -> int:
@@ -103,6 +104,9 @@ def checks(small, wide, data, point, way, paths):
     (stayed, there), (left, out) = paths
     return (
         exactly("S58", f"{values} parameters in single precision: a saddle", point.kind == "saddle", 1),
+        at_most(
+            "S58", "products with the Hessian that the verdict took, where n would build it", point.products, PRODUCTS
+        ),
         at_most("S57", "loss of the copies - loss of the originals, relative", abs(before / alike - 1), 1e-4),
         at_most("S57", "gradient over what counts as zero", point.gradient_norm / point.gradient_tol, 1.0),
         is_true("S58", "the lowest eigenvalue is proved to be negative", point.lowest.high < 0),

@@ -110,7 +110,27 @@ def convergence(runs, raw, y):
             0.8 < mse(runs["raw"]["end"], raw, y) / loss[0] < 0.92,
         ),
         at_most("S32", "the ends of the spectrum shrink alike", abs(fair[0] + fair[-1]), 1e-12),
+        *to_the_centre(),
         exactly("S32", "standardised: iterations to an error below 1e-6", done, 5),
+    )
+
+
+def to_the_centre():
+    """How far -g points beside the minimum, for the features as they are and with circles for contours (S32)."""
+    features = {"raw": np.stack([FIRST, SECOND], 1)}
+    whitened = features["raw"] - features["raw"].mean(0)
+    features["circles"] = whitened @ np.linalg.inv(np.linalg.cholesky(whitened.T @ whitened / len(whitened))).T
+    away = np.random.default_rng(0).normal(size=(100, 2))
+    angles = {}
+    for name, x in features.items():
+        g = 2 * away @ (x.T @ x) / len(x)
+        cosines = (g * away).sum(1) / np.linalg.norm(g, axis=1) / np.linalg.norm(away, axis=1)
+        angles[name] = np.degrees(np.arccos(cosines.clip(-1, 1)))
+    return (
+        at_most(
+            "S32", "circles: degrees between -g and the way to the centre, of 100 places", angles["circles"].max(), 1e-5
+        ),
+        is_true("S32", "raw: more than 30, for half of them", np.median(angles["raw"]) > 30),
     )
 
 

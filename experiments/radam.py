@@ -12,6 +12,7 @@ import numpy as np
 from scipy.special import betaln
 
 import gdlab
+from experiments.runs import Table
 from experiments.settings import Radam
 from experiments.verdict import Check, at_most, conclude, exactly, is_true, printed
 
@@ -34,7 +35,22 @@ def measure():
     counts, factors = read(B2, 5000)
     spread = spreads()
     checks = [*tables(counts, factors), *variances(), *flat(spread, factors), *first_steps()]
-    return checks, draw(counts, factors, spread)
+    return checks, draw(counts, factors, spread), against_swats()
+
+
+def against_swats():
+    """The lecture's table of the two that switch (S94)."""
+    return Table(
+        "Two that switch, as the lecture sets them side by side",
+        ("", "RAdam", "SWATS"),
+        [
+            ["begins as", "descent with momentum", "Adam"],
+            ["goes on as", "Adam times r_t", "descent with momentum"],
+            ["why", "the first sigmas are of too few gradients", "to converge, and to generalise"],
+            ["when", "rho_t > 4: step 5 for b2 = .999", "its estimate of the rate settles"],
+            ["checked in", "radam, S18", "switching, S87"],
+        ],
+    )
 
 
 def read(b2, steps):

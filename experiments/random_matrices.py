@@ -19,7 +19,7 @@ import numpy as np
 import gdlab
 import hessian
 from experiments.settings import RandomMatrices
-from experiments.verdict import Check, at_most, conclude, is_true, printed
+from experiments.verdict import Check, at_most, conclude, exactly, is_true, printed
 from gdlab.problems import network, network_logits
 
 QUESTION = "Are local minima rare in many dimensions? (S59, S60)"
@@ -142,6 +142,13 @@ def ratios(trained):
     return (
         is_true("S60", "|g| < 1e-3 for all seeds", (norms < 1e-3).all()),
         is_true("S60", "and the loss is below 1e-2", (losses < 1e-2).all()),
+        exactly(
+            "S60",
+            f"of {SEEDS}, called a local minimum: |g| < 1e-3, ratio > .5",
+            ((norms < 1e-3) & (raw > 0.5)).sum(),
+            SEEDS,
+        ),
+        exactly("S60", "and by their signs with a tolerance", ((norms < 1e-3) & (zero == 0) & (minus == 0)).sum(), 0),
         *(Check("S60", f"seed {i}: minimum ratio, zeros counted by sign", r, 0.57, 0.05) for i, r in enumerate(raw)),
         is_true("S60", "more than 47 % of the eigenvalues are zero, for all seeds", (zero > 0.47).all()),
         at_most("S60", "largest share of negative ones", minus.max(), 0.23),
@@ -154,7 +161,7 @@ def draw(shares, trained):
     from experiments import figures
     from experiments.figures import plt
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2))
+    figure, (left, right, last) = plt.subplots(1, 3, figsize=(14, 4.2))
     left.plot(
         list(shares), [max(p, 1e-7) for p in shares.values()], "o-", color=figures.PALETTE[0], label=f"{DRAWS} draws"
     )
@@ -169,6 +176,14 @@ def draw(shares, trained):
     right.set(
         xlabel="place in the spectrum", ylabel="eigenvalue", title="trained networks; grey: zero to the tolerance"
     )
-    for axes in (left, right):
+    losses, _, eigenvalues = trained
+    for threshold, mark, label in ((0.0, "o", "counted by sign"), (TOLERANCE, "s", "above the tolerance")):
+        above = (eigenvalues > threshold * eigenvalues.max(axis=1, keepdims=True)).mean(axis=1)
+        last.plot(above, losses, mark, color=figures.PALETTE[0], mfc="none" if threshold else None, label=label)
+    last.axvline(0.5, linestyle=":", color="0.5")
+    last.set(
+        xlim=(0, 1), yscale="log", xlabel="share of positive eigenvalues", ylabel="loss", title="the minimum ratio"
+    )
+    for axes in (left, right, last):
         axes.legend(fontsize=7)
     return figure
