@@ -8,6 +8,9 @@ variance
 and lookahead at alpha^2 (1 - q^2k) / (alpha^2 (1 - q^2k) + 2 alpha (1 - alpha) (1 - q^k)) of that: less, for all
 settings. With alpha = 1 it is the inner optimizer itself; with k = 1 it is plain descent whose steps are alpha times
 as long.
+
+"Flatter minima" do not come out: where a small network has learnt 200 digits by heart, a fifth of the labels wrong, the
+largest curvature is .29 to .42 with SGD and .33 to .48 with lookahead at the same loss, after twice the updates.
 """
 
 import jax
@@ -15,9 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 
 import gdlab
+import hessian
+from experiments.handwriting import FLOAT, examples, start
 from experiments.settings import Lookahead
 from experiments.verdict import Check, at_most, conclude, is_true, printed
-from gdlab.problems import surface
+from gdlab.problems import network_loss, surface
 
 QUESTION = "What do slow weights gain, k steps forward and one back? (S95; section 3.9)"
 CURVATURE, NOISE = 1.0, 1.0
@@ -32,13 +37,14 @@ LANES, ROUNDS = 20_000, 60
 
 def main(settings: Lookahead) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
-    return conclude(settings, "lookahead", QUESTION, measure)
+    return conclude(settings, "lookahead", QUESTION, lambda: measure(settings.quick))
 
 
-def measure():
+def measure(quick):
     """The checks and the figure."""
     clouds = {setting: cloud(*setting) for setting in SETTINGS}
-    return [*variances(clouds), *invariants()], draw(clouds)
+    checks = [*variances(clouds), *invariants()]
+    return checks if quick else [*checks, *not_flatter()], draw(clouds)
 
 
 def plain(rate):
@@ -100,6 +106,31 @@ def invariants():
     return (
         at_most("S95", "alpha = 1 - Adam itself", jnp.abs(whole).max(), 1e-12),
         at_most("S95", "k = 1, alpha = .5 - descent at half the rate", jnp.abs(short).max(), 1e-12),
+    )
+
+
+def not_flatter():
+    """The largest curvature where a network has learnt 200 digits by heart, with slow weights and without."""
+    learnt, _ = examples(jax.random.key(0), 200, wrong=0.2)
+    inner = gdlab.sgd(FLOAT(0.2))
+
+    def ended(optimizer, updates):
+        def one(key):
+            init, order = jax.random.split(key)
+            fed = gdlab.minibatches(learnt, 10, key=order)
+            layers = start(init, (64, 32, 10))
+            ran = gdlab.minimize(network_loss, optimizer, layers, updates, batches=fed, record=(), every=updates)
+            return hessian.sharpness(network_loss, ran.params, learnt).value, network_loss(ran.params, learnt)
+
+        ends = jax.jit(lambda keys: jax.lax.map(one, keys))(jax.random.split(jax.random.key(0), 6))
+        return tuple(np.asarray(values) for values in ends)
+
+    slow = gdlab.lookahead(inner, 5, 0.5)
+    (usual, level), (short, _), (long, same) = ended(inner, 6000), ended(slow, 6000), ended(slow, 12_000)
+    return (
+        at_most("S95", "twice the updates, alpha = .5: losses over SGD's - 1", np.abs(same / level - 1).max(), 0.05),
+        is_true("S95", "not as told: there it is no flatter, of 6 starts none", (long > usual).all()),
+        is_true("S95", "after as many updates it is twice as sharp, being behind", (short > 2 * usual).all()),
     )
 
 
