@@ -223,7 +223,25 @@ def draw(run, windows):
     from experiments import figures
     from experiments.figures import plt
 
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4))
+    figure, ((left, middle), (right, sampled)) = plt.subplots(2, 2, figsize=(11, 7.6))
+    places = np.sort(np.random.default_rng(0).uniform(-RADIUS, RADIUS, size=12))
+    for curvature, far, colour in ((1.0, 3.0, figures.PALETTE[0]), (10.0, 0.5, figures.PALETTE[3])):
+        label = f"f'' = {curvature:g}: 12 places, root mean square {curvature * np.sqrt(np.mean(places**2)):.3g}"
+        sampled.plot(places, curvature * np.abs(places), "o", markersize=4, color=colour, label=label)
+        sampled.plot(
+            far,
+            curvature * far,
+            "*",
+            markersize=11,
+            color=colour,
+            label=f"at the distance {far:g}: {curvature * far:g}",
+        )
+    sampled.set(
+        ylim=(-1, 32),
+        xlabel="place",
+        ylabel="|f'|",
+        title="the sharper parabola has the larger derivatives; do not cross them",
+    )
     t = np.arange(1, 6)
     for grads, label, colour in (
         (SURPRISING, "small before", figures.PALETTE[0]),
@@ -253,6 +271,6 @@ def draw(run, windows):
         title="only the last K, rate .01",
     )
     right.set_xticks(range(0, UPDATES + 1, 5000))
-    for axes in (left, middle, right):
+    for axes in (left, middle, right, sampled):
         axes.legend(fontsize=7)
     return figure

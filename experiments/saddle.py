@@ -22,6 +22,7 @@ ORIGIN = jnp.zeros(2)
 RATE, STEPS = 0.1, 400
 LOWER = {0.01: ".9998", 0.1: ".9801", 0.5: ".5625"}  # the loss at eps (1, 1), as printed
 HIGHER = {0.01: "1.0002", 0.1: "1.0201", 0.5: "1.5625"}  # the loss at eps (1, -1)
+CASES = {"minimum": (1.0, 3.0), "maximum": (-1.0, -3.0), "saddle": (2.0, -2.0)}  # curvatures
 
 
 def main(settings: Saddle) -> int:
@@ -98,7 +99,7 @@ def three_cases():
         return jax.vmap(hessian.hvp(bowl, ORIGIN, curvatures))(directions)
 
     u, v = directions[::2], directions[1::2]
-    for kind, (a, b) in {"minimum": (1.0, 3.0), "maximum": (-1.0, -3.0), "saddle": (2.0, -2.0)}.items():
+    for kind, (a, b) in CASES.items():
         curvatures = jnp.array([a, b])
         hv = np.asarray(products(curvatures))
         quotients = (directions * hv).sum(1)
@@ -138,7 +139,7 @@ def draw(paths, way):
     from experiments import figures
     from experiments.figures import plt
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.4))
+    figure, (left, right, last) = plt.subplots(1, 3, figsize=(14, 4.4))
     figures.contours(left, LOSS, ((-2.0, 2.0), (-2.0, 2.0)))
     w = np.linspace(0.5, 2, 99)
     for sign in (1, -1):
@@ -159,5 +160,19 @@ def draw(paths, way):
         right.plot(eps, jax.vmap(LOSS)(eps[:, None] * jnp.array(towards)), color=colour, label=label)
         right.plot(eps, 1 + sign * 2 * eps**2, ":", color=colour, label=f"1 {'+' if sign > 0 else '-'} 2 eps$^2$")
     right.set(xlabel="eps", ylabel="loss", title="the loss along the eigenvectors of the saddle")
+    phi = np.linspace(0, 2 * np.pi, 181)
+    for (kind, (a, b)), colour in zip(CASES.items(), figures.PALETTE, strict=False):
+        last.plot(
+            np.degrees(phi), a * np.cos(phi) ** 2 + b * np.sin(phi) ** 2, color=colour, label=f"{kind}: {a:g}, {b:g}"
+        )
+    last.axhline(0, color="0.5", linewidth=0.8)
+    last.set(
+        ylim=(-3.4, 4.2),
+        xticks=range(0, 361, 90),
+        xlabel="direction of v (degrees)",
+        ylabel="v.Hv",
+        title="three cases, by eigenvalues",
+    )
     right.legend(fontsize=7)
+    last.legend(fontsize=7, ncols=3, loc="upper center")
     return figure
