@@ -205,7 +205,7 @@ def draw(runs, rates, control):
         )
     for (name, pairs), colour in zip(SLIDES.items(), figures.PALETTE[4:], strict=False):
         share = np.array(SLIDE_SIZES) / SLIDE_SIZES[-1] * EXAMPLES  # so that the whole set stands at the same place
-        by_size.plot(share, pairs, ":", color=colour, label=f"slide, {name}, learnt")
+        by_size.plot(share, pairs, ":", color=colour, label=f"slide, {name}, learnt (B / 43)")
     by_size.plot(
         EXAMPLES,
         control[:, -1, 0].mean(),

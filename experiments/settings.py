@@ -273,7 +273,7 @@ class DecayMap(Experiment):
 
 
 class SweepSpeed(Experiment):
-    """What a run costs, ours beside the scripts that others write; ratios only (S46)."""
+    """What a run costs, ours beside the scripts that others write; what is not judged stands in a table."""
 
 
 @dataclass(frozen=True)

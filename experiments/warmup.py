@@ -63,16 +63,18 @@ def measure(quick):
     names = tuple(ADAPTIVE)[: 3 if quick else None]
 
     def swept(size, make, count, **axes):
-        some = jax.tree.map(lambda leaf: leaf[: 4 if quick else count], lanes)
+        some = jax.tree.map(lambda leaf: leaf[:count], lanes)
         return gdlab.sweep(trainer(learnt, size, make), **axes, start=some)["value"].to_numpy()
 
     def large(make, rates, widths, count):
         axes = {"rate": jnp.array(rates, FLOAT), "width": jnp.array(widths, FLOAT)}
         return swept(300, lambda rate, width: make(schedules.warmup(rate, width)), count, **axes)
 
-    ends = large(gdlab.momentum, rates, widths, STARTS)
+    ends = large(gdlab.momentum, rates, widths, 8 if quick else STARTS)
     axes = {"optimizer": {name: ADAPTIVE[name] for name in names}, "rate": jnp.array(RATES, FLOAT)}
-    adaptive = dict(zip(names, swept(60, lambda optimizer, rate: optimizer(rate), STARTS, **axes), strict=True))
+    adaptive = dict(
+        zip(names, swept(60, lambda optimizer, rate: optimizer(rate), 4 if quick else STARTS, **axes), strict=True)
+    )
     checks = [*raised(rates, widths, ends), *rectified(adaptive)]
     if not quick:
         checks += useless(large(gdlab.sgd, PLAIN, (0, 60), 12), large(gdlab.momentum, SCALED, (0, 60), 12))
@@ -109,7 +111,7 @@ def raised(rates, widths, ends):
     runs = failed(ends)
     without, warm = runs[:, 0], runs[:, -1]
     if runs.shape[-1] < STARTS:
-        yield is_true("3.8", "rate .4: fewer of 4 fail with 60 steps than without", warm[0].sum() < without[0].sum())
+        yield is_true("3.8", "rate .4: no more of 8 fail with 60 steps than without", warm[0].sum() <= without[0].sum())
         yield is_true("S17", "the median loss is smaller, too", *np.diff(np.median(ends[0], axis=1)) < 0)
         return
     for rate, of_rate in zip(rates, runs, strict=True):
@@ -136,18 +138,20 @@ def rectified(adaptive):
     """Adam, what eases its start, and its relatives (S93)."""
     middle = {name: np.median(rows, axis=1) for name, rows in adaptive.items()}
     runs = {name: failed(rows) for name, rows in adaptive.items()}
+    quick = len(runs) < len(ADAPTIVE)
     share = {name: rows.mean(axis=1)[2] for name, rows in runs.items()}
     adam, warm, radam = (middle[name] for name in ("Adam", "Adam, warm-up", "RAdam"))
-    yield at_most("3.7", "RAdam, rate .1: share that fails, 1 of 6 at most", share["RAdam"], 1 / 6)
+    yield at_most("3.7", "RAdam, rate .1: share that fails", share["RAdam"], 1 / 2 if quick else 1 / 6)
     yield is_true("3.7", "rate .1: RAdam's median loss is half of Adam's at most", radam[2] < adam[2] / 2)
-    yield is_true("S93", "rate .05: RAdam's median loss is below Adam's", radam[1] < adam[1])
-    yield is_true("S93", "not as printed: Adam with warm-up ends above Adam there", warm[1] > adam[1])
+    yield is_true("3.7", "and half of that of Adam with warm-up", radam[2] < warm[2] / 2)
     yield is_true("3.7", "rate .001: it is 5 times Adam's at least", radam[0] > 5 * adam[0])
     yield exactly(
         "S93", "rate .001: failures of the three", sum(runs[name][0].sum() for name in FAILURES if name in runs), 0
     )
-    if len(runs) < len(ADAPTIVE):
+    if quick:
         return
+    yield is_true("S93", "rate .05: RAdam's median loss is below Adam's", radam[1] < adam[1])
+    yield is_true("S93", "not as printed: Adam with warm-up ends above Adam there", warm[1] > adam[1])
     for name, printed in FAILURES.items():
         if name not in ("AMSGrad", "Nadam"):
             yield counted("3.7", f"{name}, rate .1", runs[name][2], printed, 6)
