@@ -55,6 +55,8 @@ def hyperparameter(
 def any_array(name: str, value: Any, what: str = "an array") -> jax.Array:
     """The value as an array; TypeError where it cannot be one."""
     try:
+        if any(isinstance(leaf, str) for leaf in jax.tree.leaves(value)):
+            raise TypeError  # NumPy would ask whether the string names a dtype
         return jnp.asarray(value)
     except (TypeError, ValueError, OverflowError):
         msg = f"{name} must be {what}; got {shown(value)}"

@@ -99,6 +99,7 @@ def departure(
     offset, radius = number("offset", offset), number("radius", radius)
     transformation(optimizer)
     theta, unravel = ravel_pytree(saddle)
+    offset, radius = jnp.asarray(offset, theta.dtype), jnp.asarray(radius, theta.dtype)
     start_key, lanczos_key = jax.random.split(prng_key(key))
     xi = lanczos.unit(jax.random.normal(start_key, theta.shape, theta.dtype))
     curvature, out, _, _ = lowest_direction(loss, saddle, args, lanczos_key, max(PRODUCTS, min(theta.size, 2 * DENSE)))

@@ -103,7 +103,7 @@ def ritz(krylov: Krylov) -> Ritz:
     count = krylov.count
     unused = jnp.arange(len(krylov.matrix), dtype=jnp.int32) >= count
     # The last row's coupling is no part of the projection: with it the values would not be Rayleigh quotients.
-    small = jnp.where(unused | unused[:, None], 0, krylov.matrix)
+    small = jnp.where(unused[None, :] | unused[:, None], 0, krylov.matrix)
     beyond = 1.1 * jnp.max(jnp.sum(jnp.abs(small), axis=1))
     values, vectors = eigh(small + jnp.diag(jnp.where(unused, divisor(beyond), 0)))
     residuals = jnp.abs(krylov.coupling * vectors[count - 1])

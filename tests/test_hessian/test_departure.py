@@ -92,3 +92,11 @@ def test_the_time_to_escape_is_that_of_a_geometric_growth():
         steps = float(hessian.escape_time(curvature, rate, along, radius))
         np.testing.assert_allclose(along * (1 - rate * curvature) ** steps, radius, rtol=1e-9)
     assert hessian.escape_time(-1.0, 1.0, 0.25) == 2  # to a distance of 1
+
+
+def test_the_offset_takes_the_dtype_of_the_saddle():
+    saddle = jnp.zeros(2, jnp.float32)
+    run = hessian.departure(
+        surface("linear_net").loss, saddle, optimizer=optax.sgd(0.1), steps=1, offset=jnp.array(0.5, jnp.float64)
+    )
+    assert {leaf.dtype for leaf in (run.loss, run.distance, run.params)} == {jnp.dtype("float32")}
