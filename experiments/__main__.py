@@ -55,7 +55,7 @@ def run(argv: Sequence[str]) -> int:
         return 2
     except OSError as error:  # a name that is too long, a folder that vanished, a disk that fails
         name = str(error.filename or "")
-        print(f"error: a file cannot be used; {name[:80]}: {str(error.strerror).lower()}", file=sys.stderr)
+        print(f"error: a file cannot be used; {name[:80]}: {str(error.strerror or error).lower()}", file=sys.stderr)
         return 2
     except (MemoryError, RuntimeError) as error:  # JAX's own for too little memory is a RuntimeError
         if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):

@@ -20,7 +20,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 import gdlab
-from experiments.settings import InputError, OnProblem
+from experiments.settings import InputError, OnProblem, at_least_one, learning_rates
 from experiments.targets import target
 from gdlab import minibatches
 from gdlab.problems import (
@@ -77,6 +77,17 @@ def arena(settings: OnProblem) -> Arena:
     if settings.target is not None:
         return _own(settings)
     return {"surface": _surface, "pokemon": _pokemon, "digits": _digits}[settings.problem](settings)
+
+
+def rates_of(settings: OnProblem, where: Arena) -> tuple[float, float, int]:
+    """The range of learning rates that the settings ask for, or that fits the arena: lowest, highest, how many.
+
+    Raises:
+        InputError: for a range that is none, or more runs of an optimizer than 32 bits count.
+    """
+    low, high, count = learning_rates(settings.lr or where.lr)
+    at_least_one("lr times seeds", count * len(where.seen_as))
+    return low, high, count
 
 
 def _surface(settings):

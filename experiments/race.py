@@ -17,9 +17,9 @@ from jax.flatten_util import ravel_pytree
 
 import gdlab
 import hessian
-from experiments.arena import Arena, arena, named_optimizers, spaced
+from experiments.arena import Arena, arena, named_optimizers, rates_of, spaced
 from experiments.runs import Table, dump, new_folder, now, write_dataset, write_figure, write_record
-from experiments.settings import Race, as_json, at_least_one, learning_rates
+from experiments.settings import Race, as_json, at_least_one
 from experiments.show import bar, print_table
 from experiments.stops import NOT_SEEN, Way, best_rates, classified, ways_out
 
@@ -69,8 +69,7 @@ def resolve(settings: Race) -> tuple[Race, Arena, dict[str, Any], jax.Array]:
         if getattr(settings, name) is not None:
             at_least_one(name, getattr(settings, name))
     where = arena(settings)
-    low, high, count = learning_rates(settings.lr or where.lr)
-    at_least_one("lr times seeds", count * len(where.seen_as))
+    low, high, count = rates_of(settings, where)
     steps, seeds = settings.steps or where.steps, len(where.seen_as)
     if settings.quick:
         if settings.lr is None:

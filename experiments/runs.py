@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments.settings import InputError, as_json, command_line
+from gdlab.store import PARTIAL, whole
 
-PARTIAL = ".partial"
 PACKAGES = ("gdlab", "jax", "jaxlib", "optax", "numpy", "xarray", "h5netcdf", "matplotlib")
 
 
@@ -106,15 +106,9 @@ def write_new(path: Path, text: str) -> None:
     if path.exists() or path.is_symlink():
         raise InputError(f"out must be a file that does not exist yet; {path} is there already")
     try:
-        handle, made = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-        try:
-            with open(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            os.chmod(made, 0o644)
-            os.rename(made, path)
-        except BaseException:
-            os.unlink(made)
-            raise
+        with whole(path) as file:
+            file.write(text.encode())
+        path.chmod(0o644)
     except OSError as error:
         raise InputError(f"out must be a file that can be written; {path}: {error.strerror}") from None
 

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import xarray
 
 import gdlab
-from experiments.arena import Arena, arena, named_optimizers, spaced
+from experiments.arena import Arena, arena, named_optimizers, rates_of, spaced
 from experiments.runs import dump
-from experiments.settings import InputError, Sweep, at_least_one, learning_rates, share
+from experiments.settings import InputError, Sweep, at_least_one, share
 from experiments.swept import publish, said_plainly
 
 
@@ -47,8 +47,7 @@ def swept(settings: Sweep, shard: tuple[int, int]) -> xarray.Dataset:
     """The dataset of a share of the sweep: the loss along each run, with dims (optimizer, lr, start, step)."""
     where = arena(settings)
     optimizers = named_optimizers(settings.optimizers)
-    low, high, count = learning_rates(settings.lr or where.lr)
-    at_least_one("lr times seeds", count * len(where.seen_as))
+    low, high, count = rates_of(settings, where)
     steps = settings.steps or where.steps
     every = settings.every or -(-steps // 100)
     said = {"problem": where.name, "steps": steps, "every": every, "seed": settings.seed}

@@ -106,8 +106,9 @@ def sweep(
     held = contextlib.nullcontext() if store is None else kept(store, identity)
     names = _names(prepared.structure, len(grid.cases))
     done: dict[int, dict[str, np.ndarray]] = {}
+    chunks = -(-grid.lanes // chunk)
     with bar(progress, "sweep", grid.lanes) as advance, held as stored:
-        for number in range(-(-grid.lanes // chunk))[part::parts]:
+        for number in range(chunks)[part::parts]:
             arrays = stored.read(number) if stored else None
             if arrays is None:
                 lanes = jnp.asarray(number * chunk + np.arange(chunk, dtype=np.int32))  # behind the last one: that one
@@ -116,8 +117,7 @@ def sweep(
                     arrays = dict(zip(names, gathered(computed, chunk), strict=True))
                 if stored:
                     stored.write(number, arrays)
-            if not done:
-                chunks = -(-grid.lanes // chunk)
+            if not done and chunks > 1:  # what one chunk holds is there already
                 _must_fit(arrays, chunks + chunks // parts)  # the dataset, and the chunks that it is made of
             done[number] = arrays
             advance(min((number + 1) * chunk, grid.lanes), f"alive {alive(arrays).mean():.0%}" if progress else "")

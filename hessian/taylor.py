@@ -142,8 +142,8 @@ def _on_circle(eigenvalues: jax.Array, g: jax.Array, radius: jax.Array, inside: 
     length = jnp.linalg.norm(found)
     hard = length < radius * (1 - jnp.sqrt(jnp.finfo(radius.dtype).eps))
     missing = jnp.sqrt(jnp.where(hard, radius**2 - length**2, 0))
-    aside, along = found.at[0].add(jnp.where(g[0] > 0, -missing, missing)), found * radius / jnp.where(hard, 1, length)
-    found = jnp.where(hard, aside, along)
+    aside = found.at[0].add(jnp.where(g[0] > 0, -missing, missing))
+    found = jnp.where(hard, aside, found * radius / divisor(length))
     if inside:
         newton = -g / divisor(eigenvalues)
         found = jnp.where((eigenvalues[0] > 0) & (jnp.linalg.norm(newton) <= radius), newton, found)

@@ -327,6 +327,7 @@ def test_results_that_cannot_fit_in_memory_are_refused_after_one_chunk(monkeypat
             with pytest.raises(MemoryError, match="results must fit in memory"):
                 gdlab.sweep(lambda a: a * jnp.ones(13), **how)
             assert seen == [4, 8, 12, 16]
+    gdlab.sweep(lambda a: a * jnp.ones(13), a=jnp.arange(16.0))  # one chunk, which is there already
 
 
 def test_a_chunk_is_at_most_65536_lanes_and_never_more_than_there_are():
