@@ -45,6 +45,8 @@ class CriticalPoint(NamedTuple):
     confidence: jax.Array  # of the kind: 1 where it is proved, 0 where it is undetermined
     newton_decrement: jax.Array  # sqrt(|g.H^-1 g|)
     distance: jax.Array  # how far the critical point may be: the length of Newton's step
+    change: jax.Array  # of the curvature on the way there, relative to the curvature
+    kink: jax.Array  # bool: gradient or Hessian jump here, so that there is no second order
     products: jax.Array  # with the Hessian, used
     products_needed: jax.Array  # that would settle what is undetermined, at most; else 0
 
@@ -153,7 +155,7 @@ def _verdict(found: Evidence, n: int, confidence: ArrayLike) -> CriticalPoint:
     saddle = (lowest.high < 0) & (highest.low > 0)
     minimum, maximum = lowest.low > 0, highest.high < 0
     code = jnp.select(
-        [~found.finite, ~critical, saddle, minimum, maximum, found.complete],
+        [~found.finite, ~critical, saddle, minimum, maximum, found.complete & found.flat],
         [UNDETERMINED, NOT_CRITICAL, SADDLE, MINIMUM, MAXIMUM, DEGENERATE],
         UNDETERMINED,
     ).astype(jnp.int32)
@@ -178,6 +180,8 @@ def _verdict(found: Evidence, n: int, confidence: ArrayLike) -> CriticalPoint:
         jnp.where(code == UNDETERMINED, 0, told),
         found.decrement,
         found.distance,
+        found.change,
+        found.kink,
         found.products,
         needed,
     )

@@ -1,20 +1,22 @@
 """What is known about the critical point near theta: intervals for the ends of the spectrum, and certain signs.
 
-A run stops beside a critical point, not on it, and what counts is the point: a sign is certain where it survives both
-rounding and the move to the point that Newton's step p predicts,
+A run stops beside a critical point, not on it, and what counts is the point.  In the eigenvectors u_i of H a direction
+has curvature lambda_i, slope a_i = u_i.g and Newton's step p_i = -a_i / lambda_i, undamped.  Its sign is certain where
 
-    tau  =  50 eps |H|  +  3 |change of the eigenvalue from theta to theta + p|
+    |lambda_i| > tau = max(50 eps |H|, the rounding of H)      and      H changes by at most a twentieth on the way
 
-At x^k = 0, reached from beside, that band covers the eigenvalue however small the distance; at a point that is not
-degenerate it closes with the distance.  Newton's step is lost in flat directions, so it is damped, |p| <= (1 + |theta|)
-/ 2; and above 1024 parameters, where there are thousands of those, cut at sqrt(eps) (1 + |theta|), the distance that
-the default gradient tolerance stands for.
+and theta is critical where every direction is: Newton's step is short, or the slope is rounding,
+
+    |p_i| <= sqrt(eps) (1 + |theta|)      or      |a_i| <= the rounding of the gradient
+
+In directions without a certain sign Newton's step says little; there, it is enough that no decrease is left that counts.
+All of this is certain to rounding and to the looks that were taken, and no proof.
 
 Matrix-free, a Ritz value bounds its end from inside, for certain; from outside it is bounded at a confidence.
 
 | function | how | certain |
 |---|---|---|
-| `dense` | all eigenvalues, at theta and at theta + p | all |
+| `dense` | all eigenvalues, and how they change: `hessian.drift` | all |
 | `matrix_free` | Lanczos until the ends have signs; then the curvature along them at theta + p | opposite signs |
 """
 
@@ -28,10 +30,15 @@ from jax.flatten_util import ravel_pytree
 from hessian import lanczos
 from hessian.bounds import ends
 from hessian.division import divided, divisor
+from hessian.drift import DRIFT, Drift, Frame, drift
 from hessian.product import Loss, Params, flat_product, gradient, matrix
+from hessian.roundoff import spread
 from hessian.spectrum import DENSE, rounding
 from hessian.symmetric import eigh
 
+DRAWS = 8  # samples of rounding that a Hessian of one row takes; larger ones hold more numbers each
+SAFETY = 10  # how many times its spread rounding may be
+LIKE_A_POWER = 30  # the largest relative change of curvature that x^k = 0 can make: e^2.6, in two directions
 TOGETHER = 1000  # verdicts that hold together at the confidence asked for: each takes its share of the doubt
 CHANGE = 3  # how many times its change an eigenvalue must exceed; near x^3 = 0 it is 2 times
 
@@ -56,6 +63,9 @@ class Evidence(NamedTuple):
     positive: jax.Array  # how many eigenvalues are certain to be positive
     negative: jax.Array  # ... to be negative
     complete: jax.Array  # bool: there are no eigenvalues that were not seen
+    flat: jax.Array  # bool: what has no certain sign is zero, as far as can be told
+    kink: jax.Array  # bool: gradient or Hessian jump at theta
+    change: jax.Array  # of curvature on the way to the critical point, relative to the curvature
     decrement: jax.Array  # Newton decrement, sqrt(|g.p|)
     distance: jax.Array  # |p|: how far the critical point may be
     products: jax.Array
@@ -73,32 +83,62 @@ def dense(loss: Loss, params: Params, args: tuple, gradient_tol: Any, curvature_
     """Evidence from the dense matrix."""
     theta, unravel = ravel_pytree(params)
     n = theta.size
-    g = ravel_pytree(gradient(loss, params, *args))[0]
-    eigenvalues, basis = eigh(matrix(loss, params, *args, chunk=chunk))
-    size = jnp.max(jnp.abs(eigenvalues))
-    norm, allowed, band = _tolerances(theta, g, size, gradient_tol, curvature_tol)
-    critical = norm <= allowed
 
-    along = _highest_precision(jnp.matmul, g, basis)
-    seen = jnp.abs(eigenvalues) > band
-    step = -_highest_precision(jnp.matmul, basis, jnp.where(seen, along * _damped(eigenvalues, 0, norm, theta), 0))
+    def slope(x):
+        return ravel_pytree(gradient(loss, unravel(x), *args))[0]
 
-    def changes():
-        there = eigh(matrix(loss, unravel(theta + _cut(step, theta)), *args, chunk=chunk))[0]
-        return jnp.abs(there - eigenvalues)
+    def curvature(x):
+        return matrix(loss, unravel(x), *args, chunk=chunk)
 
-    tau = band + CHANGE * jax.lax.cond(critical, changes, lambda: jnp.zeros_like(eigenvalues))
+    with jax.default_matmul_precision("highest"):
+        values, basis = eigh(curvature(theta))
+        errors, products = spread(loss, params, args, -(-DRAWS // n) + 1)
+        along, errors = slope(theta) @ basis, SAFETY * _rms(errors @ basis)
+        blur = jnp.linalg.norm(_rms(products))  # about the norm of the error of H, for small n; else half of it
+        size = jnp.max(jnp.abs(values))
+        eps = jnp.finfo(theta.dtype).eps
+        band = jnp.maximum(rounding(values), SAFETY * blur) if curvature_tol is None else curvature_tol
+        frame = Frame(theta, along, values, basis, jnp.abs(values) > band, errors, 4 * (blur / n**0.5 + eps * size))
+        loose, strict = _allowed(frame, loss(params, *args))
+        norm = lanczos.length(along)
+        candidate = jnp.all(jnp.abs(along) <= loose) if gradient_tol is None else norm <= gradient_tol
+        nothing = Drift(jnp.zeros_like(values), jnp.bool_(False), jnp.bool_(True))
+        found = jax.lax.cond(candidate, lambda: drift(frame, slope, curvature), lambda: nothing)
+
+    certain = frame.seen & (found.relative <= DRIFT)
+    allowed = jnp.where(certain, strict, loose)
+    excess = jnp.max(divided(jnp.abs(along), allowed), initial=0)
+    excess = jnp.where(jnp.any((allowed == 0) & (along != 0)), jnp.inf, excess)
+    usual = jnp.sqrt(eps) * size * (1 + jnp.linalg.norm(theta))
+    tolerance = jnp.where(excess > 0, norm / divisor(excess), usual) if gradient_tol is None else gradient_tol
+    sizes = jnp.abs(values)
+    tau = band + jnp.where(certain, found.relative * sizes, jnp.where(frame.seen, sizes, 0))
     lowest, highest = (
-        Eigenpair(eigenvalues[i], unravel(basis[:, i]), eigenvalues[i] - tau[i], eigenvalues[i] + tau[i])
-        for i in (0, n - 1)
+        Eigenpair(values[i], unravel(basis[:, i]), values[i] - tau[i], values[i] + tau[i]) for i in (0, n - 1)
     )
-    positive, negative = (jnp.sum(side > tau, dtype=jnp.int32) for side in (eigenvalues, -eigenvalues))
-    products = jnp.where(critical, 2 * n, n).astype(jnp.int32)
-    finite = jnp.isfinite(norm) & jnp.isfinite(size) & jnp.all(jnp.isfinite(tau))
-    decrement, distance = jnp.sqrt(jnp.abs(g @ step)), jnp.linalg.norm(step)
+    positive, negative = (jnp.sum(certain & (side > 0), dtype=jnp.int32) for side in (values, -values))
+    step = divided(-along, values, frame.seen)
+    change = jnp.max(jnp.where(frame.seen, found.relative, 0))
+    flat = ~found.kink & found.converging & (change <= LIKE_A_POWER)
     return Evidence(
-        norm, allowed, band, lowest, highest, positive, negative, jnp.bool_(True), decrement, distance, products, finite
-    )
+        norm, jnp.asarray(tolerance, theta.dtype), jnp.asarray(band, theta.dtype), lowest, highest, positive, negative,
+        jnp.bool_(True), flat, found.kink, change, jnp.sqrt(jnp.abs(along @ step)), lanczos.length(step),
+        jnp.where(candidate, 8 * n, n).astype(jnp.int32), jnp.isfinite(norm) & jnp.isfinite(size) & jnp.isfinite(blur),
+    )  # fmt: skip
+
+
+def _allowed(frame: Frame, value: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The slope along each mode that still is critical: where its sign is not certain, and where it is."""
+    eps = jnp.finfo(value.dtype).eps
+    reach, sizes = 1 + jnp.linalg.norm(frame.theta), jnp.abs(frame.values)
+    strict = jnp.maximum(jnp.sqrt(eps) * reach * jnp.where(frame.seen, sizes, 0), frame.gradient_error)
+    unseen = eps * jnp.minimum(1 + jnp.abs(value), jnp.max(sizes) * reach**2)  # a decrease that does not count
+    newton = jnp.where(frame.seen, jnp.sqrt(unseen * sizes), unseen / reach)
+    return jnp.maximum(strict, newton), strict
+
+
+def _rms(samples: jax.Array) -> jax.Array:
+    return jnp.sqrt(jnp.mean(samples**2, axis=0))
 
 
 @partial(jax.jit, static_argnames=("loss", "products", "rows"))
@@ -156,7 +196,7 @@ def matrix_free(
         used_products = krylov.products + jnp.where(critical, 4, 0)
         return Evidence(
             norm, allowed, band, lowest, highest, positive.astype(jnp.int32), negative.astype(jnp.int32),
-            found.count == n, decrement, distance, used_products, finite,
+            found.count == n, found.count == n, jnp.bool_(False), far / divisor(size), decrement, distance, used_products, finite,
         )  # fmt: skip
 
     def found_first(krylov):

@@ -1,0 +1,194 @@
+"""How far rounding moves a gradient and a Hessian: the same program, with each operation's result changed a little.
+
+    x o y   ->   (x o y) (1 + u xi),        xi uniform in [-1, 1], u the error of the operation in relative terms
+
+The spread of the results is the rounding error that the program can make (Monte Carlo arithmetic: Parker 1997).  Unlike
+a multiple of eps |H| it knows what was added up and cancelled: sum(softmax(w)) is constant, and its Hessian, rounding
+alone, is as large as its spread.  Sums of m terms get u sqrt(m) sum |terms| on top, since they round inside.
+
+| function | what it returns |
+|---|---|
+| `spread` | samples of the rounding errors of the gradient and of products with the Hessian |
+| `jittered` | a function whose every operation rounds at random |
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import Literal
+from jax.flatten_util import ravel_pytree
+
+from hessian.lanczos import unit
+from hessian.product import Loss, Params, flat_product, gradient
+
+POOL = 8191  # random numbers, a prime: operations read them from different places
+STRIDE, TURN = 1237, 577  # how far apart two operations, and two turns of a loop, read
+UNIFORM = np.random.default_rng(0).uniform(-1, 1, POOL)  # fixed, so that a verdict is the same each time
+# These move or compare numbers and round nothing.
+EXACT = frozenset(
+    "abs broadcast_in_dim clamp concatenate copy copy_p device_put dynamic_slice dynamic_update_slice expand_dims gather"
+    " imag iota max min neg optimization_barrier pad pvary real reduce_max reduce_min reduce_precision reshape rev"
+    " select_and_gather_add select_n sign slice sort split squeeze stop_gradient transpose".split()
+)
+# Errors of XLA's functions on a CPU in units of eps, where they are more than 1: its own table, and 128 for log1p.
+ERRORS = {
+    "exp": 2, "tanh": 7, "expm1": 5, "logistic": 4, "log1p": 128, "erf": 8, "erfc": 350, "exp2": 720, "cosh": 500,
+    "sinh": 500, "pow": 4, "erf_inv": 1000, "lgamma": 100, "digamma": 100, "cbrt": 4, "tan": 4,
+}  # fmt: skip
+
+
+def spread(loss: Loss, params: Params, args: tuple, draws: int) -> tuple[jax.Array, jax.Array]:
+    """Rounding errors of the gradient, shape (draws, n), and of H z for fixed z of length 1, shape (draws, n)."""
+    theta, unravel = ravel_pytree(params)
+
+    def both(x, z):
+        there = unravel(x)
+        return ravel_pytree(gradient(loss, there, *args))[0], flat_product(loss, there, *args)(z)
+
+    pools = jnp.stack([jnp.asarray(np.roll(UNIFORM, STRIDE * i), theta.dtype) for i in range(draws)])
+    z = jax.vmap(lambda pool: unit(jnp.resize(pool, theta.shape)))(pools)
+    with jax.default_matmul_precision("highest"):
+        run = jittered(both, theta, theta)
+        # Errors of both signs: half of the difference is free of what the program gives without them.
+        g, image = jax.vmap(run, (0, None, 0))(jnp.concatenate([pools, -pools]), theta, jnp.concatenate([z, z]))
+    return (g[:draws] - g[draws:]) / 2, (image[:draws] - image[draws:]) / 2
+
+
+def jittered(function: Callable[..., Any], *like: Any) -> Callable[..., Any]:
+    """(pool, *args) -> function(*args), where the errors are read from the pool, shape (POOL,), for args like these.
+
+    Loops and branches are entered; an operation that is not known to round inside is taken for one that rounds once.
+    """
+    closed, shape = jax.make_jaxpr(function, return_shape=True)(*like)
+
+    def run(pool, *args):
+        out = _evaluate(closed.jaxpr, closed.consts, jax.tree.leaves(args), _Errors(pool))
+        return jax.tree.unflatten(jax.tree.structure(shape), out)
+
+    return run
+
+
+class _Errors:
+    """The pool, and where the next operation reads it."""
+
+    def __init__(self, pool):
+        self.pool, self.twice, self.place = pool, jnp.concatenate([pool, pool]), 0
+
+    def like(self, x):
+        """Numbers in [-1, 1] of this shape and real dtype."""
+        self.place = (self.place + STRIDE) % POOL
+        some = self.twice[self.place : self.place + min(x.size, POOL)]
+        many = some if x.size <= POOL else jnp.tile(some, math.ceil(x.size / POOL))[: x.size]
+        return many.reshape(x.shape).astype(jnp.finfo(x.dtype).dtype)
+
+    def of_turn(self, turn):
+        """The pool of one turn of a loop."""
+        first = (self.place + TURN * (turn % POOL)) % POOL
+        return _Errors(jax.lax.dynamic_slice(self.twice, (first,), (POOL,)))
+
+
+def _evaluate(jaxpr, consts, args, errors):
+    """The outputs of a jaxpr."""
+    known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *args], strict=True))
+
+    def read(atom):
+        return atom.val if isinstance(atom, Literal) else known[atom]
+
+    for equation in jaxpr.eqns:
+        values = _result(equation, [read(atom) for atom in equation.invars], errors)
+        known.update(zip(equation.outvars, values, strict=True))
+    return [read(atom) for atom in jaxpr.outvars]
+
+
+def _result(equation, inputs, errors):
+    """The outputs of one equation, rounded at random."""
+    name, params = equation.primitive.name, equation.params
+    if name == "scan":
+        return _scan(params, inputs, errors)
+    if name == "while":
+        return _while(params, inputs, errors)
+    if name == "cond":
+        branches = [_branch(branch, errors) for branch in params["branches"]]
+        return jax.lax.switch(inputs[0], branches, *inputs[1:])
+    inner = next((params[field] for field in ("jaxpr", "call_jaxpr", "fun_jaxpr") if field in params), None)
+    if hasattr(inner, "eqns") or hasattr(inner, "jaxpr"):
+        return _inside(inner, inputs, errors)
+    out = equation.primitive.bind(*inputs, **params)
+    outputs = list(out) if equation.primitive.multiple_results else [out]
+    if name in EXACT:
+        return outputs
+    summed = _summed(equation, inputs)
+    return [_moved(x, ERRORS.get(name, 1), summed, errors) for x in outputs]
+
+
+def _moved(x, error, summed, errors):
+    """X after a relative error of so many eps, and the error of the sum that made it."""
+    if not jnp.issubdtype(jnp.result_type(x), jnp.inexact) or jnp.size(x) == 0:
+        return x
+    eps = jnp.asarray(jnp.finfo(x.dtype).eps)
+    x = x * (1 + error * eps * errors.like(x)).astype(x.dtype)
+    return x if summed is None else x + (eps * summed * errors.like(x)).astype(x.dtype)
+
+
+def _summed(equation, inputs):
+    """The root of the number of terms times the sum of their sizes, for operations that add inside; else None."""
+    name, bound = equation.primitive.name, equation.params
+    if name == "reduce_sum":
+        terms, sizes = inputs[0].size, [jnp.abs(inputs[0])]
+        terms //= max(equation.outvars[0].aval.size, 1)
+    elif name in ("dot_general", "conv_general_dilated"):
+        if name == "dot_general":
+            terms = math.prod(inputs[0].shape[axis] for axis in bound["dimension_numbers"][0][0])
+        else:
+            terms = inputs[1].size
+        sizes = [jnp.abs(x) for x in inputs]
+    else:
+        return None
+    if terms < 2 or not jnp.issubdtype(sizes[0].dtype, jnp.floating):
+        return None
+    return math.sqrt(terms) * equation.primitive.bind(*sizes, **bound)
+
+
+def _inside(inner, inputs, errors):
+    """The outputs of a jaxpr within the jaxpr."""
+    jaxpr, consts = (inner.jaxpr, inner.consts) if hasattr(inner, "consts") else (inner, ())
+    return _evaluate(jaxpr, consts, inputs, errors)
+
+
+def _branch(closed, errors):
+    return lambda *operands: _inside(closed, operands, errors.of_turn(0))
+
+
+def _scan(params, inputs, errors):
+    fixed, first = params["num_consts"], params["num_consts"] + params["num_carry"]
+    kept = params["num_carry"]
+
+    def turn(carry, xs):
+        count, *state = carry
+        out = _inside(params["jaxpr"], [*inputs[:fixed], *state, *xs], errors.of_turn(count))
+        return [count + 1, *out[:kept]], out[kept:]
+
+    start = [jnp.int32(0), *inputs[fixed:first]]
+    carry, ys = jax.lax.scan(turn, start, inputs[first:], length=params["length"], reverse=params["reverse"])
+    return [*carry[1:], *ys]
+
+
+def _while(params, inputs, errors):
+    split = params["cond_nconsts"], params["cond_nconsts"] + params["body_nconsts"]
+    of_test, of_body, state = inputs[: split[0]], inputs[split[0] : split[1]], inputs[split[1] :]
+
+    def going(carry):
+        return _evaluate_exactly(params["cond_jaxpr"], [*of_test, *carry[1:]])
+
+    def turn(carry):
+        return [carry[0] + 1, *_inside(params["body_jaxpr"], [*of_body, *carry[1:]], errors.of_turn(carry[0]))]
+
+    return jax.lax.while_loop(going, turn, [jnp.int32(0), *state])[1:]
+
+
+def _evaluate_exactly(closed, inputs):
+    return jax.core.eval_jaxpr(closed.jaxpr, closed.consts, *inputs)[0]
