@@ -1,11 +1,11 @@
-"""Critical points, and what kind they are: the verdict, and why it is proved (S53, S55).
+"""Critical points, and what kind they are: the verdict, and why (S53, S55).
 
-    gradient not zero                                             not critical
-    gradient zero, an eigenvalue below -tau and one above tau     saddle; its index counts those below -tau
-    gradient zero, all above tau                                  minimum
-    gradient zero, all below -tau                                 maximum
-    gradient zero, some within [-tau, tau], no opposite signs     degenerate: second order cannot tell
-    not finite, or too few products to know                       undetermined
+    Newton's step long, along some direction             not critical
+    short, an eigenvalue below -tau and one above tau    saddle; its index counts those below -tau
+    short, all above tau                                 minimum
+    short, all below -tau                                maximum
+    short, some within [-tau, tau], no opposite signs    degenerate: second order cannot tell
+    not finite, a kink, a Hessian that changes on the way there, or too few products to know        undetermined
 
 "All positive: minimum, otherwise saddle" calls each minimum of (1 - w1 w2)^2 a saddle; the band around zero is why
 this one does not.  What tau is, and why a run that stopped beside a degenerate point is not fooled: `hessian.evidence`.
@@ -22,7 +22,9 @@ from jax.typing import ArrayLike
 from hessian.arguments import choice, number, prng_key, tolerance, whole
 from hessian.bounds import products_for
 from hessian.division import divisor
-from hessian.evidence import Eigenpair, Evidence, dense, matrix_free
+from hessian.drift import DRIFT
+from hessian.evidence import Eigenpair, Evidence, dense
+from hessian.krylov_evidence import CHECKS, matrix_free
 from hessian.product import Loss, Params, check
 from hessian.spectrum import BASIS_MEMORY, DENSE, MEMORY, Inertia, fits, rows_within
 
@@ -38,15 +40,16 @@ class CriticalPoint(NamedTuple):
     index: jax.Array  # type: ignore[assignment]  # Morse index: eigenvalues certain to be negative
     inertia: Inertia  # positive and negative: certain ones; zero: those within the band, or not seen
     gradient_norm: jax.Array
-    gradient_tol: jax.Array  # a point is critical where gradient_norm <= gradient_tol
-    curvature_tol: jax.Array  # half width of the zero band, as far as it is rounding
+    gradient_tol: jax.Array  # a point is critical where gradient_norm <= gradient_tol, for a gradient along this one
+    curvature_tol: jax.Array  # half width of the zero band: rounding
     lowest: Eigenpair  # with the interval low <= value <= high that holds the eigenvalue
     highest: Eigenpair
-    confidence: jax.Array  # of the kind: 1 where it is proved, 0 where it is undetermined
+    confidence: jax.Array  # of the kind: 1 where all eigenvalues or opposite signs are seen, 0 where it is undetermined
     newton_decrement: jax.Array  # sqrt(|g.H^-1 g|)
     distance: jax.Array  # how far the critical point may be: the length of Newton's step
     change: jax.Array  # of the curvature on the way there, relative to the curvature
     kink: jax.Array  # bool: gradient or Hessian jump here, so that there is no second order
+    settled: jax.Array  # bool: it is known how far the critical point may be
     products: jax.Array  # with the Hessian, used
     products_needed: jax.Array  # that would settle what is undetermined, at most; else 0
 
@@ -63,31 +66,41 @@ class CriticalPoint(NamedTuple):
 
     @property
     def certificate(self) -> str:
-        """Why this kind is proved, in one sentence, for one point.  Not inside `jit`."""
+        """Why it is of this kind, in one sentence, for one point: certain to rounding, and no proof.  Not inside `jit`."""
         g, g_tol, tau = float(self.gradient_norm), float(self.gradient_tol), float(self.curvature_tol)
         (low, below, above), (high, under, over) = (
             (float(end.value), float(end.low), float(end.high)) for end in (self.lowest, self.highest)
         )
         n, zero = sum(int(count) for count in self.inertia), int(self.inertia.zero)
-        critical = f"|g| = {g:.2g} <= {g_tol:.2g}"
+        least, most = (int(bound) for bound in self.index_bounds)
+        is_critical = int(self.code) != NOT_CRITICAL
+        critical = f"|g| = {g:.2g} {'<=' if is_critical else '>'} {g_tol:.2g}, Newton's step {float(self.distance):.2g}"
         chance = "" if self.confidence == 1 else f" with probability {float(self.confidence):.6g}"
         if not np.isfinite([g, low, high, below, over]).all():
             undetermined = "the gradient or the Hessian is not finite"
+        elif self.kink:
+            undetermined = f"{critical}; gradient or Hessian jump here, so it is not twice differentiable"
+        elif not self.settled:
+            undetermined = f"{critical}, which is not known after {int(self.products)} products with the Hessian"
+        elif self.change > DRIFT:
+            undetermined = f"{critical}; along it curvature changes by {float(self.change):.2g} of itself"
         else:
             undetermined = (
                 f"{critical}; after {int(self.products)} products the lowest eigenvalue lies in [{below:.2g},"
                 f" {above:.2g}] and the highest in [{under:.2g}, {over:.2g}];"
                 f" {int(self.products_needed)} products would settle it"
             )
+        index = f"index {least}" if least == most else f"index {least} to {most}"
         reasons = (
             undetermined,
-            f"|g| = {g:.2g} > {g_tol:.2g}",
+            critical,
             f"{critical}, and the lowest eigenvalue is at least {below:.6g}{chance}",
             f"{critical}, and the highest eigenvalue is at most {over:.6g}{chance}",
-            f"{critical}, the lowest eigenvalue is at most {above:.6g} and the highest at least {under:.6g}",
+            f"{critical}, the lowest eigenvalue is at most {above:.6g} and the highest at least {under:.6g}, {index}",
             f"{critical}, and of {n} eigenvalues {zero} with no certain sign beyond {tau:.2g}, none opposite",
         )
-        return f"{self.kind}: {reasons[int(self.code)]}"
+        dtype = self.gradient_norm.dtype
+        return f"{self.kind}: {reasons[int(self.code)]}" + ("" if dtype == np.float64 else f"; in {dtype}")
 
 
 def classify(
@@ -109,14 +122,15 @@ def classify(
         params: pytree of n real floating values.
         *args: further arguments of the loss.
         gradient_tol: the point is critical where the Euclidean norm of the gradient is at most this, >= 0; by default
-            sqrt(eps) |H| (1 + |theta|), which knows no scale of the loss: a relative distance of about sqrt(eps).
-        curvature_tol: the rounding part of the zero band, >= 0; by default 50 eps |H|.
-        method: "dense" proves every kind in at most 2n products; "lanczos" proves saddles in a few, minima and maxima
-            at a confidence, and nothing else; "auto" is dense up to 1024 parameters.
+            where Newton's step is at most 1e-6 (1 + |theta|) long (3e-4 in float32), or the gradient is rounding, along
+            each eigenvector.
+        curvature_tol: the zero band, >= 0; by default 50 eps |H|, or ten times the rounding of H where that is more.
+        method: "dense" finds every kind, in n products and 7n more where the gradient is small; "lanczos" finds saddles
+            in tens, minima and maxima at a confidence, and nothing else; "auto" is dense up to 1024 parameters.
         key: of the random start of "lanczos", `jax.random.key(0)` by default.
         confidence: that the bounds which "lanczos" gives on the far sides of both ends hold in each of 1,000 random
             runs, 0 < confidence < 1.
-        products: how many products with the Hessian "lanczos" may take, >= 10.
+        products: how many products with the Hessian "lanczos" may take, >= 20.
         memory: bytes of the dense matrix and its eigenvectors, or of the basis; by default 8 and 2 GiB.
 
     Returns:
@@ -137,26 +151,26 @@ def classify(
     tolerance("gradient_tol", gradient_tol)
     tolerance("curvature_tol", curvature_tol)
     number("confidence", confidence, "(0, 1)")
-    products, start = whole("products", products, 10), prng_key(key)
+    products, start = whole("products", products, 20), prng_key(key)
     if memory is not None:
         number("memory", memory)
     if method == "dense" or (method == "auto" and theta.size <= DENSE):
         fits(theta, MEMORY if memory is None else memory)
         return _verdict(dense(loss, params, args, gradient_tol, curvature_tol), theta.size, 1.0)
-    rows = rows_within(BASIS_MEMORY if memory is None else memory, theta, products - 4, least=2)
+    rows = rows_within(BASIS_MEMORY if memory is None else memory, theta, products - CHECKS, least=2)
     found = matrix_free(loss, params, args, gradient_tol, curvature_tol, start, confidence, products, rows)
     return _verdict(found, theta.size, confidence)
 
 
 def _verdict(found: Evidence, n: int, confidence: ArrayLike) -> CriticalPoint:
-    """The kind that the evidence proves, and how many products would settle what it does not."""
+    """The kind that the evidence shows, and how many products would settle what it does not."""
     lowest, highest = found.lowest, found.highest
     critical = found.gradient_norm <= found.gradient_tol
     saddle = (lowest.high < 0) & (highest.low > 0)
     minimum, maximum = lowest.low > 0, highest.high < 0
     code = jnp.select(
-        [~found.finite, ~critical, saddle, minimum, maximum, found.complete & found.flat],
-        [UNDETERMINED, NOT_CRITICAL, SADDLE, MINIMUM, MAXIMUM, DEGENERATE],
+        [~found.finite, ~critical, ~found.settled, saddle, minimum, maximum, found.complete & found.flat],
+        [UNDETERMINED, NOT_CRITICAL, UNDETERMINED, SADDLE, MINIMUM, MAXIMUM, DEGENERATE],
         UNDETERMINED,
     ).astype(jnp.int32)
 
@@ -182,6 +196,7 @@ def _verdict(found: Evidence, n: int, confidence: ArrayLike) -> CriticalPoint:
         found.distance,
         found.change,
         found.kink,
+        found.settled,
         found.products,
         needed,
     )

@@ -150,7 +150,8 @@ def evidence(lowest, highest, *, gradient=0.0, complete=False, finite=True, posi
         Eigenpair(jnp.asarray(v), jnp.zeros(N), jnp.asarray(a), jnp.asarray(b)) for v, a, b in (lowest, highest)
     )
     numbers = (jnp.asarray(x) for x in (gradient, 1.0, 0.1))
-    rest = (positive, negative, jnp.bool_(complete), 0.0, 0.0, 17, jnp.bool_(finite))
+    yes = jnp.bool_(True)
+    rest = (positive, negative, jnp.bool_(complete), yes, ~yes, jnp.asarray(0.0), yes, 0.0, 0.0, 17, jnp.bool_(finite))
     return Evidence(*numbers, low, high, *rest)
 
 
