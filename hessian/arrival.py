@@ -43,7 +43,7 @@ REASONS = (
     "the budget is spent before the gradient vanishes",
     "no step lowers the loss visibly, though the gradient does not vanish",
     "negative curvature is left whose decrease lies below the rounding of the loss",
-    "undetermined: more products are needed to know the lowest eigenvalue",
+    "undetermined: no sign is certain, and the verdict says why",
 )
 MINIMUM, DEGENERATE, PLATEAU, UNBOUNDED, NOT_FINITE, BUDGET, NO_STEP, PINNED, UNDETERMINED = range(len(REASONS))
 PASSES = 20  # of steps and a verdict on where they ended
@@ -71,12 +71,12 @@ class Arrival(NamedTuple):
 
     @property
     def arrived(self) -> jax.Array:
-        """Whether params is a proved second-order point: a minimum, or degenerate without negative eigenvalues."""
+        """Whether params is a second-order point, certain to rounding: a minimum, or degenerate and none negative."""
         return (self.code == MINIMUM) | (self.code == DEGENERATE)
 
     @property
     def certificate(self) -> str:
-        """The reason, and the verdict that proves it.  Not inside `jit`."""
+        """The reason, and the verdict on which it stands.  Not inside `jit`."""
         return f"{self.reason} ({self.point.certificate})"
 
 

@@ -26,7 +26,7 @@ from hessian.division import divided, divisor
 from hessian.roundoff import UNIFORM
 
 DRIFT = 0.05  # the largest relative change of curvature under which a sign is certain
-NEAR = 64  # how near a kink is looked for, in units of eps |theta|
+BESIDE = 64  # how near a kink is looked for, in units of eps |theta|
 STEPS = 16  # of Newton's with one Hessian, to see whether the slope vanishes
 VANISHED = 0.1  # the share of the slope that may be left of it after them
 WIDER = 1000  # how much farther the other looks go, at least; over it what is smooth changes more than half
@@ -52,9 +52,7 @@ class Drift(NamedTuple):
     converging: jax.Array  # bool: the slope vanishes along Newton's steps, as near x^k = 0
 
 
-def newton_steps(
-    frame: Frame, slope: Callable[[jax.Array], jax.Array]
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+def newton_steps(frame: Frame, slope: Callable[[jax.Array], jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Newton's step in the modes that are seen, the next with the same Hessian, and the slopes after `STEPS` of them.
 
     Near x^k = 0 the slope falls to 1 / (1 + steps) or below; where no critical point is near it stays.
@@ -75,19 +73,17 @@ def newton_steps(
     return first, second, after(jax.lax.fori_loop(0, STEPS - 2, onward, first + second))
 
 
-def drift(
-    frame: Frame, slope: Callable[[jax.Array], jax.Array], curvature: Callable[[jax.Array], jax.Array]
-) -> Drift:
+def drift(frame: Frame, slope: Callable[[jax.Array], jax.Array], curvature: Callable[[jax.Array], jax.Array]) -> Drift:
     """How far curvature changes; `slope` is the gradient at a point, `curvature` the matrix there."""
     values, seen = frame.values, frame.seen
     eps = jnp.finfo(values.dtype).eps
     first, second, left = newton_steps(frame, slope)
     hidden = divided(frame.gradient_error, jnp.abs(values), seen)
     box = jnp.abs(first) + jnp.abs(second) + hidden
-    near = NEAR * eps * (jnp.linalg.norm(frame.theta) + eps)
+    beside = BESIDE * eps * (jnp.linalg.norm(frame.theta) + eps)
     side = jnp.where(jnp.resize(UNIFORM, values.shape) > 0, 1, -1).astype(values.dtype)
-    corner, beside = side * (2 * box + WIDER * near), side * near
-    moves = jnp.stack([first / 2, first, 2 * first, corner, -corner, beside, -beside])
+    corner, close = side * (2 * box + WIDER * beside), side * beside
+    moves = jnp.stack([first / 2, first, 2 * first, corner, -corner, close, -close])
 
     weight = 1 / jnp.sqrt(divisor(jnp.where(seen, jnp.abs(values), 0)))
     stiffest = jnp.argsort(-jnp.abs(values))

@@ -16,8 +16,10 @@ import jax
 import jax.numpy as jnp
 
 from hessian.division import divided, divisor
+from hessian.lanczos import length
 from hessian.modes import Modes, learned, modes
 from hessian.second_order import ROUNDING, Flat, TrustRegion, within
+from hessian.tolerances import allowed, near
 
 DENSE = 512  # parameters up to which a look takes the dense Hessian
 KRYLOV = 40  # the size of its Krylov spaces beyond that
@@ -59,20 +61,21 @@ def finish(flat: Flat, walk: Walk, floor: jax.Array, gradient_tol: Any, curvatur
     krylov = None if walk.theta.size <= DENSE else KRYLOV
     patience = 2 * walk.theta.size
 
-    def near(walk, found, share):
-        """Whether the gradient is within this share of its tolerance."""
-        size = jnp.max(jnp.abs(found.values))
-        allowed = jnp.sqrt(jnp.finfo(size.dtype).eps) * size
-        allowed = allowed if gradient_tol is None else jnp.asarray(gradient_tol, size.dtype)
-        return jnp.linalg.norm(walk.gradient) <= share * allowed
+    def done(walk, found, share):
+        """Whether the gradient is within this share of its tolerance, along every mode."""
+        if gradient_tol is not None:
+            return (length(walk.gradient) <= share * jnp.asarray(gradient_tol, walk.theta.dtype)) & short(walk, found)
+        seen = jnp.abs(found.values) > found.band
+        hidden = ROUNDING * jnp.finfo(walk.theta.dtype).eps * jnp.abs(walk.value)
+        slopes = allowed(walk.theta, walk.value, found.values, seen, 0)[1]
+        slopes = jnp.maximum(slopes, jnp.where(seen, jnp.sqrt(hidden * jnp.abs(found.values)), 0))
+        return jnp.all(jnp.abs(found.along) <= share * slopes)
 
-    def close(walk, found):
+    def short(walk, found):
         """Whether what is left of the way is as short, or its decrease as small, as can be told."""
-        eps = jnp.finfo(walk.theta.dtype).eps
-        bends = found.values > found.band
-        p = divided(found.along, found.values, bends)
-        short = jnp.linalg.norm(p) <= jnp.sqrt(eps) * (1 + jnp.linalg.norm(walk.theta))
-        return short | (found.along @ p / 2 <= ROUNDING * eps * jnp.abs(walk.value))
+        p = divided(found.along, found.values, found.values > found.band)
+        hidden = ROUNDING * jnp.finfo(walk.theta.dtype).eps * jnp.abs(walk.value)
+        return (length(p) <= near(walk.theta)) | (found.along @ p / 2 <= hidden)
 
     def convex(found):
         return found.values[0] >= -(found.band if curvature_tol is None else curvature_tol)
@@ -80,7 +83,7 @@ def finish(flat: Flat, walk: Walk, floor: jax.Array, gradient_tol: Any, curvatur
     def look(walk):
         key, fresh = jax.random.split(walk.key)
         found = modes(flat, walk.theta, walk.gradient, krylov, fresh)
-        settled = near(walk, found, 1) & convex(found) & ((krylov is not None) | close(walk, found))
+        settled = done(walk, found, 1) & convex(found)
         # Where there is negative curvature no region is so small that the decrease along it cannot be seen.
         bend = jnp.where(convex(found), jnp.inf, -found.values[0])
         visible = jnp.sqrt(128 * jnp.finfo(bend.dtype).eps * jnp.abs(walk.value) / bend)
@@ -94,7 +97,7 @@ def finish(flat: Flat, walk: Walk, floor: jax.Array, gradient_tol: Any, curvatur
         begin = _Stride(~settled, walk, found, jnp.int32(0), jnp.int32(0))
         walk, found = jax.lax.while_loop(lambda stride: stride.going, step, begin)[1:3]
         # A small gradient is enough where the curvature seems positive; the verdict looks at it again.
-        there = near(walk, found, 0.5) & walk.convex
+        there = done(walk, found, 0.5) & walk.convex
         return walk._replace(walking=walk.moved & ~settled & ~there & (walk.left > 0) & (walk.value >= floor))
 
     def step(stride):
@@ -125,7 +128,7 @@ def finish(flat: Flat, walk: Walk, floor: jax.Array, gradient_tol: Any, curvatur
             told = after.moved & (size > jnp.sqrt(jnp.finfo(size.dtype).eps) * (1 + jnp.linalg.norm(walk.theta)))
             found = learned(found, p, jnp.where(told, gradient - walk.gradient, jnp.nan), after.gradient)
             after = after._replace(convex=convex(found))
-            arrived = near(after, found, 0.5) & jnp.where(good, close(after, found), after.convex)
+            arrived = done(after, found, 0.5) & (good | after.convex)
             going &= ~arrived & ~(after.moved & (poor >= patience))
         else:
             going &= ~good

@@ -19,10 +19,11 @@ from jax.flatten_util import ravel_pytree
 from hessian import lanczos
 from hessian.bounds import ends
 from hessian.division import divided, divisor
-from hessian.drift import DRIFT, NEAR
-from hessian.evidence import SAFETY, Eigenpair, Evidence, band_of, close, uncounted
+from hessian.drift import BESIDE, DRIFT
+from hessian.evidence import Eigenpair, Evidence
 from hessian.product import Loss, Params, flat_product, gradient
 from hessian.roundoff import UNIFORM, spread
+from hessian.tolerances import SAFETY, band, near, uncounted
 
 TOGETHER = 1000  # verdicts that hold together at the confidence asked for: each takes its share of the doubt
 CHECKS = 14  # products beside those of the three Krylov spaces
@@ -69,14 +70,14 @@ def matrix_free(
         errors, blurs = spread(loss, params, args, 1)
         blur, gradient_error = lanczos.length(blurs[0]), SAFETY * lanczos.length(errors[0])
 
-        def band(size):
-            return band_of(size, blur, curvature_tol)
+        def zero(size):
+            return band(size, blur, curvature_tol)
 
-        spaces = _spaces(product, theta, g, key, rows, products - CHECKS, band, doubt, gradient_error)
+        spaces = _spaces(product, theta, g, key, rows, products - CHECKS, zero, doubt, gradient_error)
         found = lanczos.ritz(spaces.krylov)
         change, ends_of, kink, left, there = _changes(slope, product, theta, g, spaces, found, gradient_error)
 
-    tau, last = band(spaces.size), found.count - 1
+    tau, last = zero(spaces.size), found.count - 1
     values = jnp.stack([found.values[0], found.values[last]])
     certain = (jnp.abs(values) > tau) & (change <= DRIFT) & ~kink
     half = tau + jnp.where(certain, change, 1) * jnp.abs(values)
@@ -90,11 +91,11 @@ def matrix_free(
     # Where all curvature has one sign its softest bounds what is left of the way, whatever Newton's step left.
     softest = jnp.maximum(lowest.low, -highest.high)
     distance = lanczos.length(spaces.step) + divided(left, softest)
-    reach = 1 + lanczos.length(theta)
-    slack = jnp.maximum(gradient_error, uncounted(loss(params, *args), spaces.size, reach) / reach)
+    decrease = uncounted(theta, loss(params, *args), spaces.size)
+    slack = jnp.maximum(gradient_error, decrease / (1 + lanczos.length(theta)))
     known = (softest > 0) | (left <= jnp.maximum(slack, LEFT * norm))
-    beyond = (distance > close(theta)) | (spaces.exhausted & ~known)
-    ratio = jnp.maximum(distance / close(theta), jnp.where(beyond, 2, 0))
+    beyond = (distance > near(theta)) | (spaces.exhausted & ~known)
+    ratio = jnp.maximum(distance / near(theta), jnp.where(beyond, 2, 0))
     tolerance = jnp.where(norm <= gradient_error, gradient_error, norm / divisor(ratio))
     falling = there <= jnp.maximum(norm / 2, gradient_error)
     settled = (gradient_tol is not None) | (norm <= gradient_error) | (known & falling)
@@ -108,14 +109,14 @@ def matrix_free(
     )  # fmt: skip
 
 
-def _spaces(product, theta, g, key, rows, limit, band, doubt, goal):
+def _spaces(product, theta, g, key, rows, limit, zero, doubt, goal):
     """The three Krylov spaces, one after the other; the third only where the second makes a minimum or a maximum."""
     n, norm = theta.size, lanczos.length(g)
 
     def newton(krylov, found):
         """Newton's step in the basis, and what it leaves of the gradient as far as the basis tells."""
         used = jnp.arange(rows, dtype=jnp.int32) < found.count
-        seen = used & (jnp.abs(found.values) > band(found.size))
+        seen = used & (jnp.abs(found.values) > zero(found.size))
         coordinates = found.vectors @ divided(-norm * found.vectors[0], found.values, seen)
         blind = norm * jnp.linalg.norm(jnp.where(used & ~seen, found.vectors[0], 0))
         return coordinates, jnp.hypot(krylov.coupling * coordinates[found.count - 1], blind)
@@ -124,11 +125,11 @@ def _spaces(product, theta, g, key, rows, limit, band, doubt, goal):
         def enough(krylov, found):
             known = (newton(krylov, found)[1] <= goal) | (krylov.coupling == 0)
             low, high = ends(krylov, found, doubt)
-            lowest, highest, tau = found.values[0], found.values[found.count - 1], 2 * band(found.size)
+            lowest, highest, tau = found.values[0], found.values[found.count - 1], 2 * zero(found.size)
             signs = ((lowest < -tau) & (highest > tau)) | (low > tau) | (high < -tau)
             return jnp.where(which == 0, known, signs)
 
-        tau, moved = band(before.size), lanczos.length(before.step) > 0
+        tau, moved = zero(before.size), lanczos.length(before.step) > 0
         one_sign = ((before.low > tau) | (before.high < -tau)) & moved
         spare = limit - before.products
         may = jnp.stack([jnp.where(norm > goal, limit // 3, 0), jnp.where(moved, spare // 2, spare), spare])
@@ -161,20 +162,20 @@ def _changes(slope, product, theta, g, spaces, found, gradient_error):
     ends_of = jax.vmap(lanczos.unit)(found.vectors[:, jnp.stack([0, found.count - 1])].T @ spaces.krylov.basis)
     values = jnp.stack([found.values[0], found.values[found.count - 1]])
     side = lanczos.unit(jnp.resize(jnp.asarray(UNIFORM, theta.dtype), theta.shape))
-    near = NEAR * eps * (lanczos.length(theta) + eps) * theta.size**0.5 * side
+    beside = BESIDE * eps * (lanczos.length(theta) + eps) * theta.size**0.5 * side
 
     def look(both):
         move, vectors = both
         there = theta + move
         return jax.lax.map(partial(product, there), vectors), slope(there), there - theta
 
-    here = jnp.stack([p, near])
-    moves = jnp.stack([jnp.zeros_like(p), p / 2, p, 2 * p, near, -near])
+    here = jnp.stack([p, beside])
+    moves = jnp.stack([jnp.zeros_like(p), p / 2, p, 2 * p, beside, -beside])
     images, slopes, moved = jax.lax.map(look, (moves, jnp.stack([here] + 5 * [ends_of])))
     apart = jnp.abs(jnp.sum(ends_of * images[1:], axis=2) - values)
     relative = jnp.maximum(jnp.max(apart, axis=0) - 4 * eps * spaces.size, 0) / divisor(jnp.abs(values))
-    of_step, of_near = images[0]
-    bent = [lanczos.length(slopes[i] - g - sign * of_near) for i, sign in ((4, 1), (5, -1))]
+    of_step, of_beside = images[0]
+    bent = [lanczos.length(slopes[i] - g - sign * of_beside) for i, sign in ((4, 1), (5, -1))]
     kink = jnp.maximum(*bent) > spaces.size * lanczos.length(moved[4]) + gradient_error
     change = jnp.where(jnp.isfinite(relative), relative, jnp.inf)
     return change, ends_of, kink, lanczos.length(of_step + g), lanczos.length(slopes[2])

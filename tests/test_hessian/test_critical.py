@@ -161,54 +161,69 @@ MAXIMUM = {"lowest": (-4.0, -5.0, -3.0), "highest": (-2.0, -3.0, -1.0)}
 OPEN = {"lowest": (0.5, -1.0, 1.0), "highest": (4.0, 3.0, 5.0)}
 ZERO = {"lowest": (0.0, -0.1, 0.1), "highest": (4.0, 3.9, 4.1)}
 VERDICTS = {
-    "saddle": (SADDLE, "saddle", 1, "|g| = 0 <= 1, the lowest eigenvalue is at most -1 and the highest at least 3"),
+    "saddle": (
+        SADDLE,
+        "saddle",
+        1,
+        "|g| = 0 <= 1, Newton's step 0, the lowest eigenvalue is at most -1 and the highest at least 3, index 0 to 10",
+    ),
     "at the edge of a saddle, below": (
         {**SADDLE, "lowest": (-2.0, -3.0, 0.0)},
         "undetermined",
         0,
-        "|g| = 0 <= 1; after 17 products the lowest eigenvalue lies in [-3, 0] and the highest in [3, 5];"
+        "|g| = 0 <= 1, Newton's step 0; after 17 products the lowest eigenvalue lies in [-3, 0] and the highest in [3, 5];"
         " 9 products would settle it",
     ),
     "at the edge of a saddle, above": (
         {**SADDLE, "highest": (4.0, 0.0, 5.0)},
         "undetermined",
         0,
-        "|g| = 0 <= 1; after 17 products the lowest eigenvalue lies in [-3, -1] and the highest in [0, 5];"
+        "|g| = 0 <= 1, Newton's step 0; after 17 products the lowest eigenvalue lies in [-3, -1] and the highest in [0, 5];"
         " 9 products would settle it",
     ),
-    "minimum": (MINIMUM, "minimum", 0.9, "|g| = 0 <= 1, and the lowest eigenvalue is at least 1 with probability 0.9"),
-    "minimum, proved": (
+    "minimum": (
+        MINIMUM,
+        "minimum",
+        0.9,
+        "|g| = 0 <= 1, Newton's step 0, and the lowest eigenvalue is at least 1 with probability 0.9",
+    ),
+    "minimum, all eigenvalues seen": (
         {**MINIMUM, "complete": True},
         "minimum",
         1,
-        "|g| = 0 <= 1, and the lowest eigenvalue is at least 1",
+        "|g| = 0 <= 1, Newton's step 0, and the lowest eigenvalue is at least 1",
     ),
-    "maximum": (MAXIMUM, "maximum", 0.9, "|g| = 0 <= 1, and the highest eigenvalue is at most -1 with probability 0.9"),
+    "maximum": (
+        MAXIMUM,
+        "maximum",
+        0.9,
+        "|g| = 0 <= 1, Newton's step 0, and the highest eigenvalue is at most -1 with probability 0.9",
+    ),
     "gradient at its tolerance": (
         {**SADDLE, "gradient": 1.0},
         "saddle",
         1,
-        "|g| = 1 <= 1, the lowest eigenvalue is at most -1 and the highest at least 3",
+        "|g| = 1 <= 1, Newton's step 0, the lowest eigenvalue is at most -1 and the highest at least 3, index 0 to 10",
     ),
-    "gradient beyond it": ({**MINIMUM, "gradient": 1.5}, "not critical", 1, "|g| = 1.5 > 1"),
+    "gradient beyond it": ({**MINIMUM, "gradient": 1.5}, "not critical", 1, "|g| = 1.5 > 1, Newton's step 0"),
     "zero": (
         {**ZERO, "complete": True, "positive": 8},
         "degenerate",
         1,
-        "|g| = 0 <= 1, and of 10 eigenvalues 2 with no certain sign beyond 0.1, none opposite",
+        "|g| = 0 <= 1, Newton's step 0, and of 10 eigenvalues 2 with no certain sign beyond 0.1, none opposite",
     ),
     "not seen": (
         ZERO,
         "undetermined",
         0,
-        "|g| = 0 <= 1; after 17 products the lowest eigenvalue lies in [-0.1, 0.1] and the highest in [3.9, 4.1];"
+        "|g| = 0 <= 1, Newton's step 0; after 17 products the lowest eigenvalue lies in [-0.1, 0.1] and the highest in [3.9, 4.1];"
         " 10 products would settle it",
     ),
     "at the edge of a minimum": (
         {**OPEN, "lowest": (0.5, 0.0, 1.0)},
         "undetermined",
         0,
-        "|g| = 0 <= 1; after 17 products the lowest eigenvalue lies in [0, 1] and the highest in [3, 5];"
+        "|g| = 0 <= 1, Newton's step 0; after 17 products the lowest eigenvalue lies in [0, 1] and the highest in [3, 5];"
         " 10 products would settle it",
     ),
     "not finite": (
