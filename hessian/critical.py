@@ -66,7 +66,7 @@ class CriticalPoint(NamedTuple):
 
     @property
     def certificate(self) -> str:
-        """Why it is of this kind, in one sentence, for one point: certain to rounding, and no proof.  Not inside `jit`."""
+        """Why it is of this kind, in one sentence, for one point: certain to rounding, no proof.  Not inside `jit`."""
         g, g_tol, tau = float(self.gradient_norm), float(self.gradient_tol), float(self.curvature_tol)
         (low, below, above), (high, under, over) = (
             (float(end.value), float(end.low), float(end.high)) for end in (self.lowest, self.highest)

@@ -96,7 +96,7 @@ def drift(frame: Frame, slope: Callable[[jax.Array], jax.Array], curvature: Call
         bent = slope(there) @ frame.basis - frame.gradient - values * moved
         bent = jnp.maximum(jnp.abs(bent) - frame.gradient_error, 0)
         energy = jnp.linalg.norm(jnp.where(seen, moved / weight, 0))
-        scaled = (weight[:, None] * change * weight)[stiffest][:, stiffest]
+        scaled = (weight[:, None] * change * weight[None])[stiffest][:, stiffest]
         of_curvature = jnp.sqrt(jnp.diagonal(jnp.cumsum(jnp.cumsum(scaled**2, axis=0), axis=1)))
         of_slope = divided(jnp.sqrt(jnp.cumsum((weight * bent)[stiffest] ** 2)), energy)
         worse = jnp.maximum(of_curvature, of_slope)

@@ -9,7 +9,7 @@ and theta is critical where every direction is: Newton's step is short, or the s
 
     |p_i| <= 1e-6 (1 + |theta|)      or      |a_i| <= the rounding of the gradient
 
-In directions without a certain sign Newton's step says little; there, it is enough that no decrease is left that counts.
+In directions without a certain sign Newton's step says little; there it is enough that no decrease that counts is left.
 All of this is certain to rounding and to the looks that were taken, and no proof.
 
 | function | what it returns |
@@ -112,7 +112,8 @@ def dense(loss: Loss, params: Params, args: tuple, gradient_tol: Any, curvature_
     flat = ~found.kink & found.converging & (change <= LIKE_A_POWER)
     return Evidence(
         norm, jnp.asarray(tolerance, theta.dtype), jnp.asarray(zero, theta.dtype), lowest, highest, positive, negative,
-        jnp.bool_(True), flat, found.kink, change, jnp.bool_(True), jnp.sqrt(jnp.abs(along @ step)), lanczos.length(step),
+        jnp.bool_(True), flat, found.kink, change, jnp.bool_(True),
+        jnp.sqrt(jnp.abs(along @ step)), lanczos.length(step),
         jnp.where(candidate, 8 * n, n).astype(jnp.int32), jnp.isfinite(norm) & jnp.isfinite(size) & jnp.isfinite(blur),
     )  # fmt: skip
 

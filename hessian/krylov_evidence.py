@@ -1,7 +1,7 @@
 """What is known about the critical point near theta without the matrix, from products with the Hessian.
 
     p  =  -|g| V T^+ e_1        Newton's step, from the Krylov space V of the gradient, in which it is found fastest
-    v  =  V f                   the ends of the spectrum, from a random start; then the curvature v.H v on the way along p
+    v  =  V f                   the ends of the spectrum, from a random start; then the curvature v.H v along p
 
 A Ritz value bounds its end from inside, for certain; from outside the end is bounded at a confidence, and where that
 makes a minimum or a maximum it is bounded once more, from another random start, at theta + p: what changes between the
@@ -149,15 +149,18 @@ def _spaces(product, theta, g, key, rows, limit, zero, doubt, goal):
         size = jnp.where(begun, jnp.maximum(before.size, found.size), before.size)
         return after._replace(size=size, products=before.products + krylov.products), None
 
-    zero, none = jnp.zeros((), theta.dtype), jnp.int32(0)
+    nought, none = jnp.zeros((), theta.dtype), jnp.int32(0)
     blank = lanczos.begin(key, n, rows, theta.dtype)
-    nothing = _Found(jnp.zeros_like(theta), jnp.bool_(False), blank, zero, zero, zero, none)
+    nothing = _Found(jnp.zeros_like(theta), jnp.bool_(False), blank, nought, nought, nought, none)
     return jax.lax.scan(stage, nothing, jnp.arange(3, dtype=jnp.int32))[0]
 
 
 def _changes(slope, product, theta, g, spaces, found, gradient_error):
-    """How far the curvature along both ends changes, relative to it; the ends, shape (2, n); whether there is a kink;
-    what Newton's step leaves of the gradient by its Hessian, and in truth."""
+    """What is seen on the way.
+
+    How far the curvature along both ends changes, relative to it; the ends, shape (2, n); whether there is a kink; what
+    Newton's step leaves of the gradient by the Hessian at theta, and what it leaves in truth.
+    """
     p, eps = spaces.step, jnp.finfo(theta.dtype).eps
     ends_of = jax.vmap(lanczos.unit)(found.vectors[:, jnp.stack([0, found.count - 1])].T @ spaces.krylov.basis)
     values = jnp.stack([found.values[0], found.values[found.count - 1]])

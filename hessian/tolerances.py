@@ -9,7 +9,8 @@ The gradient's norm says none of this: along a soft direction sqrt(eps) |H| is a
 | function | what it returns |
 |---|---|
 | `near` | the distance at which a critical point is near |
-| `allowed` | the slope along each eigenvector at which it is critical, where the curvature has a certain sign and where not |
+| `allowed` | the slope along each eigenvector at which it is critical, with a certain sign and without |
+| `uncounted` | a decrease of the loss that does not count |
 | `band` | half the width of the zero band |
 """
 
@@ -31,7 +32,7 @@ def near(theta: jax.Array) -> jax.Array:
 
 
 def uncounted(theta: jax.Array, value: jax.Array, size: jax.Array) -> jax.Array:
-    """A decrease of the loss that does not count: eps of the loss, and of what the curvature `size` makes of |theta|."""
+    """A decrease of the loss that does not count: eps of the loss, and of what a curvature makes of |theta|."""
     return jnp.finfo(theta.dtype).eps * jnp.minimum(1 + jnp.abs(value), size * (1 + length(theta)) ** 2)
 
 

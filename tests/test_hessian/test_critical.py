@@ -171,14 +171,16 @@ VERDICTS = {
         {**SADDLE, "lowest": (-2.0, -3.0, 0.0)},
         "undetermined",
         0,
-        "|g| = 0 <= 1, Newton's step 0; after 17 products the lowest eigenvalue lies in [-3, 0] and the highest in [3, 5];"
+        "|g| = 0 <= 1, Newton's step 0"
+        "; after 17 products the lowest eigenvalue lies in [-3, 0] and the highest in [3, 5];"
         " 9 products would settle it",
     ),
     "at the edge of a saddle, above": (
         {**SADDLE, "highest": (4.0, 0.0, 5.0)},
         "undetermined",
         0,
-        "|g| = 0 <= 1, Newton's step 0; after 17 products the lowest eigenvalue lies in [-3, -1] and the highest in [0, 5];"
+        "|g| = 0 <= 1, Newton's step 0"
+        "; after 17 products the lowest eigenvalue lies in [-3, -1] and the highest in [0, 5];"
         " 9 products would settle it",
     ),
     "minimum": (
@@ -216,14 +218,16 @@ VERDICTS = {
         ZERO,
         "undetermined",
         0,
-        "|g| = 0 <= 1, Newton's step 0; after 17 products the lowest eigenvalue lies in [-0.1, 0.1] and the highest in [3.9, 4.1];"
+        "|g| = 0 <= 1, Newton's step 0"
+        "; after 17 products the lowest eigenvalue lies in [-0.1, 0.1] and the highest in [3.9, 4.1];"
         " 10 products would settle it",
     ),
     "at the edge of a minimum": (
         {**OPEN, "lowest": (0.5, 0.0, 1.0)},
         "undetermined",
         0,
-        "|g| = 0 <= 1, Newton's step 0; after 17 products the lowest eigenvalue lies in [0, 1] and the highest in [3, 5];"
+        "|g| = 0 <= 1, Newton's step 0"
+        "; after 17 products the lowest eigenvalue lies in [0, 1] and the highest in [3, 5];"
         " 10 products would settle it",
     ),
     "not finite": (
