@@ -98,7 +98,6 @@ def sweep(
     grid = Grid(axes)
     mesh = all_devices() if mesh is None else mesh
     chunk = min(chunk or LARGEST_CHUNK, grid.lanes)
-    chunk += -chunk % (1 if mesh is None else mesh.size)
     point = _Point(fn, tuple(tuple(case.items()) for case in grid.cases), tuple(grid.numeric), grid.shape)
     prepared = prepare(point, grid.numeric, chunk, block, mesh)
     attrs = dict(attrs or {})
