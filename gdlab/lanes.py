@@ -40,7 +40,7 @@ class Prepared(NamedTuple):
 
     compute: Callable[..., list[Any]]  # compute(constants, lanes, leaves) -> parts: leaves with a leading axis of lanes
     constants: list[Any]  # the arrays that the function closes over
-    structure: Any  # the tree of one result
+    results: Any  # the tree of one result: shapes and dtypes
     block: int  # lanes at once on each device
     program: bytes  # its fingerprint, the same for the same program and data in every process
 
@@ -87,11 +87,11 @@ def _prepare(point, tree, shapes, chunk, block, mesh):
         block = chosen or min(each, kernel_block(carried, each))
         programs.insert(0, _blocks(as_kernel(together), axes, block, each, KERNEL_OPTIONS))
     compute = _shared(_first_able(programs), block, -(-chunk // block), _place(mesh))
-    return Prepared(compute, list(traced.consts), jax.tree.structure(results), block, fingerprint(traced))
+    return Prepared(compute, list(traced.consts), results, block, fingerprint(traced))
 
 
 def _lanes_of_a_device(chunk, mesh):
-    """The lanes that blocks are cut from: on a CPU all of them, so that a block is the same on any number of devices."""
+    """The lanes that blocks are cut from: on a CPU all, so that a block is the same for any number of devices."""
     return chunk if mesh is None or jax.default_backend() == "cpu" else -(-chunk // mesh.size)
 
 
@@ -112,9 +112,11 @@ def _blocks(together, axes, block, each, options):
             rows = [row[None] for row in together(constants, filled[0], leaves)]
         else:
             shapes = jax.eval_shape(together, constants, filled[0], leaves)
-            rows = jax.lax.fori_loop(0, turns, turn, [jnp.zeros((len(filled), *row.shape), row.dtype) for row in shapes])
+            rows = jax.lax.fori_loop(
+                0, turns, turn, [jnp.zeros((len(filled), *row.shape), row.dtype) for row in shapes]
+            )
         rows = [jnp.moveaxis(row, 1 + axis, 1) for row, axis in zip(rows, axes, strict=True)]
-        return [row.reshape(-1, *row.shape[2:]) for row in rows]
+        return [row.reshape(len(lanes), *row.shape[2:]) for row in rows]
 
     return jax.jit(blocks, compiler_options=options)
 
@@ -139,7 +141,7 @@ def _first_able(programs):
 
 
 def _shared(able, block, count, place):
-    """So many blocks in equal shares, one for each device, or each core of a CPU: calls of one program, side by side."""
+    """So many blocks in equal shares, for each device, or each core of a CPU: calls of one program, side by side."""
     devices, processes, process = place
     workers = min(-(-count // processes), _cores() if devices == [None] else len(devices))
     turns = -(-count // (processes * workers))
