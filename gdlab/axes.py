@@ -11,15 +11,16 @@ function untraced.  Labels stay on the host: a dict of axes would come back sort
 |---|---|
 | `Grid` | the axes of a sweep: sizes, cases, lanes, and the point at a lane |
 | `path_name` | the name of a leaf of a result |
-| `storable` | an array in a dtype that a file can hold |
+| `storable`, `is_text` | an array in a dtype that a file can hold; whether it can hold a text |
 | `seeds` | PRNG keys, one for each number of a run |
 | `draws` | random or quasi-random points of a box, as a zipped axis |
 | `range_of` | the bounds that a range names |
+| `names_of` | values by their labels |
 """
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from numbers import Number, Real
 from typing import Any
 
@@ -156,14 +157,17 @@ def draws(count: int, *, seed: int = 0, quasi: bool = False, **ranges: Sequence[
     return drawn
 
 
-def range_of(name: str, given: Any) -> tuple[float, float, bool]:
-    """The lowest and the highest value of a range, and whether its scale is logarithmic; ValueError if it is none."""
+def range_of(name: str, given: Any, otherwise: str = "") -> tuple[float, float, bool]:
+    """The lowest and the highest value of a range, and whether its scale is logarithmic; ValueError if it is none.
+
+    `otherwise` says what else is allowed.
+    """
     ends: Any = given if isinstance(given, Sequence) and len(given) in (2, 3) else (math.nan, math.nan)
     low, high, *scale = ends
-    numeric = all(isinstance(end, Real) and math.isfinite(end) for end in (low, high))
+    numeric = all(isinstance(end, Real) and not isinstance(end, bool) and math.isfinite(end) for end in (low, high))
     if not numeric or scale not in ([], ["log"]) or not low < high or (scale and not low > 0):
         allowed = '(low, high) or (low, high, "log") with low < high, above 0 for "log"'
-        msg = f"{name} must be {allowed}; got {shown(given)}"
+        msg = f"{name} must be {allowed}{otherwise}; got {shown(given)}"
         raise ValueError(msg)
     return low, high, bool(scale)
 
@@ -171,22 +175,24 @@ def range_of(name: str, given: Any) -> tuple[float, float, bool]:
 def _named(name, values):
     """The axis as a mapping from labels to values, or None where it is numeric."""
     if isinstance(values, Mapping) and not all(isinstance(value, jax.Array | np.ndarray) for value in values.values()):
-        labels = list(values)
-        chosen = list(values.values())
-    elif isinstance(values, list | tuple) and values and all(isinstance(value, str) for value in values):
-        labels = chosen = list(values)
-    else:
-        return None
+        return names_of(f"axis {name!r}", values, values.values())
+    if isinstance(values, list | tuple) and values and all(isinstance(value, str) for value in values):
+        return names_of(f"axis {name!r}", values, values)
+    return None
+
+
+def names_of(name: str, labels: Iterable[Any], values: Iterable[Any]) -> dict[Any, Any]:
+    """The values by their labels; ValueError for labels that are not of one kind, differ, and can be kept in a file."""
     labels = [label.item() if isinstance(label, np.generic) else label for label in labels]
     kinds = {str if isinstance(label, str) else Real if isinstance(label, Real) else None for label in labels}
     if None in kinds or len(kinds) > 1 or np.asarray(labels).dtype.kind not in "biufU":
-        msg = f"axis {name!r} must have labels that are all texts or all numbers; got {shown(labels)}"
+        msg = f"{name} must have labels that are all texts or all numbers; got {shown(labels)}"
         raise ValueError(msg)
     for label in labels:
         if labels.count(label) > 1 or (isinstance(label, str) and not is_text(label)):
-            msg = f"axis {name!r} must have labels that differ and that a file can hold; got {shown(label)}"
+            msg = f"{name} must have labels that differ and that a file can hold; got {shown(label)}"
             raise ValueError(msg)
-    return dict(zip(labels, chosen, strict=True))
+    return dict(zip(labels, values, strict=True))
 
 
 def is_text(text: str) -> bool:
