@@ -102,8 +102,9 @@ NO_VALUES = {
 def test_what_is_no_value_is_refused_before_a_trial_is_asked_for(name):
     objectives, fn = NO_VALUES[name]
     study = fresh(objectives)
-    with pytest.raises(TypeError, match=r"^fn must return .* for each objective of the study; got [^\n]*$"):
+    with pytest.raises(TypeError, match=r"^fn must return .* for each objective of the study; got ") as refused:
         gdlab.trials(study, fn, 8, batch=4, x=(0.0, 1.0))
+    assert "\n" not in str(refused.value)
     assert study.trials == []
 
 
@@ -178,13 +179,10 @@ def test_no_trial_is_left_running(error):
         assert sum(trial.state.name == "COMPLETE" for trial in stopped.study.trials) == {"ask": 4, "tell": 6}[at]
 
 
-@pytest.mark.parametrize(
-    "bad",
-    [{"x": [16, 32, 64]}, {"x": (False, True)}, {"x": ["a", "a"]}, {"x": (1, 2**70)}, {"x": {None: 1}}, {"x": []}],
-)
+@pytest.mark.parametrize("bad", [[16, 32, 64], (False, True), ["a", "a"], (1, 2**70), {None: 1}, [], {}], ids=str)
 def test_what_is_neither_a_range_nor_names_is_one_sentence(bad):
     with pytest.raises(ValueError, match=r"^(the highest of )?x must [^\n]*$"):
-        gdlab.trials(fresh(), lambda x: x, 3, **bad)
+        gdlab.trials(fresh(), lambda x: x, 3, x=bad)
 
 
 def test_what_is_no_study_is_named():
