@@ -71,7 +71,7 @@ def _attribute(name, value):
         text = plain.isoformat() if isinstance(plain, datetime.date | datetime.time) else os.fspath(plain)
         if is_text(text):
             return text
-    elif isinstance(plain, Integral) and -(2**63) <= plain < 2**63:
+    elif isinstance(plain, Integral) and -(2**63) <= int(plain) < 2**63:
         return int(plain)
     elif isinstance(plain, Real) and not isinstance(plain, Integral):
         return float(plain)

@@ -2,6 +2,7 @@
 
     results  =  for each device, or core of a CPU:  for each block of lanes:  vmap(point)(block)
 
+What is compiled is one block, the same for any number of devices, cores and processes, which only share the blocks.
 On a CPU lanes in blocks are faster than one wide vmap, once what the loops of all lanes carry outgrows the cache; the
 block is chosen so that what one block carries fits.  Runs over a few numbers are one kernel a block.  Whatever arrays
 the function closes over are arguments of what is compiled, never constants in it.
@@ -79,7 +80,7 @@ def _prepare(point, tree, shapes, chunk, block, mesh):
         return jax.vmap(lambda lane: jax.core.eval_jaxpr(traced.jaxpr, constants, lane, *leaves), out_axes=axes)(lanes)
 
     one = jax.ShapeDtypeStruct((1,), jnp.int32)
-    carried, each = carried_bytes(traced.jaxpr), _lanes_of_a_device(chunk, mesh)
+    carried, each = carried_bytes(traced.jaxpr), _lanes_to_cut(chunk, block, mesh)
     chosen = block and min(each, block)
     block = chosen or fitting_block(carried, each)
     programs = [_blocks(together, axes, block, each, {})]
@@ -90,9 +91,12 @@ def _prepare(point, tree, shapes, chunk, block, mesh):
     return Prepared(compute, list(traced.consts), results, block, fingerprint(traced))
 
 
-def _lanes_of_a_device(chunk, mesh):
-    """The lanes that blocks are cut from: on a CPU all, so that a block is the same for any number of devices."""
-    return chunk if mesh is None or jax.default_backend() == "cpu" else -(-chunk // mesh.size)
+def _lanes_to_cut(chunk, block, mesh):
+    """The lanes that blocks are cut from: all of them, so that a block is the same for any number of devices.
+
+    An accelerator, whose blocks are as large as can be, has its share where no block was asked for.
+    """
+    return chunk if mesh is None or block or jax.default_backend() == "cpu" else -(-chunk // mesh.size)
 
 
 def _blocks(together, axes, block, each, options):

@@ -60,27 +60,32 @@ def sweep(
     Args:
         fn: `fn(**one value per axis) -> pytree of arrays`, of the same shapes at every point; traced.
         chunk: how many points of the numeric axes are computed between two looks of the host; at most 65536 by default.
-        block: how many of them each device computes at once; by default what fits in the cache of a CPU.
+        block: how many of them each device computes at once; by default what fits in the cache of a CPU, and the share
+            of an accelerator.
         mesh: the devices that share the lanes; by default all there are, of all processes.
         store: a folder that keeps each finished chunk.  The same sweep goes on from it; another one is refused.
         shard: (i, n): compute only every n-th chunk, from the i-th on, into `store`; `merge` joins the n stores.
         progress: True for a bar on stderr (silent when that is no terminal), or a function of (done, total) lanes.
         dims: names for further axes of a result, by the result's name: `{"history.loss": ("step",)}`.
-        attrs: further attributes of the dataset, numbers and texts by name, which `merge` gives back as well.
-        **axes: by name, either an array or pytree of arrays whose leading axis is swept; or a sequence of strings, or a
-            mapping from names to anything, whose values `fn` gets untraced.
+        attrs: further attributes of the dataset by name, which `merge` gives back as well: numbers, texts, lists of
+            them; truths become 1 and 0, dates and paths texts.
+        **axes: by name, either a list of numbers, an array or a pytree of arrays whose leading axis is swept; or a
+            sequence of strings, or a mapping from names to anything, whose values `fn` gets untraced.
 
     Returns:
         An `xarray.Dataset` whose dimensions are the axes in the order given, then those of each result.  The variables
         are named by their path in the pytree that `fn` returns, joined by dots; a bare array is called "value", and
-        what has the name of an axis gets "result." before it.
+        what has the name of an axis, or is called alive, died or done, gets "result." before it.  It can be written
+        with `to_netcdf`, which is why bfloat16 becomes float32.
         `alive` says where all numbers are finite; where a result has a dim called "step", `died` is the first row of
         it that is not finite, or -1.  Of a shard, lanes of other shards are empty and not `done`.  The attributes say
         what was swept, on what, by which versions and command, and how long it took.
 
     Raises:
         ValueError: for no axes, an empty axis, 2^31 points or more, a chunk or block below 1, a shard out of range or
-            without a store.
+            without a store; and before anything is computed for names that no file can hold or that stand for two
+            things, dims of two lengths, and results unlike each other.
+        TypeError: for results that are no arrays of numbers, and attributes that no file can hold.
         MemoryError: when the first chunk shows that all results would not fit in memory.
         StoreError: for a store of another sweep, in use, or that cannot be written (a ValueError).
 

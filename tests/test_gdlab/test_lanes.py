@@ -65,9 +65,13 @@ def test_processes_devices_and_cores_share_whole_blocks_of_one_program(monkeypat
     assert shares == [([0, 1, 2, 3, 4, 5], 3)]
 
 
-def test_a_block_does_not_depend_on_the_number_of_devices():
+def test_a_block_does_not_depend_on_the_number_of_devices(monkeypatch):
     mesh = types.SimpleNamespace(size=4)
-    assert lanes._lanes_of_a_device(10, mesh) == lanes._lanes_of_a_device(10, None) == 10
+    assert [lanes._lanes_to_cut(10, block, where) for block in (None, 2) for where in (None, mesh)] == [10] * 4
+    monkeypatch.setattr(
+        jax, "default_backend", lambda: "gpu"
+    )  # a block is the share of a device, unless it was asked for
+    assert [lanes._lanes_to_cut(10, block, where) for block in (None, 2) for where in (None, mesh)] == [10, 3, 10, 10]
 
 
 def test_a_mesh_without_a_device_of_this_process_is_named():
