@@ -174,6 +174,7 @@ def range_of(name: str, given: Any, otherwise: str = "") -> tuple[float, float, 
 
 def _named(name, values):
     """The axis as a mapping from labels to values, or None where it is numeric."""
+    values = values.tolist() if isinstance(values, np.ndarray) and values.dtype.kind == "U" else values
     if isinstance(values, Mapping) and not all(isinstance(value, jax.Array | np.ndarray) for value in values.values()):
         return names_of(f"axis {name!r}", values, values.values())
     if isinstance(values, list | tuple) and values and all(isinstance(value, str) for value in values):
@@ -184,6 +185,7 @@ def _named(name, values):
 def names_of(name: str, labels: Iterable[Any], values: Iterable[Any]) -> dict[Any, Any]:
     """The values by their labels; ValueError for labels that are not of one kind, differ, and can be kept in a file."""
     labels = [label.item() if isinstance(label, np.generic) else label for label in labels]
+    labels = [str.__str__(label) if isinstance(label, str) else label for label in labels]  # of an Enum its text
     kinds = {str if isinstance(label, str) else Real if isinstance(label, Real) else None for label in labels}
     if None in kinds or len(kinds) > 1 or np.asarray(labels).dtype.kind not in "biufU":
         msg = f"{name} must have labels that are all texts or all numbers; got {shown(labels)}"

@@ -136,6 +136,10 @@ def description(grid: Grid, dims: Mapping[str, Sequence[str]] | None) -> dict[st
     if not isinstance(dims or {}, Mapping):
         msg = f"dims must be a mapping from results to names of their axes; got {shown(dims)}"
         raise TypeError(msg)
+    for name, given in (dims or {}).items():
+        if not isinstance(given, str | list | tuple):
+            msg = f"dims must be names of axes, as in {{'loss': ('step',)}}; got {shown(given)} for {name!r}"
+            raise TypeError(msg)
     sizes = {name: grid.sizes[name] for name in grid.order}
     extra = {name: [given] if isinstance(given, str) else list(given) for name, given in (dims or {}).items()}
     return {"order": grid.order, "sizes": sizes, "named": list(grid.named), "dims": extra}

@@ -19,6 +19,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -98,10 +99,7 @@ def sweep(
     chunk, block = (
         None if value is None else whole(name, value) for name, value in (("chunk", chunk), ("block", block))
     )
-    part, parts = shard
-    if not 0 <= part < parts or (parts > 1 and store is None):
-        msg = f"shard must be (i, n) with 0 <= i < n, and needs a store where n > 1; got {shard} and store {store}"
-        raise ValueError(msg)
+    part, parts = _share(shard, store)
     grid = Grid(axes)
     mesh = all_devices() if mesh is None else mesh
     chunk = min(chunk or LARGEST_CHUNK, grid.lanes)
@@ -168,6 +166,15 @@ def merge(*folders: str | os.PathLike) -> "xarray.Dataset":
     return labelled(first["description"], labels, done, chunk, said)
 
 
+def _share(shard, store):
+    """The number of this share and how many there are."""
+    pair = isinstance(shard, tuple | list) and len(shard) == 2 and all(isinstance(part, Integral) for part in shard)
+    if not pair or not 0 <= shard[0] < shard[1] or (shard[1] > 1 and store is None):
+        msg = f"shard must be (i, n) with 0 <= i < n, and needs a store where n > 1; got {shard} and store {store}"
+        raise ValueError(msg)
+    return int(shard[0]), int(shard[1])
+
+
 @dataclasses.dataclass(frozen=True)
 class _Point:
     """The function at a lane, for every case of the axes of names; equal for equal functions and cases."""
@@ -194,7 +201,7 @@ def _must_fit(arrays, chunks):
 def _config(grid, chunk, block, shard):
     """What was asked for, as JSON."""
     axes = {name: list(grid.named.get(name, ())) or f"{grid.sizes[name]} values" for name in grid.order}
-    return json.dumps({"axes": axes, "chunk": chunk, "block": block, "shard": list(shard)})
+    return json.dumps({"axes": axes, "chunk": chunk, "block": block, "shard": list(map(int, shard))})
 
 
 def _identity(grid, prepared, chunk, described, shard, attrs):
@@ -217,7 +224,7 @@ def _identity(grid, prepared, chunk, described, shard, attrs):
         "lanes": grid.lanes,
         "chunk": chunk,
         "block": prepared.block,
-        "shard": list(shard),
+        "shard": list(map(int, shard)),
         "versions": _versions(),
         "config": _config(grid, chunk, prepared.block, (0, 1)),
         "argv": _argv(),

@@ -19,6 +19,11 @@ def there_and_back(dataset):
         return read.load()
 
 
+class Word(str, enum.Enum):  # noqa: UP042 - the kind of enumeration whose `str` is not its text
+    long = "one"
+    short = "two"
+
+
 A = {"a": jnp.arange(3.0)}
 RESULTS = {
     "bfloat16": lambda a: a.astype(jnp.bfloat16),
@@ -57,6 +62,8 @@ AXES = {
     "complex": (jnp.array([1j, 2.0]), [1j, 2]),
     "keys": (gdlab.seeds(2), [0, 1]),
     "raw keys": (jax.random.split(jax.random.PRNGKey(0), 3), [0, 1, 2]),
+    "names of NumPy": (np.array(["u", "vw"]), ["u", "vw"]),
+    "names of an enumeration": ({Word.long: 1, Word.short: 2}, ["one", "two"]),
     "names that are numbers": ({1: 0.5, 2: 0.25}, [1, 2]),
     "names that are numbers of NumPy": ({np.int64(3): 0.5, np.int64(4): 0.25}, [3, 4]),
 }
@@ -113,6 +120,8 @@ REFUSED = {
     "a dim like an axis": (fine, {"dims": {"x": ("a",)}}, r"dims must differ from the axes .* those of x are a"),
     "a dim unlike its length elsewhere": (fine, {"dims": {"x": ("y_0",)}}, r"'y_0' has 3 elsewhere and 4 in y"),
     "a dim with a slash": (fine, {"dims": {"x": "i/j"}}, r"dims must have names .* got 'i/j'"),
+    "a dim that is a number": (fine, {"dims": {"x": 3}}, r"dims must be names of axes, .* got 3 for 'x'"),
+    "a shard that is a number": (fine, {"shard": 3}, r"shard must be \(i, n\) with 0 <= i < n"),
     "dims that are none": (fine, {"dims": ["x"]}, r"dims must be a mapping .* got \['x'\]"),
     "an axis called alive": (fine, {"alive": jnp.arange(2.0)}, r"axes must not be called alive, died, done"),
     "a part called died": (fine, {"p": {"died": jnp.arange(2.0)}}, r"axes must not be called alive, died, done"),
@@ -160,7 +169,7 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_could_become_no_dataset_is_refused_before_anything_is_computed(name, tmp_path):
     fn, how, said = REFUSED[name]
-    axes = {} if how.keys() - {"dims", "attrs"} else A
+    axes = {} if how.keys() - {"dims", "attrs", "shard"} else A
     done = []
     with pytest.raises((ValueError, TypeError), match=said) as refused:
         gdlab.sweep(fn, store=tmp_path / "s", progress=lambda *seen: done.append(seen), **{**axes, **how})
