@@ -124,7 +124,7 @@ def race(where: Arena, optimizers: dict[str, Any], rates: jax.Array, settings: R
         return result
 
     starts = (where.starts, jnp.arange(len(where.seen_as)))
-    names = {"loss": ["step"], "end": ["param"], "path": ["step", "param"]}
+    names = {"loss": ["step"], "end": ["param"], **({"path": ["step", "param"]} if few else {})}
     dataset = gdlab.sweep(run, dims=names, optimizer=optimizers, lr=rates, start=starts)
     return dataset.assign_coords(step=[*range(0, total, every), total], seen_as=("start", where.seen_as))
 

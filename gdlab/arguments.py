@@ -96,7 +96,7 @@ def prng_key(name: str, value: Any) -> jax.Array:
     """The value, if it is a single PRNG key of either kind."""
     array = isinstance(value, jax.Array | np.ndarray)
     new = array and jnp.issubdtype(value.dtype, jax.dtypes.prng_key) and value.ndim == 0
-    old = array and value.dtype == jnp.uint32 and value.ndim == 1
+    old = array and value.dtype == jnp.uint32 and value.shape == jax.random.key_data(jax.random.key(0)).shape
     if not (new or old):
         msg = f"{name} must be a PRNG key, such as jax.random.key(0); got {shown(value)}"
         raise TypeError(msg)

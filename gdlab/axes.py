@@ -2,7 +2,8 @@
 
     lanes  =  axis_1 x ... x axis_n  over the numeric axes;      cases  =  the same over the axes of names
 
-A numeric axis is an array, or a pytree of arrays, whose leading axis is swept; a pytree moves in step (a zipped axis).
+A numeric axis is a list of numbers, an array, or a pytree of arrays, whose leading axis is swept; a pytree moves in
+step (a zipped axis).
 An axis of names is a sequence of strings, or a mapping from names to anything (optimizers, surfaces), and reaches the
 function untraced.  Labels stay on the host: a dict of axes would come back sorted from a compiled function.
 
@@ -10,22 +11,27 @@ function untraced.  Labels stay on the host: a dict of axes would come back sort
 |---|---|
 | `Grid` | the axes of a sweep: sizes, cases, lanes, and the point at a lane |
 | `path_name` | the name of a leaf of a result |
+| `storable`, `is_text` | an array in a dtype that a file can hold; whether it can hold a text |
 | `seeds` | PRNG keys, one for each number of a run |
 | `draws` | random or quasi-random points of a box, as a zipped axis |
 | `range_of` | the bounds that a range names |
+| `names_of` | values by their labels |
 """
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
-from numbers import Real
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from numbers import Number, Real
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gdlab.arguments import shown, whole
+from gdlab.arguments import any_array, shown, whole
+
+# What an axis may be.
+AXIS = "an array or a list of numbers, arrays with one common leading axis, or names, as in {'adam': gdlab.adam}"
 
 
 class Grid:
@@ -41,11 +47,10 @@ class Grid:
             msg = "sweep needs at least one axis, given as a keyword argument; got none"
             raise ValueError(msg)
         self.order = list(axes)
-        self.named = {name: values for name in axes if (values := _named(axes[name])) is not None}
+        self.named = {name: values for name in axes if (values := _named(name, axes[name])) is not None}
         self.numeric = {name: _numeric(name, axes[name]) for name in axes if name not in self.named}
-        self.sizes = {
-            name: len(self.named[name]) if name in self.named else _length(name, self.numeric[name]) for name in axes
-        }
+        lengths = {name: len(jax.tree.leaves(values)[0]) for name, values in self.numeric.items()}
+        self.sizes = {name: len(self.named[name]) if name in self.named else lengths[name] for name in axes}
         for name, size in self.sizes.items():
             if size == 0:
                 msg = f"axis {name!r} must have at least one value; got none"
@@ -71,16 +76,22 @@ class Grid:
         return math.prod(self.shape)
 
     def labels(self) -> dict[str, Any]:
-        """The coordinates of every axis; those of a zipped axis are its number and each of its parts."""
+        """The coordinates of every axis; those of a zipped axis are its number and each of its parts.
+
+        A part has the name of its axis before its own where two axes have parts of one name.
+        """
         labels: dict[str, Any] = {}
+        parts_of_all = [str(part) for values in self.numeric.values() if isinstance(values, Mapping) for part in values]
         for name in self.order:
             if name in self.named:
                 labels[name] = list(self.named[name])
                 continue
             values, parts = self.numeric[name], {}
             if isinstance(values, Mapping):
-                parts = {part: (name, np.asarray(value)) for part, value in values.items() if _is_label(value)}
-            labels[name] = np.asarray(values) if _is_label(values) else np.arange(self.sizes[name])
+                for part, value in ((str(part), value) for part, value in values.items() if _is_label(value)):
+                    unique = part if parts_of_all.count(part) == 1 else f"{name}.{part}"
+                    parts[unique] = (name, storable(value))
+            labels[name] = storable(values) if _is_label(values) else np.arange(self.sizes[name])
             labels |= {part: value for part, value in parts.items() if part not in self.order}
         return labels
 
@@ -146,41 +157,90 @@ def draws(count: int, *, seed: int = 0, quasi: bool = False, **ranges: Sequence[
     return drawn
 
 
-def range_of(name: str, given: Any) -> tuple[float, float, bool]:
-    """The lowest and the highest value of a range, and whether its scale is logarithmic; ValueError if it is none."""
+def range_of(name: str, given: Any, otherwise: str = "") -> tuple[float, float, bool]:
+    """The lowest and the highest value of a range, and whether its scale is logarithmic; ValueError if it is none.
+
+    `otherwise` says what else is allowed.
+    """
     ends: Any = given if isinstance(given, Sequence) and len(given) in (2, 3) else (math.nan, math.nan)
     low, high, *scale = ends
-    numeric = all(isinstance(end, Real) and math.isfinite(end) for end in (low, high))
+    numeric = all(isinstance(end, Real) and not isinstance(end, bool) and math.isfinite(end) for end in (low, high))
     if not numeric or scale not in ([], ["log"]) or not low < high or (scale and not low > 0):
         allowed = '(low, high) or (low, high, "log") with low < high, above 0 for "log"'
-        msg = f"{name} must be {allowed}; got {shown(given)}"
+        msg = f"{name} must be {allowed}{otherwise}; got {shown(given)}"
         raise ValueError(msg)
     return low, high, bool(scale)
 
 
-def _named(values):
+def _named(name, values):
     """The axis as a mapping from labels to values, or None where it is numeric."""
+    values = values.tolist() if isinstance(values, np.ndarray) and values.dtype.kind == "U" else values
     if isinstance(values, Mapping) and not all(isinstance(value, jax.Array | np.ndarray) for value in values.values()):
-        return dict(values)
+        return names_of(f"axis {name!r}", values, values.values())
     if isinstance(values, list | tuple) and values and all(isinstance(value, str) for value in values):
-        return {value: value for value in values}
+        return names_of(f"axis {name!r}", values, values)
     return None
 
 
-def _numeric(name, values):
-    try:
-        return jax.tree.map(jnp.asarray, values)
-    except TypeError:
-        msg = f"axis {name!r} must be an array, a pytree of arrays, or names; got {values!r}"
-        raise ValueError(msg) from None
-
-
-def _length(name, values):
-    lengths = {leaf.shape[0] if leaf.ndim else -1 for leaf in jax.tree.leaves(values)}
-    if len(lengths) != 1 or lengths == {-1}:
-        msg = f"axis {name!r} must be an array, or arrays with one common leading axis, or names; got {values!r}"
+def names_of(name: str, labels: Iterable[Any], values: Iterable[Any]) -> dict[Any, Any]:
+    """The values by their labels; ValueError for labels that are not of one kind, differ, and can be kept in a file."""
+    labels = [label.item() if isinstance(label, np.generic) else label for label in labels]
+    labels = [str.__str__(label) if isinstance(label, str) else label for label in labels]  # of an Enum its text
+    kinds = {str if isinstance(label, str) else Real if isinstance(label, Real) else None for label in labels}
+    if None in kinds or len(kinds) > 1 or np.asarray(labels).dtype.kind not in "biufU":
+        msg = f"{name} must have labels that are all texts or all numbers; got {shown(labels)}"
         raise ValueError(msg)
-    return lengths.pop()
+    for label in labels:
+        if labels.count(label) > 1 or (isinstance(label, str) and not is_text(label)):
+            msg = f"{name} must have labels that differ and that a file can hold; got {shown(label)}"
+            raise ValueError(msg)
+    return dict(zip(labels, values, strict=True))
+
+
+def is_text(text: str) -> bool:
+    """Whether a file can hold the text: HDF5 ends one at a null, and writes it in UTF-8."""
+    return "\0" not in text and text == text.encode("utf-8", "ignore").decode()
+
+
+def storable(array: Any) -> np.ndarray:
+    """The array in a dtype that a NetCDF file can hold: numbers of 8 bits or less, and bfloat16, in the next wider."""
+    array = np.asarray(array)
+    if array.dtype.isbuiltin == 1 or array.dtype.kind in "US":
+        return array
+    if jnp.issubdtype(array.dtype, jnp.inexact):
+        return array.astype(np.float32)
+    return array.astype(np.uint8 if jnp.issubdtype(array.dtype, jnp.unsignedinteger) else np.int8)
+
+
+def _numeric(name, values):
+    """The axis as a pytree of arrays with one leading axis."""
+    try:
+        if isinstance(values, Iterator):
+            raise TypeError
+        arrays = jnp.asarray(values) if _is_list(values) else jax.tree.map(lambda leaf: any_array(name, leaf), values)
+    except (TypeError, ValueError, OverflowError):
+        arrays = None
+    leaves = jax.tree.leaves(arrays)
+    if len({leaf.shape[:1] for leaf in leaves} | {()}) != 2 or not all(leaf.ndim for leaf in leaves):
+        msg = f"axis {name!r} must be {AXIS}; got {shown(values)}"
+        raise ValueError(msg)
+    raw = jax.random.key_data(jax.random.key(0))
+    if any((leaf.dtype, leaf.shape) == (raw.dtype, raw.shape) for leaf in leaves):
+        msg = f"axis {name!r} must be PRNG keys, such as gdlab.seeds(10); got what looks like one raw key, {shown(raw)}"
+        raise ValueError(msg)
+    return arrays
+
+
+def _is_list(values):
+    """Whether the value is a list of numbers, or of such lists: no pytree whose leaves are swept."""
+
+    def number(part):
+        if type(part) in (list, tuple):
+            return all(map(number, part))
+        array = isinstance(part, jax.Array | np.ndarray) and jnp.issubdtype(part.dtype, np.number)
+        return (array or isinstance(part, Number)) and np.ndim(part) == 0
+
+    return type(values) in (list, tuple) and number(values)
 
 
 def _is_label(values):

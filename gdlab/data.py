@@ -3,9 +3,10 @@
     standardize:  x <- (x - mean) / deviation, column by column                          (S34, S35, S38)
     minibatches:  every example exactly once an epoch, in an order drawn anew each epoch  (S44, S45)
 
-Both are pure; neither looks at the labels.
+Both are pure; neither looks at the labels.  `fitting` is the one place that says what a run takes as its batches.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from gdlab.arguments import any_array, prng_key, real_array, whole
+from gdlab.arguments import any_array, prng_key, real_array, shown, whole
 from gdlab.averages import widest
 
 
@@ -140,3 +141,30 @@ def minibatches(data: Any, size: int, *, key: jax.Array) -> Minibatches:
         raise ValueError(msg)
     examples = lengths.pop()
     return Minibatches(data, prng_key("key", key), whole("size", size, 1, examples))
+
+
+def fitting(batches: Any, steps: int, *, lanes: bool = False) -> Any:
+    """The batches of a run of so many steps: None, a stream, or a pytree of arrays with one batch a step.
+
+    Args:
+        batches: what the run was given.
+        steps: how many steps it has.
+        lanes: whether an axis of lanes comes before that of the steps.
+
+    Raises:
+        ValueError: for a list, an iterator or a loader, whatever else is no pytree of arrays, and for arrays that hold
+            more or fewer batches than there are steps.
+    """
+    if batches is None or isinstance(batches, Minibatches):
+        return batches
+    leaves = [] if isinstance(batches, list | Iterator) else jax.tree.leaves(batches)
+    sound = leaves and all(hasattr(leaf, "__array__") for leaf in leaves)
+    lengths = {jnp.shape(leaf)[lanes] if jnp.ndim(leaf) > lanes else 1 for leaf in leaves} if sound else set()
+    if lengths != {steps} or any(jnp.ndim(leaf) <= lanes for leaf in leaves):
+        msg = "batches must be gdlab.minibatches(data, size, key=key) of whole data, or arrays with one batch a step, "
+        msg += f"here {steps}, along their {'second' if lanes else 'leading'} axis; got "
+        msg += f"arrays with {' and '.join(map(str, sorted(lengths)))}" if sound else shown(batches)
+        if isinstance(batches, Iterable) and not sound and not isinstance(batches, str | dict):
+            msg += ", whose batches jax.tree.map(lambda *leaves: np.stack(leaves), *batches) would stack"
+        raise ValueError(msg)
+    return jax.tree.map(lambda leaf: any_array("batches", leaf), batches)

@@ -2,6 +2,7 @@
 
     results  =  for each device, or core of a CPU:  for each block of lanes:  vmap(point)(block)
 
+What is compiled is one block, the same for any number of devices, cores and processes, which only share the blocks.
 On a CPU lanes in blocks are faster than one wide vmap, once what the loops of all lanes carry outgrows the cache; the
 block is chosen so that what one block carries fits.  Runs over a few numbers are one kernel a block.  Whatever arrays
 the function closes over are arguments of what is compiled, never constants in it.
@@ -9,6 +10,7 @@ the function closes over are arguments of what is compiled, never constants in i
 
 import concurrent.futures
 import functools
+import itertools
 import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -17,7 +19,7 @@ import jax
 import jax.extend.core
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh
 
 from gdlab.kernels import as_kernel, fits_kernel
 from gdlab.programs import fingerprint
@@ -39,7 +41,7 @@ class Prepared(NamedTuple):
 
     compute: Callable[..., list[Any]]  # compute(constants, lanes, leaves) -> parts: leaves with a leading axis of lanes
     constants: list[Any]  # the arrays that the function closes over
-    structure: Any  # the tree of one result
+    results: Any  # the tree of one result: shapes and dtypes
     block: int  # lanes at once on each device
     program: bytes  # its fingerprint, the same for the same program and data in every process
 
@@ -71,10 +73,6 @@ def _prepare(point, tree, shapes, chunk, block, mesh):
         return point(lane, jax.tree.unflatten(tree, leaves))
 
     traced, results = jax.make_jaxpr(flat, return_shape=True)(jax.ShapeDtypeStruct((), jnp.int32), *shapes)
-    structure = jax.tree.structure(results)
-    devices = 1 if mesh is None else mesh.size
-    each = -(-chunk // devices)
-
     # What a result stacks along its first axis, such as the steps of a history, is written in that order: lanes second.
     axes = [min(1, len(aval.shape)) for aval in traced.out_avals]
 
@@ -82,77 +80,107 @@ def _prepare(point, tree, shapes, chunk, block, mesh):
         return jax.vmap(lambda lane: jax.core.eval_jaxpr(traced.jaxpr, constants, lane, *leaves), out_axes=axes)(lanes)
 
     one = jax.ShapeDtypeStruct((1,), jnp.int32)
-    carried = carried_bytes(traced.jaxpr)
+    carried, each = carried_bytes(traced.jaxpr), _lanes_to_cut(chunk, block, mesh)
     chosen = block and min(each, block)
     block = chosen or fitting_block(carried, each)
-    programs = [_blocks(together, axes, mesh, block, {})]
+    programs = [_blocks(together, axes, block, each, {})]
     if fits_kernel(jax.make_jaxpr(together)(traced.consts, one, shapes).jaxpr):
         block = chosen or min(each, kernel_block(carried, each))
-        programs.insert(0, _blocks(as_kernel(together), axes, mesh, block, KERNEL_OPTIONS))
-    compute = _first_able(programs)
-    if mesh is None:
-        compute = _over_cores(compute, block, min(_cores(), chunk // block))
-    return Prepared(compute, list(traced.consts), structure, block, fingerprint(traced))
+        programs.insert(0, _blocks(as_kernel(together), axes, block, each, KERNEL_OPTIONS))
+    compute = _shared(_first_able(programs), block, -(-chunk // block), _place(mesh))
+    return Prepared(compute, list(traced.consts), results, block, fingerprint(traced))
 
 
-def _blocks(together, axes, mesh, block, options):
-    """`together(constants, lanes, leaves)`, whose results have lanes along these axes, in blocks on every device."""
+def _lanes_to_cut(chunk, block, mesh):
+    """The lanes that blocks are cut from: all of them, so that a block is the same for any number of devices.
 
-    def blocks(constants, lanes, leaves):
-        count = -(-len(lanes) // block)
-        filled = jnp.pad(lanes, (0, count * block - len(lanes)), mode="edge").reshape(count, block)
-        if count == 1:
+    An accelerator, whose blocks are as large as can be, has its share where no block was asked for.
+    """
+    return chunk if mesh is None or block or jax.default_backend() == "cpu" else -(-chunk // mesh.size)
+
+
+def _blocks(together, axes, block, each, options):
+    """`together(constants, lanes, leaves)`, whose results have lanes along these axes, in so many blocks of the lanes.
+
+    The compiler is not told how many turns the loop takes: what it makes of a block is the same for any share of them.
+    """
+
+    def blocks(constants, lanes, leaves, turns):
+        filled = lanes.reshape(-1, block)
+
+        def turn(i, rows):
+            new = together(constants, filled[i], leaves)
+            return [jax.lax.dynamic_update_index_in_dim(old, row, i, 0) for old, row in zip(rows, new, strict=True)]
+
+        if each <= block:
             rows = [row[None] for row in together(constants, filled[0], leaves)]
         else:
-            rows = jax.lax.map(lambda lanes: together(constants, lanes, leaves), filled)
+            shapes = jax.eval_shape(together, constants, filled[0], leaves)
+            rows = jax.lax.fori_loop(
+                0, turns, turn, [jnp.zeros((len(filled), *row.shape), row.dtype) for row in shapes]
+            )
         rows = [jnp.moveaxis(row, 1 + axis, 1) for row, axis in zip(rows, axes, strict=True)]
-        return [row.reshape(-1, *row.shape[2:])[: len(lanes)] for row in rows]
+        return [row.reshape(len(lanes), *row.shape[2:]) for row in rows]
 
-    if mesh is None:
-        return jax.jit(blocks, compiler_options=options)
-    spread, same = PartitionSpec(mesh.axis_names), PartitionSpec()
-    sharded = jax.shard_map(blocks, mesh=mesh, in_specs=(same, spread, same), out_specs=spread, check_vma=False)
-    lanes_first = NamedSharding(mesh, spread)
-    shardings: dict[str, Any] = {"in_shardings": (None, lanes_first, None), "out_shardings": lanes_first}
-    return jax.jit(sharded, **shardings, compiler_options=options)
+    return jax.jit(blocks, compiler_options=options)
 
 
 def _first_able(programs):
-    """The first of the programs that this compiler can make: of a kernel it finds out at the first call."""
-    made = None
+    """The first of the programs that this compiler can make, by device: of a kernel it finds out by trying."""
+    made: dict[Any, Callable[..., Any]] = {}
 
-    def compute(*arguments):
-        nonlocal made
-        while made is None:
+    def able(arguments):
+        while missing := [device for device in arguments if device not in made]:
+            lowered = [programs[0].lower(*arguments[device]) for device in missing]
             try:
-                made = programs[0].lower(*arguments).compile()
+                with concurrent.futures.ThreadPoolExecutor(len(missing)) as threads:
+                    made.update(zip(missing, threads.map(lambda one: one.compile(), lowered), strict=True))
             except jax.errors.JaxRuntimeError:
                 if len(programs) == 1:
                     raise
                 programs.pop(0)
-        return [made(*arguments)]
+        return made
 
-    return compute
+    return able
 
 
-def _over_cores(compute, block, cores):
-    """The blocks shared by threads, one a core: what is compiled does not hold Python's lock."""
-    if cores < 2:
-        return compute
+def _shared(able, block, count, place):
+    """So many blocks in equal shares, for each device, or each core of a CPU: calls of one program, side by side."""
+    devices, processes, process = place
+    workers = min(-(-count // processes), _cores() if devices == [None] else len(devices))
+    turns = -(-count // (processes * workers))
 
     def parts(constants, lanes, leaves):
-        each = -(-len(lanes) // (block * cores)) * block
-        filled = np.pad(np.asarray(lanes), (0, each * cores - len(lanes)), mode="edge").reshape(cores, each)
-        with concurrent.futures.ThreadPoolExecutor(cores) as threads:
-            first = compute(constants, filled[0], leaves)  # compiles; it runs while the others start
-            others = threads.map(lambda share: jax.block_until_ready(compute(constants, share, leaves)), filled[1:])
-            return [*first, *(part for found in others for part in found)]
+        filled = np.pad(np.asarray(lanes), (0, processes * workers * turns * block - len(lanes)), mode="edge")
+        shares = filled.reshape(processes, workers, turns * block)[process]
+        calls = []
+        for share, device in zip(shares, itertools.cycle(devices)):
+            arguments = constants, share, leaves, np.int32(turns)
+            calls.append((device, arguments if device is None else jax.device_put(arguments, device)))
+        compiled = able(dict(calls))
+        if workers == 1:
+            return [compiled[devices[0]](*calls[0][1])]
+        with concurrent.futures.ThreadPoolExecutor(workers) as threads:  # what is compiled does not hold Python's lock
+            return list(threads.map(lambda call: jax.block_until_ready(compiled[call[0]](*call[1])), calls))
 
     return parts
 
 
+def _place(mesh):
+    """The devices of this process, how many processes share the lanes, and which of them this one is."""
+    if mesh is None:
+        return [None], 1, 0
+    here, processes = jax.process_index(), sorted({device.process_index for device in mesh.devices.flat})
+    if here not in processes:
+        msg = f"mesh must have a device of every process; got none of process {here}"
+        raise ValueError(msg)
+    return [one for one in mesh.devices.flat if one.process_index == here], len(processes), processes.index(here)
+
+
 def _cores():
-    """The cores that this process may use."""
+    """The cores of a CPU that this process may use; 1 where lanes are computed by something else."""
+    if jax.default_backend() != "cpu":
+        return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

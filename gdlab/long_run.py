@@ -111,7 +111,7 @@ def long_run(
     function("loss", loss, "loss(params, ...) -> scalar")
     traced, static = traced_or_static(optimizer)
     limits = limits_of(tolerance, patience)
-    args, _, _ = data_of(args, batches, None)
+    args, batches, key = data_of(args, batches, key, steps, lanes)
     given = jax.tree.map(_array, (traced, floating("params", params), args, batches, key))
     work = (loss, static, tuple(recorders_of(record).items()), every, lanes)
     rows = jax.eval_shape(partial(_rows, work, chunk // every), given, limits)

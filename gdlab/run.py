@@ -22,7 +22,7 @@ import optax
 from jax.typing import ArrayLike
 
 from gdlab.arguments import floating, function, hyperparameter, prng_key, shown, whole
-from gdlab.data import Minibatches
+from gdlab.data import Minibatches, fitting
 from gdlab.pieces import Optimizer, Params, Step
 
 Recorder = Callable[["Moment"], Any]
@@ -126,7 +126,7 @@ def minimize(
         params: the start, any pytree of floating arrays.
         steps: how many steps, at least 1.
         args: further arguments of the loss, the same at each step, such as data.
-        batches: `gdlab.minibatches(...)`, or a pytree of arrays whose leading axis is the step.
+        batches: `gdlab.minibatches(...)`, or a pytree of arrays whose leading axis is the step, one batch for each.
         key: a PRNG key for a loss that draws random numbers; step t gets `fold_in(key, t)`.
         record: names among "loss", "gradient_norm", "params", "eta", "sigma", "m", "update", "extras", or a mapping
             from names to functions of a `Moment`, such as the curvature of `moment.value_fn` at `moment.params`.
@@ -141,7 +141,8 @@ def minimize(
 
     Raises:
         TypeError: for parameters that are not floating arrays.
-        ValueError: for steps or every below 1, an unknown name in `record`, a loss that is not scalar.
+        ValueError: for steps or every below 1, an unknown name in `record`, a loss that is not scalar, or batches that
+            are no arrays or not one a step.
 
     >>> import gdlab
     >>> run = minimize(lambda x: x * x, gdlab.gd(0.25), 4.0, steps=3)
@@ -153,7 +154,7 @@ def minimize(
     recorders = tuple(recorders_of(record).items())
     traced, static = traced_or_static(optimizer)
     params = floating("params", params)
-    data = data_of(args, batches, key)
+    data = data_of(args, batches, key, steps)
     limits = limits_of(tolerance, patience)
     if limits is None:
         return _run(loss, static, recorders, steps, every, traced, params, data)
@@ -194,12 +195,16 @@ def _foreign(leaf):
     return not isinstance(leaf, jax.Array | np.ndarray | np.number | float | int)
 
 
-def data_of(args: Sequence[Any], batches: Any, key: jax.Array | None) -> tuple:
-    """What `walker` takes as its data."""
+def data_of(
+    args: Sequence[Any], batches: Any, key: jax.Array | None, steps: int, lanes: Sequence[str] = ()
+) -> tuple[tuple, Any, jax.Array | None]:
+    """What `walker` takes as its data, for so many steps; `lanes` names what has a leading axis of runs."""
     if not isinstance(args, Sequence) or isinstance(args, str):
         msg = f"args must be a tuple of further arguments of the loss; got {shown(args)}"
         raise TypeError(msg)
-    return tuple(args), batches, None if key is None else prng_key("key", key)
+    if key is not None:
+        prng_key("key", key[0] if "key" in lanes and jnp.ndim(key) else key)
+    return tuple(args), fitting(batches, steps, lanes="batches" in lanes), key
 
 
 def transformation(optimizer: Any) -> None:

@@ -19,6 +19,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -26,8 +27,9 @@ import jax.numpy as jnp
 import jaxlib
 import numpy as np
 
-from gdlab.arguments import whole
-from gdlab.axes import Grid, at, path_name
+from gdlab.arguments import function, whole
+from gdlab.axes import Grid, at
+from gdlab.dataset import attributes, description, labelled, leaf_names, placed, returned
 from gdlab.lanes import all_devices, gathered, prepare
 from gdlab.processes import kept, together
 from gdlab.programs import array_bytes
@@ -59,27 +61,32 @@ def sweep(
     Args:
         fn: `fn(**one value per axis) -> pytree of arrays`, of the same shapes at every point; traced.
         chunk: how many points of the numeric axes are computed between two looks of the host; at most 65536 by default.
-        block: how many of them each device computes at once; by default what fits in the cache of a CPU.
+        block: how many of them each device computes at once; by default what fits in the cache of a CPU, and the share
+            of an accelerator.
         mesh: the devices that share the lanes; by default all there are, of all processes.
         store: a folder that keeps each finished chunk.  The same sweep goes on from it; another one is refused.
         shard: (i, n): compute only every n-th chunk, from the i-th on, into `store`; `merge` joins the n stores.
         progress: True for a bar on stderr (silent when that is no terminal), or a function of (done, total) lanes.
         dims: names for further axes of a result, by the result's name: `{"history.loss": ("step",)}`.
-        attrs: further attributes of the dataset, numbers and texts by name, which `merge` gives back as well.
-        **axes: by name, either an array or pytree of arrays whose leading axis is swept; or a sequence of strings, or a
-            mapping from names to anything, whose values `fn` gets untraced.
+        attrs: further attributes of the dataset by name, which `merge` gives back as well: numbers, texts, lists of
+            them; truths become 1 and 0, dates and paths texts.
+        **axes: by name, either a list of numbers, an array or a pytree of arrays whose leading axis is swept; or a
+            sequence of strings, or a mapping from names to anything, whose values `fn` gets untraced.
 
     Returns:
         An `xarray.Dataset` whose dimensions are the axes in the order given, then those of each result.  The variables
         are named by their path in the pytree that `fn` returns, joined by dots; a bare array is called "value", and
-        what has the name of an axis gets "result." before it.
+        what has the name of an axis, or is called alive, died or done, gets "result." before it.  It can be written
+        with `to_netcdf`, which is why bfloat16 becomes float32.
         `alive` says where all numbers are finite; where a result has a dim called "step", `died` is the first row of
         it that is not finite, or -1.  Of a shard, lanes of other shards are empty and not `done`.  The attributes say
         what was swept, on what, by which versions and command, and how long it took.
 
     Raises:
         ValueError: for no axes, an empty axis, 2^31 points or more, a chunk or block below 1, a shard out of range or
-            without a store.
+            without a store; and before anything is computed for names that no file can hold or that stand for two
+            things, dims of two lengths, and results unlike each other.
+        TypeError: for results that are no arrays of numbers, and attributes that no file can hold.
         MemoryError: when the first chunk shows that all results would not fit in memory.
         StoreError: for a store of another sweep, in use, or that cannot be written (a ValueError).
 
@@ -88,23 +95,21 @@ def sweep(
     (12.0, {'a': 3, 'b': 2})
     """
     started = time.monotonic()
+    function("fn", fn, "fn(**one value per axis) -> pytree of arrays")
     chunk, block = (
         None if value is None else whole(name, value) for name, value in (("chunk", chunk), ("block", block))
     )
-    part, parts = shard
-    if not 0 <= part < parts or (parts > 1 and store is None):
-        msg = f"shard must be (i, n) with 0 <= i < n, and needs a store where n > 1; got {shard} and store {store}"
-        raise ValueError(msg)
+    part, parts = _share(shard, store)
     grid = Grid(axes)
     mesh = all_devices() if mesh is None else mesh
     chunk = min(chunk or LARGEST_CHUNK, grid.lanes)
-    chunk += -chunk % (1 if mesh is None else mesh.size)
     point = _Point(fn, tuple(tuple(case.items()) for case in grid.cases), tuple(grid.numeric), grid.shape)
     prepared = prepare(point, grid.numeric, chunk, block, mesh)
-    attrs = dict(attrs or {})
-    identity = _identity(grid, prepared, chunk, dims, shard, attrs) if store is not None else {}
+    attrs = attributes(attrs, [*_versions(), "config", "argv", "block", "wall_seconds"])
+    labels, described, names = grid.labels(), description(grid, dims), leaf_names(prepared.results)
+    placed(described, labels, dict(zip(names, map(jnp.shape, jax.tree.leaves(prepared.results)), strict=True)))
+    identity = _identity(grid, prepared, chunk, described, shard, attrs) if store is not None else {}
     held = contextlib.nullcontext() if store is None else kept(store, identity)
-    names = _names(prepared.structure, len(grid.cases))
     done: dict[int, dict[str, np.ndarray]] = {}
     chunks = -(-grid.lanes // chunk)
     with bar(progress, "sweep", grid.lanes) as advance, held as stored:
@@ -122,9 +127,9 @@ def sweep(
             done[number] = arrays
             advance(min((number + 1) * chunk, grid.lanes), f"alive {alive(arrays).mean():.0%}" if progress else "")
     config = _config(grid, chunk, prepared.block, shard)
-    attributes = {**_versions(), "config": config, "argv": " ".join(sys.argv), "block": prepared.block}
-    attributes |= {"wall_seconds": time.monotonic() - started, **attrs}
-    return _dataset(_description(grid, dims), grid.labels(), done, chunk, attributes)
+    said = {**_versions(), "config": config, "argv": _argv(), "block": prepared.block}
+    said |= {"wall_seconds": time.monotonic() - started, **attrs}
+    return labelled(described, labels, done, chunk, said)
 
 
 def merge(*folders: str | os.PathLike) -> "xarray.Dataset":
@@ -157,9 +162,17 @@ def merge(*folders: str | os.PathLike) -> "xarray.Dataset":
             raise StoreError(msg)
         done[number] = arrays
     labels = {name: _label(entry) for name, entry in first["labels"].items()}
-    attributes = {**first["versions"], "config": first["config"], "block": first["block"], "argv": " ".join(sys.argv)}
-    attributes |= first["attrs"]
-    return _dataset(first["description"], labels, done, chunk, attributes)
+    said = {**first["versions"], "config": first["config"], "block": first["block"], "argv": _argv(), **first["attrs"]}
+    return labelled(first["description"], labels, done, chunk, said)
+
+
+def _share(shard, store):
+    """The number of this share and how many there are."""
+    pair = isinstance(shard, tuple | list) and len(shard) == 2 and all(isinstance(part, Integral) for part in shard)
+    if not pair or not 0 <= shard[0] < shard[1] or (shard[1] > 1 and store is None):
+        msg = f"shard must be (i, n) with 0 <= i < n, and needs a store where n > 1; got {shard} and store {store}"
+        raise ValueError(msg)
+    return int(shard[0]), int(shard[1])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,24 +186,7 @@ class _Point:
 
     def __call__(self, lane, numeric):
         values = at(lane, numeric, self.order, self.shape)
-        return [self.fn(**values, **dict(case)) for case in self.cases]
-
-
-def _names(structure, cases):
-    """A name for each leaf of the result, `path:case`."""
-    paths = jax.tree_util.tree_flatten_with_path(jax.tree.unflatten(structure, range(structure.num_leaves)))[0]
-    named = [(path_name(path[1:]) or "value", path[0].idx) for path, _ in paths]
-    if len({tuple(name for name, case in named if case == i) for i in range(cases)}) > 1:
-        msg = "fn must return the same pytree for every value of the axes of names; got different ones"
-        raise ValueError(msg)
-    return [f"{name}:{case}" for name, case in named]
-
-
-def _description(grid, dims):
-    """What it takes to lay out the results."""
-    sizes = {name: grid.sizes[name] for name in grid.order}
-    dims = {name: list(extra) for name, extra in (dims or {}).items()}
-    return {"order": grid.order, "sizes": sizes, "named": list(grid.named), "dims": dims}
+        return [returned(self.fn(**values, **dict(case))) for case in self.cases]
 
 
 def _must_fit(arrays, chunks):
@@ -205,16 +201,16 @@ def _must_fit(arrays, chunks):
 def _config(grid, chunk, block, shard):
     """What was asked for, as JSON."""
     axes = {name: list(grid.named.get(name, ())) or f"{grid.sizes[name]} values" for name in grid.order}
-    return json.dumps({"axes": axes, "chunk": chunk, "block": block, "shard": list(shard)})
+    return json.dumps({"axes": axes, "chunk": chunk, "block": block, "shard": list(map(int, shard))})
 
 
-def _identity(grid, prepared, chunk, dims, shard, attrs):
+def _identity(grid, prepared, chunk, described, shard, attrs):
     """What makes this sweep this sweep, as JSON."""
     axes = {
         f"axis {name}": f"{grid.sizes[name]} values, {digest(*map(array_bytes, jax.tree.leaves(values)))}"
         for name, values in grid.numeric.items()
     }
-    named = {f"axis {name}": ", ".join(values) for name, values in grid.named.items()}
+    named = {f"axis {name}": ", ".join(map(str, values)) for name, values in grid.named.items()}
     labels = {
         name: [value[0], _listed(value[1])] if isinstance(value, tuple) else [None, _listed(value)]
         for name, value in grid.labels().items()
@@ -228,24 +224,33 @@ def _identity(grid, prepared, chunk, dims, shard, attrs):
         "lanes": grid.lanes,
         "chunk": chunk,
         "block": prepared.block,
-        "shard": list(shard),
+        "shard": list(map(int, shard)),
         "versions": _versions(),
         "config": _config(grid, chunk, prepared.block, (0, 1)),
-        "argv": " ".join(sys.argv),
+        "argv": _argv(),
         "attrs": attrs,
         "labels": labels,
-        "description": _description(grid, dims),
+        "description": described,
     }
 
 
 def _listed(values):
-    return {"dtype": str(np.asarray(values).dtype), "values": np.asarray(values).tolist()}
+    """A list of labels as JSON, complex ones as pairs of numbers."""
+    values = np.ascontiguousarray(values)
+    numbers = values.view(values.real.dtype) if values.dtype.kind == "c" else values
+    return {"dtype": str(values.dtype), "values": numbers.tolist()}
 
 
 def _label(entry):
     along, listed = entry
-    values = np.asarray(listed["values"], dtype=listed["dtype"])
+    dtype = np.dtype(listed["dtype"])
+    values = np.asarray(listed["values"], np.finfo(dtype).dtype if dtype.kind == "c" else dtype).view(dtype)
     return values if along is None else (along, values)
+
+
+def _argv():
+    """The command, in characters that a file can hold."""
+    return " ".join(sys.argv).encode("utf-8", "backslashreplace").decode()
 
 
 def _versions():
@@ -257,58 +262,3 @@ def _versions():
         "device": jax.devices()[0].device_kind,
         "dtype": str(jax.dtypes.canonicalize_dtype(float)),
     }
-
-
-def _dataset(description, labels, done, chunk, attributes):
-    """The chunks as one labelled dataset; lanes of missing chunks are empty."""
-    import xarray
-
-    order, sizes, named = description["order"], description["sizes"], description["named"]
-    numeric = [name for name in order if name not in named]
-    lanes = int(np.prod([sizes[name] for name in numeric], dtype=int))
-    cases = int(np.prod([sizes[name] for name in named], dtype=int))
-    arranged = [*named, *numeric]
-    here = np.zeros(lanes, bool)
-    for number in done:
-        here[number * chunk : (number + 1) * chunk] = True
-
-    def laid_out(stacked):
-        shaped = stacked.reshape(*(sizes[axis] for axis in arranged), *stacked.shape[2:])
-        return np.moveaxis(shaped, range(len(order)), [order.index(axis) for axis in arranged])
-
-    variables, living, died = {}, np.ones((1, lanes), bool), None
-    for name in dict.fromkeys(leaf.rpartition(":")[0] for leaf in next(iter(done.values()), {})):
-        stacked = _stacked(name, done, chunk, cases, here)
-        extra = list(description["dims"].get(name, ()))
-        if jnp.issubdtype(stacked.dtype, jnp.inexact):
-            finite = np.isfinite(stacked)
-            living = living & finite.all(axis=tuple(range(2, finite.ndim)))
-            if extra[:1] == ["step"]:
-                rows = finite.all(axis=tuple(range(3, finite.ndim)))
-                first = np.where(rows.all(-1), rows.shape[-1], rows.argmin(-1))
-                died = first if died is None else np.minimum(died, first)
-        shaped = laid_out(stacked)
-        extra += [f"{name}_{i}" for i in range(len(extra), shaped.ndim - len(order))]
-        variables[f"result.{name}" if name in labels else name] = ([*order, *extra], shaped)
-    flags = {"alive": living & here, **({} if here.all() else {"done": here[None]})}
-    if died is not None:
-        flags["died"] = np.where(living | ~here, -1, died)
-    for name, values in flags.items():
-        variables.setdefault(name, (order, laid_out(np.broadcast_to(values, (cases, lanes))).copy()))
-    return xarray.Dataset(variables, labels, attributes)
-
-
-def _stacked(name, done, chunk, cases, here):
-    """A result of all chunks, shape (cases, lanes, ...)."""
-    example = next(iter(done.values()))
-    if len(here) <= chunk and cases == 1:
-        return example[f"{name}:0"][None, : len(here)]
-    dtype = np.result_type(*(example[f"{name}:{case}"].dtype for case in range(cases)))
-    stacked = np.empty((cases, len(here), *example[f"{name}:0"].shape[1:]), dtype)
-    if not here.all():
-        stacked[...] = np.nan if jnp.issubdtype(dtype, jnp.inexact) else 0
-    for number, arrays in done.items():
-        for case in range(cases):
-            rows = stacked[case, number * chunk : (number + 1) * chunk]
-            rows[...] = arrays[f"{name}:{case}"][: len(rows)]
-    return stacked

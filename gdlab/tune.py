@@ -139,7 +139,7 @@ def tune(
     )
     if validation is not None:
         function("validation", validation, "validation(params) -> scalar")
-    data = data_of(args, batches, key)
+    data = data_of(args, batches, key, steps)
     best, score, history = _tune(
         loss, validation, steps, rounds, moving, optimizer, floating("params", params), data, rate
     )

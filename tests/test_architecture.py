@@ -22,7 +22,7 @@ STAIRS = {
     "": ["experiments", "gdlab hessian"],
     "gdlab": [
         "sweep tune long_run trials",
-        "run optimizers reading processes",
+        "run optimizers reading processes dataset",
         "descent swats wrappers",
         "directions scales schedules problems data axes lanes store progress",
         "driven rescaled",
@@ -78,7 +78,7 @@ ROOMS = " ".join(STAIRS[""]).split()
 GUESTS = {
     "matfree": ["hessian.spectrum"],
     "matplotlib": ["experiments"],
-    "xarray": ["gdlab.sweep", "experiments"],
+    "xarray": ["gdlab.dataset", "gdlab.sweep", "experiments"],
 }
 
 LONGEST = 250  # lines of code in a file of gdlab or hessian; docstrings, comments and blank lines are free
@@ -304,7 +304,7 @@ BROKEN = {
     "xarray downstairs": (
         guests_out_of_place,
         {"gdlab/run.py": "import xarray as xr"},
-        "only gdlab.sweep and experiments",
+        "only gdlab.dataset and gdlab.sweep and experiments",
     ),
     "matplotlib in gdlab": (
         guests_out_of_place,

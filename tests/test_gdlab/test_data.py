@@ -1,5 +1,7 @@
 """Data: the laws of scaling and of batches."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -104,3 +106,86 @@ def test_the_state_of_a_stream_says_which_epoch_and_how_much_of_it_is_used():
     for bad in (jnp.float32(1), {}, jnp.zeros((0, 2))):
         with pytest.raises(ValueError, match=r"^data must hold arrays with one common, non-empty leading axis"):
             gdlab.minibatches(bad, 1, key=jax.random.key(0))
+
+
+def squares(theta, batch):
+    return jnp.sum(batch[0] * theta**2)
+
+
+class Loader:
+    """What torch calls a DataLoader: it can be iterated, and that is all."""
+
+    def __iter__(self):
+        return iter([(np.ones(2), np.ones(2))])
+
+
+RUNS = {
+    "minimize": gdlab.minimize,
+    "minimize, recording now and then": partial(gdlab.minimize, every=4),
+    "minimize with patience": partial(gdlab.minimize, patience=3),
+    "minimize with a tolerance": partial(gdlab.minimize, tolerance=0.0),
+    "long_run": gdlab.long_run,
+    "long_run in lanes": partial(gdlab.long_run, lanes="params"),
+    "tune": gdlab.tune,
+    "lr_range_test": lambda loss, optimizer, *args, **how: gdlab.lr_range_test(loss, gdlab.sgd, *args, **how),
+}
+STACK = r", whose batches jax.tree.map\(lambda \*leaves: np.stack\(leaves\), \*batches\) would stack$"
+# What is given for a run of 6 steps, and what is said of it.
+NOT_BATCHES = {
+    "too few": (lambda: np.ones((4, 2)), "arrays with 4$"),
+    "too many": (lambda: jnp.ones((8, 2)), "arrays with 8$"),
+    "whole data": (lambda: (np.ones((50, 2)), np.ones(50)), "arrays with 50$"),
+    "unequal lengths": (lambda: {"x": np.ones((6, 2)), "y": np.ones(5)}, "arrays with 5 and 6$"),
+    "a number": (lambda: np.float32(32), "arrays with 1$"),
+    "a size": (lambda: 32, "32$"),
+    "a list of arrays": (lambda: [np.ones(2)] * 6, STACK),
+    "a list of pairs of as many examples as steps": (lambda: [(np.ones((6, 2)), np.ones(6))] * 6, STACK),
+    "a generator": (lambda: (np.ones(2) for _ in range(6)), STACK),
+    "a loader": (Loader, STACK),
+    "pairs": (lambda: zip(np.ones(6), np.ones(6), strict=True), STACK),
+    "a function of the step": (lambda: lambda step: np.ones(2), "<function"),
+    "nothing in a mapping": (lambda: {}, "{}$"),
+    "a word": (lambda: "digits", "'digits'$"),
+}
+
+
+@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("name", NOT_BATCHES)
+def test_batches_that_do_not_fit_the_steps_are_one_sentence_everywhere(name, run):
+    make, said = NOT_BATCHES[name]
+    allowed = r"batches must be gdlab.minibatches\(.*\) of whole data, or arrays with one batch a step, here 6"
+    with pytest.raises(ValueError, match=f"^{allowed}, along their leading axis; got .*{said}"):
+        RUNS[run](squares, gdlab.gd(0.1), jnp.ones(2), 6, batches=make())
+
+
+def test_batches_of_lanes_have_one_batch_a_step_behind_the_lanes():
+    losses = jnp.arange(12.0).reshape(2, 6, 1)
+    run = gdlab.long_run(lambda x, batch: batch[0] + 0 * x, gdlab.gd(0.1), 1.0, 6, batches=losses, lanes="batches")
+    np.testing.assert_array_equal(run.history["loss"], losses[:, :, 0].T)
+    with pytest.raises(ValueError, match=r"here 5, along their second axis; got arrays with 6"):
+        gdlab.long_run(squares, gdlab.gd(0.1), jnp.ones(2), 5, batches=losses, lanes="batches")
+
+
+def test_a_list_of_batches_is_stacked_as_the_sentence_says():
+    batches = [(np.full(2, float(i)), np.float64(10 * i)) for i in range(3)]
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *batches)
+    run = gdlab.minimize(lambda x, b: x + b[0][1] + b[1], gdlab.gd(0.0), 0.0, 3, batches=stacked)
+    assert run.history["loss"].tolist() == [0, 11, 22]
+
+
+@pytest.mark.parametrize(
+    "key", [jnp.zeros(3, jnp.uint32), jnp.zeros(2), jax.random.split(jax.random.PRNGKey(0), 2), 0, "word"], ids=str
+)
+def test_what_is_no_key_is_named_by_every_run(key):
+    for run in (gdlab.minimize, gdlab.long_run, gdlab.tune):
+        with pytest.raises(TypeError, match=r"^key must be a PRNG key, such as jax.random.key\(0\); got"):
+            run(lambda x, key: x * x, gdlab.gd(0.1), 1.0, 3, key=key)
+
+
+def test_a_raw_key_draws_what_the_key_of_the_same_seed_draws():
+    def noisy(x, key):
+        return x * x + jax.random.normal(key)
+
+    keys = jax.random.PRNGKey(3), jax.random.key(3)
+    raw, new = (gdlab.minimize(noisy, gdlab.gd(0.1), 1.0, 3, key=key).history["loss"] for key in keys)
+    np.testing.assert_array_equal(raw, new)

@@ -1,6 +1,7 @@
 """Lanes: how many at once, over cores and devices, and that none of it changes a result."""
 
 import os
+import types
 
 import jax
 import jax.numpy as jnp
@@ -41,17 +42,44 @@ def test_the_largest_loop_is_measured_wherever_it_stands():
     assert lanes.carried_bytes(jax.make_jaxpr(jnp.sin)(jnp.zeros(3)).jaxpr) == 1
 
 
-def test_cores_share_whole_blocks_and_one_core_needs_no_threads():
+def test_processes_devices_and_cores_share_whole_blocks_of_one_program(monkeypatch):
     shares = []
 
-    def compute(constants, part, leaves):
-        shares.append(part.tolist())
-        return [part + constants + leaves]
+    def able(arguments):
+        def compute(constants, part, leaves, turns):
+            shares.append((part.tolist(), int(turns)))
+            return [part + constants + leaves]
 
-    assert lanes._over_cores(compute, 2, 1) is compute
-    parts = lanes._over_cores(compute, 2, 3)(100, np.arange(10), 1000)
-    assert sorted(shares) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 9, 9]]
-    np.testing.assert_array_equal(np.concatenate(parts)[:10], np.arange(1100, 1110))
+        return dict.fromkeys(arguments, compute)
+
+    monkeypatch.setattr(lanes, "_cores", lambda: 3)
+    parts = lanes._shared(able, 2, 5, ([None], 1, 0))(100, np.arange(10), 1000)
+    assert sorted(shares) == [([0, 1, 2, 3], 2), ([4, 5, 6, 7], 2), ([8, 9, 9, 9], 2)]
+    np.testing.assert_array_equal(lanes.gathered(parts, 10)[0], np.arange(1100, 1110))
+    for process, mine in ((0, [[0, 1], [2, 3], [4, 5]]), (1, [[6, 7], [8, 9], [9, 9]])):
+        shares.clear()
+        lanes._shared(able, 2, 5, ([None], 2, process))(100, np.arange(10), 1000)
+        assert sorted(shares) == [(share, 1) for share in mine]
+    shares.clear()
+    lanes._shared(able, 2, 3, (jax.devices(), 1, 0))(100, np.arange(6), 1000)  # as many workers as devices
+    assert shares == [([0, 1, 2, 3, 4, 5], 3)]
+
+
+def test_a_block_does_not_depend_on_the_number_of_devices(monkeypatch):
+    mesh = types.SimpleNamespace(size=4)
+    assert [lanes._lanes_to_cut(10, block, where) for block in (None, 2) for where in (None, mesh)] == [10] * 4
+    monkeypatch.setattr(
+        jax, "default_backend", lambda: "gpu"
+    )  # a block is the share of a device, unless it was asked for
+    assert [lanes._lanes_to_cut(10, block, where) for block in (None, 2) for where in (None, mesh)] == [10, 3, 10, 10]
+
+
+def test_a_mesh_without_a_device_of_this_process_is_named():
+    devices = [types.SimpleNamespace(process_index=index) for index in (1, 1, 2)]
+    with pytest.raises(ValueError, match=r"^mesh must have a device of every process; got none of process 0"):
+        lanes._place(types.SimpleNamespace(devices=np.array(devices)))
+    devices[0].process_index = 0
+    assert lanes._place(types.SimpleNamespace(devices=np.array(devices))) == ([devices[0]], 3, 0)
 
 
 def test_the_cores_are_those_that_this_process_may_use(monkeypatch):
@@ -116,10 +144,12 @@ class Program:
         return lambda *arguments: (self.result, *arguments)
 
 
-def test_the_first_program_that_can_be_compiled_is_compiled_once():
+def test_the_first_program_that_can_be_compiled_is_compiled_once_for_each_device():
     broken, good, other = Program(), Program(1), Program(2)
-    compute = lanes._first_able([broken, good, other])
-    assert [compute(5), compute(6)] == [[(1, 5)], [(1, 6)]]
+    able = lanes._first_able([broken, good, other])
+    assert [able({None: (5,)})[None](5), able({None: (6,)})[None](6)] == [(1, 5), (1, 6)]
     assert (broken.compiled, good.compiled, other.compiled) == (1, 1, 0)
+    assert set(able({"one": (5,), None: (5,), "two": (5,)})) == {None, "one", "two"}
+    assert (broken.compiled, good.compiled, other.compiled) == (1, 3, 0)
     with pytest.raises(jax.errors.JaxRuntimeError, match="cannot"):
-        lanes._first_able([Program(), Program()])(5)
+        lanes._first_able([Program(), Program()])({None: (5,)})
