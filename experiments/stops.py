@@ -102,7 +102,8 @@ def ways_out(dataset: xarray.Dataset, where: Arena) -> list[Way]:
     names = [str(name) for name in dataset["optimizer"].values]
     for lane in stuck:
         end = dataset["end"].values[tuple(lane)]
-        runs = next((runs for at, runs in groups if np.linalg.norm(at - end) < 1e-3), None)
+        with np.errstate(over="ignore"):  # of a run that has left, a distance may be infinite
+            runs = next((runs for at, runs in groups if np.linalg.norm(at - end) < 1e-3), None)
         if runs is None:
             groups.append((end, runs := {}))
         runs[names[lane[0]]] = runs.get(names[lane[0]], 0) + 1

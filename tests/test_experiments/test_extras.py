@@ -11,8 +11,11 @@ from matplotlib.figure import Figure
 from experiments import arena, figures, page
 from experiments.__main__ import main
 from experiments.figures import plt
-from experiments.runs import Extras
+from experiments.race import summarize
+from experiments.runs import Extras, write_arrays
 from experiments.settings import Experiment, Race
+from experiments.show import print_table
+from experiments.stops import unclassified
 from experiments.verdict import conclude, is_true
 from gdlab.problems import surfaces
 
@@ -97,6 +100,37 @@ def test_an_interrupt_is_no_failure_of_a_part(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         Extras(tmp_path).made("the figure", interrupt, None)
+
+
+def test_names_of_the_users_are_text_and_no_markup_formula_or_argument(tmp_path, capsys):
+    print_table("[/red]x.py:f", ["[bold]a", ":smile:"], [["[b]1", "2"]])
+    shown = capsys.readouterr().out
+    assert all(word in shown for word in ("[/red]x.py:f", "[bold]a", ":smile:", "[b]1"))
+    figure = plt.figure(figsize=(1, 1))
+    figure.suptitle(figures.plain("a$b^$.py:f"))
+    figure.savefig(io.BytesIO(), format="png")
+    plt.close(figure)
+    arrays = {"file": np.arange(3.0), "allow_pickle": np.array(2.0), "a/b": np.ones((2, 2), np.float32)}
+    write_arrays(tmp_path / "arrays.npz", arrays)
+    with np.load(tmp_path / "arrays.npz", allow_pickle=False) as kept:
+        assert set(kept) == set(arrays)
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(kept[name], array, strict=True)
+
+
+def test_diverged_runs_count_as_infinite_in_the_median_of_a_race():
+    dims = ("optimizer", "lr", "start")
+    dataset = xarray.Dataset(
+        {
+            "loss": ((*dims, "step"), [[[[9.0, 1.0], [9.0, np.nan], [9.0, 3.0]]]]),
+            "gradient_norm": (dims, np.ones((1, 1, 3))),
+        },
+        {"optimizer": ["gd"], "lr": [0.1]},
+    )
+    where = arena.arena(Race(surface="linear_net", seeds=3))
+    row = summarize(unclassified(dataset), [], where)["optimizers"]["gd"]
+    assert (row["median_loss"], row["diverged_share"]) == (3.0, pytest.approx(1 / 3))
+    assert row["kinds"] == {"not seen": 2, "diverged": 1}
 
 
 VALUES = {
