@@ -13,6 +13,7 @@ GDLAB_EXTRAS=cuda in front of a command adds the extra named cuda, which runs on
 import hashlib
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -98,9 +99,10 @@ def main(arguments):
         return 130
     if arguments[0] == "test":
         os.chdir(ROOT)  # Paths given to the tests are those of this folder; experiments write where they are called.
+    variables = dict(os.environ, GDLAB_LAUNCHER="python3 " + shlex.quote(sys.argv[0]))  # Messages name what was called.
     if os.name == "posix":
-        os.execv(words[0], words)  # The same process goes on, so signals and the exit status need no care.
-    process = subprocess.Popen(words)
+        os.execve(words[0], words, variables)  # The same process goes on: signals and the exit status need no care.
+    process = subprocess.Popen(words, env=variables)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the child too, and the child decides.
     return process.wait()
 

@@ -1,8 +1,12 @@
-"""The command line: `python -m experiments COMMAND [flags]`.
+"""The command line: `gdlab COMMAND [flags]`, or `python -m experiments COMMAND [flags]`.
 
 Flags are made from the settings of each command by tyro; a command's module is imported only when it runs, so that
-`--help` answers without jax.  Bad input is one sentence on stderr and exit status 2; results go to stdout, bars to
-stderr.
+`--help` answers without jax.  Results go to stdout, bars and sentences to stderr.  The exit status:
+
+    0      all is well
+    1      the results are written, but a check failed, or what only shows them, such as a figure, could not be made
+    2      bad input, one sentence on stderr
+    130    interrupted
 """
 
 import contextlib
@@ -12,29 +16,31 @@ import os
 import re
 import shutil
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
 from experiments import interrupts, settings
 from experiments.output import Output
-from experiments.settings import COMMANDS, PLACED, InputError
+from experiments.settings import COMMANDS, PLACED, InputError, in_one_line
 
 
 def usage() -> str:
     """The commands, one line each."""
     lines = (f"  {name:16}{(kind.__doc__ or '').splitlines()[0]}" for name, kind in COMMANDS.items())
-    return "\n".join(["usage: experiments COMMAND [--help] [flags]", "", *lines])
+    return "\n".join([f"usage: {settings.command()} COMMAND [--help] [flags]", "", *lines])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status is 0, 1 where a check failed, 2 for bad input, 130 when interrupted."""
+    """Run one command; the exit status."""
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in ("-h", "--help"):
         print(usage())
         return 0
     interrupts.listen()
-    with contextlib.redirect_stdout(Output(sys.stdout)) as output:
+    with contextlib.redirect_stdout(Output(sys.stdout)) as output, warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: print("note:", in_one_line(str(message)), file=sys.stderr)
         status = run(argv)
     return output.closed_with(status)
 
@@ -46,12 +52,13 @@ def run(argv: Sequence[str]) -> int:
         if name not in COMMANDS:
             raise InputError(f"the command must be one of {', '.join(COMMANDS)}; got {name!r}")
         chosen = parse(name, flags)
+        settings.countable_seed(getattr(chosen, "seed", 0))
         if getattr(chosen, "pgf", False) and not shutil.which("xelatex"):
             raise InputError("pgf must be left out where there is no xelatex: PGF is made by LaTeX")
         os.environ.setdefault("JAX_ENABLE_X64", "1")  # verdicts are proved in float64
         return importlib.import_module(f"experiments.{name}").main(chosen)
     except InputError as error:
-        print("error:", r"\n".join(str(error).splitlines()), file=sys.stderr)
+        print("error:", in_one_line(str(error), 2000), file=sys.stderr)
         return 2
     except OSError as error:  # a name that is too long, a folder that vanished, a disk that fails
         name = str(error.filename or "")
@@ -71,7 +78,9 @@ def run_of(argv: Sequence[str]) -> Sequence[str]:
     """The command that `experiments run` and these words stand for: that of the experiment itself."""
     names = ("all", *settings.experiments())
     if not argv or argv[0] not in names:
-        raise InputError(f"experiments run takes one of {', '.join(names)}; got {argv[0] if argv else 'none'!r}")
+        raise InputError(
+            f"{settings.command()} experiments run takes one of {', '.join(names)}; got {argv[0] if argv else 'none'!r}"
+        )
     return argv
 
 
@@ -88,16 +97,14 @@ def parse(name: str, flags: Sequence[str]) -> object:
         if flag == "--config" or flag.startswith("--config="):
             value = flag.partition("=")[2] or next(iter(flags[i + 1 :]), "")
             default = settings.from_json(kind, Path(value))
-    said = io.StringIO()
+    said, called = io.StringIO(), f"{settings.command()} {name}"
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(
-                kind, args=list(flags), default=default, prog=f"experiments {name}", description=kind.__doc__
-            )
+            return tyro.cli(kind, args=list(flags), default=default, prog=called, description=kind.__doc__)
     except SystemExit as end:
         if end.code == 0:  # --help
             raise
-        raise InputError(f"flags must be those of `experiments {name} --help`; {_sentence(said.getvalue())}") from None
+        raise InputError(f"flags must be those of `{called} --help`; {_sentence(said.getvalue())}") from None
 
 
 def _sentence(box: str) -> str:

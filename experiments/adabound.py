@@ -33,7 +33,7 @@ def main(settings: Adabound) -> int:
 def measure():
     """The checks and the figure."""
     rates, astray = {name: rates_of(optimizer) for name, optimizer in OPTIMIZERS.items()}, rare_gradients()
-    return [*bounds(), *early(rates), *late(rates), *returns(astray)], draw(rates, astray)
+    return [*bounds(), *early(rates), *late(rates), *returns(astray)], lambda: draw(rates, astray)
 
 
 def bounds():

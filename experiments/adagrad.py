@@ -43,7 +43,7 @@ def measure():
     run = descend(gdlab.adagrad(1.0), UPDATES)
     windows = {k: descend(windowed(k), UPDATES) for k in WINDOWS}
     checks = [*forms(), *first_steps(), *surprise(), *parabolas(), *second_derivative(), *rates(run), *window(windows)]
-    return checks, draw(run, windows)
+    return checks, lambda: draw(run, windows)
 
 
 def read(optimizer, grads, *names):

@@ -51,7 +51,7 @@ def measure():
         *bounds(),
         *steps,
     ]
-    return checks, draw(braking, hunting), table
+    return checks, lambda: draw(braking, hunting), table
 
 
 def read(optimizer, grads, *names):

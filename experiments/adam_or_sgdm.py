@@ -49,11 +49,11 @@ def measure(quick):
     results = contest(RIVALS)
     checks = [*wrong_end(), *stable(results), *which(results)]
     if quick:
-        return checks, draw({}, results)
+        return checks, lambda: draw({}, results)
     train, test = split()
     full = {name: [trained(*how, seed, train, test) for seed in range(STARTS)] for name, how in FULL.items()}
     small = {name: [in_batches(how, seed, train, test) for seed in range(STARTS)] for name, how in SMALL.items()}
-    return [*fast(full, small), *gap(full, small), *checks], draw(full, results)
+    return [*fast(full, small), *gap(full, small), *checks], lambda: draw(full, results)
 
 
 def split():

@@ -51,7 +51,7 @@ def measure():
     slopes = jnp.where(jnp.arange(1, STEPS + 1) % 101 == 1, 1010.0, -10.0)
     paths = {name: np.asarray(walk(optimizer, slopes, 0.0)) for name, optimizer in RUNS.items()}
     theorem, drawn = theorem_1(), stochastic()
-    return [*table(paths, np.asarray(slopes)), *never_falls(), *theorem[0], *drawn], draw(paths, theorem[1])
+    return [*table(paths, np.asarray(slopes)), *never_falls(), *theorem[0], *drawn], lambda: draw(paths, theorem[1])
 
 
 @jax.jit

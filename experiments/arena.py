@@ -2,13 +2,12 @@
 
 | problem | parameters | starts |
 |---|---|---|
-| `surface` | a point of a surface of `gdlab.problems` | on a saddle, 1e-6 beside it, declared ones, then random |
+| `surface` | a point of a surface of `gdlab.problems` | on a saddle, 1e-6 beside it, declared, random |
 | `pokemon` | (b, w) of the lectures' regression (section 2.1) | the lectures' start, then random in their box |
 | `digits` | weights of a 64-10-10 network | random initialisations; mini-batches of 64 |
 | FILE.py:FUNCTION | the user's own, any pytree | the user's, then random around them |
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -20,7 +19,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 import gdlab
-from experiments.settings import InputError, OnProblem, at_least_one, learning_rates
+from experiments.settings import InputError, OnProblem, at_least_one, deviation, learning_rates
 from experiments.targets import target
 from gdlab import minibatches
 from gdlab.problems import (
@@ -74,6 +73,7 @@ def arena(settings: OnProblem) -> Arena:
     """
     if (settings.seeds or 1) > MOST_STARTS:
         raise InputError(f"seeds must be at most {MOST_STARTS}, as each start has a name; got {settings.seeds}")
+    deviation(settings.spread)
     if settings.target is not None:
         return _own(settings)
     return {"surface": _surface, "pokemon": _pokemon, "digits": _digits}[settings.problem](settings)
@@ -85,7 +85,7 @@ def rates_of(settings: OnProblem, where: Arena) -> tuple[float, float, int]:
     Raises:
         InputError: for a range that is none, or more runs of an optimizer than 32 bits count.
     """
-    low, high, count = learning_rates(settings.lr or where.lr)
+    low, high, count = learning_rates(where.lr if settings.lr is None else settings.lr)
     at_least_one("lr times seeds", count * len(where.seen_as))
     return low, high, count
 
@@ -114,13 +114,13 @@ def _own(settings):
     chosen = target(settings)
     if chosen.surface is not None and settings.params is None:
         return _surface(replace(settings, surface=chosen.name))
-    if not 0 <= settings.spread < math.inf:
-        raise InputError(f"spread must be a finite number, at least 0; got {settings.spread}")
     theta, unravel = ravel_pytree(chosen.params)
     few = theta.size <= FEW
     count = settings.seeds or (16 if few else 4)
     around = settings.spread * np.random.default_rng(settings.seed).normal(size=(count - 1, theta.size))
     starts = jnp.concatenate([theta[None], theta + jnp.asarray(around, theta.dtype)])
+    if not np.isfinite(float(jnp.max(jnp.abs(starts))) + 3 * settings.spread):
+        raise InputError(f"spread must keep the starts within finite numbers; got {settings.spread}")
     return Arena(
         name=chosen.name,
         loss=chosen.loss,
@@ -130,24 +130,37 @@ def _own(settings):
         batches=None,
         lr="1e-4:1:40" if few else "1e-4:1:12",
         steps=2000 if few else 400,
-        box=[(float(x) - 3 * settings.spread, float(x) + 3 * settings.spread) for x in theta]
-        if theta.size == 2
-        else None,
+        box=[_window(float(x), settings.spread) for x in theta] if theta.size == 2 else None,
         points=[],
     )
 
 
+def _window(x, spread):
+    """What is drawn around a parameter: three deviations, and as much as floating-point numbers can tell apart."""
+    half = max(3 * spread, 1e-3 * abs(x)) or 1.0
+    return x - half, x + half
+
+
 def _surface_starts(chosen, count, rng):
     low, high = np.array(chosen.box).T
-    places = [np.array(p.x) for p in chosen.critical_points if p.kind in ("saddle", "degenerate")][:1]
-    starts = [(place, "on the saddle") for place in places]
+    trap = _trap(chosen.critical_points)
+    places = [np.array(trap.x)] if trap else []
+    name = trap and {"saddle": "the saddle", "degenerate": "the degenerate point"}[trap.kind]
+    starts = [(place, f"on {name}") for place in places]
     for place in places * 2:
         toward = rng.normal(size=chosen.dim)
-        starts.append((place + 1e-6 * toward / np.linalg.norm(toward), "1e-6 beside the saddle"))
+        starts.append((place + 1e-6 * toward / np.linalg.norm(toward), f"1e-6 beside {name}"))
     starts += [(np.array(start), "declared") for start in chosen.starts if not any(_near(start, p) for p in places)]
     starts = starts[: max(count - 1, 1)]
     starts += [(rng.uniform(low, high), "random") for _ in range(count - len(starts))]
     return jnp.array([start for start, _ in starts]), [name for _, name in starts]
+
+
+def _trap(points):
+    """The critical point on and beside which races start: the first saddle, else the highest degenerate one, if any."""
+    saddles = [point for point in points if point.kind == "saddle"]
+    degenerate = [point for point in points if point.kind == "degenerate"]
+    return saddles[0] if saddles else max(degenerate, key=lambda point: point.value, default=None)
 
 
 def _near(a, b):
@@ -205,8 +218,8 @@ def named_optimizers(texts: Sequence[str]) -> dict[str, Any]:
 
 
 def _named_optimizer(name):
-    library, _, short = name.rpartition(".")
-    made: Any = getattr({"": gdlab.optimizers, "optax": optax}.get(library), short, None)
+    library, dot, short = name.rpartition(".")
+    made: Any = getattr({"": gdlab.optimizers, "optax.": optax}.get(library + dot), short, None)
     try:
         known = not short.startswith("_") and isinstance(made(1e-3), optax.GradientTransformation)
     except TypeError:

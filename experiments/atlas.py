@@ -88,7 +88,7 @@ def measure():
         *wrong_starts(settled, bottom),
         *at_the_edge(moved, low, high),
     ]
-    return checks, draw(moved, borne, settled, high, bottom)
+    return checks, lambda: draw(moved, borne, settled, high, bottom)
 
 
 def well(theta):

@@ -40,7 +40,7 @@ def measure():
     """The checks and the figure."""
     points = members()
     ends = descend()
-    return [*families(points), *descent(ends), *newtons()], draw(points, ends)
+    return [*families(points), *descent(ends), *newtons()], lambda: draw(points, ends)
 
 
 def members():

@@ -51,7 +51,7 @@ def measure(quick):
     control = accuracies(EXAMPLES, (LECTURE,), lanes, long, 20)[0]
     at = rates.index(LECTURE)
     checks = [*printed_accuracies(runs, at, control), *updates_decide(runs, at, control), *own_rates(runs)]
-    return [*checks, *as_on_the_slides(runs, at)], draw(runs, rates, control), summary(), keskar()
+    return [*checks, *as_on_the_slides(runs, at)], lambda: draw(runs, rates, control), summary(), keskar()
 
 
 def lane(key):

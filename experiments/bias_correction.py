@@ -63,7 +63,7 @@ def measure(quick):
     flat = gdlab.sweep(convex, optimizer=CONVEX, rate=jnp.array(CONVEX_RATES, FLOAT))["value"]
     settled = gdlab.minimize(penalised, gdlab.nesterov(FLOAT(0.5)), zero, 3000, args=(data,))
     above = flat.to_numpy() - float(settled.history["loss"][-1])
-    return [*first_steps(), *needed(deep.to_numpy()), *faster(above)], draw(deep.to_numpy(), above)
+    return [*first_steps(), *needed(deep.to_numpy()), *faster(above)], lambda: draw(deep.to_numpy(), above)
 
 
 def uncorrected(rate, b2):

@@ -23,9 +23,6 @@ def _report(chosen: Target, seed: int) -> Report:
     inertia = {name: int(count) for name, count in point.inertia._asdict().items()}
     pairs = [("lowest", point.lowest.vector, float(point.lowest.value))]
     pairs.append(("highest", point.highest.vector, float(point.highest.value)))
-    figure, axes = plt.subplots(figsize=(7, 4.4))
-    if np.isfinite([pair[2] for pair in pairs]).all():
-        slices(axes, chosen.loss, chosen.params, pairs)
     value = float(chosen.loss(chosen.params))
     words = [
         f"At {shown(chosen.params)} the loss is {value:.10g}.",
@@ -44,4 +41,10 @@ def _report(chosen: Target, seed: int) -> Report:
         "highest": float(point.highest.value), "confidence": float(point.confidence), "products": int(point.products),
     }  # fmt: skip
     columns = ["", "at least", "estimate", "at most"]
-    return Report(f"What {chosen.name} is like here", words, columns, rows, summary, figure)
+    return Report(f"What {chosen.name} is like here", words, columns, rows, summary, lambda: _draw(chosen, pairs))
+
+
+def _draw(chosen, pairs):
+    figure, axes = plt.subplots(figsize=(7, 4.4))
+    slices(axes, chosen.loss, chosen.params, [pair for pair in pairs if np.isfinite(pair[2])])
+    return figure

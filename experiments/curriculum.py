@@ -40,7 +40,7 @@ def measure(quick):
     """The checks and the figure; a quick one leaves the curricula out."""
     lessons, tuned, deep = None if quick else curricula(), fine_tuned(), normalised()
     checks = [*faster(tuned), *deeper(deep)]
-    return checks if quick else [*easy_first(lessons), *checks], draw(lessons, tuned, deep)
+    return checks if quick else [*easy_first(lessons), *checks], lambda: draw(lessons, tuned, deep)
 
 
 def divided():

@@ -62,7 +62,7 @@ def measure(quick):
         rates, decays = np.geomspace(rate, 5 * rate, size[0]), np.geomspace(decay, 1000 * decay, size[1])
         grid = gdlab.sweep(run, rate=jnp.array(rates, FLOAT), decay=jnp.array(decays, FLOAT), layers=layers)["value"]
         maps[name] = rates, decays, grid.mean("layers").to_numpy()
-    return [*checks(maps), *same_path()], draw(maps)
+    return [*checks(maps), *same_path()], lambda: draw(maps)
 
 
 def penalised(layers, batch, penalty):

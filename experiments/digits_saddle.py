@@ -43,7 +43,7 @@ def measure(units):
     point = hessian.classify(network_loss, wide, data, method="lanczos")
     way = hessian.escape(network_loss, wide, data)
     paths = [descend(params, data) for params in (wide, way.params)]
-    return checks(small, wide, data, point, way, paths), draw(paths, way, wide, data)
+    return checks(small, wide, data, point, way, paths), lambda: draw(paths, way, wide, data)
 
 
 @jax.jit

@@ -83,7 +83,7 @@ def measure(quick):
         *reached(tops),
         at_most("S76", "gd, a tenth of its rate: top eigenvalue over its bound", slow[-1], 0.2),
     ]
-    return checks, draw(tops)
+    return checks, lambda: draw(tops)
 
 
 @functools.cache

@@ -11,7 +11,7 @@ import hessian
 from experiments import figures
 from experiments.figures import plt
 from experiments.report import Report, publish, shown, slices
-from experiments.runs import write_json
+from experiments.runs import write_arrays, write_json
 from experiments.settings import Escape
 from experiments.targets import Target, target
 
@@ -34,15 +34,6 @@ def _report(chosen: Target, seed: int) -> Report:
         f"It ended at {shown(end.params)} with a loss of {float(end.loss):.10g}, after {int(end.steps)} steps,"
         f" {int(end.gradients)} gradients and {int(end.products)} products with the Hessian.",
     ]
-    figure, axes = plt.subplots(figsize=(7, 4.4))
-    surface = chosen.surface
-    if surface is not None and surface.dim == 2:
-        figures.contours(axes, chosen.loss, surface.box)
-        figures.critical_points(axes, [(point.x, point.kind) for point in surface.critical_points])
-        places = [np.asarray(p) for p in (chosen.params, way.direction, way.params, end.params)]
-        figures.way_out(axes, *places)
-    elif np.isfinite(float(way.curvature)):
-        slices(axes, chosen.loss, chosen.params, [("lowest", way.direction, float(way.curvature))])
     rows = [
         ["start", f"{float(way.loss_before):.10g}", ""],
         ["one step out", f"{float(way.loss_after):.10g}", f"{float(way.step):.6g}"],
@@ -58,14 +49,27 @@ def _report(chosen: Target, seed: int) -> Report:
         },
     }  # fmt: skip
 
-    def extra(folder):
+    def save(folder):
         arrays = end.params if isinstance(end.params, dict) else {"params": end.params}
         if all(hasattr(array, "dtype") for array in arrays.values()):
-            np.savez(
-                folder / "params.npz", allow_pickle=False, **{str(k): np.asarray(array) for k, array in arrays.items()}
-            )
+            write_arrays(folder / "params.npz", {str(k): np.asarray(array) for k, array in arrays.items()})
         flat = ravel_pytree(end.params)[0]
         if flat.size <= 1000:
             write_json(folder / "params.json", np.asarray(flat, float).tolist())
 
-    return Report(f"The way down on {chosen.name}", words, ["where", "loss", "step"], rows, summary, figure, extra)
+    title = f"The way down on {chosen.name}"
+    return Report(title, words, ["where", "loss", "step"], rows, summary, lambda: _draw(chosen, way, end), save)
+
+
+def _draw(chosen, way, end):
+    figure, axes = plt.subplots(figsize=(7, 4.4))
+    surface = chosen.surface
+    if surface is not None and surface.dim == 2:
+        figures.contours(axes, chosen.loss, surface.box)
+        figures.critical_points(axes, [(point.x, point.kind) for point in surface.critical_points])
+        figures.way_out(axes, *map(np.asarray, (chosen.params, way.direction, way.params, end.params)))
+    else:
+        curvature = float(way.curvature)
+        pairs = [("lowest", way.direction, curvature)] if np.isfinite(curvature) else []
+        slices(axes, chosen.loss, chosen.params, pairs)
+    return figure

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from experiments import settings
-from experiments.settings import Experiments
+from experiments.settings import Experiments, command
 
 HERE = Path(__file__).parent
 SECONDS = HERE / "seconds.json"  # of a core, as `all` measures them
@@ -25,7 +25,8 @@ def main(settings: Experiments) -> int:
         [name, row["question"], row["items"], *(f"{row[size]:.0f}" if row[size] else "" for size in ("full", "quick"))]
         for name, row in listed.items()
     ]
-    print_table("experiments run NAME, experiments run all; seconds of one core, as measured", columns, rows)
+    run = f"{command()} experiments run"
+    print_table(f"{run} NAME, {run} all; seconds of one core, as measured", columns, rows)
     return 0
 
 

@@ -38,7 +38,7 @@ def measure(quick):
     """The checks and the figure; a quick one leaves the training with dropout out."""
     passes, saddles, dropouts = one_pass(), from_zero(), None if quick else dropped()
     checks = [*shuffled(passes), *mean_of_dropout(), *noise(), *left(saddles)]
-    return checks if quick else [*checks, *remembered(dropouts)], draw(passes, dropouts, saddles)
+    return checks if quick else [*checks, *remembered(dropouts)], lambda: draw(passes, dropouts, saddles)
 
 
 def divided():

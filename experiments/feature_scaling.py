@@ -48,7 +48,7 @@ def measure():
         *one_step(),
         *statistics(),
     ]
-    return checks, draw(raw, scaled, y, runs)
+    return checks, lambda: draw(raw, scaled, y, runs)
 
 
 def mse(theta, x, y):

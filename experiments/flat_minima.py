@@ -53,7 +53,7 @@ def measure(quick):
     checks = [*shifted(), *rescaled(*size[:2]), *fast_and_slow(found)]
     if not quick:
         checks += [*as_printed(found), *full_batch(found), *clean()]
-    return checks, draw(found)
+    return checks, lambda: draw(found)
 
 
 def shifted():

@@ -45,7 +45,7 @@ def measure(quick):
     ordinary = {"Adam, rate .003": ORDINARY["Adam, rate .003"]} if quick else ORDINARY
     runs = {name: watched(network_loss, optimizer, first, 20, learnt, steps) for name, optimizer in ordinary.items()}
     stuck = watched(rectified, gdlab.sgd(FLOAT(0.5)), start(jax.random.key(1), STUCK_LAYERS), 8, wrong, stuck_steps)
-    return [*oscillating(stuck), *done(runs), *another_way(runs, learnt)], draw(stuck, runs)
+    return [*oscillating(stuck), *done(runs), *another_way(runs, learnt)], lambda: draw(stuck, runs)
 
 
 def watched(loss, optimizer, layers, size, learnt, steps):

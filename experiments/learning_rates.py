@@ -74,7 +74,7 @@ def measure():
         *stuck(),
         *trap(plateau),
     ]
-    return checks, draw(paths, losses, many, wells, plateau)
+    return checks, lambda: draw(paths, losses, many, wells, plateau)
 
 
 def descend(loss, start, rate, updates):

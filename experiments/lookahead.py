@@ -44,7 +44,7 @@ def measure(quick):
     """The checks and the figure."""
     clouds = {setting: cloud(*setting) for setting in SETTINGS}
     checks = [*variances(clouds), *invariants()]
-    return checks if quick else [*checks, *not_flatter()], draw(clouds)
+    return checks if quick else [*checks, *not_flatter()], lambda: draw(clouds)
 
 
 def plain(rate):

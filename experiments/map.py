@@ -16,7 +16,7 @@ from experiments import figures
 from experiments.figures import plt
 from experiments.report import Report, publish, shown
 from experiments.runs import write_dataset
-from experiments.settings import InputError, Map, at_least_one
+from experiments.settings import InputError, Map, at_least_one, deviation
 from experiments.targets import Target, target
 
 LARGEST = 200  # parameters, each start needing dense Hessians
@@ -26,6 +26,7 @@ JOINED = 100  # saddles whose ways down are followed, at most
 def main(settings: Map) -> int:
     """Search, print the table, write the folder; the exit status."""
     at_least_one("starts", settings.starts)
+    deviation(settings.spread)
     chosen = target(settings)
     size = ravel_pytree(chosen.params)[0].size
     if size > LARGEST:
@@ -87,7 +88,7 @@ def _report(chosen: Target, settings: Map) -> Report:
         "ended": {reason: int(np.sum(points.ended == i)) for i, reason in enumerate(hessian.search.REASONS)},
     }
     return Report(
-        f"The critical points of {chosen.name}", words, columns, rows, summary, _draw(chosen, points),
+        f"The critical points of {chosen.name}", words, columns, rows, summary, lambda: _draw(chosen, points),
         lambda folder: write_dataset(folder / "results.nc", to_dataset(points)),
     )  # fmt: skip
 
@@ -112,11 +113,13 @@ def _draw(chosen, points):
     if chosen.surface is not None and chosen.surface.dim == 2:
         figures.contours(axes, chosen.loss, chosen.surface.box)
         figures.critical_points(axes, list(zip(np.asarray(points.params).tolist(), points.kind, strict=True)))
-        axes.legend(fontsize=7)
+        figures.legend(axes, fontsize=7)
     else:
         for kind, (mark, colour) in figures.MARKS.items():
             of_kind = points.kind == kind
-            axes.plot(points.index[of_kind], points.loss[of_kind], mark, color=colour, label=kind, alpha=0.6)
+            axes.plot(
+                points.index[of_kind], figures.drawable(points.loss[of_kind]), mark, color=colour, label=kind, alpha=0.6
+            )
         axes.set(xlabel="index: negative eigenvalues", ylabel="loss", title="critical points")
-        axes.legend(fontsize=7)
+        figures.legend(axes, fontsize=7)
     return figure

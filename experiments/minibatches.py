@@ -36,7 +36,7 @@ def measure():
     """The checks and the figure."""
     noise, paths, seconds = noise_law(), {size: path(size) for size in (1, EXAMPLES)}, timing()
     checks = [*sums(), *orders(), *noise[0], *zigzag(paths), *seconds[0]]
-    return checks, draw(noise[1], paths, seconds[1])
+    return checks, lambda: draw(noise[1], paths, seconds[1])
 
 
 def squared(theta, example):

@@ -33,7 +33,7 @@ def measure():
     """The checks and the figure."""
     hills, pokemons, gaps = over_hills(), on_pokemon(), chain()
     checks = [*forms(), *nesterov_forms(), *passed(hills), *faster(pokemons), *worst(gaps)]
-    return checks, draw(hills, pokemons, gaps)
+    return checks, lambda: draw(hills, pokemons, gaps)
 
 
 def forms():

@@ -40,7 +40,7 @@ def measure(quick):
     moves, results = paths(), None if quick else contest(CONTESTANTS)
     steady = {name: steps[:, 3] for name, steps in moves.items()}
     checks = [*formulas(moves), *first_steps(steady), *limits()]
-    return checks if quick else [*checks, *compared(results)], draw(steady, results)
+    return checks if quick else [*checks, *compared(results)], lambda: draw(steady, results)
 
 
 def gradients():

@@ -37,7 +37,7 @@ def main(settings: Noise) -> int:
 def measure():
     """The checks and the figure."""
     epochs, saddle = epochs_needed(), leaving()
-    return [*epochs[0], *saddle[0], *two_losses(), *out_of_a_saddle()], draw(epochs[1], saddle[1])
+    return [*epochs[0], *saddle[0], *two_losses(), *out_of_a_saddle()], lambda: draw(epochs[1], saddle[1])
 
 
 def squared(theta, example):

@@ -6,25 +6,29 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const names = data.optimizers, steps = data.steps, rates = data.rates;
 const [[x0, x1], [y0, y1]] = data.box;
 
-/* Arrays come as little-endian float32 in base64, and are read by optimizer, rate, start and row. */
-function floats(text) {
+/* Arrays come as little-endian numbers in base64, and are read by optimizer, rate, start and row. */
+function floats(text, Kind = Float32Array) {
   const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-  return new Float32Array(bytes.buffer);
+  return new Kind(bytes.buffer);
 }
-const grid = floats(data.grid), side = data.side, above = floats(data.above);
+const grid = floats(data.grid), side = data.side, losses = floats(data.losses, Float64Array);
 const runs = Object.fromEntries(Object.entries(data.runs).map(([name, text]) => [name, floats(text)]));
 const place = (i, j, k, t) => ((i * rates.length + j) * data.starts.length + k) * steps.length + t;
 const two = (name, at) => [runs[name][2 * at], runs[name][2 * at + 1]];
 
 const state = { rate: data.best[0], row: Math.round(steps.length * 0.3), start: 0, on: names.map(() => true), focus: 0, best: true };
 const drawn = { paths: {}, losses: {}, points: [], milliseconds: 0 };
-window.gdlab = { data, state, drawn, runs, above, draw, toPixel, toPixelOfLoss };
+window.gdlab = { data, state, drawn, runs, losses, draw, toPixel, toPixelOfLoss };
 
 const $ = (id) => document.getElementById(id);
 const map = $("map").firstElementChild, loss = $("loss").firstElementChild;
 const rateOf = (i) => (state.best ? data.best[i] : state.rate);
 const finite = (point) => Number.isFinite(point[0]) && Number.isFinite(point[1]);
-const short = (x) => (Number.isFinite(x) ? (Math.abs(x) >= 1e4 || (x && Math.abs(x) < 1e-3) ? x.toExponential(2) : String(+x.toPrecision(4))) : "not finite");
+function short(x) { // an infinite number may be one that is too large for float32
+  if (Number.isNaN(x)) return "not finite";
+  if (!Number.isFinite(x)) return x > 0 ? "above 3.4e38" : "below -3.4e38";
+  return Math.abs(x) >= 1e4 || (x && Math.abs(x) < 1e-3) ? x.toExponential(2) : String(+x.toPrecision(4));
+}
 
 /* ---- frames: where numbers lie on a picture ---- */
 function frame(canvas, margins) {
@@ -51,15 +55,20 @@ function toPixel([x, y]) {
 }
 let decades = [0, 1]; // of the loss above the lowest: low, high
 
-/* The powers of ten between which the chosen runs are drawn. */
+/* The powers of ten between which the chosen runs are drawn: up to where they start, or, where that is the lowest, to
+   their highest; what falls below the lowest has no bottom in sight, and leaves the picture at its foot. */
 function heights() {
-  let low = Infinity, high = -Infinity;
+  let low = Infinity, high = -Infinity, most = -Infinity;
   names.forEach((_, i) => {
     if (!state.on[i]) return;
-    const at = place(i, rateOf(i), state.start, 0), curve = above.subarray(at, at + steps.length);
-    high = Math.max(high, curve[0]);
-    for (const value of curve) if (value > 0 && value < low) low = value;
+    const at = place(i, rateOf(i), state.start, 0), curve = losses.subarray(at, at + steps.length).map((value) => value - data.lowest);
+    if (Number.isFinite(curve[0])) high = Math.max(high, curve[0]);
+    for (const value of curve) {
+      if (value > 0 && value < low) low = value;
+      if (value > most && value < 1e150) most = value;
+    }
   });
+  if (!(high > 0)) high = most;
   if (!(high > 0)) return [-1, 0];
   high = Math.ceil(Math.log10(high) + 1e-9);
   return [Math.max(Math.min(Math.floor(Math.log10(low)), high - 1), high - 16), high];
@@ -87,7 +96,7 @@ function surface() {
       let band = 0;
       while (band < levels.length && value >= levels[band]) band++;
       bands[p] = Number.isFinite(value) ? band : levels.length;
-      const tone = bands[p] / levels.length;
+      const tone = levels.length ? bands[p] / levels.length : 1;
       const line = (u && bands[p] !== bands[p - 1]) || (v && bands[p] !== bands[p - width]) ? 0.9 : 1;
       image.data[4 * p] = (132 + 120 * tone) * line;
       image.data[4 * p + 1] = (146 + 107 * tone) * line;
@@ -268,7 +277,8 @@ function drawLoss() {
     text(c, String(10 ** d), x, f.y + f.height + 5, "center", "top");
   }
   text(c, "step + 1", f.x + f.width / 2, f.y + f.height + 19, "center", "top");
-  upright(c, "loss above " + short(data.lowest), 2, f.y + f.height / 2);
+  const below = losses.some((value) => value < data.lowest);
+  upright(c, "loss above " + short(data.lowest) + (below ? ", lower at the foot" : ""), 2, f.y + f.height / 2);
   c.save();
   c.beginPath();
   c.rect(f.x, f.y, f.width, f.height);
@@ -280,7 +290,7 @@ function drawLoss() {
   };
   names.forEach((name, i) => {
     if (!state.on[i]) return;
-    const curve = steps.map((_, t) => toPixelOfLoss(t, above[place(i, rateOf(i), state.start, t)]));
+    const curve = steps.map((_, t) => toPixelOfLoss(t, losses[place(i, rateOf(i), state.start, t)] - data.lowest));
     drawn.losses[name] = curve;
     line(c, curve, data.colours[i] + "44", 1.4);
     line(c, curve.slice(0, state.row + 1), data.colours[i], i === state.focus ? 2.4 : 1.7);
@@ -305,7 +315,7 @@ function explain() {
   const at_ = two("x", at), a = (at_[0] - x0) / (x1 - x0), b = (at_[1] - y0) / (y1 - y0);
   const within = a >= 0 && a <= 1 && b >= 0 && b <= 1;
   const rows = [
-    ["loss", short(above[at] + data.lowest) + (data.plain ? "" : within ? `, in the plane ${short(onGrid(a, b))}` : ", outside of the window")],
+    ["loss", short(losses[at]) + (data.plain ? "" : within ? `, in the plane ${short(onGrid(a, b))}` : ", outside of the window")],
     ["at", pair(at_)],
     ...(readable
       ? [["η", short(runs.eta[at])], ...(data.plain ? [["σ", pair(two("sigma", at))]] : []), ["m", pair(two("m", at))]]

@@ -2,9 +2,9 @@
 
     x = B (theta - theta_0)        where a run is drawn: B holds two directions, or two parameters as they are
 
-Of more than two parameters the plane goes through the best end of the race, along the two main directions of the
-paths, or the two eigenvectors of highest curvature; the page says how much of the paths' variance lies in it, and
-draws the true loss beside that in the plane.
+Of more than two parameters the plane goes through the best end of the race, or the start where all runs diverge, along
+the two main directions of the paths, or the two eigenvectors of highest curvature; the page says how much of the
+paths' variance lies in it, and draws the true loss beside that in the plane.
 """
 
 import base64
@@ -39,7 +39,10 @@ ENDS = {
     "undetermined": "on a point whose kind could not be proved",
 }
 ROWS, RATES, STARTS, SIDE, LEVELS = 80, 16, 2, 121, 18
-BUDGET = 14_000  # rows of all runs together, of 10 numbers each, so that the page stays below 1 MB
+BUDGET = (
+    14_000  # rows of all runs together, each a loss in 8 bytes and 9 numbers in 4, so that the page stays below 1 MB
+)
+FAR = 1000.0  # times the usual distance from the start: what is further away is no part of the window
 SEARCHED = 64  # starts of the search for critical points, on the paths and as many in the window
 
 
@@ -56,7 +59,6 @@ class Plane(NamedTuple):
 def page(dataset: xarray.Dataset, where: Arena, optimizers: dict[str, Any], settings: Race) -> str:
     """The page of a race, which is run again at some of its rates with every piece of its steps recorded."""
     total = int(dataset["step"].values[-1])
-    rows = np.unique(np.append(np.geomspace(1, total + 1, ROWS // 2) - 1, np.linspace(0, total, ROWS // 2)).astype(int))
     starts = shown_starts(where)
     most = min(RATES, max(1, BUDGET // (len(optimizers) * len(starts) * ROWS)), dataset.sizes["lr"])
     dataset = dataset.isel(lr=np.linspace(0, dataset.sizes["lr"] - 1, most).round().astype(int))
@@ -75,8 +77,8 @@ def page(dataset: xarray.Dataset, where: Arena, optimizers: dict[str, Any], sett
         "points": points(dataset, where, plane, starts),
         "ends": ends(dataset, starts),
         "best": best_rates(dataset),
-        "lowest": (lowest := float(np.min(ran["loss"], initial=np.inf, where=np.isfinite(ran["loss"])))),
-        "above": packed(ran["loss"] - lowest),
+        "lowest": figures.lowest(ran["loss"], rows),
+        "losses": packed(ran["loss"], "<f8"),  # as float32 a loss beside zero or beside another would be lost
         **surface(where, plane),
         "runs": {name: packed(values) for name, values in ran.items() if name != "loss"},
     }
@@ -90,10 +92,10 @@ def page(dataset: xarray.Dataset, where: Arena, optimizers: dict[str, Any], sett
     return re.sub(r"\{(title|words|data|script)\}", lambda found: texts[found[1]], template)
 
 
-def packed(values: Any) -> str:
-    """Numbers as little-endian float32 in base64; one too large for that is infinite."""
+def packed(values: Any, kind: str = "<f4") -> str:
+    """Numbers in base64, as little-endian float32 or another kind; one too large for that is infinite."""
     with np.errstate(over="ignore"):
-        return base64.b64encode(np.asarray(values, "<f4").tobytes()).decode()
+        return base64.b64encode(np.asarray(values, kind).tobytes()).decode()
 
 
 def shown_starts(where: Arena) -> list[int]:
@@ -148,38 +150,49 @@ def plane_of(dataset: xarray.Dataset, where: Arena, optimizers: Any, settings: R
         box = [(float(low), float(high)) for low, high in where.box]
         said = f"The loss, and the runs on it: each path goes through up to {ROWS} of its steps, which can be read."
         return Plane(jnp.zeros(2), jnp.eye(2), box, ("θ₁", "θ₂"), said)
-    origin, seen = trajectories(dataset, where, optimizers, settings)
-    away = seen - seen.mean(axis=0)
-    if settings.plane == "hessian":
-        spectrum = hessian.extremal(where.flat_loss, jnp.asarray(origin), k=2, which="highest")
-        basis = np.asarray(spectrum.eigenvectors).reshape(-1, size)[::-1]
-        curvatures = np.asarray(spectrum.eigenvalues)[::-1]
-        said = f"the two highest curvatures at the best end, {curvatures[0]:.4g} and {curvatures[1]:.4g}"
+    origin, seen, where_to = trajectories(dataset, where, optimizers, settings)
+    away = (seen - seen.mean(axis=0)) / (np.abs(seen - seen.mean(axis=0)).max() or 1.0)
+    basis, curvatures = steepest(where, origin, size) if settings.plane == "hessian" else (None, None)
+    if basis is not None and curvatures is not None:
+        said = f"the two highest curvatures there, {curvatures[0]:.4g} and {curvatures[1]:.4g}"
         axes = ("along the highest curvature", "along the second highest")
     else:
         _, basis = np.linalg.eigh(away @ away.T)
         basis = np.linalg.qr((away.T @ basis[:, -2:])[:, ::-1])[0].T
         basis = np.vstack([basis, np.zeros_like(basis)])[:2]  # of a single parameter there is one direction only
         said, axes = "the two main directions of the paths", ("first main direction", "second main direction")
-    share = np.sum((away @ basis.T) ** 2, axis=0) / np.sum(away**2)
+    share = np.sum((away @ basis.T) ** 2, axis=0) / (np.sum(away**2) or 1.0)
     words = (
-        f"{size:,} parameters in the plane of {said}, through the best end. The plane holds {share.sum():.1%} of the"
+        f"{size:,} parameters in the plane through {where_to} along {said}. The plane holds {share.sum():.1%} of the"
         f" variance of the paths ({share[0]:.1%} and {share[1]:.1%}). Solid: the true loss; dotted: that in the plane."
     )
     at = (seen - origin) @ basis.T
     low, high = at.min(axis=0), at.max(axis=0)
-    margin = 0.15 * np.maximum(high - low, 0.2 * np.max(high - low))
+    margin = 0.15 * np.maximum(high - low, 0.2 * np.max(high - low) or 1.0)
     box = list(zip((low - margin).tolist(), (high + margin).tolist(), strict=True))
     return Plane(jnp.asarray(origin), jnp.asarray(basis), box, axes, words)
 
 
-def trajectories(dataset: xarray.Dataset, where: Arena, optimizers: Any, settings: Race) -> tuple[Any, Any]:
-    """The best end of a race, and points of the paths of each optimizer at its best rate, as rows."""
+def steepest(where: Arena, origin: Any, size: int) -> tuple[Any, Any]:
+    """The directions of the two highest curvatures at a point, as rows, and these; None where they are not finite."""
+    spectrum = hessian.extremal(where.flat_loss, jnp.asarray(origin), k=min(2, size), which="highest")
+    basis = np.asarray(spectrum.eigenvectors).reshape(-1, size)[::-1]
+    curvatures = np.asarray(spectrum.eigenvalues)[::-1]
+    if not (np.isfinite(basis).all() and np.isfinite(curvatures).all()):
+        return None, None
+    return np.vstack([basis, np.zeros_like(basis)])[:2], np.append(curvatures, 0.0)[:2]
+
+
+def trajectories(dataset: xarray.Dataset, where: Arena, optimizers: Any, settings: Race) -> tuple[Any, Any, str]:
+    """The point a plane goes through, points of the paths of each optimizer at its best rate, as rows; and what it is.
+
+    It is the best end of the race, or the start where that is not finite or FAR from it, as a run without a bottom is.
+    """
     total, at = int(dataset["step"].values[-1]), best_rates(dataset)
-    final = [dataset["loss"].values[i, j, 0, -1] for i, j in enumerate(at)]
-    i = int(np.nanargmin(np.where(np.isfinite(final), final, np.nan)))
-    start = jax.tree.map(lambda leaf: leaf[0], where.starts)
-    key = jax.random.fold_in(jax.random.key(settings.seed), 0)
+    k = shown_starts(where)[0]  # the first may be on a saddle, where nothing moves
+    final = np.array([dataset["loss"].values[i, j, k, -1] for i, j in enumerate(at)])
+    start = jax.tree.map(lambda leaf: leaf[k], where.starts)
+    key = jax.random.fold_in(jax.random.key(settings.seed), k)
     seen = []
     for j, optimizer in zip(at, optimizers.values(), strict=True):
         ran = gdlab.minimize(
@@ -188,8 +201,22 @@ def trajectories(dataset: xarray.Dataset, where: Arena, optimizers: Any, setting
             record=("params",), every=max(1, total // 40),
         )  # fmt: skip
         seen.append(np.asarray(jax.vmap(lambda params: ravel_pytree(params)[0])(ran.history["params"])))
-    points = np.concatenate(seen)
-    return dataset["end"].values[i, at[i], 0], points[np.isfinite(points).all(axis=1)]
+    flat = np.asarray(ravel_pytree(start)[0])
+    ends = [dataset["end"].values[i, j, k] for i, j in enumerate(at)]
+    points = np.concatenate([flat[None], *seen, ends])
+    near = within(points, flat)
+    best = int(np.argmin(np.where(np.isfinite(final) & near[-len(at) :], final, np.inf)))
+    if near[best - len(at)] and np.isfinite(final[best]):
+        return ends[best], points[near], "the best end"
+    return flat, points[near], "the start"
+
+
+def within(points: Any, start: Any) -> Any:
+    """Which points are finite, and at most FAR times as far from the start as half of those that are not on it."""
+    finite = np.isfinite(points).all(axis=1)
+    far = np.max(np.abs(np.where(finite[:, None], points, start) / 2 - start / 2), axis=1)  # halves do not overflow
+    usual = np.median(far[far > 0]) if (far > 0).any() else 0.0
+    return finite & (far / FAR <= usual)
 
 
 def surface(where: Arena, plane: Plane) -> dict[str, Any]:
@@ -197,7 +224,8 @@ def surface(where: Arena, plane: Plane) -> dict[str, Any]:
     across, up = (jnp.linspace(low, high, SIDE) for low, high in plane.box)
     row = jax.vmap(lambda a, b: where.flat_loss(plane.origin + plane.basis.T @ jnp.stack([a, b])), (0, None))
     values = np.asarray(jax.jit(lambda up: jax.lax.map(lambda b: row(across, b), up))(up))
-    levels = np.unique(np.quantile(values[np.isfinite(values)], np.linspace(0, 1, LEVELS)[1:-1]))
+    known = values[np.isfinite(values)]
+    levels = np.unique(np.quantile(known, np.linspace(0, 1, LEVELS)[1:-1])) if known.size else known
     return {"grid": packed(values), "side": SIDE, "levels": levels.tolist(), "box": plane.box}
 
 
@@ -224,7 +252,10 @@ def points(dataset: xarray.Dataset, where: Arena, plane: Plane, starts: Any) -> 
         low, high = np.array(plane.box).T
         window = np.random.default_rng(0).uniform(low, high, (SEARCHED, 2))
         flat = np.concatenate([paths, plane.origin + window @ plane.basis])
-        places = np.asarray(hessian.find_critical_points(where.flat_loss, jnp.asarray(flat)).params)
+        found_there = hessian.find_critical_points(where.flat_loss, jnp.asarray(flat))
+        if not len(found_there.loss):
+            return []
+        places = np.asarray(found_there.params)
     else:
         places = np.stack([dataset["end"].values[i, j, starts[0]] for i, j in enumerate(best_rates(dataset))])
     places = places[np.isfinite(places).all(axis=1)]

@@ -7,6 +7,7 @@ hidden element, so that `verify` can run it all again.
 
 import base64
 import html
+import itertools
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -14,8 +15,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments.runs import dump
-from experiments.settings import InputError, that_ends
+from experiments.settings import InputError, command, that_ends
 
+CHECKED = "lecture"  # the first column of a table of checks
 HELD = '<pre id="held" hidden>'
 STYLE = """
 :root{color-scheme:light;--ink:#1c2530;--soft:#5b6673;--line:#d9dee5;--back:#f6f7f9;--good:#00734f;--bad:#b4430a}
@@ -106,7 +108,7 @@ def held(path: Path) -> list[dict[str, Any]]:
 
 def section(run: Run, title: str = "") -> str:
     """The section of a run; its title is left out where the page has the same."""
-    escape, name = html.escape, html.escape(run.name, quote=True)
+    escape, name = html.escape, anchor("run", run.name)
     heading = escape(run.section["title"])
     image = f'<figure><img alt="{heading}" src="{run.picture}"></figure>' if run.picture else ""
     versions = ", ".join(f"{escape(k)} {escape(str(v))}" for k, v in run.meta["versions"].items())
@@ -114,10 +116,37 @@ def section(run: Run, title: str = "") -> str:
         f'<section id="{name}">'
         + ("" if run.section["title"] == title else f"<h2>{heading}</h2>")
         + f"{prose(run.section['words'])}{image}{''.join(table(run.name, **t) for t in run.section['tables'])}"
-        + f"<p>Again: <code>python3 lab.py {escape(run.meta['command'])}</code></p>"
+        + f"<p>Again: <code>{escape(command())} {escape(run.meta['command'])}</code></p>"
         + f'<p class="soft">{escape(run.meta["started"])}, {run.meta["wall_seconds"]:.1f} s on '
         + f"{escape(run.meta['device'])}; {versions}</p></section>"
     )
+
+
+def anchor(*parts: str) -> str:
+    """The id of a place on a page, as it stands in an attribute.
+
+    The first part says what it is of, so that the name of a folder is never that of another place.
+
+    >>> anchor("check", "a b", "S57")
+    'check-a_b-S57'
+    """
+    return html.escape("-".join(re.sub(r"\s", "_", part) for part in parts), quote=True)
+
+
+def told_apart(runs: Sequence[Run]) -> list[Run]:
+    """The runs, with a number behind a name that another one has already, as a folder and one within it may.
+
+    >>> [run.name for run in told_apart([Run(name, "", {}, {}, {}, {}, "") for name in ("a", "a", "a b", "a_b")])]
+    ['a', 'a-2', 'a b', 'a_b-2']
+    """
+    taken: set[str] = set()
+    found = []
+    for run in runs:
+        names = itertools.chain([run.name], (f"{run.name}-{n}" for n in itertools.count(2)))
+        name = next(name for name in names if anchor(name) not in taken)
+        taken.add(anchor(name))
+        found.append(run._replace(name=name))
+    return found
 
 
 def prose(paragraphs: Iterable[str]) -> str:
@@ -130,17 +159,22 @@ def prose(paragraphs: Iterable[str]) -> str:
 
 
 def table(name: str, caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table; the first row of each item, such as S57, can be linked to as name-S57."""
-    items = ["".join(re.findall(r"^(?:S\d+|\d\.\d+)", cells[0])) for cells in rows]
+    """A table; in one of checks the first row of each item, such as S57, can be linked to as check-name-S57."""
+    items = [item_of(cells[0]) if columns[0] == CHECKED else "" for cells in rows]
 
     def row(i, cells):
-        first = items[i] and items[i] not in items[:i]
-        anchor = f' id="{html.escape(name, quote=True)}-{items[i]}"' if first else ""
-        return f"<tr{anchor}>{''.join(f'<td>{marked(cell)}</td>' for cell in cells)}</tr>"
+        place = f' id="{anchor("check", name, items[i])}"' if items[i] and items[i] not in items[:i] else ""
+        return f"<tr{place}>{''.join(f'<td>{marked(cell)}</td>' for cell in cells)}</tr>"
 
     head = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
     said = f"<caption>{html.escape(caption)}</caption>" if caption else ""
     return f'<div class="wide"><table>{said}<tr>{head}</tr>{"".join(map(row, range(len(rows)), rows))}</table></div>'
+
+
+def item_of(text: str) -> str:
+    """The item that a check is of: S30 for S30b; nothing where it is of none."""
+    found = re.match(r"S\d+|\d\.\d+", text)
+    return found[0] if found else ""
 
 
 def marked(cell: str) -> str:

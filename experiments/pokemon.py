@@ -53,7 +53,7 @@ def measure():
     paths = {name: descend(optimizer) for name, optimizer in runs().items()}
     residual = descend(rms(1.0), gradient=lambda theta: jax.grad(pokemon_loss)(theta, pokemon()))
     checks = [*surface(), *vanilla(paths), *adagrad(paths), *explosions(paths, residual), *rmsprop(paths), *adam(paths)]
-    return [*checks, *shortcuts(), *oscillation()], draw(paths)
+    return [*checks, *shortcuts(), *oscillation()], lambda: draw(paths)
 
 
 def runs() -> dict[str, gdlab.Optimizer]:

@@ -18,10 +18,10 @@ from jax.flatten_util import ravel_pytree
 import gdlab
 import hessian
 from experiments.arena import Arena, arena, named_optimizers, rates_of, spaced
-from experiments.runs import Table, dump, new_folder, now, write_dataset, write_figure, write_record
+from experiments.runs import Extras, Table, dump, new_folder, now, write_dataset, write_record, written
 from experiments.settings import Race, as_json, at_least_one
 from experiments.show import bar, print_table
-from experiments.stops import NOT_SEEN, Way, best_rates, classified, ways_out
+from experiments.stops import NOT_SEEN, Way, best_rates, classified, unclassified, ways_out
 
 ROWS = 100  # rows of the recorded history
 DIVERGED = "diverged"
@@ -32,31 +32,35 @@ def main(settings: Race) -> int:
     started = now()
     settings, where, optimizers, rates = resolve(settings)
     with new_folder(settings.out) as folder, bar(settings.progress, ["race", "classify", "escape", "draw"]) as advance:
-        dataset = race(where, optimizers, rates, settings)
+        extras = Extras(folder)
+        raced = race(where, optimizers, rates, settings)
         advance()
-        dataset = classified(dataset, where)
+        dataset = extras.made("the kinds of the stops", lambda: classified(raced, where), unclassified(raced))
         advance()
-        ways = ways_out(dataset, where)
+        none: list[Way] = []
+        ways = extras.made("the ways out of the saddles", lambda: ways_out(dataset, where), none)
         advance()
         summary = summarize(dataset, ways, where)
-        write_figure(folder, "race", draw(dataset, ways, where), pgf=settings.pgf)
         dataset.attrs["config"] = dump(as_json(settings))
         write_dataset(folder / "results.nc", dataset)
+        title = f"Race on {where.name}"
+        nothing: tuple[list[Table], list[str]] = ([], [])
+        tables, words = extras.made("the table", lambda: told(summary, settings), nothing)
+        write_record(folder, "race", settings, started, summary, title, words, tables)
+        extras.figure("race", lambda: draw(dataset, ways, where), pgf=settings.pgf)
         if settings.page:
             from experiments.page import page
 
-            (folder / "page.html").write_text(page(dataset, where, optimizers, settings), encoding="utf-8")
-        title, tables, words = told(summary, settings)
-        write_record(folder, "race", settings, started, summary, title, words, tables)
+            extras.text("page.html", lambda: page(dataset, where, optimizers, settings))
         advance()
     if settings.json:
         print(dump({**summary, "out": str(settings.out)}))
     else:
         for table in tables:
             print_table(*table)
-        playable = ", page.html" if settings.page else ""
-        print("\n".join([*words, f"written: {settings.out}/results.nc, summary.json, race.png, race.svg{playable}"]))
-    return 0
+        files = ("results.nc", "summary.json", "race.png", "race.svg", "page.html")
+        print("\n".join([*words, written(settings.out, *files)]))
+    return extras.status
 
 
 def resolve(settings: Race) -> tuple[Race, Arena, dict[str, Any], jax.Array]:
@@ -141,7 +145,7 @@ def summarize(dataset: xarray.Dataset, ways: list[Way], where: Arena) -> dict[st
             kinds[kind] = kinds.get(kind, 0) + 1
         rows[str(name)] = {
             "best_lr": float(dataset["lr"].values[j]),
-            "median_loss": float(np.median(final[i, j])),
+            "median_loss": float(np.median(np.where(np.isfinite(final[i, j]), final[i, j], np.inf))),
             "median_gradient_norm": float(np.median(dataset["gradient_norm"].values[i, j])),
             "index": int(dataset["index"].values[i, j, 0]),
             "kinds": kinds,
@@ -154,8 +158,8 @@ def summarize(dataset: xarray.Dataset, ways: list[Way], where: Arena) -> dict[st
     return {"problem": where.name, "starts": dataset.sizes["start"], "optimizers": rows, "saddles": saddles}
 
 
-def told(summary: dict[str, Any], settings: Race) -> tuple[str, list[Table], list[str]]:
-    """The title, the tables and the words of a race."""
+def told(summary: dict[str, Any], settings: Race) -> tuple[list[Table], list[str]]:
+    """The tables and the words of a race."""
     title = f"{summary['problem']}: {summary['starts']} starts, {settings.steps} steps, lr {settings.lr}"
     rows = [
         [
@@ -186,7 +190,7 @@ def told(summary: dict[str, Any], settings: Race) -> tuple[str, list[Table], lis
         columns = ["stopped on the saddle", "index", "lowest eigenvalue", "runs", "the way out", "loss", "leads to"]
         tables.append(Table("Saddles on which runs stopped", columns, rows))
     words = [f"{_point(way['at'])} is proved a {way['certificate']}" for way in summary["saddles"]]
-    return f"Race on {summary['problem']}", tables, words
+    return tables, words
 
 
 def _point(x):
@@ -205,8 +209,8 @@ def draw(dataset: xarray.Dataset, ways: list[Way], where: Arena) -> Any:
     grid = figure.add_gridspec(2, 2, width_ratios=(1.35, 1))
     left, upper, lower = figure.add_subplot(grid[:, 0]), figure.add_subplot(grid[0, 1]), figure.add_subplot(grid[1, 1])
 
-    final = dataset["loss"].values[..., -1]
-    lowest = np.min(final[np.isfinite(final)], initial=np.inf)
+    losses, steps = dataset["loss"].values, dataset["step"].values
+    lowest = figures.lowest(losses, steps)
     if where.box is not None:
         figures.contours(left, where.flat_loss, where.box)
         shown = sorted({min(k, len(where.seen_as) - 1) for k in (1, 3, 5)})
@@ -220,26 +224,32 @@ def draw(dataset: xarray.Dataset, ways: list[Way], where: Arena) -> Any:
         figures.critical_points(left, where.points)
         for way in ways:
             figures.way_out(left, way.at, way.direction, way.reached, way.end)
-        left.set_title(f"{where.name}: paths at the best rate, critical points, ways out")
+        left.set_title(f"{figures.plain(where.name)}: paths at the best rate, critical points, ways out")
     else:
-        for i, name in enumerate(names):
-            curves = dataset["loss"].values[i, best[i]]
-            figures.band(left, dataset["step"].values, curves.T, colour[name], name)
-        left.set(xlabel="updates", ylabel="loss", yscale="log")
-        left.set_title(f"{where.name}: loss at the best rate, median and quartiles over starts")
-    left.legend(loc="best", fontsize=7, framealpha=0.9)
+        curves = np.stack([losses[i, best[i]].T for i in range(len(names))])
+        positive = lowest > 0  # else a log scale shows how far above the lowest they are
+        curves = curves if positive else figures.above(curves, lowest)
+        for name, curve in zip(names, curves, strict=True):
+            figures.band(left, steps, curve, colour[name], name)
+        left.set(xlabel="updates", ylabel="loss" if positive else "loss above the lowest")
+        figures.log_axis(left, "y", curves)
+        left.set_title(f"{figures.plain(where.name)}: loss at the best rate, median and quartiles over starts")
+    figures.legend(left, loc="best", fontsize=7, framealpha=0.9)
 
-    rates = dataset["lr"].values
+    rates, final = figures.drawable(dataset["lr"]), losses[..., -1]
+    above = figures.above(final, lowest)
     for i, name in enumerate(names):
-        above = np.where(np.isfinite(final[i]), final[i] - lowest, np.nan) + 1e-16
-        figures.band(upper, rates, above, colour[name], name)
+        figures.band(upper, rates, above[i], colour[name], name)
         gone = np.mean(~np.isfinite(final[i]), axis=1)
         lower.plot(rates, gone, ":", color=colour[name])
         if where.few:
             stopped = np.mean(dataset["kind"].values[i] == hessian.KINDS.index("saddle"), axis=1)
             lower.plot(rates, stopped, "-", color=colour[name])
-    upper.set(xscale="log", yscale="log", xlabel="learning rate", ylabel="final loss above the lowest")
+    upper.set(xlabel="learning rate", ylabel="final loss above the lowest")
     upper.set_title("median and quartiles over the starts that stayed finite")
-    lower.set(xscale="log", xlabel="learning rate", ylabel="share of starts", ylim=(-0.03, 1.03))
+    lower.set(xlabel="learning rate", ylabel="share of starts", ylim=(-0.03, 1.03))
+    figures.log_axis(upper, "y", above)
+    for part in (upper, lower):
+        figures.log_axis(part, "x", rates)
     lower.set_title("stopped on a saddle (solid), diverged (dotted)" if where.few else "diverged")
     return figure

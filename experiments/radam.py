@@ -35,7 +35,7 @@ def measure():
     counts, factors = read(B2, 5000)
     spread = spreads()
     checks = [*tables(counts, factors), *variances(), *flat(spread, factors), *first_steps()]
-    return checks, draw(counts, factors, spread), against_swats()
+    return checks, lambda: draw(counts, factors, spread), against_swats()
 
 
 def against_swats():

@@ -43,7 +43,7 @@ def main(settings: RandomMatrices) -> int:
 def measure():
     """The checks and the figure."""
     shares, trained = {n: share(n) for n in SIZES}, train()
-    return [*rare(shares), *ratios(trained)], draw(shares, trained)
+    return [*rare(shares), *ratios(trained)], lambda: draw(shares, trained)
 
 
 def share(n):

@@ -8,7 +8,8 @@
     *.png, *.svg   figures
 
 Files are made in a hidden folder beside the final one, which gets its name when all of them are there; what a killed
-process has left there is removed by the next one.
+process has left there is removed by the next one.  Results are written first; what only shows them, as a figure does,
+is one of the `Extras`: where it fails, that is one sentence and the exit status 1, and the results stay.
 """
 
 import contextlib
@@ -19,15 +20,19 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from experiments.settings import InputError, as_json, command_line
+import numpy as np
+
+from experiments.settings import InputError, as_json, command_line, in_one_line
 from gdlab.store import PARTIAL, whole
 
+T = TypeVar("T")
 PACKAGES = ("gdlab", "jax", "jaxlib", "optax", "numpy", "xarray", "h5netcdf", "matplotlib")
 
 
@@ -206,10 +211,64 @@ def write_dataset(path: Path, dataset: Any) -> None:
     path.write_bytes(dataset.to_netcdf(engine="h5netcdf"))
 
 
-def write_figure(folder: Path, name: str, figure: Any, *, pgf: bool = False) -> None:
-    """The figure as PNG and SVG, and as PGF when asked for; it is closed."""
-    from matplotlib import pyplot
+def write_arrays(path: Path, arrays: dict[str, Any]) -> None:
+    """Arrays by name as one .npz file; unlike `np.savez` it takes every name, `file` too."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, array, allow_pickle=False)
 
+
+class Extras:
+    """What a run in this folder can do without: its figure, its page, its words; a part that fails costs no results."""
+
+    def __init__(self, folder: Path):
+        """None has failed yet."""
+        self.folder = folder
+        self.status = 0  # the exit status: 1 once a part has failed
+
+    def made(self, part: str, make: Callable[[], T], instead: T) -> T:
+        """What `make` returns; where it raises, one sentence on stderr that names the part, and `instead`."""
+        try:
+            return make()
+        except Exception as error:  # whatever it is, the results matter more
+            said = in_one_line(f"{type(error).__name__}: {error}")
+            print(f"error: {part} could not be made, the results are there all the same; {said}", file=sys.stderr)
+            self.status = 1
+            return instead
+
+    def figure(self, name: str, draw: Callable[[], Any], *, title: str = "", pgf: bool = False) -> None:
+        """The figure as PNG and SVG, and as PGF when asked for, below its title; what was drawn is closed."""
+        from matplotlib import pyplot
+
+        others = pyplot.get_fignums()
+
+        def write():
+            figure = draw()
+            if title:
+                figure.suptitle(title, fontsize="medium", wrap=True)
+            write_figure(self.folder, name, figure, pgf=pgf)
+
+        self.made("the figure", write, None)
+        for number in set(pyplot.get_fignums()) - set(others):
+            pyplot.close(number)
+
+    def text(self, name: str, make: Callable[[], str]) -> None:
+        """A file of text, such as a page."""
+        self.made(name, lambda: (self.folder / name).write_text(make(), encoding="utf-8"), 0)
+
+
+def write_figure(folder: Path, name: str, figure: Any, *, pgf: bool = False) -> None:
+    """The figure as PNG and SVG, and as PGF when asked for; each of them whole or not at all."""
     for kind in ("png", "svg", "pgf")[: 2 + pgf]:
-        figure.savefig(folder / f"{name}.{kind}", dpi=150)
-    pyplot.close(figure)
+        path = folder / f"{name}.{kind}"
+        try:
+            figure.savefig(path, dpi=150)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+
+
+def written(out: Path, *names: str) -> str:
+    """The sentence that says which of these files a finished folder holds."""
+    return f"written: {out}/{', '.join(name for name in names if (out / name).is_file())}"

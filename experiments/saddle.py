@@ -66,7 +66,7 @@ def measure():
         is_true("S57", "the escape lowers the loss", way.loss_after < way.loss_before),
         at_most("S58", "products alone find u: 1 - |u.v|", power_method_error(), 1e-12),
     ]
-    return checks, draw(paths, way)
+    return checks, lambda: draw(paths, way)
 
 
 def descend(start):

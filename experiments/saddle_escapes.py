@@ -53,7 +53,7 @@ def measure(quick):
     """The checks and the figure."""
     names = QUICK if quick else tuple(PROBLEMS)
     rows = [row for name in names for row in contest(name, 1 if quick else SADDLES, quick)]
-    return checks(rows), draw(rows)
+    return checks(rows), lambda: draw(rows)
 
 
 def contest(name, saddles, quick):

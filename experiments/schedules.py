@@ -42,7 +42,7 @@ def measure():
     """The checks and the figure."""
     clouds = {name: cloud(schedule) for name, schedule in RUNS.items()}
     checks = [*shapes(), *warm_ups(), *cycles(), *floors(clouds)]
-    return checks, draw(clouds)
+    return checks, lambda: draw(clouds)
 
 
 def noisy(x, *, key):

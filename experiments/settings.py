@@ -10,16 +10,36 @@ import math
 import os
 import re
 import shlex
+import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+LAUNCHER = "GDLAB_LAUNCHER"  # the variable in which lab.py says how it was called
 LECTURE_OPTIMIZERS = ("gd", "momentum", "adagrad", "rmsprop", "adam")
 
 
 class InputError(ValueError):
     """Bad input from the user: one sentence that names the argument, what came and what is allowed."""
+
+
+def command() -> str:
+    """How the user called the command line: `gdlab` as installed, `lab.py`, which says so, or the module itself."""
+    if Path(sys.argv[0]).stem.removesuffix("-script") == "gdlab":
+        return "gdlab"
+    return os.environ.get(LAUNCHER, "python -m experiments")
+
+
+def in_one_line(text: str, longest: int = 300) -> str:
+    r"""A text as one line, whose middle is left out where it is too long to be read.
+
+    >>> print(in_one_line("one\ntwo"), in_one_line("0123456789", 7))
+    one\ntwo 01...89
+    """
+    line = r"\n".join(text.strip().splitlines())
+    half = (longest - 3) // 2
+    return line if len(line) <= longest else f"{line[:half]}...{line[-half:]}"
 
 
 @dataclass(frozen=True)
@@ -438,6 +458,20 @@ def at_least_one(name: str, value: int) -> int:
     """The value, when it is at least 1 and can be counted to in 32 bits."""
     if not 1 <= value < 2**31:
         raise InputError(f"{name} must be a whole number, at least 1 and below 2^31; got {value}")
+    return value
+
+
+def deviation(value: float) -> float:
+    """The standard deviation of starts, when it is one."""
+    if not 0 <= value < math.inf:
+        raise InputError(f"spread must be a finite number, at least 0; got {value}")
+    return value
+
+
+def countable_seed(value: int) -> int:
+    """The seed, when JAX and NumPy both take it."""
+    if not 0 <= value < 2**63:
+        raise InputError(f"seed must be a whole number, at least 0 and below 2^63; got {value}")
     return value
 
 

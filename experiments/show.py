@@ -9,15 +9,15 @@ from rich.table import Table
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table; as wide as it needs where stdout is no terminal."""
-    console = Console()
+    """Print a table; as wide as it needs where stdout is no terminal.  Names are text, also those with brackets."""
+    console = Console(markup=False, emoji=False)
     table = Table(title=title, title_justify="left")
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*row)
     if not console.is_terminal:
-        console = Console(width=200)
+        console = Console(markup=False, emoji=False, width=200)
     console.print(table)
 
 

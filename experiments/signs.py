@@ -37,7 +37,7 @@ def measure():
     plain = {"SGD": path(gdlab.sgd(RATE)), "sign": path(gdlab.sign_gd(RATE))}
     rules = {name: np.asarray(paths) for name, paths in (adaptive | plain).items()}
     drifts = {name: (paths[..., -1] - paths[..., -1001]) / (100 * RATE) for name, paths in rules.items()}  # per period
-    return checks(rules, drifts), draw(rules, drifts)
+    return checks(rules, drifts), lambda: draw(rules, drifts)
 
 
 def path(optimizer):

@@ -49,7 +49,7 @@ def measure(quick):
     grid = gdlab.sweep(run, optimizer=OPTIMIZERS, lr=RATES, key=gdlab.seeds(draws))
     above = (grid["unseen"] - grid["true"]).min("lr").to_numpy()
     checks = [*orders(grid, above), *regrets()]
-    return checks, draw(grid, above)
+    return checks, lambda: draw(grid, above)
 
 
 def example_of(key, weights):

@@ -57,13 +57,24 @@ def classified(dataset: xarray.Dataset, where: Arena) -> xarray.Dataset:
         return dims, whole
 
     code, index, low, high = found
-    kinds = {"flag_values": np.arange(NOT_SEEN, len(hessian.KINDS)), "flag_meanings": _meanings()}
-    return dataset.assign(
-        kind=(*spread(code, NOT_SEEN), kinds),
+    return unclassified(dataset).assign(
+        kind=(*spread(code, NOT_SEEN), _flags()),
         index=spread(index, -1),
         lowest=spread(low, np.nan),
         highest=spread(high, np.nan),
     )
+
+
+def unclassified(dataset: xarray.Dataset) -> xarray.Dataset:
+    """The dataset with the same variables, none of the ends being classified."""
+    dims = ("optimizer", "lr", "start")
+    none = np.full([dataset.sizes[dim] for dim in dims], NOT_SEEN)
+    unknown = (dims, np.full(none.shape, np.nan))
+    return dataset.assign(kind=(dims, none, _flags()), index=(dims, none), lowest=unknown, highest=unknown)
+
+
+def _flags():
+    return {"flag_values": np.arange(NOT_SEEN, len(hessian.KINDS)), "flag_meanings": _meanings()}
 
 
 def _verdict(where, end):
@@ -91,7 +102,8 @@ def ways_out(dataset: xarray.Dataset, where: Arena) -> list[Way]:
     names = [str(name) for name in dataset["optimizer"].values]
     for lane in stuck:
         end = dataset["end"].values[tuple(lane)]
-        runs = next((runs for at, runs in groups if np.linalg.norm(at - end) < 1e-3), None)
+        with np.errstate(over="ignore"):  # of a run that has left, a distance may be infinite
+            runs = next((runs for at, runs in groups if np.linalg.norm(at - end) < 1e-3), None)
         if runs is None:
             groups.append((end, runs := {}))
         runs[names[lane[0]]] = runs.get(names[lane[0]], 0) + 1

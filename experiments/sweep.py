@@ -23,6 +23,8 @@ def main(settings: Sweep) -> int:
     shard = (0, 1) if settings.shard is None else share(settings.shard)
     if settings.shard is not None and settings.store is None:
         raise InputError(f"store must name a folder for the share {settings.shard}; got none")
+    if settings.store is not None and settings.out.resolve() in (store := settings.store.resolve(), *store.parents):
+        raise InputError(f"store must be no folder in out, which a finished sweep takes; got {settings.store}")
     for name in ("steps", "seeds", "every", "chunk"):
         if getattr(settings, name) is not None:
             at_least_one(name, getattr(settings, name))

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import xarray
 
-from experiments.runs import Table, dump, new_folder, now, write_dataset, write_figure, write_record
-from experiments.settings import InputError
+from experiments.runs import Extras, Table, dump, new_folder, now, write_dataset, write_record, written
+from experiments.settings import InputError, in_one_line
 from experiments.show import print_table
 from gdlab.store import StoreError
 
@@ -26,7 +26,7 @@ def said_plainly() -> Iterator[None]:
     """A store that cannot be used is bad input; what a store warns of is one line on stderr."""
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
-        warnings.showwarning = lambda message, *_: print(f"note: {message}", file=sys.stderr)
+        warnings.showwarning = lambda message, *_: print("note:", in_one_line(str(message)), file=sys.stderr)
         try:
             yield
         except StoreError as error:
@@ -37,16 +37,17 @@ def publish(settings: Any, name: str, make: Callable[[], xarray.Dataset]) -> int
     """Make the dataset of a sweep, write its folder, and print its table; the exit status."""
     started = now()
     with said_plainly(), new_folder(settings.out) as folder:
-        title, summary, shown = _write(folder, name, make(), settings, started)
+        extras = Extras(folder)
+        title, summary, shown = _write(extras, name, make(), settings, started)
     if settings.json:
         print(dump({**summary, "out": str(settings.out)}))
     else:
         print_table(title, COLUMNS, shown)
-        print(f"written: {settings.out}/results.nc, summary.json, {name}.png, {name}.svg")
-    return 0
+        print(written(settings.out, "results.nc", "summary.json", f"{name}.png", f"{name}.svg"))
+    return extras.status
 
 
-def _write(folder, name, dataset, settings, started):
+def _write(extras, name, dataset, settings, started):
     problem, steps, every = (dataset.attrs[name] for name in ("problem", "steps", "every"))
     dataset = dataset.assign_coords(step=[*range(0, steps, every), steps])
     rows = [_row(dataset.sel(optimizer=optimizer)) for optimizer in dataset["optimizer"].values]
@@ -62,9 +63,9 @@ def _write(folder, name, dataset, settings, started):
         for row in rows
     ]
     title = f"Sweep on {problem}: {dataset['alive'].size} runs, {steps} steps"
-    write_dataset(folder / "results.nc", dataset)
-    write_figure(folder, name, _draw(dataset, title), pgf=settings.pgf)
-    write_record(folder, name, settings, started, summary, title, [], [Table(title, COLUMNS, shown)])
+    write_dataset(extras.folder / "results.nc", dataset)
+    write_record(extras.folder, name, settings, started, summary, title, [], [Table(title, COLUMNS, shown)])
+    extras.figure(name, lambda: _draw(dataset, title), pgf=settings.pgf)
     return title, summary, shown
 
 
@@ -92,12 +93,15 @@ def _draw(dataset, title):
 
     figure, axes = plt.subplots(1, 2, figsize=(10, 4))
     names = [str(name) for name in dataset["optimizer"].values]
-    lowest = float(np.nanmin(_final(dataset), initial=np.inf))
-    for name, colour in figures.colours(names).items():
+    above = figures.above(_final(dataset), figures.lowest(dataset["loss"], dataset["step"]))
+    for i, (name, colour) in enumerate(figures.colours(names).items()):
         here = dataset.sel(optimizer=name)
-        figures.band(axes[0], here["lr"], _final(here).values - lowest + 1e-16, colour, name)
-        axes[1].plot(here["lr"], 1 - here["alive"].mean("start"), color=colour, label=name)
-    axes[0].set(xscale="log", yscale="log", xlabel="learning rate", ylabel="final loss above the lowest", title=title)
-    axes[1].set(xscale="log", xlabel="learning rate", ylabel="share of runs that diverged", ylim=(-0.03, 1.03))
-    axes[0].legend(fontsize=7)
+        figures.band(axes[0], here["lr"], above[i], colour, name)
+        axes[1].plot(figures.drawable(here["lr"]), 1 - here["alive"].mean("start"), color=colour, label=name)
+    axes[0].set(xlabel="learning rate", ylabel="final loss above the lowest", title=figures.plain(title))
+    axes[1].set(xlabel="learning rate", ylabel="share of runs that diverged", ylim=(-0.03, 1.03))
+    figures.log_axis(axes[0], "y", above)
+    for part in axes:
+        figures.log_axis(part, "x", dataset["lr"])
+    figures.legend(axes[0], fontsize=7)
     return figure

@@ -49,7 +49,7 @@ def measure(quick):
     if not quick:
         end = runs["all examples"]["loss"][TOLERANCES.index(1e-4)]
         checks.append(printed("S87", "all examples, tolerance 1e-4: the loss after 20 000 steps", end, ".0673"))
-    return checks, draw(runs)
+    return checks, lambda: draw(runs)
 
 
 def tumours():

@@ -52,7 +52,7 @@ def target(settings: OnTarget | OnProblem) -> Target:
     try:
         shape = jax.eval_shape(found.loss, found.params)
     except Exception as error:  # the user's own code may raise anything
-        said = str(error).strip().splitlines()
+        said = str(error).strip().splitlines() or [type(error).__name__]
         raise InputError(f"target must take the params as its one argument; {name} raised {said[0]}") from None
     if getattr(shape, "shape", None) != ():
         raise InputError(f"target must return one number; {name} returned {shape}")
@@ -101,6 +101,8 @@ def _read(path):
         raise InputError(
             f"params must hold floating arrays only, at least one; got {', '.join(wrong) or 'none'} in {path}"
         )
+    if not any(array.size for array in arrays.values()):
+        raise InputError(f"params must hold at least one number; got empty arrays in {path}")
     broken = [name for name, array in arrays.items() if not jnp.all(jnp.isfinite(jnp.asarray(array)))]
     if broken:
         raise InputError(f"params must hold finite numbers; {', '.join(broken)} in {path} does not")

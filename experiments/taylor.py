@@ -40,7 +40,7 @@ def measure():
     """The checks and the figure."""
     angles, remainders, near = circle(), remainder(), polynomials()
     checks = [*sine(near), *two_variables(remainders), *lowest(angles), *jumping(), *second_order()]
-    return checks, draw(near, angles, remainders)
+    return checks, lambda: draw(near, angles, remainders)
 
 
 def polynomials():

@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.runs import Table, dump, new_folder, now, write_figure, write_record
+from experiments.pages import CHECKED
+from experiments.runs import Extras, Table, dump, new_folder, now, write_record, written
 from experiments.settings import Experiment
 from experiments.show import bar, print_table
 
-COLUMNS = ("lecture", "verdict", "check", "measured", "must be", "within")
+COLUMNS = (CHECKED, "verdict", "check", "measured", "must be", "within")
 
 
 class Check(NamedTuple):
@@ -62,36 +63,36 @@ def conclude(
     settings: Experiment,
     name: str,
     question: str,
-    measure: Callable[[], tuple[Sequence[Check], Any, *tuple[Table, ...]]],
+    measure: Callable[[], tuple[Sequence[Check], Callable[[], Any], *tuple[Table, ...]]],
 ) -> int:
-    """Measure, print the verdict, write the folder; 0 where every check passed, else 1.
+    """Measure, print the verdict, write the folder; 0 where every check passed and the figure is there, else 1.
 
     Args:
         settings: where to write, and what to print.
         name: the experiment's name, which names its folder runs/NAME and its figure.
         question: what it asks, in one line.
-        measure: a function that returns the checks, a figure, and tables of what is shown but not judged;
-            `lambda: measure(settings.quick)` where there is a smaller size.
+        measure: a function that returns the checks, a function that draws the figure, and tables of what is shown but
+            not judged; `lambda: measure(settings.quick)` where there is a smaller size.
     """
     started = now()
     out = settings.out or Path("runs") / name
     with new_folder(out) as folder, bar(settings.progress, [name]) as advance:
-        checks, figure, *tables = measure()
+        checks, draw, *tables = measure()
         advance()
         rows = [{**check._asdict(), "passed": check.passed} for check in checks]
         summary = {"experiment": name, "question": question, "passed": all(c.passed for c in checks), "checks": rows}
         table = Table(_said(checks), COLUMNS, [_row(check) for check in checks])
-        figure.suptitle(question, fontsize="medium", wrap=True)
-        write_figure(folder, name, figure, pgf=settings.pgf)
         write_record(folder, name, settings, started, summary, question, _paragraphs(measure), [table, *tables])
+        extras = Extras(folder)
+        extras.figure(name, draw, title=question, pgf=settings.pgf)
     if settings.json:
         print(dump({**summary, "out": str(out)}))
     else:
         print_table(question, COLUMNS, table.rows)
         for shown in tables:
             print_table(*shown)
-        print(f"{_said(checks)}; written: {out}/{name}.png, {name}.svg, summary.json")
-    return 0 if summary["passed"] else 1
+        print(f"{_said(checks)}; {written(out, f'{name}.png', f'{name}.svg', 'summary.json')}")
+    return extras.status if summary["passed"] else 1
 
 
 def _said(checks):

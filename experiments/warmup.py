@@ -78,7 +78,7 @@ def measure(quick):
     checks = [*raised(rates, widths, ends), *rectified(adaptive)]
     if not quick:
         checks += useless(large(gdlab.sgd, PLAIN, (0, 60), 12), large(gdlab.momentum, SCALED, (0, 60), 12))
-    return checks, draw(rates, widths, ends, adaptive)
+    return checks, lambda: draw(rates, widths, ends, adaptive)
 
 
 def trainer(learnt, size, make):

@@ -29,7 +29,7 @@ def main(settings: WeightDecay) -> int:
 def measure():
     """The checks and the figure."""
     kept = {"AdamW": left(gdlab.adamw(RATE, weight_decay=DECAY), 0.0), "Adam with L2": left(gdlab.adam(RATE), DECAY)}
-    return [*same(), *uneven(kept)], draw(kept)
+    return [*same(), *uneven(kept)], lambda: draw(kept)
 
 
 def noisy(w, penalty, *, key):

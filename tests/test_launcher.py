@@ -111,6 +111,11 @@ def set_up_again(house) -> bool:
     return any("[venv]" in call for call in house.calls())
 
 
+def test_what_it_starts_is_told_how_it_was_called(house):
+    house.add_uv(more='echo "$GDLAB_LAUNCHER"')
+    assert house.run("race").stdout == f"python3 '{house.folder}/lab.py'\n"  # the space in the name needs quotes
+
+
 # ---------------------------------------------------------------------------------------------- without a set-up
 
 

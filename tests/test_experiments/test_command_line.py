@@ -1,6 +1,7 @@
 """The command line: it answers at once, says in one sentence what is wrong, and writes whole folders or none."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import xarray
 
+from experiments import pages
 from experiments.__main__ import COMMANDS, main
 from experiments.all import main as all_main
 from experiments.figures import plt
@@ -42,7 +44,45 @@ def test_help_answers_without_jax():
     assert done.returncode == 0, done.stderr
     helps = done.stdout.split(">>> ")[1:]
     assert [text.split()[0] for text in helps] == list(COMMANDS)
-    assert all(f"usage: experiments {text.split()[0]}" in text for text in helps)
+    assert all(f"usage: python -m experiments {text.split()[0]}" in text for text in helps)
+
+
+CALLS = {
+    "/usr/local/bin/gdlab": "gdlab",
+    "C:/gdlab/Scripts/gdlab.exe": "gdlab",
+    "gdlab-script.py": "gdlab",
+    "/home/gdlab/experiments/__main__.py": "python -m experiments",
+}
+
+
+@pytest.mark.parametrize("called", CALLS)
+def test_messages_name_the_command_as_it_was_called(called, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(sys, "argv", [called])
+    monkeypatch.delenv("GDLAB_LAUNCHER", raising=False)
+    name = CALLS[called]
+    assert main([]) == 0
+    assert main(["experiments"]) == 0
+    assert main(["race", "--no-such-flag"]) == 2
+    assert main(["experiments", "run", "nothing"]) == 2
+    with pytest.raises(SystemExit):
+        main(["sweep", "--help"])
+    shown = capsys.readouterr()
+    assert f"usage: {name} COMMAND" in shown.out
+    assert f"{name} experiments run NAME" in shown.out
+    assert f"usage: {name} sweep" in shown.out
+    refused, unknown = shown.err.splitlines()
+    assert f"`{name} race --help`" in refused
+    assert f"{name} experiments run takes" in unknown
+    if name == "gdlab":
+        assert not re.search(r"lab\.py|(?<!gdlab )experiments (?!run)[a-z]+ --|-m experiments", shown.out + shown.err)
+    conclude(Experiment(out=tmp_path / "s"), "saddle", "?", lambda: ([is_true("S1", "", True)], plt.figure))
+    assert f"<code>{name} saddle</code>" in pages.section(pages.read(tmp_path / "s"))
+
+
+def test_the_launcher_is_named_by_what_it_says(monkeypatch, capsys):
+    monkeypatch.setenv("GDLAB_LAUNCHER", "python3 ../lab.py")
+    assert main(["race", "--no-such-flag"]) == 2
+    assert "`python3 ../lab.py race --help`" in capsys.readouterr().err
 
 
 def test_without_a_command_the_commands_are_listed(capsys):
@@ -82,6 +122,19 @@ BAD = {
     "infinite rate": (["race", "--lr", "0.1:inf:3"], "lr", "finite"),
     "rate that is no number": (["race", "--lr", "0.1:nan:3"], "lr", "finite"),
     "no range at all": (["race", "--lr", "fast"], "lr", "lo:hi:n"),
+    "an empty range": (["race", "--lr", ""], "lr", "lo:hi:n"),
+    "a single rate": (["sweep", "--lr", "0.1"], "lr", "lo:hi:n"),
+    "rates by commas": (["sweep", "--lr", "0.1,1,3"], "lr", "lo:hi:n"),
+    "rate too small to be one": (["race", "--lr", "1e-400:1:3"], "lr", "0 < lo"),
+    "half a rate": (["race", "--lr", "0.1:1:2.5"], "lr", "whole n"),
+    "seed below zero": (["race", "--seed=-1"], "seed", "at least 0"),
+    "seed beyond counting": (["map", "himmelblau", "--seed", "9" * 20], "seed", "below 2^63"),
+    "seed below zero, of a verdict": (["classify", "himmelblau", "--seed=-1"], "seed", "at least 0"),
+    "deviation below zero": (["map", "himmelblau", "--spread=-1"], "spread", "at least 0"),
+    "no deviation": (["race", "himmelblau", "--spread", "nan"], "spread", "finite"),
+    "a store that is the folder to write": (["sweep", "--store", "a", "--out", "a"], "store", "no folder in out"),
+    "a store within it": (["sweep", "--store", "a/b/c", "--out", "a"], "store", "no folder in out"),
+    "name of no library": (["race", "--optimizers", ".adam"], "optimizers", "'.adam'"),
     "no steps": (["race", "--steps", "0"], "steps", "at least 1"),
     "no starts": (["race", "--seeds", "0"], "seeds", "at least 1"),
     "negative steps": (["race", "--steps=-5"], "steps", "at least 1"),
@@ -208,7 +261,7 @@ def test_all_runs_each_once_says_what_failed_and_goes_on(tmp_path, monkeypatch, 
     def stand_in(name):
         def main(settings):
             runs.append(name)
-            return conclude(settings, name, "?", lambda: (CHECKS[name](), plt.figure(figsize=(1, 1))))
+            return conclude(settings, name, "?", lambda: (CHECKS[name](), lambda: plt.figure(figsize=(1, 1))))
 
         return SimpleNamespace(main=main)
 

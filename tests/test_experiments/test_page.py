@@ -101,10 +101,46 @@ def test_what_is_drawn_is_what_was_computed_at_every_rate_start_and_step(page, r
 
 def test_the_losses_are_those_of_the_race(page, raced):
     _, dataset = raced
-    above, lowest, steps = page.evaluate("[Array.from(gdlab.above), gdlab.data.lowest, gdlab.data.steps]")
+    shown, lowest, steps = page.evaluate("[Array.from(gdlab.losses), gdlab.data.lowest, gdlab.data.steps]")
     losses = dataset["loss"].values[..., steps]
     assert lowest == losses.min()
-    np.testing.assert_allclose(np.reshape(above, losses.shape), losses - lowest, rtol=1e-6)
+    np.testing.assert_allclose(np.reshape(shown, losses.shape), losses, rtol=1e-12)
+
+
+@pytest.fixture(scope="module")
+def unbounded(tmp_path_factory):
+    """The folder of a race on a surface without a lowest point, and its dataset."""
+    folder = tmp_path_factory.mktemp("unbounded") / "race"
+    flags = ["--optimizers", "gd,adam", "--lr", "1e-3:1:3", "--seeds", "6", "--steps", "90", "--page", "--json"]
+    assert main(["race", "monkey_saddle", *flags, "--out", str(folder)]) == 0
+    return folder, xarray.open_dataset(folder / "results.nc", engine="h5netcdf")
+
+
+def test_a_loss_is_read_to_its_last_digit_whatever_others_fall_to(browser, unbounded):
+    folder, dataset = unbounded
+    page = browser.new_page(viewport={"width": 1250, "height": 900})
+    page.goto(f"file://{folder}/page.html")
+    assert dataset["loss"].min() < -1e5  # some runs fall without end
+    page.evaluate("Object.assign(gdlab.state, { best: false, rate: 0, row: 0 }); gdlab.draw()")
+    loss = float(dataset["loss"].sel(optimizer="gd").values[0, 1, 0])  # 1e-6 beside the degenerate point
+    assert abs(loss) < 1e-17
+    assert float(re.search(r"loss\s+(\S+)", page.inner_text("#step"))[1]) == pytest.approx(loss, rel=5e-3)
+    assert "1e-6 beside the degenerate point" in page.inner_text("#start")
+    page.close()
+
+
+def test_a_chart_without_a_lowest_loss_shows_where_the_runs_come_from(browser, unbounded):
+    folder, dataset = unbounded
+    page = browser.new_page(viewport={"width": 1250, "height": 900})
+    page.goto(f"file://{folder}/page.html")
+    starts = dataset["loss"].values[..., 0]
+    assert -100 * np.ptp(starts) < page.evaluate("gdlab.data.lowest") < starts.min()
+    height = page.locator("#loss canvas").evaluate("c => c.clientHeight")
+    for best in ("true", "false"):
+        page.evaluate(f"Object.assign(gdlab.state, {{ best: {best}, rate: 2 }}); gdlab.draw()")
+        heights = np.array([y for _, y in page.evaluate("gdlab.drawn.losses.adam")], float)
+        assert heights[0] < 0.6 * height < 0.85 * height < heights[-1]  # from the upper half down to the foot
+    page.close()
 
 
 def test_a_step_is_made_of_its_pieces_and_of_optax_none_are_shown(page):
@@ -166,5 +202,5 @@ def test_it_fits_a_phone_and_needs_no_network(browser, raced):
 
 def test_the_largest_page_stays_below_a_megabyte():
     fixed = sum((of_page.HERE / name).stat().st_size for name in ("page.html", "page.js"))
-    numbers = of_page.BUDGET * 10 + of_page.SIDE**2
-    assert fixed + numbers * 4 * 4 / 3 + len(json.dumps(list(range(10_000)))) < 1e6
+    bytes_of_numbers = of_page.BUDGET * (8 + 9 * 4) + of_page.SIDE**2 * 4
+    assert fixed + bytes_of_numbers * 4 / 3 + len(json.dumps(list(range(10_000)))) < 1e6

@@ -3,7 +3,9 @@
 import html
 import json
 import re
+import shutil
 import sys
+from html.parser import HTMLParser
 from types import SimpleNamespace
 
 import pytest
@@ -14,6 +16,7 @@ from experiments.figures import plt
 from experiments.settings import Experiment
 from experiments.verdict import conclude, is_true, printed
 
+TABLE = {"caption": "", "columns": ["rate", "loss"], "rows": [["0.1", "3.5"], ["0.1", "2.5"]]}
 MEASURED = {"saddle": 0.98011, "taylor": 1.0}
 
 
@@ -22,7 +25,7 @@ def stand_in(name):
 
     def measure():
         checks = [printed("S57", "loss <script>", MEASURED[name], ".9801"), is_true("S54", "it is", name == "taylor")]
-        return checks, plt.figure(figsize=(1, 1))
+        return checks, lambda: plt.figure(figsize=(1, 1))
 
     return SimpleNamespace(main=lambda settings: conclude(settings, name, f"What is <b>{name}</b>?", measure))
 
@@ -50,20 +53,65 @@ def test_a_page_holds_every_run_escaped_and_needs_nothing_else(folder, capsys):
     assert "<script" not in page
     assert not re.search(r"(?:src|href)=[\"'](?!data:|#)", page)
     assert page.count('src="data:image/') == 2
-    assert "python3 lab.py saddle --quick" in page
+    assert "<code>python -m experiments saddle --quick" in page
     assert "Checks passed: 2 of 4" in page
 
 
-def test_every_link_leads_somewhere_and_a_claim_to_its_checks(folder):
+class Places(HTMLParser):
+    """The ids of a page, and where its links lead."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.ids, self.links = [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.ids += [value for name, value in attrs if name == "id"]
+        self.links += [value for name, value in attrs if name == "href"]
+
+
+def dead_links(page):
+    """The links of a page that lead nowhere, or to one of two places."""
+    places = Places(page)
+    return [link for link in places.links if link[0] != "#" or places.ids.count(link[1:]) != 1]
+
+
+FOLDERS = {  # of runs, by name: some are also names of places on the page, some need escaping, some clash
+    "one run that checks nothing": {"race": "race"},
+    "one experiment": {"saddle": "saddle"},
+    "one experiment twice, and another": {"first": "saddle", "second": "saddle", "taylor": "taylor"},
+    "names of the page's own places": {"runs": "race", "claims": "saddle", "claim-S57": "taylor", "held": "race"},
+    "the name of another's check": {"saddle": "saddle", "saddle-S57": "taylor", "S57": "race"},
+    "odd names": {"a b": "saddle", "a_b": "race", "50%": "taylor", '"><i>': "race", "é#x": "race"},
+}
+
+
+@pytest.mark.parametrize("folders", FOLDERS.values(), ids=FOLDERS)
+def test_every_link_of_a_page_leads_somewhere_whatever_runs_are_there(folders, folder, tmp_path):
+    for name, command in folders.items():
+        shutil.copytree(folder / ("saddle" if command == "race" else command), tmp_path / "all" / name)
+        if command == "race":
+            for file, text in {
+                "report": {"command": "race", "title": "race", "words": [], "tables": [TABLE]},
+                "summary": {"problem": "himmelblau"},
+            }.items():
+                (tmp_path / "all" / name / f"{file}.json").write_text(json.dumps(text))
+    shutil.copytree(tmp_path / "all" / next(iter(folders)), tmp_path / "all", dirs_exist_ok=True)
+    page = page_of(tmp_path / "all")
+    assert dead_links(page) == []
+    assert len(Places(page).ids) == len(set(Places(page).ids))
+    assert page.count("<section id=") == len(folders) + 1 + any(command != "race" for command in folders.values())
+
+
+def test_a_claim_leads_to_its_checks(folder):
     page = page_of(folder)
-    ids = re.findall(r" id=\"([^\"]+)\"", page)
-    assert len(ids) == len(set(ids))
-    links = set(re.findall(r"href=\"#([^\"]+)\"", page))
-    assert {link for link in links if not link.startswith("claim-")} <= set(ids)
+    assert dead_links(page) == []
     (row,) = re.findall(r"<tr id=\"claim-S57\">.*?</tr>", page)
     assert "the way out" in row
-    assert 'href="#saddle-S57"' in row
-    assert re.search(r"<tr id=\"saddle-S57\"><td>S57</td><td><span class=\"passed\">passed</span></td><td>loss", page)
+    assert 'href="#check-saddle-S57"' in row
+    assert re.search(
+        r"<tr id=\"check-saddle-S57\"><td>S57</td><td><span class=\"passed\">passed</span></td><td>loss", page
+    )
 
 
 def test_verify_runs_again_and_tells_what_has_changed(folder, capsys, monkeypatch):

@@ -23,6 +23,9 @@ def hill(params):
 
 def broken(params):
     return params["no such name"]
+
+def silent(params):
+    assert False
 """
 
 
@@ -36,6 +39,7 @@ def _own_folder(tmp_path, monkeypatch):
     np.savez(tmp_path / "nan.npz", a=np.full((3, 2), np.nan), b=np.zeros((2, 3)))
     np.savez(tmp_path / "pickled.npz", a=np.array([{}], dtype=object))
     np.savez(tmp_path / "one.npz", params=np.ones(1))
+    np.savez(tmp_path / "empty.npz", params=np.ones((0, 3)))
     (tmp_path / "short.npz").write_bytes(b"PK")
 
 
@@ -130,6 +134,8 @@ BAD = {
     "no parameters": (["classify", "my_loss.py:loss"], "params", ".npz"),
     "a file that breaks": (["classify", "bad.py:loss", "--params", "params.npz"], "bad.py", "division"),
     "a loss that breaks": (["classify", "my_loss.py:broken", "--params", "params.npz"], "no such name", "raised"),
+    "a loss that breaks without a word": (["race", "my_loss.py:silent", "--params", "one.npz"], "raised Assertion"),
+    "no number at all": (["map", "my_loss.py:hill", "--params", "empty.npz"], "at least one number", "empty.npz"),
     "a loss that is no scalar": (["classify", "my_loss.py:vector", "--params", "params.npz"], "one number", "vector"),
     "integers": (["classify", "my_loss.py:loss", "--params", "whole.npz"], "floating", "whole.npz"),
     "no numbers": (["race", "my_loss.py:loss", "--params", "nan.npz"], "finite", "a in nan.npz"),
