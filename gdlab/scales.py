@@ -49,6 +49,7 @@ from gdlab.averages import (
     zeros_wide,
     zeros_wide_real,
 )
+from gdlab.averages import norm as norm_of
 from gdlab.pieces import Scale
 from gdlab.rescaled import bounded, debias, peak, plus, rectified, weighted
 
@@ -128,10 +129,11 @@ def norm(eps: ArrayLike = 0.0) -> Scale:
 
 def _norm(eps, grads, state, count, eta, m):
     del count
-    total = sum((jnp.sum(square(wide(g))).astype(eta.dtype) for g in jax.tree.leaves(grads)), jnp.zeros_like(eta))
+    total = norm_of(grads).astype(eta.dtype)
+    total = jnp.where(total == 0, least_square(eta.dtype) ** 0.5, total)
 
     def size(shape, dtype):
-        return jnp.full(shape, positive_root(total.astype(dtype)) + jnp.asarray(eps).astype(dtype))
+        return jnp.full(shape, total.astype(dtype) + jnp.asarray(eps).astype(dtype))
 
     return _uniform(m, size), state
 

@@ -26,6 +26,7 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from gdlab.arguments import floating, function, hyperparameter, one_of, shown, whole
+from gdlab.gradients import value_and_gradient
 from gdlab.optimizers import adam
 from gdlab.pieces import Optimizer, Params
 from gdlab.run import data_of, minimize, walker
@@ -164,7 +165,7 @@ def _tune(loss, validation, steps, rounds, moving, optimizer, params, data, rate
 
     def round_(carry, _):
         free, state, best, best_score = carry
-        value, grads = jax.value_and_grad(score)(free)
+        value, grads = value_and_gradient(score, free, name="loss" if validation is None else "validation")
         sound = jnp.isfinite(value)
         for g in grads:
             sound = sound & jnp.all(jnp.isfinite(g))

@@ -25,7 +25,7 @@ STAIRS = {
         "run optimizers reading processes",
         "descent swats wrappers",
         "directions scales schedules problems data axes lanes store progress",
-        "driven rescaled",
+        "driven gradients rescaled",
         "rates",
         "pieces",
         "arguments averages programs kernels",
