@@ -18,7 +18,7 @@ expression alone would give the right value and a NaN gradient, since both branc
 | `square` | abs(g)^2, real also for complex g |
 | `safe_root`, `positive_root` | sqrt(x) with derivative 0 at 0, and the same that is never 0 |
 | `safe_ratio` | a / b, and a given value where b = 0 |
-| `power_of_two`, `scaled_squares`, `norm` | the size of a number; the sum of squares in its unit; its root, at any size |
+| `power_of_two`, `norm` | the unit of a number; the norm of a tree of any size |
 | `decaying`, `debiased` | one step of the decaying averages of a tree, and those divided by their weight |
 | `decaying_weight` | 1 - b^t, exact to rounding for every b in [0, 1) |
 | `effective_length` | how many values a decaying average is worth, exact likewise |
@@ -121,36 +121,29 @@ def power_of_two(size: jax.Array) -> jax.Array:
     """The power of two in (size / 2, size], without derivative; 1 for 0, a subnormal and what is not finite.
 
     Dividing by it is exact, so that what is computed in this unit differs from what is not in nothing but its range.
+    Its inverse is no subnormal, which most devices take for 0: near the largest numbers it is half of the above.
     """
-    size = jax.lax.stop_gradient(size)
-    sound = jnp.isfinite(size) & (size >= jnp.finfo(size.dtype).tiny)
-    _, exponent = jnp.frexp(jnp.where(sound, size, 1))
-    return jnp.ldexp(jnp.ones_like(size), exponent - 1)
-
-
-def scaled_squares(tree: Params) -> tuple[jax.Array, jax.Array]:
-    """The sum of the squares of all numbers of a tree, each divided by the unit that is returned beside it.
-
-    The unit is the power of two below the largest of them: near 1e20 squares overflow in float32, and near 1e-23 they
-    vanish.
-    """
-    leaves = jax.tree.leaves(tree)
-    dtype = widest(*{jnp.result_type(leaf) for leaf in leaves})
-    leaves = [jnp.asarray(leaf, dtype if jnp.iscomplexobj(leaf) else jnp.finfo(dtype).dtype) for leaf in leaves]
-    sizes = [jnp.max(jnp.abs(leaf), initial=0) for leaf in leaves]
-    largest = jnp.max(jnp.stack(sizes)) if sizes else jnp.zeros([], dtype)
-    unit = power_of_two(largest)
-    return sum((jnp.sum(square(leaf / unit)) for leaf in leaves), jnp.zeros_like(largest)), unit
+    size, info = jax.lax.stop_gradient(size), jnp.finfo(size.dtype)
+    sound = jnp.isfinite(size) & (size >= info.tiny)
+    # The bits of the exponent alone: a quotient would be put together with others by the compiler, and overflow.
+    bits = jax.lax.bitcast_convert_type(jnp.where(sound, size, 1), f"uint{info.bits}")
+    unit = jax.lax.bitcast_convert_type(bits >> info.nmant << info.nmant, size.dtype)
+    return jnp.minimum(unit, jnp.asarray(2.0 ** (info.maxexp - 2), size.dtype))
 
 
 def norm(tree: Params) -> jax.Array:
-    """The Euclidean norm of all numbers of a tree, at any size, with derivative 0 at 0.
+    """The Euclidean norm of all numbers of a tree, at least float32, with derivative 0 at 0.
+
+    The squares are taken in a unit of the tree's own size: of 1e20 they overflow in float32, of 1e-23 they vanish.
 
     >>> float(norm([jnp.float32(3e30), jnp.float32(4e30)])) == float(jnp.float32(5e30))
     True
     """
-    total, unit = scaled_squares(tree)
-    return safe_root(total) * unit
+    dtype = widest(*{jnp.result_type(leaf) for leaf in jax.tree.leaves(tree)})
+    real = jnp.finfo(dtype).dtype
+    leaves = [jnp.asarray(leaf, dtype if jnp.iscomplexobj(leaf) else real) for leaf in jax.tree.leaves(tree)]
+    unit = power_of_two(jnp.max(jnp.stack([jnp.max(jnp.abs(leaf), initial=0) for leaf in [*leaves, real.type(0)]])))
+    return safe_root(sum((jnp.sum(square(leaf / unit)) for leaf in leaves), jnp.zeros_like(unit))) * unit
 
 
 def decaying(averages: Params, values: Params, decay: ArrayLike) -> Params:

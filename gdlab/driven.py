@@ -14,7 +14,7 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from gdlab.arguments import hyperparameter
-from gdlab.averages import least_square, like, nearest_whole, safe_ratio, scaled_squares
+from gdlab.averages import least_square, like, nearest_whole, norm, safe_ratio, safe_root, square
 from gdlab.pieces import Driven, rate_dtype
 from gdlab.rates import Rate, as_schedule
 
@@ -127,13 +127,13 @@ def polyak_step(most: ArrayLike = 1.0, *, lowest: ArrayLike = 0.0, scaling: Rate
 
 def _polyak(most, lowest, scaling, eps, count, state, grads, value):
     dtype = rate_dtype(grads)
-    squared, unit = (part.astype(dtype) for part in scaled_squares(grads))
-    gap = jnp.maximum(_loss(value).astype(dtype) - like(lowest, squared), 0)
-    # Where the square has no place in this dtype, the rate has one all the same; eps has none beside it.
-    whole = squared * unit * unit + like(eps, squared)
-    seen = jnp.isfinite(whole) & (whole >= least_square(dtype))
-    unit = jnp.where(seen, 1, unit)
-    rate = safe_ratio(gap / unit / unit, jnp.where(seen, whole, squared), 0)
+    length = norm(grads).astype(dtype)
+    gap = jnp.maximum(_loss(value).astype(dtype) - like(lowest, length), 0)
+    squared = length * length + like(eps, length)
+    # Where the square has no place in this dtype, the rate has one all the same; eps counts for nothing beside it.
+    seen = jnp.isfinite(squared) & (squared >= least_square(dtype))
+    beyond = square(safe_ratio(safe_root(gap), jnp.where(seen, 0, length), 0))
+    rate = jnp.where(seen, safe_ratio(gap, jnp.where(seen, squared, 0), 0), beyond)
     return like(scaling(count), rate) * jnp.minimum(rate, like(most, rate)), state
 
 
