@@ -66,7 +66,7 @@ def standardize(x: ArrayLike) -> tuple[jax.Array, Scaling]:
     rounding = 8 * jnp.finfo(x.dtype).eps * jnp.max(jnp.abs(small), axis=0)
     constant = deviation <= rounding
     scaling = Scaling(mean * unit, jnp.where(constant, 1, deviation * unit))
-    return jnp.where(constant, 0, scaling.apply(x)), scaling
+    return jnp.where(constant, 0, (small - mean) / jnp.where(constant, 1, deviation)), scaling
 
 
 @jax.tree_util.register_dataclass

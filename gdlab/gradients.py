@@ -22,16 +22,14 @@ from gdlab.arguments import shown
 from gdlab.averages import Params
 
 
-def value_and_gradient(
-    loss: Callable[[Params], jax.Array], params: Params, *, name: str = "loss"
-) -> tuple[jax.Array, Params]:
-    """The loss, which errors call by its name, and the direction of its steepest ascent.
+def value_and_gradient(loss: Callable[[Params], jax.Array], params: Params) -> tuple[jax.Array, Params]:
+    """The loss and the direction of its steepest ascent.
 
     >>> _, g = value_and_gradient(lambda z: jnp.abs(z - (1 + 3j)) ** 2, jnp.array(0j))
     >>> complex(g)
     (-2-6j)
     """
-    value, slope = jax.value_and_grad(scalar(loss, name))(params)
+    value, slope = jax.value_and_grad(scalar(loss))(params)
     return value, conjugate(slope)
 
 
@@ -41,19 +39,27 @@ def conjugate(tree: Params) -> Params:
 
 
 def scalar(loss: Callable[[Params], Any], name: str = "loss") -> Callable[[Params], jax.Array]:
-    """The function; ValueError, once it is traced, where it returns anything but one real floating number."""
+    """The function, which errors call by its name, checked once it is traced.
+
+    Raises ValueError where it returns anything but one real floating number, TypeError where it cannot be traced.
+    """
 
     def checked(params):
-        value = loss(params)
+        try:
+            value = loss(params)
+        except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
+            msg = f"{name} must be made of functions of JAX; got one that asks for the value of an array, as float(x), "
+            msg += "x.item(), np.asarray(x) and `if x > 0` do"
+            raise TypeError(msg) from error
         array = isinstance(value, jax.Array) or hasattr(value, "__array__") or isinstance(value, bool | int | float)
         if array and jnp.shape(value) == () and jnp.issubdtype(jnp.result_type(value), jnp.floating):
-            return value
+            return jnp.asarray(value)
         if array:
             got = f"an array of shape {jnp.shape(value)} and dtype {jnp.result_type(value)}"
         elif value is None:
             got = "None; end it with `return`"
         elif isinstance(value, tuple | list | dict):
-            got = f"a {type(value).__name__} of {len(value)}; return the loss alone, and record what else is wanted"
+            got = f"a {type(value).__name__} of {len(value)}; return the number alone, and let `record` take the rest"
         else:
             got = shown(value)
         msg = f"{name} must return a scalar, which is real and floating; got {got}"

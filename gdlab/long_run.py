@@ -27,7 +27,7 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike
 
-from gdlab.arguments import floating, function, whole
+from gdlab.arguments import floating, function, prng_key, whole
 from gdlab.axes import path_name
 from gdlab.data import Minibatches
 from gdlab.pieces import Params
@@ -112,6 +112,8 @@ def long_run(
     traced, static = traced_or_static(optimizer)
     limits = limits_of(tolerance, patience)
     args, _, _ = data_of(args, batches, None)
+    if key is not None:
+        prng_key("key", key, int("key" in lanes))
     given = jax.tree.map(_array, (traced, floating("params", params), args, batches, key))
     work = (loss, static, tuple(recorders_of(record).items()), every, lanes)
     rows = jax.eval_shape(partial(_rows, work, chunk // every), given, limits)

@@ -26,7 +26,7 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from gdlab.arguments import choice, floating, function, hyperparameter, one_of, shown, whole
-from gdlab.gradients import value_and_gradient
+from gdlab.gradients import scalar, value_and_gradient
 from gdlab.optimizers import adam
 from gdlab.pieces import Optimizer, Params
 from gdlab.run import data_of, minimize, walker
@@ -168,13 +168,13 @@ def _tune(loss, validation, steps, rounds, moving, optimizer, params, data, rate
 
     def score(free):
         end = _unrolled(loss, jax.tree.unflatten(structure, bound(free)), params, data, steps)
-        return end[0] if validation is None else validation(end[1])
+        return end[0] if validation is None else scalar(validation, "validation")(end[1])
 
     outer = adam(cosine(rate, 0.0, rounds), 0.8, 0.9, eps=0.0)
 
     def round_(carry, _):
         free, state, best, best_score = carry
-        value, grads = value_and_gradient(score, free, name="loss" if validation is None else "validation")
+        value, grads = value_and_gradient(score, free)
         sound = jnp.isfinite(value)
         for g in grads:
             sound = sound & jnp.all(jnp.isfinite(g))

@@ -374,7 +374,7 @@ TRANSCRIPTIONS = {
     "nesterov, torch": (gdlab.nesterov(S.inverse_sqrt(RATE), source="torch"), nesterov_outside),
     "adagrad": (gdlab.adagrad(RATE), adagrad),
     "adagrad, paper": (gdlab.adagrad(RATE, source="paper"), adagrad),
-    "adagrad, optax": (gdlab.adagrad(RATE, 1e-7, source="optax"), adagrad_from_a_tenth),
+    "adagrad, optax": (gdlab.adagrad(RATE, eps=1e-7, source="optax"), adagrad_from_a_tenth),
     "rmsprop": (gdlab.rmsprop(RATE), rmsprop),
     "rmsprop, momentum": (gdlab.rmsprop(RATE, momentum=0.8), rmsprop_with_momentum),
     "rmsprop, torch": (

@@ -191,13 +191,13 @@ def test_no_boundary_is_one_rate_for_ever():
 
 
 def test_a_factor_of_zero_leaves_the_first_rate_alone():
-    for schedule in (schedules.step_decay(0.3, 0.0, 1), schedules.exponential(0.3, 0.0)):
+    for schedule in (schedules.step_decay(0.3, 0.0, every=1), schedules.exponential(0.3, 0.0)):
         assert [float(schedule(t)) for t in (0, 1, 2)] == [0.3, 0, 0]
 
 
 def test_wrong_parameters_are_named():
     for make, sentence in (
-        (lambda: schedules.step_decay(0.1, -1.0, 5), r"factor must lie in \[0, inf\); got -1"),
+        (lambda: schedules.step_decay(0.1, -1.0, every=5), r"factor must lie in \[0, inf\); got -1"),
         (lambda: schedules.cosine(0.1, 0.0, 0), r"steps must lie in \(0, inf\); got 0"),
         (lambda: schedules.piecewise([0.1], [5]), "rates must be one more than boundaries"),
         (lambda: schedules.join([0.1], [5]), "schedules must be one more than boundaries; got 1 schedules and 1"),
