@@ -28,7 +28,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-
 # What mends a module that is given for its parameters.
 PARTITION = (
     "; partition a module and hand over its arrays alone: eqx.partition(model, eqx.is_inexact_array), "

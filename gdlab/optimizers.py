@@ -299,7 +299,8 @@ def adabelief(
 ) -> Optimizer:
     """Adam with the spread of gradients around m for sigma (Zhuang et al. 2020; both eps 1e-8 in the paper)."""
     b1, b2 = _decays(b1, b2)
-    return descent(directions.average(b1), scales.belief(mean_decay=b1, decay=b2, eps=eps, eps_root=eps_root), learning_rate)
+    sigma = scales.belief(mean_decay=b1, decay=b2, eps=eps, eps_root=eps_root)
+    return descent(directions.average(b1), sigma, learning_rate)
 
 
 def yogi(learning_rate: Rate | Driven, b1: ArrayLike = 0.9, b2: ArrayLike = 0.999, eps: ArrayLike = 1e-3) -> Optimizer:

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from gdlab.arguments import shown
-from gdlab.averages import likes, safe_ratio
+from gdlab.averages import likes
 from gdlab.pieces import Optimizer, Params, Step
 
 RATES = ("scale", "scale_by_schedule")
@@ -101,8 +101,6 @@ def _made(update: Callable, values: Params, state: Any, params: Any, extra: Mapp
             more, after = _made(inner, values, before, params, extra)
             parts, states, values = parts + more, [*states, after], more[-1].given if more else values
         return parts, tuple(states)
-    if name == "with_extra_args_support":
-        return _made(hypers["tx"].update, values, state, params, extra)
     if name in ("inject_hyperparams", "inject_stateful_hyperparams"):
         _, after = update(values, state, params, **extra)
         inner = hypers["inner_factory"](**hypers["other_hps"], **after.hyperparams)
@@ -117,6 +115,8 @@ def _named(update):
     closure = introspection.getclosurevars(update).nonlocals if introspection.isfunction(update) else {}
     name = getattr(update, "__qualname__", "a gdlab optimizer" if isinstance(update, Partial) else str(update))
     name = name.split(".")[0]
+    if name == "with_extra_args_support":
+        return _named(closure["tx"].update)
     if name == "masked":  # A part for some of the leaves is as good as one for all, if it is neither eta nor sigma.
         inner, _ = _named(closure["inner"].update)
         return (inner if inner in ASIDE else f"masked({inner})"), closure
@@ -131,8 +131,8 @@ def _first_rate(parts):
     strange += [name for name in names if name in SIGMAS][1:]
     strange += [f"{name} behind the rate" for name in names[first:] if name in SIGMAS or name in TOTAL]
     if strange or first == len(names):
-        msg = "optimizer must be made of a learning rate, at most one of "
-        msg += f"{', '.join(SIGMAS)} before it, and any of {', '.join(ASIDE)}; got {strange[0] if strange else 'no rate'}"
+        msg = f"optimizer must be made of a learning rate, at most one of {', '.join(SIGMAS)} before it, "
+        msg += f"and any of {', '.join(ASIDE)}; got {strange[0] if strange else 'no rate'}"
         raise ValueError(msg)
     return first
 
@@ -169,7 +169,8 @@ def _adamax(part):
 
 
 def _adan(part):
-    return _rooted(_unbiased(part.after.n, part.hypers["b3"], part.after.t), part.hypers["eps"], part.hypers["eps_root"])
+    squares = _unbiased(part.after.n, part.hypers["b3"], part.after.t)
+    return _rooted(squares, part.hypers["eps"], part.hypers["eps_root"])
 
 
 def _radam(part):

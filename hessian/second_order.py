@@ -307,9 +307,7 @@ def _tried(loss, theta, value, gradient, found, region, propose, adapt):
         seen = (reached < value) & (ratio > 1e-4)
         # A step whose decrease is below the rounding of the loss is judged by the gradient.
         hidden = (predicted <= noise) & (reached <= value)
-        calmer = jax.lax.cond(
-            hidden, lambda: length(jax.grad(loss)(point)) < 0.9 * steepness, lambda: jnp.bool_(False)
-        )
+        calmer = jax.lax.cond(hidden, lambda: length(jax.grad(loss)(point)) < 0.9 * steepness, lambda: jnp.bool_(False))
         good = (decline > 0) & (seen | calmer)
         region = adapt(tries.region, size, jnp.where(seen, ratio, 0), on_boundary)
         return _Tries(

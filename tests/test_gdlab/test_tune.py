@@ -174,9 +174,7 @@ def test_the_range_test_names_no_rate_where_there_is_none(dtype):
         ([-1.0, -1.5, -2.0, -3.0, -2.0, -1.0], 4.0, 4.0, "found"),
     ):
         start, rows = jnp.asarray(1.0, dtype), jnp.asarray(losses, dtype)
-        test = gdlab.lr_range_test(
-            lambda x, loss: loss + 0 * x, gdlab.gd, start, 6, low=1.0, high=32.0, batches=rows
-        )
+        test = gdlab.lr_range_test(lambda x, loss: loss + 0 * x, gdlab.gd, start, 6, low=1.0, high=32.0, batches=rows)
         np.testing.assert_allclose([test.steepest, test.highest], [steepest, highest], rtol=1e-6)
         assert test.why == why, losses
 
@@ -192,6 +190,9 @@ def test_what_tuning_cannot_be_given_is_named():
     ):
         with pytest.raises(kind, match=said):
             gdlab.tune(**{"loss": bowl, "optimizer": gdlab.gd(0.1), "params": START, "steps": 5, **how})
+    for validation, got in ((lambda x: (bowl(x), 1), "a tuple of 2; return"), (lambda x: None, "None; end it")):
+        with pytest.raises(ValueError, match=f"validation must return a scalar, which is real and floating; got {got}"):
+            gdlab.tune(bowl, gdlab.gd(0.1), START, 1, validation=validation)
     for how, said in (
         ({"low": 0.0}, r"low must lie in \(0, inf\)"),
         ({"low": 1.0, "high": 1.0}, r"high must lie in \(1, inf\)"),
