@@ -142,7 +142,8 @@ def norm(tree: Params) -> jax.Array:
     dtype = widest(*{jnp.result_type(leaf) for leaf in jax.tree.leaves(tree)})
     real = jnp.finfo(dtype).dtype
     leaves = [jnp.asarray(leaf, dtype if jnp.iscomplexobj(leaf) else real) for leaf in jax.tree.leaves(tree)]
-    unit = power_of_two(jnp.max(jnp.stack([jnp.max(jnp.abs(leaf), initial=0) for leaf in [*leaves, real.type(0)]])))
+    sizes = [jnp.zeros([], real), *(jnp.max(jnp.abs(leaf), initial=0) for leaf in leaves)]
+    unit = power_of_two(jnp.max(jnp.stack(sizes)))
     return safe_root(sum((jnp.sum(square(leaf / unit)) for leaf in leaves), jnp.zeros_like(unit))) * unit
 
 

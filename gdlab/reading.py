@@ -96,7 +96,8 @@ def _made(update: Callable, values: Params, state: Any, params: Any, extra: Mapp
     """The parts of a transformation, made one after another, and its state after them."""
     name, hypers = _named(update)
     if name == "chain":
-        parts, states = [], []
+        parts: list[_Part] = []
+        states: list[Any] = []
         for inner, before in zip(hypers["update_fns"], state, strict=True):
             more, after = _made(inner, values, before, params, extra)
             parts, states, values = parts + more, [*states, after], more[-1].given if more else values

@@ -130,7 +130,7 @@ def minimize(
             a fresh `key=` each step.
         optimizer: any `optax.GradientTransformation`; `value=`, `grad=` and `value_fn=` are passed to those that
             take extra arguments.
-        params: the start, any pytree of floating arrays.
+        params: the start, any pytree of floating arrays; complex ones move as their real and imaginary parts would.
         steps: how many steps, at least 1.
         args: further arguments of the loss, the same at each step, such as data.
         batches: `gdlab.minibatches(...)`, or a pytree of arrays whose leading axis is the step.
