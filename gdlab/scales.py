@@ -128,10 +128,11 @@ def norm(eps: ArrayLike = 0.0) -> Scale:
 def _norm(eps, grads, state, count, eta, m):
     del count
     total = norm_of(grads).astype(eta.dtype)
-    total = jnp.where(total == 0, least_square(eta.dtype) ** 0.5, total)
 
     def size(shape, dtype):
-        return jnp.full(shape, total.astype(dtype) + jnp.asarray(eps).astype(dtype))
+        length = total.astype(dtype)
+        positive = jnp.where(length == 0, least_square(dtype) ** 0.5, length)
+        return jnp.full(shape, positive + jnp.asarray(eps).astype(dtype))
 
     return _uniform(m, size), state
 

@@ -85,7 +85,7 @@ def learned(found: Modes, p: jax.Array, change: jax.Array, gradient: jax.Array) 
         size, step, u = lanczos.length(r), lanczos.length(p), lanczos.unit(r)
         cosine = u @ lanczos.unit(p)
         seen = jnp.abs(cosine) > jnp.sqrt(jnp.finfo(p.dtype).eps)
-        update = divided(size / divisor(step), cosine, seen) * (u[:, None] * u)
+        update = jnp.where(seen, divided(size / divisor(step), cosine, seen) * (u[:, None] * u), 0)
         values, columns = eigh(jnp.diag(found.values) + update)
         return _modes(values, columns.T @ found.vectors, gradient, found.products)
 
