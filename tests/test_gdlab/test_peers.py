@@ -117,7 +117,7 @@ OPTAX = {
     "radam as in optax": (gdlab.radam(ETA, B1, B2, EPS, threshold=5.0), optax.radam(ETA, B1, B2, EPS)),
     "adamax": (gdlab.adamax(ETA, B1, B2, EPS), optax.adamax(ETA, B1, B2, EPS)),
     "adabelief": (gdlab.adabelief(ETA, B1, B2, EPS, EPS), optax.adabelief(ETA, B1, B2, EPS, EPS)),
-    "adamw": (gdlab.adamw(ETA, B1, B2, EPS, 0.1), optax.adamw(ETA, B1, B2, EPS, weight_decay=0.1)),
+    "adamw": (gdlab.adamw(ETA, B1, B2, EPS, weight_decay=0.1), optax.adamw(ETA, B1, B2, EPS, weight_decay=0.1)),
     "adamw, decoupled in truth": (
         gdlab.adamw(inverse_sqrt, B1, B2, EPS, weight_decay=0.01, source="paper"),
         optax.chain(optax.scale_by_adam(B1, B2, EPS), by_rate(decayed), optax.add_decayed_weights(-0.01)),
