@@ -47,7 +47,7 @@ BOUNDS = {
         LOOKED_AHEAD / (1 - B),
         1,
     ),
-    "heavy ball, decay .1": (gdlab.sgdw(1.0, B, DECAY), BALL * (2 - DECAY) / 2, 1),
+    "heavy ball, decay .1": (gdlab.sgdw(1.0, B, weight_decay=DECAY), BALL * (2 - DECAY) / 2, 1),
     "lookahead 5, .5": (gdlab.lookahead(gdlab.gd(1.0), 5, 0.5), 1 + 3 ** (1 / 5), 5),
     "lookahead 4, .5": (gdlab.lookahead(gdlab.gd(1.0), 4, 0.5), 2.0, 4),
 }

@@ -28,7 +28,7 @@ PEERS = {
     "sgd": (optax.sgd(RATE), gdlab.gd(RATE), None),
     "momentum": (optax.sgd(RATE, 0.9), gdlab.momentum(RATE), None),
     "nesterov": (optax.sgd(RATE, 0.9, nesterov=True), gdlab.nesterov(RATE), None),
-    "adagrad": (optax.adagrad(RATE), gdlab.adagrad(RATE, 1e-7, source="optax"), gdlab.adagrad(RATE)),
+    "adagrad": (optax.adagrad(RATE), gdlab.adagrad(RATE, eps=1e-7, source="optax"), gdlab.adagrad(RATE)),
     "rmsprop": (optax.rmsprop(RATE), gdlab.rmsprop(RATE, eps=1e-8, source="optax"), gdlab.rmsprop(RATE)),
     "rmsprop + momentum": (
         optax.rmsprop(RATE, momentum=0.9),

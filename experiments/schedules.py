@@ -25,7 +25,7 @@ FLOORS = {0.1: ".0278", 0.5: ".2500"}  # of a constant rate, as printed
 RUNS = {
     "constant .1": schedules.constant(0.1),
     "constant .5": schedules.constant(0.5),
-    "step decay: halved every 200": schedules.step_decay(0.5, 0.5, 200),
+    "step decay: halved every 200": schedules.step_decay(0.5, 0.5, every=200),
     "$.5 / \\sqrt{t + 1}$": schedules.inverse_sqrt(0.5),
     "$.5 / (1 + t)$": schedules.inverse_time(0.5, 1.0),
 }
@@ -70,7 +70,7 @@ def law(schedule):
 
 def shapes():
     """Step decay, and the lectures' decay."""
-    steps = schedules.step_decay(0.1, 0.5, 30)
+    steps = schedules.step_decay(0.1, 0.5, every=30)
     fading = schedules.inverse_sqrt(1.0)
     return (
         *(exactly("S12", f"halved every 30: rate at {t}", steps(t), 0.1 / 2 ** (t // 30)) for t in (0, 29, 30, 89, 90)),

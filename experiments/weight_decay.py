@@ -56,7 +56,7 @@ def same():
     def path(optimizer, penalty):
         return gdlab.minimize(loss, optimizer, start, 300, args=(penalty,), record=("params",)).history["params"]
 
-    plain = path(gdlab.sgdw(0.05, 0.0, DECAY), 0.0) - path(gdlab.gd(0.05), DECAY)
+    plain = path(gdlab.sgdw(0.05, 0.0, weight_decay=DECAY), 0.0) - path(gdlab.gd(0.05), DECAY)
     adaptive = path(gdlab.adamw(0.05, weight_decay=DECAY), 0.0) - path(gdlab.adam(0.05), DECAY)
     return (
         at_most("S98", "descent: decay - L2, 300 steps", jnp.abs(plain).max(), 1e-14),

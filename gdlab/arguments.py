@@ -28,6 +28,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+# What mends a module that is given for its parameters.
+PARTITION = (
+    "; partition a module and hand over its arrays alone: eqx.partition(model, eqx.is_inexact_array), "
+    "nnx.split(model, nnx.Param)"
+)
+
 
 def hyperparameter(
     name: str, value: ArrayLike, low: float, high: float = math.inf, *, open: bool = False, above: bool = False
@@ -92,13 +98,16 @@ def whole(name: str, value: Any, least: int = 1, most: int | None = None) -> int
     return int(value)
 
 
-def prng_key(name: str, value: Any) -> jax.Array:
-    """The value, if it is a single PRNG key of either kind."""
+def prng_key(name: str, value: Any, axes: int = 0) -> jax.Array:
+    """The value, if it is a single PRNG key of either kind, or has so many axes of them."""
     array = isinstance(value, jax.Array | np.ndarray)
-    new = array and jnp.issubdtype(value.dtype, jax.dtypes.prng_key) and value.ndim == 0
-    old = array and value.dtype == jnp.uint32 and value.shape == jax.random.key_data(jax.random.key(0)).shape
+    new = array and jnp.issubdtype(value.dtype, jax.dtypes.prng_key) and value.ndim == axes
+    shape = jax.random.key_data(jax.random.key(0)).shape
+    old = array and value.dtype == jnp.uint32 and value.ndim == axes + 1 and value.shape[axes:] == shape
     if not (new or old):
-        msg = f"{name} must be a PRNG key, such as jax.random.key(0); got {shown(value)}"
+        many = f"PRNG keys with {axes} axis, such as jax.random.split(jax.random.key(0), 3)"
+        what = many if axes else "a PRNG key, such as jax.random.key(0)"
+        msg = f"{name} must be {what}; got {shown(value)}"
         raise TypeError(msg)
     return value
 
@@ -146,14 +155,26 @@ def floating(name: str, tree: Any) -> Any:
         msg = f"{name} must hold at least one floating array; got {shown(tree)}"
         raise TypeError(msg)
 
-    def array(leaf):
-        array = any_array(name, leaf, "a pytree of floating arrays")
-        if not jnp.issubdtype(array.dtype, jnp.inexact):
-            msg = f"{name} must be a pytree of floating arrays; got a leaf of dtype {array.dtype}"
-            raise TypeError(msg)
+    def array(path, leaf):
+        try:
+            array = any_array(name, leaf)
+        except TypeError:
+            array = None
+        if array is None or not jnp.issubdtype(array.dtype, jnp.inexact):
+            got = shown(leaf) if array is None else f"a leaf of dtype {array.dtype}"
+            at = jax.tree_util.keystr(path)
+            msg = f"{name} must be a pytree of floating arrays; got {got}{f' at {name}{at}' if at else ''}"
+            raise TypeError(msg if _plain(tree) else msg + PARTITION)
         return array
 
-    return jax.tree.map(array, tree)
+    return jax.tree_util.tree_map_with_path(array, tree)
+
+
+def _plain(tree):
+    """Whether a pytree is made of Python's own containers and values, not of the modules of a library."""
+    if isinstance(tree, dict | list | tuple):
+        return all(map(_plain, tree.values() if isinstance(tree, dict) else tree))
+    return tree is None or isinstance(tree, jax.Array | np.ndarray | np.generic | numbers.Number | str)
 
 
 def shown(value: Any) -> str:

@@ -18,6 +18,7 @@ expression alone would give the right value and a NaN gradient, since both branc
 | `square` | abs(g)^2, real also for complex g |
 | `safe_root`, `positive_root` | sqrt(x) with derivative 0 at 0, and the same that is never 0 |
 | `safe_ratio` | a / b, and a given value where b = 0 |
+| `power_of_two`, `norm` | the unit of a number; the norm of a tree of any size |
 | `decaying`, `debiased` | one step of the decaying averages of a tree, and those divided by their weight |
 | `decaying_weight` | 1 - b^t, exact to rounding for every b in [0, 1) |
 | `effective_length` | how many values a decaying average is worth, exact likewise |
@@ -114,6 +115,36 @@ def safe_ratio(numerator: ArrayLike, denominator: jax.Array, otherwise: ArrayLik
     """Numerator / denominator, and `otherwise` (without derivative) where the denominator is 0."""
     zero = denominator == 0
     return jnp.where(zero, otherwise, numerator / jnp.where(zero, 1, denominator))
+
+
+def power_of_two(size: jax.Array) -> jax.Array:
+    """The power of two in (size / 2, size], without derivative; 1 for 0, a subnormal and what is not finite.
+
+    Dividing by it is exact, so that what is computed in this unit differs from what is not in nothing but its range.
+    Its inverse is no subnormal, which most devices take for 0: near the largest numbers it is half of the above.
+    """
+    size, info = jax.lax.stop_gradient(size), jnp.finfo(size.dtype)
+    sound = jnp.isfinite(size) & (size >= info.tiny)
+    # The bits of the exponent alone: a quotient would be put together with others by the compiler, and overflow.
+    bits = jax.lax.bitcast_convert_type(jnp.where(sound, size, 1), f"uint{info.bits}")
+    unit = jax.lax.bitcast_convert_type(bits >> info.nmant << info.nmant, size.dtype)
+    return jnp.minimum(unit, jnp.asarray(2.0 ** (info.maxexp - 2), size.dtype))
+
+
+def norm(tree: Params) -> jax.Array:
+    """The Euclidean norm of all numbers of a tree, at least float32, with derivative 0 at 0.
+
+    The squares are taken in a unit of the tree's own size: of 1e20 they overflow in float32, of 1e-23 they vanish.
+
+    >>> float(norm([jnp.float32(3e30), jnp.float32(4e30)])) == float(jnp.float32(5e30))
+    True
+    """
+    dtype = widest(*{jnp.result_type(leaf) for leaf in jax.tree.leaves(tree)})
+    real = jnp.finfo(dtype).dtype
+    leaves = [jnp.asarray(leaf, dtype if jnp.iscomplexobj(leaf) else real) for leaf in jax.tree.leaves(tree)]
+    sizes = [jnp.zeros([], real), *(jnp.max(jnp.abs(leaf), initial=0) for leaf in leaves)]
+    unit = power_of_two(jnp.max(jnp.stack(sizes)))
+    return safe_root(sum((jnp.sum(square(leaf / unit)) for leaf in leaves), jnp.zeros_like(unit))) * unit
 
 
 def decaying(averages: Params, values: Params, decay: ArrayLike) -> Params:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from gdlab.arguments import any_array, prng_key, real_array, shown, whole
-from gdlab.averages import widest
+from gdlab.averages import power_of_two, widest
 
 
 class Scaling(NamedTuple):
@@ -26,11 +26,17 @@ class Scaling(NamedTuple):
 
     def apply(self, x: ArrayLike) -> jax.Array:
         """(x - mean) / deviation."""
-        return (jnp.asarray(x) - self.mean) / self.deviation
+        part = self._part()
+        return (jnp.asarray(x) * part - self.mean * part) / (self.deviation * part)
 
     def invert(self, z: ArrayLike) -> jax.Array:
         """Mean + deviation * z, the raw features again."""
-        return self.mean + self.deviation * jnp.asarray(z)
+        part = self._part()
+        return (self.mean * part + self.deviation * part * jnp.asarray(z)) / part
+
+    def _part(self):
+        """A quarter where features may be large: their difference may be out of range where they are not."""
+        return jnp.where(self.deviation > 1, 0.25, 1).astype(self.deviation.dtype)
 
 
 def standardize(x: ArrayLike) -> tuple[jax.Array, Scaling]:
@@ -53,13 +59,15 @@ def standardize(x: ArrayLike) -> tuple[jax.Array, Scaling]:
         msg = f"x must have at least one row of features, shape (examples, ...); got shape {x.shape}"
         raise ValueError(msg)
     x = x.astype(widest(x.dtype))
-    mean = jnp.mean(x, axis=0)
-    mean = mean + jnp.mean(x - mean, axis=0)  # the second pass removes the rounding of the first
-    deviation = jnp.sqrt(jnp.mean((x - mean) ** 2, axis=0))
-    rounding = 8 * jnp.finfo(x.dtype).eps * jnp.max(jnp.abs(x), axis=0)
+    unit = power_of_two(jnp.max(jnp.abs(x), axis=0))  # of each column, lest sums and squares leave the range
+    small = x / unit
+    mean = jnp.mean(small, axis=0)
+    mean = mean + jnp.mean(small - mean, axis=0)  # the second pass removes the rounding of the first
+    deviation = jnp.sqrt(jnp.mean((small - mean) ** 2, axis=0))
+    rounding = 8 * jnp.finfo(x.dtype).eps * jnp.max(jnp.abs(small), axis=0)
     constant = deviation <= rounding
-    scaling = Scaling(mean, jnp.where(constant, 1, deviation))
-    return jnp.where(constant, 0, scaling.apply(x)), scaling
+    scaling = Scaling(mean * unit, jnp.where(constant, 1, deviation * unit))
+    return jnp.where(constant, 0, (small - mean) / jnp.where(constant, 1, deviation)), scaling
 
 
 @jax.tree_util.register_dataclass

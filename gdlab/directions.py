@@ -19,7 +19,7 @@ A direction sees the raw gradients, as the scale does: the two are parallel stat
 | `running_average(decay)`, `average(decay)` | `mu` | AMSGrad; Adam (S81, S83) |
 | `nesterov_average(decay)` | `mu` | Nadam (S97; Dozat 2016), optax |
 | `nesterov_average_warming(decay, warming)` | `mu`, `product` | Nadam of torch and keras |
-| `interpolation(near, far)` | `mu` | Lion |
+| `interpolation(near=, far=)` | `mu` | Lion |
 | `sign(direction)` | that of the direction | sign descent, signum, Lion |
 """
 
@@ -229,7 +229,7 @@ def _nesterov_average_warming(decay, warming, grads, state, count, eta):
     return eta, m, WarmingMeanState(mu, product)
 
 
-def interpolation(near: ArrayLike = 0.9, far: ArrayLike = 0.99) -> Direction:
+def interpolation(*, near: ArrayLike = 0.9, far: ArrayLike = 0.99) -> Direction:
     """m = near mu + (1 - near) g, and only then mu <- far mu + (1 - far) g: Lion's (Chen et al. 2023).
 
     Args:

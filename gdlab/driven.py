@@ -14,7 +14,7 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from gdlab.arguments import hyperparameter
-from gdlab.averages import like, nearest_whole, safe_ratio, square, wide
+from gdlab.averages import least_square, like, nearest_whole, norm, safe_ratio, safe_root, square
 from gdlab.pieces import Driven, rate_dtype
 from gdlab.rates import Rate, as_schedule
 
@@ -41,7 +41,7 @@ def reduce_on_plateau(
     window: ArrayLike = 1,
     least: ArrayLike = 0.0,
 ) -> Driven:
-    """The rate times `factor` after each `patience` decisions without a loss below best (1 - rtol) - atol.
+    """The rate times `factor` after each `patience` decisions without a loss below best - rtol abs(best) - atol.
 
     A decision is taken on the mean of `window` losses; the rate of a step already knows that step's loss.
 
@@ -83,7 +83,9 @@ def _plateau(schedule, factor, patience, rtol, atol, cooldown, window, least, co
     decide = seen >= nearest_whole(window)
     mean = total / like(seen, total)
 
-    better = mean < (1 - rtol) * jnp.where(jnp.isinf(state.best), jnp.finfo(mean.dtype).max, state.best) - atol
+    # Before the first decision there is no best; the largest number has a margin of finite size.
+    best = jnp.where(state.best == jnp.inf, jnp.finfo(mean.dtype).max, state.best)
+    better = mean < best - rtol * jnp.abs(best) - atol
     rests = state.resting > 0
     waited = jnp.where(better | rests, 0, state.waited + 1)
     reduce = waited >= nearest_whole(patience)
@@ -125,10 +127,14 @@ def polyak_step(most: ArrayLike = 1.0, *, lowest: ArrayLike = 0.0, scaling: Rate
 
 def _polyak(most, lowest, scaling, eps, count, state, grads, value):
     dtype = rate_dtype(grads)
-    squared = sum((jnp.sum(square(wide(g))).astype(dtype) for g in jax.tree.leaves(grads)), jnp.zeros([], dtype))
-    gap = jnp.maximum(_loss(value).astype(dtype) - like(lowest, squared), 0)
-    rate = jnp.minimum(safe_ratio(gap, squared + like(eps, squared), 0), like(most, squared))
-    return like(scaling(count), squared) * rate, state
+    length = norm(grads).astype(dtype)
+    gap = jnp.maximum(_loss(value).astype(dtype) - like(lowest, length), 0)
+    squared = length * length + like(eps, length)
+    # Where the square has no place in this dtype, the rate has one all the same; eps counts for nothing beside it.
+    seen = jnp.isfinite(squared) & (squared >= least_square(dtype))
+    beyond = square(safe_ratio(safe_root(gap), jnp.where(seen, 0, length), 0))
+    rate = jnp.where(seen, safe_ratio(gap, jnp.where(seen, squared, 0), 0), beyond)
+    return like(scaling(count), rate) * jnp.minimum(rate, like(most, rate)), state
 
 
 def _loss(value):

@@ -43,7 +43,7 @@ def gd(learning_rate: Rate | Driven) -> Optimizer:
 sgd = gd  # the same rule on the gradient of a mini-batch
 
 
-def polyak(most: ArrayLike = 1.0, lowest: ArrayLike = 0.0, scaling: Rate = 1.0, eps: ArrayLike = 0.0) -> Optimizer:
+def polyak(most: ArrayLike = 1.0, *, lowest: ArrayLike = 0.0, scaling: Rate = 1.0, eps: ArrayLike = 0.0) -> Optimizer:
     """Descent with eta = scaling min(most, (loss - lowest) / norm(g)^2); its update needs `value=` (Polyak 1969)."""
     return gd(schedules.polyak_step(most, lowest=lowest, scaling=scaling, eps=eps))
 
@@ -68,7 +68,7 @@ def nesterov(learning_rate: Rate | Driven, decay: ArrayLike = 0.9, *, source: st
     return descent(m, scales.unit(), learning_rate)
 
 
-def adagrad(learning_rate: Rate, eps: ArrayLike = 0.0, *, source: str = "lecture") -> Optimizer:
+def adagrad(learning_rate: Rate, *, eps: ArrayLike = 0.0, source: str = "lecture") -> Optimizer:
     """theta <- theta - eta / sqrt(sum of all g^2) g, in the form of S19 (equal to S20; Duchi et al. 2011).
 
     Sources: "lecture"; "paper", "torch" (S20's form; torch has eps 1e-10); "optax", "keras" (the sum starts at .1, eps
@@ -299,7 +299,8 @@ def adabelief(
 ) -> Optimizer:
     """Adam with the spread of gradients around m for sigma (Zhuang et al. 2020; both eps 1e-8 in the paper)."""
     b1, b2 = _decays(b1, b2)
-    return descent(directions.average(b1), scales.belief(b1, b2, eps, eps_root=eps_root), learning_rate)
+    sigma = scales.belief(mean_decay=b1, decay=b2, eps=eps, eps_root=eps_root)
+    return descent(directions.average(b1), sigma, learning_rate)
 
 
 def yogi(learning_rate: Rate | Driven, b1: ArrayLike = 0.9, b2: ArrayLike = 0.999, eps: ArrayLike = 1e-3) -> Optimizer:
@@ -321,7 +322,7 @@ def signum(learning_rate: Rate | Driven, decay: ArrayLike = 0.9) -> Optimizer:
 def lion(learning_rate: Rate | Driven, b1: ArrayLike = 0.9, b2: ArrayLike = 0.99) -> Optimizer:
     """theta <- theta - eta sign(b1 mu + (1 - b1) g) (Chen et al. 2023); `decayed(lion(rate), w)` decays weights."""
     b1, b2 = hyperparameter("b1", b1, 0, 1), hyperparameter("b2", b2, 0, 1, open=True)
-    return descent(directions.sign(directions.interpolation(b1, b2)), scales.unit(), learning_rate)
+    return descent(directions.sign(directions.interpolation(near=b1, far=b2)), scales.unit(), learning_rate)
 
 
 def normalized_gd(learning_rate: Rate | Driven, eps: ArrayLike = 0.0) -> Optimizer:
@@ -334,8 +335,8 @@ def adamw(
     b1: ArrayLike = 0.9,
     b2: ArrayLike = 0.999,
     eps: ArrayLike = 1e-8,
-    weight_decay: Rate = 1e-2,
     *,
+    weight_decay: Rate = 1e-2,
     source: str = "torch",
 ) -> Optimizer:
     """Adam with decay beside the gradient (S98; Loshchilov & Hutter 2017); its update needs `params`.
@@ -346,7 +347,7 @@ def adamw(
 
 
 def sgdw(
-    learning_rate: Rate | Driven, decay: ArrayLike = 0.9, weight_decay: Rate = 1e-2, *, source: str = "torch"
+    learning_rate: Rate | Driven, decay: ArrayLike = 0.9, *, weight_decay: Rate = 1e-2, source: str = "torch"
 ) -> Optimizer:
     """Momentum with decay beside the gradient (S98; Loshchilov & Hutter 2017); sources as `adamw`."""
     return _with_decay(momentum(learning_rate, decay), weight_decay, source)

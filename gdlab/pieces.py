@@ -46,10 +46,20 @@ class Step(NamedTuple):
 
         def move(sigma, m):
             if id(sigma) not in ratios:
-                ratios[id(sigma)] = of(sigma) / sigma
-            return ratios[id(sigma)] * m
+                unit = _unit(sigma)
+                ratios[id(sigma)] = of(sigma) / (sigma * unit), unit
+            ratio, unit = ratios[id(sigma)]
+            return ratio * (m * unit)
 
         return jax.tree.map(move, self.sigma, self.m)
+
+
+def _unit(sigma):
+    """A power of two that keeps eta / sigma in the range of its dtype: 1 but for the largest and smallest of sigma."""
+    half = jnp.finfo(sigma.dtype).maxexp // 2
+    unit = lambda exponent: jnp.asarray(2.0**exponent, sigma.dtype)  # noqa: E731
+    far = jnp.where(sigma > unit(3 * half // 2), unit(-half), unit(0))
+    return jnp.where(sigma < unit(-3 * half // 2), unit(half), far)
 
 
 class Driven(NamedTuple):

@@ -22,7 +22,9 @@ import optax
 from jax.typing import ArrayLike
 
 from gdlab.arguments import floating, function, hyperparameter, prng_key, shown, whole
+from gdlab.averages import norm
 from gdlab.data import Minibatches, fitting
+from gdlab.gradients import conjugate, value_and_gradient
 from gdlab.pieces import Optimizer, Params, Step
 
 Recorder = Callable[["Moment"], Any]
@@ -61,7 +63,7 @@ class Moment:
     count: jax.Array  # steps taken before this one
     params: Params
     loss: jax.Array
-    grads: Params
+    grads: Params  # the direction of steepest ascent, also for complex parameters
     state: Any  # the optimizer's
     value_fn: Callable[[Params], jax.Array]  # the loss as a function of the parameters, on the data of this step
     optimizer: optax.GradientTransformation
@@ -76,18 +78,23 @@ class Moment:
         """What else an optimizer of gdlab knows of the step, by name."""
         return self._read("extras")
 
+    @property
+    def told(self) -> dict[str, Any]:
+        """What an update is told beside the gradient, by name; its `grad` is what jax.grad returns."""
+        # optax's line searches multiply it with the update without conjugating: theirs is jax's own convention.
+        return {"value": self.loss, "grad": conjugate(self.grads), "value_fn": self.value_fn}
+
     def _read(self, what):
         if not isinstance(self.optimizer, Optimizer):
             msg = "record must not name eta, sigma, m, update or extras but for an optimizer of gdlab, whose steps can "
             msg += f"be read; got {type(self.optimizer).__name__}"
             raise TypeError(msg)
-        extra = {"value": self.loss, "grad": self.grads, "value_fn": self.value_fn}
-        return getattr(self.optimizer, what)(self.grads, self.state, self.params, **extra)
+        return getattr(self.optimizer, what)(self.grads, self.state, self.params, **self.told)
 
 
 def gradient_norm(moment: Moment) -> jax.Array:
     """The Euclidean norm of the gradient."""
-    return optax.tree.norm(moment.grads)
+    return norm(moment.grads)
 
 
 RECORDERS: dict[str, Recorder] = {
@@ -123,7 +130,7 @@ def minimize(
             a fresh `key=` each step.
         optimizer: any `optax.GradientTransformation`; `value=`, `grad=` and `value_fn=` are passed to those that
             take extra arguments.
-        params: the start, any pytree of floating arrays.
+        params: the start, any pytree of floating arrays; complex ones move as their real and imaginary parts would.
         steps: how many steps, at least 1.
         args: further arguments of the loss, the same at each step, such as data.
         batches: `gdlab.minibatches(...)`, or a pytree of arrays whose leading axis is the step, one batch for each.
@@ -203,7 +210,7 @@ def data_of(
         msg = f"args must be a tuple of further arguments of the loss; got {shown(args)}"
         raise TypeError(msg)
     if key is not None:
-        prng_key("key", key[0] if "key" in lanes and jnp.ndim(key) else key)
+        prng_key("key", key, int("key" in lanes))
     return tuple(args), fitting(batches, steps, lanes="batches" in lanes), key
 
 
@@ -250,12 +257,11 @@ def walker(loss: Callable, optimizer: optax.GradientTransformation, data: tuple)
         def value_fn(params):
             return loss(params, *batch, *args, **keyed)
 
-        value, grads = jax.value_and_grad(_scalar(value_fn))(walk.params)
+        value, grads = value_and_gradient(value_fn, walk.params)
         return Moment(walk.count, walk.params, value, grads, walk.state, value_fn, optimizer), walk
 
     def move(walk, moment):
-        extra = {"value": moment.loss, "grad": moment.grads, "value_fn": moment.value_fn}
-        updates, state = extended.update(moment.grads, walk.state, walk.params, **extra)
+        updates, state = extended.update(moment.grads, walk.state, walk.params, **moment.told)
         return walk._replace(count=walk.count + 1, params=optax.apply_updates(walk.params, updates), state=state)
 
     return Walker(start, look, move)
@@ -377,15 +383,3 @@ def _empty(row, rows):
     """A history in which nothing is recorded yet."""
     fill = jnp.nan if jnp.issubdtype(row.dtype, jnp.inexact) else 0
     return jnp.full((rows, *row.shape), fill, row.dtype)
-
-
-def _scalar(value_fn):
-    def checked(params):
-        value = value_fn(params)
-        if jnp.shape(value) != () or not jnp.issubdtype(jnp.result_type(value), jnp.floating):
-            got = f"an array of shape {jnp.shape(value)} and dtype {jnp.result_type(value)}"
-            msg = f"loss must return a scalar, which is real and floating; got {got}"
-            raise ValueError(msg)
-        return value
-
-    return checked

@@ -19,7 +19,7 @@ Second moments are kept in at least float32 whatever the parameters are.
 | `centred(decay, eps)` | `mu`, `nu` running mean and variance | centred rmsprop |
 | `debiased_root_mean_square(decay, eps)` | `nu` running average from zero | adam |
 | `additive(decay, eps)` | `nu` running average, moved by bounded amounts | yogi |
-| `belief(mean_decay, decay, eps)` | `nu` spread around the direction | adabelief |
+| `belief(mean_decay=, decay=, eps=)` | `mu`, `nu` running mean and mean square deviation | adabelief |
 | `infinity(decay, eps)` | `nu` decayed maximum of abs(g) | adamax |
 
 `gdlab.scales` also holds what is made from other scales, see `gdlab.rescaled`: `peak`, `debias`, `weighted`, `plus`,
@@ -39,16 +39,15 @@ from gdlab.averages import (
     Params,
     debiased,
     decaying,
-    decaying_weight,
     least_square,
     likes,
     positive_root,
-    shared,
     square,
     wide,
     zeros_wide,
     zeros_wide_real,
 )
+from gdlab.averages import norm as norm_of
 from gdlab.pieces import Scale
 from gdlab.rescaled import bounded, debias, peak, plus, rectified, weighted
 
@@ -128,10 +127,12 @@ def norm(eps: ArrayLike = 0.0) -> Scale:
 
 def _norm(eps, grads, state, count, eta, m):
     del count
-    total = sum((jnp.sum(square(wide(g))).astype(eta.dtype) for g in jax.tree.leaves(grads)), jnp.zeros_like(eta))
+    total = norm_of(grads).astype(eta.dtype)
 
     def size(shape, dtype):
-        return jnp.full(shape, positive_root(total.astype(dtype)) + jnp.asarray(eps).astype(dtype))
+        length = total.astype(dtype)
+        positive = jnp.where(length == 0, least_square(dtype) ** 0.5, length)
+        return jnp.full(shape, positive + jnp.asarray(eps).astype(dtype))
 
     return _uniform(m, size), state
 
@@ -316,30 +317,30 @@ def _additive(decay, eps, grads, state, count, eta, m):
 
 
 def belief(
-    mean_decay: ArrayLike = 0.9, decay: ArrayLike = 0.999, eps: ArrayLike = 1e-16, *, eps_root: ArrayLike = 1e-16
+    *, mean_decay: ArrayLike = 0.9, decay: ArrayLike = 0.999, eps: ArrayLike = 1e-16, eps_root: ArrayLike = 1e-16
 ) -> Scale:
     """nu <- b nu + (1 - b) (g - mu)^2 + eps_root, debiased: AdaBelief's, the spread around the running average mu.
 
-    It goes with `directions.average(mean_decay)`, from whose m it takes mu = m (1 - mean_decay^(t+1)).
+    The average is its own, whatever the direction is.
 
     Args:
-        mean_decay: the decay of the direction, in [0, 1).
+        mean_decay: the decay of the average mu, in [0, 1).
         decay: b in [0, 1).
         eps: added to the root, >= 0.
         eps_root: added to nu at each step, >= 0 (Zhuang et al. 2020).
     """
     hypers: tuple = hyperparameter("mean_decay", mean_decay, 0, 1, open=True), _decay(decay, open=True)
     hypers = *hypers, hyperparameter("eps", eps, 0), hyperparameter("eps_root", eps_root, 0)
-    return Scale(Partial(_zero_squares), Partial(_belief, *hypers))
+    return Scale(Partial(_zero_spread), Partial(_belief, *hypers))
 
 
 def _belief(mean_decay, decay, eps, eps_root, grads, state, count, eta, m):
-    del eta
-    weight = shared(lambda dtype: decaying_weight(jnp.asarray(mean_decay).astype(dtype), count + 1))
-    surprise = jax.tree.map(lambda g, m: square(jnp.asarray(g).astype(m.dtype) - weight(m) * m), grads, m)
+    del eta, m
+    mu = decaying(state.mu, grads, mean_decay)
+    surprise = jax.tree.map(lambda g, mu: square(jnp.asarray(g).astype(mu.dtype) - mu), grads, mu)
     least = likes(eps_root)
     nu = jax.tree.map(lambda nu: nu + least(nu), decaying(state.nu, surprise, decay))
-    return _root(debiased(nu, decay, count + 1), eps), SquareState(nu)
+    return _root(debiased(nu, decay, count + 1), eps), SpreadState(mu, nu)
 
 
 def infinity(decay: ArrayLike = 0.999, eps: ArrayLike = 0.0) -> Scale:

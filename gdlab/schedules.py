@@ -78,7 +78,7 @@ def _inverse_sqrt(schedule, count):
     return schedule(count) / jnp.sqrt(as_float(count) + 1)
 
 
-def inverse_time(rate: Rate, decay: ArrayLike, every: ArrayLike = 1.0) -> Partial:
+def inverse_time(rate: Rate, decay: ArrayLike, *, every: ArrayLike = 1.0) -> Partial:
     """eta_t = rate / (1 + decay t / every), for a rate or a schedule of rates, decay >= 0 and every > 0.
 
     >>> float(inverse_time(1.0, 0.5)(2))
@@ -93,10 +93,10 @@ def _inverse_time(schedule, slowing, every, count):
     return schedule(count) / (1 + slowing * as_float(count) / every)
 
 
-def step_decay(rate: Rate, factor: ArrayLike, every: ArrayLike) -> Partial:
+def step_decay(rate: Rate, factor: ArrayLike, *, every: ArrayLike) -> Partial:
     """eta_t = rate factor^floor(t / every): reduced by a factor >= 0 every so many steps (S12).
 
-    >>> [float(step_decay(1.0, 0.5, 10)(t)) for t in (0, 9, 10, 25)]
+    >>> [float(step_decay(1.0, 0.5, every=10)(t)) for t in (0, 9, 10, 25)]
     [1.0, 1.0, 0.5, 0.25]
     """
     return Partial(
@@ -108,7 +108,7 @@ def _step_decay(schedule, factor, every, count):
     return schedule(count) * _power(factor, jnp.floor(as_float(count) / every))
 
 
-def exponential(rate: Rate, factor: ArrayLike, every: ArrayLike = 1.0) -> Partial:
+def exponential(rate: Rate, factor: ArrayLike, *, every: ArrayLike = 1.0) -> Partial:
     """eta_t = rate factor^(t / every), for factor >= 0 and every > 0.
 
     >>> float(exponential(1.0, 0.25, every=2)(1))

@@ -25,12 +25,16 @@ import optax
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from gdlab.arguments import floating, function, hyperparameter, one_of, shown, whole
+from gdlab.arguments import choice, floating, function, hyperparameter, one_of, shown, whole
+from gdlab.gradients import scalar, value_and_gradient
 from gdlab.optimizers import adam
 from gdlab.pieces import Optimizer, Params
 from gdlab.run import data_of, minimize, walker
 from gdlab.schedules import cosine
 from gdlab.schedules import lr_range_test as range_schedule
+
+OUTCOMES = ("found", "no fall", "falling to the end", "not finite")
+UNSEEN = 100  # eps abs(loss): a fall below it is rounding
 
 # Names of hyperparameters that lie between 0 and 1.
 SHARES = {"b1", "b2", "decay", "factor", "fall", "far", "mean_decay", "near", "rise", "slow_rate"}
@@ -49,8 +53,14 @@ class RangeTest(NamedTuple):
 
     rates: jax.Array  # tried, ascending, one a step
     losses: jax.Array  # before each step
-    steepest: jax.Array  # the rate at which the loss falls fastest
-    highest: jax.Array  # the last rate before the lowest loss: those above it made the loss rise
+    steepest: jax.Array  # the rate at which the loss falls fastest; NaN where it does not fall
+    highest: jax.Array  # the last rate before the lowest loss: those above it made the loss rise; NaN where none did
+    reason: jax.Array  # why a rate is NaN, a place in `OUTCOMES`: int32
+
+    @property
+    def why(self) -> str:
+        """The outcome: "found", "no fall", "falling to the end" or "not finite" (the first loss)."""
+        return OUTCOMES[int(self.reason)]
 
 
 def hyperparameters(optimizer: Optimizer) -> dict[str, Any]:
@@ -158,13 +168,13 @@ def _tune(loss, validation, steps, rounds, moving, optimizer, params, data, rate
 
     def score(free):
         end = _unrolled(loss, jax.tree.unflatten(structure, bound(free)), params, data, steps)
-        return end[0] if validation is None else validation(end[1])
+        return end[0] if validation is None else scalar(validation, "validation")(end[1])
 
     outer = adam(cosine(rate, 0.0, rounds), 0.8, 0.9, eps=0.0)
 
     def round_(carry, _):
         free, state, best, best_score = carry
-        value, grads = jax.value_and_grad(score)(free)
+        value, grads = value_and_gradient(score, free)
         sound = jnp.isfinite(value)
         for g in grads:
             sound = sound & jnp.all(jnp.isfinite(g))
@@ -240,21 +250,37 @@ def lr_range_test(
         loss, params, steps: as in `gdlab.minimize`, steps at least 3.
         make: an optimizer of a schedule, such as `gdlab.sgd`.
         low, high: rates, 0 < low < high.
-        **options: of `gdlab.minimize`, such as `batches`.
+        **options: `args`, `batches` and `key` of `gdlab.minimize`.
+
+    Returns:
+        A `RangeTest`; `why` says that both rates were found, or why one is NaN.
 
     >>> import gdlab
     >>> test = lr_range_test(lambda x: 0.5 * x * x, gdlab.gd, 1.0, low=1e-3, high=100.0)
-    >>> 1 < float(test.highest) < 2.2
-    True
+    >>> 1 < float(test.highest) < 2.2, test.why
+    (True, 'found')
     """
     steps = whole("steps", steps, 3)
     function("make", make, "an optimizer of a schedule, such as gdlab.sgd")
     hyperparameter("low", low, 0, above=True)
     hyperparameter("high", high, low, above=True)
+    for name in options:
+        choice("options", name, dict.fromkeys(("args", "batches", "key")))
     run = minimize(loss, make(range_schedule(low, high, steps)), params, steps, record=("loss",), **options)
-    losses = run.history["loss"]
     rates = jax.vmap(range_schedule(low, high, steps))(jnp.arange(steps))
+    return RangeTest(rates, run.history["loss"], *_told(rates, run.history["loss"]))
+
+
+def _told(rates, losses):
+    """The two rates that a range test names, and its outcome."""
+    first, steps = losses[0], len(losses)
     losses = jnp.where(jnp.isfinite(losses), losses, jnp.inf)
     bottom = jnp.argmin(losses)
+    falls = losses[bottom] < first - UNSEEN * jnp.finfo(losses.dtype).eps * jnp.abs(first)
+    reasons = {"falling to the end": bottom == steps - 1, "no fall": ~falls, "not finite": ~jnp.isfinite(first)}
+    reason = jnp.zeros([], jnp.int32)
+    for name, holds in reasons.items():
+        reason = jnp.where(holds, OUTCOMES.index(name), reason).astype(jnp.int32)
     fall = jnp.where(jnp.arange(1, steps) <= bottom, losses[:-1] - losses[1:], -jnp.inf)
-    return RangeTest(rates, run.history["loss"], rates[jnp.argmax(fall)], rates[jnp.maximum(bottom - 1, 0)])
+    steepest = jnp.where(falls & jnp.isfinite(first), rates[jnp.argmax(fall)], jnp.nan)
+    return steepest, jnp.where(reason == 0, rates[bottom - 1], jnp.nan), reason

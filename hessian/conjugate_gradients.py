@@ -19,6 +19,7 @@ from jax.typing import ArrayLike
 
 from hessian.arguments import number, prng_key, whole
 from hessian.division import divisor
+from hessian.lanczos import length, unit
 from hessian.modes import lowest_direction
 from hessian.product import flat_product
 from hessian.second_order import flattened
@@ -107,36 +108,35 @@ def _update(budget, damping, accuracy, weight, grads, state, params=None, *, val
 
     curvature, lowest, size, _ = lowest_direction(loss, theta, (), fresh, budget.products)
     eps = jnp.finfo(theta.dtype).eps
-    norm = jnp.linalg.norm(gradient)
+    norm = length(gradient)
     scale = divisor(size)
     if damping is None:
         damping = scale * jnp.clip(jnp.sqrt(norm / scale), eps ** (1 / 2), 1e-4)
     d, negative = capped(product, gradient, damping, accuracy, limit)
     # Curvature that the random start found pays |lambda|^3, the system |g|^2 / |H|: the better of both is tried first.
     deep = curvature < -ROUNDING * eps * size
-    random = deep & (jnp.abs(curvature) ** 3 > norm**2 / scale) & ~negative
+    random = deep & (jnp.abs(curvature) ** 1.5 > norm / jnp.sqrt(scale)) & ~negative
     d = jnp.where(random, lowest, d)
     along_curvature = negative | random
 
-    length = jnp.linalg.norm(d)
-    unit = d / divisor(length)
-    bend = jnp.abs(unit @ product(unit))
+    size, u = length(d), unit(d)
+    bend = jnp.abs(u @ product(u))
     visible = jnp.sqrt(128 * eps * jnp.abs(value) / divisor(bend))
-    first = jnp.where(along_curvature, jnp.maximum(jnp.minimum(bend, 1 + jnp.linalg.norm(theta)), visible), length)
-    downhill = jnp.where(gradient @ unit > 0, -1.0, 1.0).astype(theta.dtype)
-    told = jnp.abs(gradient @ unit) > 1e-3 * bend * first
+    first = jnp.where(along_curvature, jnp.maximum(jnp.minimum(bend, 1 + length(theta)), visible), size)
+    downhill = jnp.where(gradient @ u > 0, -1.0, 1.0).astype(theta.dtype)
+    told = jnp.abs(gradient @ u) > 1e-3 * bend * first
     sides = jnp.where(along_curvature & ~told, jnp.array([1.0, -1.0], theta.dtype), downhill)
 
     def look(search):
         _, count, reach, best, reached = search
-        points = theta + reach * sides[:, None] * unit
+        points = theta + reach * sides[:, None] * u
         values = jax.vmap(loss)(points)
         values = jnp.where(jnp.isfinite(values), values, jnp.inf)
         side = jnp.argmin(values)
         enough = values[side] < value - jnp.where(along_curvature, bend * reach**2 / 8, weight * reach**3 / 6)
         # What the loss cannot show is judged by the gradient, for a Newton step of full length.
         calmer = (count == 0) & ~along_curvature & (values[side] <= value)
-        calmer &= jnp.linalg.norm(jax.grad(loss)(points[side])) < 0.9 * norm
+        calmer &= length(jax.grad(loss)(points[side])) < 0.9 * norm
         good = enough | calmer
         return (
             ~good & (count + 1 < HALVINGS),
@@ -146,7 +146,7 @@ def _update(budget, damping, accuracy, weight, grads, state, params=None, *, val
             jnp.where(good, values[side], reached),
         )
 
-    search = (length > 0, jnp.int32(0), first, theta, value)
+    search = (size > 0, jnp.int32(0), first, theta, value)
     _, _, _, reached_at, _ = jax.lax.while_loop(lambda search: search[0], look, search)
     updates = jax.tree.map(lambda u, g: u.astype(jnp.result_type(g)), loss.unravel(reached_at - theta), grads)
     return updates, NewtonCGState(key)
@@ -154,7 +154,7 @@ def _update(budget, damping, accuracy, weight, grads, state, params=None, *, val
 
 def capped(product, gradient, damping, accuracy, limit):
     """The solution of (H + 2 damping) d = -g, or a direction whose curvature is below -damping, and which it is."""
-    norm = jnp.linalg.norm(gradient)
+    norm = length(gradient)
 
     def step(solve):
         image = product(solve.p) + 2 * damping * solve.p
@@ -164,7 +164,7 @@ def capped(product, gradient, damping, accuracy, limit):
         d, r = solve.d + alpha * solve.p, solve.r + alpha * image
         beta = (r @ r) / divisor(solve.r @ solve.r)
         count = solve.count + 1
-        solving = ~negative & (jnp.linalg.norm(r) > accuracy * norm) & (count < limit)
+        solving = ~negative & (length(r) > accuracy) & (count < limit)
         return _Solve(
             solving,
             count,
@@ -175,6 +175,7 @@ def capped(product, gradient, damping, accuracy, limit):
         )
 
     zero = jnp.zeros_like(gradient)
-    start = _Solve(norm > 0, jnp.int32(0), zero, gradient, -gradient, jnp.bool_(False))
+    g = unit(gradient)
+    start = _Solve(norm > 0, jnp.int32(0), zero, g, -g, jnp.bool_(False))
     solved = jax.lax.while_loop(lambda solve: solve.solving, step, start)
-    return solved.d, solved.negative
+    return norm * solved.d, solved.negative

@@ -82,9 +82,10 @@ def learned(found: Modes, p: jax.Array, change: jax.Array, gradient: jax.Array) 
     """
     with jax.default_matmul_precision("highest"):
         r = found.vectors @ change - found.values * p
-        bend = r @ p
-        seen = jnp.abs(bend) > jnp.sqrt(jnp.finfo(p.dtype).eps) * jnp.linalg.norm(r) * jnp.linalg.norm(p)
-        update = divided(r[:, None] * r, bend, seen)
+        size, step, u = lanczos.length(r), lanczos.length(p), lanczos.unit(r)
+        cosine = u @ lanczos.unit(p)
+        seen = jnp.abs(cosine) > jnp.sqrt(jnp.finfo(p.dtype).eps)
+        update = jnp.where(seen, divided(size / divisor(step), cosine, seen) * (u[:, None] * u), 0)
         values, columns = eigh(jnp.diag(found.values) + update)
         return _modes(values, columns.T @ found.vectors, gradient, found.products)
 

@@ -82,6 +82,7 @@ def gradient(loss: Loss, params: Params, *args: Any) -> Params:
 
 def flat_product(loss: Loss, params: Params, *args: Any) -> Callable[[jax.Array], jax.Array]:
     """The map v -> H v on raveled vectors of shape (n,)."""
+    _real("params", params)
     unravel = ravel_pytree(params)[1]
     product = Partial(_Product(loss), params, args)
     return lambda vector: ravel_pytree(product(unravel(vector)))[0]
@@ -109,19 +110,10 @@ def check(loss: Loss, params: Params, *args: Any, names: tuple[str, str] = ("los
     """The parameters as arrays, after a look at the arguments, called by these names, that costs no computation."""
     of_loss, of_params = names
     function(of_loss, loss)
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    if not leaves:
+    if not jax.tree.leaves(params):
         msg = f"{of_params} must hold at least one floating array; got an empty pytree"
         raise TypeError(msg)
-    for path, leaf in leaves:
-        try:
-            kind = jnp.result_type(leaf)
-        except TypeError:
-            kind = None
-        if kind is None or isinstance(leaf, str) or not jnp.issubdtype(kind, jnp.floating):
-            where = f"{of_params}{jax.tree_util.keystr(path)}"
-            msg = f"{of_params} must be a pytree of real floating arrays; got {kind or shown(leaf)} at {where}"
-            raise TypeError(msg)
+    _real(of_params, params)
     params = jax.tree.map(jnp.asarray, params)
     if sum(leaf.size for leaf in jax.tree.leaves(params)) == 0:
         msg = f"{of_params} must hold at least one value; got arrays of size 0"
@@ -132,3 +124,16 @@ def check(loss: Loss, params: Params, *args: Any, names: tuple[str, str] = ("los
         msg = f"{of_loss} must return a scalar; got {got}"
         raise ValueError(msg)
     return params
+
+
+def _real(name: str, params: Params) -> None:
+    """Raise TypeError for a leaf that is not real and floating: of a complex number there is no Hessian here."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        try:
+            kind = jnp.result_type(leaf)
+        except TypeError:
+            kind = None
+        if kind is None or isinstance(leaf, str) or not jnp.issubdtype(kind, jnp.floating):
+            where = f"{name}{jax.tree_util.keystr(path)}"
+            msg = f"{name} must be a pytree of real floating arrays; got {kind or shown(leaf)} at {where}"
+            raise TypeError(msg)

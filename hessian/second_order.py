@@ -35,6 +35,7 @@ from jax.typing import ArrayLike
 
 from hessian.arguments import number, prng_key, shown
 from hessian.division import divided, divisor
+from hessian.lanczos import length, unit
 from hessian.modes import Modes, modes
 from hessian.product import Params
 
@@ -223,11 +224,12 @@ def within(found: Modes, radius: jax.Array) -> tuple[jax.Array, jax.Array, jax.A
     """The minimiser of the model in |p| <= radius: its coordinates, what is left for u_1, and the length in all."""
     convex = found.values[0] > found.band
     newton = _shifted(found, jnp.zeros_like(radius))
-    interior = convex & (jnp.linalg.norm(newton) <= radius)
+    interior = convex & (length(newton) <= radius)
     # |p(mu)| <= |a| / t at mu = max(0, -lambda_1) + t, so the root lies in 0 < t <= |a| / radius.
-    t = _root(jnp.linalg.norm(found.along) / radius, lambda t: jnp.linalg.norm(_shifted(found, t)) > radius)
+    largest = jnp.minimum(length(found.along) / radius, jnp.finfo(radius.dtype).max)
+    t = _root(largest, lambda t: length(_shifted(found, t)) > radius)
     coordinates = jnp.where(interior, newton, _shifted(found, t))
-    size = jnp.linalg.norm(coordinates)
+    size = length(coordinates)
     negative = found.values[0] < -found.band
     rest = jnp.where(negative, _left(radius, size), 0)
     return coordinates, rest, jnp.hypot(size, rest)
@@ -236,11 +238,11 @@ def within(found: Modes, radius: jax.Array) -> tuple[jax.Array, jax.Array, jax.A
 def cubic(found: Modes, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The minimiser of the model with weight |p|^3 / 3: its coordinates, and what is left for u_1."""
     least = jnp.maximum(-found.values[0], 0)  # mu = least + t = weight |p|
-    largest = jnp.sqrt(weight * jnp.linalg.norm(found.along))
-    t = _root(largest, lambda t: weight * jnp.linalg.norm(_shifted(found, t)) > least + t)
+    largest = jnp.sqrt(weight) * jnp.sqrt(length(found.along))
+    t = _root(largest, lambda t: weight * length(_shifted(found, t)) > least + t)
     coordinates = _shifted(found, t)
     negative = found.values[0] < -found.band
-    return coordinates, jnp.where(negative, _left((least + t) / weight, jnp.linalg.norm(coordinates)), 0)
+    return coordinates, jnp.where(negative, _left((least + t) / weight, length(coordinates)), 0)
 
 
 def _shifted(found, t):
@@ -250,9 +252,10 @@ def _shifted(found, t):
 
 def _left(whole, part):
     """The other side of a right triangle; 0 where the difference is rounding."""
-    square = (whole - part) * (whole + part)
-    seen = square > 100 * jnp.finfo(whole.dtype).eps * whole**2
-    return jnp.where(seen, jnp.sqrt(jnp.where(seen, square, 1)), 0)
+    share = part / divisor(whole)
+    square = (1 - share) * (1 + share)
+    seen = square > 100 * jnp.finfo(whole.dtype).eps
+    return jnp.where(seen, whole * jnp.sqrt(jnp.where(seen, square, 1)), 0)
 
 
 def _root(largest, too_long):
@@ -260,7 +263,7 @@ def _root(largest, too_long):
 
     def halve(_, interval):
         low, high = interval
-        middle = (low + high) / 2
+        middle = low + (high - low) / 2
         over = too_long(middle)
         return jnp.where(over, middle, low), jnp.where(over, high, middle)
 
@@ -290,22 +293,22 @@ def _tried(loss, theta, value, gradient, found, region, propose, adapt):
         values = jnp.where(jnp.isfinite(values), values, jnp.inf)
         best = jnp.argmin(values)
         p = both[best]
-        predicted = -(found.along @ p + 0.5 * found.values @ p**2)
-        return points[best], values[best], predicted, jnp.linalg.norm(p), on_boundary
+        size, u = length(p), unit(p)
+        decline = -(found.along @ u + 0.5 * (found.values * p) @ u)  # per length, which no small step makes vanish
+        return points[best], values[best], decline, size, on_boundary
 
     noise = ROUNDING * jnp.finfo(theta.dtype).eps * jnp.abs(value)
-    steepness = jnp.linalg.norm(gradient)
+    steepness = length(gradient)
 
     def look(tries):
-        point, reached, predicted, size, on_boundary = candidate(tries.region)
+        point, reached, decline, size, on_boundary = candidate(tries.region)
+        predicted = decline * size
         ratio = (value - reached) / divisor(predicted)
         seen = (reached < value) & (ratio > 1e-4)
         # A step whose decrease is below the rounding of the loss is judged by the gradient.
         hidden = (predicted <= noise) & (reached <= value)
-        calmer = jax.lax.cond(
-            hidden, lambda: jnp.linalg.norm(jax.grad(loss)(point)) < 0.9 * steepness, lambda: jnp.bool_(False)
-        )
-        good = (predicted > 0) & (seen | calmer)
+        calmer = jax.lax.cond(hidden, lambda: length(jax.grad(loss)(point)) < 0.9 * steepness, lambda: jnp.bool_(False))
+        good = (decline > 0) & (seen | calmer)
         region = adapt(tries.region, size, jnp.where(seen, ratio, 0), on_boundary)
         return _Tries(
             ~good & (tries.count + 1 < TRIES) & (size > 0),

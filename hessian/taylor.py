@@ -25,6 +25,7 @@ from jax.typing import ArrayLike
 
 from hessian.arguments import alike, choice, number, whole
 from hessian.division import divided, divisor
+from hessian.lanczos import length, unit
 from hessian.product import Loss, Params, check, gradient, hvp, matrix
 from hessian.symmetric import eigh
 
@@ -116,8 +117,7 @@ def trust_circle_minimizer(
     g = ravel_pytree(gradient(loss, params, *args))[0]
     radius = jnp.asarray(radius, g.dtype)
     if order == 1:
-        norm = jnp.linalg.norm(g)
-        return unravel(-radius * g / divisor(norm))
+        return unravel(-radius * unit(g))
     eigenvalues, basis = eigh(matrix(loss, params, *args))
     return unravel(basis @ _on_circle(eigenvalues, g @ basis, radius, inside))
 
@@ -132,35 +132,36 @@ def _on_circle(eigenvalues: jax.Array, g: jax.Array, radius: jax.Array, inside: 
     # |at(s)| falls with s, and |at(s)| <= |g| / s puts the root below |g| / radius.
     def halve(_, interval):
         low, high = interval
-        middle = (low + high) / 2
-        far = jnp.linalg.norm(at(middle)) > radius
+        middle = low + (high - low) / 2
+        far = length(at(middle)) > radius
         return jnp.where(far, middle, low), jnp.where(far, high, middle)
 
-    low, high = jax.lax.fori_loop(0, 200, halve, (jnp.zeros_like(radius), jnp.linalg.norm(g) / radius))
-    found = at((low + high) / 2)
+    highest = jnp.minimum(length(g) / radius, jnp.finfo(radius.dtype).max)
+    low, high = jax.lax.fori_loop(0, 200, halve, (jnp.zeros_like(radius), highest))
+    found = at(low + (high - low) / 2)
     # Hard case: g has nothing along u_1, and the rest of the length goes there, to either side.
-    length = jnp.linalg.norm(found)
-    hard = length < radius * (1 - jnp.sqrt(jnp.finfo(radius.dtype).eps))
-    missing = jnp.sqrt(jnp.where(hard, radius**2 - length**2, 0))
+    share = length(found) / radius
+    hard = share < 1 - jnp.sqrt(jnp.finfo(radius.dtype).eps)
+    missing = radius * jnp.sqrt(jnp.where(hard, (1 - share) * (1 + share), 0))
     aside = found.at[0].add(jnp.where(g[0] > 0, -missing, missing))
-    found = jnp.where(hard, aside, found * radius / divisor(length))
+    found = jnp.where(hard, aside, found / divisor(share))
     if inside:
         newton = -g / divisor(eigenvalues)
-        found = jnp.where((eigenvalues[0] > 0) & (jnp.linalg.norm(newton) <= radius), newton, found)
+        found = jnp.where((eigenvalues[0] > 0) & (length(newton) <= radius), newton, found)
     return found
 
 
 def best_step(loss: Loss, params: Params, *args: Any) -> jax.Array:
     """How far to go: |f'| / |f''| along the gradient, exact for a parabola (S25-S28).
 
-    In many variables along -g / |g|: |g|^3 / |g.H g|.  Infinite where there is no curvature, 0 where no gradient.
+    In many variables along u = -g / |g|: |g| / |u.H u|.  Infinite where there is no curvature, 0 where no gradient.
 
     >>> float(best_step(lambda x: 2 * x**2 + 3 * x, 1.0))  # |4x + 3| / 4, to the minimum at -3/4
     1.75
     """
     params = check(loss, params, *args)
-    grad = gradient(loss, params, *args)
-    g, bent = ravel_pytree(grad)[0], ravel_pytree(hvp(loss, params, *args)(grad))[0]
-    norm, curvature = jnp.linalg.norm(g), jnp.abs(g @ bent)
+    g, unravel = ravel_pytree(gradient(loss, params, *args))
+    u = unit(g)
+    curvature = jnp.abs(u @ ravel_pytree(hvp(loss, params, *args)(unravel(u)))[0])
     flat = curvature == 0
-    return jnp.where(norm > 0, jnp.where(flat, jnp.inf, norm**3 / jnp.where(flat, 1, curvature)), 0)
+    return jnp.where(length(g) > 0, jnp.where(flat, jnp.inf, length(g) / jnp.where(flat, 1, curvature)), 0)

@@ -1,9 +1,11 @@
 """Arguments: what each may be, what it is when it is not said, and the sentence where it is something else."""
 
+import dataclasses
 import importlib
 import inspect
 import math
 import pkgutil
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -135,6 +137,15 @@ def test_the_ends_of_a_range_belong_to_it_or_not(how, range_, inside, outside):
         assert str(caught.value) == f"x must lie in {range_}; got {value:g}"
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass
+class Module:
+    """A module as libraries have it: a pytree of arrays and of what is none."""
+
+    weight: Any
+    inner: Any
+
+
 KEY, OLD = jax.random.key(0), jax.random.PRNGKey(0)
 PARAMS = {"a": jnp.zeros((2, 3)), "b": 1.0}
 SENTENCES = {
@@ -184,8 +195,32 @@ SENTENCES = {
         "got PyTreeDef({'a': *}) with shapes [(2, 3)]",
     ),
     "nothing": (lambda: arguments.floating("x", {}), "at least one floating array; got {}"),
-    "integers": (lambda: arguments.floating("x", [1]), "a pytree of floating arrays; got a leaf of dtype int64"),
-    "words": (lambda: arguments.floating("x", ["word"]), "a pytree of floating arrays; got 'word'"),
+    "integers": (
+        lambda: arguments.floating("x", [1]),
+        "a pytree of floating arrays; got a leaf of dtype int64 at x[0]",
+    ),
+    "words": (lambda: arguments.floating("x", ["word"]), "a pytree of floating arrays; got 'word' at x[0]"),
+    "a count among them": (
+        lambda: arguments.floating("x", {"layer": [jnp.ones(2), 3]}),
+        "a pytree of floating arrays; got a leaf of dtype int64 at x['layer'][1]",
+    ),
+    "a raw key among them": (
+        lambda: arguments.floating("x", {"key": OLD}),
+        "a pytree of floating arrays; got a leaf of dtype uint32 at x['key']",
+    ),
+    "a module": (
+        lambda: arguments.floating("x", Module(jnp.ones(2), Module(jnp.ones(2), "relu"))),
+        "a pytree of floating arrays; got 'relu' at x.inner.inner" + arguments.PARTITION,
+    ),
+    "a module of counts": (
+        lambda: arguments.floating("x", {"layer": Module(jnp.ones(2), jnp.arange(3))}),
+        "a pytree of floating arrays; got a leaf of dtype int64 at x['layer'].inner" + arguments.PARTITION,
+    ),
+    "one key for many": (
+        lambda: arguments.prng_key("x", OLD, 1),
+        "PRNG keys with 1 axis, such as jax.random.split(jax.random.key(0), 3); "
+        "got an array of dtype uint32 and shape (2,)",
+    ),
 }
 
 
@@ -209,6 +244,28 @@ def test_what_is_allowed_comes_back():
     assert arguments.alike("x", jax.tree.map(jnp.ones_like, PARAMS), PARAMS) is None
     leaves = jax.tree.leaves(arguments.floating("x", {"a": 1j, "b": np.float32(1)}))
     assert [leaf.dtype for leaf in leaves] == ["complex128", "float32"]
+
+
+def test_decays_that_stand_beside_decays_are_named_by_the_caller():
+    """No range tells one from another, nor from an eps."""
+    for call in (
+        lambda: scales.belief(0.999, 1e-8),
+        lambda: directions.interpolation(0.99, 0.9),
+        lambda: gdlab.sgdw(0.1, 1e-2, 0.9),
+        lambda: gdlab.adamw(0.1, 0.9, 0.999, 1e-8, 1e-8),
+        lambda: gdlab.polyak(1.0, 1e-8),
+        lambda: gdlab.adagrad(0.1, 0.1),
+        lambda: gdlab.schedules.step_decay(0.1, 10, 0.5),
+        lambda: gdlab.schedules.exponential(0.1, 1000, 0.9),
+        lambda: gdlab.schedules.inverse_time(0.1, 100, 0.5),
+    ):
+        with pytest.raises(TypeError, match="positional argument"):
+            call()
+
+
+def test_a_batch_of_keys_has_an_axis():
+    for keys in (jax.random.split(KEY, 3), jax.random.split(OLD, 3)):
+        assert arguments.prng_key("x", keys, 1) is keys
 
 
 def test_arrays_go_through_unread():

@@ -125,3 +125,28 @@ def test_derivatives_near_zero_are_the_same_forward_and_backward_and_no_nan_is_o
     with jax.debug_nans(True):
         for derivative in (jax.jacfwd, jax.jacrev):
             np.testing.assert_allclose(jax.vmap(derivative(function))(x), slopes, atol=1e-15)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_norm_has_the_size_of_its_numbers(dtype):
+    info = np.finfo(dtype)
+    for size in (4 * float(info.tiny), float(info.tiny) ** 0.5, 1.0, float(info.max) ** 0.5, float(info.max) / 8):
+        tree = {"a": jnp.asarray([3 * size], dtype), "b": jnp.asarray(-4 * size, dtype), "c": jnp.zeros((0,), dtype)}
+        for norm in (averages.norm, jax.jit(averages.norm)):
+            np.testing.assert_allclose(np.float64(norm(tree)) / size, 5, rtol=4 * info.eps)
+    np.testing.assert_allclose(averages.norm(jnp.asarray([3e30 + 4e30j], "complex64")), 5e30, rtol=1e-6)
+    assert averages.norm([jnp.zeros(2), jnp.zeros(())]) == 0
+    assert jax.grad(averages.norm)(jnp.zeros(2)).tolist() == [0, 0]
+    np.testing.assert_allclose(jax.grad(averages.norm)(jnp.asarray([3e30, -4e30], dtype)), [0.6, -0.8], rtol=1e-6)
+    assert averages.norm(jnp.array([1.0, jnp.inf])) == jnp.inf
+    assert jnp.isnan(averages.norm(jnp.array([1.0, jnp.nan])))
+    assert averages.norm({}) == 0
+
+
+def test_a_unit_is_a_power_of_two_whose_inverse_is_one_as_well():
+    for dtype in ("float32", "float64"):
+        info = np.finfo(dtype)
+        sizes = jnp.asarray([info.tiny, 3 * info.tiny, 0.75, 1.0, 5.0, info.max, 0.0, jnp.inf, jnp.nan], dtype)
+        units = averages.power_of_two(sizes)
+        expected = [info.tiny, 2 * info.tiny, 0.5, 1.0, 4.0, 1 / info.tiny, 1.0, 1.0, 1.0]
+        np.testing.assert_array_equal(units, np.asarray(expected, dtype))

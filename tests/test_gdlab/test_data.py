@@ -19,6 +19,25 @@ def test_standardised_columns_have_mean_zero_and_variance_one():
     np.testing.assert_allclose(scaling.apply(x[:3]), z[:3])
 
 
+@pytest.mark.parametrize(("dtype", "sizes"), [("float32", (-35, -25, 25, 38)), ("float64", (-300, -200, 200, 308))])
+def test_features_of_any_size_are_standardised(dtype, sizes):
+    x = np.array([[0.5, -1.0], [1.7, 0.25], [-0.9, 1.5], [1.1, 0.3]])
+    expected = (x - x.mean(0)) / x.std(0)
+    for size in sizes:
+        features = (x * float(f"1e{size}")).astype(dtype)
+        for standardize in (gdlab.standardize, jax.jit(gdlab.standardize)):
+            z, scaling = standardize(features)
+            np.testing.assert_allclose(z, expected, rtol=3e-6 if dtype == "float32" else 1e-14)
+            np.testing.assert_allclose(scaling.invert(z) / features, 1, rtol=3e-6)
+            np.testing.assert_allclose(scaling.apply(features), expected, rtol=3e-6)
+
+
+def test_a_column_of_many_sizes_comes_back():
+    z, scaling = gdlab.standardize(jnp.array([1.9e30, 6e24, 7e22], "float32"))
+    np.testing.assert_allclose(z, [2**0.5, -(0.5**0.5), -(0.5**0.5)], rtol=1e-5)
+    np.testing.assert_allclose(scaling.invert(z)[0], 1.9e30, rtol=1e-6)
+
+
 @pytest.mark.parametrize("constant", [0.0, 7.0, 0.1, 1e8 + 0.1])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_constant_column_becomes_zero_and_comes_back(constant, dtype):

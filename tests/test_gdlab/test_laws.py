@@ -40,13 +40,13 @@ OPTIMIZERS = {
     "signum": lambda rate: gdlab.signum(rate, 0.8),
     "lion": lambda rate: gdlab.lion(rate, 0.7, 0.8),
     "normalized_gd": lambda rate: gdlab.normalized_gd(rate, 1e-2),
-    "adamw": lambda rate: gdlab.adamw(rate, 0.8, 0.9, 1e-3, 0.1),
-    "sgdw, paper": lambda rate: gdlab.sgdw(rate, 0.8, 0.1, source="paper"),
+    "adamw": lambda rate: gdlab.adamw(rate, 0.8, 0.9, 1e-3, weight_decay=0.1),
+    "sgdw, paper": lambda rate: gdlab.sgdw(rate, 0.8, weight_decay=0.1, source="paper"),
     "lookahead": lambda rate: gdlab.lookahead(gdlab.adam(rate, 0.8, 0.9, 1e-3), 3, 0.4),
     "swats": lambda rate: gdlab.swats(rate, 0.8, 0.9, 1e-3, tolerance=0.05, min_steps=3),
     "swats by leaf": lambda rate: gdlab.swats(rate, 0.8, 0.9, 1e-3, tolerance=0.05, min_steps=3, scope="leaf"),
     "chain": lambda rate: gdlab.chain(CLIP, gdlab.adam(rate, 0.8, 0.9, 1e-3), SHRINK),
-    "polyak": lambda rate: gdlab.polyak(2 * rate, -1.0),
+    "polyak": lambda rate: gdlab.polyak(2 * rate, lowest=-1.0),
     "plateau": lambda rate: gdlab.gd(
         gdlab.schedules.reduce_on_plateau(rate, factor=0.5, patience=1, rtol=0.3, window=2)
     ),

@@ -221,3 +221,18 @@ def test_arguments_and_keys_may_be_lanes_and_what_is_lost_at_the_start_is_run_fo
     lost = gdlab.long_run(lambda x: x * x, gdlab.gd(0.2), jnp.inf, 6, chunk=2)
     assert (int(lost.steps), lost.why, lost.history["loss"].shape) == (2, "not finite", (6,))
     assert np.isnan(lost.history["loss"][2:]).all()
+
+
+def test_keys_that_do_not_fit_the_lanes_are_named():
+    def noisy(x, key):
+        return x * x + jax.random.normal(key)
+
+    keys = jax.random.split(jax.random.PRNGKey(0), 3)
+    for key, lanes, said in (
+        (0, (), "key must be a PRNG key, such as jax.random.key(0); got 0"),
+        (keys, (), "key must be a PRNG key, such as jax.random.key(0); got an array of dtype uint32 and shape (3, 2)"),
+        (keys[0], ("key",), "key must be PRNG keys with 1 axis, such as jax.random.split(jax.random.key(0), 3); got"),
+    ):
+        with pytest.raises(TypeError) as caught:
+            gdlab.long_run(noisy, gdlab.gd(0.1), 1.0, 2, key=key, lanes=lanes)
+        assert str(caught.value).startswith(said)

@@ -374,7 +374,7 @@ TRANSCRIPTIONS = {
     "nesterov, torch": (gdlab.nesterov(S.inverse_sqrt(RATE), source="torch"), nesterov_outside),
     "adagrad": (gdlab.adagrad(RATE), adagrad),
     "adagrad, paper": (gdlab.adagrad(RATE, source="paper"), adagrad),
-    "adagrad, optax": (gdlab.adagrad(RATE, 1e-7, source="optax"), adagrad_from_a_tenth),
+    "adagrad, optax": (gdlab.adagrad(RATE, eps=1e-7, source="optax"), adagrad_from_a_tenth),
     "rmsprop": (gdlab.rmsprop(RATE), rmsprop),
     "rmsprop, momentum": (gdlab.rmsprop(RATE, momentum=0.8), rmsprop_with_momentum),
     "rmsprop, torch": (
@@ -638,3 +638,14 @@ def test_slow_weights_are_a_copy_that_may_be_donated_with_the_parameters():
     assert (slow["a"].tolist(), slow["b"].tolist(), slow["b"].dtype) == ([1, 1, 1], [1, 1], "float32")
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), params)
     assert gdlab.lookahead(gdlab.gd(0.1)).init(shapes).slow["a"].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "powers"), [("float32", (-37, -30, -25, 0, 20, 30, 38)), ("float64", (-300, 0, 300))]
+)
+def test_a_normalised_step_has_its_length_at_any_size_of_the_gradient(dtype, powers):
+    update = jax.jit(lambda g, rate: gdlab.normalized_gd(rate).update(g, gdlab.normalized_gd(rate).init(g))[0])
+    for power in powers:
+        g = (np.array([0.6, -0.8]) * 10.0**power).astype(dtype)
+        for rate in (0.1, 1.0):
+            np.testing.assert_allclose(update(jnp.asarray(g), rate), [-0.6 * rate, 0.8 * rate], rtol=1e-6)

@@ -51,7 +51,7 @@ OPTAX = {
         gdlab.adagrad(ETA, source="paper"),
         optax.adagrad(ETA, initial_accumulator_value=0.0, eps=0.0),
     ),
-    "adagrad as in optax": (gdlab.adagrad(ETA, 1e-7, source="optax"), optax.adagrad(ETA)),
+    "adagrad as in optax": (gdlab.adagrad(ETA, eps=1e-7, source="optax"), optax.adagrad(ETA)),
     "root mean square, constant rate": (
         gdlab.descent(directions.gradient(), scales.root_mean_square(), ETA),
         optax.chain(optax.scale_by_rss(0.0, 0.0), by_rate(lambda t: ETA * jnp.sqrt(t + 1.0))),
@@ -117,13 +117,13 @@ OPTAX = {
     "radam as in optax": (gdlab.radam(ETA, B1, B2, EPS, threshold=5.0), optax.radam(ETA, B1, B2, EPS)),
     "adamax": (gdlab.adamax(ETA, B1, B2, EPS), optax.adamax(ETA, B1, B2, EPS)),
     "adabelief": (gdlab.adabelief(ETA, B1, B2, EPS, EPS), optax.adabelief(ETA, B1, B2, EPS, EPS)),
-    "adamw": (gdlab.adamw(ETA, B1, B2, EPS, 0.1), optax.adamw(ETA, B1, B2, EPS, weight_decay=0.1)),
+    "adamw": (gdlab.adamw(ETA, B1, B2, EPS, weight_decay=0.1), optax.adamw(ETA, B1, B2, EPS, weight_decay=0.1)),
     "adamw, decoupled in truth": (
-        gdlab.adamw(inverse_sqrt, B1, B2, EPS, 0.01, source="paper"),
+        gdlab.adamw(inverse_sqrt, B1, B2, EPS, weight_decay=0.01, source="paper"),
         optax.chain(optax.scale_by_adam(B1, B2, EPS), by_rate(decayed), optax.add_decayed_weights(-0.01)),
     ),
     "sgdw": (
-        gdlab.sgdw(ETA, LAM, 0.1),
+        gdlab.sgdw(ETA, LAM, weight_decay=0.1),
         optax.chain(by_rate(ETA), optax.trace(LAM), optax.add_decayed_weights(-ETA * 0.1)),
     ),
     "lion": (gdlab.lion(ETA, B1, B2), optax.lion(ETA, B1, B2, weight_decay=0.0)),
@@ -134,7 +134,7 @@ OPTAX = {
         gdlab.chain(optax.clip(0.5), gdlab.adam(ETA, B1, B2, EPS), optax.scale(0.7)),
         optax.chain(optax.clip(0.5), optax.adam(ETA, B1, B2, EPS), optax.scale(0.7)),
     ),
-    "polyak": (gdlab.polyak(2.0, -1.0), optax.polyak_sgd(2.0, f_min=-1.0)),
+    "polyak": (gdlab.polyak(2.0, lowest=-1.0), optax.polyak_sgd(2.0, f_min=-1.0)),
     "reduce_on_plateau": (
         gdlab.gd(
             gdlab.schedules.reduce_on_plateau(

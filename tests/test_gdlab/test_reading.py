@@ -1,5 +1,9 @@
-"""What is read out of optax's states is what optax did."""
+"""What is read out of optax's optimizers is what optax does, or they are named."""
 
+import inspect
+import warnings
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -8,6 +12,7 @@ import pytest
 import gdlab
 
 GRADS = np.random.default_rng(5).normal(size=(6, 4)) * np.array([1e-3, 1.0, 10.0, 0.0])
+PARAMS = {"w": jnp.array([0.5, -2.0, 1.0, 3.0])}
 
 
 def schedule(t):
@@ -15,73 +20,141 @@ def schedule(t):
 
 
 CASES = {
-    "adam": (optax.adam(0.1, 0.8, 0.9, 1e-3), {"learning_rate": 0.1, "b1": 0.8, "b2": 0.9, "eps": 1e-3}),
-    "adam by a schedule": (optax.adam(schedule), {"learning_rate": schedule}),
-    "amsgrad": (optax.amsgrad(0.1), {"learning_rate": 0.1}),
-    "injected": (optax.inject_hyperparams(optax.adam)(schedule, b1=0.7, eps_root=1e-4), {}),
-    "rmsprop": (optax.rmsprop(0.1), {"learning_rate": 0.1}),
-    "rmsprop with momentum": (optax.rmsprop(0.1, eps=1e-4, momentum=0.8), {"learning_rate": 0.1, "eps": 1e-4}),
-    "adagrad": (optax.adagrad(0.1), {"learning_rate": 0.1}),
-    "adagrad from zero": (optax.adagrad(0.1, 0.0, 0.0), {"learning_rate": 0.1, "eps": 0.0}),
-    "momentum": (optax.sgd(schedule, 0.8), {"learning_rate": schedule}),
-    "clipped": (optax.chain(optax.clip(1e3), optax.adam(0.1)), {"learning_rate": 0.1}),
+    "adam": optax.adam(0.1, 0.8, 0.9, 1e-3),
+    "adam by a schedule": optax.adam(schedule),
+    "nadam": optax.nadam(schedule, eps_root=1e-4),
+    "adamw": optax.adamw(0.1, weight_decay=0.3, mask={"w": True}),
+    "nadamw": optax.nadamw(0.1, weight_decay=0.3),
+    "amsgrad": optax.amsgrad(0.1),
+    "adamax": optax.adamax(0.1),
+    "adamaxw": optax.adamaxw(0.1, weight_decay=0.3),
+    "adabelief": optax.adabelief(0.1),
+    "adan": optax.adan(0.1, weight_decay=0.3),
+    "yogi": optax.yogi(0.1),
+    "radam": optax.radam(0.1, b2=0.9),
+    "injected": optax.inject_hyperparams(optax.adam)(schedule, b1=0.7, eps_root=1e-4),
+    "injected yogi": optax.inject_hyperparams(optax.yogi)(0.1),
+    "rmsprop": optax.rmsprop(0.1),
+    "rmsprop with momentum": optax.rmsprop(0.1, eps=1e-4, momentum=0.8, nesterov=True),
+    "rmsprop, centred and debiased": optax.rmsprop(0.1, eps=1e-2, centered=True, bias_correction=True),
+    "rmsprop with eps outside": optax.rmsprop(0.1, eps_in_sqrt=False),
+    "adagrad": optax.adagrad(0.1),
+    "adagrad from zero": optax.adagrad(0.1, 0.0, 0.0),
+    "sgd": optax.sgd(0.1),
+    "momentum": optax.sgd(schedule, 0.8),
+    "lion": optax.lion(0.1),
+    "signum": optax.signum(0.1),
+    "clipped": optax.chain(optax.clip(0.5), optax.zero_nans(), optax.adam(0.1), optax.scale(0.5)),
+    "still": optax.rmsprop(lambda t: 0.1 * (t < 3), momentum=0.8),
 }
 
 
-@pytest.mark.parametrize(("optimizer", "hypers"), CASES.values(), ids=CASES)
-def test_the_step_that_is_read_is_the_update_that_was_made(optimizer, hypers):
-    params = {"w": jnp.zeros(4)}
-    state = optimizer.init(params)
+@pytest.mark.parametrize("optimizer", CASES.values(), ids=CASES)
+def test_the_step_that_is_read_is_the_update_that_was_made(optimizer):
+    state = optimizer.init(PARAMS)
     for t, g in enumerate(GRADS):
-        updates, state = optimizer.update({"w": jnp.asarray(g)}, state, params)
-        step = gdlab.inspect(state, {"w": jnp.asarray(g)}, **hypers)
+        step, read = gdlab.inspect(optimizer, {"w": jnp.asarray(g)}, state, PARAMS)
+        updates, state = optimizer.update({"w": jnp.asarray(g)}, state, PARAMS)
         np.testing.assert_allclose(step.update["w"], updates["w"], rtol=1e-12, atol=1e-300)
+        by_hand = -step.eta / step.sigma["w"] * step.m["w"]
+        np.testing.assert_allclose(by_hand, updates["w"], rtol=1e-12, atol=1e-300)
         assert int(step.count) in (t, -1)
         assert jnp.all(step.sigma["w"] > 0)
+        jax.tree.map(np.testing.assert_array_equal, read, state)
 
 
-def test_adams_m_and_sigma_are_those_of_our_adam():
-    theirs, ours = optax.adam(0.1), gdlab.adam(0.1)
-    state, our_state = theirs.init(jnp.zeros(3)), ours.init(jnp.zeros(3))
-    for g in GRADS[:, :3]:
-        _, state = theirs.update(jnp.asarray(g), state)
-        step, our_state = ours.step(jnp.asarray(g), our_state)
-    read = gdlab.inspect(state, learning_rate=0.1)
-    for name in ("count", "eta", "sigma", "m"):
-        np.testing.assert_allclose(getattr(read, name), getattr(step, name), rtol=1e-12)
+OURS = {
+    "adam": (optax.adam(0.1), gdlab.adam(0.1)),
+    "nadam": (optax.nadam(0.1), gdlab.nadam(0.1)),
+    "radam": (optax.radam(0.1, b2=0.9), gdlab.radam(0.1, b2=0.9, threshold=5.0)),
+    "adamw": (optax.adamw(0.1, weight_decay=0.3), gdlab.adamw(0.1, weight_decay=0.3)),
+    "adamax": (optax.adamax(0.1), gdlab.adamax(0.1)),
+    "adabelief": (optax.adabelief(0.1), gdlab.adabelief(0.1)),
+    "amsgrad": (optax.amsgrad(0.1), gdlab.amsgrad(0.1, source="optax")),
+    "adagrad": (optax.adagrad(0.1), gdlab.adagrad(0.1, eps=1e-7, source="optax")),
+    "rmsprop": (optax.rmsprop(0.1), gdlab.rmsprop(0.1, eps=1e-8, source="optax")),
+    "lion": (optax.lion(0.1, weight_decay=0.0), gdlab.lion(0.1)),
+}
 
 
-def test_what_cannot_be_read_is_named():
-    state = optax.rmsprop(0.1).init(jnp.zeros(2))
-    with pytest.raises(ValueError, match="learning_rate must be given: optax keeps it in the state only under inject"):
-        gdlab.inspect(state, jnp.zeros(2))
-    with pytest.raises(ValueError, match="grads must be given"):
-        gdlab.inspect(state, learning_rate=0.1)
-    with pytest.raises(ValueError, match=r"state must be one of optax's adam, .*; got .*ScaleByLionState"):
-        gdlab.inspect(optax.lion(0.1).init(jnp.zeros(2)), learning_rate=0.1)
+@pytest.mark.parametrize(("theirs", "ours"), OURS.values(), ids=OURS)
+def test_the_pieces_that_are_read_are_those_of_our_optimizer(theirs, ours):
+    params = PARAMS["w"][:3]
+    state, our_state = theirs.init(params), ours.init(params)
+    for g in jnp.asarray(GRADS[:, :3]):
+        read, state = gdlab.inspect(theirs, g, state, params)
+        step, our_state = ours.step(g, our_state, params)
+        assert int(read.count) in (step.count, -1)
+        for name in ("eta", "sigma", "m"):
+            np.testing.assert_allclose(getattr(read, name), getattr(step, name), rtol=1e-9, atol=1e-12)
 
 
-def test_what_is_not_said_is_what_optax_takes():
-    g = {"w": jnp.asarray(GRADS[0])}
-    for theirs, hypers in (
-        (optax.adam(0.1), {}),
-        (optax.adam(0.1, 0.9, 0.999, 1e-8, 0.0), {"b1": 0.9, "b2": 0.999, "eps": 1e-8, "eps_root": 0.0}),
-        (optax.adam(0.1, eps_root=0.5), {"eps_root": 0.5}),
-        (optax.rmsprop(0.1), {}),
-        (optax.rmsprop(0.1), {"eps": 1e-8}),
-        (optax.adagrad(0.1), {"eps": 1e-7}),
-    ):
-        updates, state = theirs.update(g, theirs.init(g))
-        step = gdlab.inspect(state, g, learning_rate=0.1, **hypers)
-        np.testing.assert_allclose(step.update["w"], updates["w"], rtol=1e-14)
+TOLD = {"value": jnp.array(1.0), "grad": PARAMS, "value_fn": lambda p: jnp.sum(p["w"] ** 2)}
 
 
-def test_the_count_is_of_steps_before_and_minus_one_where_none_is_kept():
-    for theirs, counts in ((optax.adam(schedule), [0, 1, 2]), (optax.sgd(0.1, 0.9), [-1] * 3)):
-        state, read = theirs.init(jnp.zeros(2)), []
-        for _ in range(3):
-            _, state = theirs.update(jnp.ones(2), state)
-            read.append(gdlab.inspect(state, learning_rate=schedule))
-        assert [int(step.count) for step in read] == counts
-        rates = [schedule(max(count, 0)) for count in counts]
-        np.testing.assert_allclose([step.eta for step in read], rates)
+def all_of_optax(g):
+    """Every transformation of optax that can be made of nothing or of a rate, its state, and the update it makes."""
+    for module in (optax, optax.contrib):
+        for name, make in inspect.getmembers(module, lambda member: callable(member) and not inspect.isclass(member)):
+            for hypers in ((), (0.1,)):
+                try:
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore")
+                        made = make(*hypers)
+                        state = made.init(PARAMS)
+                        updates, _ = optax.with_extra_args_support(made).update(g, state, PARAMS, **TOLD)
+                except Exception:  # what optax itself refuses
+                    continue
+                yield name, made, state, updates
+
+
+def test_every_transformation_of_optax_is_read_right_or_named():
+    g, read, named = {"w": jnp.asarray(GRADS[0])}, set(), set()
+    for name, optimizer, state, updates in all_of_optax(g):
+        try:
+            step, _ = gdlab.inspect(optimizer, g, state, PARAMS, **TOLD)
+        except ValueError as error:
+            assert str(error).startswith("optimizer must be made of a learning rate")
+            named.add(name)
+            continue
+        np.testing.assert_allclose(step.update["w"], updates["w"], rtol=1e-12, atol=1e-300, err_msg=name)
+        read.add(name)
+    assert {"adam", "nadam", "radam", "yogi", "adamw", "sgd", "lion", "adagrad", "adamax", "adan"} <= read
+    assert {"lamb", "lars", "lbfgs", "adafactor", "novograd", "sm3", "polyak_sgd", "schedule_free_sgd"} <= named
+
+
+REFUSED = {
+    "lamb": (optax.lamb(0.1), "scale_by_trust_ratio"),
+    "novograd": (optax.novograd(0.1), "scale_by_novograd"),
+    "no rate": (optax.scale_by_adam(), "no rate"),
+    "two": (optax.chain(optax.adam(0.1), optax.adam(0.1)), "scale_by_adam"),
+    "sigma behind the rate": (optax.chain(optax.scale(-0.1), optax.scale_by_yogi()), "scale_by_yogi behind the rate"),
+    "a sign behind the rate": (optax.chain(optax.sgd(0.1), optax.scale_by_sign()), "scale_by_sign behind the rate"),
+    "in part": (
+        optax.chain(optax.masked(optax.scale_by_adam(), {"w": True}), optax.scale(-0.1)),
+        "masked(scale_by_adam)",
+    ),
+    "many steps": (optax.MultiSteps(optax.adam(0.1), 2), "MultiSteps"),
+    "ours in theirs": (optax.chain(optax.clip(1.0), gdlab.adam(0.1)), "a gdlab optimizer"),
+}
+
+
+@pytest.mark.parametrize(("optimizer", "name"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_read_is_named(optimizer, name):
+    with pytest.raises(ValueError, match="optimizer must be made of a learning rate, at most one of") as caught:
+        gdlab.inspect(optimizer, PARAMS, optimizer.init(PARAMS), PARAMS)
+    assert str(caught.value).endswith(f"; got {name}")
+
+
+def test_a_state_is_no_optimizer_and_ours_are_read_as_well():
+    with pytest.raises(TypeError, match="since a state does not tell which it is of; got"):
+        gdlab.inspect(optax.adam(0.1).init(PARAMS), PARAMS, None)
+    ours = gdlab.adam(0.1)
+    assert gdlab.inspect(ours, PARAMS, ours.init(PARAMS))[0].count == 0
+
+
+def test_reading_goes_through_jit():
+    optimizer = optax.nadam(schedule)
+    state = optimizer.init(PARAMS)
+    step, _ = jax.jit(lambda g, state: gdlab.inspect(optimizer, g, state))(PARAMS, state)
+    np.testing.assert_allclose(step.update["w"], optimizer.update(PARAMS, state)[0]["w"], rtol=1e-12)

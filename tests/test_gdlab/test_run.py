@@ -289,6 +289,29 @@ WRONG = {
         ValueError,
         f"record must name some of {', '.join(RECORDERS)}, or map names to functions; got 3",
     ),
+    "a loss and more": (
+        {"loss": lambda x: (jnp.sum(x), {"more": x})},
+        ValueError,
+        "loss must return a scalar, which is real and floating; got a tuple of 2; "
+        "return the number alone, and let `record` take the rest",
+    ),
+    "a dictionary": (
+        {"loss": lambda x: {"loss": jnp.sum(x)}},
+        ValueError,
+        "loss must return a scalar, which is real and floating; got a dict of 1; "
+        "return the number alone, and let `record` take the rest",
+    ),
+    "nothing": (
+        {"loss": lambda x: None},
+        ValueError,
+        "loss must return a scalar, which is real and floating; got None; end it with `return`",
+    ),
+    "a number of Python": (
+        {"loss": lambda x: float(jnp.sum(x))},
+        TypeError,
+        "loss must be made of functions of JAX; got one that asks for the value of an array, as float(x), x.item(), "
+        "np.asarray(x) and `if x > 0` do",
+    ),
     "a complex loss": (
         {"loss": lambda x: jnp.sum(x * 1j)},
         ValueError,
@@ -302,3 +325,15 @@ def test_what_a_run_cannot_be_given_is_named(how, kind, said):
     with pytest.raises(kind) as caught:
         gdlab.minimize(**{"loss": bowl, "optimizer": gdlab.gd(0.1), "params": START, "steps": 2, **how})
     assert str(caught.value) == said
+
+
+@pytest.mark.parametrize(
+    ("dtype", "size"), [("float32", 1e-30), ("float32", 1e30), ("float64", 1e-200), ("float64", 1e200)]
+)
+def test_the_norm_of_a_gradient_is_no_smaller_than_it_is(dtype, size):
+    slope = jnp.asarray([3 * size, -4 * size], dtype)
+    run = gdlab.minimize(
+        lambda x: slope @ x, gdlab.gd(0.0), jnp.zeros(2, dtype), 2, tolerance=0.0, record=("gradient_norm",)
+    )
+    assert run.why == "steps"
+    np.testing.assert_allclose(run.history["gradient_norm"], 5 * size, rtol=1e-6)

@@ -242,3 +242,15 @@ def test_a_bounded_scale_that_clips_nothing_is_the_other_one_to_the_bit():
     grads = jnp.asarray(np.random.default_rng(0).normal(size=(300, 3)))
     of = scales.running_root_mean_square(0.5)
     np.testing.assert_array_equal(sigmas(scales.bounded(of, 0.1, 1e-12), grads), sigmas(of, grads))
+
+
+@pytest.mark.parametrize("direction", [directions.gradient(), directions.nesterov_average(0.5)], ids=["g", "Nesterov"])
+def test_the_spread_is_around_its_own_mean_whatever_the_direction_is(direction):
+    grads, mu, nu = np.array([[3.0, -1.0], [1.0, -1.5], [4.0, 2.0], [0.5, 0.1]]), 0.0, 0.0
+    optimizer = gdlab.descent(direction, scales.belief(mean_decay=0.8, decay=0.9, eps=0.0, eps_root=0.0), 0.1)
+    state = optimizer.init(jnp.zeros(2))
+    for t, g in enumerate(grads, 1):
+        step, state = optimizer.step(jnp.asarray(g), state)
+        mu = 0.8 * mu + 0.2 * g
+        nu = 0.9 * nu + 0.1 * (g - mu) ** 2
+        np.testing.assert_allclose(step.sigma, np.sqrt(nu / (1 - 0.9**t)), rtol=1e-13)

@@ -65,13 +65,19 @@ def wsd(t, peak, width, stable, decay, end):
 
 S = schedules
 
+
+def spaced(make):
+    """The schedule with `every` as its third argument."""
+    return lambda rate, change, every: make(rate, change, every=every)
+
+
 # name -> (constructor, values for its parameters, the same in NumPy: (t, *parameters))
 SCHEDULES = {
     "constant": (S.constant, [0.3], lambda t, rate: rate + 0 * t),
     "inverse_sqrt": (S.inverse_sqrt, [0.3], lambda t, rate: rate / np.sqrt(t + 1)),
-    "inverse_time": (S.inverse_time, [0.3, 0.7, 3.0], lambda t, rate, d, n: rate / (1 + d * t / n)),
-    "step_decay": (S.step_decay, [0.3, 0.4, 7.0], lambda t, rate, f, n: rate * f ** np.floor(t / n)),
-    "exponential": (S.exponential, [0.3, 0.4, 7.0], lambda t, rate, f, n: rate * f ** (t / n)),
+    "inverse_time": (spaced(S.inverse_time), [0.3, 0.7, 3.0], lambda t, rate, d, n: rate / (1 + d * t / n)),
+    "step_decay": (spaced(S.step_decay), [0.3, 0.4, 7.0], lambda t, rate, f, n: rate * f ** np.floor(t / n)),
+    "exponential": (spaced(S.exponential), [0.3, 0.4, 7.0], lambda t, rate, f, n: rate * f ** (t / n)),
     "piecewise": (
         lambda a, b, c, k, n: S.piecewise(jnp.stack([a, b, c]), jnp.stack([k, n])),
         [0.3, 0.1, 0.7, 5.0, 20.0],
@@ -191,13 +197,13 @@ def test_no_boundary_is_one_rate_for_ever():
 
 
 def test_a_factor_of_zero_leaves_the_first_rate_alone():
-    for schedule in (schedules.step_decay(0.3, 0.0, 1), schedules.exponential(0.3, 0.0)):
+    for schedule in (schedules.step_decay(0.3, 0.0, every=1), schedules.exponential(0.3, 0.0)):
         assert [float(schedule(t)) for t in (0, 1, 2)] == [0.3, 0, 0]
 
 
 def test_wrong_parameters_are_named():
     for make, sentence in (
-        (lambda: schedules.step_decay(0.1, -1.0, 5), r"factor must lie in \[0, inf\); got -1"),
+        (lambda: schedules.step_decay(0.1, -1.0, every=5), r"factor must lie in \[0, inf\); got -1"),
         (lambda: schedules.cosine(0.1, 0.0, 0), r"steps must lie in \(0, inf\); got 0"),
         (lambda: schedules.piecewise([0.1], [5]), "rates must be one more than boundaries"),
         (lambda: schedules.join([0.1], [5]), "schedules must be one more than boundaries; got 1 schedules and 1"),
@@ -314,3 +320,41 @@ def test_powers_of_zero_are_zero_and_have_no_slope():
     assert float(jax.grad(lambda factor: schedules.exponential(1.0, factor)(2))(0.0)) == 0
     assert float(schedules.polynomial(1.0, 0.25, 4, 0.0)(4)) == 1
     assert float(schedules.polynomial(1.0, 0.25, 4, 0.5)(9)) == 0.25
+
+
+@pytest.mark.parametrize("shift", [0.0, -3.0, -1e4])
+def test_plateau_reduces_on_a_negative_loss(shift):
+    """What counts as a fall is a share of the size of the best loss, whatever its sign."""
+    reduce = schedules.reduce_on_plateau(1.0, factor=0.5, patience=2, rtol=0.1)
+    losses = shift + np.array([-1.0, -1.0, -1.0, -1.0, -1.0]) - abs(shift - 1) * np.array([0, 0.05, 0.09, 0.09, 0.2])
+    state, rates = reduce.init(), []
+    for loss in losses:
+        rate, state = reduce.follow(0, state, None, loss)
+        rates.append(float(rate))
+    assert rates == [1.0, 1.0, 0.5, 0.5, 0.5]
+    np.testing.assert_allclose(state.best, losses[-1])  # a fifth lower is lower
+
+
+def test_plateau_of_losses_of_both_signs():
+    for losses, rates in (
+        ([1.0, 0.0, -1.0, -1.0, -1.0], [1, 1, 1, 1, 0.1]),
+        ([0.0, 0.0, 0.0], [1, 1, 0.1]),
+        ([-jnp.inf, -1.0, -1.0], [1, 1, 0.1]),
+        ([jnp.nan, jnp.nan, 3.0], [1, 0.1, 0.1]),
+    ):
+        reduce = schedules.reduce_on_plateau(1.0, patience=2)
+        state, told = reduce.init(), []
+        for loss in losses:
+            rate, state = reduce.follow(0, state, None, loss)
+            told.append(float(rate))
+        np.testing.assert_allclose(told, rates)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-22, 1.0, 1e22, 1e30])
+def test_polyaks_rate_knows_gradients_whose_squares_do_not_exist(size):
+    """Of loss = size, g = size (3, 4): eta = 1 / (25 size)."""
+    most = 1e34
+    rate, _ = schedules.polyak_step(most).follow(0, (), size * jnp.array([3.0, 4.0], "float32"), jnp.float32(size))
+    np.testing.assert_allclose(rate, 1 / (25 * size), rtol=1e-5)
+    with_eps, _ = schedules.polyak_step(eps=1e-8).follow(0, (), jnp.full(2, 1e-25, "float32"), jnp.float32(1e-9))
+    np.testing.assert_allclose(with_eps, 0.1, rtol=1e-5)

@@ -36,14 +36,14 @@ CASES = {
         gdlab.rmsprop(inverse_sqrt, 0.99, EPS, momentum=LAM, centred=True, source="torch"),
         lambda p: OPTIM.RMSprop(p, ETA, 0.99, EPS, momentum=LAM, centered=True),
     ),
-    "adagrad": (gdlab.adagrad(inverse_sqrt, 1e-10, source="torch"), lambda p: OPTIM.Adagrad(p, ETA)),
+    "adagrad": (gdlab.adagrad(inverse_sqrt, eps=1e-10, source="torch"), lambda p: OPTIM.Adagrad(p, ETA)),
     "adam": (gdlab.adam(inverse_sqrt, B1, B2, EPS, source="torch"), lambda p: OPTIM.Adam(p, ETA, (B1, B2), EPS)),
     "amsgrad": (
         gdlab.amsgrad(inverse_sqrt, B1, B2, EPS, source="torch"),
         lambda p: OPTIM.Adam(p, ETA, (B1, B2), EPS, amsgrad=True),
     ),
     "adamw": (
-        gdlab.adamw(inverse_sqrt, B1, B2, EPS, 0.1),
+        gdlab.adamw(inverse_sqrt, B1, B2, EPS, weight_decay=0.1),
         lambda p: OPTIM.AdamW(p, ETA, (B1, B2), EPS, weight_decay=0.1),
     ),
     "adamax": (gdlab.adamax(inverse_sqrt, B1, B2, EPS), lambda p: OPTIM.Adamax(p, ETA, (B1, B2), EPS)),

@@ -147,15 +147,36 @@ def test_the_range_test_names_where_the_loss_falls_fastest_and_the_last_rate_bef
         ([5.0, 4.9, 3.0, 2.0, 2.5, 9.0], 1, 2),
         ([5.0, 3.0, 2.0, 1.9, np.nan, np.nan], 0, 2),
         ([5.0, 4.0, 3.5, 3.0, np.inf, np.nan], 0, 2),
-        ([1.0, 4.0, 2.0, 3.0, 5.0, 6.0], 0, 0),
         ([5.0, 4.5, 3.0, 1.0, 4.0, 1.5], 2, 2),
     ):
         test = gdlab.lr_range_test(told, gdlab.gd, 1.0, 6, low=1.0, high=32.0, batches=jnp.array(losses))
         np.testing.assert_allclose(test.rates, [1, 2, 4, 8, 16, 32], rtol=1e-14)
         np.testing.assert_array_equal(test.losses, losses)
         np.testing.assert_allclose([test.steepest, test.highest], [2.0**steepest, 2.0**highest], rtol=1e-14)
+        assert test.why == "found"
     said = gdlab.lr_range_test(told, gdlab.gd, 1.0, batches=jnp.arange(100.0))
     np.testing.assert_allclose([said.rates.size, said.rates[0], said.rates[-1]], [100, 1e-6, 10], rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_range_test_names_no_rate_where_there_is_none(dtype):
+    none = np.nan
+    for losses, steepest, highest, why in (
+        ([1.0, 4.0, 2.0, 3.0, 5.0, 6.0], none, none, "no fall"),
+        ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], none, none, "no fall"),
+        ([-1.0, -1.0, -1.0, -1.0, -1.0, -1.0], none, none, "no fall"),
+        ([0.0, 0.0, 0.0, 0.0, 0.0, 0.0], none, none, "no fall"),
+        ([1.0, np.nan, np.nan, np.nan, np.nan, np.nan], none, none, "no fall"),
+        ([3e3, 3e3 * (1 - 3 * np.finfo(dtype).eps), 3e3, 3e3, 4e3, 5e3], none, none, "no fall"),  # rounding
+        ([np.nan] * 6, none, none, "not finite"),
+        ([np.inf, 3.0, 2.0, 4.0, 5.0, 6.0], none, none, "not finite"),
+        ([6.0, 5.0, 3.0, 2.5, 2.0, 1.9], 2.0, none, "falling to the end"),
+        ([-1.0, -1.5, -2.0, -3.0, -2.0, -1.0], 4.0, 4.0, "found"),
+    ):
+        start, rows = jnp.asarray(1.0, dtype), jnp.asarray(losses, dtype)
+        test = gdlab.lr_range_test(lambda x, loss: loss + 0 * x, gdlab.gd, start, 6, low=1.0, high=32.0, batches=rows)
+        np.testing.assert_allclose([test.steepest, test.highest], [steepest, highest], rtol=1e-6)
+        assert test.why == why, losses
 
 
 def test_what_tuning_cannot_be_given_is_named():
@@ -169,9 +190,13 @@ def test_what_tuning_cannot_be_given_is_named():
     ):
         with pytest.raises(kind, match=said):
             gdlab.tune(**{"loss": bowl, "optimizer": gdlab.gd(0.1), "params": START, "steps": 5, **how})
+    for validation, got in ((lambda x: (bowl(x), 1), "a tuple of 2; return"), (lambda x: None, "None; end it")):
+        with pytest.raises(ValueError, match=f"validation must return a scalar, which is real and floating; got {got}"):
+            gdlab.tune(bowl, gdlab.gd(0.1), START, 1, validation=validation)
     for how, said in (
         ({"low": 0.0}, r"low must lie in \(0, inf\)"),
         ({"low": 1.0, "high": 1.0}, r"high must lie in \(1, inf\)"),
+        ({"every": 2}, "options must be one of args, batches, key; got 'every'"),
     ):
         with pytest.raises(ValueError, match=said):
             gdlab.lr_range_test(bowl, gdlab.gd, START, 5, **how)

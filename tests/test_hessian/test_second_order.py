@@ -285,3 +285,35 @@ def test_steps_go_through_trees_in_their_own_dtype():
     run = gdlab.minimize(loss, hessian.trust_region(), w, 30)
     assert run.params["a"].dtype == jnp.float32
     assert loss(run.params) < 1e-6
+
+
+@pytest.mark.parametrize(("dtype", "powers"), [("float32", (-30, 25, 35)), ("float64", (-200, 200, 300))])
+@pytest.mark.parametrize("krylov", [None, 1], ids=["dense", "krylov"])
+def test_the_trust_region_does_not_depend_on_the_size_of_the_loss(dtype, powers, krylov):
+    """A loss that is c times another has the same steps within the same radius, hard case included."""
+    method = hessian.trust_region(0.5, krylov=krylov)
+
+    @functools.partial(jax.jit, static_argnums=2)
+    def step(scale, at, bent):
+        def loss(w):
+            bowl = w[0] ** 2 + 0.5 * w[0] * w[1] + 0.7 * w[1] ** 2 + w[0] - 2 * w[1]
+            return scale * (w[0] * w[1] + 0.3 * (w[0] - w[1]) if bent else bowl)
+
+        return method.update(jax.grad(loss)(at), method.init(at), at, value_fn=loss)[0]
+
+    for bent in (False, True):
+        expected = step(jnp.ones((), dtype), jnp.zeros(2, dtype), bent)
+        np.testing.assert_allclose(jnp.linalg.norm(expected), 0.5, rtol=1e-5)
+        for power in powers:
+            moved = step(jnp.asarray(10.0**power, dtype), jnp.zeros(2, dtype), bent)
+            np.testing.assert_allclose(moved, expected, rtol=1e-4)
+
+
+def test_complex_parameters_have_no_hessian_here():
+    def loss(w):
+        return jnp.sum(jnp.abs(w) ** 2)
+
+    said = "params must be a pytree of real floating arrays; got complex128 at params"
+    for method in (hessian.newton(), hessian.trust_region(krylov=1), hessian.newton_cg()):
+        with pytest.raises(TypeError, match=said):
+            gdlab.minimize(loss, method, jnp.ones(4, complex), 2)

@@ -148,3 +148,22 @@ def test_what_is_not_said_is_the_second_order_and_the_circle_itself():
         jnp.zeros(2)
     )
     np.testing.assert_allclose(jnp.linalg.norm(delta), 4)
+
+
+@pytest.mark.parametrize(("dtype", "powers"), [("float32", (-30, 25, 37)), ("float64", (-200, 200, 300))])
+def test_best_steps_and_circles_do_not_depend_on_the_size_of_the_function(dtype, powers):
+    def told(scale, w):
+        def f(w):
+            return scale * (w[0] ** 2 + 0.5 * w[0] * w[1] - 0.7 * w[1] ** 2 + w[0] - 2 * w[1])
+
+        circles = [hessian.trust_circle_minimizer(f, w, radius=0.3, order=order) for order in (1, 2)]
+        return jnp.stack([*circles, hessian.best_step(f, w) * jnp.ones(2, dtype)])
+
+    told, at = jax.jit(told), jnp.asarray([0.1, 0.2], dtype)
+    expected = told(jnp.ones((), dtype), at)
+    g = np.array([1.3, -2.23])
+    bent = np.array([[2.0, 0.5], [0.5, -1.4]])
+    np.testing.assert_allclose(expected[0], -0.3 * g / np.linalg.norm(g), rtol=1e-5)
+    np.testing.assert_allclose(expected[2], np.linalg.norm(g) ** 3 / abs(g @ bent @ g), rtol=1e-5)
+    for power in powers:
+        np.testing.assert_allclose(told(jnp.asarray(10.0**power, dtype), at), expected, rtol=1e-4)
