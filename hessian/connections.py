@@ -22,7 +22,8 @@ from hessian.arguments import number, whole
 from hessian.arrival import Arrival, arrive
 from hessian.division import divisor
 from hessian.modes import modes
-from hessian.product import Loss, Params, check
+from hessian.precision import working
+from hessian.product import Loss, Params
 from hessian.second_order import Flat
 
 
@@ -53,13 +54,14 @@ def connect(
     >>> sorted(ways.arrival.params[:, 0].round(6).tolist())
     [-1.0, 1.0]
     """
-    saddle = check(loss, saddle, *args, names=("loss", "saddle"))
-    radius, floor = number("radius", radius), None if floor is None else number("floor", floor, "[-inf, inf)")
-    return _connect(loss, whole("steps", steps), saddle, args, radius, floor)
+    loss, saddle, stored = working(loss, saddle, *args, names=("loss", "saddle"))
+    radius = jnp.asarray(number("radius", radius), stored.working)
+    floor = None if floor is None else number("floor", floor, "[-inf, inf)")
+    return _connect(loss, whole("steps", steps), stored, saddle, args, radius, floor)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def _connect(loss, steps, saddle, args, radius, floor):
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _connect(loss, steps, stored, saddle, args, radius, floor):
     theta, unravel = ravel_pytree(saddle)
     flat = Flat(loss, unravel, args)
     out = modes(flat, theta, jnp.zeros_like(theta), None, jax.random.key(0)).vectors[0]
@@ -67,9 +69,9 @@ def _connect(loss, steps, saddle, args, radius, floor):
     def way(sign):
         begin = theta + sign * radius * (1 + jnp.linalg.norm(theta)) * out
         end = _followed(flat, begin, radius, steps)
-        return arrive(loss, unravel(end), *args, radius=radius, floor=floor)
+        return arrive(loss, stored(unravel(end)), *args, radius=radius, floor=floor)
 
-    return Connection(unravel(out), jax.vmap(way)(jnp.array([1.0, -1.0], theta.dtype)))
+    return Connection(stored(unravel(out)), jax.vmap(way)(jnp.array([1.0, -1.0], theta.dtype)))
 
 
 def _followed(flat, begin, radius, steps):

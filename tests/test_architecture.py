@@ -48,6 +48,7 @@ STAIRS = {
         "bounds",
         "lanczos losses taylor",
         "product symmetric",
+        "precision",
         "arguments division",
     ],
     "experiments": [
