@@ -135,7 +135,9 @@ def arrive(
     traced, static = (optimizer, None) if numeric else (None, optimizer)
     plan = _Plan(rounds if optimizer is not None else 0, steps, reset, method)
     key = prng_key(key)
-    return _arrive(loss, static, plan, stored, traced, finish, params, args, radius, floor, gradient_tol, curvature_tol, key)
+    return _arrive(
+        loss, static, plan, stored, traced, finish, params, args, radius, floor, gradient_tol, curvature_tol, key
+    )
 
 
 class _Plan(NamedTuple):
@@ -146,7 +148,9 @@ class _Plan(NamedTuple):
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3))
-def _arrive(loss, static, plan, stored, optimizer, budget, params, args, radius, floor, gradient_tol, curvature_tol, key):
+def _arrive(
+    loss, static, plan, stored, optimizer, budget, params, args, radius, floor, gradient_tol, curvature_tol, key
+):
     optimizer = optimizer if static is None else static
     theta, unravel = ravel_pytree(params)
     flat = Flat(loss, unravel, args)

@@ -117,7 +117,10 @@ def way_along(
     size: Any,
     stored: Storage | None = None,
 ) -> Escape:
-    """The step along a direction `lowest` of length 1 and of this curvature, where |H| = size; its losses are those after it is stored."""
+    """The step along a direction `lowest` of length 1 and of this curvature, where |H| = size.
+
+    Its losses are those of the parameters as they are after they were `stored`.
+    """
     stored = storage(params) if stored is None else stored
     theta, unravel = ravel_pytree(params)
     eps = jnp.finfo(theta.dtype).eps

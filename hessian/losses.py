@@ -239,7 +239,7 @@ def _data_parallel(loss, mesh, params, *data):
 
 def _mean(sizes, values):
     """The mean of values, each weighted by its size; summed in at least float32, where half precision overflows."""
-    dtype = [scalar("loss", value) for value in values][0]
+    dtype = [scalar("loss", value) for value in values][-1]
     total = sum(size * value.astype(working_dtype(dtype)) for size, value in zip(sizes, values, strict=True))
     return (total / sum(sizes)).astype(dtype)
 

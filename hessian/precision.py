@@ -164,8 +164,7 @@ def _value(loss, params, args, names, stored=None):
         numbers = [shown(leaf) for leaf in jax.tree.leaves(args) if isinstance(leaf, bool | int | float)]
         what = f"bind {', '.join(numbers)} to it by functools.partial or a lambda" if numbers else "use jax.numpy"
         msg = (
-            f"{name} must take traced arrays, whose values Python cannot read: {what}; it raised"
-            f" {type(error).__name__}"
+            f"{name} must take traced arrays, whose values Python cannot read: {what}; it raised {type(error).__name__}"
         )
         raise TypeError(msg) from error
     except Exception as error:

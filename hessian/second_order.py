@@ -362,13 +362,13 @@ class Flat:
             return self.loss(self.unravel(theta), *self.args)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Updated(Flat):
     """A flat loss, and how a step becomes an update of params in the dtypes of the gradients."""
 
-    params: Params = None
-    grads: Params = None
-    stored: Storage = Storage((), None)
+    params: Params
+    grads: Params
+    stored: Storage
 
     def updates(self, step: jax.Array) -> Params:
         """The step, shape (n,), as updates."""
@@ -393,7 +393,7 @@ def flattened(
         raise ValueError(msg)
     value_fn, inside, stored = working(value_fn, params, names=("value_fn", "params"))
     theta, unravel = ravel_pytree(inside)
-    loss = Updated(value_fn, unravel, (), params, grads, stored)
+    loss = Updated(value_fn, unravel, params=params, grads=grads, stored=stored)
     # A value that was computed in half precision is no measure for one that is not.
     known = value is not None and jnp.result_type(value).itemsize >= theta.dtype.itemsize
     value = jnp.asarray(value, theta.dtype) if known else loss(theta)
