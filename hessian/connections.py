@@ -83,7 +83,7 @@ def connect(
     steps, point = whole("steps", steps), classify(loss, saddle, *args, method="dense")
     code = _kind(point)
     if not isinstance(code, jax.core.Tracer) and code == NO_CURVATURE:
-        msg = f"saddle must have a negative eigenvalue; got a point that is {point.certificate}"
+        msg = f"saddle must have a negative eigenvalue, along which ways lead down; got {point.certificate}"
         raise ValueError(msg)
     direction, arrival = _connect(loss, steps, stored, saddle, args, radius, floor)
     return Connection(direction, arrival, point.in_storage(stored), code)

@@ -29,7 +29,11 @@ from hessian.arguments import function, shown
 Params = Any  # any pytree of floating arrays
 Loss = Callable[..., jax.Array]  # loss(params, *args) -> scalar
 
-UNTRACEABLE = (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError)
+UNTRACEABLE = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+)
 
 
 @dataclass(frozen=True)
@@ -124,8 +128,9 @@ def _floating(params, name):
         kind = getattr(leaf, "dtype", None)
         msg = f"{name} must be a pytree of real floating arrays; got {shown(leaf) if kind is None else kind}"
         msg += f" at {name}{where}"
-        if len(others) < len(leaves):
-            # A module: its arrays are parameters, the rest of it is not.
+        if kind is None and len(others) == len(leaves):
+            msg += ": partition a module, and pass a pytree of its arrays with a loss that puts them back"
+        elif len(others) < len(leaves):
             msg += (
                 f": partition it, arrays, rest = hessian.split({name}, lambda path: path not in {sorted(others)!r}),"
                 " and pass arrays with lambda arrays, *args: hessian.partial_loss(loss)(arrays, rest, *args)"
@@ -154,7 +159,8 @@ def _value(loss, params, args, names, stored=None):
             if not _is_array(leaf):
                 msg = (
                     f"args must be arrays, as they are traced; got {shown(leaf)} at args[{i}]"
-                    f"{jax.tree_util.keystr(path)}: bind it to {name} by functools.partial or a lambda"
+                    f"{jax.tree_util.keystr(path)}: bind it to {name} by functools.partial or a lambda, or name it by"
+                    " keyword where it is an option"
                 )
                 raise TypeError(msg)
     plain = loss.loss if isinstance(loss, WorkingLoss) else loss
@@ -204,8 +210,9 @@ def scalar(name: str, value: Any) -> Any:
     if value is None:
         got, mend = "a NoneType", ": does it end in a return?"
     elif isinstance(value, dict):
-        got = f"a dict of {', '.join(map(repr, value))}"
-        mend = f": pass lambda *args: {name}(*args)[{next(iter(value))!r}]" if value else ""
+        got = f"a dict of {', '.join(map(repr, value)) or 'nothing'}"
+        entry = "loss" if "loss" in value else next(iter(value), "loss")
+        mend = f": pass lambda *args: {name}(*args)[{entry!r}]"
     elif isinstance(value, tuple | list):
         got, mend = f"a {type(value).__name__} of {len(value)}", f": pass lambda *args: {name}(*args)[0]"
     elif not hasattr(value, "shape"):

@@ -20,7 +20,7 @@ from jax.typing import ArrayLike
 
 from hessian import lanczos
 from hessian.arguments import choice, number, prng_key, whole
-from hessian.precision import working
+from hessian.precision import working, working_dtype
 from hessian.product import Loss, Params, flat_product, matrix
 from hessian.symmetric import eigh
 
@@ -203,7 +203,7 @@ def _numbers(eigenvalues):
     if array.ndim == 0 or array.size == 0:
         msg = f"eigenvalues must be an array of at least one number; got shape {array.shape}"
         raise ValueError(msg)
-    return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)
+    return array.astype(working_dtype(array) if jnp.issubdtype(array.dtype, jnp.floating) else float)
 
 
 def rounding(eigenvalues: jax.Array) -> jax.Array:
