@@ -29,7 +29,7 @@ from jax.typing import ArrayLike
 from hessian.arguments import choice, number, prng_key, tolerance, transformation, whole
 from hessian.escape import STEPPED, Escape, way_along
 from hessian.modes import lowest_direction
-from hessian.precision import Storage, working, working_dtype
+from hessian.precision import Storage, rounded, working, working_dtype
 from hessian.product import Loss, Params
 
 PRODUCTS = 40  # with the Hessian, at most, for one look
@@ -182,9 +182,10 @@ def _update(
         loss, here, stored = working(value_fn, params, names=("value_fn", "params"))
         way, _ = way_out(loss, here, (), curvature_tol, fresh, structure.products, stored)
         leave = (way.code == STEPPED) & (way.loss_before - way.loss_after > before - value)
-        outward = _like(jax.tree.map(jnp.subtract, way.params, params), grads)
+        outward = _like(jax.tree.map(jnp.subtract, stored.carried(way.params), here), grads)
         if stored.rounds:  # and so may the step
-            leave &= loss(stored.carried(optax.apply_updates(params, outward))) <= way.loss_before
+            there = jax.tree.map(jnp.add, here, stored.carried(outward))
+            leave &= loss(stored.landed(there)) <= way.loss_before
         afresh = optimizer.init(way.params) if structure.reset else inner
         chosen = jax.tree.map(lambda a, b: jnp.where(leave, a, b), (outward, afresh), (updates, inner))
         seen = jnp.where(leave, way.loss_after, value).astype(state.value.dtype)
@@ -215,4 +216,4 @@ def _perturbed_update(rate, radius, threshold, wait, grads, state, params=None, 
 
 
 def _like(updates, grads):
-    return jax.tree.map(lambda u, g: u.astype(jnp.result_type(g)), updates, grads)
+    return jax.tree.map(lambda u, g: rounded(u, jnp.result_type(g)), updates, grads)

@@ -13,6 +13,7 @@ floor.  Where a loss of float64 parameters comes in float32, float32 is all that
 | `working` | loss and params in the working precision, and the way back to the storage precision |
 | `check` | the parameters as arrays; raises for other than floating arrays, and for a loss that is no scalar |
 | `scalar` | the dtype of what a loss returned; raises in words where that is no real number |
+| `rounded` | an array in another dtype |
 | `working_dtype` | the dtype of the working precision |
 """
 
@@ -56,7 +57,7 @@ class Storage:
     def __call__(self, tree: Any) -> Any:
         """What is like params, with leading axes or without, in the dtypes of params."""
         leaves, structure = jax.tree.flatten(tree)
-        return jax.tree.unflatten(structure, map(_cast, leaves, self.dtypes))
+        return jax.tree.unflatten(structure, map(rounded, leaves, self.dtypes))
 
     def landed(self, tree: Any) -> Any:
         """Params of the working precision as they are after they were stored."""
@@ -64,7 +65,7 @@ class Storage:
 
     def carried(self, params: Any) -> Any:
         """Params in the working precision."""
-        return jax.tree.map(lambda leaf: _cast(leaf, self.working), params)
+        return jax.tree.map(lambda leaf: rounded(leaf, self.working), params)
 
     @property
     def rounds(self) -> bool:
@@ -112,8 +113,12 @@ def working_dtype(params: Params) -> Any:
     return jnp.dtype(jnp.float64 if wide else jnp.float32)
 
 
-def _cast(leaf, dtype):
-    return jnp.asarray(leaf).astype(dtype)
+def rounded(leaf: Any, dtype: Any) -> jax.Array:
+    """The values in another dtype, and no finer than that: XLA leaves out a cast that is followed by its reverse."""
+    leaf, there = jnp.asarray(leaf), jnp.finfo(dtype)
+    if there.bits < jnp.finfo(leaf.dtype).bits:
+        leaf = jax.lax.reduce_precision(leaf, there.nexp, there.nmant)
+    return leaf.astype(dtype)
 
 
 def _floating(params, name):

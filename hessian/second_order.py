@@ -36,7 +36,7 @@ from jax.typing import ArrayLike
 from hessian.arguments import number, prng_key, shown
 from hessian.division import divided, divisor
 from hessian.modes import Modes, modes
-from hessian.precision import Storage, working, working_dtype
+from hessian.precision import Storage, rounded, working, working_dtype
 from hessian.product import Params
 
 TRIES = 30  # of ever smaller steps, a quarter each time
@@ -372,15 +372,15 @@ class Updated(Flat):
 
     def updates(self, step: jax.Array) -> Params:
         """The step, shape (n,), as updates."""
-        return jax.tree.map(lambda u, g: u.astype(jnp.result_type(g)), self.unravel(step), self.grads)
+        return jax.tree.map(lambda u, g: rounded(u, jnp.result_type(g)), self.unravel(step), self.grads)
 
     def landed(self, theta: jax.Array) -> jax.Array:
         """The loss where the update to theta leads: what is rounded away does not count as reached."""
         if not self.stored.rounds:
             return self(theta)
-        here = ravel_pytree(self.stored.carried(self.params))[0]
-        there = optax.apply_updates(self.params, self.updates(theta - here))
-        return self(ravel_pytree(self.stored.carried(there))[0])
+        here, unravel = ravel_pytree(self.stored.carried(self.params))
+        step = ravel_pytree(self.stored.carried(self.updates(theta - here)))[0]
+        return self(ravel_pytree(self.stored.landed(unravel(here + step)))[0])
 
 
 def flattened(
