@@ -25,6 +25,7 @@ def _report(chosen: Target, seed: int) -> Report:
     pairs.append(("highest", point.highest.vector, float(point.highest.value)))
     value = float(chosen.loss(chosen.params))
     words = [
+        *chosen.words,
         f"At {shown(chosen.params)} the loss is {value:.10g}.",
         f"Verdict: {point.certificate}.",
         f"Morse index {index}; eigenvalues with a certain sign: {inertia['positive']} positive,"

@@ -27,6 +27,7 @@ def _report(chosen: Target, seed: int) -> Report:
     way = hessian.escape(chosen.loss, chosen.params, key=key)
     end = hessian.arrive(chosen.loss, chosen.params, key=key)
     words = [
+        *chosen.words,
         f"At {shown(chosen.params)} the loss is {float(way.loss_before):.10g}, the lowest curvature"
         f" {float(way.curvature):.6g}.",
         f"One step: {way.reason}; of length {float(way.step):.6g}, to a loss of {float(way.loss_after):.10g}.",

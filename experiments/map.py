@@ -61,6 +61,7 @@ def _report(chosen: Target, settings: Map) -> Report:
     joined = _joined(chosen.loss, points)
     chi = points.euler_characteristic
     words = [
+        *chosen.words,
         f"{count} critical points from {settings.starts} starts; {int((points.ended != 0).sum())} starts led to none.",
         "Some are degenerate, so their signed count says nothing."
         if chi is None

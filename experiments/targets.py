@@ -4,7 +4,8 @@
     my_loss.py:loss --params params.npz            the function `loss(params) -> scalar` of that file, which is run
     my_loss.py:loss --params params.safetensors    the same
 
-Arrays by name become a dictionary of arrays; a single array called `params` or `arr_0` is taken as it is.
+Arrays by name become a dictionary of arrays; a single array called `params` or `arr_0` is taken as it is, and so is one
+of another name for a loss that takes no dictionary.  Half precision is how arrays are stored: they are read as float32.
 """
 
 import importlib.util
@@ -32,6 +33,7 @@ class Target(NamedTuple):
     loss: Callable[..., jax.Array]
     params: Any
     surface: Surface | None  # where it is one
+    words: tuple[str, ...] = ()  # what a reader of the report must know about the parameters
 
 
 def target(settings: OnTarget | OnProblem) -> Target:
@@ -49,14 +51,32 @@ def target(settings: OnTarget | OnProblem) -> Target:
         found = Target(chosen.name, chosen.loss, params, chosen)
     else:
         found = Target(name, _function(name), _read(settings.params), None)
-    try:
-        shape = jax.eval_shape(found.loss, found.params)
-    except Exception as error:  # the user's own code may raise anything
-        said = str(error).strip().splitlines() or [type(error).__name__]
-        raise InputError(f"target must take the params as its one argument; {name} raised {said[0]}") from None
-    if getattr(shape, "shape", None) != ():
-        raise InputError(f"target must return one number; {name} returned {shape}")
+    refused = _refusal(found)
+    if refused and isinstance(found.params, dict) and len(found.params) == 1:
+        ((label, array),) = found.params.items()
+        alone = found._replace(
+            params=array, words=(f"The loss takes {label}, the only array of {settings.params}, itself.",)
+        )
+        if not _refusal(alone):
+            return alone
+    if refused:
+        raise InputError(refused)
     return found
+
+
+def _refusal(found):
+    """Why the loss does not take the params, or returns no number, in one sentence; "" where it does and is one."""
+    try:
+        value = jax.eval_shape(found.loss, found.params)
+    except Exception as error:  # the user's own code may raise anything
+        said = " ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
+        what = "an array"
+        if isinstance(found.params, dict):
+            what = f"a dictionary of arrays with the names {', '.join(map(repr, found.params))}"
+        return f"target must take the params, {what}, as its one argument; {found.name} raised {said}"
+    if getattr(value, "shape", None) == () and jnp.issubdtype(value.dtype, jnp.floating):
+        return ""
+    return f"target must return one number, real and floating; {found.name} returned {value}"
 
 
 def _function(name):
@@ -96,6 +116,12 @@ def _read(path):
         raise InputError(f"params must be a file that can be read; {path}: {error.strerror or error}") from None
     except Exception as error:  # whatever is wrong with the bytes
         raise InputError(f"params must be a sound {path.suffix} file of plain arrays; {path}: {error}") from None
+    nameless = [name for name, array in arrays.items() if array.dtype == np.dtype("V2")]
+    if nameless:  # NumPy writes the bytes of bfloat16, and not what they are
+        raise InputError(
+            "params must be stored as float32, or as bfloat16 in .safetensors, which .npz does not know; got"
+            f" {', '.join(nameless)} of dtype V2 in {path}"
+        )
     wrong = [name for name, array in arrays.items() if not jnp.issubdtype(array.dtype, jnp.floating)]
     if wrong or not arrays:
         raise InputError(
@@ -106,9 +132,11 @@ def _read(path):
     broken = [name for name, array in arrays.items() if not jnp.all(jnp.isfinite(jnp.asarray(array)))]
     if broken:
         raise InputError(f"params must hold finite numbers; {', '.join(broken)} in {path} does not")
-    if list(arrays) in (["params"], ["arr_0"]):
-        return jnp.asarray(next(iter(arrays.values())))
-    return {name: jnp.asarray(array) for name, array in arrays.items()}
+    arrays = {
+        name: jnp.asarray(array, jnp.float32 if array.dtype.itemsize < 4 else array.dtype)
+        for name, array in arrays.items()
+    }
+    return next(iter(arrays.values())) if list(arrays) in (["params"], ["arr_0"]) else arrays
 
 
 def _npz(path):

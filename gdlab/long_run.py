@@ -27,7 +27,7 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike
 
-from gdlab.arguments import floating, function, prng_key, whole
+from gdlab.arguments import floating, function, whole
 from gdlab.axes import path_name
 from gdlab.data import Minibatches
 from gdlab.pieces import Params

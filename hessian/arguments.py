@@ -99,6 +99,9 @@ def alike(name: str, tree: Any, params: Any) -> Any:
     if here != there or shapes != wanted:
         msg = f"{name} must be like params, {there} with shapes {wanted}; got {here} with shapes {shapes}"
         raise ValueError(msg)
+    if any(jnp.iscomplexobj(leaf) for leaf in jax.tree.leaves(tree)):
+        msg = f"{name} must be real, like params; got complex numbers"
+        raise TypeError(msg)
     return jax.tree.map(lambda leaf, like: jnp.asarray(leaf, like.dtype), tree, params)
 
 

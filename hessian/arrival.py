@@ -31,7 +31,8 @@ from hessian.escape import STEPPED
 from hessian.escaping import PRODUCTS, way_out
 from hessian.finish import DENSE, Walk
 from hessian.finish import finish as finished
-from hessian.product import Loss, Params, check
+from hessian.precision import working
+from hessian.product import Loss, Params
 from hessian.second_order import Flat
 
 REASONS = (
@@ -120,7 +121,8 @@ def arrive(
     (True, 1.0, 0.0)
     """
     rounds, steps, finish = whole("rounds", rounds, 0), whole("steps", steps), whole("finish", finish, 0)
-    params, radius = check(loss, params, *args), number("radius", radius)
+    loss, params, stored = working(loss, params, *args)
+    radius = number("radius", radius)
     choice("reset", reset, (True, False))
     choice("method", method, ("auto", "dense", "lanczos"))
     tolerance("gradient_tol", gradient_tol)
@@ -133,7 +135,9 @@ def arrive(
     traced, static = (optimizer, None) if numeric else (None, optimizer)
     plan = _Plan(rounds if optimizer is not None else 0, steps, reset, method)
     key = prng_key(key)
-    return _arrive(loss, static, plan, traced, finish, params, args, radius, floor, gradient_tol, curvature_tol, key)
+    return _arrive(
+        loss, static, plan, stored, traced, finish, params, args, radius, floor, gradient_tol, curvature_tol, key
+    )
 
 
 class _Plan(NamedTuple):
@@ -143,8 +147,10 @@ class _Plan(NamedTuple):
     method: Method
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
-def _arrive(loss, static, plan, optimizer, budget, params, args, radius, floor, gradient_tol, curvature_tol, key):
+@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _arrive(
+    loss, static, plan, stored, optimizer, budget, params, args, radius, floor, gradient_tol, curvature_tol, key
+):
     optimizer = optimizer if static is None else static
     theta, unravel = ravel_pytree(params)
     flat = Flat(loss, unravel, args)
@@ -209,10 +215,22 @@ def _arrive(loss, static, plan, optimizer, budget, params, args, radius, floor, 
     state = (walk._replace(walking=jnp.bool_(True)), blank, none)
     walk, point, _ = jax.lax.while_loop(lambda state: state[0].walking, settle, state)
     code = _reason(flat, walk, point, floor, gradient_tol)
+    end, value = _at_rest(flat, stored, params, before, walk)
     return Arrival(
-        unravel(walk.theta), before, walk.value, point, code, walk.escapes, walk.steps,
+        stored(end), before, value, point.in_storage(stored), code, walk.escapes, walk.steps,
         walk.gradients + 1, walk.products, walk.evaluations,
     )  # fmt: skip
+
+
+def _at_rest(flat, stored, params, before, walk):
+    """Where the walk ends once it is stored, and the loss there; the start where rounding raised it above that."""
+    end = flat.unravel(walk.theta)
+    if not stored.rounds:
+        return end, walk.value
+    end = stored.landed(end)
+    value = flat(ravel_pytree(end)[0])
+    higher = value > before
+    return jax.tree.map(partial(jnp.where, higher), params, end), jnp.where(higher, before, value)
 
 
 def _rounds(loss, args, unravel, optimizer, plan, walk, floor, curvature_tol):

@@ -108,10 +108,12 @@ def _update(budget, damping, accuracy, weight, grads, state, params=None, *, val
 
     curvature, lowest, size, _ = lowest_direction(loss, theta, (), fresh, budget.products)
     eps = jnp.finfo(theta.dtype).eps
+    accuracy, weight = jnp.asarray(accuracy, theta.dtype), jnp.asarray(weight, theta.dtype)
     norm = length(gradient)
     scale = divisor(size)
     if damping is None:
         damping = scale * jnp.clip(jnp.sqrt(norm / scale), eps ** (1 / 2), 1e-4)
+    damping = jnp.asarray(damping, theta.dtype)
     d, negative = capped(product, gradient, damping, accuracy, limit)
     # Curvature that the random start found pays |lambda|^3, the system |g|^2 / |H|: the better of both is tried first.
     deep = curvature < -ROUNDING * eps * size
@@ -130,13 +132,13 @@ def _update(budget, damping, accuracy, weight, grads, state, params=None, *, val
     def look(search):
         _, count, reach, best, reached = search
         points = theta + reach * sides[:, None] * u
-        values = jax.vmap(loss)(points)
+        values = jax.vmap(loss.landed)(points)
         values = jnp.where(jnp.isfinite(values), values, jnp.inf)
         side = jnp.argmin(values)
         enough = values[side] < value - jnp.where(along_curvature, bend * reach**2 / 8, weight * reach**3 / 6)
         # What the loss cannot show is judged by the gradient, for a Newton step of full length.
         calmer = (count == 0) & ~along_curvature & (values[side] <= value)
-        calmer &= length(jax.grad(loss)(points[side])) < 0.9 * norm
+        calmer &= length(jax.grad(loss.landed)(points[side])) < 0.9 * norm
         good = enough | calmer
         return (
             ~good & (count + 1 < HALVINGS),
@@ -148,8 +150,7 @@ def _update(budget, damping, accuracy, weight, grads, state, params=None, *, val
 
     search = (size > 0, jnp.int32(0), first, theta, value)
     _, _, _, reached_at, _ = jax.lax.while_loop(lambda search: search[0], look, search)
-    updates = jax.tree.map(lambda u, g: u.astype(jnp.result_type(g)), loss.unravel(reached_at - theta), grads)
-    return updates, NewtonCGState(key)
+    return loss.updates(reached_at - theta), NewtonCGState(key)
 
 
 def capped(product, gradient, damping, accuracy, limit):

@@ -15,22 +15,42 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
+from hessian import critical
 from hessian.arguments import number, whole
 from hessian.arrival import Arrival, arrive
+from hessian.critical import CriticalPoint, classify
 from hessian.division import divisor
 from hessian.modes import modes
-from hessian.product import Loss, Params, check
+from hessian.precision import working
+from hessian.product import Loss, Params
 from hessian.second_order import Flat
+
+REASONS = (
+    "both ways lead down from a critical point, along its direction of negative curvature",
+    "no saddle: the lowest eigenvalue is not negative, so no way leads down along its direction",
+    "no saddle: the gradient does not vanish, so both ways begin on a slope",
+    "not finite: the loss, its gradient or its Hessian is NaN or infinite",
+)
+DOWN, NO_CURVATURE, SLOPE, NOT_FINITE = range(len(REASONS))
 
 
 class Connection(NamedTuple):
-    """What lies on both sides below a saddle; each field has a leading axis of 2, for +u_1 and -u_1."""
+    """What lies on both sides below a saddle."""
 
-    direction: Params  # u_1, without that axis
-    arrival: Arrival  # where each way ends, with its certificate
+    direction: Params  # u_1
+    arrival: Arrival  # where each way ends, with its certificate; with a leading axis of 2, for +u_1 and -u_1
+    point: CriticalPoint  # the verdict on the point from which they lead
+    code: jax.Array  # what they are as an integer: an index of REASONS
+
+    @property
+    def reason(self) -> Any:
+        """What the ways are, in words: a string, or an array of them for many points.  Not inside `jit`."""
+        words = np.array(REASONS)[np.asarray(self.code)]
+        return str(words) if words.ndim == 0 else words
 
 
 def connect(
@@ -46,20 +66,39 @@ def connect(
         steps: of the path, at most, >= 1.
         floor: as in `hessian.arrive`.
 
+    Returns:
+        A `Connection`; its `reason` says whether the point is a saddle.
+
     Raises:
-        TypeError, ValueError: as `hessian.hvp`.
+        TypeError, ValueError: as `hessian.hvp`; ValueError, outside `jit` and `vmap`, where no eigenvalue is
+            negative.
 
     >>> ways = connect(lambda w: (w[0] ** 2 - 1) ** 2 + w[1] ** 2, jnp.zeros(2))
     >>> sorted(ways.arrival.params[:, 0].round(6).tolist())
     [-1.0, 1.0]
     """
-    saddle = check(loss, saddle, *args, names=("loss", "saddle"))
-    radius, floor = number("radius", radius), None if floor is None else number("floor", floor, "[-inf, inf)")
-    return _connect(loss, whole("steps", steps), saddle, args, radius, floor)
+    loss, saddle, stored = working(loss, saddle, *args, names=("loss", "saddle"))
+    radius = jnp.asarray(number("radius", radius), stored.working)
+    floor = None if floor is None else number("floor", floor, "[-inf, inf)")
+    steps, point = whole("steps", steps), classify(loss, saddle, *args, method="dense")
+    code = _kind(point)
+    if not isinstance(code, jax.core.Tracer) and code == NO_CURVATURE:
+        msg = f"saddle must have a negative eigenvalue, along which ways lead down; got {point.certificate}"
+        raise ValueError(msg)
+    direction, arrival = _connect(loss, steps, stored, saddle, args, radius, floor)
+    return Connection(direction, arrival, point.in_storage(stored), code)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def _connect(loss, steps, saddle, args, radius, floor):
+def _kind(point):
+    """What leads down from a point, as an index of REASONS."""
+    finite = jnp.isfinite(point.gradient_norm) & jnp.isfinite(point.lowest.value)
+    flat = point.lowest.value >= -point.curvature_tol
+    slope = point.code == critical.NOT_CRITICAL
+    return jnp.select([~finite, flat, slope], [NOT_FINITE, NO_CURVATURE, SLOPE], DOWN).astype(jnp.int32)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _connect(loss, steps, stored, saddle, args, radius, floor):
     theta, unravel = ravel_pytree(saddle)
     flat = Flat(loss, unravel, args)
     out = modes(flat, theta, jnp.zeros_like(theta), None, jax.random.key(0)).vectors[0]
@@ -67,9 +106,9 @@ def _connect(loss, steps, saddle, args, radius, floor):
     def way(sign):
         begin = theta + sign * radius * (1 + jnp.linalg.norm(theta)) * out
         end = _followed(flat, begin, radius, steps)
-        return arrive(loss, unravel(end), *args, radius=radius, floor=floor)
+        return arrive(loss, stored(unravel(end)), *args, radius=radius, floor=floor)
 
-    return Connection(unravel(out), jax.vmap(way)(jnp.array([1.0, -1.0], theta.dtype)))
+    return stored(unravel(out)), jax.vmap(way)(jnp.array([1.0, -1.0], theta.dtype))
 
 
 def _followed(flat, begin, radius, steps):

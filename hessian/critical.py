@@ -25,7 +25,8 @@ from hessian.division import divisor
 from hessian.drift import DRIFT
 from hessian.evidence import Eigenpair, Evidence, dense
 from hessian.krylov_evidence import CHECKS, matrix_free
-from hessian.product import Loss, Params, check
+from hessian.precision import Storage, working
+from hessian.product import Loss, Params
 from hessian.spectrum import BASIS_MEMORY, DENSE, MEMORY, Inertia, fits, rows_within
 
 KINDS = ("undetermined", "not critical", "minimum", "maximum", "saddle", "degenerate")
@@ -63,6 +64,11 @@ class CriticalPoint(NamedTuple):
     def index_bounds(self) -> tuple[jax.Array, jax.Array]:
         """The least and the largest Morse index that the evidence allows."""
         return self.index, self.index + self.inertia.zero
+
+    def in_storage(self, stored: Storage) -> "CriticalPoint":
+        """The same with its eigenvectors in the dtypes of the parameters."""
+        lowest, highest = (end._replace(vector=stored(end.vector)) for end in (self.lowest, self.highest))
+        return self._replace(lowest=lowest, highest=highest)
 
     @property
     def certificate(self) -> str:
@@ -145,7 +151,7 @@ def classify(
     >>> classify(lambda w: (1 - w[0] * w[1]) ** 2, jnp.ones(2)).kind
     'degenerate'
     """
-    params = check(loss, params, *args)
+    loss, params, stored = working(loss, params, *args)
     theta = ravel_pytree(params)[0]
     choice("method", method, ("auto", "dense", "lanczos"))
     tolerance("gradient_tol", gradient_tol)
@@ -156,10 +162,11 @@ def classify(
         number("memory", memory)
     if method == "dense" or (method == "auto" and theta.size <= DENSE):
         fits(theta, MEMORY if memory is None else memory)
-        return _verdict(dense(loss, params, args, gradient_tol, curvature_tol), theta.size, 1.0)
+        found = dense(loss, params, args, gradient_tol, curvature_tol)
+        return _verdict(found, theta.size, 1.0).in_storage(stored)
     rows = rows_within(BASIS_MEMORY if memory is None else memory, theta, products - CHECKS, least=2)
     found = matrix_free(loss, params, args, gradient_tol, curvature_tol, start, confidence, products, rows)
-    return _verdict(found, theta.size, confidence)
+    return _verdict(found, theta.size, confidence).in_storage(stored)
 
 
 def _verdict(found: Evidence, n: int, confidence: ArrayLike) -> CriticalPoint:

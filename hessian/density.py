@@ -22,7 +22,8 @@ from jax.typing import ArrayLike
 
 from hessian import lanczos
 from hessian.arguments import prng_key, tolerance, whole
-from hessian.product import Loss, Params, check, flat_product, matrix
+from hessian.precision import working
+from hessian.product import Loss, Params, flat_product, matrix
 from hessian.spectrum import BASIS_MEMORY, DENSE, rounding, rows_within
 from hessian.symmetric import eigh
 
@@ -88,7 +89,7 @@ def density(
     >>> bool(abs(fraction - 1 / 3) < 4 * error)
     True
     """
-    params = check(loss, params, *args)
+    loss, params, _ = working(loss, params, *args)
     theta = ravel_pytree(params)[0]
     probes, steps = whole("probes", probes), whole("steps", steps)
     rows = rows_within(memory, theta, steps, least=min(steps, theta.size))
@@ -138,7 +139,7 @@ def minimum_ratio(
     >>> float(ratio.low), float(ratio.high), float(ratio.negative)
     (0.5, 0.75, 0.25)
     """
-    params = check(loss, params, *args)
+    loss, params, _ = working(loss, params, *args)
     tolerance("curvature_tol", curvature_tol)
     probes, steps, key = whole("probes", probes), whole("steps", steps), prng_key(key)
     if ravel_pytree(params)[0].size <= DENSE:

@@ -27,7 +27,8 @@ from hessian import lanczos
 from hessian.arguments import number, prng_key, transformation, whole
 from hessian.division import divisor
 from hessian.modes import lowest_direction, modes
-from hessian.product import Loss, Params, check, flat_product
+from hessian.precision import working
+from hessian.product import Loss, Params, flat_product
 
 DENSE = 64  # parameters up to which all eigenvectors are taken
 PRODUCTS = 60  # with the Hessian, for the first eigenvector of a large one
@@ -95,7 +96,8 @@ def departure(
     >>> bool(abs(run.left_at - predicted) < 3)
     True
     """
-    saddle, steps = check(loss, saddle, *args, names=("loss", "saddle")), whole("steps", steps)
+    loss, saddle, stored = working(loss, saddle, *args, names=("loss", "saddle"))
+    steps = whole("steps", steps)
     offset, radius = number("offset", offset), number("radius", radius)
     transformation(optimizer)
     theta, unravel = ravel_pytree(saddle)
@@ -123,7 +125,8 @@ def departure(
     beyond = recorded[4] > radius
     left_at = jnp.where(jnp.any(beyond), jnp.argmax(beyond), steps)
     values, norms, lowest, shares, distances = recorded
-    return Departure(values, norms, lowest, shares, distances, left_at, jnp.abs(offset * (xi @ out)), curvature, end)
+    along = jnp.abs(offset * (xi @ out))
+    return Departure(values, norms, lowest, shares, distances, left_at, along, curvature, stored(end))
 
 
 def _lowest(loss, params, args, here, g, vector, key):

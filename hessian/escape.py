@@ -21,7 +21,8 @@ from jax.typing import ArrayLike
 from hessian.arguments import prng_key, tolerance, whole
 from hessian.division import divisor
 from hessian.modes import lowest_direction
-from hessian.product import Loss, Params, check, gradient, hvp
+from hessian.precision import Storage, storage, working
+from hessian.product import Loss, Params, gradient, hvp
 from hessian.spectrum import DENSE, ROUNDING, spectrum
 
 REASONS = (
@@ -92,23 +93,35 @@ def escape(
     >>> float(way.curvature), float(way.loss_before), round(float(way.loss_after), 6)
     (-2.0, 1.0, 0.25)
     """
-    params, products, key = check(loss, params, *args), whole("products", products, 5), prng_key(key)
+    loss, params, stored = working(loss, params, *args)
+    products, key = whole("products", products, 5), prng_key(key)
     tolerance("curvature_tol", curvature_tol)
     if sum(leaf.size for leaf in jax.tree.leaves(params)) <= DENSE:
         found = spectrum(loss, params, *args)
         lowest = jax.tree.map(lambda v: v[0], found.eigenvectors)
         return way_along(
-            loss, params, args, curvature_tol, lowest, found.eigenvalues[0], jnp.max(jnp.abs(found.eigenvalues))
+            loss, params, args, curvature_tol, lowest, found.eigenvalues[0], jnp.max(jnp.abs(found.eigenvalues)), stored
         )
     value, direction, size, _ = lowest_direction(loss, params, args, key, products)
-    return way_along(loss, params, args, curvature_tol, ravel_pytree(params)[1](direction), value, size)
+    return way_along(loss, params, args, curvature_tol, ravel_pytree(params)[1](direction), value, size, stored)
 
 
-@partial(jax.jit, static_argnames="loss")
+@partial(jax.jit, static_argnames=("loss", "stored"))
 def way_along(
-    loss: Loss, params: Params, args: tuple, curvature_tol: Any, lowest: Params, curvature: Any, size: Any
+    loss: Loss,
+    params: Params,
+    args: tuple,
+    curvature_tol: Any,
+    lowest: Params,
+    curvature: Any,
+    size: Any,
+    stored: Storage | None = None,
 ) -> Escape:
-    """The step along a direction `lowest` of length 1 and of this curvature, where |H| = size."""
+    """The step along a direction `lowest` of length 1 and of this curvature, where |H| = size.
+
+    Its losses are those of the parameters as they are after they were `stored`.
+    """
+    stored = storage(params) if stored is None else stored
     theta, unravel = ravel_pytree(params)
     eps = jnp.finfo(theta.dtype).eps
     u = ravel_pytree(lowest)[0]
@@ -118,7 +131,7 @@ def way_along(
     bend = jnp.abs(curvature)
 
     def loss_at(length):
-        return loss(unravel(theta + length * u), *args)
+        return loss(stored.landed(unravel(theta + length * u)), *args)
 
     def curvature_at(length):
         hv = hvp(loss, unravel(theta + length * u), *args)(unravel(u))
@@ -160,7 +173,8 @@ def way_along(
         jnp.int32
     )
     after = jnp.where(code == STEPPED, theta + found.best * sign * u, theta)
-    return Escape(unravel(after), found.best, unravel(sign * u), before, found.best_loss, curvature, code)
+    way, along = stored(unravel(after)), stored(unravel(sign * u))
+    return Escape(way, found.best, along, before, found.best_loss, curvature, code)
 
 
 def _ratio(bend, change, reach):

@@ -29,6 +29,7 @@ from jax.typing import ArrayLike
 from hessian.arguments import choice, number, prng_key, tolerance, transformation, whole
 from hessian.escape import STEPPED, Escape, way_along
 from hessian.modes import lowest_direction
+from hessian.precision import Storage, rounded, working, working_dtype
 from hessian.product import Loss, Params
 
 PRODUCTS = 40  # with the Hessian, at most, for one look
@@ -132,12 +133,18 @@ def perturbed(
 
 
 def way_out(
-    loss: Loss, params: Params, args: tuple, curvature_tol: ArrayLike | None, key: jax.Array, products: int
+    loss: Loss,
+    params: Params,
+    args: tuple,
+    curvature_tol: ArrayLike | None,
+    key: jax.Array,
+    products: int,
+    stored: Storage | None = None,
 ) -> tuple[Escape, jax.Array]:
     """The way out along the first clear direction of negative curvature, and the products that it took."""
     unravel = ravel_pytree(params)[1]
     value, direction, size, used = lowest_direction(loss, params, args, key, products)
-    return way_along(loss, params, args, curvature_tol, unravel(direction), value, size), used
+    return way_along(loss, params, args, curvature_tol, unravel(direction), value, size, stored), used
 
 
 @jax.tree_util.register_static
@@ -150,9 +157,8 @@ class _Structure:
 
 
 def _init(optimizer, key, params):
-    dtype = jnp.result_type(*jax.tree.leaves(params))
     none = jnp.zeros([], jnp.int32)
-    return EscapingState(none, key, jnp.asarray(jnp.inf, dtype), none, optimizer.init(params))
+    return EscapingState(none, key, jnp.asarray(jnp.inf, working_dtype(params)), none, optimizer.init(params))
 
 
 def _update(
@@ -173,9 +179,13 @@ def _update(
 
     def look():
         updates, inner, _, escapes = go_on()
-        way, _ = way_out(value_fn, params, (), curvature_tol, fresh, structure.products)
+        loss, here, stored = working(value_fn, params, names=("value_fn", "params"))
+        way, _ = way_out(loss, here, (), curvature_tol, fresh, structure.products, stored)
         leave = (way.code == STEPPED) & (way.loss_before - way.loss_after > before - value)
-        outward = _like(jax.tree.map(jnp.subtract, way.params, params), grads)
+        outward = _like(jax.tree.map(jnp.subtract, stored.carried(way.params), here), grads)
+        if stored.rounds:  # and so may the step
+            there = jax.tree.map(jnp.add, here, stored.carried(outward))
+            leave &= loss(stored.landed(there)) <= way.loss_before
         afresh = optimizer.init(way.params) if structure.reset else inner
         chosen = jax.tree.map(lambda a, b: jnp.where(leave, a, b), (outward, afresh), (updates, inner))
         seen = jnp.where(leave, way.loss_after, value).astype(state.value.dtype)
@@ -193,15 +203,17 @@ def _perturbed_init(key, wait, params):
 
 def _perturbed_update(rate, radius, threshold, wait, grads, state, params=None, **extra):
     del params, extra
-    g, unravel = ravel_pytree(grads)
+    narrow, unravel = ravel_pytree(grads)
+    g = narrow.astype(narrow.dtype if narrow.dtype.itemsize >= 4 else jnp.float32)
     key, direction, share = jax.random.split(state.key, 3)
     xi = jax.random.normal(direction, g.shape, g.dtype)
-    length = radius * jax.random.uniform(share, (), g.dtype) ** (1 / g.size)
+    sides = g.size * (2 if jnp.iscomplexobj(g) else 1)
+    length = radius * jax.random.uniform(share, (), xi.real.dtype) ** (1 / sides)
     xi = xi * length / jnp.linalg.norm(xi)
     add = (jnp.linalg.norm(g) <= threshold) & (state.count - state.last >= wait)
-    updates = unravel((-rate * g + jnp.where(add, xi, 0)).astype(g.dtype))
+    updates = unravel((-rate * g + jnp.where(add, xi, 0)).astype(narrow.dtype))
     return updates, PerturbedState(state.count + 1, jnp.where(add, state.count, state.last), key)
 
 
 def _like(updates, grads):
-    return jax.tree.map(lambda u, g: u.astype(jnp.result_type(g)), updates, grads)
+    return jax.tree.map(lambda u, g: rounded(u, jnp.result_type(g)), updates, grads)

@@ -25,7 +25,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from hessian.arguments import function, shown, whole
-from hessian.product import Loss, Params
+from hessian.precision import scalar, working_dtype
+from hessian.product import Loss, Params, pushed
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def gauss_newton(model: Callable[..., Any], criterion: Loss) -> Loss:
 def _gauss_newton(model, criterion, params, inputs, *targets):
     here = jax.lax.stop_gradient(params)
     moved = jax.tree.map(jnp.subtract, params, here)
-    outputs, change = jax.jvp(lambda p: model(p, inputs), (here,), (moved,))
+    outputs, change = pushed(lambda p: model(p, inputs), here, moved)
     return criterion(jax.tree.map(jnp.add, outputs, change), *targets)
 
 
@@ -85,7 +86,10 @@ def empirical_fisher(losses: Callable[..., jax.Array]) -> Loss:
 def _empirical_fisher(losses, params, *data):
     here = jax.lax.stop_gradient(params)
     moved = jax.tree.map(jnp.subtract, params, here)
-    values, change = jax.jvp(lambda p: losses(p, *data), (here,), (moved,))
+    values, change = pushed(lambda p: losses(p, *data), here, moved)
+    if jnp.ndim(values) != 1:
+        msg = f"losses must return one loss per example, shape (N,); got shape {jnp.shape(values)}"
+        raise ValueError(msg)
     return jnp.mean(values + change + change**2 / 2)
 
 
@@ -172,16 +176,16 @@ def _microbatched(loss, size, params, *data):
     whole = examples // size
     # Only its inputs are kept of a micro-batch; they are made again on the way back.
     one = jax.checkpoint(loss)
-    total = jnp.zeros(())
+    dtype = scalar("loss", jax.eval_shape(loss, params, *jax.tree.map(lambda x: x[:size], data)))
+    total = jnp.zeros((), working_dtype(dtype))
     if whole:
         batches = jax.tree.map(lambda x: x[: whole * size].reshape(whole, size, *x.shape[1:]), data)
-        first = jax.eval_shape(loss, params, *jax.tree.map(lambda x: x[0], batches))
-        start = jnp.zeros(first.shape, first.dtype)
-        total = jax.lax.scan(lambda sum_, batch: (sum_ + size * one(params, *batch), None), start, batches)[0]
+        add = lambda total, batch: (total + size * one(params, *batch).astype(total.dtype), None)  # noqa: E731
+        total = jax.lax.scan(add, total, batches)[0]
     left = examples - whole * size
     if left:
-        total = total + left * one(params, *jax.tree.map(lambda x: x[whole * size :], data))
-    return total / examples
+        total = total + left * one(params, *jax.tree.map(lambda x: x[whole * size :], data)).astype(total.dtype)
+    return (total / examples).astype(dtype)
 
 
 def pooled(loss: Loss) -> Loss:
@@ -197,8 +201,8 @@ def pooled(loss: Loss) -> Loss:
 
 def _pooled(loss: Loss, params: Params, batches: Sequence[tuple]) -> jax.Array:
     sizes = [_examples(batch) for batch in batches]
-    values = [size * jax.checkpoint(loss)(params, *batch) for size, batch in zip(sizes, batches, strict=True)]
-    return jnp.asarray(sum(values)) / sum(sizes)
+    values = [jax.checkpoint(loss)(params, *batch) for batch in batches]
+    return _mean(sizes, values)
 
 
 def data_parallel(loss: Loss, mesh: Mesh) -> Loss:
@@ -222,13 +226,22 @@ def _data_parallel(loss, mesh, params, *data):
     examples = _examples(data)
     spread = examples - examples % mesh.size
     over_devices = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
-    parts = []
+    sizes, values = [], []
     if spread:
         even = jax.tree.map(lambda x: jax.lax.with_sharding_constraint(x[:spread], over_devices), data)
-        parts.append(spread * loss(params, *even))
+        sizes.append(spread)
+        values.append(loss(params, *even))
     if spread < examples:
-        parts.append((examples - spread) * loss(params, *jax.tree.map(lambda x: x[spread:], data)))
-    return sum(parts) / examples
+        sizes.append(examples - spread)
+        values.append(loss(params, *jax.tree.map(lambda x: x[spread:], data)))
+    return _mean(sizes, values)
+
+
+def _mean(sizes, values):
+    """The mean of values, each weighted by its size; summed in at least float32, where half precision overflows."""
+    dtype = [scalar("loss", value) for value in values][-1]
+    total = sum(size * value.astype(working_dtype(dtype)) for size, value in zip(sizes, values, strict=True))
+    return (total / sum(sizes)).astype(dtype)
 
 
 def _examples(data: Any) -> int:

@@ -14,7 +14,8 @@ Fisher, a layer's block, the preconditioned Hessian) are the Hessians of other l
 | `gradient` | the gradient |
 | `matrix` | the dense, symmetric H over the raveled parameters |
 | `flat_product` | the same map on vectors of shape (n,) |
-| `check` | the parameters as arrays; raises for other than floating arrays, and for a loss that is no scalar |
+| `forward_passes` | whether a function can be differentiated in forward mode |
+| `pushed` | a function at a point, and its Jacobian times a vector |
 """
 
 from collections.abc import Callable
@@ -26,10 +27,8 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
 
-from hessian.arguments import alike, function, shown
-
-Params = Any  # any pytree of floating arrays
-Loss = Callable[..., jax.Array]  # loss(params, *args) -> scalar
+from hessian.arguments import alike
+from hessian.precision import Loss, Params, Storage, check, floating, working
 
 
 @dataclass(frozen=True)
@@ -37,18 +36,22 @@ class _Product:
     """H v as a function of arrays only; equal for equal losses, so that it is traced once."""
 
     loss: Loss
+    stored: Storage | None = None  # of the products, where they are to come like params
 
     def __call__(self, params, args, vector):
-        tangents = alike("vector", vector, params)
+        image = self.image(params, args, alike("vector", vector, params))
+        return image if self.stored is None else self.stored(image)
+
+    def image(self, params, args, tangents):
 
         def slope(p):
             return jax.grad(self.loss)(p, *args)
 
         with jax.default_matmul_precision("highest"):
             # Forward mode passes through the gradient of a custom_vjp unless that itself holds another one.
-            if "custom_vjp_call" in str(jax.make_jaxpr(slope)(params)):
-                return jax.vjp(slope, params)[1](tangents)[0]
-            return jax.jvp(slope, (params,), (tangents,))[1]
+            if forward_passes(slope, params):
+                return jax.jvp(slope, (params,), (tangents,))[1]
+            return jax.vjp(slope, params)[1](tangents)[0]
 
 
 def hvp(loss: Loss, params: Params, *args: Any) -> Callable[[Params], Params]:
@@ -70,8 +73,24 @@ def hvp(loss: Loss, params: Params, *args: Any) -> Callable[[Params], Params]:
     >>> hv(jnp.array([1.0, 3.0])).tolist()
     [-6.0, -2.0]
     """
-    params = check(loss, params, *args)
-    return Partial(_Product(loss), params, args)
+    loss, params, stored = working(loss, params, *args)
+    return Partial(_Product(loss, stored), params, args)
+
+
+def forward_passes(function: Callable[..., Any], *args: Any) -> bool:
+    """Whether forward mode passes through a function: not through a custom_vjp in it."""
+    return "custom_vjp_call" not in str(jax.make_jaxpr(function)(*args))
+
+
+def pushed(function: Callable[[Params], Any], params: Params, vector: Params) -> tuple[Any, Any]:
+    """The value of a function at params, and its Jacobian there times the vector.
+
+    Where forward mode does not pass, reverse mode does it twice: u -> J^T u is linear, and its own transpose is J.
+    """
+    if forward_passes(function, params):
+        return jax.jvp(function, (params,), (vector,))
+    value, pull = jax.vjp(function, params)
+    return value, jax.vjp(pull, jax.tree.map(jnp.zeros_like, value))[1]((vector,))[0]
 
 
 def gradient(loss: Loss, params: Params, *args: Any) -> Params:
@@ -82,7 +101,7 @@ def gradient(loss: Loss, params: Params, *args: Any) -> Params:
 
 def flat_product(loss: Loss, params: Params, *args: Any) -> Callable[[jax.Array], jax.Array]:
     """The map v -> H v on raveled vectors of shape (n,)."""
-    _real("params", params)
+    floating(params, "params")
     unravel = ravel_pytree(params)[1]
     product = Partial(_Product(loss), params, args)
     return lambda vector: ravel_pytree(product(unravel(vector)))[0]
@@ -104,36 +123,3 @@ def matrix(loss: Loss, params: Params, *args: Any, chunk: int = 64) -> jax.Array
     whole = theta.size <= chunk
     columns = jax.vmap(column)(rows) if whole else jax.lax.map(column, rows, batch_size=chunk)
     return (columns + columns.T) / 2
-
-
-def check(loss: Loss, params: Params, *args: Any, names: tuple[str, str] = ("loss", "params")) -> Params:
-    """The parameters as arrays, after a look at the arguments, called by these names, that costs no computation."""
-    of_loss, of_params = names
-    function(of_loss, loss)
-    if not jax.tree.leaves(params):
-        msg = f"{of_params} must hold at least one floating array; got an empty pytree"
-        raise TypeError(msg)
-    _real(of_params, params)
-    params = jax.tree.map(jnp.asarray, params)
-    if sum(leaf.size for leaf in jax.tree.leaves(params)) == 0:
-        msg = f"{of_params} must hold at least one value; got arrays of size 0"
-        raise TypeError(msg)
-    value = jax.eval_shape(loss, params, *args)
-    if getattr(value, "shape", None) != ():
-        got = f"shape {value.shape}" if hasattr(value, "shape") else f"a {type(value).__name__}"
-        msg = f"{of_loss} must return a scalar; got {got}"
-        raise ValueError(msg)
-    return params
-
-
-def _real(name: str, params: Params) -> None:
-    """Raise TypeError for a leaf that is not real and floating: of a complex number there is no Hessian here."""
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        try:
-            kind = jnp.result_type(leaf)
-        except TypeError:
-            kind = None
-        if kind is None or isinstance(leaf, str) or not jnp.issubdtype(kind, jnp.floating):
-            where = f"{name}{jax.tree_util.keystr(path)}"
-            msg = f"{name} must be a pytree of real floating arrays; got {kind or shown(leaf)} at {where}"
-            raise TypeError(msg)

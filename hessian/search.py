@@ -30,7 +30,8 @@ from hessian.arguments import choice, number, shown, whole
 from hessian.critical import KINDS, CriticalPoint, classify
 from hessian.division import divided, divisor
 from hessian.modes import modes
-from hessian.product import Loss, Params, check
+from hessian.precision import working
+from hessian.product import Loss, Params
 from hessian.second_order import Flat
 
 SearchMethod = Literal["levenberg_marquardt", "newton_mr", "eigenvector_following", "gentlest_ascent"]
@@ -122,17 +123,18 @@ def find_critical_points(
     >>> sorted(found.kind.tolist())
     ['minimum', 'minimum', 'saddle']
     """
-    one = check(loss, jax.tree.map(_first, starts), *args, names=("loss", "starts"))
+    loss, one, stored = working(loss, jax.tree.map(_first, starts), *args, names=("loss", "starts"))
     theta = ravel_pytree(one)[0]
     choice("method", method, METHODS)
     steps, batch, index = whole("steps", steps), whole("batch", batch), whole("index", index, 0, theta.size)
-    radius = number("radius", radius)
+    radius = jnp.asarray(number("radius", radius), theta.dtype)
     if separation is not None:
         number("separation", separation)
     flat = jax.vmap(lambda tree: ravel_pytree(tree)[0])(jax.tree.map(jnp.asarray, starts)).astype(theta.dtype)
     ends = _search(loss, (method, index, steps, min(batch, len(flat))), one, args, flat, radius)
     ends = jax.tree.map(np.asarray, ends)
-    return _listed(ends, ravel_pytree(one)[1], separation)
+    unravel = ravel_pytree(one)[1]
+    return _listed(ends, lambda row: stored(unravel(row)), separation)
 
 
 def _first(starts):

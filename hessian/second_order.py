@@ -37,6 +37,7 @@ from hessian.arguments import number, prng_key, shown
 from hessian.division import divided, divisor
 from hessian.lanczos import length, unit
 from hessian.modes import Modes, modes
+from hessian.precision import Storage, rounded, working, working_dtype
 from hessian.product import Params
 
 TRIES = 30  # of ever smaller steps, a quarter each time
@@ -348,8 +349,7 @@ class _Static:
 
 
 def _init(key, region, params):
-    dtype = jnp.result_type(*jax.tree.leaves(params))
-    return SecondOrderState(key, jnp.asarray(region, dtype))
+    return SecondOrderState(key, jnp.asarray(region, working_dtype(params)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -365,18 +365,43 @@ class Flat:
             return self.loss(self.unravel(theta), *self.args)
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Updated(Flat):
+    """A flat loss, and how a step becomes an update of params in the dtypes of the gradients."""
+
+    params: Params
+    grads: Params
+    stored: Storage
+
+    def updates(self, step: jax.Array) -> Params:
+        """The step, shape (n,), as updates."""
+        return jax.tree.map(lambda u, g: rounded(u, jnp.result_type(g)), self.unravel(step), self.grads)
+
+    def landed(self, theta: jax.Array) -> jax.Array:
+        """The loss where the update to theta leads: what is rounded away does not count as reached."""
+        if not self.stored.rounds:
+            return self(theta)
+        here, unravel = ravel_pytree(self.stored.carried(self.params))
+        step = ravel_pytree(self.stored.carried(self.updates(theta - here)))[0]
+        return self(ravel_pytree(self.stored.landed(unravel(here + step)))[0])
+
+
 def flattened(
     grads: Params, params: Params | None, value: ArrayLike | None, value_fn: Callable[[Params], jax.Array] | None
-) -> tuple[Flat, jax.Array, jax.Array, jax.Array]:
+) -> tuple[Updated, jax.Array, jax.Array, jax.Array]:
     """What an update is given, over the raveled parameters: the loss, where it stands, value and gradient."""
     if params is None or value_fn is None:
         missing = "params" if params is None else "value_fn"
         msg = f"{missing} must be given to update: a second-order step needs params and value_fn; got None"
         raise ValueError(msg)
-    theta, unravel = ravel_pytree(params)
-    loss = Flat(value_fn, unravel)
-    value = loss(theta) if value is None else jnp.asarray(value, theta.dtype)
-    return loss, theta, value, ravel_pytree(grads)[0].astype(theta.dtype)
+    value_fn, inside, stored = working(value_fn, params, names=("value_fn", "params"))
+    theta, unravel = ravel_pytree(inside)
+    loss = Updated(value_fn, unravel, params=params, grads=grads, stored=stored)
+    # A value that was computed in half precision is no measure for one that is not.
+    known = value is not None and jnp.result_type(value).itemsize >= theta.dtype.itemsize
+    value = jnp.asarray(value, theta.dtype) if known else loss(theta)
+    gradient = ravel_pytree(stored.carried(grads))[0]
+    return loss, theta, value, gradient
 
 
 def _update(static, hyperparameters, grads, state, params=None, *, value=None, grad=None, value_fn=None, **extra):
@@ -384,9 +409,9 @@ def _update(static, hyperparameters, grads, state, params=None, *, value=None, g
     loss, theta, value, gradient = flattened(grads, params, value, value_fn)
     key, fresh = jax.random.split(state.key)
     found = modes(loss, theta, gradient, static.method.krylov, fresh)
-    move = static.method(loss, theta, value, gradient, found, state.region, *hyperparameters)
-    updates = jax.tree.map(lambda u, g: u.astype(jnp.result_type(g)), loss.unravel(move.theta - theta), grads)
-    return updates, SecondOrderState(key, move.region)
+    region, *others = (jnp.asarray(one, theta.dtype) for one in (state.region, *hyperparameters))
+    move = static.method(loss.landed, theta, value, gradient, found, region, *others)
+    return loss.updates(move.theta - theta), SecondOrderState(key, move.region.astype(state.region.dtype))
 
 
 def _checked(krylov):

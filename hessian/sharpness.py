@@ -14,7 +14,8 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from hessian.arguments import choice, number, prng_key, whole
-from hessian.product import Loss, Params, check
+from hessian.precision import working
+from hessian.product import Loss, Params
 from hessian.spectrum import extremal
 
 MEASURES = ("eigenvalue", "keskar")
@@ -69,16 +70,16 @@ def sharpness(
     >>> round(float(found.value), 6)  # 100 * 2 * 0.1^2
     2.0
     """
-    params = check(loss, params, *args)
+    loss, params, stored = working(loss, params, *args)
     choice("measure", measure, ("eigenvalue", "keskar"))
     starts, steps, products = whole("starts", starts), whole("steps", steps), whole("products", products, 3)
     epsilon, start = number("epsilon", epsilon), prng_key(key)
     if measure == "eigenvalue":
         found = extremal(loss, params, *args, which="highest", key=start, products=products)
         direction = jax.tree.map(lambda v: v[0], found.eigenvectors)
-        return Sharpness(found.eigenvalues[0], jnp.int32(0), found.residuals[0], direction)
+        return Sharpness(found.eigenvalues[0], jnp.int32(0), found.residuals[0], stored(direction))
     value, direction = _keskar(loss, params, args, start, epsilon, starts, steps)
-    return Sharpness(value, jnp.int32(1), jnp.full_like(value, jnp.inf), direction)
+    return Sharpness(value, jnp.int32(1), jnp.full_like(value, jnp.inf), stored(direction))
 
 
 @partial(jax.jit, static_argnames=("loss", "starts", "steps"))

@@ -20,7 +20,8 @@ from jax.typing import ArrayLike
 
 from hessian import lanczos
 from hessian.arguments import choice, number, prng_key, whole
-from hessian.product import Loss, Params, check, flat_product, matrix
+from hessian.precision import working, working_dtype
+from hessian.product import Loss, Params, flat_product, matrix
 from hessian.symmetric import eigh
 
 ROUNDING = 50  # half width of the zero band in units of eps |H|: measured errors of Hessians stay below 14
@@ -65,11 +66,12 @@ def spectrum(loss: Loss, params: Params, *args: Any, chunk: int = 64, memory: fl
     >>> found.eigenvalues.tolist()
     [-2.0, 2.0]
     """
-    params, chunk = check(loss, params, *args), whole("chunk", chunk)
+    loss, params, stored = working(loss, params, *args)
+    chunk = whole("chunk", chunk)
     theta, unravel = ravel_pytree(params)
     fits(theta, memory)
     eigenvalues, basis, residuals = _spectrum(loss, params, args, chunk)
-    return Spectrum(eigenvalues, jax.vmap(unravel, in_axes=1)(basis), residuals, jnp.int32(theta.size))
+    return Spectrum(eigenvalues, stored(jax.vmap(unravel, in_axes=1)(basis)), residuals, jnp.int32(theta.size))
 
 
 @partial(jax.jit, static_argnames=("loss", "chunk"))
@@ -118,7 +120,7 @@ def extremal(
     >>> round(float(found.eigenvalues[0]), 4)
     -2.0
     """
-    params = check(loss, params, *args)
+    loss, params, stored = working(loss, params, *args)
     theta, unravel = ravel_pytree(params)
     n = theta.size
     pairs = _pairs(k, which, n)
@@ -129,7 +131,7 @@ def extremal(
     rows = rows_within(memory, theta, products - pairs, least=min(n, 2 * pairs + 4))
     tolerance = jnp.finfo(theta.dtype).eps ** (2 / 3) if tol is None else number("tol", tol)
     values, vectors, residuals, used = _extremal(loss, params, args, tolerance, start, k, which, products, rows)
-    return Spectrum(values, jax.vmap(unravel)(vectors), residuals, used)
+    return Spectrum(values, stored(jax.vmap(unravel)(vectors)), residuals, used)
 
 
 @partial(jax.jit, static_argnames=("loss", "k", "which", "products", "rows"))
@@ -201,7 +203,7 @@ def _numbers(eigenvalues):
     if array.ndim == 0 or array.size == 0:
         msg = f"eigenvalues must be an array of at least one number; got shape {array.shape}"
         raise ValueError(msg)
-    return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)
+    return array.astype(working_dtype(array) if jnp.issubdtype(array.dtype, jnp.floating) else float)
 
 
 def rounding(eigenvalues: jax.Array) -> jax.Array:

@@ -26,7 +26,8 @@ from jax.typing import ArrayLike
 from hessian.arguments import alike, choice, number, whole
 from hessian.division import divided, divisor
 from hessian.lanczos import length, unit
-from hessian.product import Loss, Params, check, gradient, hvp, matrix
+from hessian.precision import working
+from hessian.product import Loss, Params, forward_passes, gradient, hvp, matrix
 from hessian.symmetric import eigh
 
 
@@ -47,22 +48,23 @@ def taylor(f: Loss, x0: Params, *args: Any, order: int = 2) -> Callable[[Params]
     2.666667
     """
     order = whole("order", order, 0)
-    x0 = check(f, x0, *args, names=("f", "x0"))
+    f, x0, _ = working(f, x0, *args, names=("f", "x0"))
 
     def polynomial(x: Params) -> jax.Array:
         delta = jax.tree.map(jnp.subtract, alike("x", x, x0), x0)
         path = lambda t: f(jax.tree.map(lambda b, d: b + t.astype(b.dtype) * d, x0, delta), *args)  # noqa: E731
         start = jnp.zeros((), ravel_pytree(x0)[0].dtype)
+        slope = _forward if forward_passes(path, start) else jax.grad
         total = path(start)
         for j in range(1, order + 1):
-            path = _slope(path)
+            path = slope(path)
             total = total + path(start) / factorial(j)
         return total
 
     return polynomial
 
 
-def _slope(path: Callable[[jax.Array], jax.Array]) -> Callable[[jax.Array], jax.Array]:
+def _forward(path: Callable[[jax.Array], jax.Array]) -> Callable[[jax.Array], jax.Array]:
     return lambda t: jax.jvp(path, (t,), (jnp.ones_like(t),))[1]
 
 
@@ -75,7 +77,7 @@ def quadratic_model(loss: Loss, params: Params, *args: Any) -> Callable[[Params]
     >>> float(model(jnp.array([0.5, 0.5])))  # 1 - 2 * 0.25
     0.5
     """
-    params = check(loss, params, *args)
+    loss, params, _ = working(loss, params, *args)
     value, product = loss(params, *args), hvp(loss, params, *args)
     g = ravel_pytree(gradient(loss, params, *args))[0]
 
@@ -112,14 +114,15 @@ def trust_circle_minimizer(
     """
     choice("order", order, (1, 2))
     choice("inside", inside, (True, False))
-    params, radius = check(loss, params, *args), number("radius", radius)
+    loss, params, stored = working(loss, params, *args)
+    radius = number("radius", radius)
     unravel = ravel_pytree(params)[1]
     g = ravel_pytree(gradient(loss, params, *args))[0]
     radius = jnp.asarray(radius, g.dtype)
     if order == 1:
-        return unravel(-radius * unit(g))
+        return stored(unravel(-radius * unit(g)))
     eigenvalues, basis = eigh(matrix(loss, params, *args))
-    return unravel(basis @ _on_circle(eigenvalues, g @ basis, radius, inside))
+    return stored(unravel(basis @ _on_circle(eigenvalues, g @ basis, radius, inside)))
 
 
 def _on_circle(eigenvalues: jax.Array, g: jax.Array, radius: jax.Array, inside: bool) -> jax.Array:
@@ -159,7 +162,7 @@ def best_step(loss: Loss, params: Params, *args: Any) -> jax.Array:
     >>> float(best_step(lambda x: 2 * x**2 + 3 * x, 1.0))  # |4x + 3| / 4, to the minimum at -3/4
     1.75
     """
-    params = check(loss, params, *args)
+    loss, params, _ = working(loss, params, *args)
     g, unravel = ravel_pytree(gradient(loss, params, *args))
     u = unit(g)
     curvature = jnp.abs(u @ ravel_pytree(hvp(loss, params, *args)(unravel(u)))[0])

@@ -20,7 +20,8 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from hessian.arguments import choice, prng_key, whole
-from hessian.product import Loss, Params, check, flat_product
+from hessian.precision import working
+from hessian.product import Loss, Params, flat_product
 
 Method = Literal["hutchinson", "hutch++"]
 
@@ -58,7 +59,7 @@ def trace(
     >>> round(float(found.value), 6), round(float(found.error), 6)  # a diagonal matrix has no scatter
     (6.0, 0.0)
     """
-    params, start = _checked(loss, params, args, method, products, key)
+    loss, params, _, start = _checked(loss, params, args, method, products, key)
     total, samples = _samples(loss, params, args, start, method, products)[:2]
     value, error = _mean(total + jnp.sum(samples, axis=1))
     return Estimate(value, error, jnp.int32(products))
@@ -78,11 +79,11 @@ def diagonal(
     >>> found.value.tolist()
     [2.0, 4.0]
     """
-    params, start = _checked(loss, params, args, method, products, key)
+    loss, params, stored, start = _checked(loss, params, args, method, products, key)
     unravel = ravel_pytree(params)[1]
     _, samples, known = _samples(loss, params, args, start, method, products)
     value, error = _mean(known[None] + samples)
-    return Estimate(unravel(value), unravel(error), jnp.int32(products))
+    return Estimate(stored(unravel(value)), stored(unravel(error)), jnp.int32(products))
 
 
 @partial(jax.jit, static_argnames=("loss", "method", "products"))
@@ -111,10 +112,10 @@ def _samples(loss, params, args, key, method, products):
 
 
 def _checked(loss, params, args, method, products, key):
-    params = check(loss, params, *args)
+    loss, params, stored = working(loss, params, *args)
     choice("method", method, ("hutchinson", "hutch++"))
     whole("products", products, 6 if method == "hutch++" else 2)
-    return params, prng_key(key)
+    return loss, params, stored, prng_key(key)
 
 
 def _mean(samples):

@@ -50,6 +50,7 @@ STAIRS = {
         "bounds roundoff taylor",
         "lanczos losses",
         "product symmetric",
+        "precision",
         "arguments division",
     ],
     "experiments": [

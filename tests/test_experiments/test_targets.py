@@ -3,6 +3,7 @@
 import json
 import struct
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray
@@ -11,6 +12,7 @@ from experiments.__main__ import main
 
 LOSS = """
 import jax.numpy as jnp
+import numpy as np
 
 def loss(params):
     return jnp.sum((params["a"] @ params["b"] - jnp.eye(3)) ** 2)
@@ -20,6 +22,9 @@ def vector(params):
 
 def hill(params):
     return jnp.sum(params + params**3 / 3)
+
+def double(w):
+    return (1 - w[0] * w[1] * np.ones(1)[0]) ** 2 + (w[0] - w[1]) ** 2 * np.ones(()) / 4
 
 def broken(params):
     return params["no such name"]
@@ -40,6 +45,7 @@ def _own_folder(tmp_path, monkeypatch):
     np.savez(tmp_path / "pickled.npz", a=np.array([{}], dtype=object))
     np.savez(tmp_path / "one.npz", params=np.ones(1))
     np.savez(tmp_path / "empty.npz", params=np.ones((0, 3)))
+    np.savez(tmp_path / "half.npz", w=np.zeros(2, jnp.bfloat16))
     (tmp_path / "short.npz").write_bytes(b"PK")
 
 
@@ -82,6 +88,33 @@ def test_safetensors_are_the_same_parameters(capsys, tmp_path):
     (tmp_path / "p.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + bytes(48))
     said = answer(capsys, "classify", "my_loss.py:loss", "--params", "p.safetensors")
     assert (said["kind"], said["inertia"]["negative"]) == ("saddle", 6)
+
+
+def test_half_precision_is_read_as_it_was_stored_and_computed_in_float32(capsys, tmp_path):
+    header = {
+        "a": {"dtype": "BF16", "shape": [3, 2], "data_offsets": [0, 12]},
+        "b": {"dtype": "F16", "shape": [2, 3], "data_offsets": [12, 24]},
+    }
+    text = json.dumps(header).encode()
+    (tmp_path / "p.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + bytes(24))
+    said = answer(capsys, "classify", "my_loss.py:loss", "--params", "p.safetensors")
+    assert (said["kind"], said["inertia"]["negative"]) == ("saddle", 6)
+    assert said["lowest"] == pytest.approx(-2)
+
+
+def test_float32_parameters_find_their_way_down_a_float64_loss(capsys, tmp_path):
+    np.savez(tmp_path / "single.npz", params=np.zeros(2, np.float32))
+    said = answer(capsys, "escape", "my_loss.py:double", "--params", "single.npz", "--out", "way")
+    assert said["end"]["arrived"]
+    assert said["end"]["loss"] == pytest.approx(0, abs=1e-6)
+
+
+def test_an_array_with_a_name_is_taken_itself_by_a_loss_of_an_array_and_that_is_said(capsys, tmp_path):
+    np.savez(tmp_path / "named.npz", w=np.zeros(2))
+    assert main(["classify", "my_loss.py:double", "--params", "named.npz"]) == 0
+    shown = capsys.readouterr().out
+    assert "The loss takes w, the only array of named.npz, itself." in shown
+    assert "Verdict: saddle" in shown
 
 
 def test_escape_leads_down_and_keeps_where_it_ended(capsys, tmp_path):
@@ -137,6 +170,16 @@ BAD = {
     "a loss that breaks without a word": (["race", "my_loss.py:silent", "--params", "one.npz"], "raised Assertion"),
     "no number at all": (["map", "my_loss.py:hill", "--params", "empty.npz"], "at least one number", "empty.npz"),
     "a loss that is no scalar": (["classify", "my_loss.py:vector", "--params", "params.npz"], "one number", "vector"),
+    "names for a loss of an array": (
+        ["classify", "my_loss.py:double", "--params", "params.npz"],
+        "the names 'a', 'b'",
+        "KeyError 0",
+    ),
+    "bfloat16 where NumPy forgets it": (
+        ["classify", "my_loss.py:double", "--params", "half.npz"],
+        "stored as float32",
+        "V2",
+    ),
     "integers": (["classify", "my_loss.py:loss", "--params", "whole.npz"], "floating", "whole.npz"),
     "no numbers": (["race", "my_loss.py:loss", "--params", "nan.npz"], "finite", "a in nan.npz"),
     "pickles": (["classify", "my_loss.py:loss", "--params", "pickled.npz"], "pickled.npz", "pickle"),

@@ -1,0 +1,230 @@
+"""What a loss and its parameters must be, and in which precision one computes with them.
+
+    storage precision    the dtype of each leaf of params, in which what is like params comes back
+    working precision    that of all leaves together, at least float32: losses, gradients, curvatures, eigenvalues
+
+Half precision stores parameters and is never computed in: a loss at parameters rounded to bfloat16 is a staircase, on
+which neither a slope nor a curvature below 1/256 is to be seen.  So the loss is called at the parameters in the working
+precision, and its value is brought to it, too: whatever dtypes the leaves and the data have, one is left behind this
+floor.  Where a loss of float64 parameters comes in float32, float32 is all that is known of it.
+
+| function | what it returns |
+|---|---|
+| `working` | loss and params in the working precision, and the way back to the storage precision |
+| `check` | the parameters as arrays; raises for other than floating arrays, and for a loss that is no scalar |
+| `scalar` | the dtype of what a loss returned; raises in words where that is no real number |
+| `rounded` | an array in another dtype |
+| `working_dtype` | the dtype of the working precision |
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hessian.arguments import function, shown
+
+Params = Any  # any pytree of floating arrays
+Loss = Callable[..., jax.Array]  # loss(params, *args) -> scalar
+
+UNTRACEABLE = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+)
+
+
+@dataclass(frozen=True)
+class WorkingLoss:
+    """A loss whose value has the dtype of its parameters; equal for equal losses, so that it is traced once."""
+
+    loss: Loss
+
+    def __call__(self, params, *args):
+        return jnp.asarray(self.loss(params, *args), jax.tree.leaves(params)[0].dtype)
+
+
+@dataclass(frozen=True)
+class Storage:
+    """The dtypes of the leaves of params, and the one in which they are computed with."""
+
+    dtypes: tuple
+    working: Any
+
+    def __call__(self, tree: Any) -> Any:
+        """What is like params, with leading axes or without, in the dtypes of params."""
+        leaves, structure = jax.tree.flatten(tree)
+        return jax.tree.unflatten(structure, map(rounded, leaves, self.dtypes))
+
+    def landed(self, tree: Any) -> Any:
+        """Params of the working precision as they are after they were stored."""
+        return self.carried(self(tree)) if self.rounds else tree
+
+    def carried(self, params: Any) -> Any:
+        """Params in the working precision."""
+        return jax.tree.map(lambda leaf: rounded(leaf, self.working), params)
+
+    @property
+    def rounds(self) -> bool:
+        """Whether something is lost on the way to the storage precision."""
+        return any(dtype != self.working for dtype in self.dtypes)
+
+
+def working(
+    loss: Loss, params: Params, *args: Any, names: tuple[str, str] = ("loss", "params")
+) -> tuple[WorkingLoss, Params, Storage]:
+    """Loss and params in the working precision, and what brings results like params back to the dtypes of params.
+
+    Raises:
+        TypeError: where params are no real floating arrays, or args no arrays.
+        ValueError: where the loss is no real scalar, or one in half precision.
+    """
+    params = floating(params, names[1])
+    stored, dtype = storage(params), working_dtype(params)
+    value = _value(loss, stored.carried(params), args, names, stored if stored.rounds else None)
+    if value.itemsize < 4:
+        msg = (
+            f"{names[0]} must return at least float32; at params in {dtype} it returned {value}, whose rounding hides"
+            " the curvature: leave out its casts, or compute it in float32"
+        )
+        raise ValueError(msg)
+    stored = Storage(stored.dtypes, min(dtype, value, key=lambda one: one.itemsize))
+    return loss if isinstance(loss, WorkingLoss) else WorkingLoss(loss), stored.carried(params), stored
+
+
+def check(loss: Loss, params: Params, *args: Any, names: tuple[str, str] = ("loss", "params")) -> Params:
+    """The parameters as arrays, after a look at the arguments, called by these names, that costs no computation."""
+    params = floating(params, names[1])
+    _value(loss, params, args, names)
+    return params
+
+
+def storage(params: Params) -> Storage:
+    """The storage of params, whose leaves are arrays."""
+    return Storage(tuple(leaf.dtype for leaf in jax.tree.leaves(params)), working_dtype(params))
+
+
+def working_dtype(params: Params) -> Any:
+    """The widest dtype of the leaves, at least float32."""
+    wide = any(jnp.result_type(leaf) == jnp.float64 for leaf in jax.tree.leaves(params))
+    return jnp.dtype(jnp.float64 if wide else jnp.float32)
+
+
+def rounded(leaf: Any, dtype: Any) -> jax.Array:
+    """The values in another dtype, and no finer than that: XLA leaves out a cast that is followed by its reverse."""
+    leaf, there = jnp.asarray(leaf), jnp.finfo(dtype)
+    if there.bits < jnp.finfo(leaf.dtype).bits:
+        leaf = jax.lax.reduce_precision(leaf, there.nexp, there.nmant)
+    return leaf.astype(dtype)
+
+
+def floating(params: Params, name: str) -> Params:
+    """The parameters as arrays; TypeError where they are something else."""
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    if not leaves:
+        msg = f"{name} must hold at least one floating array; got an empty pytree"
+        raise TypeError(msg)
+    others = {jax.tree_util.keystr(path): leaf for path, leaf in leaves if not _isfloating(leaf)}
+    if others:
+        where, leaf = next(iter(others.items()))
+        kind = getattr(leaf, "dtype", None)
+        msg = f"{name} must be a pytree of real floating arrays; got {shown(leaf) if kind is None else kind}"
+        msg += f" at {name}{where}"
+        if kind is None and len(others) == len(leaves):
+            msg += ": partition a module, and pass a pytree of its arrays with a loss that puts them back"
+        elif len(others) < len(leaves):
+            msg += (
+                f": partition it, arrays, rest = hessian.split({name}, lambda path: path not in {sorted(others)!r}),"
+                " and pass arrays with lambda arrays, *args: hessian.partial_loss(loss)(arrays, rest, *args)"
+            )
+        raise TypeError(msg)
+    params = jax.tree.map(jnp.asarray, params)
+    if sum(leaf.size for leaf in jax.tree.leaves(params)) == 0:
+        msg = f"{name} must hold at least one value; got arrays of size 0"
+        raise TypeError(msg)
+    return params
+
+
+def _isfloating(leaf):
+    try:
+        return not isinstance(leaf, str) and jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
+    except TypeError:
+        return False
+
+
+def _value(loss, params, args, names, stored=None):
+    """The dtype of the loss at params, without computing it; raises where it is no real scalar."""
+    name = names[0]
+    function(name, loss)
+    for i, arg in enumerate(args):
+        for path, leaf in jax.tree_util.tree_leaves_with_path(arg):
+            if not _is_array(leaf):
+                msg = (
+                    f"args must be arrays, as they are traced; got {shown(leaf)} at args[{i}]"
+                    f"{jax.tree_util.keystr(path)}: bind it to {name} by functools.partial or a lambda, or name it by"
+                    " keyword where it is an option"
+                )
+                raise TypeError(msg)
+    plain = loss.loss if isinstance(loss, WorkingLoss) else loss
+    try:
+        value = jax.eval_shape(plain, params, *args)
+    except UNTRACEABLE as error:
+        numbers = [shown(leaf) for leaf in jax.tree.leaves(args) if isinstance(leaf, bool | int | float)]
+        what = f"bind {', '.join(numbers)} to it by functools.partial or a lambda" if numbers else "use jax.numpy"
+        msg = (
+            f"{name} must take traced arrays, whose values Python cannot read: {what}; it raised {type(error).__name__}"
+        )
+        raise TypeError(msg) from error
+    except Exception as error:
+        if "not a valid JAX type" in str(error):
+            msg = f"{name} must return a scalar; got {str(error).partition('value of type ')[2].partition(' at ')[0]}"
+            raise ValueError(msg) from None
+        if stored is not None and _takes(plain, stored(params), args):
+            msg = (
+                f"{name} must take {names[1]} in {stored.working}, in which curvature is computed, as well as in"
+                f" {', '.join(sorted({str(dtype) for dtype in stored.dtypes}))}; it raised {type(error).__name__}:"
+                f" {str(error).strip().splitlines()[0]}"
+            )
+            raise TypeError(msg) from error
+        raise
+    return scalar(name, value)
+
+
+def _takes(loss, params, args):
+    try:
+        jax.eval_shape(loss, params, *args)
+    except Exception:  # the loss of a user may raise anything
+        return False
+    return True
+
+
+def _is_array(leaf):
+    if isinstance(leaf, np.ndarray | np.generic):
+        return leaf.dtype.kind not in "USOMm"  # text, objects and dates
+    numeric = isinstance(leaf, jax.Array | jax.ShapeDtypeStruct | bool | int | float | complex)
+    return numeric or hasattr(leaf, "__jax_array__")
+
+
+def scalar(name: str, value: Any) -> Any:
+    """The dtype of what the loss returned; raises in words where that is no real number."""
+    if getattr(value, "shape", None) == () and jnp.issubdtype(value.dtype, jnp.floating):
+        return jnp.dtype(value.dtype)
+    if value is None:
+        got, mend = "a NoneType", ": does it end in a return?"
+    elif isinstance(value, dict):
+        got = f"a dict of {', '.join(map(repr, value)) or 'nothing'}"
+        entry = "loss" if "loss" in value else next(iter(value), "loss")
+        mend = f": pass lambda *args: {name}(*args)[{entry!r}]"
+    elif isinstance(value, tuple | list):
+        got, mend = f"a {type(value).__name__} of {len(value)}", f": pass lambda *args: {name}(*args)[0]"
+    elif not hasattr(value, "shape"):
+        got, mend = f"a {type(value).__name__}", ""
+    elif value.shape:
+        got, mend = f"shape {value.shape}", ": take its mean or its sum"
+    else:
+        got, mend = f"dtype {value.dtype}", ", which is not real and floating"
+    msg = f"{name} must return a scalar; got {got}{mend}"
+    raise ValueError(msg)
