@@ -26,10 +26,14 @@ from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
+from hessian import lanczos
 from hessian.arguments import choice, number, prng_key, tolerance, transformation, whole
+from hessian.division import divided
 from hessian.escape import STEPPED, Escape, way_along
 from hessian.modes import lowest_direction
-from hessian.product import Loss, Params
+from hessian.product import Loss, Params, flat_product
+from hessian.second_order import Flat
+from hessian.spectrum import rounding
 
 PRODUCTS = 40  # with the Hessian, at most, for one look
 
@@ -135,9 +139,26 @@ def way_out(
     loss: Loss, params: Params, args: tuple, curvature_tol: ArrayLike | None, key: jax.Array, products: int
 ) -> tuple[Escape, jax.Array]:
     """The way out along the first clear direction of negative curvature, and the products that it took."""
-    unravel = ravel_pytree(params)[1]
-    value, direction, size, used = lowest_direction(loss, params, args, key, products)
-    return way_along(loss, params, args, curvature_tol, unravel(direction), value, size), used
+    theta, unravel = ravel_pytree(params)
+    _, direction, size, used = lowest_direction(loss, params, args, key, products)
+    with jax.default_matmul_precision("highest"):
+        value = direction @ flat_product(loss, params, *args)(direction)
+    tol = curvature_tol
+    if tol is None:
+        tol = jnp.where(_bends_down(Flat(loss, unravel, args), theta, direction, value), 0, rounding(size[None]))
+    return way_along(loss, params, args, tol, unravel(direction), value, size), used + 1
+
+
+def _bends_down(flat, theta, direction, curvature):
+    """Whether the loss itself shows the negative curvature, by more than its rounding, where eps |H| would hide it."""
+    eps = jnp.finfo(theta.dtype).eps
+    reach = 1 + lanczos.length(theta)
+    here = flat(theta)
+    visible = jnp.sqrt(divided(128 * eps * jnp.abs(here), jnp.abs(curvature)))
+    length = jnp.clip(visible, eps ** (1 / 4) * reach, reach)
+    ahead, behind = flat(theta + length * direction), flat(theta - length * direction)
+    noise = 32 * eps * jnp.maximum(jnp.abs(here), jnp.maximum(jnp.abs(ahead), jnp.abs(behind)))
+    return (curvature < 0) & ((ahead - here) + (behind - here) < -noise)
 
 
 @jax.tree_util.register_static

@@ -48,7 +48,7 @@ STAIRS = {
         "bounds",
         "lanczos losses taylor",
         "product symmetric",
-        "arguments division",
+        "arguments division noise",
     ],
     "experiments": [
         "__main__",
