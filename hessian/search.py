@@ -191,6 +191,7 @@ class _Refining(NamedTuple):
     theta: jax.Array
     gradient: jax.Array
     share: jax.Array  # of Newton's step that is tried next
+    short: jax.Array  # bool: the last one was short
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -223,17 +224,22 @@ def _search(loss, plan, like, args, starts, radius, unit):
 
     def refine(state):
         found = modes(flat, state.theta, state.gradient, None, key)
-        return _refined(found, slope, state, reach(state.theta))
+        return _refined(found, slope, state, reach(state.theta), 1e-2 if goal is None else 0.1)
 
     def seek(theta):
         none, damping = jnp.int32(0), jnp.asarray(1e-3, theta.dtype)
         start = _Seek(jnp.bool_(True), none, theta, slope(theta), damping, none)
         state = jax.lax.while_loop(lambda state: state.seeking, step, start)
-        left = steps - state.count + REFINEMENTS
-        start = _Refining(jnp.bool_(True), left, state.theta, state.gradient, jnp.ones_like(damping))
+        left = REFINEMENTS + (0 if goal is None else steps - state.count)
+        start = _Refining(jnp.bool_(True), left, state.theta, state.gradient, jnp.ones_like(damping), jnp.bool_(False))
         end = jax.lax.while_loop(lambda state: state.going, refine, start)
-        point = classify(loss, unravel(end.theta), *args, method="dense")
-        return _end(flat, slope, end.theta, end.gradient, reach(end.theta), point, key)
+        # Newton's method that led nowhere leaves the search where it was, as flat as that is.
+        theta, gradient = (
+            jnp.where(end.short, end.theta, state.theta),
+            jnp.where(end.short, end.gradient, state.gradient),
+        )
+        point = classify(loss, unravel(theta), *args, method="dense")
+        return _end(flat, slope, theta, gradient, reach(theta), point, key)
 
     return jax.lax.map(seek, starts, batch_size=batch)
 
@@ -316,14 +322,14 @@ def _climb(found, size, reach, method, index, radius):
     return p * jnp.minimum(1, longest / divisor(length(p)))
 
 
-def _refined(found, slope, state, reach):
-    """After a share of Newton's step, no longer than a tenth of the reach: it is taken where the next one is shorter.
+def _refined(found, slope, state, reach, furthest):
+    """After a share of Newton's step, within a share of the reach: it is taken where the next one is shorter.
 
     Both along the same modes (Deuflhard 2004, section 3.3), so that soft directions count as much as stiff ones.
     """
     p = _undamped(found, found.along)
     size = length(p)
-    share = jnp.minimum(state.share, 0.1 * reach / divisor(size))
+    share = jnp.minimum(state.share, furthest * reach / divisor(size))
     theta = state.theta + share * found.step(p)
     gradient = slope(theta)
     with jax.default_matmul_precision("highest"):
@@ -331,9 +337,10 @@ def _refined(found, slope, state, reach):
     good = following < (1 - share / 4) * size
     theta, gradient = jnp.where(good, theta, state.theta), jnp.where(good, gradient, state.gradient)
     # A step that is short already fails by rounding, not by curvature: a share of it would do no better.
-    pinned = ~good & ((size <= _short(reach)) | (share < SMALLEST))
+    short = size <= _short(reach)
+    going = (good | ((size > _short(reach)) & (share >= SMALLEST))) & (state.left > 1)
     share = jnp.where(good, jnp.minimum(1, 4 * share), share / 4)
-    return _Refining(~pinned & (state.left > 1), state.left - 1, theta, gradient, share)
+    return _Refining(going, state.left - 1, theta, gradient, share, short)
 
 
 def _short(reach):
