@@ -71,7 +71,8 @@ def escaping(
         optimizer: any optax-compatible optimizer.
         every: steps from one look to the next, >= 1.
         reset: whether the optimizer starts afresh after an escape, or keeps its state.
-        curvature_tol: curvature is negative where it lies below minus this, >= 0; by default 50 eps |H|.
+        curvature_tol: curvature is negative where it lies below minus this, >= 0; by default 50 eps |H|, or where the
+            loss itself falls to both sides by more than its rounding.
         products: with the Hessian, at most, for one look, >= 2; most directions out are found in about ten.
         key: of the random starts, `jax.random.key(0)` by default.
 
@@ -150,7 +151,7 @@ def way_out(
 
 
 def _bends_down(flat, theta, direction, curvature):
-    """Whether the loss itself shows the negative curvature, by more than its rounding, where eps |H| would hide it."""
+    """Whether the loss itself shows this negative curvature, by more than rounding, where eps |H| would hide it."""
     eps = jnp.finfo(theta.dtype).eps
     reach = 1 + lanczos.length(theta)
     here = flat(theta)
@@ -158,7 +159,7 @@ def _bends_down(flat, theta, direction, curvature):
     length = jnp.clip(visible, eps ** (1 / 4) * reach, reach)
     ahead, behind = flat(theta + length * direction), flat(theta - length * direction)
     noise = 32 * eps * jnp.maximum(jnp.abs(here), jnp.maximum(jnp.abs(ahead), jnp.abs(behind)))
-    return (curvature < 0) & ((ahead - here) + (behind - here) < -noise)
+    return (ahead - here) + (behind - here) < jnp.minimum(-noise, curvature * length**2 / 4)
 
 
 @jax.tree_util.register_static

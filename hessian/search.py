@@ -218,9 +218,7 @@ def _search(loss, plan, like, args, starts, radius, unit):
         norm = length(gradient)
         stuck = (norm >= length(state.gradient)) & (norm <= DOUBT * jnp.finfo(norm.dtype).eps * size * reach(theta))
         done = stuck | _still(found, gradient, reach(theta)) | (damping >= HOPELESS) | ~jnp.isfinite(norm)
-        # In a narrow curved valley |g| falls too slowly: what is left of the steps belongs to the refinement.
-        most = (steps + 1) // 2 if goal is not None else steps
-        return _Seek(~done & (state.count + 1 < most), state.count + 1, theta, gradient, damping, streak)
+        return _Seek(~done & (state.count + 1 < steps), state.count + 1, theta, gradient, damping, streak)
 
     def refine(state):
         found = modes(flat, state.theta, state.gradient, None, key)
@@ -249,7 +247,7 @@ def _end(flat, slope, theta, gradient, reach, point, key):
     found = modes(flat, theta, gradient, None, key)
     sizes = jnp.abs(found.values)
     seen = sizes > found.band
-    noise = DOUBT * gradient_noise(slope, theta, gradient, found.values, found.vectors, key)
+    noise = DOUBT * gradient_noise(slope, theta, gradient, found, reach, key)
     short, eps = _short(reach), jnp.finfo(theta.dtype).eps
     steps = divided(jnp.abs(found.along), sizes)
     # Where the curvature is not known the gradient must be rounding, or even then Newton's step short.
