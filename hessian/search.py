@@ -228,9 +228,9 @@ def _search(loss, plan, like, args, starts, radius, unit):
         none, damping = jnp.int32(0), jnp.asarray(1e-3, theta.dtype)
         start = _Seek(jnp.bool_(True), none, theta, slope(theta), damping, none)
         state = jax.lax.while_loop(lambda state: state.seeking, step, start)
-        left = REFINEMENTS + (0 if goal is None else steps - state.count)
-        start = _Refining(jnp.bool_(True), left, state.theta, state.gradient, jnp.ones_like(damping), jnp.bool_(False))
-        end = jax.lax.while_loop(lambda state: state.going, refine, start)
+        left = jnp.int32(REFINEMENTS) if goal is None else REFINEMENTS + steps - state.count
+        first = _Refining(jnp.bool_(True), left, state.theta, state.gradient, jnp.ones_like(damping), jnp.bool_(False))
+        end = jax.lax.while_loop(lambda state: state.going, refine, first)
         # Newton's method that led nowhere leaves the search where it was, as flat as that is.
         theta, gradient = (
             jnp.where(end.short, end.theta, state.theta),
