@@ -10,7 +10,7 @@ In the modes of the Hessian, a_i = u_i.g, each start takes one of these steps un
 The first two find any; where they stop short with H g = 0 but g != 0 the point is `gradient flat`, and never listed
 (Frye et al. 2021).  What is found is refined by Newton's method, each step of which must shorten the next one along the
 same modes (Deuflhard's natural test: |g| knows only the stiff directions).  An end counts where its last Newton step,
-undamped along every eigenvalue beyond rounding, is shorter than `TOLERANCE` allows; it is classified, and listed once.
+undamped along every eigenvalue beyond rounding, is shorter than `hessian.refinement` calls short; it is classified, and listed once.
 
 | name | what it is |
 |---|---|
@@ -35,16 +35,15 @@ from hessian.lanczos import length
 from hessian.modes import modes
 from hessian.noise import gradient_noise
 from hessian.product import Loss, Params, check
+from hessian.refinement import TOLERANCE, Refining, refined, short_way, undamped
 from hessian.second_order import Flat
 from hessian.spectrum import ROUNDING
 
 SearchMethod = Literal["levenberg_marquardt", "newton_mr", "eigenvector_following", "gentlest_ascent"]
 METHODS = ("levenberg_marquardt", "newton_mr", "eigenvector_following", "gentlest_ascent")
 REFINEMENTS = 8  # Newton steps at the end, beside those that the search left
-SMALLEST = 1e-4  # share of Newton's step below which none shortens the next one
 HOPELESS = 1e6  # damping, in units of |H|^2, at which nothing makes the gradient smaller
 DOUBT = 4  # times the rounding of the gradient that was measured is what it may be
-TOLERANCE = {True: 1e-5, False: 1e-2}  # relative distance at which points are the same: in float64, and below
 FLAT = 1e-2  # |H g| below this share of |H| |g| is called gradient flat
 REASONS = ("critical", "gradient flat: H g = 0 but g is not", "not converged", "not finite")
 
@@ -183,17 +182,6 @@ class _Seek(NamedTuple):
     streak: jax.Array  # how many steps in a row made the gradient smaller, or, below zero, did not
 
 
-class _Refining(NamedTuple):
-    """The state of the refinement; its loop reads only `going`."""
-
-    going: jax.Array  # bool
-    left: jax.Array  # steps that may still be taken
-    theta: jax.Array
-    gradient: jax.Array
-    share: jax.Array  # of Newton's step that is tried next
-    short: jax.Array  # bool: the last one was short
-
-
 @partial(jax.jit, static_argnums=(0, 1))
 def _search(loss, plan, like, args, starts, radius, unit):
     method, index, steps, batch = plan
@@ -222,14 +210,14 @@ def _search(loss, plan, like, args, starts, radius, unit):
 
     def refine(state):
         found = modes(flat, state.theta, state.gradient, None, key)
-        return _refined(found, slope, state, reach(state.theta), 1e-2 if goal is None else 0.1)
+        return refined(found, slope, state, reach(state.theta), 1e-2 if goal is None else 0.1)
 
     def seek(theta):
         none, damping = jnp.int32(0), jnp.asarray(1e-3, theta.dtype)
         start = _Seek(jnp.bool_(True), none, theta, slope(theta), damping, none)
         state = jax.lax.while_loop(lambda state: state.seeking, step, start)
         left = jnp.int32(REFINEMENTS) if goal is None else REFINEMENTS + steps - state.count
-        first = _Refining(jnp.bool_(True), left, state.theta, state.gradient, jnp.ones_like(damping), jnp.bool_(False))
+        first = Refining(jnp.bool_(True), left, state.theta, state.gradient, jnp.ones_like(damping), jnp.bool_(False))
         end = jax.lax.while_loop(lambda state: state.going, refine, first)
         # Newton's method that led nowhere leaves the search where it was, as flat as that is.
         theta, gradient = (
@@ -248,7 +236,7 @@ def _end(flat, slope, theta, gradient, reach, point, key):
     sizes = jnp.abs(found.values)
     seen = sizes > found.band
     noise = DOUBT * gradient_noise(slope, theta, gradient, found, reach, key)
-    short, eps = _short(reach), jnp.finfo(theta.dtype).eps
+    short, eps = short_way(reach), jnp.finfo(theta.dtype).eps
     steps = divided(jnp.abs(found.along), sizes)
     # Where the curvature is not known the gradient must be rounding, or even then Newton's step short.
     flat_there = (jnp.abs(found.along) <= noise) | (steps <= short)
@@ -284,12 +272,7 @@ def _levenberg(found, size, damping):
 def _newton(found, size, damping):
     """The shortest Newton step, halved as often as the damping was raised."""
     del size
-    return _undamped(found, found.along) / (1 + damping)
-
-
-def _undamped(found, along):
-    """Newton's step in coordinates, along every mode whose curvature is known."""
-    return divided(-along, found.values, jnp.abs(found.values) > found.band)
+    return undamped(found, found.along) / (1 + damping)
 
 
 def _lowered(goal, slope, state, found, size):
@@ -318,32 +301,6 @@ def _climb(found, size, reach, method, index, radius):
     side = jnp.where(jnp.arange(len(found.values)) < index, 1, -1)
     p = side * found.along / divisor(sizes)
     return p * jnp.minimum(1, longest / divisor(length(p)))
-
-
-def _refined(found, slope, state, reach, furthest):
-    """After a share of Newton's step, within a share of the reach: it is taken where the next one is shorter.
-
-    Both along the same modes (Deuflhard 2004, section 3.3), so that soft directions count as much as stiff ones.
-    """
-    p = _undamped(found, found.along)
-    size = length(p)
-    share = jnp.minimum(state.share, furthest * reach / divisor(size))
-    theta = state.theta + share * found.step(p)
-    gradient = slope(theta)
-    with jax.default_matmul_precision("highest"):
-        following = length(_undamped(found, found.vectors @ gradient))
-    good = following < (1 - share / 4) * size
-    theta, gradient = jnp.where(good, theta, state.theta), jnp.where(good, gradient, state.gradient)
-    # A step that is short already fails by rounding, not by curvature: a share of it would do no better.
-    short = size <= _short(reach)
-    going = (good | ((size > _short(reach)) & (share >= SMALLEST))) & (state.left > 1)
-    share = jnp.where(good, jnp.minimum(1, 4 * share), share / 4)
-    return _Refining(going, state.left - 1, theta, gradient, share, short)
-
-
-def _short(reach):
-    """The distance within which points are the same."""
-    return TOLERANCE[reach.dtype == jnp.float64] * reach
 
 
 def _listed(ends, unravel, separation, units):

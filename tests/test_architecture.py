@@ -42,7 +42,7 @@ STAIRS = {
         "escaping",
         "escape",
         "conjugate_gradients finish beyond",
-        "critical second_order sharpness noise",
+        "critical second_order sharpness noise refinement",
         "evidence density trace modes",
         "spectrum",
         "bounds",

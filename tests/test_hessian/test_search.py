@@ -63,29 +63,6 @@ def test_a_step_is_taken_where_the_gradient_falls_and_damped_where_not_more_with
             np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-14)
 
 
-def test_newtons_step_is_taken_as_far_as_it_shortens_the_next_one():
-    theta = jnp.array([3.0, 4.0])  # the reach is 1 + 5, a tenth of it the longest step, and 6e-5 a short one
-    for values, slope, fall, share, want in (
-        ((1.0, 2.0), (0.059, 0.0), 0.5, 1, ((2.941, 4), 1, True, False)),
-        ((1.0, 2.0), (2.4, 0.0), 0.5, 1, ((2.4, 4), 1, True, False)),  # a quarter of it
-        ((1.0, 2.0), (0.059, 0.0), 0.8, 1, ((3, 4), 1 / 4, True, False)),
-        ((1.0, 2.0), (0.059, 0.0), 0.8, 1 / 4, ((2.98525, 4), 1, True, False)),
-        ((1.0, 2.0), (0.059, 0.0), 1.0, 9e-5, ((3, 4), 9e-5 / 4, False, False)),
-        ((1.0, 2.0), (5e-5, 0.0), 1.0, 1, ((3, 4), 1 / 4, False, True)),
-        ((1.0, 2.0), (5e-5, 0.0), 0.5, 1, ((2.99995, 4), 1, True, True)),
-        ((1e-15, 2.0), (0.01, 0.02), 0.5, 1, ((3, 3.99), 1, True, False)),  # rounding tells no step
-        ((1e-12, 2.0), (1e-14, 0.02), 0.5, 1, ((2.99, 3.99), 1, True, False)),
-    ):
-        found, _ = in_modes(values, slope)
-        state = search._Refining(True, jnp.int32(9), theta, found.along, jnp.asarray(share), False)
-        after = search._refined(found, lambda _, f=found, by=fall: by * f.along, state, jnp.asarray(6.0), 0.1)
-        np.testing.assert_allclose(after.theta, want[0], rtol=1e-9)
-        assert (float(after.share), bool(after.going), bool(after.short)) == pytest.approx(want[1:])
-        moved = want[0] != (3, 4)
-        np.testing.assert_allclose(after.gradient, np.multiply(slope, fall if moved else 1))
-        assert after.left == 8
-
-
 def listed(theta, norm, index, *, code=critical.SADDLE, loss=None, flatness=1.0, separation=None, dtype=float, **more):
     theta, k = np.asarray(theta, dtype), len(theta)
     code, flatness = np.broadcast_to(code, k), np.broadcast_to(flatness, k)
