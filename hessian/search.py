@@ -8,9 +8,8 @@ In the modes of the Hessian, a_i = u_i.g, each start takes one of these steps un
     gentlest_ascent          p_i = +rate a_i / |H|   for the `index` lowest, - for the others     that index
 
 The first two find any; where they stop short with H g = 0 but g != 0 the point is `gradient flat`, and never listed
-(Frye et al. 2021).  What is found is refined by Newton's method, each step of which must shorten the next one along the
-same modes (Deuflhard's natural test: |g| knows only the stiff directions).  An end counts where its last Newton step,
-undamped along every eigenvalue beyond rounding, is shorter than `hessian.refinement` calls short; it is classified, and listed once.
+(Frye et al. 2021).  What is found is refined by Newton's method (`hessian.refinement`).  An end counts where its last
+Newton step, undamped along every eigenvalue beyond rounding, is short; it is classified, and listed once.
 
 | name | what it is |
 |---|---|
