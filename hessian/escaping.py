@@ -26,11 +26,15 @@ from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
+from hessian import lanczos
 from hessian.arguments import choice, number, prng_key, tolerance, transformation, whole
+from hessian.division import divided
 from hessian.escape import STEPPED, Escape, way_along
 from hessian.modes import lowest_direction
 from hessian.precision import Storage, rounded, working, working_dtype
-from hessian.product import Loss, Params
+from hessian.product import Loss, Params, flat_product
+from hessian.second_order import Flat
+from hessian.spectrum import rounding
 
 PRODUCTS = 40  # with the Hessian, at most, for one look
 
@@ -68,7 +72,8 @@ def escaping(
         optimizer: any optax-compatible optimizer.
         every: steps from one look to the next, >= 1.
         reset: whether the optimizer starts afresh after an escape, or keeps its state.
-        curvature_tol: curvature is negative where it lies below minus this, >= 0; by default 50 eps |H|.
+        curvature_tol: curvature is negative where it lies below minus this, >= 0; by default 50 eps |H|, or where the
+            loss itself falls to both sides by more than its rounding.
         products: with the Hessian, at most, for one look, >= 2; most directions out are found in about ten.
         key: of the random starts, `jax.random.key(0)` by default.
 
@@ -142,9 +147,26 @@ def way_out(
     stored: Storage | None = None,
 ) -> tuple[Escape, jax.Array]:
     """The way out along the first clear direction of negative curvature, and the products that it took."""
-    unravel = ravel_pytree(params)[1]
-    value, direction, size, used = lowest_direction(loss, params, args, key, products)
-    return way_along(loss, params, args, curvature_tol, unravel(direction), value, size, stored), used
+    theta, unravel = ravel_pytree(params)
+    _, direction, size, used = lowest_direction(loss, params, args, key, products)
+    with jax.default_matmul_precision("highest"):
+        value = direction @ flat_product(loss, params, *args)(direction)
+    tol = curvature_tol
+    if tol is None:
+        tol = jnp.where(_bends_down(Flat(loss, unravel, args), theta, direction, value), 0, rounding(size[None]))
+    return way_along(loss, params, args, tol, unravel(direction), value, size, stored), used + 1
+
+
+def _bends_down(flat, theta, direction, curvature):
+    """Whether the loss itself shows this negative curvature, by more than rounding, where eps |H| would hide it."""
+    eps = jnp.finfo(theta.dtype).eps
+    reach = 1 + lanczos.length(theta)
+    here = flat(theta)
+    visible = jnp.sqrt(divided(128 * eps * jnp.abs(here), jnp.abs(curvature)))
+    length = jnp.clip(visible, eps ** (1 / 4) * reach, reach)
+    ahead, behind = flat(theta + length * direction), flat(theta - length * direction)
+    noise = 32 * eps * jnp.maximum(jnp.abs(here), jnp.maximum(jnp.abs(ahead), jnp.abs(behind)))
+    return (ahead - here) + (behind - here) < jnp.minimum(-noise, curvature * length**2 / 4)
 
 
 @jax.tree_util.register_static

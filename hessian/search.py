@@ -8,7 +8,8 @@ In the modes of the Hessian, a_i = u_i.g, each start takes one of these steps un
     gentlest_ascent          p_i = +rate a_i / |H|   for the `index` lowest, - for the others     that index
 
 The first two find any; where they stop short with H g = 0 but g != 0 the point is `gradient flat`, and never listed
-(Frye et al. 2021).  What is found is refined by Newton's method, classified, and listed once.
+(Frye et al. 2021).  What is found is refined by Newton's method (`hessian.refinement`).  An end counts where its last
+Newton step, undamped along every eigenvalue beyond rounding, is short; it is classified, and listed once.
 
 | name | what it is |
 |---|---|
@@ -29,15 +30,20 @@ from hessian import critical
 from hessian.arguments import choice, number, shown, whole
 from hessian.critical import KINDS, CriticalPoint, classify
 from hessian.division import divided, divisor
+from hessian.lanczos import length
 from hessian.modes import modes
+from hessian.noise import gradient_noise
 from hessian.precision import working
 from hessian.product import Loss, Params
+from hessian.refinement import TOLERANCE, Refining, refined, short_way, undamped
 from hessian.second_order import Flat
+from hessian.spectrum import ROUNDING
 
 SearchMethod = Literal["levenberg_marquardt", "newton_mr", "eigenvector_following", "gentlest_ascent"]
 METHODS = ("levenberg_marquardt", "newton_mr", "eigenvector_following", "gentlest_ascent")
-REFINEMENTS = 4  # Newton steps at the end, each kept where the gradient falls
+REFINEMENTS = 8  # Newton steps at the end, beside those that the search left
 HOPELESS = 1e6  # damping, in units of |H|^2, at which nothing makes the gradient smaller
+DOUBT = 4  # times the rounding of the gradient that was measured is what it may be
 FLAT = 1e-2  # |H g| below this share of |H| |g| is called gradient flat
 REASONS = ("critical", "gradient flat: H g = 0 but g is not", "not converged", "not finite")
 
@@ -56,7 +62,7 @@ class CriticalPoints(NamedTuple):
     family: np.ndarray  # (k,), the same for points of equal loss and index: one critical set each, as a rule
     reached: np.ndarray  # (starts,), the row that each start ended at, or -1
     ended: np.ndarray  # (starts,), an index of hessian.search.REASONS
-    separation: float  # points closer than this are the same
+    separation: float  # points closer than this are the same; the largest of those along the coordinates
 
     @property
     def kind(self) -> np.ndarray:
@@ -108,8 +114,10 @@ def find_critical_points(
             "eigenvector_following" or "gentlest_ascent".
         index: the index that the last two seek, from 0 to n.
         steps: at most, for each start, >= 1.
-        separation: points closer than this are one; by default 1e-5 (1 + largest |theta| found), 1e-2 in float32.
-        radius: the longest step of the last two, relative to 1 + |theta|, > 0.
+        separation: points closer than this, or than rounding lets them be known, are one; by default, along each
+            coordinate, 1e-5 (1 + its largest size found), 1e-2 in float32.
+        radius: the longest step of the last two, relative to 1 + |theta|, > 0.  Here and above, starts that are all
+            smaller than 1 put their largest size in the place of 1.
         batch: how many starts are searched at once, >= 1.
 
     Returns:
@@ -131,10 +139,11 @@ def find_critical_points(
     if separation is not None:
         number("separation", separation)
     flat = jax.vmap(lambda tree: ravel_pytree(tree)[0])(jax.tree.map(jnp.asarray, starts)).astype(theta.dtype)
-    ends = _search(loss, (method, index, steps, min(batch, len(flat))), one, args, flat, radius)
+    units = _units(np.asarray(flat))
+    ends = _search(loss, (method, index, steps, min(batch, len(flat))), one, args, flat, radius, units.max())
     ends = jax.tree.map(np.asarray, ends)
     unravel = ravel_pytree(one)[1]
-    return _listed(ends, lambda row: stored(unravel(row)), separation)
+    return _listed(ends, lambda row: stored(unravel(row)), separation, units)
 
 
 def _first(starts):
@@ -142,6 +151,13 @@ def _first(starts):
         msg = f"starts must be arrays with a leading axis of at least one start; got {shown(starts)}"
         raise TypeError(msg)
     return jnp.asarray(starts)[0]
+
+
+def _units(starts):
+    """For each coordinate the length that tells small from large: 1, or the largest start if that is smaller."""
+    sizes = np.abs(np.where(np.isfinite(starts), starts, 0)).max(axis=0)
+    largest = sizes.max()
+    return np.minimum(1, np.where(sizes > 0, sizes, largest if largest > 0 else 1))
 
 
 class _End(NamedTuple):
@@ -152,6 +168,8 @@ class _End(NamedTuple):
     eigenvalues: jax.Array
     point: CriticalPoint
     flatness: jax.Array  # |H g| / (|H| |g|)
+    converged: jax.Array  # bool
+    doubt: jax.Array  # (n,), how far from theta, along each coordinate, the critical point may be
 
 
 class _Seek(NamedTuple):
@@ -162,48 +180,88 @@ class _Seek(NamedTuple):
     theta: jax.Array
     gradient: jax.Array
     damping: jax.Array  # in units of |H|^2
+    streak: jax.Array  # how many steps in a row made the gradient smaller, or, below zero, did not
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _search(loss, plan, like, args, starts, radius):
+def _search(loss, plan, like, args, starts, radius, unit):
     method, index, steps, batch = plan
     unravel = ravel_pytree(like)[1]
     flat = Flat(loss, unravel, args)
     slope = jax.grad(flat)
     key = jax.random.key(0)
+    goal = {"levenberg_marquardt": _levenberg, "newton_mr": _newton}.get(method)
+    unit = jnp.asarray(unit, starts.dtype)
+
+    def reach(theta):
+        return unit + length(theta)
+
+    def step(state):
+        found = modes(flat, state.theta, state.gradient, None, key)
+        size = jnp.max(jnp.abs(found.values))
+        if goal is not None:
+            theta, gradient, damping, streak = _lowered(goal, slope, state, found, size)
+        else:
+            theta = state.theta + found.step(_climb(found, size, reach(state.theta), method, index, radius))
+            gradient, damping, streak = slope(theta), state.damping, state.streak
+        norm = length(gradient)
+        stuck = (norm >= length(state.gradient)) & (norm <= DOUBT * jnp.finfo(norm.dtype).eps * size * reach(theta))
+        done = stuck | _still(found, gradient, reach(theta)) | (damping >= HOPELESS) | ~jnp.isfinite(norm)
+        return _Seek(~done & (state.count + 1 < steps), state.count + 1, theta, gradient, damping, streak)
+
+    def refine(state):
+        found = modes(flat, state.theta, state.gradient, None, key)
+        return refined(found, slope, state, reach(state.theta), 1e-2 if goal is None else 0.1)
 
     def seek(theta):
-        eps = jnp.finfo(theta.dtype).eps
-        goal = {"levenberg_marquardt": _levenberg, "newton_mr": _newton}.get(method)
-
-        def step(state):
-            found = modes(flat, state.theta, state.gradient, None, key)
-            size = jnp.max(jnp.abs(found.values))
-            if goal is not None:
-                theta, gradient, damping, moved = _lowered(goal, slope, state, found, size)
-            else:
-                theta = state.theta + found.step(_climb(found, size, state.theta, method, index, radius))
-                gradient, damping, moved = slope(theta), state.damping, jnp.bool_(True)
-            norm = jnp.linalg.norm(gradient)
-            small = norm <= 50 * eps * size * (1 + jnp.linalg.norm(theta))
-            going = moved & ~small & jnp.isfinite(norm) & (state.count + 1 < steps)
-            return _Seek(going, state.count + 1, theta, gradient, damping)
-
-        start = _Seek(jnp.bool_(True), jnp.int32(0), theta, slope(theta), jnp.asarray(1e-3, theta.dtype))
+        none, damping = jnp.int32(0), jnp.asarray(1e-3, theta.dtype)
+        start = _Seek(jnp.bool_(True), none, theta, slope(theta), damping, none)
         state = jax.lax.while_loop(lambda state: state.seeking, step, start)
-
-        def refine(_, here):
-            theta, gradient = here
-            return _refined(modes(flat, theta, gradient, None, key), slope, theta, gradient)
-
-        theta, gradient = jax.lax.fori_loop(0, REFINEMENTS, refine, (state.theta, state.gradient))
-        found = modes(flat, theta, gradient, None, key)
-        image = jnp.linalg.norm(found.values * found.along)
-        whole = jnp.max(jnp.abs(found.values)) * jnp.linalg.norm(gradient)
+        left = jnp.int32(REFINEMENTS) if goal is None else REFINEMENTS + steps - state.count
+        first = Refining(jnp.bool_(True), left, state.theta, state.gradient, jnp.ones_like(damping), jnp.bool_(False))
+        end = jax.lax.while_loop(lambda state: state.going, refine, first)
+        # Newton's method that led nowhere leaves the search where it was, as flat as that is.
+        theta, gradient = (
+            jnp.where(end.short, end.theta, state.theta),
+            jnp.where(end.short, end.gradient, state.gradient),
+        )
         point = classify(loss, unravel(theta), *args, method="dense")
-        return _End(theta, flat(theta), found.values, point, image / divisor(whole))
+        return _end(flat, slope, theta, gradient, reach(theta), point, key)
 
     return jax.lax.map(seek, starts, batch_size=batch)
+
+
+def _end(flat, slope, theta, gradient, reach, point, key):
+    """What is known of the point at which a search ended."""
+    found = modes(flat, theta, gradient, None, key)
+    sizes = jnp.abs(found.values)
+    seen = sizes > found.band
+    noise = DOUBT * gradient_noise(slope, theta, gradient, found, reach, key)
+    short, eps = short_way(reach), jnp.finfo(theta.dtype).eps
+    steps = divided(jnp.abs(found.along), sizes)
+    # Where the curvature is not known the gradient must be rounding, or even then Newton's step short.
+    flat_there = (jnp.abs(found.along) <= noise) | (steps <= short)
+    converged = (length(jnp.where(seen, steps, 0)) <= short) & jnp.all(seen | flat_there)
+    # Curvature within the band tells no sign, but above a few eps |H| it tells how far the point can be.
+    bent = seen | (sizes > DOUBT * eps * jnp.max(sizes))
+    doubt = jnp.where(bent, steps + divided(noise, sizes), 0)
+    image, whole = length(found.values * found.along), jnp.max(sizes) * length(gradient)
+    return _End(
+        theta,
+        flat(theta),
+        found.values,
+        point,
+        image / divisor(whole),
+        converged,
+        jnp.sqrt(jnp.sum((doubt[:, None] * found.vectors) ** 2, axis=0)),
+    )
+
+
+def _still(found, gradient, reach):
+    """Whether Newton's step is rounding along each mode."""
+    with jax.default_matmul_precision("highest"):
+        along = jnp.abs(found.vectors @ gradient)
+    return jnp.all(along <= ROUNDING * jnp.finfo(gradient.dtype).eps * jnp.abs(found.values) * reach)
 
 
 def _levenberg(found, size, damping):
@@ -214,53 +272,52 @@ def _levenberg(found, size, damping):
 
 def _newton(found, size, damping):
     """The shortest Newton step, halved as often as the damping was raised."""
-    seen = jnp.abs(found.values) > jnp.sqrt(jnp.finfo(size.dtype).eps) * size
-    return divided(-found.along, found.values, seen) / (1 + damping)
+    del size
+    return undamped(found, found.along) / (1 + damping)
 
 
 def _lowered(goal, slope, state, found, size):
-    """The step where it makes the gradient smaller, else none and four times the damping, until that is hopeless."""
+    """The step where it makes the gradient smaller, else none; with the damping and the streak after it.
+
+    Each success in a row divides the damping by 5 more than the one before, each failure multiplies it by 4 more: a
+    soft mode needs one of the square of its eigenvalue, and soon, as |g| shows no progress along it under a larger one.
+    """
     theta = state.theta + found.step(goal(found, size, state.damping))
     gradient = slope(theta)
-    good = jnp.linalg.norm(gradient) < jnp.linalg.norm(state.gradient)
-    damping = jnp.where(good, jnp.maximum(state.damping / 5, 1e-14), 4 * state.damping)
-    theta, gradient = jnp.where(good, theta, state.theta), jnp.where(good, gradient, state.gradient)
-    return theta, gradient, damping, damping < HOPELESS
+    good = length(gradient) < length(state.gradient)
+    streak = jnp.where(good, jnp.maximum(state.streak, 0) + 1, jnp.minimum(state.streak, 0) - 1)
+    factor = jnp.where(good, 0.2, 4.0).astype(theta.dtype) ** jnp.minimum(jnp.abs(streak), 12)
+    least = jnp.finfo(theta.dtype).eps ** 2  # the smallest square of an eigenvalue that is not rounding
+    damping = jnp.maximum(state.damping * factor, least)
+    return jnp.where(good, theta, state.theta), jnp.where(good, gradient, state.gradient), damping, streak
 
 
-def _climb(found, size, theta, method, index, radius):
+def _climb(found, size, reach, method, index, radius):
     """Uphill along the lowest `index` modes and downhill along the others, so far at most."""
-    sizes = jnp.maximum(jnp.abs(found.values), 1e-3 * size) if method == "eigenvector_following" else 2 * size
+    longest = radius * reach
+    if method == "eigenvector_following":
+        sizes = jnp.maximum(jnp.abs(found.values), jnp.abs(found.along) / longest)
+    else:
+        sizes = 2 * size
     side = jnp.where(jnp.arange(len(found.values)) < index, 1, -1)
     p = side * found.along / divisor(sizes)
-    length = jnp.linalg.norm(p)
-    return p * jnp.minimum(1, radius * (1 + jnp.linalg.norm(theta)) / divisor(length))
+    return p * jnp.minimum(1, longest / divisor(length(p)))
 
 
-def _refined(found, slope, theta, gradient):
-    """Point and gradient after Newton's step, where that is short and makes the gradient smaller; else as they were."""
-    sizes = jnp.abs(found.values)
-    seen = sizes > jnp.sqrt(jnp.finfo(theta.dtype).eps) * jnp.max(sizes)
-    there = theta + found.step(divided(-found.along, found.values, seen))
-    new = slope(there)
-    better = (jnp.linalg.norm(new) < jnp.linalg.norm(gradient)) & (
-        jnp.linalg.norm(there - theta) <= 1e-2 * (1 + jnp.linalg.norm(theta))
-    )
-    return jnp.where(better, there, theta), jnp.where(better, new, gradient)
-
-
-def _listed(ends, unravel, separation):
+def _listed(ends, unravel, separation, units):
     """Each point once, the best of its kin, by index and then by loss."""
     code, theta, norm = ends.point.code, ends.theta, ends.point.gradient_norm
-    hit = (code != critical.UNDETERMINED) & (code != critical.NOT_CRITICAL) & np.isfinite(ends.loss)
+    critical_there = (code != critical.UNDETERMINED) & (code != critical.NOT_CRITICAL)
+    hit = ends.converged & critical_there & np.isfinite(ends.loss)
     ended = np.select([hit, ~np.isfinite(norm) | ~np.isfinite(ends.loss), ends.flatness <= FLAT], [0, 3, 1], 2)
-    single = theta.dtype != np.float64
+    double = theta.dtype == np.float64
     if separation is None:
-        separation = (1e-2 if single else 1e-5) * (1 + float(np.abs(theta[hit]).max(initial=0)))
+        separation = TOLERANCE[double] * (units + np.abs(theta[hit]).max(axis=0, initial=0))
     reached, chosen = np.full(len(theta), -1), list[int]()
     for row in np.argsort(norm, kind="stable"):
         if hit[row] and reached[row] < 0:
-            near = hit & (reached < 0) & (np.linalg.norm(theta - theta[row], axis=1) <= separation)
+            apart = np.maximum(np.abs(theta - theta[row]) - ends.doubt - ends.doubt[row], 0)
+            near = hit & (reached < 0) & (np.linalg.norm(apart / separation, axis=1) <= 1)
             reached[near] = len(chosen)
             chosen.append(row)
     rows = np.array(chosen, int)
@@ -279,10 +336,10 @@ def _listed(ends, unravel, separation):
         norm[rows],
         ends.eigenvalues[rows],
         np.bincount(reached[reached >= 0], minlength=len(rows)),
-        _families(loss, index, 1e-3 if single else 1e-6),
+        _families(loss, index, 1e-6 if double else 1e-3),
         reached,
         ended,
-        float(separation),
+        float(np.max(separation)),
     )
 
 

@@ -167,3 +167,35 @@ def test_an_update_names_what_it_misses():
     for params, value_fn, missing in ((None, jnp.sum, "params"), (jnp.zeros(2), None, "value_fn")):
         with pytest.raises(ValueError, match=f"^{missing} must be given to update: .* needs params and value_fn; got"):
             optimizer.update(jnp.zeros(2), state, params, value_fn=value_fn)
+
+
+def wells(w, low, high):
+    return low * (w[0] ** 2 - 1) ** 2 + high * w[1] ** 2
+
+
+@pytest.mark.parametrize(("dtype", "low", "high"), [("float32", 1e-6, 1e3), ("float64", 1e-6, 1e9)])
+def test_a_saddle_whose_curvature_is_below_the_rounding_of_the_stiffest_is_left(dtype, low, high):
+    optimizer = hessian.escaping(gdlab.adam(0.01))
+
+    def loss(w):
+        return wells(w, low, high)
+
+    starts = jnp.array([(0.0, 0.0), (0.0, 0.3)], dtype)  # on the saddle, and on its stable manifold
+    run = jax.vmap(lambda start: gdlab.minimize(loss, optimizer, start, 2000))(starts)
+    np.testing.assert_allclose(jnp.abs(run.params[:, 0]), 1, atol=1e-2)
+    np.testing.assert_array_equal(run.state.escapes, 1)
+
+
+def test_rounding_is_no_way_out():
+    rows = np.random.default_rng(0).normal(size=(40, 8)).astype(np.float32)
+
+    def loss(w):
+        return jnp.mean((rows @ w - rows.sum(axis=1)) ** 2) + 1e3 * (jnp.sum(w) - 8) ** 2 + 5
+
+    def flat(w):
+        return jnp.sum(jax.nn.softmax(w)) + 1e3 * w[0] ** 2
+
+    for of in (loss, flat):
+        start = jnp.asarray(np.random.default_rng(1).normal(size=8), jnp.float32)
+        run = gdlab.minimize(of, hessian.escaping(gdlab.adam(0.01), every=10), start, 500)
+        assert run.state.escapes == 0

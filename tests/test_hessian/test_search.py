@@ -23,21 +23,21 @@ def test_each_method_steps_by_its_formula():
     x, y = 1 / (1 + 0.5 * 16), 4 / (16 + 0.5 * 16)
     np.testing.assert_allclose(search._levenberg(found, size, 0.5), [x * 3, 0, y * 2], rtol=1e-12)
     np.testing.assert_allclose(search._newton(found, size, 0.5), [2, 0, 1 / 3], rtol=1e-12)
-    tiny, _ = in_modes((1e-9, 2e-8, 1.0), (1.0, 1.0, 1.0))
-    np.testing.assert_allclose(search._newton(tiny, jnp.asarray(1.0), 0.0), [0, -5e7, -1])
+    tiny, _ = in_modes((1e-14, 2e-14, 1.0), (1.0, 1.0, 1.0))  # rounding is what lies below 1.1e-14
+    np.testing.assert_allclose(search._newton(tiny, jnp.asarray(1.0), 0.0), [0, -5e13, -1])
 
     def climb(method, index, radius=9.0, found=found, size=size):
-        return search._climb(found, size, jnp.array([0.0, 3.0, 4.0]), method, index, radius)
+        return search._climb(found, size, 6.0, method, index, radius)
 
     following, ascent = "eigenvector_following", "gentlest_ascent"
     np.testing.assert_allclose(climb(following, 0), [-3, 0, 0.5])
     np.testing.assert_allclose(climb(following, 1), [3, 0, 0.5])
     np.testing.assert_allclose(climb(following, 3), [3, 0, -0.5])
     np.testing.assert_allclose(climb(ascent, 1), [3 / 8, 0, 2 / 8])
-    np.testing.assert_allclose(climb(ascent, 1, 0.01), 0.06 * np.array([3, 0, 2]) / np.sqrt(13))  # 0.01 (1 + 5)
-    np.testing.assert_allclose(
-        climb(following, 3, found=in_modes((0, 0.01, 4), (1, 1, 1))[0], radius=1e9), [250, 100, 0.25]
-    )
+    np.testing.assert_allclose(climb(ascent, 1, 0.01), 0.06 * np.array([3, 0, 2]) / np.sqrt(13))  # 0.01 of 6
+    soft = climb(following, 3, found=in_modes((0, 0.01, 4), (1, 1, 1))[0], radius=10)
+    np.testing.assert_allclose(soft / soft[2], [240, 240, 1])  # no mode goes further than 60, nor do all together
+    assert jnp.linalg.norm(soft) == pytest.approx(60)
     still, nothing = in_modes((0, 0, 0), (0, 0, 0))
     for step in (
         climb(following, 1, found=still, size=nothing),
@@ -48,39 +48,22 @@ def test_each_method_steps_by_its_formula():
         np.testing.assert_array_equal(step, 0)
 
 
-def test_a_step_is_taken_where_the_gradient_falls_and_damped_where_not():
+def test_a_step_is_taken_where_the_gradient_falls_and_damped_where_not_more_with_each_in_a_row():
     found, size = in_modes((1.0, 2.0), (3.0, -2.0))
-    for damping, slope, hopeless, want in (
-        (1.0, lambda x: x / 2, False, ((2.5, -0.5), (1.25, -0.25), 0.2)),
-        (1e-14, lambda x: x / 2, False, ((1.0, 0.0), (0.5, 0.0), 1e-14)),
-        (1.0, lambda x: 9 * x, False, ((4.0, -1.0), (3.0, -2.0), 4.0)),
-        (2.4e5, lambda x: 9 * x, False, ((4.0, -1.0), (3.0, -2.0), 9.6e5)),
-        (2.5e5, lambda x: 9 * x, True, ((4.0, -1.0), (3.0, -2.0), 1e6)),
+    tiny = np.finfo(float).eps ** 2
+    for damping, streak, slope, want in (
+        (1.0, -3, lambda x: x / 2, ((2.5, -0.5), (1.25, -0.25), 1 / 5, 1)),
+        (1.0, 2, lambda x: x / 2, ((2.5, -0.5), (1.25, -0.25), 1 / 125, 3)),
+        (tiny, 0, lambda x: x / 2, ((1.0, 0.0), (0.5, 0.0), tiny, 1)),
+        (1.0, 5, lambda x: 9 * x, ((4.0, -1.0), (3.0, -2.0), 4.0, -1)),
+        (1.0, -2, lambda x: 9 * x, ((4.0, -1.0), (3.0, -2.0), 64.0, -3)),
     ):
-        state = search._Seek(True, 0, jnp.array([4.0, -1.0]), found.along, jnp.asarray(damping))
-        theta, gradient, after, going = search._lowered(search._newton, slope, state, found, size)
-        for got, expected in zip((theta, gradient, after), want, strict=True):
-            np.testing.assert_allclose(got, expected, atol=1e-10)
-        assert bool(going) != hopeless
+        state = search._Seek(True, 0, jnp.array([4.0, -1.0]), found.along, jnp.asarray(damping), jnp.int32(streak))
+        for got, expected in zip(search._lowered(search._newton, slope, state, found, size), want, strict=True):
+            np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-14)
 
 
-def test_newtons_step_refines_only_over_a_short_way_that_lowers_the_gradient():
-    theta = jnp.array([3.0, 4.0])  # a hundredth of 1 + 5 is the longest way
-    for values, slope, fall, want in (
-        ((1.0, 2.0), (0.059, 0.0), 0.5, (2.941, 4)),
-        ((1.0, 2.0), (0.061, 0.0), 0.5, (3, 4)),
-        ((1.0, 2.0), (0.01, 0.02), 0.5, (2.99, 3.99)),
-        ((1.0, 2.0), (0.01, 0.02), 1.0, (3, 4)),
-        ((1e-9, 2.0), (0.01, 0.02), 0.5, (3, 3.99)),
-        ((4e-8, 2.0), (1e-10, 0.02), 0.5, (2.9975, 3.99)),
-    ):
-        found, _ = in_modes(values, slope)
-        there, gradient = search._refined(found, lambda _, f=found, by=fall: by * f.along, theta, found.along)
-        np.testing.assert_allclose(there, want, rtol=1e-9)
-        np.testing.assert_allclose(gradient, np.multiply(slope, 1 if want == (3, 4) else fall))
-
-
-def listed(theta, norm, index, *, code=critical.SADDLE, loss=None, flatness=1.0, separation=None, dtype=float):
+def listed(theta, norm, index, *, code=critical.SADDLE, loss=None, flatness=1.0, separation=None, dtype=float, **more):
     theta, k = np.asarray(theta, dtype), len(theta)
     code, flatness = np.broadcast_to(code, k), np.broadcast_to(flatness, k)
     loss = theta[:, 0] if loss is None else np.asarray(loss, dtype)
@@ -88,7 +71,9 @@ def listed(theta, norm, index, *, code=critical.SADDLE, loss=None, flatness=1.0,
         code=code, gradient_norm=np.asarray(norm), index=np.asarray(index), inertia=SimpleNamespace(zero=0 * code)
     )
     ends = SimpleNamespace(theta=theta, loss=loss, point=point, flatness=flatness, eigenvalues=theta)
-    return search._listed(ends, lambda x: x, separation)
+    ends.converged = np.broadcast_to(more.get("converged", True), k)
+    ends.doubt = np.broadcast_to(more.get("doubt", 0.0), theta.shape)
+    return search._listed(ends, lambda x: x, separation, np.asarray(more.get("units", (1.0, 1.0))))
 
 
 def test_points_are_listed_once_the_best_of_their_kin_by_index_and_then_by_loss():
@@ -105,9 +90,26 @@ def test_points_are_listed_once_the_best_of_their_kin_by_index_and_then_by_loss(
     assert found.euler_characteristic == 0
     assert len(listed(theta, [1] * 6, [1] * 6, separation=6e-5).loss) == 3
     assert len(listed(theta, [1] * 6, [1] * 6, separation=1e-9).loss) == 6
+    assert len(listed(theta, [1] * 6, [1] * 6, converged=np.array([0, 1, 1, 1, 0, 0]) > 0).loss) == 2
     single = listed(theta, [1] * 6, [1] * 6, dtype=np.float32)
     assert single.separation == pytest.approx(0.04)
     assert len(single.loss) == 3
+
+
+def test_points_are_apart_by_what_each_coordinate_tells_beyond_the_doubt():
+    theta, doubt = [[1e6, 0.0], [1e6, 1e-3], [1e6 + 3, 0.0], [1e6 + 30, 0.0]], [[0, 0], [0, 1e-3], [0, 0], [11, 0]]
+    assert listed(theta, [1] * 4, [1] * 4).found.tolist() == [2, 1, 1]  # 10 along the first, 1e-5 along the second
+    assert listed(theta, [1] * 4, [1] * 4, doubt=doubt).found.tolist() == [3, 1]
+    small = np.multiply(theta, 1e-9)
+    assert listed(small, [1] * 4, [1] * 4, units=(1e-3, 1e-9)).found.tolist() == [2, 1, 1]
+    assert listed(small, [1] * 4, [1] * 4).found.tolist() == [4]
+
+
+def test_lengths_are_measured_in_units_of_small_starts():
+    starts = np.array([[3.0, -1e-6, 0.0], [np.nan, 1e-7, 0.0]])
+    np.testing.assert_array_equal(search._units(starts), [1, 1e-6, 1])
+    np.testing.assert_array_equal(search._units(1e-3 * starts), [3e-3, 1e-9, 3e-3])
+    np.testing.assert_array_equal(search._units(0 * starts), [1, 1, 1])
 
 
 def test_each_start_has_its_end_and_only_critical_ones_are_listed():
@@ -239,3 +241,75 @@ def test_no_start_takes_more_steps_than_are_allowed():
     # the first step leaves a thousandth of the way, the second a fifth of a thousandth of that, and refining the rest
     found = hessian.find_critical_points(lambda x: x @ x, jnp.array([[1e3, 0.0], [1e9, 0.0]]), steps=2)
     assert [search.REASONS[end] for end in found.ended] == ["critical", "not converged"]
+
+
+def rotation(n):
+    return np.linalg.qr(np.random.default_rng(0).normal(size=(n, n)))[0]
+
+
+def form(x, matrix, center):
+    return (x - center) @ matrix @ (x - center) / 2
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_an_ill_conditioned_point_is_listed_once(dtype):
+    starts = np.random.default_rng(0).uniform(-3, 3, size=(50, 4)).astype(dtype)
+    center = np.array([1.0, -2.0, 0.5, 0.0], dtype)
+    for condition in (1e8, 1e12) if dtype == "float64" else (1e4, 1e6):
+        values = np.geomspace(1, condition, 4)
+        for signs, turn in (((1, 1, 1, 1), np.eye(4)), ((1, 1, 1, 1), rotation(4)), ((1, -1, 1, -1), rotation(4))):
+            matrix = (turn * (values * signs) @ turn.T).astype(dtype)
+            found = hessian.find_critical_points(form, starts, matrix, center)
+            assert len(found.loss) == 1
+            assert found.found[0] >= 45
+            np.testing.assert_allclose(found.params[0], center, atol=1e-2 if dtype == "float32" else 1e-5)
+
+
+def wells(x, low, high, turn):
+    x = turn @ x
+    return low * (x[0] ** 2 - 1) ** 2 + high * (x[1] - 0.7) ** 2
+
+
+def test_both_wells_and_the_saddle_are_found_where_they_are_nearly_flat():
+    starts = np.random.default_rng(0).uniform(-3, 3, size=(40, 2))
+    for turn in (np.eye(2), rotation(2)):
+        for low, high in ((1e-6, 1e3), (1e-9, 1e2), (1e6, 1e-3)):
+            found = hessian.find_critical_points(wells, starts, low, high, jnp.asarray(turn))
+            assert found.kind.tolist() == ["minimum", "minimum", "saddle"]
+            at = np.asarray(found.params) @ turn.T
+            np.testing.assert_allclose(np.sort(at[:2, 0]), [-1, 1], atol=1e-6)
+            np.testing.assert_allclose(at[2, 0], 0, atol=1e-6)
+            np.testing.assert_allclose(at[:, 1], 0.7, atol=1e-12)
+
+
+def test_only_points_where_the_gradient_vanishes_are_listed_in_float32():
+    def rosenbrock(x):
+        return jnp.sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)
+
+    starts = np.random.default_rng(0).uniform(-2, 2, size=(100, 6)).astype(np.float32)
+    found = hessian.find_critical_points(rosenbrock, starts)
+    assert found.kind.tolist() == ["minimum", "minimum", "saddle"]  # Kok & Sandrock 2009
+    slope, curvature = jax.jit(jax.grad(rosenbrock)), jax.jit(jax.hessian(rosenbrock))
+    for point in np.asarray(found.params, float):
+        exact = point
+        for _ in range(6):
+            exact = exact - np.linalg.solve(curvature(exact), slope(exact))
+        np.testing.assert_allclose(slope(exact), 0, atol=1e-12)
+        np.testing.assert_allclose(point, exact, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_units_of_loss_and_parameters_change_nothing(dtype):
+    himmelblau = surface("himmelblau")
+    starts = np.random.default_rng(0).uniform(-5, 5, size=(100, 2))
+    known = np.array(sorted(p.x for p in himmelblau.critical_points))
+
+    def scaled(x, size, length):
+        return size * himmelblau.loss(x / length)
+
+    both, uneven = jnp.ones(2), jnp.array([1e3 if dtype == "float64" else 10, 1])
+    for size, length in ((1e-8, both), (1e8, both), (1.0, 1e-6 * both), (1.0, 1e6 * both), (1.0, uneven)):
+        length = length.astype(dtype)
+        found = hessian.find_critical_points(scaled, (starts * length).astype(dtype), size, length)
+        at = np.array(sorted((found.params / length).tolist()))
+        np.testing.assert_allclose(at, known, atol=1e-5 if dtype == "float32" else 1e-8)
