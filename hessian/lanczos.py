@@ -69,7 +69,7 @@ def begin(key: jax.Array, n: int, rows: int, dtype: jax.typing.DTypeLike) -> Kry
 def grow(
     product: Product,
     krylov: Krylov,
-    limit: int,
+    limit: int | jax.Array,
     enough: Callable[[Krylov, Ritz], jax.Array],
     keep: Callable[[Ritz], jax.Array] | None = None,
 ) -> tuple[Krylov, Ritz]:

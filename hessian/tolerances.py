@@ -28,7 +28,7 @@ SAFETY = 10  # how many times its measured spread rounding may be
 
 def near(theta: jax.Array) -> jax.Array:
     """The distance at which a critical point is near."""
-    return max(NEAR, jnp.finfo(theta.dtype).eps ** 0.5) * (1 + length(theta))
+    return max(NEAR, float(jnp.finfo(theta.dtype).eps) ** 0.5) * (1 + length(theta))
 
 
 def uncounted(theta: jax.Array, value: jax.Array, size: jax.Array) -> jax.Array:
