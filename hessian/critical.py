@@ -131,7 +131,7 @@ def classify(
             where Newton's step is at most 1e-6 (1 + |theta|) long (3e-4 in float32), or the gradient is rounding, along
             each eigenvector.
         curvature_tol: the zero band, >= 0; by default 50 eps |H|, or ten times the rounding of H where that is more.
-        method: "dense" finds every kind, in n products and 7n more where the gradient is small; "lanczos" finds saddles
+        method: "dense" finds every kind, in 4n products and some where the gradient is small; "lanczos" finds saddles
             in tens, minima and maxima at a confidence, and nothing else; "auto" is dense up to 1024 parameters.
         key: of the random start of "lanczos", `jax.random.key(0)` by default.
         confidence: that the bounds which "lanczos" gives on the far sides of both ends hold in each of 1,000 random

@@ -5,10 +5,10 @@ Eigenvectors U and eigenvalues Lambda of H(theta) measure every change in units 
     S(d)  =  |Lambda|^-1/2 U^T (H(theta + d) - H(theta)) U |Lambda|^-1/2,      p  =  -H^-1 grad L,   undamped
 
 so the test means the same in all linear coordinates, and sees a Hessian that turns as well as one that shrinks.  Along
-x^k = 0, however near, |S| does not fall: 1/2 at x^3, 5/9 at x^4, 0.14 at |x|^2.05.  Looked at are p/2, p, 2p, both
-ends of a random diagonal of the box that holds p, Newton's second step and what rounding of the gradient hides, and
-both sides of theta as near as numbers allow, where a kink shows.  In a set of modes with |S| <= DRIFT at all of them
-H keeps its signs there (Haynsworth); it is a test at seven points and no proof.
+x^k = 0, however near, |S| does not fall: 1/2 at x^3, 5/9 at x^4, 0.14 at |x|^2.05.  Curvature is looked at at p and
+at both ends of a diagonal of the box that holds p, Newton's second step and what rounding of the gradient hides; what
+the gradient tells of it on the way, also at p/2, 2p and on both sides of theta as near as numbers allow, where a kink
+shows.  In modes with |S| <= DRIFT at all of them H keeps its signs (Haynsworth): a test at seven points, no proof.
 
 | function | what it returns |
 |---|---|
@@ -29,6 +29,7 @@ DRIFT = 0.05  # the largest relative change of curvature under which a sign is c
 BESIDE = 64  # how near a kink is looked for, in units of eps |theta|
 STEPS = 16  # of Newton's with one Hessian, to see whether the slope vanishes
 VANISHED = 0.1  # the share of the slope that may be left of it after them
+SUDDEN = 16  # how much more than at p the gradient may bend at 2p
 WIDER = 1000  # how much farther the other looks go, at least; over it what is smooth changes more than half
 
 
@@ -49,28 +50,37 @@ class Drift(NamedTuple):
 
     relative: jax.Array  # (n,): |S| in the modes at least as stiff as this one
     kink: jax.Array  # bool: gradient or Hessian jump at theta
-    converging: jax.Array  # bool: the slope vanishes along Newton's steps, as near x^k = 0
+    converging: jax.Array  # bool: where curvature changes, the slope vanishes along Newton's steps, as near x^k = 0
 
 
-def newton_steps(frame: Frame, slope: Callable[[jax.Array], jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Newton's step in the modes that are seen, the next with the same Hessian, and the slopes after `STEPS` of them.
+def newton_steps(
+    frame: Frame, slope: Callable[[jax.Array], jax.Array]
+) -> tuple[jax.Array, jax.Array, Callable[[], jax.Array]]:
+    """Newton's step in the modes that are seen, the next with the same Hessian, and what tells the slope after many.
 
     Near x^k = 0 the slope falls to 1 / (1 + steps) or below; where no critical point is near it stays.
     """
+    falling = frame.seen & (jnp.abs(frame.gradient) > frame.gradient_error)
 
-    def step(slopes):
-        return divided(-slopes, frame.values, frame.seen)
+    def step(slopes, where):
+        return divided(-slopes, frame.values, where)
 
     def after(coordinates):
         return slope(frame.theta + frame.basis @ coordinates) @ frame.basis
 
-    first = step(frame.gradient)
-    second = step(after(first))
+    first = step(frame.gradient, frame.seen)
+    second = step(after(first), frame.seen)
 
-    def onward(_, coordinates):
-        return coordinates + step(after(coordinates))
+    def left():
+        """Along the modes whose slope is more than rounding."""
 
-    return first, second, after(jax.lax.fori_loop(0, STEPS - 2, onward, first + second))
+        def onward(_, here):
+            return here + step(after(here), falling)
+
+        end = jax.lax.fori_loop(0, STEPS, onward, jnp.zeros_like(first))
+        return jnp.where(falling, jnp.abs(after(end)), 0)
+
+    return first, second, left
 
 
 def drift(frame: Frame, slope: Callable[[jax.Array], jax.Array], curvature: Callable[[jax.Array], jax.Array]) -> Drift:
@@ -83,28 +93,41 @@ def drift(frame: Frame, slope: Callable[[jax.Array], jax.Array], curvature: Call
     beside = BESIDE * eps * (jnp.linalg.norm(frame.theta) + eps)
     side = jnp.where(jnp.resize(UNIFORM, values.shape) > 0, 1, -1).astype(values.dtype)
     corner, close = side * (2 * box + WIDER * beside), side * beside
-    moves = jnp.stack([first / 2, first, 2 * first, corner, -corner, close, -close])
+    moves = jnp.stack([first, corner, -corner, first / 2, 2 * first, close, -close])
 
     weight = 1 / jnp.sqrt(divisor(jnp.where(seen, jnp.abs(values), 0)))
     stiffest = jnp.argsort(-jnp.abs(values))
 
-    def look(move):
+    def bend(move):
+        """How far the gradient is from that of the quadratic, in each mode, and the way that led there."""
         there = frame.theta + frame.basis @ move
         moved = (there - frame.theta) @ frame.basis  # what rounding left of it
-        change = frame.basis.T @ (curvature(there) @ frame.basis) - jnp.diag(values)
-        change = jnp.maximum(jnp.abs(change) - frame.entry_error, 0)
         bent = slope(there) @ frame.basis - frame.gradient - values * moved
-        bent = jnp.maximum(jnp.abs(bent) - frame.gradient_error, 0)
-        energy = jnp.linalg.norm(jnp.where(seen, moved / weight, 0))
-        scaled = (weight[:, None] * change * weight[None])[stiffest][:, stiffest]
-        of_curvature = jnp.sqrt(jnp.diagonal(jnp.cumsum(jnp.cumsum(scaled**2, axis=0), axis=1)))
-        of_slope = divided(jnp.sqrt(jnp.cumsum((weight * bent)[stiffest] ** 2)), energy)
-        worse = jnp.maximum(of_curvature, of_slope)
-        worse = jnp.where(jnp.isfinite(worse), worse, jnp.inf)
-        return worse, jnp.linalg.norm(change), jnp.linalg.norm(bent)
+        return jnp.maximum(jnp.abs(bent) - frame.gradient_error, 0), moved
 
-    worst, changes, bends = jax.lax.map(look, moves)
-    relative = jnp.zeros_like(values).at[stiffest].set(jnp.max(worst, axis=0))
-    jumps = [jnp.any((size[5:] > size[3:5] / 2) & (size[5:] > 0)) for size in (changes, bends)]
-    vanishing = jnp.abs(left) <= VANISHED * jnp.linalg.norm(jnp.where(seen, frame.gradient, 0)) + frame.gradient_error
-    return Drift(relative, jumps[0] | jumps[1], jnp.all(vanishing | ~seen))
+    def turn(move):
+        """How far curvature changes."""
+        there = curvature(frame.theta + frame.basis @ move)
+        return jnp.maximum(jnp.abs(frame.basis.T @ there @ frame.basis - jnp.diag(values)) - frame.entry_error, 0)
+
+    def in_stiffest(change):
+        scaled = (weight[:, None] * change * weight[None])[stiffest][:, stiffest]
+        return jnp.sqrt(jnp.diagonal(jnp.cumsum(jnp.cumsum(scaled**2, axis=0), axis=1)))
+
+    bent, moved = jax.lax.map(bend, moves)
+    energy = jnp.linalg.norm(jnp.where(seen, moved / weight, 0), axis=1, keepdims=True)
+    of_slope = divided(jnp.sqrt(jnp.cumsum((weight * bent)[:, stiffest] ** 2, axis=1)), energy)
+    of_curvature = jax.lax.map(lambda move: in_stiffest(turn(move)), moves[:3])
+    worst = jnp.concatenate([of_slope, of_curvature])
+    worst = jnp.max(jnp.where(jnp.isfinite(worst), worst, jnp.inf), axis=0)
+    relative = jnp.zeros_like(values).at[stiffest].set(worst)
+
+    # Smooth gradients bend as the square of the way: far less a thousand times as near, at 2p four times as at p.
+    sizes = jnp.linalg.norm(bent, axis=1)
+    share = divided(sizes, jnp.linalg.norm(moved, axis=1))
+    ahead = sizes[4] > SUDDEN * (sizes[0] + jnp.linalg.norm(frame.gradient_error))
+    kink = (jnp.max(share[5:]) > jnp.max(share[1:3]) / 2) | ahead
+    vanished = VANISHED * jnp.linalg.norm(jnp.where(seen, frame.gradient, 0)) + frame.gradient_error
+    uncertain = seen & (relative > DRIFT)
+    left_over = jax.lax.cond(jnp.any(uncertain), left, lambda: jnp.zeros_like(values))
+    return Drift(relative, kink, jnp.all(left_over <= vanished))

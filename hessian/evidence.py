@@ -35,7 +35,7 @@ from hessian.symmetric import eigh
 from hessian.tolerances import SAFETY, allowed, band, near
 
 DRAWS = 8  # samples of rounding that a Hessian of one row takes; larger ones hold more numbers each
-LIKE_A_POWER = 30  # the largest relative change of curvature that x^k = 0 can make: e^2.6, in two directions
+LOOKS = 4  # of eight gradients on the way, as products
 
 
 class Eigenpair(NamedTuple):
@@ -64,7 +64,7 @@ class Evidence(NamedTuple):
     settled: jax.Array  # bool: it is known whether a critical point is near
     decrement: jax.Array  # Newton decrement, sqrt(|g.p|)
     distance: jax.Array  # |p|: how far the critical point may be
-    products: jax.Array
+    products: jax.Array  # two gradients count as one, rounding included
     finite: jax.Array  # bool
 
 
@@ -82,7 +82,8 @@ def dense(loss: Loss, params: Params, args: tuple, gradient_tol: Any, curvature_
 
     with jax.default_matmul_precision("highest"):
         values, basis = eigh(curvature(theta))
-        errors, products = spread(loss, params, args, -(-DRAWS // n) + 1)
+        draws = -(-DRAWS // n) + 1
+        errors, products = spread(loss, params, args, draws)
         along, errors = slope(theta) @ basis, SAFETY * _rms(errors @ basis)
         blur = jnp.linalg.norm(_rms(products))  # about the norm of the error of H, for small n; else half of it
         size = jnp.max(jnp.abs(values))
@@ -109,12 +110,13 @@ def dense(loss: Loss, params: Params, args: tuple, gradient_tol: Any, curvature_
     positive, negative = (jnp.sum(certain & (side > 0), dtype=jnp.int32) for side in (values, -values))
     step = divided(-along, values, frame.seen)
     change = jnp.max(jnp.where(frame.seen, found.relative, 0))
-    flat = ~found.kink & found.converging & (change <= LIKE_A_POWER)
+    flat = ~found.kink & found.converging
     return Evidence(
         norm, jnp.asarray(tolerance, theta.dtype), jnp.asarray(zero, theta.dtype), lowest, highest, positive, negative,
         jnp.bool_(True), flat, found.kink, change, jnp.bool_(True),
         jnp.sqrt(jnp.abs(along @ step)), lanczos.length(step),
-        jnp.where(candidate, 8 * n, n).astype(jnp.int32), jnp.isfinite(norm) & jnp.isfinite(size) & jnp.isfinite(blur),
+        jnp.int32(n + 2 * draws) + jnp.where(candidate, 3 * n + LOOKS, 0),
+        jnp.isfinite(norm) & jnp.isfinite(size) & jnp.isfinite(blur),
     )  # fmt: skip
 
 
