@@ -120,10 +120,17 @@ def _result(equation, inputs, errors):
         return _inside(inner, inputs, errors)
     out = equation.primitive.bind(*inputs, **params)
     outputs = list(out) if equation.primitive.multiple_results else [out]
-    if name in EXACT:
+    if name in EXACT or (name == "convert_element_type" and not _narrows(inputs[0], outputs[0])):
         return outputs
     summed = _summed(equation, inputs)
     return [_moved(x, ERRORS.get(name, 1), summed, errors) for x in outputs]
+
+
+def _narrows(x, converted):
+    """Whether a conversion rounds."""
+    before, after = jnp.result_type(x), converted.dtype
+    floating = jnp.issubdtype(before, jnp.inexact) and jnp.issubdtype(after, jnp.inexact)
+    return floating and jnp.finfo(before).nmant > jnp.finfo(after).nmant
 
 
 def _moved(x, error, summed, errors):

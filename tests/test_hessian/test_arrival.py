@@ -102,7 +102,7 @@ def test_rounds_end_when_nothing_is_gained_or_too_much(case):
     found = two_rounds(*(jnp.asarray(x) for x in (start, bends, quartic, rate, floor)))
     np.testing.assert_allclose(found.theta, share * np.array(start), atol=1e-300)
     np.testing.assert_allclose(found.value, ridge(found.theta, np.array(bends), np.array(quartic)))
-    assert (found.steps, found.gradients, found.products) == (3 * rounds, (3 + 1) * rounds, 2 * rounds)
+    assert (found.steps, found.gradients, found.products) == (3 * rounds, (3 + 1) * rounds, 3 * rounds)
     assert (found.left, found.escapes) == (2 - rounds, escapes)
 
 
@@ -285,14 +285,15 @@ def test_every_gradient_product_and_loss_is_counted():
     bowl, saddle = terms(xx=0.5, yy=0.5), powers("linear_net")
     counts = ("steps", "gradients", "products", "evaluations", "escapes")
     for table, start, budget, want in (
-        # a gradient at the start, one for each step, one for the verdict; products for each look, a verdict has two
-        (bowl, (0.3, 0.4), 500, (1, 3, 6, 0, 0)),
-        (bowl, (7.0, 0.0), 2, (2, 4, 4, 0, 0)),
-        (bowl, (7.0, 0.0), 0, (0, 2, 2, 0, 0)),
-        (saddle, (0.0, 0.0), 0, (0, 2, 4, 0, 0)),
+        # a gradient at the start, one for each step, one for the verdict; 2 products for each look, 12 for a verdict,
+        # of which 10 are its samples of rounding, and 10 more where the point is critical
+        (bowl, (0.3, 0.4), 500, (1, 3, 24, 0, 0)),
+        (bowl, (7.0, 0.0), 2, (2, 4, 14, 0, 0)),
+        (bowl, (7.0, 0.0), 0, (0, 2, 12, 0, 0)),
+        (saddle, (0.0, 0.0), 0, (0, 2, 22, 0, 0)),
         # where second order tells nothing, 32 places and 32 beside them are tried
-        (powers("quartic_min"), (0.0, 0.0), 500, (0, 3 + 32, 8, 64, 0)),
-        (powers("monkey_saddle"), (0.0, 0.0), 0, (0, 3 + 32, 6, 64, 0)),
+        (powers("quartic_min"), (0.0, 0.0), 500, (0, 3 + 32, 26, 64, 0)),
+        (powers("monkey_saddle"), (0.0, 0.0), 0, (0, 3 + 32, 24, 64, 0)),
     ):
         end = on_plane(jnp.array(start), table, budget=budget)
         assert tuple(int(getattr(end, name)) for name in counts) == want, end
@@ -308,7 +309,7 @@ def test_unbounded_is_what_falls_by_the_twelfth_power_of_ten_below_the_size_of_t
 def test_rounds_of_an_optimizer_are_counted_too():
     end = with_gd(1.0, 100.0, 0)  # diverges within its first round
     assert (end.steps, end.gradients, end.escapes) == (50, 50 + 1 + 2, 0)
-    assert end.products == 5 + 12  # of the look at the curvature, and of the verdict
+    assert end.products == (5 + 1) + (12 + 4)  # of the look at the curvature, and of the verdict
 
 
 def test_bad_arguments_are_named():
