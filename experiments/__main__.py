@@ -55,7 +55,7 @@ def run(argv: Sequence[str]) -> int:
         settings.countable_seed(getattr(chosen, "seed", 0))
         if getattr(chosen, "pgf", False) and not shutil.which("xelatex"):
             raise InputError("pgf must be left out where there is no xelatex: PGF is made by LaTeX")
-        os.environ.setdefault("JAX_ENABLE_X64", "1")  # verdicts are proved in float64
+        os.environ.setdefault("JAX_ENABLE_X64", "1")  # verdicts need float64
         return importlib.import_module(f"experiments.{name}").main(chosen)
     except InputError as error:
         print("error:", in_one_line(str(error), 2000), file=sys.stderr)

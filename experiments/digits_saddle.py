@@ -109,7 +109,7 @@ def checks(small, wide, data, point, way, paths):
         ),
         at_most("S57", "loss of the copies - loss of the originals, relative", abs(before / alike - 1), 1e-4),
         at_most("S57", "gradient over what counts as zero", point.gradient_norm / point.gradient_tol, 1.0),
-        is_true("S58", "the lowest eigenvalue is proved to be negative", point.lowest.high < 0),
+        is_true("S58", "the lowest eigenvalue is certain to be negative", point.lowest.high < 0),
         at_most(
             "S58",
             "its curvature against second differences in float64, relative",

@@ -1,4 +1,4 @@
-"""Where does the way down lead from here? The step out of a saddle, and on to a point that is proved (S57).
+"""Where does the way down lead from here? The step out of a saddle, and on to a point whose kind is certain (S57).
 
 First one step along the most negative curvature, where there is one; then `hessian.arrive` from the same start.
 """

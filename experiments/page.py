@@ -36,7 +36,7 @@ ENDS = {
     "maximum": "on a maximum",
     "degenerate": "on a degenerate critical point",
     "not critical": "on no critical point",
-    "undetermined": "on a point whose kind could not be proved",
+    "undetermined": "on a point whose kind is not certain",
 }
 ROWS, RATES, STARTS, SIDE, LEVELS = 80, 16, 2, 121, 18
 BUDGET = (

@@ -189,7 +189,7 @@ def told(summary: dict[str, Any], settings: Race) -> tuple[list[Table], list[str
     if rows:
         columns = ["stopped on the saddle", "index", "lowest eigenvalue", "runs", "the way out", "loss", "leads to"]
         tables.append(Table("Saddles on which runs stopped", columns, rows))
-    words = [f"{_point(way['at'])} is proved a {way['certificate']}" for way in summary["saddles"]]
+    words = [f"{_point(way['at'])} is a {way['certificate']}" for way in summary["saddles"]]
     return tables, words
 
 

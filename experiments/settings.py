@@ -373,7 +373,7 @@ class Classify(OnTarget):
 
 @dataclass(frozen=True)
 class Escape(OnTarget):
-    """Lead the way out of a saddle, and down to a point that is proved (S57)."""
+    """Lead the way out of a saddle, and down to a point whose kind is certain (S57)."""
 
 
 @dataclass(frozen=True)

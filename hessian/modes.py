@@ -96,7 +96,7 @@ def lowest_direction(
     """A clear direction of negative curvature, or else the lowest that so many products find.
 
     Returns its curvature, the direction of shape (n,) and length 1, |H| from below, and the products used: about ten
-    where there is such a direction, since its curvature proves it long before it is an eigenvector.
+    where there is such a direction, since its curvature shows it long before it is an eigenvector.
     """
     theta = ravel_pytree(params)[0]
     rows = min(products, theta.size)

@@ -1,4 +1,4 @@
-"""Elementary saddles: the plainest of each kind, those the Hessian proves and those it cannot see.
+"""Elementary saddles: the plainest of each kind, those the Hessian shows and those it cannot see.
 
 Every function takes one point theta, a floating array of shape (k,), and returns a scalar of its dtype; many points
 go through `jax.vmap`.  Beside each stands its declaration.

@@ -175,7 +175,7 @@ def check_left(loss, ends, *args):
 
 
 @pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32])
-def test_every_strict_saddle_is_left_for_a_proved_second_order_point(dtype):
+def test_every_strict_saddle_is_left_for_a_second_order_point(dtype):
     names = ("linear_net", "himmelblau", "six_hump_camel")
     groups = [starts_at_saddles(name) for name in names]
     starts = jnp.array(np.concatenate(groups), dtype)
