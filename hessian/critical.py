@@ -136,7 +136,7 @@ def classify(
         key: of the random start of "lanczos", `jax.random.key(0)` by default.
         confidence: that the bounds which "lanczos" gives on the far sides of both ends hold in each of 1,000 random
             runs, 0 < confidence < 1.
-        products: how many products with the Hessian "lanczos" may take, >= 20.
+        products: how many products with the Hessian "lanczos" may take, >= 24.
         memory: bytes of the dense matrix and its eigenvectors, or of the basis; by default 8 and 2 GiB.
 
     Returns:
@@ -157,7 +157,7 @@ def classify(
     tolerance("gradient_tol", gradient_tol)
     tolerance("curvature_tol", curvature_tol)
     number("confidence", confidence, "(0, 1)")
-    products, start = whole("products", products, 20), prng_key(key)
+    products, start = whole("products", products, 24), prng_key(key)
     if memory is not None:
         number("memory", memory)
     if method == "dense" or (method == "auto" and theta.size <= DENSE):
