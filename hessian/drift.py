@@ -23,9 +23,10 @@ import jax
 import jax.numpy as jnp
 
 from hessian.division import divided, divisor
-from hessian.roundoff import UNIFORM
+from hessian.roundoff import SAFETY, UNIFORM
 
 DRIFT = 0.05  # the largest relative change of curvature under which a sign is certain
+HIDDEN = 3  # how many times its spread the rounding of the gradient may hide of Newton's step
 BESIDE = 64  # how near a kink is looked for, in units of eps |theta|
 STEPS = 16  # of Newton's with one Hessian, to see whether the slope vanishes
 VANISHED = 0.1  # the share of the slope that may be left of it after them
@@ -88,7 +89,7 @@ def drift(frame: Frame, slope: Callable[[jax.Array], jax.Array], curvature: Call
     values, seen = frame.values, frame.seen
     eps = jnp.finfo(values.dtype).eps
     first, second, left = newton_steps(frame, slope)
-    hidden = divided(frame.gradient_error, jnp.abs(values), seen)
+    hidden = divided(HIDDEN / SAFETY * frame.gradient_error, jnp.abs(values), seen)
     box = jnp.abs(first) + jnp.abs(second) + hidden
     beside = BESIDE * eps * (jnp.linalg.norm(frame.theta) + eps)
     side = jnp.where(jnp.resize(UNIFORM, values.shape) > 0, 1, -1).astype(values.dtype)

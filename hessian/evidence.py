@@ -30,9 +30,9 @@ from hessian import lanczos
 from hessian.division import divided, divisor
 from hessian.drift import DRIFT, Drift, Frame, drift
 from hessian.product import Loss, Params, gradient, matrix
-from hessian.roundoff import spread
+from hessian.roundoff import SAFETY, spread
 from hessian.symmetric import eigh
-from hessian.tolerances import SAFETY, allowed, band, near
+from hessian.tolerances import allowed, band, near
 
 DRAWS = 8  # samples of rounding that a Hessian of one row takes; larger ones hold more numbers each
 LOOKS = 4  # of eight gradients on the way, as products

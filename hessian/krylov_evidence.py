@@ -22,8 +22,8 @@ from hessian.division import divided, divisor
 from hessian.drift import BESIDE, DRIFT
 from hessian.evidence import Eigenpair, Evidence
 from hessian.product import Loss, Params, flat_product, gradient
-from hessian.roundoff import UNIFORM, spread
-from hessian.tolerances import SAFETY, band, near, uncounted
+from hessian.roundoff import SAFETY, UNIFORM, spread
+from hessian.tolerances import band, near, uncounted
 
 TOGETHER = 1000  # verdicts that hold together at the confidence asked for: each takes its share of the doubt
 CHECKS = 18  # products beside those of the three Krylov spaces

@@ -25,6 +25,7 @@ from jax.flatten_util import ravel_pytree
 from hessian.lanczos import unit
 from hessian.product import Loss, Params, flat_product, gradient
 
+SAFETY = 10  # how many times its spread rounding may be
 POOL = 8191  # random numbers, a prime: operations read them from different places
 STRIDE, TURN = 1237, 577  # how far apart two operations, and two turns of a loop, read
 UNIFORM = np.random.default_rng(0).uniform(-1, 1, POOL)  # fixed, so that a verdict is the same each time

@@ -32,10 +32,10 @@ from hessian.critical import KINDS, CriticalPoint, classify
 from hessian.division import divided, divisor
 from hessian.lanczos import length
 from hessian.modes import modes
-from hessian.noise import gradient_noise
 from hessian.precision import working
 from hessian.product import Loss, Params
 from hessian.refinement import TOLERANCE, Refining, refined, short_way, undamped
+from hessian.roundoff import spread
 from hessian.second_order import Flat
 from hessian.spectrum import ROUNDING
 
@@ -44,6 +44,7 @@ METHODS = ("levenberg_marquardt", "newton_mr", "eigenvector_following", "gentles
 REFINEMENTS = 8  # Newton steps at the end, beside those that the search left
 HOPELESS = 1e6  # damping, in units of |H|^2, at which nothing makes the gradient smaller
 DOUBT = 4  # times the rounding of the gradient that was measured is what it may be
+SAMPLES = 4  # of the rounding of the gradient
 FLAT = 1e-2  # |H g| below this share of |H| |g| is called gradient flat
 REASONS = ("critical", "gradient flat: H g = 0 but g is not", "not converged", "not finite")
 
@@ -226,17 +227,17 @@ def _search(loss, plan, like, args, starts, radius, unit):
             jnp.where(end.short, end.gradient, state.gradient),
         )
         point = classify(loss, unravel(theta), *args, method="dense")
-        return _end(flat, slope, theta, gradient, reach(theta), point, key)
+        return _end(loss, unravel(theta), args, flat, theta, gradient, reach(theta), point, key)
 
     return jax.lax.map(seek, starts, batch_size=batch)
 
 
-def _end(flat, slope, theta, gradient, reach, point, key):
+def _end(loss, params, args, flat, theta, gradient, reach, point, key):
     """What is known of the point at which a search ended."""
     found = modes(flat, theta, gradient, None, key)
     sizes = jnp.abs(found.values)
     seen = sizes > found.band
-    noise = DOUBT * gradient_noise(slope, theta, gradient, found, reach, key)
+    noise = DOUBT * jnp.max(jnp.abs(spread(loss, params, args, SAMPLES)[0] @ found.vectors.T), axis=0)
     short, eps = short_way(reach), jnp.finfo(theta.dtype).eps
     steps = divided(jnp.abs(found.along), sizes)
     # Where the curvature is not known the gradient must be rounding, or even then Newton's step short.

@@ -20,10 +20,10 @@ import jax
 import jax.numpy as jnp
 
 from hessian.lanczos import length
+from hessian.roundoff import SAFETY
 from hessian.spectrum import rounding
 
 NEAR = 1e-6  # in units of 1 + |theta|; in single precision sqrt(eps), which is more
-SAFETY = 10  # how many times its measured spread rounding may be
 
 
 def near(theta: jax.Array) -> jax.Array:

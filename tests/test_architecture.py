@@ -42,7 +42,7 @@ STAIRS = {
         "escaping",
         "escape",
         "conjugate_gradients finish beyond",
-        "critical second_order sharpness noise refinement",
+        "critical second_order sharpness refinement",
         "krylov_evidence",
         "evidence density trace modes",
         "drift tolerances",
