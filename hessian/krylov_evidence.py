@@ -75,9 +75,7 @@ def matrix_free(
 
         spaces = _spaces(product, theta, g, key, rows, products - CHECKS, zero, doubt, gradient_error)
         found = lanczos.ritz(spaces.krylov)
-        change, ends_of, kink, step, left, there = _changes(
-            slope, product, theta, g, spaces, found, zero, gradient_error
-        )
+        change, ends_of, kink, left, there = _changes(slope, product, theta, g, spaces, found, zero, gradient_error)
 
     tau, last = zero(spaces.size), found.count - 1
     values = jnp.stack([found.values[0], found.values[last]])
@@ -92,7 +90,7 @@ def matrix_free(
 
     # Where all curvature has one sign its softest bounds what is left of the way, whatever Newton's step left.
     softest = jnp.maximum(lowest.low, -highest.high)
-    distance = lanczos.length(step) + divided(left, softest)
+    distance = lanczos.length(spaces.step) + divided(left, softest)
     decrease = uncounted(theta, loss(params, *args), spaces.size)
     slack = jnp.maximum(gradient_error, decrease / (1 + lanczos.length(theta)))
     known = (softest > 0) | (left <= jnp.maximum(slack, LEFT * norm))
@@ -106,7 +104,7 @@ def matrix_free(
         jnp.asarray(tau, theta.dtype), lowest, highest,
         jnp.where(lowest.low > 0, n, positive), jnp.where(highest.high < 0, n, negative),
         found.count == n, ~kink, kink, jnp.max(change), jnp.asarray(settled),
-        jnp.sqrt(jnp.abs(g @ step)), distance, (spaces.products + CHECKS).astype(jnp.int32),
+        jnp.sqrt(jnp.abs(g @ spaces.step)), distance, (spaces.products + CHECKS).astype(jnp.int32),
         jnp.isfinite(norm) & jnp.isfinite(spaces.size) & jnp.isfinite(tau),
     )  # fmt: skip
 
@@ -161,7 +159,7 @@ def _changes(slope, product, theta, g, spaces, found, zero, gradient_error):
     """What is seen on the way.
 
     How far the curvature along both ends changes, relative to it; the ends, shape (2, n); whether there is a kink;
-    Newton's step; what it leaves of the gradient by the Hessian at theta, and what it leaves in truth.
+    what Newton's step leaves of the gradient by the Hessian at theta, and what it leaves in truth.
     """
     eps = jnp.finfo(theta.dtype).eps
     ends_of = jax.vmap(lanczos.unit)(found.vectors[:, jnp.stack([0, found.count - 1])].T @ spaces.krylov.basis)
@@ -175,18 +173,18 @@ def _changes(slope, product, theta, g, spaces, found, zero, gradient_error):
     side = lanczos.unit(jnp.resize(jnp.asarray(UNIFORM, theta.dtype), theta.shape))
     beside = BESIDE * eps * (lanczos.length(theta) + eps) * theta.size**0.5 * side
 
-    def look(both):
-        move, vectors = both
-        there = theta + move
-        return jax.lax.map(partial(product, there), vectors), slope(there), there - theta
+    def look(each):
+        move, at, vectors = each
+        return jax.lax.map(partial(product, theta + at), vectors), slope(theta + move), theta + move - theta
 
-    here = jnp.stack([p, beside])
-    moves = jnp.stack([jnp.zeros_like(p), p / 2, p, 2 * p, beside, -beside, corner, -corner])
-    images, slopes, moved = jax.lax.map(look, (moves, jnp.stack([here] + 7 * [ends_of])))
+    here = jnp.stack([spaces.step, beside])
+    moves = jnp.stack([spaces.step, p / 2, p, 2 * p, beside, -beside, corner, -corner])
+    points = moves.at[0].set(0)  # Newton's residual needs the Hessian at theta
+    images, slopes, moved = jax.lax.map(look, (moves, points, jnp.stack([here] + 7 * [ends_of])))
     apart = jnp.abs(jnp.sum(ends_of * images[1:], axis=2) - values)
     relative = jnp.maximum(jnp.max(apart, axis=0) - 4 * eps * spaces.size, 0) / divisor(jnp.abs(values))
     of_step, of_beside = images[0]
     bent = [lanczos.length(slopes[i] - g - sign * of_beside) for i, sign in ((4, 1), (5, -1))]
     kink = jnp.maximum(*bent) > spaces.size * lanczos.length(moved[4]) + gradient_error
     change = jnp.where(jnp.isfinite(relative), relative, jnp.inf)
-    return change, ends_of, kink, p, lanczos.length(of_step + g), lanczos.length(slopes[2])
+    return change, ends_of, kink, lanczos.length(of_step + g), lanczos.length(slopes[0])
