@@ -1,12 +1,14 @@
-"""Is a network that has stopped learning at a saddle, and where is the way out? (S57, S58)
+"""Is a network that has stopped learning held at a saddle, and where is the way out? (S57, S58)
 
 A network of three hidden layers of 4 units learns to read digits, and then each unit is copied many times, its outgoing
-weights shared among the copies: the same function, the same loss, and a critical point again where the small one was
+weights shared among the copies: the same function, the same loss, and a critical point where the small one is at one
 (Fukumizu & Amari 2000).  Gradient descent gives copies the same gradient, so that they stay copies for ever.
 
-Of the wide network, too large for a matrix, products with the Hessian prove a direction of negative curvature: in it
-copies part.  A step along it lowers the loss.  All is in single precision; the witness of the curvature is a second
-difference of the loss in double precision.
+The network has stopped learning, but it is at no critical point: along its soft directions Newton's step is long, and
+`classify` calls the place no saddle.  What holds it is the space in which copies are equal.  Of the wide network,
+too large for a matrix, products with the Hessian find curvature of both signs: along the negative one copies part, and
+a step there lowers the loss.  All is in single precision; the witness of the curvature is a second difference of the
+loss in double precision.
 """
 
 import jax
@@ -18,10 +20,10 @@ import gdlab
 import hessian
 from experiments.handwriting import examples, start
 from experiments.settings import DigitsSaddle
-from experiments.verdict import at_most, conclude, exactly, is_true
+from experiments.verdict import at_most, conclude, is_true
 from gdlab.problems import network_loss
 
-QUESTION = "Is a network that has stopped learning at a saddle, and where is the way out? (S57, S58)"
+QUESTION = "Is a network that has stopped learning held at a saddle, and where is the way out? (S57, S58)"
 UNITS = 4  # of each hidden layer, before they are copied
 LEARNT = 500  # images
 STEPS = 1500  # of Adam
@@ -41,9 +43,10 @@ def measure(units):
     small = learnt(start(jax.random.key(0), (64, UNITS, UNITS, UNITS, 10)), data)
     wide = copied(small, units // UNITS)
     point = hessian.classify(network_loss, wide, data, method="lanczos")
+    ends = hessian.extremal(network_loss, wide, data, which="both", products=PRODUCTS)
     way = hessian.escape(network_loss, wide, data)
     paths = [descend(params, data) for params in (wide, way.params)]
-    return checks(small, wide, data, point, way, paths), lambda: draw(paths, way, wide, data)
+    return checks(small, wide, data, point, ends, way, paths), lambda: draw(paths, way, wide, data)
 
 
 @jax.jit
@@ -96,20 +99,21 @@ def apart(layers, times):
     return float(max(spread(layer["w"]) for layer in layers[:-1]))
 
 
-def checks(small, wide, data, point, way, paths):
+def checks(small, wide, data, point, ends, way, paths):
     """The verdict, its witness, and what the step brings."""
     times = wide[0]["b"].size // UNITS
     values = sum(leaf.size for leaf in jax.tree.leaves(wide))
     alike, before = network_loss(small, data), float(way.loss_before)
     (stayed, there), (left, out) = paths
+    low, high = (float(value) for value in ends.eigenvalues)
+    band = 50 * np.finfo(np.float32).eps * max(-low, high)
     return (
-        exactly("S58", f"{values} parameters in single precision: a saddle", point.kind == "saddle", 1),
-        at_most(
-            "S58", "products with the Hessian that the verdict took, where n would build it", point.products, PRODUCTS
+        is_true(
+            "S58", f"{values} parameters in single precision: curvature of both signs", low < -band and high > band
         ),
+        at_most("S58", "products with the Hessian that this took, where n would build it", ends.products, PRODUCTS),
+        is_true("S57", "Newton's step is long: no claim of a critical point", "saddle" not in point.kind),
         at_most("S57", "loss of the copies - loss of the originals, relative", abs(before / alike - 1), 1e-4),
-        at_most("S57", "gradient over what counts as zero", point.gradient_norm / point.gradient_tol, 1.0),
-        is_true("S58", "the lowest eigenvalue is certain to be negative", point.lowest.high < 0),
         at_most(
             "S58",
             "its curvature against second differences in float64, relative",

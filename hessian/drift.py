@@ -100,11 +100,14 @@ def drift(frame: Frame, slope: Callable[[jax.Array], jax.Array], curvature: Call
     stiffest = jnp.argsort(-jnp.abs(values))
 
     def bend(move):
-        """How far the gradient is from that of the quadratic, in each mode, and the way that led there."""
+        """How far the gradient is from the quadratic's, in the stiffest modes and in all, and the length of the way."""
         there = frame.theta + frame.basis @ move
         moved = (there - frame.theta) @ frame.basis  # what rounding left of it
         bent = slope(there) @ frame.basis - frame.gradient - values * moved
-        return jnp.maximum(jnp.abs(bent) - frame.gradient_error, 0), moved
+        bent = jnp.maximum(jnp.abs(bent) - frame.gradient_error, 0)
+        energy = jnp.linalg.norm(jnp.where(seen, moved / weight, 0))
+        of_slope = divided(jnp.sqrt(jnp.cumsum((weight * bent)[stiffest] ** 2)), energy)
+        return of_slope, jnp.linalg.norm(bent), jnp.linalg.norm(moved)
 
     def turn(move):
         """How far curvature changes."""
@@ -115,17 +118,14 @@ def drift(frame: Frame, slope: Callable[[jax.Array], jax.Array], curvature: Call
         scaled = (weight[:, None] * change * weight[None])[stiffest][:, stiffest]
         return jnp.sqrt(jnp.diagonal(jnp.cumsum(jnp.cumsum(scaled**2, axis=0), axis=1)))
 
-    bent, moved = jax.lax.map(bend, moves)
-    energy = jnp.linalg.norm(jnp.where(seen, moved / weight, 0), axis=1, keepdims=True)
-    of_slope = divided(jnp.sqrt(jnp.cumsum((weight * bent)[:, stiffest] ** 2, axis=1)), energy)
+    of_slope, sizes, lengths = jax.lax.map(bend, moves)
     of_curvature = jax.lax.map(lambda move: in_stiffest(turn(move)), moves[:3])
     worst = jnp.concatenate([of_slope, of_curvature])
     worst = jnp.max(jnp.where(jnp.isfinite(worst), worst, jnp.inf), axis=0)
     relative = jnp.zeros_like(values).at[stiffest].set(worst)
 
     # Smooth gradients bend as the square of the way: far less a thousand times as near, at 2p four times as at p.
-    sizes = jnp.linalg.norm(bent, axis=1)
-    share = divided(sizes, jnp.linalg.norm(moved, axis=1))
+    share = divided(sizes, lengths)
     ahead = sizes[4] > SUDDEN * (sizes[0] + jnp.linalg.norm(frame.gradient_error))
     kink = (jnp.max(share[5:]) > jnp.max(share[1:3]) / 2) | ahead
     vanished = VANISHED * jnp.linalg.norm(jnp.where(seen, frame.gradient, 0)) + frame.gradient_error

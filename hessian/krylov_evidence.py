@@ -181,7 +181,7 @@ def _changes(slope, product, theta, g, spaces, found, zero, gradient_error):
     moves = jnp.stack([spaces.step, p / 2, p, 2 * p, beside, -beside, corner, -corner])
     points = moves.at[0].set(0)  # Newton's residual needs the Hessian at theta
     images, slopes, moved = jax.lax.map(look, (moves, points, jnp.stack([here] + 7 * [ends_of])))
-    apart = jnp.abs(jnp.sum(ends_of * images[1:], axis=2) - values)
+    apart = jnp.abs(jnp.einsum("kn,mkn->mk", ends_of, images[1:]) - values[None])
     relative = jnp.maximum(jnp.max(apart, axis=0) - 4 * eps * spaces.size, 0) / divisor(jnp.abs(values))
     of_step, of_beside = images[0]
     bent = [lanczos.length(slopes[i] - g - sign * of_beside) for i, sign in ((4, 1), (5, -1))]

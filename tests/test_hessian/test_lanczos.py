@@ -161,7 +161,7 @@ def test_not_a_number_is_undetermined_without_a_matrix_too():
     found = jax.jit(lambda w: hessian.classify(lambda w: jnp.sum(jnp.log(w)), w, method="lanczos"))(jnp.zeros(30))
     assert found.kind == "undetermined"
     assert "not finite" in found.certificate
-    assert found.products < 20
+    assert found.products < 40
 
 
 def test_a_run_that_stopped_beside_a_degenerate_valley_is_not_fooled_without_a_matrix():
