@@ -27,11 +27,11 @@ from hessian.roundoff import SAFETY, UNIFORM
 
 DRIFT = 0.05  # the largest relative change of curvature under which a sign is certain
 HIDDEN = 3  # how many times its spread the rounding of the gradient may hide of Newton's step
-BESIDE = 64  # how near a kink is looked for, in units of eps |theta|
+BESIDE = 16  # how near a kink is looked for, in units of eps |theta|
 STEPS = 16  # of Newton's with one Hessian, to see whether the slope vanishes
 VANISHED = 0.1  # the share of the slope that may be left of it after them
 SUDDEN = 16  # how much more than at p the gradient may bend at 2p
-WIDER = 1000  # how much farther the other looks go, at least; over it what is smooth changes more than half
+WIDER = 16  # how much farther the other looks go, at least
 
 
 class Frame(NamedTuple):
@@ -124,7 +124,7 @@ def drift(frame: Frame, slope: Callable[[jax.Array], jax.Array], curvature: Call
     worst = jnp.max(jnp.where(jnp.isfinite(worst), worst, jnp.inf), axis=0)
     relative = jnp.zeros_like(values).at[stiffest].set(worst)
 
-    # Smooth gradients bend as the square of the way: far less a thousand times as near, at 2p four times as at p.
+    # Smooth gradients bend as the square of the way: far less where it is short, at 2p four times as at p.
     share = divided(sizes, lengths)
     ahead = sizes[4] > SUDDEN * (sizes[0] + jnp.linalg.norm(frame.gradient_error))
     kink = (jnp.max(share[5:]) > jnp.max(share[1:3]) / 2) | ahead

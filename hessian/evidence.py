@@ -90,7 +90,7 @@ def dense(loss: Loss, params: Params, args: tuple, gradient_tol: Any, curvature_
         eps = jnp.finfo(theta.dtype).eps
         zero = band(size, blur, curvature_tol)
         frame = Frame(theta, along, values, basis, jnp.abs(values) > zero, errors, 4 * (blur / n**0.5 + eps * size))
-        strict, loose = allowed(theta, loss(params, *args), values, frame.seen, errors)
+        strict, loose = allowed(theta, loss(params, *args), values, frame.seen, errors, near(theta))
         norm = lanczos.length(along)
         candidate = jnp.all(jnp.abs(along) <= loose) if gradient_tol is None else norm <= gradient_tol
         nothing = Drift(jnp.zeros_like(values), jnp.bool_(False), jnp.bool_(True))

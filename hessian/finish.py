@@ -19,7 +19,7 @@ from hessian.division import divided, divisor
 from hessian.lanczos import length
 from hessian.modes import Modes, learned, modes
 from hessian.second_order import ROUNDING, Flat, TrustRegion, within
-from hessian.tolerances import allowed, near
+from hessian.tolerances import allowed
 
 DENSE = 512  # parameters up to which a look takes the dense Hessian
 KRYLOV = 40  # the size of its Krylov spaces beyond that
@@ -67,15 +67,19 @@ def finish(flat: Flat, walk: Walk, floor: jax.Array, gradient_tol: Any, curvatur
             return (length(walk.gradient) <= share * jnp.asarray(gradient_tol, walk.theta.dtype)) & short(walk, found)
         seen = jnp.abs(found.values) > found.band
         hidden = ROUNDING * jnp.finfo(walk.theta.dtype).eps * jnp.abs(walk.value)
-        slopes = allowed(walk.theta, walk.value, found.values, seen, 0)[1]
+        slopes = allowed(walk.theta, walk.value, found.values, seen, 0, shortest(walk))[1]
         slopes = jnp.maximum(slopes, jnp.where(seen, jnp.sqrt(hidden * jnp.abs(found.values)), 0))
         return jnp.all(jnp.abs(found.along) <= share * slopes)
+
+    def shortest(walk):
+        """A step that is as short as can be told: a verdict asks for less."""
+        return jnp.sqrt(jnp.finfo(walk.theta.dtype).eps) * (1 + length(walk.theta))
 
     def short(walk, found):
         """Whether what is left of the way is as short, or its decrease as small, as can be told."""
         p = divided(found.along, found.values, found.values > found.band)
         hidden = ROUNDING * jnp.finfo(walk.theta.dtype).eps * jnp.abs(walk.value)
-        return (length(p) <= near(walk.theta)) | (found.along @ p / 2 <= hidden)
+        return (length(p) <= shortest(walk)) | (found.along @ p / 2 <= hidden)
 
     def convex(found):
         return found.values[0] >= -(found.band if curvature_tol is None else curvature_tol)

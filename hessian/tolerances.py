@@ -37,14 +37,20 @@ def uncounted(theta: jax.Array, value: jax.Array, size: jax.Array) -> jax.Array:
 
 
 def allowed(
-    theta: jax.Array, value: jax.Array, values: jax.Array, seen: jax.Array, gradient_error: jax.Array | float
+    theta: jax.Array,
+    value: jax.Array,
+    values: jax.Array,
+    seen: jax.Array,
+    gradient_error: jax.Array | float,
+    distance: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
     """The slope that is critical along each mode, shape (n,): where its sign is certain, and where it is not.
 
-    `values` are the eigenvalues, `seen` says which lie outside the zero band, `gradient_error` is the slopes' rounding.
+    `values` are the eigenvalues, `seen` says which lie outside the zero band, `gradient_error` is the slopes' rounding,
+    and Newton's step is short up to this distance.
     """
     sizes = jnp.abs(values)
-    certain = jnp.maximum(near(theta) * jnp.where(seen, sizes, 0), gradient_error)
+    certain = jnp.maximum(distance * sizes, gradient_error)
     decrease = uncounted(theta, value, jnp.max(sizes))
     return certain, jnp.maximum(certain, jnp.where(seen, jnp.sqrt(decrease * sizes), decrease / (1 + length(theta))))
 
