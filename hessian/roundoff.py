@@ -110,7 +110,7 @@ def _result(equation, inputs, errors):
     """The outputs of one equation, rounded at random."""
     name, params = equation.primitive.name, equation.params
     if name == "scan":
-        return _scan(params, inputs, errors)
+        return _scan(equation, inputs, errors)
     if name == "while":
         return _while(params, inputs, errors)
     if name == "cond":
@@ -164,17 +164,30 @@ def _summed(equation, inputs):
 
 def _inside(inner, inputs, errors):
     """The outputs of a jaxpr within the jaxpr."""
-    jaxpr, consts = (inner.jaxpr, inner.consts) if hasattr(inner, "consts") else (inner, ())
-    return _evaluate(jaxpr, consts, inputs, errors)
+    return _evaluate(*_opened(inner), inputs, errors)
+
+
+def _opened(inner):
+    """A jaxpr, closed or not, and its constants."""
+    return getattr(inner, "jaxpr", inner), getattr(inner, "consts", ())
 
 
 def _branch(closed, errors):
     return lambda *operands: _inside(closed, operands, errors.of_turn(0))
 
 
-def _scan(params, inputs, errors):
-    fixed, first = params["num_consts"], params["num_consts"] + params["num_carry"]
-    kept = params["num_carry"]
+def _scan(equation, inputs, errors):
+    params, body = equation.params, _opened(equation.params["jaxpr"])[0]
+    # What is scanned, in and out, has one axis more outside than within; versions of JAX count the rest differently.
+    kept = sum(
+        len(out.aval.shape) == len(within.aval.shape)
+        for out, within in zip(equation.outvars, body.outvars, strict=True)
+    )
+    scanned = sum(
+        len(x.aval.shape) > len(within.aval.shape) for x, within in zip(equation.invars, body.invars, strict=True)
+    )
+    first = len(inputs) - scanned
+    fixed = first - kept
 
     def turn(carry, xs):
         count, *state = carry
@@ -200,4 +213,4 @@ def _while(params, inputs, errors):
 
 
 def _evaluate_exactly(closed, inputs):
-    return jax.core.eval_jaxpr(closed.jaxpr, closed.consts, *inputs)[0]
+    return jax.core.eval_jaxpr(*_opened(closed), *inputs)[0]
