@@ -24,6 +24,7 @@ import jax.numpy as jnp
 
 from hessian.division import divided, divisor
 from hessian.roundoff import SAFETY, UNIFORM
+from hessian.spectrum import rounding
 
 DRIFT = 0.05  # the largest relative change of curvature under which a sign is certain
 HIDDEN = 3  # how many times its spread the rounding of the gradient may hide of Newton's step
@@ -99,12 +100,15 @@ def drift(frame: Frame, slope: Callable[[jax.Array], jax.Array], curvature: Call
     weight = 1 / jnp.sqrt(divisor(jnp.where(seen, jnp.abs(values), 0)))
     stiffest = jnp.argsort(-jnp.abs(values))
 
+    # Few samples are few for each mode: what rounds in one may round in another.
+    noise = jnp.maximum(frame.gradient_error, jnp.sqrt(jnp.mean(frame.gradient_error**2)))
+
     def bend(move):
         """How far the gradient is from the quadratic's, in the stiffest modes and in all, and the length of the way."""
         there = frame.theta + frame.basis @ move
         moved = (there - frame.theta) @ frame.basis  # what rounding left of it
         bent = slope(there) @ frame.basis - frame.gradient - values * moved
-        bent = jnp.maximum(jnp.abs(bent) - frame.gradient_error, 0)
+        bent = jnp.maximum(jnp.abs(bent) - noise - rounding(values) * jnp.linalg.norm(moved), 0)
         energy = jnp.linalg.norm(jnp.where(seen, moved / weight, 0))
         of_slope = divided(jnp.sqrt(jnp.cumsum((weight * bent)[stiffest] ** 2)), energy)
         return of_slope, jnp.linalg.norm(bent), jnp.linalg.norm(moved)
