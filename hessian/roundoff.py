@@ -164,7 +164,8 @@ def _summed(equation, inputs):
 
 def _inside(inner, inputs, errors):
     """The outputs of a jaxpr within the jaxpr."""
-    return _evaluate(*_opened(inner), inputs, errors)
+    jaxpr, consts = _opened(inner)
+    return _evaluate(jaxpr, consts, inputs, errors)
 
 
 def _opened(inner):
