@@ -35,7 +35,7 @@ from hessian.symmetric import eigh
 from hessian.tolerances import allowed, band, near
 
 DRAWS = 8  # samples of rounding that a Hessian of one row takes; larger ones hold more numbers each
-LOOKS = 4  # of eight gradients on the way, as products
+LOOKS = 4  # of eight gradients on the way, as products; the 16 where curvature changes are not counted
 
 
 class Eigenpair(NamedTuple):

@@ -19,7 +19,7 @@ from jax.flatten_util import ravel_pytree
 from hessian import lanczos
 from hessian.bounds import ends
 from hessian.division import divided, divisor
-from hessian.drift import BESIDE, DRIFT
+from hessian.drift import BESIDE, DRIFT, HIDDEN
 from hessian.evidence import Eigenpair, Evidence
 from hessian.product import Loss, Params, flat_product, gradient
 from hessian.roundoff import SAFETY, UNIFORM, spread
@@ -168,7 +168,7 @@ def _changes(slope, product, theta, g, spaces, found, zero, gradient_error):
     curved = jnp.abs(values) > zero(spaces.size)
     known = divided(-(ends_of @ g), values, curved)
     p = spaces.step + (known - ends_of @ spaces.step) @ ends_of
-    hidden = divided(3 * gradient_error / theta.size**0.5, jnp.abs(values), curved)
+    hidden = divided(HIDDEN * gradient_error / theta.size**0.5, jnp.abs(values), curved)
     corner = (2 * (jnp.abs(known) + hidden)) @ ends_of
     side = lanczos.unit(jnp.resize(jnp.asarray(UNIFORM, theta.dtype), theta.shape))
     beside = BESIDE * eps * (lanczos.length(theta) + eps) * theta.size**0.5 * side

@@ -160,7 +160,7 @@ def _degenerate(loss, formula, source, curvature, starts, *, coercive=False):
 
 
 def quartic_min(theta: jax.Array) -> jax.Array:
-    """y^2 + x^4, theta = (x, y): a minimum that the Hessian cannot prove (S55).
+    """y^2 + x^4, theta = (x, y): a minimum that the Hessian cannot show (S55).
 
     >>> float(quartic_min(jnp.array([2.0, 1.0])))
     17.0

@@ -175,7 +175,7 @@ def test_a_run_that_stopped_beside_a_degenerate_valley_is_not_fooled_without_a_m
     assert hessian.classify(valley, start, method="dense").kind == "degenerate"
 
 
-def test_above_the_dense_limit_saddles_are_proved_and_left():
+def test_above_the_dense_limit_saddles_are_found_and_left():
     n = 2000
     a = jnp.asarray(np.r_[-0.05, np.linspace(0.1, 10, n - 1)])
 
