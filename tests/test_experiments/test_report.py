@@ -13,7 +13,7 @@ import pytest
 from experiments.__main__ import main
 from experiments.claims import claims
 from experiments.figures import plt
-from experiments.settings import Experiment
+from experiments.settings import LAUNCHER, Experiment
 from experiments.verdict import conclude, is_true, printed
 
 TABLE = {"caption": "", "columns": ["rate", "loss"], "rows": [["0.1", "3.5"], ["0.1", "2.5"]]}
@@ -32,6 +32,7 @@ def stand_in(name):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
+    monkeypatch.delenv(LAUNCHER, raising=False)  # the page repeats the command as it was called
     for name in MEASURED:
         monkeypatch.setitem(sys.modules, f"experiments.{name}", stand_in(name))
         stand_in(name).main(Experiment(out=tmp_path / "runs" / name, quick=True, json=True))
