@@ -22,6 +22,7 @@ import gdlab
 from experiments.settings import InputError, OnProblem, at_least_one, deviation, learning_rates
 from experiments.targets import target
 from gdlab import minibatches
+from gdlab.optimizers import named
 from gdlab.problems import (
     POKEMON_START,
     digits,
@@ -219,13 +220,15 @@ def named_optimizers(texts: Sequence[str]) -> dict[str, Any]:
 
 def _named_optimizer(name):
     library, dot, short = name.rpartition(".")
-    made: Any = getattr({"": gdlab.optimizers, "optax.": optax}.get(library + dot), short, None)
+    made: Any = getattr({"": named, "optax.": optax}.get(library + dot), short, None)
     try:
         known = not short.startswith("_") and isinstance(made(1e-3), optax.GradientTransformation)
     except TypeError:
         known = False
     if not known:
-        ours = ", ".join(n for n in gdlab.__all__ if getattr(getattr(gdlab, n), "__module__", "") == "gdlab.optimizers")
+        ours = ", ".join(
+            n for n in gdlab.__all__ if getattr(getattr(gdlab, n), "__module__", "") == "gdlab.optimizers.named"
+        )
         raise InputError(f"optimizers must be names among {ours}, or of optax, such as optax.adam; got {name!r}")
     return made
 

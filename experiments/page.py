@@ -27,7 +27,7 @@ from experiments.arena import Arena
 from experiments.runs import dump
 from experiments.settings import Race
 from experiments.stops import NOT_SEEN, best_rates
-from gdlab.pieces import Optimizer
+from gdlab.base import Optimizer
 
 HERE = Path(__file__).parent
 ENDS = {

@@ -30,7 +30,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from experiments.settings import InputError, as_json, command_line, in_one_line
-from gdlab.store import PARTIAL, whole
+from gdlab.storage.store import PARTIAL, whole
 
 T = TypeVar("T")
 PACKAGES = ("gdlab", "jax", "jaxlib", "optax", "numpy", "xarray", "h5netcdf", "matplotlib")

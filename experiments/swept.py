@@ -16,7 +16,7 @@ import xarray
 from experiments.runs import Extras, Table, dump, new_folder, now, write_dataset, write_record, written
 from experiments.settings import InputError, in_one_line
 from experiments.show import print_table
-from gdlab.store import StoreError
+from gdlab.storage.store import StoreError
 
 COLUMNS = ("optimizer", "best lr", "median loss", "quartiles", "diverged")
 

@@ -8,11 +8,10 @@ long as it takes.
 """
 
 from gdlab import directions, problems, scales, schedules
-from gdlab.axes import draws, seeds
-from gdlab.data import minibatches, standardize
-from gdlab.descent import descent
-from gdlab.long_run import long_run, read_history
-from gdlab.optimizers import (
+from gdlab.base import Optimizer, Step
+from gdlab.equation import descent
+from gdlab.optimizers.inspect import inspect
+from gdlab.optimizers.named import (
     adabelief,
     adabound,
     adagrad,
@@ -36,14 +35,15 @@ from gdlab.optimizers import (
     signum,
     yogi,
 )
-from gdlab.pieces import Optimizer, Step
-from gdlab.reading import inspect
-from gdlab.run import Run, minimize
-from gdlab.swats import swats
-from gdlab.sweep import merge, sweep
-from gdlab.trials import trials
-from gdlab.tune import hyperparameters, lr_range_test, tune
-from gdlab.wrappers import chain, decayed, decayed_outright, lookahead, rolling, rolling_outside
+from gdlab.optimizers.swats import swats
+from gdlab.optimizers.wrappers import chain, decayed, decayed_outright, lookahead, rolling, rolling_outside
+from gdlab.runs.data import minibatches, standardize
+from gdlab.runs.long_run import long_run, read_history
+from gdlab.runs.minimize import Run, minimize
+from gdlab.runs.tune import hyperparameters, lr_range_test, tune
+from gdlab.sweeps.axes import draws, seeds
+from gdlab.sweeps.sweep import merge, sweep
+from gdlab.sweeps.trials import trials
 
 __all__ = [
     "Optimizer",

@@ -31,8 +31,8 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from gdlab.arguments import hyperparameter, one_of
-from gdlab.averages import Params, debiased, decaying, like, likes, shared, wide, zeros_wide
-from gdlab.pieces import Direction
+from gdlab.base import Direction
+from gdlab.numerics import Params, debiased, decaying, like, likes, shared, wide, zeros_wide
 
 
 class NoState(NamedTuple):

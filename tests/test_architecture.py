@@ -2,7 +2,7 @@
 
 The rule is read off the syntax trees, so imports inside functions and under TYPE_CHECKING count as well.  Each package
 has its own stairs, listed from the top floor down.  Two modules are compared on the stairs of the innermost package
-that holds both: `gdlab.problems.saddles` and `gdlab.pieces` as `problems` and `pieces` on those of gdlab.  A package's
+that holds both: `gdlab.problems.saddles` and `gdlab.base` as `problems` and `base` on those of gdlab.  A package's
 own `__init__` stands above all of its stairs.
 """
 
@@ -21,15 +21,20 @@ ROOT = Path(__file__).parents[1]
 STAIRS = {
     "": ["experiments", "gdlab hessian"],
     "gdlab": [
-        "sweep tune long_run trials",
-        "run optimizers reading processes dataset",
-        "descent swats wrappers",
-        "directions scales schedules problems data axes lanes store progress",
-        "driven gradients rescaled",
-        "rates",
-        "pieces",
-        "arguments averages programs kernels",
+        "runs",
+        "optimizers sweeps",
+        "equation",
+        "directions scales problems storage",
+        "schedules",
+        "base progress",
+        "arguments numerics",
     ],
+    "gdlab.runs": ["long_run tune", "minimize", "data gradients"],
+    "gdlab.optimizers": ["named", "wrappers swats inspect"],
+    "gdlab.sweeps": ["sweep trials", "dataset batching", "axes fusion"],
+    "gdlab.scales": ["moments combinators"],
+    "gdlab.schedules": ["of_count of_loss", "base"],
+    "gdlab.storage": ["multihost", "store fingerprint"],
     "gdlab.problems": [
         "catalogue",
         "bowls classics digits lattices linear_nets octopus pokemon recovery saddles valleys",
@@ -79,7 +84,7 @@ ROOMS = " ".join(STAIRS[""]).split()
 GUESTS = {
     "matfree": ["hessian.spectrum"],
     "matplotlib": ["experiments"],
-    "xarray": ["gdlab.dataset", "gdlab.sweep", "experiments"],
+    "xarray": ["gdlab.sweeps", "experiments"],
 }
 
 LONGEST = 250  # lines of code in a file of gdlab or hessian; docstrings, comments and blank lines are free
@@ -224,39 +229,65 @@ def build(root: Path, files: dict[str, str]) -> Path:
 CODE = "x = 1\n" * LONGEST
 
 SOUND = {
-    "down a floor": {"gdlab/descent.py": "from gdlab.pieces import Step", "gdlab/pieces.py": ""},
-    "down, as a module of a package": {"gdlab/optimizers.py": "from gdlab import scales", "gdlab/scales.py": ""},
-    "down, by a relative path": {"gdlab/descent.py": "from .pieces import Step", "gdlab/pieces.py": ""},
-    "a package that gathers its own": {"gdlab/__init__.py": "from gdlab.sweep import sweep", "gdlab/sweep.py": ""},
-    "a package that gathers, relatively": {"gdlab/__init__.py": "from . import sweep", "gdlab/sweep.py": ""},
+    "down a floor": {"gdlab/equation.py": "from gdlab.base import Step", "gdlab/base.py": ""},
+    "down, as a module of a package": {
+        "gdlab/optimizers/named.py": "from gdlab import scales",
+        "gdlab/scales/__init__.py": "",
+    },
+    "down, by a relative path": {"gdlab/equation.py": "from .base import Step", "gdlab/base.py": ""},
+    "a package that gathers its own": {
+        "gdlab/__init__.py": "from gdlab.sweeps.sweep import sweep",
+        "gdlab/sweeps/sweep.py": "",
+    },
+    "a package that gathers, relatively": {"gdlab/__init__.py": "from . import sweeps", "gdlab/sweeps/__init__.py": ""},
     "a package within a package": {"gdlab/problems/__init__.py": "from gdlab.problems.pokemon import loss"},
     "down, within that package": {"gdlab/problems/saddles.py": "from gdlab.problems.landscape import Surface"},
-    "down, out of that package": {"gdlab/problems/saddles.py": "from gdlab.pieces import Params"},
-    "down, into that package": {"gdlab/sweep.py": "import gdlab.problems.saddles"},
-    "an experiment on both": {"experiments/race.py": "import gdlab, hessian\nfrom gdlab.sweep import sweep"},
+    "down, out of that package": {"gdlab/problems/saddles.py": "from gdlab.base import Params"},
+    "down, into that package": {"gdlab/sweeps/sweep.py": "import gdlab.problems.saddles"},
+    "an experiment on both": {"experiments/race.py": "import gdlab, hessian\nfrom gdlab.sweeps.sweep import sweep"},
     "guests in their places": {
-        "gdlab/sweep.py": "def f():\n    import xarray",
+        "gdlab/sweeps/sweep.py": "def f():\n    import xarray",
         "hessian/spectrum.py": "from matfree import decomp",
         "experiments/figures.py": "import matplotlib.pyplot as plt\nimport xarray",
     },
-    "a long file of one docstring": {"gdlab/pieces.py": '"""\n' + "text\n" * 400 + '"""\n# comment\n\n' + CODE},
+    "a long file of one docstring": {"gdlab/base.py": '"""\n' + "text\n" * 400 + '"""\n# comment\n\n' + CODE},
 }
 
 BROKEN = {
-    "gdlab on hessian": (imports_that_climb, {"gdlab/run.py": "import hessian"}, "gdlab.run imports hessian"),
-    "hessian on gdlab": (imports_that_climb, {"hessian/escape.py": "from gdlab.run import minimize"}, "lower floor"),
-    "gdlab on experiments": (imports_that_climb, {"gdlab/run.py": "import experiments.race"}, "experiments.race"),
-    "up": (imports_that_climb, {"gdlab/pieces.py": "import gdlab.run"}, "gdlab.pieces imports gdlab.run"),
-    "sideways": (imports_that_climb, {"gdlab/scales.py": "from gdlab.directions import average"}, "lower floor"),
+    "gdlab on hessian": (
+        imports_that_climb,
+        {"gdlab/runs/minimize.py": "import hessian"},
+        "gdlab.runs.minimize imports hessian",
+    ),
+    "hessian on gdlab": (
+        imports_that_climb,
+        {"hessian/escape.py": "from gdlab.runs.minimize import minimize"},
+        "lower floor",
+    ),
+    "gdlab on experiments": (
+        imports_that_climb,
+        {"gdlab/runs/minimize.py": "import experiments.race"},
+        "experiments.race",
+    ),
+    "up": (
+        imports_that_climb,
+        {"gdlab/base.py": "import gdlab.runs.minimize"},
+        "gdlab.base imports gdlab.runs.minimize",
+    ),
+    "sideways": (
+        imports_that_climb,
+        {"gdlab/scales/moments.py": "from gdlab.directions import average"},
+        "lower floor",
+    ),
     "up, inside a function": (
         imports_that_climb,
-        {"gdlab/pieces.py": "def f():\n    if x:\n        from gdlab.descent import descent"},
-        "gdlab.descent",
+        {"gdlab/base.py": "def f():\n    if x:\n        from gdlab.equation import descent"},
+        "gdlab.equation",
     ),
     "up, as a module of a package": (
         imports_that_climb,
-        {"gdlab/scales.py": "from gdlab import run", "gdlab/run.py": ""},
-        "gdlab.scales imports gdlab.run",
+        {"gdlab/scales/moments.py": "from gdlab import runs", "gdlab/runs/__init__.py": ""},
+        "gdlab.scales.moments imports gdlab.runs",
     ),
     "up, by a relative path": (
         imports_that_climb,
@@ -265,13 +296,17 @@ BROKEN = {
     ),
     "up, by name": (
         imports_that_climb,
-        {"gdlab/pieces.py": "import importlib\nimportlib.import_module('gdlab.run')"},
-        "gdlab.run",
+        {"gdlab/base.py": "import importlib\nimportlib.import_module('gdlab.runs.minimize')"},
+        "gdlab.runs.minimize",
     ),
-    "its own package": (imports_that_climb, {"gdlab/run.py": "from gdlab import adam"}, "the package it is part of"),
+    "its own package": (
+        imports_that_climb,
+        {"gdlab/runs/minimize.py": "from gdlab import adam"},
+        "the package it is part of",
+    ),
     "its own package, relatively": (
         imports_that_climb,
-        {"gdlab/run.py": "from . import adam"},
+        {"gdlab/runs/minimize.py": "from . import adam"},
         "the package it is part",
     ),
     "sideways, in a package within": (
@@ -279,11 +314,15 @@ BROKEN = {
         {"gdlab/problems/bowls.py": "from gdlab.problems.saddles import monkey"},
         "gdlab.problems.saddles",
     ),
-    "up, out of a package within": (imports_that_climb, {"gdlab/problems/bowls.py": "import gdlab.descent"}, "descent"),
+    "up, out of a package within": (
+        imports_that_climb,
+        {"gdlab/problems/bowls.py": "import gdlab.equation"},
+        "equation",
+    ),
     "up, from the package within": (
         imports_that_climb,
-        {"gdlab/problems/__init__.py": "import gdlab.run"},
-        "gdlab.run",
+        {"gdlab/problems/__init__.py": "import gdlab.runs.minimize"},
+        "gdlab.runs.minimize",
     ),
     "one experiment on another": (imports_that_climb, {"experiments/race.py": "import experiments.saddle"}, "saddle"),
     "a helper on an experiment": (imports_that_climb, {"experiments/runs.py": "import experiments.race"}, "race"),
@@ -304,17 +343,21 @@ BROKEN = {
     ),
     "xarray downstairs": (
         guests_out_of_place,
-        {"gdlab/run.py": "import xarray as xr"},
-        "only gdlab.dataset and gdlab.sweep and experiments",
+        {"gdlab/runs/minimize.py": "import xarray as xr"},
+        "only gdlab.sweeps and experiments",
     ),
     "matplotlib in gdlab": (
         guests_out_of_place,
-        {"gdlab/sweep.py": "from matplotlib import pyplot"},
+        {"gdlab/sweeps/sweep.py": "from matplotlib import pyplot"},
         "only experiments",
     ),
     "matfree elsewhere": (guests_out_of_place, {"hessian/search.py": "import matfree.funm"}, "only hessian.spectrum"),
     "too long a file": (files_too_long, {"hessian/product.py": CODE + "y = 2\n"}, "has 251 lines of code"),
-    "a text that is no docstring": (files_too_long, {"gdlab/data.py": 'x = """' + "\n" * LONGEST + '"""'}, "251 lines"),
+    "a text that is no docstring": (
+        files_too_long,
+        {"gdlab/runs/data.py": 'x = """' + "\n" * LONGEST + '"""'},
+        "251 lines",
+    ),
     "a drawer": (files_misnamed, {"experiments/utils.py": ""}, "experiments/utils.py is named by no noun"),
     "a drawer in the tests": (files_misnamed, {"tests/test_gdlab/util.py": ""}, "is named by no noun"),
     "a room of the tests as a package": (files_misnamed, {"tests/test_gdlab/__init__.py": ""}, "delete it"),

@@ -21,7 +21,7 @@ import optax
 import gdlab
 import hessian
 from gdlab import directions, problems, scales, schedules
-from gdlab.pieces import Direction, Driven, Optimizer, Scale
+from gdlab.base import Direction, Driven, Optimizer, Scale
 
 CALLS = int(os.environ.get("FUZZ_CALLS", "400"))
 LONG = CALLS > 400  # then slow functions are also called with allowed arguments, which their own tests do anyway

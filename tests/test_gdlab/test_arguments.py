@@ -297,4 +297,4 @@ def test_every_argument_can_be_named():
         for one in inspect.signature(function).parameters.values()
         if one.kind is one.POSITIONAL_ONLY
     }
-    assert nameless == {"gdlab.trials.trials"}
+    assert nameless == {"gdlab.sweeps.trials.trials"}

@@ -1,0 +1,1 @@
+"""Optimizers: the named cells of the grid direction x scale, what wraps them, and how to read their steps."""

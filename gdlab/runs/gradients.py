@@ -1,0 +1,68 @@
+"""Values and gradients of a loss, taken in one place: whatever runs an optimizer asks here.
+
+    gradient = conj(jax.grad(loss))          jax's gradient is the conjugate of the direction of steepest ascent
+
+For real parameters the two are equal.  For complex ones, theta = x + i y, the gradient is dL/dx + i dL/dy, so that
+`theta - eta g` goes down, as the same step on x and y would.
+
+| function | what it returns |
+|---|---|
+| `value_and_gradient` | the loss and its gradient |
+| `scalar` | the function, checked to return one real number |
+| `conjugate` | what jax.grad returns for a gradient, and the gradient for what it returns |
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gdlab.arguments import shown
+from gdlab.numerics import Params
+
+
+def value_and_gradient(loss: Callable[[Params], jax.Array], params: Params) -> tuple[jax.Array, Params]:
+    """The loss and the direction of its steepest ascent.
+
+    >>> _, g = value_and_gradient(lambda z: jnp.abs(z - (1 + 3j)) ** 2, jnp.array(0j))
+    >>> complex(g)
+    (-2-6j)
+    """
+    value, slope = jax.value_and_grad(scalar(loss))(params)
+    return value, conjugate(slope)
+
+
+def conjugate(tree: Params) -> Params:
+    """The complex conjugate of each leaf; a real leaf is itself."""
+    return jax.tree.map(lambda leaf: jnp.conj(leaf) if jnp.iscomplexobj(leaf) else leaf, tree)
+
+
+def scalar(loss: Callable[[Params], Any], name: str = "loss") -> Callable[[Params], jax.Array]:
+    """The function, which errors call by its name, checked once it is traced.
+
+    Raises ValueError where it returns anything but one real floating number, TypeError where it cannot be traced.
+    """
+
+    def checked(params):
+        try:
+            value = loss(params)
+        except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
+            msg = f"{name} must be made of functions of JAX; got one that asks for the value of an array, as float(x), "
+            msg += "x.item(), np.asarray(x) and `if x > 0` do"
+            raise TypeError(msg) from error
+        array = isinstance(value, jax.Array) or hasattr(value, "__array__") or isinstance(value, bool | int | float)
+        if array and jnp.shape(value) == () and jnp.issubdtype(jnp.result_type(value), jnp.floating):
+            return jnp.asarray(value)
+        if array:
+            got = f"an array of shape {jnp.shape(value)} and dtype {jnp.result_type(value)}"
+        elif value is None:
+            got = "None; end it with `return`"
+        elif isinstance(value, tuple | list | dict):
+            got = f"a {type(value).__name__} of {len(value)}; return the number alone, and let `record` take the rest"
+        else:
+            got = shown(value)
+        msg = f"{name} must return a scalar, which is real and floating; got {got}"
+        raise ValueError(msg)
+
+    return checked

@@ -1,0 +1,1 @@
+"""Sweeps: one function on every point of a grid of axes, batched, stored, labelled."""

@@ -1,0 +1,253 @@
+"""The dataset of a sweep: what its parts are called, how they lie, and that a NetCDF file can hold every one of them.
+
+    variable[axis_1, ..., axis_n, *dims]  =  the result of that name, of all cases and lanes
+
+Whatever could not become a dataset, or a file, is refused before anything is computed.
+
+| function | what it does |
+|---|---|
+| `attributes` | further attributes, as numbers and texts |
+| `returned` | refuses what is no array, and what holds none |
+| `leaf_names` | a name for each leaf of all cases |
+| `description` | what it takes to lay out the results |
+| `placed` | the variable and the dims of each result |
+| `labelled` | the dataset |
+"""
+
+import datetime
+import itertools
+import math
+import os
+from collections.abc import Mapping, Sequence
+from numbers import Integral, Number, Real
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gdlab.arguments import shown
+from gdlab.sweeps.axes import Grid, is_text, path_name, storable
+
+if TYPE_CHECKING:
+    import xarray
+
+FLAGS = ("alive", "died", "done")  # what the dataset says of every lane
+# What HDF5 and NetCDF keep for themselves among the names of attributes.
+RESERVED = frozenset((
+    "CLASS", "DIMENSION_LIST", "NAME", "REFERENCE_LIST", "_NCProperties", "_Netcdf4Coordinates", "_Netcdf4Dimid",
+    "_nc3_strict",
+))  # fmt: skip
+
+
+def attributes(attrs: Mapping[str, Any] | None, taken: Sequence[str]) -> dict[str, Any]:
+    """Further attributes as plain numbers, texts and lists of these, which both JSON and NetCDF hold.
+
+    Numbers of NumPy become those of Python, truths 1 and 0, dates their ISO texts, paths texts.
+
+    Raises:
+        ValueError: for a name that is taken or that no file can hold.
+        TypeError: for a value that is none of these.
+    """
+    if not isinstance(attrs or {}, Mapping):
+        msg = f"attrs must be a mapping from names to numbers and texts; got {shown(attrs)}"
+        raise TypeError(msg)
+    for name in attrs or {}:
+        if not isinstance(name, str) or not name or not is_text(name) or name in {*RESERVED, *taken}:
+            msg = f"attrs must have names that are texts, and none of {', '.join(taken)}; got {shown(name)}"
+            raise ValueError(msg)
+    return {name: _attribute(name, value) for name, value in (attrs or {}).items()}
+
+
+def _attribute(name, value):
+    plain = value.tolist() if isinstance(value, np.ndarray | np.generic | jax.Array) else value
+    if isinstance(value, np.datetime64):
+        return str(value)
+    if isinstance(plain, list | tuple):
+        parts = [_attribute(name, part) for part in plain]
+        if len({isinstance(part, str) for part in parts}) <= 1 and not any(isinstance(part, list) for part in parts):
+            return parts
+    elif isinstance(plain, str | os.PathLike | datetime.date | datetime.time):
+        text = plain.isoformat() if isinstance(plain, datetime.date | datetime.time) else os.fspath(plain)
+        if is_text(text):
+            return text
+    elif isinstance(plain, Integral) and -(2**63) <= int(plain) < 2**63:
+        return int(plain)
+    elif isinstance(plain, Real) and not isinstance(plain, Integral):
+        return float(plain)
+    msg = "attrs must be numbers, texts, or lists of one of them, which a NetCDF file can hold; got "
+    msg += f"{shown(value)} for {name!r}"
+    raise TypeError(msg)
+
+
+def returned(result: Any) -> Any:
+    """What the function of a sweep returned, if it is a pytree of arrays.
+
+    Raises:
+        TypeError: for a leaf that is no array, and where there is none.
+    """
+    leaves = jax.tree.leaves(result)
+    for leaf in leaves:
+        dtype = getattr(leaf, "dtype", None)
+        if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.extended):
+            msg = "fn must return a pytree of arrays of numbers, and of a PRNG key jax.random.key_data(key); got "
+            raise TypeError(msg + f"a leaf of dtype {dtype}")
+        if isinstance(leaf, np.ndarray | np.generic) and leaf.dtype.kind in "OSUMm":
+            break
+        if not isinstance(leaf, jax.Array | np.ndarray | np.generic | Number):
+            break
+    else:
+        if leaves:
+            return result
+    msg = f"fn must return a pytree of arrays of numbers, at least one; got {shown(leaf if leaves else result)}"
+    raise TypeError(msg)
+
+
+def leaf_names(results: Sequence[Any]) -> list[str]:
+    """A name for each leaf of the results of all cases, `path:case`.
+
+    Raises:
+        ValueError: where cases differ in their names or shapes, or two leaves have one name.
+    """
+    shapes: list[dict[str, tuple[int, ...]]] = []
+    for result in results:
+        shapes.append({})
+        for path, leaf in jax.tree_util.tree_leaves_with_path(result):
+            name = path_name(path) or "value"
+            if name in shapes[-1]:
+                msg = f"fn must return leaves whose names, paths joined by dots, differ; got {name!r} twice"
+                raise ValueError(msg)
+            shapes[-1][name] = leaf.shape
+    for other in shapes:
+        if list(other) != list(shapes[0]):
+            got = f"got {', '.join(shapes[0])} and {', '.join(other)}"
+            msg = f"fn must return the same pytree for every value of the axes of names; {got}"
+            raise ValueError(msg)
+        for name, shape in other.items():
+            if shape != shapes[0][name]:
+                got = f"{name} has {shapes[0][name]} and {shape}"
+                msg = f"fn must return arrays of the same shapes for every value of the axes of names; {got}"
+                raise ValueError(msg)
+    return [f"{name}:{case}" for case, shapes_ in enumerate(shapes) for name in shapes_]
+
+
+def description(grid: Grid, dims: Mapping[str, Sequence[str]] | None) -> dict[str, Any]:
+    """What it takes to lay out the results, as JSON."""
+    if not isinstance(dims or {}, Mapping):
+        msg = f"dims must be a mapping from results to names of their axes; got {shown(dims)}"
+        raise TypeError(msg)
+    for name, given in (dims or {}).items():
+        if not isinstance(given, str | list | tuple):
+            msg = f"dims must be names of axes, as in {{'loss': ('step',)}}; got {shown(given)} for {name!r}"
+            raise TypeError(msg)
+    sizes = {name: grid.sizes[name] for name in grid.order}
+    extra = {name: [given] if isinstance(given, str) else list(given) for name, given in (dims or {}).items()}
+    return {"order": grid.order, "sizes": sizes, "named": list(grid.named), "dims": extra}
+
+
+def placed(
+    description: Mapping[str, Any], labels: Mapping[str, Any], leaves: Mapping[str, tuple[int, ...]]
+) -> dict[str, tuple[str, list[str]]]:
+    """The variable and the dims of each result, from the shapes at one point of its leaves, called `path:case`.
+
+    Raises:
+        ValueError: for names that no file can hold, that stand for two things, or for axes of two lengths.
+    """
+    dims, lengths = description["dims"], dict(description["sizes"])
+    shapes = {name.rpartition(":")[0]: shape for name, shape in leaves.items()}
+    for kind, names in (("axes", labels), ("fn's results", shapes), ("dims", itertools.chain(*dims.values()))):
+        for name in names:
+            _check_name(kind, name)
+    for name in labels:
+        if name in FLAGS:
+            msg = f"axes must not be called {', '.join(FLAGS)}, which the dataset says itself; got {name!r}"
+            raise ValueError(msg)
+    for name in dims:
+        if name not in shapes:
+            msg = f"dims must name results, here {', '.join(shapes)}; got {name!r}"
+            raise ValueError(msg)
+    places: dict[str, tuple[str, list[str]]] = {}
+    for name, shape in shapes.items():
+        extra = dims.get(name, [])
+        if len(extra) > len(shape):
+            msg = f"dims must name at most the axes of a result; {name} has shape {shape}, got {extra}"
+            raise ValueError(msg)
+        extra = [*extra, *(f"{name}_{i}" for i in range(len(extra), len(shape)))]
+        for dim, length in zip(extra, shape, strict=True):
+            if dim in description["order"] or extra.count(dim) > 1:
+                msg = f"dims must differ from the axes and from each other; those of {name} are {', '.join(extra)}"
+                raise ValueError(msg)
+            if lengths.setdefault(dim, length) != length:
+                msg = f"dims must have one length each; {dim!r} has {lengths[dim]} elsewhere and {length} in {name}"
+                raise ValueError(msg)
+        places[name] = f"result.{name}" if name in labels or name in FLAGS else name, extra
+    variables = [variable for variable, _ in places.values()]
+    for name, (variable, _) in places.items():
+        if variables.count(variable) > 1:
+            msg = f"fn must return results that differ in their names; {name!r} is called {variable!r}, got that twice"
+            raise ValueError(msg)
+    return places
+
+
+def _check_name(kind, name):
+    if not isinstance(name, str) or name in ("", ".") or "/" in name or not is_text(name):
+        msg = f"{kind} must have names that a NetCDF file can hold, texts without a slash; got {shown(name)}"
+        raise ValueError(msg)
+
+
+def labelled(
+    description: Mapping[str, Any],
+    labels: Mapping[str, Any],
+    done: Mapping[int, Mapping[str, np.ndarray]],
+    chunk: int,
+    attributes: Mapping[str, Any],
+) -> "xarray.Dataset":
+    """The chunks as one labelled dataset; lanes of missing chunks are empty."""
+    import xarray
+
+    order, sizes, named = description["order"], description["sizes"], description["named"]
+    numeric = [name for name in order if name not in named]
+    lanes, cases = (math.prod(sizes[name] for name in names) for names in (numeric, named))
+    arranged = [*named, *numeric]
+    here = np.zeros(lanes, bool)
+    for number in done:
+        here[number * chunk : (number + 1) * chunk] = True
+
+    def laid_out(stacked):
+        shaped = stacked.reshape(*(sizes[axis] for axis in arranged), *stacked.shape[2:])
+        return np.moveaxis(shaped, range(len(order)), [order.index(axis) for axis in arranged])
+
+    leaves = {name: array.shape[1:] for name, array in next(iter(done.values()), {}).items()}
+    variables, living, died = {}, np.ones((1, lanes), bool), None
+    for name, (variable, extra) in placed(description, labels, leaves).items():
+        stacked = _stacked(name, done, chunk, cases, here)
+        if jnp.issubdtype(stacked.dtype, jnp.inexact):
+            finite = np.isfinite(stacked)
+            living = living & finite.all(axis=tuple(range(2, finite.ndim)))
+            if extra[:1] == ["step"]:
+                rows = finite.all(axis=tuple(range(3, finite.ndim)))
+                first = np.logical_and.accumulate(rows, axis=-1).sum(-1)
+                died = first if died is None else np.minimum(died, first)
+        variables[variable] = ([*order, *extra], laid_out(stacked))
+    flags = {"alive": living & here, **({} if here.all() else {"done": here[None]})}
+    if died is not None:
+        flags["died"] = np.where(living | ~here, -1, died)
+    for name, values in flags.items():
+        variables[name] = (order, laid_out(np.broadcast_to(values, (cases, lanes))).copy())
+    return xarray.Dataset(variables, labels, attributes)
+
+
+def _stacked(name, done, chunk, cases, here):
+    """A result of all chunks, shape (cases, lanes, ...), in a dtype that a file can hold."""
+    example = next(iter(done.values()))
+    if len(here) <= chunk and cases == 1:
+        return storable(example[f"{name}:0"][None, : len(here)])
+    dtype = np.result_type(*(storable(example[f"{name}:{case}"][:0]).dtype for case in range(cases)))
+    stacked = np.empty((cases, len(here), *example[f"{name}:0"].shape[1:]), dtype)
+    if not here.all():
+        stacked[...] = np.nan if jnp.issubdtype(dtype, jnp.inexact) else 0
+    for number, arrays in done.items():
+        for case in range(cases):
+            rows = stacked[case, number * chunk : (number + 1) * chunk]
+            rows[...] = arrays[f"{name}:{case}"][: len(rows)]
+    return stacked

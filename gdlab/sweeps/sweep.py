@@ -1,0 +1,264 @@
+"""A sweep: one function over the product of named axes, as one labelled dataset.
+
+    result[a, b, ...] = fn(a=axis_a[a], b=axis_b[b], ...)
+
+The numeric axes are computed as lanes of one compiled program, chunk by chunk from the host: memory is bounded by the
+chunk, a bar can be drawn, and a store can keep what is done.  Axes of names are unrolled in that program.  A run that
+diverges is data (inf or NaN, and `alive` false), never dropped.
+
+| function | what it does |
+|---|---|
+| `sweep` | computes, or goes on where a killed sweep stopped |
+| `merge` | joins the stores of the shards of one sweep, computed by independent processes |
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import jaxlib
+import numpy as np
+
+from gdlab.arguments import function, whole
+from gdlab.progress import alive, bar
+from gdlab.storage.fingerprint import array_bytes
+from gdlab.storage.multihost import kept, together
+from gdlab.storage.store import Store, StoreError, check_same, digest, read_identity
+from gdlab.sweeps.axes import Grid, at
+from gdlab.sweeps.batching import all_devices, gathered, prepare
+from gdlab.sweeps.dataset import attributes, description, labelled, leaf_names, placed, returned
+
+if TYPE_CHECKING:
+    import xarray
+
+SCHEMA = 3  # the version of the layout of datasets and stores
+LARGEST_CHUNK = 2**16  # lanes at once, unless the caller says otherwise
+
+
+def sweep(
+    fn: Callable[..., Any],
+    *,
+    chunk: int | None = None,
+    block: int | None = None,
+    mesh: jax.sharding.Mesh | None = None,
+    store: str | os.PathLike | None = None,
+    shard: tuple[int, int] = (0, 1),
+    progress: bool | Callable[[int, int], None] = False,
+    dims: Mapping[str, Sequence[str]] | None = None,
+    attrs: Mapping[str, Any] | None = None,
+    **axes: Any,
+) -> "xarray.Dataset":
+    """Apply a function at every point of a grid, in one compiled program, and label the results.
+
+    Args:
+        fn: `fn(**one value per axis) -> pytree of arrays`, of the same shapes at every point; traced.
+        chunk: how many points of the numeric axes are computed between two looks of the host; at most 65536 by default.
+        block: how many of them each device computes at once; by default what fits in the cache of a CPU, and the share
+            of an accelerator.
+        mesh: the devices that share the lanes; by default all there are, of all processes.
+        store: a folder that keeps each finished chunk.  The same sweep goes on from it; another one is refused.
+        shard: (i, n): compute only every n-th chunk, from the i-th on, into `store`; `merge` joins the n stores.
+        progress: True for a bar on stderr (silent when that is no terminal), or a function of (done, total) lanes.
+        dims: names for further axes of a result, by the result's name: `{"history.loss": ("step",)}`.
+        attrs: further attributes of the dataset by name, which `merge` gives back as well: numbers, texts, lists of
+            them; truths become 1 and 0, dates and paths texts.
+        **axes: by name, either a list of numbers, an array or a pytree of arrays whose leading axis is swept; or a
+            sequence of strings, or a mapping from names to anything, whose values `fn` gets untraced.
+
+    Returns:
+        An `xarray.Dataset` whose dimensions are the axes in the order given, then those of each result.  The variables
+        are named by their path in the pytree that `fn` returns, joined by dots; a bare array is called "value", and
+        what has the name of an axis, or is called alive, died or done, gets "result." before it.  It can be written
+        with `to_netcdf`, which is why bfloat16 becomes float32.
+        `alive` says where all numbers are finite; where a result has a dim called "step", `died` is the first row of
+        it that is not finite, or -1.  Of a shard, lanes of other shards are empty and not `done`.  The attributes say
+        what was swept, on what, by which versions and command, and how long it took.
+
+    Raises:
+        ValueError: for no axes, an empty axis, 2^31 points or more, a chunk or block below 1, a shard out of range or
+            without a store; and before anything is computed for names that no file can hold or that stand for two
+            things, dims of two lengths, and results unlike each other.
+        TypeError: for results that are no arrays of numbers, and attributes that no file can hold.
+        MemoryError: when the first chunk shows that all results would not fit in memory.
+        StoreError: for a store of another sweep, in use, or that cannot be written (a ValueError).
+
+    >>> result = sweep(lambda a, b: a + 10 * b, a=jnp.arange(3.0), b=jnp.array([1.0, 2.0]))
+    >>> result["value"].sel(a=2.0, b=1.0).item(), dict(result.sizes)
+    (12.0, {'a': 3, 'b': 2})
+    """
+    started = time.monotonic()
+    function("fn", fn, "fn(**one value per axis) -> pytree of arrays")
+    chunk, block = (
+        None if value is None else whole(name, value) for name, value in (("chunk", chunk), ("block", block))
+    )
+    part, parts = _share(shard, store)
+    grid = Grid(axes)
+    mesh = all_devices() if mesh is None else mesh
+    chunk = min(chunk or LARGEST_CHUNK, grid.lanes)
+    point = _Point(fn, tuple(tuple(case.items()) for case in grid.cases), tuple(grid.numeric), grid.shape)
+    prepared = prepare(point, grid.numeric, chunk, block, mesh)
+    attrs = attributes(attrs, [*_versions(), "config", "argv", "block", "wall_seconds"])
+    labels, described, names = grid.labels(), description(grid, dims), leaf_names(prepared.results)
+    placed(described, labels, dict(zip(names, map(jnp.shape, jax.tree.leaves(prepared.results)), strict=True)))
+    identity = _identity(grid, prepared, chunk, described, shard, attrs) if store is not None else {}
+    held = contextlib.nullcontext() if store is None else kept(store, identity)
+    done: dict[int, dict[str, np.ndarray]] = {}
+    chunks = -(-grid.lanes // chunk)
+    with bar(progress, "sweep", grid.lanes) as advance, held as stored:
+        for number in range(chunks)[part::parts]:
+            arrays = stored.read(number) if stored else None
+            if arrays is None:
+                lanes = jnp.asarray(number * chunk + np.arange(chunk, dtype=np.int32))  # behind the last one: that one
+                computed = prepared.compute(prepared.constants, lanes, jax.tree.leaves(grid.numeric))
+                with together():
+                    arrays = dict(zip(names, gathered(computed, chunk), strict=True))
+                if stored:
+                    stored.write(number, arrays)
+            if not done and chunks > 1:  # what one chunk holds is there already
+                _must_fit(arrays, chunks + chunks // parts)  # the dataset, and the chunks that it is made of
+            done[number] = arrays
+            advance(min((number + 1) * chunk, grid.lanes), f"alive {alive(arrays).mean():.0%}" if progress else "")
+    config = _config(grid, chunk, prepared.block, shard)
+    said = {**_versions(), "config": config, "argv": _argv(), "block": prepared.block}
+    said |= {"wall_seconds": time.monotonic() - started, **attrs}
+    return labelled(described, labels, done, chunk, said)
+
+
+def merge(*folders: str | os.PathLike) -> "xarray.Dataset":
+    """The dataset of a sweep whose shards were computed into these stores.
+
+    Raises:
+        StoreError: when the stores are of different sweeps or overlap, or chunks are missing or damaged.
+    """
+    if not folders:
+        msg = "merge needs at least one store; got none"
+        raise ValueError(msg)
+    stores = [Store(folder, read_identity(folder)) for folder in folders]
+    first = stores[0].identity
+    for store in stores:
+        if store.identity.get("schema") != SCHEMA or "lanes" not in store.identity:
+            msg = f"stores must be of sweeps, of schema {SCHEMA}; {store.folder} is not"
+            raise StoreError(msg)
+        check_same(store.folder, {**store.identity, "shard": None}, {**first, "shard": None})
+    lanes, chunk = first["lanes"], first["chunk"]
+    done = {}
+    for number in range(-(-lanes // chunk)):
+        holding = [store for store in stores if store.path(number).exists()]
+        if len(holding) > 1:
+            msg = f"stores must not overlap; chunk {number} is in both {holding[0].folder} and {holding[1].folder}"
+            raise StoreError(msg)
+        arrays = holding[0].read(number) if holding else None
+        if arrays is None:
+            msg = f"stores must hold every chunk of the sweep; chunk {number} is "
+            msg += f"damaged in {holding[0].folder}" if holding else f"missing in all {len(folders)}"
+            raise StoreError(msg)
+        done[number] = arrays
+    labels = {name: _label(entry) for name, entry in first["labels"].items()}
+    said = {**first["versions"], "config": first["config"], "block": first["block"], "argv": _argv(), **first["attrs"]}
+    return labelled(first["description"], labels, done, chunk, said)
+
+
+def _share(shard, store):
+    """The number of this share and how many there are."""
+    pair = isinstance(shard, tuple | list) and len(shard) == 2 and all(isinstance(part, Integral) for part in shard)
+    if not pair or not 0 <= shard[0] < shard[1] or (shard[1] > 1 and store is None):
+        msg = f"shard must be (i, n) with 0 <= i < n, and needs a store where n > 1; got {shard} and store {store}"
+        raise ValueError(msg)
+    return int(shard[0]), int(shard[1])
+
+
+@dataclasses.dataclass(frozen=True)
+class _Point:
+    """The function at a lane, for every case of the axes of names; equal for equal functions and cases."""
+
+    fn: Callable[..., Any]
+    cases: tuple[tuple[tuple[str, Any], ...], ...]
+    order: tuple[str, ...]
+    shape: tuple[int, ...]
+
+    def __call__(self, lane, numeric):
+        values = at(lane, numeric, self.order, self.shape)
+        return [returned(self.fn(**values, **dict(case))) for case in self.cases]
+
+
+def _must_fit(arrays, chunks):
+    """Refuse, as soon as one chunk is known, what would end hours later without memory."""
+    needed = chunks * sum(array.nbytes for array in arrays.values())
+    if hasattr(os, "sysconf") and needed > (there := os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")):
+        gib = f"{needed / 2**30:.3g} GiB of {there / 2**30:.3g}"
+        msg = f"results must fit in memory; these take {gib}: let the function return less, or sweep fewer points"
+        raise MemoryError(msg)
+
+
+def _config(grid, chunk, block, shard):
+    """What was asked for, as JSON."""
+    axes = {name: list(grid.named.get(name, ())) or f"{grid.sizes[name]} values" for name in grid.order}
+    return json.dumps({"axes": axes, "chunk": chunk, "block": block, "shard": list(map(int, shard))})
+
+
+def _identity(grid, prepared, chunk, described, shard, attrs):
+    """What makes this sweep this sweep, as JSON."""
+    axes = {
+        f"axis {name}": f"{grid.sizes[name]} values, {digest(*map(array_bytes, jax.tree.leaves(values)))}"
+        for name, values in grid.numeric.items()
+    }
+    named = {f"axis {name}": ", ".join(map(str, values)) for name, values in grid.named.items()}
+    labels = {
+        name: [value[0], _listed(value[1])] if isinstance(value, tuple) else [None, _listed(value)]
+        for name, value in grid.labels().items()
+    }
+    return {
+        "schema": SCHEMA,
+        "program": prepared.program.hex()[:16],
+        **axes,
+        **named,
+        "order": ", ".join(grid.order),
+        "lanes": grid.lanes,
+        "chunk": chunk,
+        "block": prepared.block,
+        "shard": list(map(int, shard)),
+        "versions": _versions(),
+        "config": _config(grid, chunk, prepared.block, (0, 1)),
+        "argv": _argv(),
+        "attrs": attrs,
+        "labels": labels,
+        "description": described,
+    }
+
+
+def _listed(values):
+    """A list of labels as JSON, complex ones as pairs of numbers."""
+    values = np.ascontiguousarray(values)
+    numbers = values.view(values.real.dtype) if values.dtype.kind == "c" else values
+    return {"dtype": str(values.dtype), "values": numbers.tolist()}
+
+
+def _label(entry):
+    along, listed = entry
+    dtype = np.dtype(listed["dtype"])
+    values = np.asarray(listed["values"], np.finfo(dtype).dtype if dtype.kind == "c" else dtype).view(dtype)
+    return values if along is None else (along, values)
+
+
+def _argv():
+    """The command, in characters that a file can hold."""
+    return " ".join(sys.argv).encode("utf-8", "backslashreplace").decode()
+
+
+def _versions():
+    return {
+        "gdlab_schema": SCHEMA,
+        "python": sys.version.split()[0],
+        "jax": jax.__version__,
+        "jaxlib": jaxlib.__version__,
+        "device": jax.devices()[0].device_kind,
+        "dtype": str(jax.dtypes.canonicalize_dtype(float)),
+    }
