@@ -15,16 +15,20 @@ Everything takes `loss(params, *args)` and any pytree of floating arrays, and go
 | Taylor | `trust_circle_minimizer` | `taylor`, `quadratic_model`, `best_step` |
 """
 
-from hessian.arrival import Arrival, arrive
-from hessian.conjugate_gradients import newton_cg
-from hessian.connections import Connection, connect
-from hessian.critical import KINDS, CriticalPoint, classify
-from hessian.density import Density, MinimumRatio, density, minimum_ratio
-from hessian.departure import Departure, departure, escape_time
-from hessian.escape import Escape, escape
-from hessian.escaping import escaping, perturbed
-from hessian.evidence import Eigenpair
-from hessian.losses import (
+from hessian.local_models import best_step, quadratic_model, taylor, trust_circle_minimizer
+from hessian.product import hvp
+from hessian.saddles.connect import Connection, connect
+from hessian.saddles.escape import Escape, escape
+from hessian.saddles.find_minimum import Arrival, arrive
+from hessian.saddles.trajectory import Departure, departure, escape_time
+from hessian.saddles.wrapper import escaping, perturbed
+from hessian.spectra.density import Density, MinimumRatio, density, minimum_ratio
+from hessian.spectra.sharpness import Sharpness, sharpness
+from hessian.spectra.spectrum import Inertia, Spectrum, condition_number, extremal, inertia, spectrum
+from hessian.spectra.trace import Estimate, diagonal, trace
+from hessian.steps.newton_cg import newton_cg
+from hessian.steps.second_order import cubic_regularisation, newton, saddle_free_newton, trust_region
+from hessian.transforms import (
     data_parallel,
     empirical_fisher,
     gauss_newton,
@@ -34,13 +38,9 @@ from hessian.losses import (
     preconditioned,
     split,
 )
-from hessian.product import hvp
-from hessian.search import CriticalPoints, find_critical_points
-from hessian.second_order import cubic_regularisation, newton, saddle_free_newton, trust_region
-from hessian.sharpness import Sharpness, sharpness
-from hessian.spectrum import Inertia, Spectrum, condition_number, extremal, inertia, spectrum
-from hessian.taylor import best_step, quadratic_model, taylor, trust_circle_minimizer
-from hessian.trace import Estimate, diagonal, trace
+from hessian.verdicts.classify import KINDS, CriticalPoint, classify
+from hessian.verdicts.evidence import Eigenpair
+from hessian.verdicts.search import CriticalPoints, find_critical_points
 
 __all__ = [
     "KINDS",

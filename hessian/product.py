@@ -6,7 +6,7 @@
 Everything in this package takes `loss(params, *args) -> scalar` and any pytree of floating arrays; parameters and data
 are arguments of what is compiled, never constants in it.  Matrix products inside run at the highest precision: the
 tf32 or bfloat16 default of some devices is coarser than the eigenvalues one looks for.  Other matrices (Gauss-Newton,
-Fisher, a layer's block, the preconditioned Hessian) are the Hessians of other losses: see `hessian.losses`.
+Fisher, a layer's block, the preconditioned Hessian) are the Hessians of other losses: see `hessian.transforms`.
 
 | function | what it returns |
 |---|---|

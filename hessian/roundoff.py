@@ -22,8 +22,8 @@ import numpy as np
 from jax.extend.core import Literal
 from jax.flatten_util import ravel_pytree
 
-from hessian.lanczos import unit
 from hessian.product import Loss, Params, flat_product, gradient
+from hessian.spectra.lanczos import unit
 
 SAFETY = 10  # how many times its spread rounding may be
 POOL = 8191  # random numbers, a prime: operations read them from different places

@@ -19,9 +19,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from hessian.lanczos import length
 from hessian.roundoff import SAFETY
-from hessian.spectrum import rounding
+from hessian.spectra.lanczos import length
+from hessian.spectra.spectrum import rounding
 
 NEAR = 1e-6  # in units of 1 + |theta|; in single precision sqrt(eps), which is more
 

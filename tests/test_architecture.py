@@ -42,22 +42,21 @@ STAIRS = {
         "landscape",
     ],
     "hessian": [
-        "connections",
-        "arrival search departure",
-        "escaping",
-        "escape",
-        "conjugate_gradients finish beyond",
-        "critical second_order sharpness refinement",
-        "krylov_evidence",
-        "evidence density trace modes",
-        "drift tolerances",
-        "spectrum",
-        "bounds roundoff taylor",
-        "lanczos losses",
-        "product symmetric",
+        "saddles",
+        "verdicts",
+        "steps",
+        "tolerances",
+        "roundoff local_models",
+        "spectra",
+        "transforms",
+        "product",
         "precision",
-        "arguments division",
+        "arguments numerics",
     ],
+    "hessian.saddles": ["connect", "find_minimum trajectory", "wrapper", "escape flat_directions"],
+    "hessian.verdicts": ["search", "classify refinement", "krylov_evidence", "evidence", "drift"],
+    "hessian.steps": ["newton_cg sr1_trust_region", "second_order", "eigenbasis"],
+    "hessian.spectra": ["density sharpness trace", "spectrum", "bounds", "lanczos", "eigh"],
     "experiments": [
         "__main__",
         "all experiments verify",  # commands on experiments
@@ -82,7 +81,7 @@ ROOMS = " ".join(STAIRS[""]).split()
 
 # Libraries that have one place; the modules below these names may import them, no others.
 GUESTS = {
-    "matfree": ["hessian.spectrum"],
+    "matfree": ["hessian.spectra.spectrum"],
     "matplotlib": ["experiments"],
     "xarray": ["gdlab.sweeps", "experiments"],
 }
@@ -247,7 +246,7 @@ SOUND = {
     "an experiment on both": {"experiments/race.py": "import gdlab, hessian\nfrom gdlab.sweeps.sweep import sweep"},
     "guests in their places": {
         "gdlab/sweeps/sweep.py": "def f():\n    import xarray",
-        "hessian/spectrum.py": "from matfree import decomp",
+        "hessian/spectra/spectrum.py": "from matfree import decomp",
         "experiments/figures.py": "import matplotlib.pyplot as plt\nimport xarray",
     },
     "a long file of one docstring": {"gdlab/base.py": '"""\n' + "text\n" * 400 + '"""\n# comment\n\n' + CODE},
@@ -261,7 +260,7 @@ BROKEN = {
     ),
     "hessian on gdlab": (
         imports_that_climb,
-        {"hessian/escape.py": "from gdlab.runs.minimize import minimize"},
+        {"hessian/saddles/escape.py": "from gdlab.runs.minimize import minimize"},
         "lower floor",
     ),
     "gdlab on experiments": (
@@ -291,8 +290,8 @@ BROKEN = {
     ),
     "up, by a relative path": (
         imports_that_climb,
-        {"hessian/product.py": "from .critical import classify"},
-        "critical",
+        {"hessian/product.py": "from .verdicts import classify"},
+        "verdicts",
     ),
     "up, by name": (
         imports_that_climb,
@@ -351,7 +350,11 @@ BROKEN = {
         {"gdlab/sweeps/sweep.py": "from matplotlib import pyplot"},
         "only experiments",
     ),
-    "matfree elsewhere": (guests_out_of_place, {"hessian/search.py": "import matfree.funm"}, "only hessian.spectrum"),
+    "matfree elsewhere": (
+        guests_out_of_place,
+        {"hessian/verdicts/search.py": "import matfree.funm"},
+        "only hessian.spectra.spectrum",
+    ),
     "too long a file": (files_too_long, {"hessian/product.py": CODE + "y = 2\n"}, "has 251 lines of code"),
     "a text that is no docstring": (
         files_too_long,

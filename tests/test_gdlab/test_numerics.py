@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gdlab import numerics
-from gdlab.schedules import _power
+from gdlab.schedules.of_count import _power
 
 
 @pytest.mark.parametrize("decay", [0.5, 0.9, 0.999, 1 - 1e-5, 1 - 1e-7])

@@ -207,7 +207,7 @@ DEFAULTS = {
     "classify": {"method": "auto", "confidence": 0.99, "products": 200},
     "connect": {"radius": 0.02, "steps": 1000},
     "cubic_regularisation": {"weight": 1.0},
-    "density": {"probes": 8, "steps": 80, "memory": 2 * 2**30},
+    "spectra.density": {"probes": 8, "steps": 80, "memory": 2 * 2**30},
     "departure": {"offset": 1e-6, "radius": 0.5},
     "diagonal": {"method": "hutch++", "products": 99},
     "escape": {"products": 100},
@@ -222,7 +222,7 @@ DEFAULTS = {
     "newton_cg": {"accuracy": 1e-3, "weight": 1e-3, "products": 100},
     "perturbed": {"wait": 10},
     "saddle_free_newton": {"rate": 1.0, "damping": 0.0},
-    "sharpness": {"measure": "eigenvalue", "epsilon": 1e-3, "starts": 4, "steps": 20, "products": 60},
+    "spectra.sharpness": {"measure": "eigenvalue", "epsilon": 1e-3, "starts": 4, "steps": 20, "products": 60},
     "spectrum": {"chunk": 64, "memory": 8 * 2**30},
     "taylor": {"order": 2},
     "trace": {"method": "hutch++", "products": 99},
@@ -241,16 +241,16 @@ def test_what_is_not_said_never_changes_unnoticed():
 
 def test_what_is_expensive_is_compiled_once_for_all_points():
     homes = {
-        "arrival": ["_arrive"],
-        "connections": ["_connect"],
-        "density": ["_quadrature", "_eigenvalues"],
-        "escape": ["way_along"],
-        "evidence": ["dense"],
-        "krylov_evidence": ["matrix_free"],
-        "search": ["_search"],
-        "sharpness": ["_keskar"],
-        "spectrum": ["_spectrum", "_extremal"],
-        "trace": ["_samples"],
+        "saddles.find_minimum": ["_arrive"],
+        "saddles.connect": ["_connect"],
+        "spectra.density": ["_quadrature", "_eigenvalues"],
+        "saddles.escape": ["way_along"],
+        "verdicts.evidence": ["dense"],
+        "verdicts.krylov_evidence": ["matrix_free"],
+        "verdicts.search": ["_search"],
+        "spectra.sharpness": ["_keskar"],
+        "spectra.spectrum": ["_spectrum", "_extremal"],
+        "spectra.trace": ["_samples"],
     }
     for home, names in homes.items():
         module = importlib.import_module(f"hessian.{home}")

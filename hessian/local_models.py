@@ -1,0 +1,170 @@
+"""What a function is near a point: its Taylor polynomial, and the best place on a small circle (S54, S66-S72).
+
+    T_k(x)  =  sum_{j <= k}  D^j f(x0)[x - x0, ..., x - x0] / j!
+
+The j-th term is the j-th derivative of t -> f(x0 + t (x - x0)) at 0, over j!, so one variable and many take the same
+path.  On the circle |delta| = d the linear part is least at -d g / |g|: gradient descent (S70).  The quadratic model is
+least at delta = -(H + mu I)^-1 g for the mu >= -lambda_1 that puts it on the circle (More & Sorensen 1983).
+
+| function | what it returns |
+|---|---|
+| `taylor` | the polynomial of a given order, as a function |
+| `quadratic_model` | f + g.delta + delta.H delta / 2, as a function of delta |
+| `trust_circle_minimizer` | its minimizer in, or on, the circle of a radius |
+| `best_step` | gradient descent's best step in one variable, |f'| / |f''| (S25) |
+"""
+
+from collections.abc import Callable
+from math import factorial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jax.typing import ArrayLike
+
+from hessian.arguments import alike, choice, number, whole
+from hessian.numerics import divided, divisor
+from hessian.precision import working
+from hessian.product import Loss, Params, forward_passes, gradient, hvp, matrix
+from hessian.spectra.eigh import eigh
+from hessian.spectra.lanczos import length, unit
+
+
+def taylor(f: Loss, x0: Params, *args: Any, order: int = 2) -> Callable[[Params], jax.Array]:
+    """The Taylor polynomial of f about x0, a function of x (S66-S69).
+
+    Args:
+        f: `f(x, *args) -> scalar`, differentiable `order` times.
+        x0: a number, or a pytree of floating arrays.
+        *args: further arguments of f.
+        order: the degree, >= 0; its cost grows about twofold with each.
+
+    Raises:
+        TypeError, ValueError: as `hessian.hvp`; ValueError where order is below 0.
+
+    >>> near = taylor(jnp.exp, 0.0, order=3)
+    >>> round(float(near(1.0)), 6)  # 1 + 1 + 1/2 + 1/6
+    2.666667
+    """
+    order = whole("order", order, 0)
+    f, x0, _ = working(f, x0, *args, names=("f", "x0"))
+
+    def polynomial(x: Params) -> jax.Array:
+        delta = jax.tree.map(jnp.subtract, alike("x", x, x0), x0)
+        path = lambda t: f(jax.tree.map(lambda b, d: b + t.astype(b.dtype) * d, x0, delta), *args)  # noqa: E731
+        start = jnp.zeros((), ravel_pytree(x0)[0].dtype)
+        slope = _forward if forward_passes(path, start) else jax.grad
+        total = path(start)
+        for j in range(1, order + 1):
+            path = slope(path)
+            total = total + path(start) / factorial(j)
+        return total
+
+    return polynomial
+
+
+def _forward(path: Callable[[jax.Array], jax.Array]) -> Callable[[jax.Array], jax.Array]:
+    return lambda t: jax.jvp(path, (t,), (jnp.ones_like(t),))[1]
+
+
+def quadratic_model(loss: Loss, params: Params, *args: Any) -> Callable[[Params], jax.Array]:
+    """L(theta) + g.delta + delta.H delta / 2 as a function of delta, a pytree like params (S54).
+
+    Its error falls with the third power of |delta|.
+
+    >>> model = quadratic_model(lambda w: (1 - w[0] * w[1]) ** 2, jnp.zeros(2))
+    >>> float(model(jnp.array([0.5, 0.5])))  # 1 - 2 * 0.25
+    0.5
+    """
+    loss, params, _ = working(loss, params, *args)
+    value, product = loss(params, *args), hvp(loss, params, *args)
+    g = ravel_pytree(gradient(loss, params, *args))[0]
+
+    def model(delta: Params) -> jax.Array:
+        delta = alike("delta", delta, params)
+        d, bent = ravel_pytree(delta)[0], ravel_pytree(product(delta))[0]
+        return value + g @ d + d @ bent / 2
+
+    return model
+
+
+def trust_circle_minimizer(
+    loss: Loss, params: Params, *args: Any, radius: ArrayLike, order: int = 1, inside: bool = False
+) -> Params:
+    """The delta that minimizes the Taylor model on the circle |delta| = radius (S70).
+
+    Args:
+        loss: `loss(params, *args) -> scalar`.
+        params: pytree of n real floating values.
+        *args: further arguments of the loss.
+        radius: of the circle, > 0.
+        order: 1 for the linear model, whose minimizer is -radius g / |g|; 2 for the quadratic one.
+        inside: whether the disc |delta| <= radius is meant; order 1 has its minimizer on the circle all the same.
+
+    Returns:
+        A pytree like params; zeros where order is 1 and the gradient is zero.
+
+    Raises:
+        TypeError, ValueError: as `hessian.hvp`; ValueError for another order.
+
+    >>> delta = trust_circle_minimizer(lambda w: 3 * w[0] + 4 * w[1], jnp.zeros(2), radius=5.0)
+    >>> [round(float(x), 6) for x in delta]
+    [-3.0, -4.0]
+    """
+    choice("order", order, (1, 2))
+    choice("inside", inside, (True, False))
+    loss, params, stored = working(loss, params, *args)
+    radius = number("radius", radius)
+    unravel = ravel_pytree(params)[1]
+    g = ravel_pytree(gradient(loss, params, *args))[0]
+    radius = jnp.asarray(radius, g.dtype)
+    if order == 1:
+        return stored(unravel(-radius * unit(g)))
+    eigenvalues, basis = eigh(matrix(loss, params, *args))
+    return stored(unravel(basis @ _on_circle(eigenvalues, g @ basis, radius, inside)))
+
+
+def _on_circle(eigenvalues: jax.Array, g: jax.Array, radius: jax.Array, inside: bool) -> jax.Array:
+    """The minimizer in the eigenbasis, its mu = s - lambda_1 by bisection of s > 0; s = 0 is the hard case."""
+    shifted = eigenvalues - eigenvalues[0]
+
+    def at(s):
+        return divided(-g, shifted + s)
+
+    # |at(s)| falls with s, and |at(s)| <= |g| / s puts the root below |g| / radius.
+    def halve(_, interval):
+        low, high = interval
+        middle = low + (high - low) / 2
+        far = length(at(middle)) > radius
+        return jnp.where(far, middle, low), jnp.where(far, high, middle)
+
+    highest = jnp.minimum(length(g) / radius, jnp.finfo(radius.dtype).max)
+    low, high = jax.lax.fori_loop(0, 200, halve, (jnp.zeros_like(radius), highest))
+    found = at(low + (high - low) / 2)
+    # Hard case: g has nothing along u_1, and the rest of the length goes there, to either side.
+    share = length(found) / radius
+    hard = share < 1 - jnp.sqrt(jnp.finfo(radius.dtype).eps)
+    missing = radius * jnp.sqrt(jnp.where(hard, (1 - share) * (1 + share), 0))
+    aside = found.at[0].add(jnp.where(g[0] > 0, -missing, missing))
+    found = jnp.where(hard, aside, found / divisor(share))
+    if inside:
+        newton = -g / divisor(eigenvalues)
+        found = jnp.where((eigenvalues[0] > 0) & (length(newton) <= radius), newton, found)
+    return found
+
+
+def best_step(loss: Loss, params: Params, *args: Any) -> jax.Array:
+    """How far to go: |f'| / |f''| along the gradient, exact for a parabola (S25-S28).
+
+    In many variables along u = -g / |g|: |g| / |u.H u|.  Infinite where there is no curvature, 0 where no gradient.
+
+    >>> float(best_step(lambda x: 2 * x**2 + 3 * x, 1.0))  # |4x + 3| / 4, to the minimum at -3/4
+    1.75
+    """
+    loss, params, _ = working(loss, params, *args)
+    g, unravel = ravel_pytree(gradient(loss, params, *args))
+    u = unit(g)
+    curvature = jnp.abs(u @ ravel_pytree(hvp(loss, params, *args)(unravel(u)))[0])
+    flat = curvature == 0
+    return jnp.where(length(g) > 0, jnp.where(flat, jnp.inf, length(g) / jnp.where(flat, 1, curvature)), 0)

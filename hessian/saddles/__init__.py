@@ -1,0 +1,1 @@
+"""Saddles: the way out, down to a minimum, and what each saddle connects."""

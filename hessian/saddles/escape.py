@@ -1,0 +1,183 @@
+"""The way out of a saddle: a step along the lowest eigenvector, never to a higher loss (S57).
+
+    u = eigenvector of lambda_1 < 0,   s = -sign(g.u),   L(theta + s a u)  ~  L(theta) + s a g.u + a^2 lambda_1 / 2
+
+The sign follows the gradient; where the gradient says nothing (at the saddle itself) both are tried.  The length starts
+where curvature and its change balance, a = |lambda_1| / rho, with rho measured along u; it is halved until the loss
+falls by an eighth of |lambda_1| a^2, then doubled while the loss keeps falling, up to 100 (1 + |theta|).  Near a saddle
+the curvature is tested, not the loss: 1e-8 away the decrease lies below the rounding of the loss, so the length never
+starts under the one whose decrease can be seen.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jax.typing import ArrayLike
+
+from hessian.arguments import prng_key, tolerance, whole
+from hessian.numerics import divisor
+from hessian.precision import Storage, storage, working
+from hessian.product import Loss, Params, gradient, hvp
+from hessian.spectra.spectrum import DENSE, ROUNDING, spectrum
+from hessian.steps.eigenbasis import lowest_direction
+
+REASONS = (
+    "stepped along negative curvature",
+    "no negative curvature beyond the zero band",
+    "negative curvature, but no step along it lowers the loss visibly",
+    "the loss, gradient or Hessian is not finite",
+)
+STEPPED, NO_CURVATURE, NO_DECREASE, NOT_FINITE = range(len(REASONS))
+HALVINGS = DOUBLINGS = 60  # enough to cross the range of lengths that floats can tell apart
+
+
+class Escape(NamedTuple):
+    """What the way out was; where there was none the parameters are those given and the step is 0."""
+
+    params: Params  # params + step * direction, never of a higher loss
+    step: jax.Array  # the length of the step, >= 0
+    direction: Params  # the lowest eigenvector, of length 1, its sign the one that was taken
+    loss_before: jax.Array
+    loss_after: jax.Array
+    curvature: jax.Array  # the lowest eigenvalue
+    code: jax.Array  # the reason as an integer: an index of REASONS
+
+    @property
+    def reason(self) -> Any:
+        """What was done and why, in words: a string, or an array of them for many points.  Not inside `jit`."""
+        words = np.array(REASONS)[np.asarray(self.code)]
+        return str(words) if words.ndim == 0 else words
+
+
+class _Search(NamedTuple):
+    """The state of the search for a length; its loop reads only `searching` and `tried`."""
+
+    searching: jax.Array  # bool
+    tried: jax.Array  # int
+    length: jax.Array  # the length to try next
+    best: jax.Array  # the best length so far, 0 where none lowered the loss
+    best_loss: jax.Array
+    growing: jax.Array  # bool: a length was accepted, and twice that is tried
+
+
+def escape(
+    loss: Loss,
+    params: Params,
+    *args: Any,
+    curvature_tol: ArrayLike | None = None,
+    key: jax.Array | None = None,
+    products: int = 100,
+) -> Escape:
+    """One step out of a saddle, along its direction of most negative curvature (S57).
+
+    Args:
+        loss: `loss(params, *args) -> scalar`, twice differentiable.
+        params: pytree of n real floating values, at or near a saddle.
+        *args: further arguments of the loss.
+        curvature_tol: curvature is negative where it lies below minus this, >= 0; by default 50 eps |H|.
+        key: of the random start of Lanczos, above 1024 parameters; `jax.random.key(0)` by default.
+        products: how many products with the Hessian that may take, >= 5; a direction of negative curvature is a way
+            out long before it is an eigenvector.
+
+    Returns:
+        An `Escape`; its `reason` says what was done.  The loss never rises.
+
+    Raises:
+        TypeError, ValueError: as `hessian.hvp`; ValueError for fewer products.
+
+    >>> way = escape(lambda w: (1 - w[0] * w[1]) ** 2, jnp.zeros(2))
+    >>> float(way.curvature), float(way.loss_before), round(float(way.loss_after), 6)
+    (-2.0, 1.0, 0.25)
+    """
+    loss, params, stored = working(loss, params, *args)
+    products, key = whole("products", products, 5), prng_key(key)
+    tolerance("curvature_tol", curvature_tol)
+    if sum(leaf.size for leaf in jax.tree.leaves(params)) <= DENSE:
+        found = spectrum(loss, params, *args)
+        lowest = jax.tree.map(lambda v: v[0], found.eigenvectors)
+        return way_along(
+            loss, params, args, curvature_tol, lowest, found.eigenvalues[0], jnp.max(jnp.abs(found.eigenvalues)), stored
+        )
+    value, direction, size, _ = lowest_direction(loss, params, args, key, products)
+    return way_along(loss, params, args, curvature_tol, ravel_pytree(params)[1](direction), value, size, stored)
+
+
+@partial(jax.jit, static_argnames=("loss", "stored"))
+def way_along(
+    loss: Loss,
+    params: Params,
+    args: tuple,
+    curvature_tol: Any,
+    lowest: Params,
+    curvature: Any,
+    size: Any,
+    stored: Storage | None = None,
+) -> Escape:
+    """The step along a direction `lowest` of length 1 and of this curvature, where |H| = size.
+
+    Its losses are those of the parameters as they are after they were `stored`.
+    """
+    stored = storage(params) if stored is None else stored
+    theta, unravel = ravel_pytree(params)
+    eps = jnp.finfo(theta.dtype).eps
+    u = ravel_pytree(lowest)[0]
+    slope = ravel_pytree(gradient(loss, params, *args))[0] @ u
+    before = loss(params, *args)
+    band = jnp.asarray(ROUNDING * eps * size if curvature_tol is None else curvature_tol, theta.dtype)
+    bend = jnp.abs(curvature)
+
+    def loss_at(length):
+        return loss(stored.landed(unravel(theta + length * u)), *args)
+
+    def curvature_at(length):
+        hv = hvp(loss, unravel(theta + length * u), *args)(unravel(u))
+        return ravel_pytree(hv)[0] @ u
+
+    reach = 1 + jnp.linalg.norm(theta)
+    h = eps ** (1 / 4) * reach
+    change = jnp.maximum(jnp.abs(curvature_at(h) - curvature), jnp.abs(curvature_at(-h) - curvature)) / h
+    visible = jnp.sqrt(128 * eps * jnp.abs(before) / divisor(bend))
+    longest = 100 * reach
+    start = jnp.minimum(jnp.maximum(_ratio(bend, change, reach), visible), longest)
+
+    told = jnp.abs(slope) > 1e-3 * bend * start
+    downhill = jnp.where(slope > 0, -1.0, 1.0).astype(theta.dtype)
+    lower = jnp.where(loss_at(start) <= loss_at(-start), 1.0, -1.0).astype(theta.dtype)
+    sign = jnp.where(told, downhill, lower)
+
+    def look(search):
+        value = loss_at(sign * search.length)
+        enough = value <= before - bend * search.length**2 / 8
+        falling = jnp.where(search.growing, value < search.best_loss, enough & (value < before))
+        best = jnp.where(falling, search.length, search.best)
+        best_loss = jnp.where(falling, value, search.best_loss)
+        growing = search.growing | falling
+        tried = search.tried + 1
+        limit = jnp.where(growing, DOUBLINGS, HALVINGS)
+        length = jnp.where(growing, 2 * search.length, search.length / 2)
+        searching = jnp.where(growing, falling & (length <= longest), True) & (tried < limit)
+        return _Search(searching, tried, length, best, best_loss, growing)
+
+    negative = curvature < -band
+    finite = jnp.isfinite(before) & jnp.isfinite(slope) & jnp.isfinite(size)
+    begin = _Search(
+        negative & finite, jnp.int32(0), start, jnp.zeros_like(start), jnp.asarray(before), jnp.bool_(False)
+    )
+    found = jax.lax.while_loop(lambda search: search.searching, look, begin)
+
+    code = jnp.select([~finite, ~negative, found.best == 0], [NOT_FINITE, NO_CURVATURE, NO_DECREASE], STEPPED).astype(
+        jnp.int32
+    )
+    after = jnp.where(code == STEPPED, theta + found.best * sign * u, theta)
+    way, along = stored(unravel(after)), stored(unravel(sign * u))
+    return Escape(way, found.best, along, before, found.best_loss, curvature, code)
+
+
+def _ratio(bend, change, reach):
+    """bend / change, and the reach where the curvature does not change."""
+    flat = change * reach <= bend
+    return jnp.where(flat, reach, bend / jnp.where(flat, 1, change))

@@ -1,0 +1,57 @@
+"""Where second order says nothing: a look along the flat directions, for a lower point near a degenerate one.
+
+    x = theta + t u,   H u = 0,  |u| = 1,  both signs and two lengths t;      x' = x - H^+ grad L(x)
+
+The second point goes back to the floor of curved valleys: Peano's (y - x^2)(y - 2 x^2) falls along no straight line.
+Random directions prove nothing where they find nothing; what they find is lower for certain, and by more than the
+gradient and the rounding of curvature and loss explain.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from hessian.numerics import divided, divisor
+from hessian.steps.eigenbasis import modes
+
+DIRECTIONS = 8
+LENGTHS = (1e-2, 1e-1)  # in units of 1 + |theta|
+POINTS = 2 * DIRECTIONS * len(LENGTHS)
+
+
+def lower_beside(
+    loss: Callable[[jax.Array], jax.Array], theta: jax.Array, value: jax.Array, key: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The lowest point found near theta, shape (n,), and its loss; theta itself where none is certainly lower.
+
+    It takes one dense Hessian, a gradient at each of `POINTS` points and their losses, twice.
+    """
+    gradient = jax.grad(loss)(theta)
+    found = modes(loss, theta, gradient, None, key)
+    eps = jnp.finfo(theta.dtype).eps
+    reach = 1 + jnp.linalg.norm(theta)
+    size = jnp.max(jnp.abs(found.values))
+    flat = jnp.abs(found.values) <= eps ** (1 / 4) * size
+
+    u = jax.random.normal(key, (DIRECTIONS, theta.size), theta.dtype) * flat
+    lengths = jnp.linalg.norm(u, axis=1, keepdims=True)
+    u = u / divisor(lengths)
+    steps = jnp.concatenate([side * length * reach * u for side in (1, -1) for length in LENGTHS])
+
+    def along(p):
+        there = theta + found.step(p)
+        slope = found.vectors @ jax.grad(loss)(there)
+        back = divided(-slope, found.values, ~flat)
+        points = jnp.stack([there, there + found.step(back)])
+        values = jax.vmap(loss)(points)
+        moved = jnp.linalg.norm(points - theta, axis=1)
+        explained = 2 * jnp.linalg.norm(gradient) * moved + 2 * found.band * moved**2
+        certain = values < value - explained - 128 * eps * jnp.abs(value)
+        return points, jnp.where(certain, values, jnp.inf)
+
+    points, values = jax.lax.map(along, steps, batch_size=POINTS)
+    best = jnp.argmin(values)
+    reached = values.ravel()[best]
+    lower = jnp.isfinite(reached)
+    return jnp.where(lower, points.reshape(-1, theta.size)[best], theta), jnp.where(lower, reached, value)

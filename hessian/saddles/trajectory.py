@@ -1,0 +1,150 @@
+"""How a saddle is left, step by step, and how long that takes in theory.
+
+    theta_0 = saddle + offset xi,  |xi| = 1;     in the linear theory of gradient descent with rate eta
+
+    (theta_t - saddle).u  =  (1 + eta |lambda_1|)^t  offset (xi.u),
+    T                     =  log(radius / (offset |xi.u|)) / log(1 + eta |lambda_1|),
+
+which is log(1/delta) / (eta |lambda_1|) for small rates.  Each step records the loss, the gradient's norm, the lowest
+eigenvalue and the share of the gradient in the negative eigenspace: of a small Hessian all eigenvectors; of a large one
+the lowest, carried from step to step by two products in the span of itself and its residual.
+
+| function | what it is |
+|---|---|
+| `departure` | a run of any optimizer from beside a saddle, recorded |
+| `escape_time` | T, for gradient descent |
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.flatten_util import ravel_pytree
+from jax.typing import ArrayLike
+
+from hessian.arguments import number, prng_key, transformation, whole
+from hessian.numerics import divisor
+from hessian.precision import working
+from hessian.product import Loss, Params, flat_product
+from hessian.spectra import lanczos
+from hessian.steps.eigenbasis import lowest_direction, modes
+
+DENSE = 64  # parameters up to which all eigenvectors are taken
+PRODUCTS = 60  # with the Hessian, for the first eigenvector of a large one
+
+
+class Departure(NamedTuple):
+    """A recorded run; arrays of shape (steps,), taken before each step."""
+
+    loss: jax.Array
+    gradient_norm: jax.Array
+    lowest: jax.Array  # the lowest eigenvalue
+    alignment: jax.Array  # the share of the gradient in the negative eigenspace, from 0 to 1
+    distance: jax.Array  # from the saddle
+    left_at: jax.Array  # the first step at which the distance exceeds the radius; `steps` where none does
+    start_along: jax.Array  # |offset xi.u_1|: what the theory starts from
+    curvature: jax.Array  # lambda_1 at the saddle
+    params: Params  # after the last step
+
+
+def escape_time(curvature: ArrayLike, rate: ArrayLike, along: ArrayLike, radius: ArrayLike = 1.0) -> jax.Array:
+    """Steps of gradient descent until a distance `along` the lowest eigenvector has grown to the radius.
+
+    Args:
+        curvature: the lowest eigenvalue, < 0.
+        rate: of gradient descent, > 0.
+        along: the distance at the start, > 0.
+        radius: the distance at the end, > 0.
+
+    >>> round(float(escape_time(-2.0, 0.5, 1 / 8)), 6)  # doubled by each step
+    3.0
+    """
+    number("curvature", curvature, "(-inf, 0)")
+    for name, value in (("rate", rate), ("along", along), ("radius", radius)):
+        number(name, value)
+    return jnp.log(jnp.asarray(radius) / along) / jnp.log1p(-jnp.asarray(curvature) * rate)
+
+
+def departure(
+    loss: Loss,
+    saddle: Params,
+    *args: Any,
+    optimizer: optax.GradientTransformation,
+    steps: int,
+    offset: ArrayLike = 1e-6,
+    radius: ArrayLike = 0.5,
+    key: jax.Array | None = None,
+) -> Departure:
+    """A run of an optimizer from a random point beside a saddle, with its curvature at each step (S57).
+
+    Args:
+        loss: `loss(params, *args) -> scalar`, twice differentiable.
+        saddle: pytree of floating arrays.
+        *args: further arguments of the loss.
+        optimizer: any optax-compatible optimizer.
+        steps: how many, >= 1.
+        offset: the distance of the start from the saddle, > 0.
+        radius: the distance at which the saddle counts as left, > 0.
+        key: of the direction, `jax.random.key(0)` by default; `vmap` over keys for many.
+
+    Raises:
+        TypeError, ValueError: as `hessian.hvp`; ValueError for steps out of range.
+
+    >>> run = departure(lambda w: (1 - w[0] * w[1]) ** 2, jnp.zeros(2), optimizer=optax.sgd(0.1), steps=150)
+    >>> predicted = escape_time(run.curvature, 0.1, run.start_along, 0.5)
+    >>> bool(abs(run.left_at - predicted) < 3)
+    True
+    """
+    loss, saddle, stored = working(loss, saddle, *args, names=("loss", "saddle"))
+    steps = whole("steps", steps)
+    offset, radius = number("offset", offset), number("radius", radius)
+    transformation(optimizer)
+    theta, unravel = ravel_pytree(saddle)
+    offset, radius = jnp.asarray(offset, theta.dtype), jnp.asarray(radius, theta.dtype)
+    start_key, lanczos_key = jax.random.split(prng_key(key))
+    xi = lanczos.unit(jax.random.normal(start_key, theta.shape, theta.dtype))
+    curvature, out, _, _ = lowest_direction(loss, saddle, args, lanczos_key, max(PRODUCTS, min(theta.size, 2 * DENSE)))
+    extended = optax.with_extra_args_support(optimizer)
+
+    def value_fn(params):
+        return loss(params, *args)
+
+    def step(carry, _):
+        params, state, vector = carry
+        value, grads = jax.value_and_grad(value_fn)(params)
+        here, g = ravel_pytree(params)[0], ravel_pytree(grads)[0]
+        lowest, vector, share = _lowest(loss, params, args, here, g, vector, lanczos_key)
+        norm = jnp.linalg.norm(g)
+        recorded = (value, norm, lowest, share / divisor(norm), jnp.linalg.norm(here - theta))
+        updates, state = extended.update(grads, state, params, value=value, grad=grads, value_fn=value_fn)
+        return (optax.apply_updates(params, updates), state, vector), recorded
+
+    start = unravel(theta + offset * xi)
+    (end, _, _), recorded = jax.lax.scan(step, (start, optimizer.init(start), out), length=steps)
+    beyond = recorded[4] > radius
+    left_at = jnp.where(jnp.any(beyond), jnp.argmax(beyond), steps)
+    values, norms, lowest, shares, distances = recorded
+    along = jnp.abs(offset * (xi @ out))
+    return Departure(values, norms, lowest, shares, distances, left_at, along, curvature, stored(end))
+
+
+def _lowest(loss, params, args, here, g, vector, key):
+    """The lowest eigenvalue, its vector, and the length of the gradient within the negative eigenspace."""
+    if here.size <= DENSE:
+        unravel = ravel_pytree(params)[1]
+        found = modes(lambda x: loss(unravel(x), *args), here, g, None, key)
+        negative = found.values < -found.band
+        return found.values[0], found.vectors[0], jnp.linalg.norm(jnp.where(negative, found.along, 0))
+    product = flat_product(loss, params, *args)
+    with jax.default_matmul_precision("highest"):
+        image = product(vector)
+        rest = image - (vector @ image) * vector
+        size = lanczos.length(rest)
+        other = rest / divisor(size)
+        pair = jnp.stack([vector, other])
+        small = pair @ jnp.stack([image, product(other)]).T
+        values, columns = jnp.linalg.eigh((small + small.T) / 2)
+        best = lanczos.unit(columns[:, 0] @ pair)
+        share = jnp.where(values[0] < 0, jnp.abs(best @ g), 0)
+    return values[0], best, share

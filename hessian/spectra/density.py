@@ -1,0 +1,173 @@
+"""The density of the eigenvalues, and which fraction of them is positive, without the matrix.
+
+    (1/n) sum_i delta(x - lambda_i)  =  E_q sum_j  (e_1.s_j)^2 delta(x - theta_j)      stochastic Lanczos quadrature
+
+over random unit vectors q, with the Ritz values theta_j of Lanczos from q and the first entries of the eigenvectors s_j
+of its small matrix (Golub & Welsch 1969; Ubaru, Chen & Saad 2017).  Each probe's weights sum to one, so the density
+integrates to one whatever the number of probes; their scatter is its error.
+
+| function | what it returns |
+|---|---|
+| `density` | nodes and weights, with `pdf`, `cdf` and their standard errors |
+| `minimum_ratio` | the fraction of positive eigenvalues, as an interval, and (+, 0, -) |
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jax.typing import ArrayLike
+
+from hessian.arguments import prng_key, tolerance, whole
+from hessian.precision import working
+from hessian.product import Loss, Params, flat_product, matrix
+from hessian.spectra import lanczos
+from hessian.spectra.eigh import eigh
+from hessian.spectra.spectrum import BASIS_MEMORY, DENSE, rounding, rows_within
+
+
+class Density(NamedTuple):
+    """A density of eigenvalues: for each probe nodes and weights that sum to one."""
+
+    nodes: jax.Array  # shape (probes, steps)
+    weights: jax.Array  # shape (probes, steps), >= 0
+    products: jax.Array  # with the Hessian, used
+
+    def pdf(self, x: ArrayLike, width: ArrayLike) -> tuple[jax.Array, jax.Array]:
+        """The density at x, each node a Gaussian of standard deviation `width` > 0, and its standard error."""
+        distance = (jnp.asarray(x)[..., None, None] - self.nodes) / width
+        bumps = jnp.exp(-(distance**2) / 2) / (width * jnp.sqrt(2 * jnp.pi))
+        return _mean(jnp.sum(self.weights * bumps, axis=-1))
+
+    def cdf(self, x: ArrayLike) -> tuple[jax.Array, jax.Array]:
+        """The fraction of eigenvalues <= x, and its standard error."""
+        return _mean(jnp.sum(self.weights * (self.nodes <= jnp.asarray(x)[..., None, None]), axis=-1))
+
+    def mean(self) -> tuple[jax.Array, jax.Array]:
+        """The mean eigenvalue, trace / n, and its standard error."""
+        return _mean(jnp.sum(self.weights * self.nodes, axis=-1))
+
+
+class MinimumRatio(NamedTuple):
+    """Fractions of eigenvalues with certain signs (S60); "positive" is what the lectures call the minimum ratio."""
+
+    low: jax.Array  # those above the zero band
+    high: jax.Array  # those above it or within
+    positive: jax.Array
+    zero: jax.Array
+    negative: jax.Array
+    error: jax.Array  # standard error of low and high: 0 where all eigenvalues were computed
+
+
+def density(
+    loss: Loss,
+    params: Params,
+    *args: Any,
+    probes: int = 8,
+    steps: int = 80,
+    key: jax.Array | None = None,
+    memory: float = BASIS_MEMORY,
+) -> Density:
+    """The density of the Hessian's eigenvalues by stochastic Lanczos quadrature.
+
+    Args:
+        loss: `loss(params, *args) -> scalar`, twice differentiable.
+        params: pytree of n real floating values.
+        *args: further arguments of the loss.
+        probes: random vectors, >= 1; the error falls with their root, and takes two to be known.
+        steps: products for each, >= 1; never more than n.
+        key: of the random vectors, `jax.random.key(0)` by default.
+        memory: bytes of one probe's basis.
+
+    Raises:
+        TypeError, ValueError: as `hessian.hvp`; ValueError for probes, steps and memory out of range.
+
+    >>> found = density(lambda w: w[0] ** 2 + w[1] ** 2 - w[2] ** 2, jnp.zeros(3), probes=400)
+    >>> fraction, error = found.cdf(0.0)
+    >>> bool(abs(fraction - 1 / 3) < 4 * error)
+    True
+    """
+    loss, params, _ = working(loss, params, *args)
+    theta = ravel_pytree(params)[0]
+    probes, steps = whole("probes", probes), whole("steps", steps)
+    rows = rows_within(memory, theta, steps, least=min(steps, theta.size))
+    return Density(*_quadrature(loss, params, args, prng_key(key), probes, rows))
+
+
+@partial(jax.jit, static_argnames=("loss", "probes", "rows"))
+def _quadrature(loss, params, args, key, probes, rows):
+    """Nodes, weights and the number of products."""
+    theta = ravel_pytree(params)[0]
+    product = flat_product(loss, params, *args)
+
+    def probe(key):
+        start = lanczos.begin(key, theta.size, rows, theta.dtype)
+        krylov, found = lanczos.grow(product, start, rows, lambda *_: jnp.bool_(False))
+        # After an invariant space a fresh vector opens another one: it has no part in the first vector, so weight 0.
+        return found.values, found.vectors[0] ** 2, krylov.products
+
+    nodes, weights, products = jax.lax.map(probe, jax.random.split(key, probes))
+    return nodes, weights, jnp.sum(products)
+
+
+def minimum_ratio(
+    loss: Loss,
+    params: Params,
+    *args: Any,
+    curvature_tol: ArrayLike | None = None,
+    probes: int = 8,
+    steps: int = 80,
+    key: jax.Array | None = None,
+) -> MinimumRatio:
+    """The fraction of positive eigenvalues between those above the zero band and those not below it (S60).
+
+    Up to 1024 parameters all are counted.  Above, `density` weighs them: then the part near zero belongs to few nodes
+    whose sign is chance, so the interval is widened by the weight of all nodes that lie within their residuals of it.
+
+    Args:
+        loss: `loss(params, *args) -> scalar`, twice differentiable.
+        params: pytree of n real floating values.
+        *args: further arguments of the loss.
+        curvature_tol: half width of the zero band, >= 0; by default 50 eps |H|.
+        probes: random vectors above 1024 parameters, as in `density`.
+        steps: products for each.
+        key: of the random vectors.
+
+    >>> ratio = minimum_ratio(lambda w: w[0] ** 2 - w[1] ** 2 + 0 * w[2] + w[3] ** 2, jnp.zeros(4))
+    >>> float(ratio.low), float(ratio.high), float(ratio.negative)
+    (0.5, 0.75, 0.25)
+    """
+    loss, params, _ = working(loss, params, *args)
+    tolerance("curvature_tol", curvature_tol)
+    probes, steps, key = whole("probes", probes), whole("steps", steps), prng_key(key)
+    if ravel_pytree(params)[0].size <= DENSE:
+        nodes = _eigenvalues(loss, params, args)[None]
+        weights = jnp.full_like(nodes, 1 / nodes.size)
+    else:
+        nodes, weights, _ = density(loss, params, *args, probes=probes, steps=steps, key=key)
+    tau = rounding(nodes) if curvature_tol is None else jnp.asarray(curvature_tol, nodes.dtype)
+    if len(nodes) > 1:
+        # A node speaks for the eigenvalues up to its neighbours: one whose cell touches the band has no certain sign.
+        gaps = jnp.diff(nodes, axis=1) / 2
+        left = jnp.pad(gaps, ((0, 0), (1, 0)))
+        right = jnp.pad(gaps, ((0, 0), (0, 1)))
+    else:
+        left = right = jnp.zeros_like(nodes)
+    above, below = nodes - left > tau, nodes + right < -tau
+    positive, error = _mean(jnp.sum(weights * above, axis=1))
+    negative, other = _mean(jnp.sum(weights * below, axis=1))
+    return MinimumRatio(positive, 1 - negative, positive, 1 - positive - negative, negative, jnp.maximum(error, other))
+
+
+@partial(jax.jit, static_argnames="loss")
+def _eigenvalues(loss, params, args):
+    return eigh(matrix(loss, params, *args))[0]
+
+
+def _mean(values: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Mean and standard error over the probes, the last axis; one exact probe, and one alone, have the error 0."""
+    probes = values.shape[-1]
+    scatter = jnp.std(values, axis=-1, ddof=1) if probes > 1 else jnp.zeros(values.shape[:-1], values.dtype)
+    return jnp.mean(values, axis=-1), scatter / jnp.sqrt(probes)

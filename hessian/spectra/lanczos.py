@@ -1,0 +1,170 @@
+"""Lanczos from a random start: an orthonormal basis in which a large symmetric matrix is small.
+
+    H q_j  =  beta_{j-1} q_{j-1} + alpha_j q_j + beta_j q_{j+1},      q_1 uniform on the sphere
+
+The eigenvalues of the small matrix (Ritz values) lie within the spectrum of H and reach its ends first.  The start is
+random and never the gradient: on the stable manifold of a saddle the Krylov space of (H, g) does not hold the lowest
+eigenvector at all.  What ruins a short recurrence is guarded here:
+
+- every new vector is freed of the whole basis after the recurrence freed it of its neighbours, and once more when that
+  took away more than rounding, so no eigenvalue comes back as a ghost;
+- a remainder below `BREAKDOWN` eps |H| is rounding, and normalising it would invent eigenvalues (down to -400 for a
+  positive definite matrix): the space is invariant, its coupling is 0, and a fresh random vector opens the next one;
+- no more vectors than dimensions.
+
+A basis that outgrows its rows is restarted with its best Ritz vectors (Wu & Simon 2000), where that is asked for.
+
+| function | what it returns |
+|---|---|
+| `begin` | a basis with nothing in it but its random start |
+| `grow` | the basis after more products, until enough is known |
+| `ritz` | eigenpairs of the small matrix, with residuals |
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from hessian.numerics import divisor
+from hessian.spectra.eigh import eigh
+
+BREAKDOWN = 10  # in units of eps |H|: below it a remainder is rounding
+EVERY = 5  # products between two looks at the Ritz values, and a quarter of those behind once that is more
+
+Product = Callable[[jax.Array], jax.Array]  # v of shape (n,) -> H v
+
+
+class Krylov(NamedTuple):
+    """A basis, and the matrix in it; all shapes are fixed, rows from `count` on hold zeros."""
+
+    basis: jax.Array  # (rows, n), orthonormal
+    matrix: jax.Array  # (rows, rows): basis @ H @ basis.T
+    count: jax.Array  # type: ignore[assignment]  # how many rows are in use
+    following: jax.Array  # (n,), the unit vector that comes next
+    coupling: jax.Array  # what ties it to the last row; 0 where the basis spans an invariant space
+    key: jax.Array
+    products: jax.Array  # used so far
+
+
+class Ritz(NamedTuple):
+    """Eigenpairs of the small matrix; the first `count` entries are in use, those behind them larger than all."""
+
+    values: jax.Array  # (rows,), ascending
+    vectors: jax.Array  # (rows, rows), a column per value, coordinates in the basis
+    residuals: jax.Array  # (rows,), |H y - value y| of the vector y = vectors.T @ basis
+    count: jax.Array  # type: ignore[assignment]
+    size: jax.Array  # the largest absolute value: |H| from below
+
+
+def begin(key: jax.Array, n: int, rows: int, dtype: jax.typing.DTypeLike) -> Krylov:
+    """A basis of at most `rows` <= n rows, with a start that is uniform on the sphere."""
+    key, start = jax.random.split(key)
+    zero = jnp.int32(0)
+    basis, matrix = jnp.zeros((rows, n), dtype), jnp.zeros((rows, rows), dtype)
+    return Krylov(basis, matrix, zero, unit(jax.random.normal(start, (n,), dtype)), jnp.zeros((), dtype), key, zero)
+
+
+def grow(
+    product: Product,
+    krylov: Krylov,
+    limit: int | jax.Array,
+    enough: Callable[[Krylov, Ritz], jax.Array],
+    keep: Callable[[Ritz], jax.Array] | None = None,
+) -> tuple[Krylov, Ritz]:
+    """More products until `enough(krylov, ritz)`, or `limit` products in all, or all rows are in use.
+
+    `keep(ritz)` names the columns of Ritz vectors with which a full basis is restarted; without it, it is not.
+    """
+    rows = krylov.matrix.shape[0]
+
+    def look(state):
+        krylov = state[0]
+        steps = jnp.maximum(EVERY, krylov.count // 4)
+        steps = jnp.minimum(steps, jnp.minimum(rows - krylov.count, limit - krylov.products))
+        krylov = jax.lax.fori_loop(0, steps, lambda _, k: _step(product, k), krylov)
+        found = ritz(krylov)
+        done = enough(krylov, found) | (krylov.products >= limit) | ~jnp.isfinite(found.size)
+        full = krylov.count == rows
+        if keep is None:
+            return krylov, done | full
+        # An invariant space of all rows cannot be left by restarting with a coupling of 0: the fresh vector leads out.
+        return jax.lax.cond(~done & full, lambda k: _restart(k, found, keep(found)), lambda k: k, krylov), done
+
+    # The condition reads a bool of the carry and nothing else: under vmap it is evaluated twice,
+    # and comparisons of floats could round differently.
+    krylov, _ = jax.lax.while_loop(lambda state: ~state[1], look, (krylov, krylov.products >= limit))
+    return krylov, ritz(krylov)
+
+
+def ritz(krylov: Krylov) -> Ritz:
+    """Eigenpairs of the matrix in the basis; rows not in use get a value beyond all others."""
+    count = krylov.count
+    unused = jnp.arange(len(krylov.matrix), dtype=jnp.int32) >= count
+    # The last row's coupling is no part of the projection: with it the values would not be Rayleigh quotients.
+    small = jnp.where(unused[None, :] | unused[:, None], 0, krylov.matrix)
+    beyond = 1.1 * jnp.max(jnp.sum(jnp.abs(small), axis=1))
+    values, vectors = eigh(small + jnp.diag(jnp.where(unused, divisor(beyond), 0)))
+    residuals = jnp.abs(krylov.coupling * vectors[count - 1])
+    return Ritz(values, vectors, residuals, count, jnp.maximum(-values[0], values[count - 1]))
+
+
+def unit(vector: jax.Array) -> jax.Array:
+    """The vector divided by its length; 0 for 0, which is all that is left when a basis spans the whole space."""
+    return vector / divisor(length(vector))
+
+
+def length(vector: jax.Array) -> jax.Array:
+    """The Euclidean length, also where squares would underflow or overflow; 0 for 0."""
+    largest = jnp.max(jnp.abs(vector))
+    return largest * jnp.linalg.norm(vector / divisor(largest))
+
+
+def _step(product: Product, krylov: Krylov) -> Krylov:
+    """One product, one more row."""
+    j, q = krylov.count, krylov.following
+    basis = krylov.basis.at[j].set(q)
+    w = product(q)
+    alpha = q @ w
+    previous = jnp.where(j > 0, krylov.coupling, 0)
+    w = w - alpha * q - previous * basis[j - 1]
+    w = _freed(basis, w)
+    beta = length(w)
+    matrix = krylov.matrix.at[j, j].set(alpha)
+    size = jnp.maximum(jnp.max(jnp.abs(matrix)), beta)
+    broken = ~(beta > BREAKDOWN * jnp.finfo(w.dtype).eps * size)
+    coupling = jnp.where(broken, 0, beta)
+    matrix = matrix.at[j, j + 1].set(coupling, mode="drop").at[j + 1, j].set(coupling, mode="drop")
+    key, fresh = jax.random.split(krylov.key)
+
+    def elsewhere():
+        return unit(_without(basis, _without(basis, unit(_without(basis, jax.random.normal(fresh, w.shape, w.dtype))))))
+
+    following = jax.lax.cond(broken, elsewhere, lambda: w / beta)
+    return Krylov(basis, matrix, j + 1, following, coupling, key, krylov.products + 1)
+
+
+def _without(basis: jax.Array, w: jax.Array) -> jax.Array:
+    """The part of w that is orthogonal to the basis."""
+    return w - (basis @ w) @ basis
+
+
+def _freed(basis: jax.Array, w: jax.Array) -> jax.Array:
+    """W without the basis, twice where the first time took away more than rounding."""
+    with jax.default_matmul_precision("highest"):
+        once = _without(basis, w)
+        moved = length(w - once) > jnp.sqrt(jnp.finfo(w.dtype).eps) * length(once)
+        return jax.lax.cond(moved, lambda: _without(basis, once), lambda: once)
+
+
+def _restart(krylov: Krylov, found: Ritz, columns: jax.Array) -> Krylov:
+    """The basis of the Ritz vectors in these columns; the vector that comes next is coupled to all of them."""
+    kept = len(columns)
+    chosen = found.vectors[:, columns]
+    with jax.default_matmul_precision("highest"):
+        basis = jnp.zeros_like(krylov.basis).at[:kept].set(chosen.T @ krylov.basis)
+    arrow = krylov.coupling * chosen[-1]
+    matrix = jnp.zeros_like(krylov.matrix).at[jnp.arange(kept), jnp.arange(kept)].set(found.values[columns])
+    matrix = matrix.at[kept, :kept].set(arrow).at[:kept, kept].set(arrow)
+    return krylov._replace(basis=basis, matrix=matrix, count=jnp.int32(kept))

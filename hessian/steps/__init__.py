@@ -1,0 +1,1 @@
+"""Steps: second-order steps in the Hessian's eigenbasis and in Krylov spaces."""

@@ -1,0 +1,322 @@
+"""No strict saddle holds us: from on it, from beside it, from its stable manifold, in both precisions."""
+
+import functools
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import gdlab
+import hessian
+from gdlab.problems import rosenbrock, surface
+from hessian.saddles import find_minimum
+from hessian.steps.sr1_trust_region import Walk
+from hessian.verdicts import classify as critical
+
+SIGNS = {
+    "value": 1.0, "floor": -9.0, "left": 5, "steps": 5, "theta": 0.0, "moved": True, "gradient": 1e-3, "tilt": 0.0,
+    "gradient_tol": None, "code": critical.MINIMUM, "negative": 0, "lowest": 1.0,
+}  # fmt: skip
+
+
+@jax.jit
+def reason(signs):
+    """The reason for an end with this walk and this verdict on it."""
+    of, key = SimpleNamespace(**signs), jax.random.key(0)
+    theta = jnp.stack([of.theta, 0.0])
+    walk = SimpleNamespace(value=of.value, left=of.left, steps=of.steps, moved=of.moved, key=key, theta=theta)
+    point = SimpleNamespace(
+        inertia=of, negative=of.negative, code=of.code, gradient_norm=of.gradient, gradient_tol=2e-3,
+        lowest=SimpleNamespace(value=of.lowest),
+    )  # fmt: skip
+    return find_minimum._reason(
+        lambda w: of.value + of.tilt * (w[0] - of.theta), walk, point, of.floor, of.gradient_tol
+    )
+
+
+def test_every_reason_has_its_signs_in_their_order():
+    plateau = {"gradient": 0.0, "code": critical.DEGENERATE}
+    budget = {"left": 0, "gradient": 3e-3, "code": critical.NOT_CRITICAL}
+    for expected, signs in (
+        (find_minimum.MINIMUM, {}),
+        (find_minimum.NOT_FINITE, {"value": jnp.nan}),
+        (find_minimum.NOT_FINITE, {"gradient": jnp.inf}),
+        (find_minimum.NOT_FINITE, {"lowest": jnp.nan}),
+        (find_minimum.UNBOUNDED, {"value": -9.1}),
+        (find_minimum.MINIMUM, {"value": -9.0}),
+        (find_minimum.BUDGET, budget),
+        (find_minimum.BUDGET, {**budget, "code": critical.MINIMUM}),
+        (find_minimum.NO_STEP, {**budget, "left": 1, "moved": False}),
+        (find_minimum.NO_STEP, {**budget, "steps": 0, "moved": False}),
+        (find_minimum.BUDGET, {**budget, "steps": 0}),
+        (find_minimum.MINIMUM, {"left": 0, "gradient": 2e-3}),
+        (find_minimum.BUDGET, {"left": 0, "gradient": 2e-3, "theta": 1.0}),  # a small gradient beside a large theta
+        (find_minimum.BUDGET, {"left": 0, "gradient": 1.1e-3, "theta": 1.0}),
+        (find_minimum.MINIMUM, {"left": 0, "gradient": 0.9e-3, "theta": 1.0}),
+        (find_minimum.MINIMUM, {"left": 0, "gradient": 1.1e-3, "theta": 1.0, "gradient_tol": 2e-3}),
+        (find_minimum.PINNED, {**budget, "negative": 1, "code": critical.SADDLE}),
+        (find_minimum.PLATEAU, plateau),
+        (find_minimum.DEGENERATE, {**plateau, "gradient": 1e-9}),
+        (find_minimum.DEGENERATE, {**plateau, "tilt": 1e-9}),
+        (find_minimum.PLATEAU, {**plateau, "tilt": 1e-15}),
+        (find_minimum.PINNED, {**plateau, "negative": 1}),
+        (find_minimum.PINNED, {"code": critical.SADDLE, "negative": 1}),
+        (find_minimum.UNDETERMINED, {**plateau, "code": critical.UNDETERMINED}),
+        (find_minimum.UNDETERMINED, {"code": critical.UNDETERMINED, "negative": 1}),
+        (find_minimum.NO_STEP, {"code": critical.NOT_CRITICAL, "moved": False}),
+        (find_minimum.BUDGET, {"code": critical.NOT_CRITICAL}),
+    ):
+        found = reason({name: None if sign is None else jnp.asarray(sign) for name, sign in {**SIGNS, **signs}.items()})
+        assert find_minimum.REASONS[found] == find_minimum.REASONS[expected], signs
+
+
+def ridge(w, bends, quartic):
+    return bends @ w**2 / 2 + quartic @ w**4
+
+
+@jax.jit
+def two_rounds(theta, bends, quartic, rate, floor):
+    """At most two rounds of three steps of gradient descent, each with a look at the curvature."""
+    none, value = jnp.int32(0), ridge(theta, bends, quartic)
+    walk = Walk(
+        jnp.bool_(True), theta, value, 0 * theta, jnp.asarray(1.0), jnp.bool_(True), jnp.bool_(False), none, none,
+        none, none, none, none, jax.random.key(0),
+    )  # fmt: skip
+    plan = find_minimum._Plan(2, 3, True, "auto")
+    return find_minimum._rounds(ridge, (bends, quartic), lambda x: x, optax.sgd(rate), plan, walk, floor, None)
+
+
+BOWL, SADDLE, NONE = (1.0, 1.0), (-1.0, 1.0), (0.0, 0.0)
+ROUNDS = {  # start, curvature, quartic, rate, floor; then how often each start is halved, rounds and escapes
+    "both": ((4.0, -2.0), BOWL, NONE, 0.5, -9.0, 2.0**-6, 2, 0),
+    "diverges": ((4.0, -2.0), BOWL, NONE, 3.0, -9.0, 1.0, 1, 0),
+    "the first already arrives": ((4.0, -2.0), BOWL, NONE, 1.0, -9.0, 0.0, 2, 0),
+    "below the floor": ((4.0, -2.0), BOWL, NONE, 0.5, 1.0, 2.0**-3, 1, 0),
+    "at the floor": ((4.0, -2.0), BOWL, NONE, 0.5, 10 * 2.0**-6, 2.0**-6, 2, 0),
+}
+
+
+@pytest.mark.parametrize("case", ROUNDS, ids=ROUNDS)
+def test_rounds_end_when_nothing_is_gained_or_too_much(case):
+    start, bends, quartic, rate, floor, share, rounds, escapes = ROUNDS[case]
+    found = two_rounds(*(jnp.asarray(x) for x in (start, bends, quartic, rate, floor)))
+    np.testing.assert_allclose(found.theta, share * np.array(start), atol=1e-300)
+    np.testing.assert_allclose(found.value, ridge(found.theta, np.array(bends), np.array(quartic)))
+    assert (found.steps, found.gradients, found.products) == (3 * rounds, (3 + 1) * rounds, 3 * rounds)
+    assert (found.left, found.escapes) == (2 - rounds, escapes)
+
+
+def test_a_round_that_brings_nothing_is_followed_by_the_way_out_where_that_brings_more():
+    on_saddle = two_rounds(*(jnp.asarray(x) for x in (NONE, SADDLE, (0.25, 0.0), 0.1, -9.0)))
+    assert on_saddle.escapes == 1
+    np.testing.assert_allclose(jnp.abs(on_saddle.theta), [1, 0], atol=0.1)
+    steep = two_rounds(*(jnp.asarray(x) for x in ((0.0, 9.0), SADDLE, (0.25, 0.0), 0.5, -9.0)))
+    assert steep.escapes == 0  # the steps bring 40, and then 0.6 where the way out brings a quarter
+    np.testing.assert_allclose(steep.theta, [0, 9 / 64])
+
+
+DEGREE = 6
+
+
+def plane(x, powers, wall=jnp.inf, slope=0.0):
+    """sum powers[i, j] x_0^i x_1^j, NaN behind a wall, plus the lectures' plateau: many surfaces that compile once."""
+    rows = [jnp.ones_like(x)]
+    for _ in range(DEGREE):
+        rows.append(rows[-1] * x)
+    columns = jnp.stack(rows)
+    value = columns[:, 0] @ powers.astype(x.dtype) @ columns[:, 1] + slope * surface("plateau").loss(x[:1])
+    return jnp.where(x[0] > wall, jnp.nan, value).astype(x.dtype)
+
+
+@functools.cache
+def powers(loss):
+    """The coefficients of a polynomial in two variables; a name is that of a surface."""
+    loss = surface(loss).loss if isinstance(loss, str) else loss
+    points = np.random.default_rng(0).uniform(-1, 1, size=(200, 2))
+    table = np.polynomial.polynomial.polyvander2d(*points.T, (DEGREE, DEGREE))
+    found, *_ = np.linalg.lstsq(table, jax.vmap(loss)(jnp.asarray(points)))
+    return jnp.array(np.where(np.abs(found) > 1e-11, found, 0)).reshape(DEGREE + 1, DEGREE + 1)
+
+
+def terms(**named):
+    """Coefficients one by one: terms(xx=1.0, xy=3.0) is x_0^2 + 3 x_0 x_1, and `_` the constant."""
+    table = np.zeros((DEGREE + 1, DEGREE + 1))
+    for name, value in named.items():
+        table[name.count("x"), name.count("y")] = value
+    return jnp.array(table)
+
+
+def starts_at_saddles(name):
+    """On each strict saddle, 1e-8 beside it, and 1e-2 along its positive eigenvectors."""
+    entry, rng = surface(name), np.random.default_rng(0)
+    found = []
+    hessian_at = jax.jit(jax.hessian(entry.loss))
+    for point in entry.critical_points:
+        if point.index:
+            x = np.array(point.x)
+            values, vectors = np.linalg.eigh(hessian_at(jnp.array(x)))
+            beside = rng.normal(size=x.size)
+            positive = vectors[:, values > 1e-9 * np.abs(values).max()]
+            along = rng.normal(size=positive.shape[1])
+            found += [x, x + 1e-8 * beside / np.linalg.norm(beside)]
+            if along.size:
+                found.append(x + 1e-2 * positive @ along / np.linalg.norm(along))
+    return np.array(found)
+
+
+def check_left(loss, ends, *args):
+    """All arrived, lower, and at no negative curvature."""
+    assert ends.arrived.all(), ends.reason
+    assert (ends.loss < ends.loss_before).all()
+    hessians = np.asarray(jax.vmap(jax.hessian(loss))(ends.params.astype(float), *args))
+    lowest, highest = np.linalg.eigvalsh(hessians)[:, [0, -1]].T
+    # A run stops within about sqrt(eps) of the point, where a flat valley may curve downwards by as much.
+    assert (lowest >= -10 * jnp.sqrt(jnp.finfo(ends.params.dtype).eps) * highest).all()
+
+
+@pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32])
+def test_every_strict_saddle_is_left_for_a_second_order_point(dtype):
+    names = ("linear_net", "himmelblau", "six_hump_camel")
+    groups = [starts_at_saddles(name) for name in names]
+    starts = jnp.array(np.concatenate(groups), dtype)
+    tables = jnp.repeat(jnp.stack([powers(name) for name in names]), np.array([len(x) for x in groups]), axis=0)
+    if dtype == jnp.float32:
+        ends = jax.vmap(lambda x, table: hessian.arrive(plane, x, table))(starts, tables)
+    else:
+        each = [on_plane(x, table) for x, table in zip(starts, tables, strict=True)]
+        ends = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
+    check_left(plane, ends, tables)
+
+
+def test_every_family_of_saddles_of_the_autoencoder_is_left():
+    loss, starts = surface("linear_autoencoder_6_2_6").loss, starts_at_saddles("linear_autoencoder_6_2_6")
+    check_left(loss, jax.vmap(lambda x: hessian.arrive(loss, x))(jnp.array(starts, jnp.float32)))
+
+
+def on_plane(start, table, budget=500, wall=jnp.inf, slope=0.0):
+    return hessian.arrive(plane, start, table, jnp.asarray(wall), jnp.asarray(slope), finish=budget)
+
+
+# The surface, the start, and what the reason begins with.
+ENDS = {
+    "a degenerate minimum": (powers("quartic_min"), (0.0, 0.0), "a degenerate second-order point"),
+    "a monkey saddle": (powers("monkey_saddle"), (0.0, 0.0), "unbounded"),
+    "a saddle that falls along curves only": (powers("peano"), (0.0, 0.0), "unbounded"),
+    "a fold": (powers("cubic_fold"), (0.0, 0.0), "unbounded"),
+    "a degenerate saddle above a valley": (
+        powers(lambda x: (1 - x[0] ** 2 * x[1]) ** 2 + 0.1 * jnp.sum(x**4)),
+        (0.0, 0.0),
+        "a minimum",
+    ),
+    "a plateau": (terms(), (60.0, 0.0), "a plateau"),
+    "an unbounded surface": (powers("classical_saddle"), (0.0, 0.0), "unbounded"),
+    "NaN at the start": (terms(xx=1.0), (jnp.nan, 1.0), "not finite"),
+    "negative curvature below rounding": (terms(_=1e12, xx=1e-12, yy=-5e-19, yyyy=4e-32), (0.0, 0.0), "negative curv"),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_each_end_has_its_reason_and_the_best_point(name):
+    table, start, reason = ENDS[name]
+    check_end(on_plane(jnp.array(start), table), reason)
+
+
+def check_end(end, reason):
+    assert end.reason.startswith(reason), end.certificate
+    assert bool(end.arrived) == (reason.startswith("a ") and reason != "a plateau")
+    assert not end.loss > end.loss_before
+
+
+def test_walls_slopes_and_budgets_have_theirs_too():
+    origin, valley = jnp.zeros(2), powers(rosenbrock)
+    check_end(on_plane(jnp.array([-1.2, 1.0]), valley, budget=3), "the budget is spent")
+    check_end(on_plane(origin, powers("linear_net"), budget=0), "negative curvature is left")
+    check_end(on_plane(origin, powers("monkey_saddle"), budget=0), "a degenerate second-order")
+    parabola = terms(_=9.0, x=-6.0, xx=1.0, yy=1.0)
+    check_end(on_plane(jnp.array([0.0, 1.0]), parabola, wall=2.5), "no step lowers the loss visibly")
+    check_end(on_plane(jnp.array([6.0, 0.0]), terms(yy=1.0), slope=1.0), "a minimum")  # |g| = 9e-8 at the start
+
+
+def test_degenerate_saddles_are_left_where_something_lower_is_near_and_only_there():
+    ends = {name: on_plane(jnp.zeros(2), ENDS[name][0]) for name in list(ENDS)[:5]}
+    assert ends["a degenerate saddle above a valley"].loss < 0.3
+    assert ends["a degenerate minimum"].escapes == 0
+
+
+def test_a_valley_of_ten_dimensions_costs_less_than_fourteen_dense_newton_steps():
+    end = hessian.arrive(rosenbrock, jnp.array([-1.2, 1.0] * 5))
+    assert end.arrived
+    assert end.gradients + 2 * end.products < 14 * (1 + 2 * 10)
+
+
+def tree_loss(params, x, y):
+    return jnp.mean((params["out"] @ (params["in"] @ x) - y) ** 2)
+
+
+def with_gd(scale, rate, finish):
+    params = {"in": scale * jnp.eye(2, 3), "out": scale * jnp.eye(3, 2)}
+    target = jnp.diag(jnp.array([3.0, 2, 1]))
+    return hessian.arrive(tree_loss, params, jnp.eye(3), target, optimizer=gdlab.gd(rate), rounds=20, finish=finish)
+
+
+def test_an_optimizer_leaves_the_saddle_on_a_tree_with_data_and_ends_with_a_certificate():
+    for scale in (0.0, 1e-8):
+        end = with_gd(scale, 0.1, 1000)
+        assert end.arrived
+        assert end.escapes > 0
+        np.testing.assert_allclose(end.loss, 1 / 9, rtol=1e-9)  # the smallest singular value is missed
+
+
+def test_an_optimizer_that_diverges_ends_at_the_lowest_point_it_met():
+    end = with_gd(1.0, 100.0, 0)
+    assert end.reason.startswith("the budget is spent")
+    assert end.loss <= end.loss_before
+
+
+def test_more_parameters_than_a_matrix_is_made_of():
+    def loss(x):
+        return jnp.sum(jnp.arange(1, x.size + 1) * (x**2 - 1) ** 2) / x.size
+
+    end = hessian.arrive(loss, jnp.zeros(600), finish=60)
+    assert end.loss < 1e-3 * end.loss_before
+
+
+def test_every_gradient_product_and_loss_is_counted():
+    bowl, saddle = terms(xx=0.5, yy=0.5), powers("linear_net")
+    counts = ("steps", "gradients", "products", "evaluations", "escapes")
+    for table, start, budget, want in (
+        # a gradient at the start, one for each step, one for the verdict; 2 products for each look, 12 for a verdict,
+        # of which 10 are its samples of rounding, and 10 more where the point is critical
+        (bowl, (0.3, 0.4), 500, (1, 3, 24, 0, 0)),
+        (bowl, (7.0, 0.0), 2, (2, 4, 14, 0, 0)),
+        (bowl, (7.0, 0.0), 0, (0, 2, 12, 0, 0)),
+        (saddle, (0.0, 0.0), 0, (0, 2, 22, 0, 0)),
+        # where second order tells nothing, 32 places and 32 beside them are tried
+        (powers("quartic_min"), (0.0, 0.0), 500, (0, 3 + 32, 26, 64, 0)),
+        (powers("monkey_saddle"), (0.0, 0.0), 0, (0, 3 + 32, 24, 64, 0)),
+    ):
+        end = on_plane(jnp.array(start), table, budget=budget)
+        assert tuple(int(getattr(end, name)) for name in counts) == want, end
+
+
+def test_unbounded_is_what_falls_by_the_twelfth_power_of_ten_below_the_size_of_the_start():
+    for constant, floor in ((0.0, -1e12), (-0.5, -1e12), (-1e3, -1e15), (1e3, -1e15)):
+        end = on_plane(jnp.zeros(2), terms(_=constant, xx=-1.0, yy=1.0))
+        assert end.reason.startswith("unbounded")
+        assert floor > end.loss > 100 * floor
+
+
+def test_rounds_of_an_optimizer_are_counted_too():
+    end = with_gd(1.0, 100.0, 0)  # diverges within its first round
+    assert (end.steps, end.gradients, end.escapes) == (50, 50 + 1 + 2, 0)
+    assert end.products == (5 + 1) + (12 + 4)  # of the look at the curvature, and of the verdict
+
+
+def test_bad_arguments_are_named():
+    with pytest.raises(ValueError, match="rounds must be a whole number, at least 0; got -1"):
+        hessian.arrive(jnp.sum, jnp.zeros(2), rounds=-1)
+    with pytest.raises(ValueError, match=r"steps must be a whole number, at least 1; got 0\.5"):
+        hessian.arrive(jnp.sum, jnp.zeros(2), steps=0.5)

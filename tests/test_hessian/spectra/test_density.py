@@ -1,0 +1,187 @@
+"""Densities, ratios, traces, diagonals and sharpness against matrices whose spectra are known."""
+
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import hessian
+from hessian.spectra.density import Density
+from hessian.spectra.density import _mean as mean_of_probes
+from hessian.spectra.trace import _mean
+
+
+def quadratic(w, a):
+    return w @ (a @ w) / 2
+
+
+@pytest.fixture(scope="module")
+def case():
+    """400 eigenvalues, a bulk and three outliers, and their matrix."""
+    rng = np.random.default_rng(2)
+    true = np.sort(np.r_[rng.normal(0, 0.1, 397), 3.0, 4.0, 5.0])
+    basis = np.linalg.qr(rng.normal(size=(400, 400)))[0]
+    a = (basis * true) @ basis.T
+    return true, jnp.asarray((a + a.T) / 2)
+
+
+def test_the_density_integrates_to_one_and_agrees_with_the_counts(case):
+    true, a = case
+    found = hessian.density(quadratic, jnp.zeros(400), a, probes=8, steps=60)
+    np.testing.assert_allclose(jnp.sum(found.weights, axis=1), 1, rtol=1e-12)
+    assert int(found.products) == 480
+    x = jnp.linspace(-2, 7, 20001)
+    height, _ = found.pdf(x, 0.05)
+    np.testing.assert_allclose(jnp.trapezoid(height, x), 1, rtol=1e-6)
+    for at in (-0.15, 0.0, 0.1, 3.5):
+        fraction, error = found.cdf(at)
+        assert abs(fraction - np.mean(true <= at)) <= 4 * error + 0.02
+    mean, error = found.mean()
+    assert abs(mean - true.mean()) <= 4 * error
+    # the area between the cumulative curves is no more than their standard errors, which three outliers make, allow
+    grid = np.linspace(-1, 6, 4001)
+    curve, error = found.cdf(grid)
+    distance = np.trapezoid(np.abs(curve - np.searchsorted(true, grid) / 400), grid)
+    assert distance < 2 * np.trapezoid(error, grid)
+
+
+def test_the_minimum_ratio_counts_signs_beyond_the_band():
+    ratio = hessian.minimum_ratio(lambda w: jnp.sum(jnp.array([1.0, 2, -1, 0]) * w**2), jnp.zeros(4))
+    counts = [float(x) for x in (ratio.low, ratio.high, ratio.positive, ratio.zero, ratio.negative, ratio.error)]
+    assert counts == [0.5, 0.75, 0.5, 0.25, 0.25, 0]
+
+
+def test_the_minimum_ratio_without_the_matrix_holds_the_true_one():
+    a = jnp.asarray(np.r_[np.linspace(0.5, 2, 900), np.zeros(300), -np.linspace(0.5, 1, 300)])
+    ratio = hessian.minimum_ratio(lambda w, a: jnp.sum(a * w**2) / 2, jnp.zeros(1500), a)
+    slack = 4 * ratio.error + 0.02
+    assert ratio.low - slack <= 0.6 <= ratio.high + slack
+    assert ratio.low <= ratio.high
+    np.testing.assert_allclose(ratio.positive + ratio.zero + ratio.negative, 1, rtol=1e-12)
+
+
+@pytest.mark.parametrize("method", ["hutchinson", "hutch++"])
+def test_traces_and_diagonals_scatter_by_their_standard_error(case, method):
+    true, a = case
+    keys = jax.random.split(jax.random.key(0), 60)
+    found = jax.vmap(lambda key: hessian.trace(quadratic, jnp.zeros(400), a, method=method, products=60, key=key))(keys)
+    off = (found.value - true.sum()) / found.error
+    assert abs(np.mean(off)) < 0.5
+    assert 0.6 < np.std(off) < 1.6
+    entries = hessian.diagonal(quadratic, jnp.zeros(400), a, method=method, products=60)
+    assert 0.6 < np.std((entries.value - np.diag(a)) / entries.error) < 1.6
+
+
+def test_hutch_plus_plus_is_exact_for_a_low_rank_and_better_with_outliers(case):
+    _, a = case
+    errors = [hessian.trace(quadratic, jnp.zeros(400), a, method=m).error for m in ("hutchinson", "hutch++")]
+    assert errors[1] < errors[0] / 2
+    u = jax.random.normal(jax.random.key(1), (50, 4))
+    found = hessian.trace(
+        quadratic, jnp.zeros(50), u @ u.T, products=12
+    )  # a third of them for each of four eigenvalues
+    np.testing.assert_allclose(found.value, jnp.sum(u**2), rtol=1e-10)
+    assert found.error < 1e-10
+
+
+def test_sharpness_names_its_measure(case):
+    true, a = case
+    found = hessian.sharpness(quadratic, jnp.zeros(400), a)
+    assert found.measure == "eigenvalue"
+    np.testing.assert_allclose(found.value, true[-1], rtol=1e-10)
+    keskar = hessian.sharpness(lambda w: jnp.sum(jnp.array([1.0, 9]) * w**2), jnp.ones(2), measure="keskar")
+    assert keskar.measure == "keskar"
+    # the corner (1 + 0.002, 1 + 0.002) of the box |y_i| <= 1e-3 (1 + 1)
+    np.testing.assert_allclose(keskar.value, 100 * (10 * 1.002**2 - 10) / 11, rtol=1e-12)
+    with pytest.raises(ValueError, match="measure must be 'eigenvalue' or 'keskar'; got 'sam'"):
+        hessian.sharpness(quadratic, jnp.zeros(400), a, measure="sam")
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (
+            lambda a: hessian.density(quadratic, jnp.zeros(400), a, probes=0),
+            "probes must be a whole number, at least 1; got 0",
+        ),
+        (
+            lambda a: hessian.density(quadratic, jnp.zeros(400), a, steps=0),
+            "steps must be a whole number, at least 1; got 0",
+        ),
+        (
+            lambda a: hessian.trace(quadratic, jnp.zeros(400), a, products=5),
+            "products must be a whole number, at least 6; got 5",
+        ),
+        (lambda a: hessian.diagonal(quadratic, jnp.zeros(400), a, method="x"), "method must be 'hutchinson' or"),
+    ],
+    ids=["probes", "steps", "products", "method"],
+)
+def test_arguments_out_of_range_are_named(case, call, words):
+    with pytest.raises(ValueError, match=words):
+        call(case[1])
+
+
+def test_a_density_is_a_sum_of_bumps_with_the_standard_error_over_its_probes():
+    nodes, weights = np.array([[0.0, 1.0], [0.5, 2.0]]), np.array([[0.25, 0.75], [0.5, 0.5]])
+    found = Density(jnp.asarray(nodes), jnp.asarray(weights), jnp.int32(4))
+    x, width = np.array([0.0, 0.5, 3.0]), 0.3
+    bumps = np.exp(-((x[:, None, None] - nodes) ** 2) / (2 * width**2)) / np.sqrt(2 * np.pi * width**2)
+    probes = np.sum(weights * bumps, axis=-1)
+    for got, want in (
+        (found.pdf(x, width), probes),
+        (found.cdf(x), np.array([[0.25, 0.0], [0.25, 0.5], [1.0, 1.0]])),
+        (found.mean(), np.array([0.75, 1.25])),
+    ):
+        np.testing.assert_allclose(got[0], want.mean(axis=-1), rtol=1e-12)
+        np.testing.assert_allclose(got[1], want.std(axis=-1, ddof=1) / np.sqrt(2), rtol=1e-12)
+    assert found.pdf(0.3, 0.1)[0].shape == ()
+
+
+def test_the_error_of_one_probe_alone_is_zero_and_of_more_the_usual_one():
+    np.testing.assert_array_equal(mean_of_probes(jnp.array([[3.0], [4.0]])), [[3, 4], [0, 0]])
+    samples = np.random.default_rng(0).normal(size=(7, 3))
+    np.testing.assert_allclose(
+        _mean(jnp.asarray(samples)), [samples.mean(axis=0), samples.std(axis=0, ddof=1) / np.sqrt(7)]
+    )
+    np.testing.assert_allclose(mean_of_probes(jnp.asarray(samples.T)), _mean(jnp.asarray(samples)))
+
+
+def test_a_node_near_zero_has_no_certain_sign_where_its_cell_touches_the_band(monkeypatch):
+    nodes = np.array([[-3.0, -1.0, 0.5, 1.0, 2.0], [-3.0, -0.2, 0.1, 4.0, 5.0]])
+    weights = np.array([[0.1, 0.2, 0.3, 0.15, 0.25], [0.2, 0.2, 0.2, 0.2, 0.2]])
+    made = Density(jnp.asarray(nodes), jnp.asarray(weights), jnp.int32(0))
+    monkeypatch.setattr(sys.modules["hessian.spectra.density"], "density", lambda *args, **kwargs: made)
+    # cells reach half way to the neighbours: of the first probe [-4/2, -1/4], [-1/4, 3/4], [3/4, 3/2], [3/2, 2]
+    for tau, above, below in (
+        (1e-3, (0.4, 0.4), (0.3, 0.4)),
+        (0.24, (0.4, 0.4), (0.3, 0.2)),
+        (0.26, (0.4, 0.4), (0.1, 0.2)),
+        (0.75, (0.25, 0.4), (0.1, 0.2)),
+        (1.7, (0.0, 0.4), (0.1, 0.0)),
+    ):
+        found = hessian.minimum_ratio(lambda w: w @ w, jnp.zeros(1025), curvature_tol=tau)
+        np.testing.assert_allclose(found.positive, np.mean(above), atol=1e-12)
+        np.testing.assert_allclose(found.negative, np.mean(below), atol=1e-12)
+        np.testing.assert_allclose([found.low, found.high], [found.positive, 1 - found.negative])
+        np.testing.assert_allclose(found.zero, 1 - found.positive - found.negative, atol=1e-12)
+        worst = max(np.std(side, ddof=1) / np.sqrt(2) for side in (above, below))
+        np.testing.assert_allclose(found.error, worst, atol=1e-12)
+
+
+def test_a_band_of_ours_counts_what_lies_beyond_it():
+    bends = jnp.array([1.0, 2.0, -1.0, 0.0])
+    for tau, positive, negative in ((0.9, 0.5, 0.25), (1.0, 0.25, 0.0), (2.0, 0.0, 0.0)):
+        ratio = hessian.minimum_ratio(lambda w: bends @ w**2 / 2, jnp.zeros(4), curvature_tol=tau)
+        assert (float(ratio.positive), float(ratio.negative)) == (positive, negative)
+
+
+def test_the_corner_of_keskars_box_is_found_from_inside_and_never_below_where_it_stands():
+    slopes = jnp.array([3.0, -1.0])
+    found = hessian.sharpness(lambda w: slopes @ w, jnp.array([1.0, -3.0]), measure="keskar", epsilon=0.1, steps=1)
+    np.testing.assert_allclose(found.direction, [0.2, -0.4], rtol=1e-12)  # 0.1 (|theta_i| + 1) along the signs
+    np.testing.assert_allclose(found.value, 100 * (0.6 + 0.4) / (1 + 6), rtol=1e-12)
+    top = hessian.sharpness(lambda w: 1 - w @ w, jnp.zeros(2), measure="keskar", epsilon=0.1)
+    np.testing.assert_allclose(top.value, 0, atol=1e-12)  # a maximum is not sharp
+    assert (int(found.code), float(found.error)) == (1, np.inf)

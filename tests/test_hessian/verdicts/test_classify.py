@@ -1,0 +1,280 @@
+"""Verdicts: the lectures' points, the hard ones, and the laws that every verdict obeys."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import hessian
+from hessian.spectra.bounds import products_for
+from hessian.verdicts.classify import _verdict
+from hessian.verdicts.evidence import Eigenpair, Evidence
+
+
+def lecture(w):
+    return (1 - w[0] * w[1]) ** 2
+
+
+def monkey(w):
+    return w[0] ** 3 - 3 * w[0] * w[1] ** 2
+
+
+def himmelblau(w):
+    return (w[0] ** 2 + w[1] - 11) ** 2 + (w[0] + w[1] ** 2 - 7) ** 2
+
+
+POINTS = {  # loss, point, kind, index, inertia
+    "saddle of the lecture": (lecture, (0, 0), "saddle", 1, (1, 0, 1)),
+    "valley of the lecture": (lecture, (1, 1), "degenerate", 0, (1, 1, 0)),
+    "valley, another place": (lecture, (2, 0.5), "degenerate", 0, (1, 1, 0)),
+    "valley, a run stopped near it": (lecture, (1 + 1e-9, 1 - 2e-9), "degenerate", 0, (1, 1, 0)),
+    "monkey saddle": (monkey, (0, 0), "degenerate", 0, (0, 2, 0)),
+    "monkey saddle, beside it": (monkey, (1e-12, -1e-12), "degenerate", 0, (0, 2, 0)),
+    "minimum": (himmelblau, (3, 2), "minimum", 0, (2, 0, 0)),
+    "maximum": (himmelblau, (-0.2708445906673476, -0.9230385564799815), "maximum", 2, (0, 0, 2)),
+    "saddle": (himmelblau, (3.385154183607021, 0.07385187983774928), "saddle", 1, (1, 0, 1)),
+    "trough": (lambda w: w[0] ** 2 + w[1] ** 4, (0, 0), "degenerate", 0, (1, 1, 0)),
+    "ridge": (lambda w: -(w[0] ** 2) + w[1] ** 4, (0, 0), "degenerate", 1, (0, 1, 1)),
+    "flat": (lambda w: 0 * jnp.sum(w), (1, 2), "degenerate", 0, (0, 2, 0)),
+    "one dimension, minimum": (lambda w: jnp.sum(w**2), (0,), "minimum", 0, (1, 0, 0)),
+    "one dimension, degenerate": (lambda w: jnp.sum(w**3), (0,), "degenerate", 0, (0, 1, 0)),
+}
+
+
+@pytest.mark.parametrize(("loss", "point", "kind", "index", "inertia"), POINTS.values(), ids=POINTS)
+def test_kind_index_and_inertia_whatever_the_scale_of_the_loss(loss, point, kind, index, inertia):
+    def scaled(w, scale):
+        return scale * loss(w)
+
+    for scale in (1e-8, 1.0, 1e8):
+        found = hessian.classify(scaled, jnp.array(point, float), scale)
+        assert (found.kind, int(found.index), tuple(map(int, found.inertia))) == (kind, index, inertia)
+        assert found.certificate.startswith(kind)
+        assert found.confidence == 1
+
+
+@pytest.mark.parametrize(
+    ("loss", "point"),
+    [
+        (lecture, (0.5, 0.5)),
+        (himmelblau, (0, 0)),
+        (lambda w: jnp.sum(w), (0, 0)),
+        (lambda w: jnp.sum(w**2), (1, 0)),
+        (lambda w: jnp.sum(-(w**2)), (1, 0)),
+        (monkey, (0.1, 0)),
+    ],
+)
+def test_a_large_gradient_is_not_critical_whatever_the_hessian(loss, point):
+    found = hessian.classify(loss, jnp.array(point, float))
+    assert found.kind == "not critical"
+    assert found.gradient_norm > found.gradient_tol
+    np.testing.assert_allclose(found.lowest.value, np.linalg.eigvalsh(jax.hessian(loss)(jnp.array(point, float)))[0])
+
+
+def test_the_lowest_eigenpair_is_the_direction_the_lecture_takes():
+    found = hessian.classify(lecture, jnp.zeros(2))
+    np.testing.assert_allclose(found.lowest.value, -2)
+    np.testing.assert_allclose(found.highest.value, 2)
+    np.testing.assert_allclose(abs(found.lowest.vector), np.sqrt([0.5, 0.5]))
+    for step, along, across in ((0.01, 0.9998, 1.0002), (0.1, 0.9801, 1.0201), (0.5, 0.5625, 1.5625)):
+        np.testing.assert_allclose(lecture(step * jnp.array([1.0, 1])), along, atol=5e-5)
+        np.testing.assert_allclose(lecture(step * jnp.array([1.0, -1])), across, atol=5e-5)
+        curved = 1 + step**2 * found.lowest.value  # |(1, 1)|^2 = 2, so L + 2 lambda step^2 / 2
+        np.testing.assert_allclose(lecture(step * jnp.array([1.0, 1])), curved, atol=step**4 + 1e-15)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda w: jnp.nan * jnp.sum(w**2),
+        lambda w: jnp.sum(jnp.log(w)),
+        lambda w: jnp.sum(jnp.sqrt(w)),
+        lambda w: jnp.inf * jnp.sum(w**2),
+    ],
+    ids=["nan", "log", "sqrt", "inf"],
+)
+def test_what_is_not_finite_is_undetermined_and_no_exception_inside_jit(loss):
+    found = jax.jit(lambda w: hessian.classify(loss, w))(jnp.zeros(2))
+    assert (found.kind, found.confidence) == ("undetermined", 0)
+    assert "not finite" in found.certificate
+
+
+def test_many_points_at_once_are_each_what_they_are_alone():
+    points = jax.random.normal(jax.random.key(0), (20, 2)).at[0].set(0).at[1].set(1)
+    many = jax.jit(jax.vmap(lambda w: hessian.classify(lecture, w)))(points)
+    alone = [hessian.classify(lecture, w) for w in points]
+    assert list(many.kind) == [one.kind for one in alone]
+    np.testing.assert_allclose(many.lowest.value, [one.lowest.value for one in alone], atol=1e-13)
+    np.testing.assert_array_equal(np.array(many.inertia).T, [one.inertia for one in alone])
+
+
+@pytest.mark.parametrize(
+    "name", ["saddle of the lecture", "valley of the lecture", "monkey saddle", "minimum", "ridge"]
+)
+def test_single_precision_gives_the_same_verdict(name):
+    loss, point, kind, index, inertia = POINTS[name]
+    found = hessian.classify(loss, jnp.array(point, jnp.float32))
+    assert found.lowest.value.dtype == jnp.float32
+    assert (found.kind, int(found.index), tuple(map(int, found.inertia))) == (kind, index, inertia)
+
+
+def test_one_trace_serves_all_points():
+    traces = []
+
+    @jax.jit
+    def code(w):
+        traces.append(None)
+        return hessian.classify(lecture, w).code
+
+    kinds = [hessian.KINDS[int(code(jnp.array(w, float)))] for w in ((0, 0), (1, 1), (3, 1))]
+    assert kinds == ["saddle", "degenerate", "not critical"]
+    assert len(traces) == 1
+
+
+def test_tolerances_are_the_callers_to_set():
+    def loss(w):
+        return w[0] ** 2 - 1e-6 * w[1] ** 2
+
+    assert hessian.classify(loss, jnp.zeros(2)).kind == "saddle"
+    assert hessian.classify(loss, jnp.zeros(2), curvature_tol=1e-5).kind == "degenerate"
+    assert hessian.classify(loss, jnp.array([0.1, 0]), gradient_tol=0.1).kind == "not critical"
+    assert hessian.classify(loss, jnp.array([0.1, 0]), gradient_tol=0.3).kind == "saddle"
+
+
+N = 10
+
+
+def evidence(lowest, highest, *, gradient=0.0, complete=False, finite=True, positive=0, negative=0):
+    """Ends as (value, low, high)."""
+    low, high = (
+        Eigenpair(jnp.asarray(v), jnp.zeros(N), jnp.asarray(a), jnp.asarray(b)) for v, a, b in (lowest, highest)
+    )
+    numbers = (jnp.asarray(x) for x in (gradient, 1.0, 0.1))
+    yes = jnp.bool_(True)
+    rest = (positive, negative, jnp.bool_(complete), yes, ~yes, jnp.asarray(0.0), yes, 0.0, 0.0, 17, jnp.bool_(finite))
+    return Evidence(*numbers, low, high, *rest)
+
+
+SADDLE = {"lowest": (-2.0, -3.0, -1.0), "highest": (4.0, 3.0, 5.0)}
+MINIMUM = {"lowest": (2.0, 1.0, 3.0), "highest": (4.0, 3.0, 5.0)}
+MAXIMUM = {"lowest": (-4.0, -5.0, -3.0), "highest": (-2.0, -3.0, -1.0)}
+OPEN = {"lowest": (0.5, -1.0, 1.0), "highest": (4.0, 3.0, 5.0)}
+ZERO = {"lowest": (0.0, -0.1, 0.1), "highest": (4.0, 3.9, 4.1)}
+VERDICTS = {
+    "saddle": (
+        SADDLE,
+        "saddle",
+        1,
+        "|g| = 0 <= 1, Newton's step 0, the lowest eigenvalue is at most -1 and the highest at least 3, index 0 to 10",
+    ),
+    "at the edge of a saddle, below": (
+        {**SADDLE, "lowest": (-2.0, -3.0, 0.0)},
+        "undetermined",
+        0,
+        "|g| = 0 <= 1, Newton's step 0"
+        "; after 17 products the lowest eigenvalue lies in [-3, 0] and the highest in [3, 5];"
+        " 9 products would settle it",
+    ),
+    "at the edge of a saddle, above": (
+        {**SADDLE, "highest": (4.0, 0.0, 5.0)},
+        "undetermined",
+        0,
+        "|g| = 0 <= 1, Newton's step 0"
+        "; after 17 products the lowest eigenvalue lies in [-3, -1] and the highest in [0, 5];"
+        " 9 products would settle it",
+    ),
+    "minimum": (
+        MINIMUM,
+        "minimum",
+        0.9,
+        "|g| = 0 <= 1, Newton's step 0, and the lowest eigenvalue is at least 1 with probability 0.9",
+    ),
+    "minimum, all eigenvalues seen": (
+        {**MINIMUM, "complete": True},
+        "minimum",
+        1,
+        "|g| = 0 <= 1, Newton's step 0, and the lowest eigenvalue is at least 1",
+    ),
+    "maximum": (
+        MAXIMUM,
+        "maximum",
+        0.9,
+        "|g| = 0 <= 1, Newton's step 0, and the highest eigenvalue is at most -1 with probability 0.9",
+    ),
+    "gradient at its tolerance": (
+        {**SADDLE, "gradient": 1.0},
+        "saddle",
+        1,
+        "|g| = 1 <= 1, Newton's step 0, the lowest eigenvalue is at most -1 and the highest at least 3, index 0 to 10",
+    ),
+    "gradient beyond it": ({**MINIMUM, "gradient": 1.5}, "not critical", 1, "|g| = 1.5 > 1, Newton's step 0"),
+    "zero": (
+        {**ZERO, "complete": True, "positive": 8},
+        "degenerate",
+        1,
+        "|g| = 0 <= 1, Newton's step 0, and of 10 eigenvalues 2 with no certain sign beyond 0.1, none opposite",
+    ),
+    "not seen": (
+        ZERO,
+        "undetermined",
+        0,
+        "|g| = 0 <= 1, Newton's step 0"
+        "; after 17 products the lowest eigenvalue lies in [-0.1, 0.1] and the highest in [3.9, 4.1];"
+        " 10 products would settle it",
+    ),
+    "at the edge of a minimum": (
+        {**OPEN, "lowest": (0.5, 0.0, 1.0)},
+        "undetermined",
+        0,
+        "|g| = 0 <= 1, Newton's step 0"
+        "; after 17 products the lowest eigenvalue lies in [0, 1] and the highest in [3, 5];"
+        " 10 products would settle it",
+    ),
+    "not finite": (
+        {**SADDLE, "gradient": np.nan, "finite": False},
+        "undetermined",
+        0,
+        "the gradient or the Hessian is not finite",
+    ),
+    "a bound not finite": (
+        {**SADDLE, "lowest": (-2.0, -np.inf, -1.0), "finite": False},
+        "undetermined",
+        0,
+        "the gradient or the Hessian is not finite",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", VERDICTS, ids=VERDICTS)
+def test_each_kind_has_its_confidence_and_its_sentence(case):
+    given, kind, confidence, sentence = VERDICTS[case]
+    found = _verdict(evidence(**given), N, 0.9)
+    assert (found.kind, float(found.confidence)) == (kind, pytest.approx(confidence))
+    assert found.certificate == f"{kind}: {sentence}"
+    positive, zero, negative = (int(count) for count in found.inertia)
+    assert (positive, zero, negative) == (given.get("positive", 0), N - given.get("positive", 0), 0)
+    assert found.index_bounds == (0, zero)
+
+
+def test_what_would_settle_it_depends_on_the_end_next_to_zero():
+    needed = {
+        "the lowest": ({"lowest": (0.5, -1.0, 1.0), "highest": (4.0, 3.0, 5.0)}, 0.5 / 8),
+        "the highest": ({"lowest": (-4.0, -5.0, -3.0), "highest": (-0.5, -1.0, 1.0)}, 0.5 / 8),
+        "at the band": ({"lowest": (0.1, -1.0, 1.0), "highest": (4.0, 3.0, 5.0)}, 0.0),
+        "zero": ({"lowest": (0.0, -1.0, 1.0), "highest": (0.0, -1.0, 1.0)}, 0.0),
+    }
+    for given, resolution in needed.values():
+        found = _verdict(evidence(**given), 1_000_000, 0.9)
+        assert found.products_needed == products_for(jnp.asarray(resolution), 1_000_000, 0.9)
+    for settled in (SADDLE, {**OPEN, "finite": False}, {**OPEN, "gradient": 2.0}):
+        assert _verdict(evidence(**settled), 1_000_000, 0.9).products_needed == 0
+
+
+def test_small_hessians_are_looked_at_whole_unless_products_are_asked_for():
+    def saddle(w):
+        return w[0] ** 2 - w[1] ** 2
+
+    auto, dense, lanczos = (
+        hessian.classify(saddle, jnp.zeros(2), method=m).products for m in ("auto", "dense", "lanczos")
+    )
+    assert auto == dense != lanczos

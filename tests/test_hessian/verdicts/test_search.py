@@ -1,0 +1,316 @@
+"""Every known critical point is found from random starts, each once, with its index; traps are not listed."""
+
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import hessian
+from gdlab.problems import linear_autoencoder, linear_autoencoder_points, styblinski_tang, surface
+from hessian.steps.eigenbasis import Modes
+from hessian.verdicts import classify as critical
+from hessian.verdicts import search
+
+
+def in_modes(values, slope):
+    values, slope = jnp.asarray(values, float), jnp.asarray(slope, float)
+    return Modes(values, jnp.eye(len(values)), slope, jnp.int32(0)), jnp.max(jnp.abs(values))
+
+
+def test_each_method_steps_by_its_formula():
+    found, size = in_modes((-1.0, 0.0, 4.0), (3.0, 0.0, -2.0))
+    x, y = 1 / (1 + 0.5 * 16), 4 / (16 + 0.5 * 16)
+    np.testing.assert_allclose(search._levenberg(found, size, 0.5), [x * 3, 0, y * 2], rtol=1e-12)
+    np.testing.assert_allclose(search._newton(found, size, 0.5), [2, 0, 1 / 3], rtol=1e-12)
+    tiny, _ = in_modes((1e-14, 2e-14, 1.0), (1.0, 1.0, 1.0))  # rounding is what lies below 1.1e-14
+    np.testing.assert_allclose(search._newton(tiny, jnp.asarray(1.0), 0.0), [0, -5e13, -1])
+
+    def climb(method, index, radius=9.0, found=found, size=size):
+        return search._climb(found, size, 6.0, method, index, radius)
+
+    following, ascent = "eigenvector_following", "gentlest_ascent"
+    np.testing.assert_allclose(climb(following, 0), [-3, 0, 0.5])
+    np.testing.assert_allclose(climb(following, 1), [3, 0, 0.5])
+    np.testing.assert_allclose(climb(following, 3), [3, 0, -0.5])
+    np.testing.assert_allclose(climb(ascent, 1), [3 / 8, 0, 2 / 8])
+    np.testing.assert_allclose(climb(ascent, 1, 0.01), 0.06 * np.array([3, 0, 2]) / np.sqrt(13))  # 0.01 of 6
+    soft = climb(following, 3, found=in_modes((0, 0.01, 4), (1, 1, 1))[0], radius=10)
+    np.testing.assert_allclose(soft / soft[2], [240, 240, 1])  # no mode goes further than 60, nor do all together
+    assert jnp.linalg.norm(soft) == pytest.approx(60)
+    still, nothing = in_modes((0, 0, 0), (0, 0, 0))
+    for step in (
+        climb(following, 1, found=still, size=nothing),
+        climb(ascent, 1, found=still, size=nothing),
+        search._levenberg(still, nothing, 1e-3),
+        search._newton(still, nothing, 1e-3),
+    ):
+        np.testing.assert_array_equal(step, 0)
+
+
+def test_a_step_is_taken_where_the_gradient_falls_and_damped_where_not_more_with_each_in_a_row():
+    found, size = in_modes((1.0, 2.0), (3.0, -2.0))
+    tiny = np.finfo(float).eps ** 2
+    for damping, streak, slope, want in (
+        (1.0, -3, lambda x: x / 2, ((2.5, -0.5), (1.25, -0.25), 1 / 5, 1)),
+        (1.0, 2, lambda x: x / 2, ((2.5, -0.5), (1.25, -0.25), 1 / 125, 3)),
+        (tiny, 0, lambda x: x / 2, ((1.0, 0.0), (0.5, 0.0), tiny, 1)),
+        (1.0, 5, lambda x: 9 * x, ((4.0, -1.0), (3.0, -2.0), 4.0, -1)),
+        (1.0, -2, lambda x: 9 * x, ((4.0, -1.0), (3.0, -2.0), 64.0, -3)),
+    ):
+        state = search._Seek(True, 0, jnp.array([4.0, -1.0]), found.along, jnp.asarray(damping), jnp.int32(streak))
+        for got, expected in zip(search._lowered(search._newton, slope, state, found, size), want, strict=True):
+            np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-14)
+
+
+def listed(theta, norm, index, *, code=critical.SADDLE, loss=None, flatness=1.0, separation=None, dtype=float, **more):
+    theta, k = np.asarray(theta, dtype), len(theta)
+    code, flatness = np.broadcast_to(code, k), np.broadcast_to(flatness, k)
+    loss = theta[:, 0] if loss is None else np.asarray(loss, dtype)
+    point = SimpleNamespace(
+        code=code, gradient_norm=np.asarray(norm), index=np.asarray(index), inertia=SimpleNamespace(zero=0 * code)
+    )
+    ends = SimpleNamespace(theta=theta, loss=loss, point=point, flatness=flatness, eigenvalues=theta)
+    ends.converged = np.broadcast_to(more.get("converged", True), k)
+    ends.doubt = np.broadcast_to(more.get("doubt", 0.0), theta.shape)
+    return search._listed(ends, lambda x: x, separation, np.asarray(more.get("units", (1.0, 1.0))))
+
+
+def test_points_are_listed_once_the_best_of_their_kin_by_index_and_then_by_loss():
+    theta = [[3.0, 0], [1.0, 0], [1.0 + 1.9e-5, 0], [-2.0, 0], [1.0 - 2e-5, 0], [3.0, 5e-5]]
+    found = listed(theta, [1, 3, 2, 1, 1, 0.5], [1, 0, 0, 2, 0, 1])
+    assert found.separation == pytest.approx(4e-5)
+    np.testing.assert_allclose(found.loss, [1 - 2e-5, 3, 3, -2])
+    np.testing.assert_array_equal(found.index, [0, 1, 1, 2])
+    np.testing.assert_array_equal(found.gradient_norm, [1, 0.5, 1, 1])
+    np.testing.assert_array_equal(found.found, [3, 1, 1, 1])
+    np.testing.assert_array_equal(found.reached, [2, 0, 0, 3, 0, 1])
+    np.testing.assert_array_equal(found.family, [0, 1, 1, 2])
+    assert found.families == 3
+    assert found.euler_characteristic == 0
+    assert len(listed(theta, [1] * 6, [1] * 6, separation=6e-5).loss) == 3
+    assert len(listed(theta, [1] * 6, [1] * 6, separation=1e-9).loss) == 6
+    assert len(listed(theta, [1] * 6, [1] * 6, converged=np.array([0, 1, 1, 1, 0, 0]) > 0).loss) == 2
+    single = listed(theta, [1] * 6, [1] * 6, dtype=np.float32)
+    assert single.separation == pytest.approx(0.04)
+    assert len(single.loss) == 3
+
+
+def test_points_are_apart_by_what_each_coordinate_tells_beyond_the_doubt():
+    theta, doubt = [[1e6, 0.0], [1e6, 1e-3], [1e6 + 3, 0.0], [1e6 + 30, 0.0]], [[0, 0], [0, 1e-3], [0, 0], [11, 0]]
+    assert listed(theta, [1] * 4, [1] * 4).found.tolist() == [2, 1, 1]  # 10 along the first, 1e-5 along the second
+    assert listed(theta, [1] * 4, [1] * 4, doubt=doubt).found.tolist() == [3, 1]
+    small = np.multiply(theta, 1e-9)
+    assert listed(small, [1] * 4, [1] * 4, units=(1e-3, 1e-9)).found.tolist() == [2, 1, 1]
+    assert listed(small, [1] * 4, [1] * 4).found.tolist() == [4]
+
+
+def test_lengths_are_measured_in_units_of_small_starts():
+    starts = np.array([[3.0, -1e-6, 0.0], [np.nan, 1e-7, 0.0]])
+    np.testing.assert_array_equal(search._units(starts), [1, 1e-6, 1])
+    np.testing.assert_array_equal(search._units(1e-3 * starts), [3e-3, 1e-9, 3e-3])
+    np.testing.assert_array_equal(search._units(0 * starts), [1, 1, 1])
+
+
+def test_each_start_has_its_end_and_only_critical_ones_are_listed():
+    code = np.array([critical.SADDLE, critical.NOT_CRITICAL, critical.UNDETERMINED, critical.MINIMUM] + 2 * [1])
+    found = listed(
+        np.arange(12.0).reshape(6, 2), [0, 1, np.nan, 0, 1, 1], [1, 1, 0, 0, 0, 0],
+        code=code, loss=[0, 1, 2, np.inf, 4, 5], flatness=[1, 0.01, 0, 1, 0.011, 0.009],
+    )  # fmt: skip
+    words = [search.REASONS[end].split(":")[0] for end in found.ended]
+    assert words == ["critical", "gradient flat", "not finite", "not finite", "not converged", "gradient flat"]
+    assert found.reached.tolist() == [0, -1, -1, -1, -1, -1]
+    assert found.separation == pytest.approx(2e-5)
+    assert str(found).splitlines() == [
+        "     kind         index           loss       |g|  found      lowest     highest",
+        "   0 saddle           1              0   0.0e+00      1           0           1",
+        "starts: 1 critical, 2 gradient flat: H g = 0 but g is not, 1 not converged, 2 not finite",
+    ]
+    none = listed([[0.0, 0.0]], [1.0], [0], code=critical.NOT_CRITICAL)
+    assert none.params is None
+    assert none.reached.tolist() == [-1]
+    assert none.families == 0
+
+
+def test_losses_are_one_family_within_a_share_of_their_spread():
+    for loss, index, tol, family in (
+        ([1.0, 1.0005, 2.0], [0, 0, 0], 1e-3, [0, 0, 1]),
+        ([1.0, 1.002, 2.0], [0, 0, 0], 1e-3, [0, 1, 2]),
+        ([1.0, 1.0, 1.0], [0, 1, 1], 1e-3, [0, 1, 1]),
+        ([1e3, 1e3 + 9e-4], [0, 0], 1e-3, [0, 0]),  # a thousandth of the loss is the least of the spreads
+        ([1e3, 1e3 + 1.1e-3], [0, 0], 1e-3, [0, 1]),
+        ([], [], 1e-3, []),
+    ):
+        np.testing.assert_array_equal(search._families(np.array(loss), np.array(index), tol), family)
+
+
+COUNTS = {"six_hump_camel": (200, 15), "mueller_brown": (300, 5)}
+
+
+@pytest.mark.parametrize(("name", "count"), COUNTS.items(), ids=COUNTS)
+def test_every_known_point_is_found_once_with_its_index(name, count):
+    entry, (starts, known) = surface(name), count
+    low, high = np.array(entry.box).T
+    found = hessian.find_critical_points(
+        entry.loss, np.random.default_rng(0).uniform(low, high, size=(starts, entry.dim))
+    )
+    assert len(found.loss) == known
+    distances = np.linalg.norm(
+        np.asarray(found.params) - np.array([p.x for p in entry.critical_points])[:, None], axis=2
+    )
+    np.testing.assert_array_less(distances.min(axis=1), 1e-8)
+    np.testing.assert_array_equal(found.index[distances.argmin(axis=1)], [p.index for p in entry.critical_points])
+    assert found.euler_characteristic == 1
+    assert found.found.sum() == np.sum(found.ended == 0)
+    assert len(str(found).splitlines()) == known + 2
+
+
+def test_three_to_the_power_of_the_dimension():
+    starts = np.random.default_rng(0).uniform(-5, 5, size=(1000, 4))
+    found = hessian.find_critical_points(styblinski_tang, starts)
+    assert len(found.loss) == 81
+    assert np.bincount(found.index).tolist() == [16, 32, 24, 8, 1]
+    assert found.euler_characteristic == 1
+
+
+def test_the_families_of_the_autoencoder():
+    starts = 0.5 * np.random.default_rng(1).normal(size=(60, 24))
+    found = hessian.find_critical_points(linear_autoencoder, starts)
+    known = {(round(p.value, 6), p.index) for p in linear_autoencoder_points()}
+    seen = set(zip(found.loss.round(6).tolist(), found.index.tolist(), strict=True))
+    assert seen <= known
+    assert len(seen) == found.families >= 10
+    assert found.euler_characteristic is None
+
+
+@pytest.mark.parametrize(("method", "index", "count"), [("eigenvector_following", 2, 1), ("gentlest_ascent", 1, 4)])
+def test_saddles_of_a_given_index(method, index, count):
+    entry = surface("styblinski_tang_2d")
+    starts = np.random.default_rng(2).uniform(-3, 3, size=(40, 2))
+    found = hessian.find_critical_points(entry.loss, starts, method=method, index=index)
+    assert set(found.index.tolist()) == {index}
+    assert len(found.loss) == count
+
+
+def test_newton_mr_finds_them_too():
+    starts = np.random.default_rng(0).uniform(-5, 5, size=(150, 2))
+    assert len(hessian.find_critical_points(surface("himmelblau").loss, starts, method="newton_mr").loss) == 9
+
+
+def test_where_the_gradient_is_flat_or_not_finite_nothing_is_critical():
+    starts = jnp.array([[0.5, 0.3], [jnp.nan, 0.3]])
+    found = hessian.find_critical_points(lambda x: x[0] ** 3 / 3 + x[0] + x[1] ** 2, starts)
+    assert len(found.loss) == 0  # g = 1 + x^2 is never 0, but H g = 0 at 0
+    flat, unknown = (hessian.verdicts.search.REASONS[reason] for reason in found.ended)
+    assert flat.startswith("gradient flat")
+    assert unknown == "not finite"
+    assert found.reached.tolist() == [-1, -1]
+
+
+def test_trees_and_data_go_through():
+    def loss(params, target):
+        return (params["a"] * params["b"] - target) ** 2 + 0.1 * (params["a"] ** 2 + params["b"] ** 2)
+
+    starts = {"a": jnp.linspace(-2, 2, 9), "b": jnp.linspace(-1, 2, 9)}
+    found = hessian.find_critical_points(loss, starts, 1.0)
+    assert found.kind.tolist() == ["minimum", "minimum", "saddle"]
+    np.testing.assert_allclose(jnp.sort(found.params["a"]), [-np.sqrt(0.9), 0, np.sqrt(0.9)], atol=1e-9)
+
+
+def test_bad_arguments_are_named():
+    with pytest.raises(ValueError, match=r"method must be 'levenberg_marquardt', .*; got 'newton'"):
+        hessian.find_critical_points(jnp.sum, jnp.zeros((2, 2)), method="newton")
+    with pytest.raises(ValueError, match="index must be a whole number, from 0 to 2; got 3"):
+        hessian.find_critical_points(jnp.sum, jnp.zeros((2, 2)), index=3)
+
+
+def test_a_saddle_joins_the_minima_on_both_sides():
+    entry = surface("mueller_brown")
+    minima = np.array([p.x for p in entry.critical_points if p.index == 0])
+    saddles = jnp.array([p.x for p in entry.critical_points if p.index == 1])
+    ends = jax.vmap(lambda x: hessian.connect(entry.loss, x))(saddles).arrival
+    assert ends.arrived.all()
+    distances = np.linalg.norm(np.asarray(ends.params)[:, :, None] - minima, axis=-1)
+    np.testing.assert_array_less(distances.min(axis=-1), 1e-6)
+    joined = [set(pair) for pair in distances.argmin(axis=-1).tolist()]
+    assert joined == [{1, 2}, {0, 2}]  # the lowest and the highest minimum meet only through the third
+
+
+def test_no_start_takes_more_steps_than_are_allowed():
+    # the first step leaves a thousandth of the way, the second a fifth of a thousandth of that, and refining the rest
+    found = hessian.find_critical_points(lambda x: x @ x, jnp.array([[1e3, 0.0], [1e9, 0.0]]), steps=2)
+    assert [search.REASONS[end] for end in found.ended] == ["critical", "not converged"]
+
+
+def rotation(n):
+    return np.linalg.qr(np.random.default_rng(0).normal(size=(n, n)))[0]
+
+
+def form(x, matrix, center):
+    return (x - center) @ matrix @ (x - center) / 2
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_an_ill_conditioned_point_is_listed_once(dtype):
+    starts = np.random.default_rng(0).uniform(-3, 3, size=(50, 4)).astype(dtype)
+    center = np.array([1.0, -2.0, 0.5, 0.0], dtype)
+    for condition in (1e8, 1e12) if dtype == "float64" else (1e4, 1e6):
+        values = np.geomspace(1, condition, 4)
+        for signs, turn in (((1, 1, 1, 1), np.eye(4)), ((1, 1, 1, 1), rotation(4)), ((1, -1, 1, -1), rotation(4))):
+            matrix = (turn * (values * signs) @ turn.T).astype(dtype)
+            found = hessian.find_critical_points(form, starts, matrix, center)
+            assert len(found.loss) == 1
+            assert found.found[0] >= (45 if dtype == "float64" else 26)  # in float32 most of 50
+            np.testing.assert_allclose(found.params[0], center, atol=1e-2 if dtype == "float32" else 1e-5)
+
+
+def wells(x, low, high, turn):
+    x = turn @ x
+    return low * (x[0] ** 2 - 1) ** 2 + high * (x[1] - 0.7) ** 2
+
+
+def test_both_wells_and_the_saddle_are_found_where_they_are_nearly_flat():
+    starts = np.random.default_rng(0).uniform(-3, 3, size=(40, 2))
+    for turn in (np.eye(2), rotation(2)):
+        for low, high in ((1e-6, 1e3), (1e-9, 1e2), (1e6, 1e-3)):
+            found = hessian.find_critical_points(wells, starts, low, high, jnp.asarray(turn))
+            assert found.kind.tolist() == ["minimum", "minimum", "saddle"]
+            at = np.asarray(found.params) @ turn.T
+            np.testing.assert_allclose(np.sort(at[:2, 0]), [-1, 1], atol=1e-6)
+            np.testing.assert_allclose(at[2, 0], 0, atol=1e-6)
+            np.testing.assert_allclose(at[:, 1], 0.7, atol=1e-12)
+
+
+def test_only_points_where_the_gradient_vanishes_are_listed_in_float32():
+    def rosenbrock(x):
+        return jnp.sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)
+
+    starts = np.random.default_rng(0).uniform(-2, 2, size=(100, 6)).astype(np.float32)
+    found = hessian.find_critical_points(rosenbrock, starts)
+    assert found.kind.tolist() == ["minimum", "minimum", "saddle"]  # Kok & Sandrock 2009
+    slope, curvature = jax.jit(jax.grad(rosenbrock)), jax.jit(jax.hessian(rosenbrock))
+    for point in np.asarray(found.params, float):
+        exact = point
+        for _ in range(6):
+            exact = exact - np.linalg.solve(curvature(exact), slope(exact))
+        np.testing.assert_allclose(slope(exact), 0, atol=1e-12)
+        np.testing.assert_allclose(point, exact, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_units_of_loss_and_parameters_change_nothing(dtype):
+    himmelblau = surface("himmelblau")
+    starts = np.random.default_rng(0).uniform(-5, 5, size=(100, 2))
+    known = np.array(sorted(p.x for p in himmelblau.critical_points))
+
+    def scaled(x, size, length):
+        return size * himmelblau.loss(x / length)
+
+    both, uneven = jnp.ones(2), jnp.array([1e3 if dtype == "float64" else 10, 1])
+    for size, length in ((1e-8, both), (1e8, both), (1.0, 1e-6 * both), (1.0, 1e6 * both), (1.0, uneven)):
+        length = length.astype(dtype)
+        found = hessian.find_critical_points(scaled, (starts * length).astype(dtype), size, length)
+        at = np.array(sorted((found.params / length).tolist()))
+        np.testing.assert_allclose(at, known, atol=1e-5 if dtype == "float32" else 1e-8)
