@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pdoc
 
-from experiments import experiments, pages
+from experiments.commands import experiments
+from experiments.reporting import pages
 
 HERE = Path(__file__).parent
 GUIDES = (

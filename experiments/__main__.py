@@ -21,9 +21,9 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from experiments import interrupts, settings
-from experiments.output import Output
-from experiments.settings import COMMANDS, PLACED, InputError, in_one_line
+from experiments.cli import settings, signals
+from experiments.cli.settings import COMMANDS, PLACED, InputError, in_one_line
+from experiments.cli.stdout import Output
 
 
 def usage() -> str:
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         print(usage())
         return 0
-    interrupts.listen()
+    signals.listen()
     with contextlib.redirect_stdout(Output(sys.stdout)) as output, warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: print("note:", in_one_line(str(message)), file=sys.stderr)
         status = run(argv)
@@ -56,7 +56,7 @@ def run(argv: Sequence[str]) -> int:
         if getattr(chosen, "pgf", False) and not shutil.which("xelatex"):
             raise InputError("pgf must be left out where there is no xelatex: PGF is made by LaTeX")
         os.environ.setdefault("JAX_ENABLE_X64", "1")  # verdicts need float64
-        return importlib.import_module(f"experiments.{name}").main(chosen)
+        return importlib.import_module(settings.module_of(name)).main(chosen)
     except InputError as error:
         print("error:", in_one_line(str(error), 2000), file=sys.stderr)
         return 2

@@ -57,24 +57,23 @@ STAIRS = {
     "hessian.verdicts": ["search", "classify refinement", "krylov_evidence", "evidence", "drift"],
     "hessian.steps": ["newton_cg sr1_trust_region", "second_order", "eigenbasis"],
     "hessian.spectra": ["density sharpness trace", "spectrum", "bounds", "lanczos", "eigh"],
-    "experiments": [
-        "__main__",
+    "experiments": ["__main__", "commands", "lectures benchmarks playground", "reporting", "workloads", "cli"],
+    "experiments.commands": [
         "all experiments verify",  # commands on experiments
         "classify escape map",  # commands on a target
-        "race sweep merge sweep_speed saddle pokemon atlas problems "  # the commands, which never import one another
-        "learning_rates schedules adagrad feature_scaling minibatches taylor momentum adam amsgrad radam lookahead "
-        "random_matrices weight_decay autoencoder curriculum exploration adam_or_sgdm "
-        "saddle_escapes digits_saddle edge peers grid nadam "
-        "batch_size flat_minima hard_to_reach sparse_features signs adabound switching "
-        "warmup bias_correction decay_map noise",
-        "page",
-        "stops verdict report swept",
-        "arena claims contest handwriting collection valley",
-        "targets",
-        "figures pages show",
-        "runs",
-        "settings interrupts output",
+        "race sweep merge problems report",
     ],
+    "experiments.lectures": [
+        "saddle pokemon atlas learning_rates schedules adagrad feature_scaling minibatches taylor momentum adam "
+        "amsgrad radam lookahead random_matrices weight_decay autoencoder curriculum exploration adam_or_sgdm "
+        "saddle_escapes digits_saddle edge peers grid nadam batch_size flat_minima hard_to_reach sparse_features "
+        "signs adabound switching warmup bias_correction decay_map noise",  # none imports another
+    ],
+    "experiments.benchmarks": ["sweep_speed"],
+    "experiments.playground": ["page"],
+    "experiments.reporting": ["checks claims swept", "figures pages", "run_folder", "endpoints"],
+    "experiments.workloads": ["workload", "tuned_benchmark digits cutest pokemon_valley user_loss"],
+    "experiments.cli": ["console settings signals stdout"],
 }
 
 ROOMS = " ".join(STAIRS[""]).split()
@@ -243,11 +242,13 @@ SOUND = {
     "down, within that package": {"gdlab/problems/saddles.py": "from gdlab.problems.landscape import Surface"},
     "down, out of that package": {"gdlab/problems/saddles.py": "from gdlab.base import Params"},
     "down, into that package": {"gdlab/sweeps/sweep.py": "import gdlab.problems.saddles"},
-    "an experiment on both": {"experiments/race.py": "import gdlab, hessian\nfrom gdlab.sweeps.sweep import sweep"},
+    "an experiment on both": {
+        "experiments/lectures/radam.py": "import gdlab, hessian\nfrom gdlab.sweeps.sweep import sweep"
+    },
     "guests in their places": {
         "gdlab/sweeps/sweep.py": "def f():\n    import xarray",
         "hessian/spectra/spectrum.py": "from matfree import decomp",
-        "experiments/figures.py": "import matplotlib.pyplot as plt\nimport xarray",
+        "experiments/reporting/figures.py": "import matplotlib.pyplot as plt\nimport xarray",
     },
     "a long file of one docstring": {"gdlab/base.py": '"""\n' + "text\n" * 400 + '"""\n# comment\n\n' + CODE},
 }
@@ -323,8 +324,16 @@ BROKEN = {
         {"gdlab/problems/__init__.py": "import gdlab.runs.minimize"},
         "gdlab.runs.minimize",
     ),
-    "one experiment on another": (imports_that_climb, {"experiments/race.py": "import experiments.saddle"}, "saddle"),
-    "a helper on an experiment": (imports_that_climb, {"experiments/runs.py": "import experiments.race"}, "race"),
+    "one experiment on another": (
+        imports_that_climb,
+        {"experiments/lectures/radam.py": "import experiments.lectures.saddle"},
+        "saddle",
+    ),
+    "a helper on an experiment": (
+        imports_that_climb,
+        {"experiments/reporting/run_folder.py": "import experiments.commands.race"},
+        "commands",
+    ),
     "a module nobody knows": (
         modules_without_a_floor,
         {"gdlab/novelty.py": ""},

@@ -52,4 +52,4 @@ def test_the_site_has_no_dead_link(tmp_path):
     assert len(ours) == len(build.GUIDES) + 2
     links = {(page, link) for page in ours for link in re.findall(r"href=\"([^\"#]+)\"", page.read_text("utf-8"))}
     assert all((page.parent / link).is_file() for page, link in links)
-    assert (tmp_path / "site" / "api" / "gdlab" / "descent.html").is_file()
+    assert (tmp_path / "site" / "api" / "gdlab" / "equation.html").is_file()

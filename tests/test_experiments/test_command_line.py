@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import xarray
 
-from experiments import pages
 from experiments.__main__ import COMMANDS, main
-from experiments.all import main as all_main
-from experiments.figures import plt
-from experiments.settings import All, Experiment, InputError, experiments
-from experiments.verdict import conclude, is_true
+from experiments.cli.settings import All, Experiment, InputError, experiments, module_of
+from experiments.commands.all import main as all_main
+from experiments.reporting import pages
+from experiments.reporting.checks import conclude, is_true
+from experiments.reporting.figures import plt
 
 SMALL = ["--surface", "linear_net", "--optimizers", "gd,adam", "--lr", "1e-2:1e-1:3", "--seeds", "5", "--steps", "400"]
 
@@ -191,7 +191,7 @@ def test_a_run_that_breaks_leaves_nothing_behind(tmp_path, monkeypatch, capsys):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("experiments.race.summarize", interrupt)
+    monkeypatch.setattr("experiments.commands.race.summarize", interrupt)
     assert main(["race", *SMALL, "--out", "race"]) == 130
     assert list(tmp_path.iterdir()) == []
     assert len(capsys.readouterr().err.splitlines()) == 1
@@ -201,7 +201,7 @@ def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch, capsys):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("experiments.race.write_dataset", full)
+    monkeypatch.setattr("experiments.commands.race.write_dataset", full)
     assert main(["race", *SMALL, "--out", "race"]) == 2
     assert "No space left" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
@@ -266,8 +266,8 @@ def test_all_runs_each_once_says_what_failed_and_goes_on(tmp_path, monkeypatch, 
         return SimpleNamespace(main=main)
 
     for name in CHECKS:
-        monkeypatch.setitem(sys.modules, f"experiments.{name}", stand_in(name))
-    monkeypatch.setattr("experiments.all.experiments", lambda: dict.fromkeys(CHECKS, Experiment))
+        monkeypatch.setitem(sys.modules, module_of(name), stand_in(name))
+    monkeypatch.setattr("experiments.commands.all.experiments", lambda: dict.fromkeys(CHECKS, Experiment))
     assert all_main(All(quick=True, json=True, jobs=1)) == 1
     shown = json.loads(capsys.readouterr().out)
     assert not shown["passed"]
@@ -277,7 +277,7 @@ def test_all_runs_each_once_says_what_failed_and_goes_on(tmp_path, monkeypatch, 
     assert "FAILED: S1 three is even" in capsys.readouterr().out
     assert runs == ["good", "bad", "ugly", "ugly"]  # what is finished is kept
     shutil.rmtree(tmp_path / "runs" / "quick" / "bad")
-    monkeypatch.setattr("experiments.all.experiments", lambda: {"good": Experiment})
+    monkeypatch.setattr("experiments.commands.all.experiments", lambda: {"good": Experiment})
     assert all_main(All(quick=True, jobs=2)) == 0  # from another process
     with pytest.raises(InputError, match="same size"):
         all_main(All(out=tmp_path / "runs" / "quick"))

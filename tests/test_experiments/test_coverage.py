@@ -1,4 +1,4 @@
-"""Every item of the lectures has a row in experiments/README.md, and a check in each of the files named there."""
+"""Every item of the lectures has a row in the README.md beside them, and a check in each of the files named there."""
 
 import ast
 import re
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+EXPERIMENTS = Path(__file__).parents[2] / "experiments" / "lectures"
 ITEMS = [f"S{n}" for n in range(1, 102)]
 SECTIONS = [f"2.{n}" for n in range(1, 4)] + [f"3.{n}" for n in range(1, 15)]
 WITHOUT_FILE = ("not yet shown", "history", "notation", "a heading, answered by ")

@@ -8,15 +8,17 @@ import pytest
 import xarray
 from matplotlib.figure import Figure
 
-from experiments import arena, figures, page
 from experiments.__main__ import main
-from experiments.figures import plt
-from experiments.race import summarize
-from experiments.runs import Extras, write_arrays
-from experiments.settings import Experiment, Race
-from experiments.show import print_table
-from experiments.stops import unclassified
-from experiments.verdict import conclude, is_true
+from experiments.cli.console import print_table
+from experiments.cli.settings import Experiment, Race
+from experiments.commands.race import summarize
+from experiments.playground import page
+from experiments.reporting import figures
+from experiments.reporting.checks import conclude, is_true
+from experiments.reporting.endpoints import unclassified
+from experiments.reporting.figures import plt
+from experiments.reporting.run_folder import Extras, write_arrays
+from experiments.workloads import workload
 from gdlab.problems import surfaces
 
 RECORD = {"results.nc", "summary.json", "config.json", "meta.json", "report.json"}
@@ -51,7 +53,10 @@ def test_a_race_keeps_its_results_where_all_that_shows_them_fails(tmp_path, caps
     flags = ["--optimizers", "gd", "--lr", "0.01:0.1:2", "--seeds", "2", "--steps", "20", "--page"]
     assert main(["race", "linear_net", *flags, "--out", "whole"]) == 0
     capsys.readouterr()
-    for place in ("race.classified", "race.ways_out", "race.told", "race.draw", "page.page"):
+    for place in (
+        *(f"commands.race.{part}" for part in ("classified", "ways_out", "told", "draw")),
+        "playground.page.page",
+    ):
         monkeypatch.setattr(f"experiments.{place}", fails)
     assert main(["race", "linear_net", *flags, "--out", "bare"]) == 1
     shown = capsys.readouterr()
@@ -127,7 +132,7 @@ def test_diverged_runs_count_as_infinite_in_the_median_of_a_race():
         },
         {"optimizer": ["gd"], "lr": [0.1]},
     )
-    where = arena.arena(Race(surface="linear_net", seeds=3))
+    where = workload.arena(Race(surface="linear_net", seeds=3))
     row = summarize(unclassified(dataset), [], where)["optimizers"]["gd"]
     assert (row["median_loss"], row["diverged_share"]) == (3.0, pytest.approx(1 / 3))
     assert row["kinds"] == {"not seen": 2, "diverged": 1}
@@ -199,7 +204,7 @@ def test_where_all_runs_fall_for_ever_the_chart_shows_where_they_start():
 
 @pytest.mark.parametrize("name", surfaces)
 def test_a_start_is_named_by_the_kind_of_the_point_it_is_beside(name):
-    where = arena.arena(Race(surface=name, seeds=4))
+    where = workload.arena(Race(surface=name, seeds=4))
     for start, said in zip(np.asarray(where.starts), where.seen_as, strict=True):
         if said.startswith(("on the ", "1e-6 beside the ")):
             near = [kind for x, kind in where.points if np.linalg.norm(start - x) < 1.1e-6]

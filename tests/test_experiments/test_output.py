@@ -6,15 +6,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from experiments import interrupts
 from experiments.__main__ import main
-from experiments.output import Output
-from experiments.runs import held, new_folder
+from experiments.cli import signals
+from experiments.cli.stdout import Output
+from experiments.reporting.run_folder import held, new_folder
 
 
 def test_an_interrupt_that_python_forgets_comes_again():
     with pytest.raises(KeyboardInterrupt):
-        interrupts._again(SimpleNamespace(exc_type=KeyboardInterrupt))
+        signals._again(SimpleNamespace(exc_type=KeyboardInterrupt))
         time.sleep(30)
 
 

@@ -9,8 +9,8 @@ import pytest
 import xarray
 from playwright.sync_api import sync_playwright
 
-from experiments import page as of_page
 from experiments.__main__ import main
+from experiments.playground import page as of_page
 
 QUIET = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
 QUIET += " --disable-component-update --disable-sync"

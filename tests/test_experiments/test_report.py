@@ -11,10 +11,10 @@ from types import SimpleNamespace
 import pytest
 
 from experiments.__main__ import main
-from experiments.claims import claims
-from experiments.figures import plt
-from experiments.settings import LAUNCHER, Experiment
-from experiments.verdict import conclude, is_true, printed
+from experiments.cli.settings import LAUNCHER, Experiment, module_of
+from experiments.reporting.checks import conclude, is_true, printed
+from experiments.reporting.claims import claims
+from experiments.reporting.figures import plt
 
 TABLE = {"caption": "", "columns": ["rate", "loss"], "rows": [["0.1", "3.5"], ["0.1", "2.5"]]}
 MEASURED = {"saddle": 0.98011, "taylor": 1.0}
@@ -34,15 +34,15 @@ def stand_in(name):
 def folder(tmp_path, monkeypatch):
     monkeypatch.delenv(LAUNCHER, raising=False)  # the page repeats the command as it was called
     for name in MEASURED:
-        monkeypatch.setitem(sys.modules, f"experiments.{name}", stand_in(name))
+        monkeypatch.setitem(sys.modules, module_of(name), stand_in(name))
         stand_in(name).main(Experiment(out=tmp_path / "runs" / name, quick=True, json=True))
     return tmp_path / "runs"
 
 
 def page_of(folder):
-    import experiments.report
+    import experiments.commands.report
 
-    assert experiments.report.main(SimpleNamespace(folder=folder, out=None)) == 0
+    assert experiments.commands.report.main(SimpleNamespace(folder=folder, out=None)) == 0
     return (folder / "report.html").read_text(encoding="utf-8")
 
 

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from experiments.__main__ import main
-from experiments.settings import experiments
-from experiments.verdict import Check, at_most, exactly, is_true, printed
+from experiments.cli.settings import experiments
+from experiments.reporting.checks import Check, at_most, exactly, is_true, printed
 
 
 @pytest.mark.parametrize("name", experiments())
@@ -33,7 +33,7 @@ def test_checks_fail_on_wrong_numbers_and_on_nan():
 
 
 def test_a_failed_check_is_exit_status_1(tmp_path, monkeypatch, capsys):
-    from experiments import saddle
+    from experiments.lectures import saddle
 
     measure = saddle.measure
     monkeypatch.setattr(

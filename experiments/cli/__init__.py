@@ -1,0 +1,1 @@
+"""The command line: settings, what a terminal and a signal do."""

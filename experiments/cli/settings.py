@@ -1,0 +1,544 @@
+"""The settings of each command: what can be set, and its defaults.
+
+A command's settings are a frozen dataclass; the command line is made from it, and `config.json` is its fields.  This
+file imports nothing heavy, so that `--help` answers at once.
+"""
+
+import errno
+import json
+import math
+import os
+import re
+import shlex
+import sys
+from dataclasses import dataclass, fields
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+ROOM = Path(__file__).parents[1]
+LAUNCHER = "GDLAB_LAUNCHER"  # the variable in which lab.py says how it was called
+LECTURE_OPTIMIZERS = ("gd", "momentum", "adagrad", "rmsprop", "adam")
+
+
+class InputError(ValueError):
+    """Bad input from the user: one sentence that names the argument, what came and what is allowed."""
+
+
+def command() -> str:
+    """How the user called the command line: `gdlab` as installed, `lab.py`, which says so, or the module itself."""
+    if Path(sys.argv[0]).stem.removesuffix("-script") == "gdlab":
+        return "gdlab"
+    return os.environ.get(LAUNCHER, "python -m experiments")
+
+
+def module_of(name: str) -> str:
+    """The dotted name of the module that answers a command.
+
+    >>> module_of("race"), module_of("taylor")
+    ('experiments.commands.race', 'experiments.lectures.taylor')
+    """
+    return f"experiments.{file_of(name).parent.name}.{name}"
+
+
+def file_of(name: str) -> Path:
+    """The file that answers a command; a question is answered among the lectures, unless it is a benchmark."""
+    places = [ROOM / room / f"{name}.py" for room in ("commands", "benchmarks")]
+    return next((file for file in places if file.exists()), ROOM / "lectures" / f"{name}.py")
+
+
+def in_one_line(text: str, longest: int = 300) -> str:
+    r"""A text as one line, whose middle is left out where it is too long to be read.
+
+    >>> print(in_one_line("one\ntwo"), in_one_line("0123456789", 7))
+    one\ntwo 01...89
+    """
+    line = r"\n".join(text.strip().splitlines())
+    half = (longest - 3) // 2
+    return line if len(line) <= longest else f"{line[:half]}...{line[-half:]}"
+
+
+@dataclass(frozen=True)
+class OnProblem:
+    """What is run: a problem, optimizers, learning rates and starts."""
+
+    target: str | None = None
+    """A surface's name, or FILE.py:FUNCTION, a loss of one's own; it takes the place of --problem and --surface."""
+    params: Path | None = None
+    """Parameters from a .npz or .safetensors file, the first start, for a loss of one's own."""
+    spread: float = 1.0
+    """The standard deviation of the other starts around the parameters."""
+    problem: Literal["surface", "pokemon", "digits"] = "surface"
+    """What is raced on: a surface, the lecture's Pokemon regression, or a small network on handwritten digits."""
+    surface: str = "six_hump_camel"
+    """A surface's name, for --problem surface; `problems` lists them."""
+    optimizers: tuple[str, ...] = LECTURE_OPTIMIZERS
+    """Names from gdlab (adam) or optax (optax.adam), separated by spaces or commas."""
+    lr: str | None = None
+    """Learning rates, lo:hi:n, spaced evenly on a log scale; by default 40 of them in a range that fits the problem."""
+    seeds: int | None = None
+    """How many starts, the first of them on and beside the saddles; by default 16 (digits: 4)."""
+    seed: int = 0
+    """The seed of the starts and of the order of the data."""
+    steps: int | None = None
+    """How many steps; by default what the problem needs."""
+    config: Path | None = None
+    """Take the settings from the config.json of an earlier run; other flags override them."""
+    pgf: bool = False
+    """Write the figure as PGF too, for LaTeX; it takes an installed xelatex."""
+    json: bool = False
+    """Print one JSON object instead of the table."""
+    progress: bool = True
+    """Draw bars on stderr (never where that is no terminal)."""
+
+
+@dataclass(frozen=True)
+class Race(OnProblem):
+    """Race optimizers over learning rates and starts; see where each stops, and the way out of the saddles."""
+
+    out: Path = Path("runs/race")
+    """The folder to write, which must not exist yet."""
+    quick: bool = False
+    """A smaller race: an eighth of the learning rates, a quarter of the starts and steps."""
+    page: bool = False
+    """Write page.html too: the race to play with in a browser, by learning rate, step and optimizer."""
+    plane: Literal["paths", "hessian"] = "paths"
+    """What is drawn of more than two parameters: the two main directions of the paths, or of highest curvature."""
+
+
+@dataclass(frozen=True)
+class Sweep(OnProblem):
+    """Sweep optimizers over learning rates and starts, in parts that survive a kill and that machines can share."""
+
+    every: int | None = None
+    """Record the loss every so many steps; by default 100 times."""
+    chunk: int | None = None
+    """How many runs of each optimizer are computed between two looks of the host; at most 65536 by default."""
+    store: Path | None = None
+    """A folder that keeps each finished chunk: the same command goes on from it after a kill."""
+    shard: str | None = None
+    """i/n, from 1/n to n/n: compute one of n shares, into the store; `merge` joins the n stores."""
+    out: Path = Path("runs/sweep")
+    """The folder to write, which must not exist yet."""
+
+
+@dataclass(frozen=True)
+class Merge:
+    """Join the stores of all shards of one sweep, and write what the whole sweep would have written."""
+
+    stores: tuple[Path, ...]
+    """The stores, one for each shard."""
+    out: Path = Path("runs/merge")
+    """The folder to write, which must not exist yet."""
+    pgf: bool = False
+    """Write the figure as PGF too, for LaTeX; it takes an installed xelatex."""
+    json: bool = False
+    """Print one JSON object instead of the table."""
+
+
+@dataclass(frozen=True)
+class Problems:
+    """List the surfaces to race on, with their formulas and critical points."""
+
+    json: bool = False
+    """Print one JSON object instead of the table."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What every experiment of the lectures can be told."""
+
+    out: Path | None = None
+    """The folder to write, which must not exist yet; runs/NAME by default."""
+    quick: bool = False
+    """A smaller size, a few seconds long, where the experiment has one."""
+    pgf: bool = False
+    """Write the figure as PGF too, for LaTeX; it takes an installed xelatex."""
+    json: bool = False
+    """Print one JSON object instead of the table."""
+    progress: bool = True
+    """Draw bars on stderr (never where that is no terminal)."""
+
+
+class Saddle(Experiment):
+    """The saddle of (1 - w1 w2)^2: its Hessian, who stays on it, and the way out (S52-S57)."""
+
+
+class Atlas(Experiment):
+    """The map of learning rate and momentum, with the edge of stability from the Hessian (S6, S7, S63, S76)."""
+
+
+class Pokemon(Experiment):
+    """The convex error surface of the lectures, re-run to the printed digits (section 2.1)."""
+
+
+class LearningRates(Experiment):
+    """Four learning rates, whether descent always descends, and where it gets stuck (S2-S11, S61, S62)."""
+
+
+class Schedules(Experiment):
+    """Decay under gradient noise, warm-up and cycles: their shapes and what they gain (S12-S18, S92)."""
+
+
+class Adagrad(Experiment):
+    """Adagrad: its two forms, surprise, best steps, and windows of the last gradients (S19-S31)."""
+
+
+class FeatureScaling(Experiment):
+    """Features on one scale: condition numbers, iterations, and the statistics behind them (S32-S38)."""
+
+
+class Minibatches(Experiment):
+    """The gradient of a batch: its noise, its epochs, its zig-zag, its time (S39, S41-S47)."""
+
+
+class Noise(Experiment):
+    """What the noise of single examples is good for: 20 times faster, and who leaves a saddle (S40, S49)."""
+
+
+class Taylor(Experiment):
+    """Taylor polynomials, the lowest point of a small circle, and Newton's step (S54, S66-S72)."""
+
+
+class Momentum(Experiment):
+    """Momentum: its two forms, hills passed, the Pokemon valley, Nesterov's worst function (S73-S76, S96)."""
+
+
+class Edge(Experiment):
+    """How much curvature each optimizer bears, and that training goes there (S63, S76)."""
+
+
+class Peers(Experiment):
+    """Every optimizer of the grid beside optax's, over 1000 steps (S101)."""
+
+
+class Grid(Experiment):
+    """Every cell of the grid of sigma and m at its best rate, the unnamed beside the named (S83, S101)."""
+
+
+class Nadam(Experiment):
+    """Nadam: its three conventions, its first step, and whether it is faster than Adam (S97)."""
+
+
+class AdamOrSgdm(Experiment):
+    """Adam against SGD with momentum: speed, gap, convergence, and which is when (S86, S101)."""
+
+
+class Exploration(Experiment):
+    """Shuffling, dropout and noise on the gradient (S49, S99)."""
+
+
+class Curriculum(Experiment):
+    """Curriculum, fine-tuning and normalisation (S100)."""
+
+
+class Adam(Experiment):
+    """RMSProp and Adam: braking, debiasing, scale, the longest step, and Adam's trouble (S77-S84, S89)."""
+
+
+class Amsgrad(Experiment):
+    """Adam's counterexamples, and AMSGrad that survives them (S90, section 3.4)."""
+
+
+class Radam(Experiment):
+    """The variance of Adam's first rates, and what RAdam does about it (S94, section 3.7)."""
+
+
+class Lookahead(Experiment):
+    """Lookahead: the variance of its slow weights, and when it is the inner optimizer (S95)."""
+
+
+class RandomMatrices(Experiment):
+    """How rare minima are among random matrices, and what the minimum ratio counts (S59, S60)."""
+
+
+class WeightDecay(Experiment):
+    """Weight decay and L2: the same for descent, not for Adam (S98, section 3.11)."""
+
+
+class SaddleEscapes(Experiment):
+    """Who leaves a saddle, ours, scipy's and optax's methods side by side, and at what price (S57, S58, S65)."""
+
+
+class DigitsSaddle(Experiment):
+    """A network of 563,722 parameters at a saddle: the verdict without its Hessian, and the way out (S57, S58)."""
+
+
+class Autoencoder(Experiment):
+    """The linear autoencoder's 22 families of critical points: index against loss (section 3.13)."""
+
+
+class BatchSize(Experiment):
+    """Batch size against accuracy, updates, the rate and the clock (S48, S50; section 2.2)."""
+
+
+class FlatMinima(Experiment):
+    """Flat and sharp minima of large and small batches, with the control (S51; section 3.12)."""
+
+
+class HardToReach(Experiment):
+    """Training that is stuck, or done, far from any critical point (S63, S64)."""
+
+
+class SparseFeatures(Experiment):
+    """Adagrad on features that are rarely there, and its regret (section 3.1)."""
+
+
+class Signs(Experiment):
+    """Gradients of mean zero whose signs drift: RMSProp and Adam between descent and sign (section 3.2)."""
+
+
+class Adabound(Experiment):
+    """AdaBound: from Adam's rates to one rate for all, between two closing bounds (S91; section 3.5)."""
+
+
+class Switching(Experiment):
+    """SWATS: when Adam hands over to descent, at which rate, and where that ends (S87; section 3.6)."""
+
+
+class Warmup(Experiment):
+    """Warm-up, RAdam and their relatives at rates that are too large (S17, S93; sections 3.7, 3.8)."""
+
+
+class BiasCorrection(Experiment):
+    """Adam with and without its correction, and against Nesterov and Adagrad on a convex loss (section 3.3)."""
+
+
+class DecayMap(Experiment):
+    """The map of rate and decay: L2 and AdamW's two forms, apart from the rate or not (S98; section 3.11)."""
+
+
+class SweepSpeed(Experiment):
+    """What a run costs, ours beside the scripts that others write; what is not judged stands in a table."""
+
+
+@dataclass(frozen=True)
+class All(Experiment):
+    """Run all experiments: a table of verdicts, status 1 when a check fails; the same command goes on after a stop."""
+
+    out: Path | None = None
+    """The folder of their folders; runs/all by default, runs/quick with --quick."""
+    jobs: int = min(os.cpu_count() or 1, 4)
+    """How many run at once, each in a process of its own; each takes a core and up to 6 GiB."""
+
+
+@dataclass(frozen=True)
+class Experiments:
+    """List the experiments; `experiments run NAME` runs one, `experiments run all` all of them."""
+
+    json: bool = False
+    """Print one JSON object instead of the table."""
+
+
+def experiments() -> dict[str, type[Experiment]]:
+    """The settings of each experiment, by the name of its file.
+
+    >>> experiments()["learning_rates"].__name__
+    'LearningRates'
+    """
+    kinds = [kind for kind in Experiment.__subclasses__() if kind is not All]
+    return {re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower(): kind for kind in kinds}
+
+
+@dataclass(frozen=True)
+class OnFolder:
+    """Make one HTML page of finished runs: figures, tables, verdicts, and every claim by its number."""
+
+    folder: Path
+    """The folder of a run, or of several."""
+    out: Path | None = None
+    """The file to write, which must not exist yet; report.html in the folder by default."""
+
+
+@dataclass(frozen=True)
+class Verify:
+    """Run again what a page of `report` shows, and compare; status 1 where a number or a verdict differs."""
+
+    file: Path
+    """The page."""
+    json: bool = False
+    """Print one JSON object instead of the table."""
+    progress: bool = True
+    """Draw bars on stderr (never where that is no terminal)."""
+
+
+@dataclass(frozen=True)
+class OnTarget:
+    """What every command on a target can be told."""
+
+    target: str
+    """A surface's name (`problems` lists them), or FILE.py:FUNCTION, a loss of one's own; the file is run."""
+    params: Path | None = None
+    """Parameters from a .npz or .safetensors file; for a surface, its start on a saddle by default."""
+    out: Path | None = None
+    """The folder to write, which must not exist yet; runs/COMMAND by default."""
+    seed: int = 0
+    """The seed of the random directions and starts."""
+    config: Path | None = None
+    """Take the settings from the config.json of an earlier run; other flags override them."""
+    pgf: bool = False
+    """Write the figure as PGF too, for LaTeX; it takes an installed xelatex."""
+    json: bool = False
+    """Print one JSON object instead of the words."""
+
+
+@dataclass(frozen=True)
+class Classify(OnTarget):
+    """Say what kind of point it is: index, inertia, certificate, and slices along the eigenvectors (S52-S57)."""
+
+
+@dataclass(frozen=True)
+class Escape(OnTarget):
+    """Lead the way out of a saddle, and down to a point whose kind is certain (S57)."""
+
+
+@dataclass(frozen=True)
+class Map(OnTarget):
+    """Map all critical points that many starts lead to, and which minima each saddle joins (S53, S59)."""
+
+    starts: int = 400
+    """How many starts: in the surface's window, or around the parameters."""
+    spread: float = 1.0
+    """The standard deviation of starts around the parameters, for a loss of one's own."""
+
+
+PLACED = ("target", "folder", "file", "stores")  # what a command is told by its place, before all flags
+COMMANDS: dict[str, type] = {
+    "race": Race,
+    "sweep": Sweep,
+    "merge": Merge,
+    **experiments(),
+    "experiments": Experiments,
+    "all": All,
+    "report": OnFolder,
+    "verify": Verify,
+    "classify": Classify,
+    "escape": Escape,
+    "map": Map,
+    "problems": Problems,
+}
+
+
+def command_line(name: str, settings: Any) -> str:
+    """The words that ask for the same again, but for where to write and what to print.
+
+    >>> command_line("race", Race(surface="himmelblau", seeds=3))
+    'race --surface=himmelblau --seeds=3'
+    """
+    placed: list[str] = []
+    flags: list[str] = []
+    for field in fields(settings):
+        value, flag = getattr(settings, field.name), field.name.replace("_", "-")
+        if field.name in PLACED and value is not None:
+            placed += map(str, value if isinstance(value, tuple) else [value])
+        elif field.name not in ("out", "config", "pgf", "json", "progress") and value != field.default:
+            text = ",".join(value) if isinstance(value, tuple) else value
+            flags.append(("--" if value else "--no-") + flag if isinstance(value, bool) else f"--{flag}={text}")
+    return shlex.join([name, *placed, *flags])
+
+
+def learning_rates(text: str) -> tuple[float, float, int]:
+    """The range that `lo:hi:n` names.
+
+    >>> learning_rates("1e-3:1:4")
+    (0.001, 1.0, 4)
+    """
+    allowed = "lr must be lo:hi:n with 0 < lo <= hi, both finite, and a whole n from 1 to 10^7, such as 1e-4:1:40"
+    try:
+        first, last, number = text.split(":")
+        low, high, count = float(first), float(last), int(number)
+    except ValueError:
+        raise InputError(f"{allowed}; got {text!r}") from None
+    if not (0 < low <= high < math.inf and 1 <= count <= 10**7):
+        raise InputError(f"{allowed}; got {text!r}")
+    return low, high, count
+
+
+def share(text: str) -> tuple[int, int]:
+    """The share that `i/n` names, counted from 0.
+
+    >>> share("1/4")
+    (0, 4)
+    """
+    allowed = "shard must be i/n with whole numbers 1 <= i <= n, such as 1/4"
+    try:
+        number, parts = (int(part) for part in text.split("/"))
+    except ValueError:
+        raise InputError(f"{allowed}; got {text!r}") from None
+    if not 1 <= number <= parts:
+        raise InputError(f"{allowed}; got {text!r}")
+    return number - 1, parts
+
+
+def at_least_one(name: str, value: int) -> int:
+    """The value, when it is at least 1 and can be counted to in 32 bits."""
+    if not 1 <= value < 2**31:
+        raise InputError(f"{name} must be a whole number, at least 1 and below 2^31; got {value}")
+    return value
+
+
+def deviation(value: float) -> float:
+    """The standard deviation of starts, when it is one."""
+    if not 0 <= value < math.inf:
+        raise InputError(f"spread must be a finite number, at least 0; got {value}")
+    return value
+
+
+def countable_seed(value: int) -> int:
+    """The seed, when JAX and NumPy both take it."""
+    if not 0 <= value < 2**63:
+        raise InputError(f"seed must be a whole number, at least 0 and below 2^63; got {value}")
+    return value
+
+
+def as_json(settings: Any) -> dict[str, Any]:
+    """The settings as they stand in a config.json."""
+    values = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    return {name: _plain(value) for name, value in values.items() if name != "config"}
+
+
+def _plain(value):
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def that_ends(path: Path) -> Path:
+    """The path, unless it is a device, which has no end to read to.
+
+    Raises:
+        OSError: for a device.
+    """
+    if path.is_char_device():
+        raise OSError(errno.EINVAL, "a device is no file")
+    return path
+
+
+def from_json(kind: type, path: Path) -> Any:
+    """The settings that a config.json holds."""
+    try:
+        values = json.loads(that_ends(Path(path)).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"config must be the config.json of an earlier run; got {path}: {error}") from None
+    return from_values(kind, values, path)
+
+
+def from_values(kind: type, values: Any, path: Path) -> Any:
+    """The settings that the JSON of a file says."""
+    hints = get_type_hints(kind)
+    if not isinstance(values, dict) or not values.keys() <= hints.keys():
+        unknown = ", ".join(sorted(values.keys() - hints.keys())) if isinstance(values, dict) else type(values).__name__
+        raise InputError(f"config must hold settings of {kind.__name__.lower()}; got {path} with {unknown}")
+    return kind(**{name: _value(name, value, hints[name], path) for name, value in values.items()})
+
+
+def _value(name, value, hint, path):
+    """A value from JSON as the type of its field: paths come as strings, tuples as lists."""
+    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    if Path in kinds and isinstance(value, str):
+        return Path(value)
+    if get_origin(hint) is tuple and isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return tuple(value)
+    if value in get_args(hint) or type(value) in kinds:
+        return value
+    raise InputError(f"config must hold a setting of type {hint} for {name}; got {value!r} in {path}")

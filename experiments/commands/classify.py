@@ -1,0 +1,51 @@
+"""What kind of point is this? The verdict, the evidence for it, and slices along the extreme eigenvectors (S52-S57)."""
+
+import jax
+import numpy as np
+
+import hessian
+from experiments.cli.settings import Classify
+from experiments.commands.report import Report, publish, shown, slices
+from experiments.reporting.figures import plt
+from experiments.workloads.user_loss import Target, target
+
+
+def main(settings: Classify) -> int:
+    """Classify, print the verdict, write the folder; the exit status."""
+    chosen = target(settings)
+    return publish(settings, "classify", lambda: _report(chosen, settings.seed))
+
+
+def _report(chosen: Target, seed: int) -> Report:
+    point = hessian.classify(chosen.loss, chosen.params, key=jax.random.key(seed))
+    least, most = (int(bound) for bound in point.index_bounds)
+    index = str(least) if least == most else f"from {least} to {most}"
+    inertia = {name: int(count) for name, count in point.inertia._asdict().items()}
+    pairs = [("lowest", point.lowest.vector, float(point.lowest.value))]
+    pairs.append(("highest", point.highest.vector, float(point.highest.value)))
+    value = float(chosen.loss(chosen.params))
+    words = [
+        *chosen.words,
+        f"At {shown(chosen.params)} the loss is {value:.10g}.",
+        f"Verdict: {point.certificate}.",
+        f"Morse index {index}; eigenvalues with a certain sign: {inertia['positive']} positive,"
+        f" {inertia['negative']} negative; {inertia['zero']} without.",
+    ]
+    rows = [
+        [name, f"{float(end.low):.6g}", f"{float(end.value):.6g}", f"{float(end.high):.6g}"]
+        for name, end in (("lowest eigenvalue", point.lowest), ("highest eigenvalue", point.highest))
+    ]
+    summary = {
+        "target": chosen.name, "loss": value, "kind": point.kind, "certificate": point.certificate,
+        "index": [least, most], "inertia": inertia, "gradient_norm": float(point.gradient_norm),
+        "gradient_tol": float(point.gradient_tol), "lowest": float(point.lowest.value),
+        "highest": float(point.highest.value), "confidence": float(point.confidence), "products": int(point.products),
+    }  # fmt: skip
+    columns = ["", "at least", "estimate", "at most"]
+    return Report(f"What {chosen.name} is like here", words, columns, rows, summary, lambda: _draw(chosen, pairs))
+
+
+def _draw(chosen, pairs):
+    figure, axes = plt.subplots(figsize=(7, 4.4))
+    slices(axes, chosen.loss, chosen.params, [pair for pair in pairs if np.isfinite(pair[2])])
+    return figure

@@ -1,0 +1,76 @@
+"""Where does the way down lead from here? The step out of a saddle, and on to a point whose kind is certain (S57).
+
+First one step along the most negative curvature, where there is one; then `hessian.arrive` from the same start.
+"""
+
+import jax
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+import hessian
+from experiments.cli.settings import Escape
+from experiments.commands.report import Report, publish, shown, slices
+from experiments.reporting import figures
+from experiments.reporting.figures import plt
+from experiments.reporting.run_folder import write_arrays, write_json
+from experiments.workloads.user_loss import Target, target
+
+
+def main(settings: Escape) -> int:
+    """Escape, print how, write the folder; the exit status."""
+    chosen = target(settings)
+    return publish(settings, "escape", lambda: _report(chosen, settings.seed))
+
+
+def _report(chosen: Target, seed: int) -> Report:
+    key = jax.random.key(seed)
+    way = hessian.escape(chosen.loss, chosen.params, key=key)
+    end = hessian.arrive(chosen.loss, chosen.params, key=key)
+    words = [
+        *chosen.words,
+        f"At {shown(chosen.params)} the loss is {float(way.loss_before):.10g}, the lowest curvature"
+        f" {float(way.curvature):.6g}.",
+        f"One step: {way.reason}; of length {float(way.step):.6g}, to a loss of {float(way.loss_after):.10g}.",
+        f"All the way: {end.certificate}.",
+        f"It ended at {shown(end.params)} with a loss of {float(end.loss):.10g}, after {int(end.steps)} steps,"
+        f" {int(end.gradients)} gradients and {int(end.products)} products with the Hessian.",
+    ]
+    rows = [
+        ["start", f"{float(way.loss_before):.10g}", ""],
+        ["one step out", f"{float(way.loss_after):.10g}", f"{float(way.step):.6g}"],
+        ["at the end", f"{float(end.loss):.10g}", ""],
+    ]
+    summary = {
+        "target": chosen.name, "loss_before": float(way.loss_before), "loss_after": float(way.loss_after),
+        "curvature": float(way.curvature), "step": float(way.step), "reason": way.reason,
+        "end": {
+            "reason": end.reason, "arrived": bool(end.arrived), "loss": float(end.loss), "kind": end.point.kind,
+            "certificate": end.certificate, "steps": int(end.steps), "gradients": int(end.gradients),
+            "products": int(end.products),
+        },
+    }  # fmt: skip
+
+    def save(folder):
+        arrays = end.params if isinstance(end.params, dict) else {"params": end.params}
+        if all(hasattr(array, "dtype") for array in arrays.values()):
+            write_arrays(folder / "params.npz", {str(k): np.asarray(array) for k, array in arrays.items()})
+        flat = ravel_pytree(end.params)[0]
+        if flat.size <= 1000:
+            write_json(folder / "params.json", np.asarray(flat, float).tolist())
+
+    title = f"The way down on {chosen.name}"
+    return Report(title, words, ["where", "loss", "step"], rows, summary, lambda: _draw(chosen, way, end), save)
+
+
+def _draw(chosen, way, end):
+    figure, axes = plt.subplots(figsize=(7, 4.4))
+    surface = chosen.surface
+    if surface is not None and surface.dim == 2:
+        figures.contours(axes, chosen.loss, surface.box)
+        figures.critical_points(axes, [(point.x, point.kind) for point in surface.critical_points])
+        figures.way_out(axes, *map(np.asarray, (chosen.params, way.direction, way.params, end.params)))
+    else:
+        curvature = float(way.curvature)
+        pairs = [("lowest", way.direction, curvature)] if np.isfinite(curvature) else []
+        slices(axes, chosen.loss, chosen.params, pairs)
+    return figure

@@ -1,0 +1,53 @@
+"""Which questions are asked here? The list of experiments: what each asks, which items it shows, how long it takes."""
+
+import ast
+import json
+import re
+from pathlib import Path
+
+from experiments.cli import settings
+from experiments.cli.settings import Experiments, command, file_of
+
+SECONDS = settings.ROOM / "lectures" / "seconds.json"  # of a core, as `all` measures them
+
+
+def main(settings: Experiments) -> int:
+    """Print the list; the exit status."""
+    listed = described()
+    if settings.json:
+        print(json.dumps(listed))
+        return 0
+    from experiments.cli.console import print_table
+
+    columns = ["experiment", "question", "items", "seconds", "with --quick"]
+    rows = [
+        [name, row["question"], row["items"], *(f"{row[size]:.0f}" if row[size] else "" for size in ("full", "quick"))]
+        for name, row in listed.items()
+    ]
+    run = f"{command()} experiments run"
+    print_table(f"{run} NAME, {run} all; seconds of one core, as measured", columns, rows)
+    return 0
+
+
+def described() -> dict[str, dict]:
+    """What the docstring of each experiment says first, and its measured seconds, by name; nothing is imported."""
+    seconds = json.loads(SECONDS.read_text(encoding="utf-8"))
+    return {
+        name: {
+            **first_words(file_of(name)),
+            **seconds.get(name, {"full": None, "quick": None}),
+        }
+        for name in settings.experiments()
+    }
+
+
+def first_words(file: Path) -> dict[str, str]:
+    """The question that a file opens with, and the items in the brackets after it.
+
+    >>> first_words(settings.ROOM / "lectures" / "taylor.py")
+    {'question': 'Why does the gradient point the way, and how far may one go?', 'items': 'S54, S66-S72'}
+    """
+    docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+    words = " ".join(docstring.partition("\n\n")[0].split())
+    items = re.search(r" \(([^()]*)\)$", words)
+    return {"question": words[: items.start()] if items else words, "items": items[1] if items else ""}

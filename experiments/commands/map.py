@@ -1,0 +1,126 @@
+"""Which critical points are there, and which minima does each saddle join? (S53, S57, S59)
+
+A search from many starts, each point once with its index; `results.nc` holds them as a labelled dataset.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray
+from jax.flatten_util import ravel_pytree
+
+import hessian
+from experiments.cli.settings import InputError, Map, at_least_one, deviation
+from experiments.commands.report import Report, publish, shown
+from experiments.reporting import figures
+from experiments.reporting.figures import plt
+from experiments.reporting.run_folder import write_dataset
+from experiments.workloads.user_loss import Target, target
+
+LARGEST = 200  # parameters, each start needing dense Hessians
+JOINED = 100  # saddles whose ways down are followed, at most
+
+
+def main(settings: Map) -> int:
+    """Search, print the table, write the folder; the exit status."""
+    at_least_one("starts", settings.starts)
+    deviation(settings.spread)
+    chosen = target(settings)
+    size = ravel_pytree(chosen.params)[0].size
+    if size > LARGEST:
+        raise InputError(f"target must have at most {LARGEST} parameters for a map; {chosen.name} has {size:,}")
+    return publish(settings, "map", lambda: _report(chosen, settings))
+
+
+def to_dataset(points: hessian.CriticalPoints) -> xarray.Dataset:
+    """The critical points as a labelled dataset, with dims (point, coordinate)."""
+    flat = np.asarray(jax.vmap(lambda tree: ravel_pytree(tree)[0])(points.params))
+    columns: dict[str, tuple[Any, Any]] = {
+        name: ("point", getattr(points, name))
+        for name in ("loss", "kind", "index", "nullity", "gradient_norm", "found", "family")
+    }
+    columns |= {"theta": (("point", "coordinate"), flat), "eigenvalue": (("point", "mode"), points.eigenvalues)}
+    return xarray.Dataset(columns, attrs={"separation": points.separation, "starts": len(points.reached)})
+
+
+def _report(chosen: Target, settings: Map) -> Report:
+    theta, unravel = ravel_pytree(chosen.params)
+    rng = np.random.default_rng(settings.seed)
+    if chosen.surface is None:
+        starts = np.asarray(theta) + settings.spread * rng.normal(size=(settings.starts, theta.size))
+    else:
+        low, high = np.array(chosen.surface.box).T
+        starts = rng.uniform(low, high, size=(settings.starts, theta.size))
+    points = hessian.find_critical_points(chosen.loss, jax.vmap(unravel)(jnp.asarray(starts, theta.dtype)))
+    count = len(points.loss)
+    if not count:
+        ends = [hessian.verdicts.search.REASONS[code] for code in sorted(set(points.ended.tolist()))]
+        raise InputError(f"starts must lead to a critical point; of {settings.starts} none did: {'; '.join(ends)}")
+    joined = _joined(chosen.loss, points)
+    chi = points.euler_characteristic
+    words = [
+        *chosen.words,
+        f"{count} critical points from {settings.starts} starts; {int((points.ended != 0).sum())} starts led to none.",
+        "Some are degenerate, so their signed count says nothing."
+        if chi is None
+        else f"The sum of (-1)^index is {chi}; it is 1 where the loss grows in every direction and none is missing.",
+    ]
+    rows = [
+        [
+            str(i),
+            str(points.kind[i]),
+            str(points.index[i]),
+            f"{points.loss[i]:.10g}",
+            f"{points.eigenvalues[i, 0]:.5g}",
+            f"{points.eigenvalues[i, -1]:.5g}",
+            str(points.found[i]),
+            shown(jax.tree.map(lambda leaf, i=i: leaf[i], points.params)),
+            " - ".join("?" if j < 0 else str(j) for j in joined.get(i, ())),
+        ]
+        for i in range(count)
+    ]
+    columns = ["point", "kind", "index", "loss", "lowest", "highest", "found", "theta", "joins"]
+    summary = {
+        "target": chosen.name,
+        "euler_characteristic": chi,
+        "points": [dict(zip(columns, row, strict=True)) for row in rows],
+        "ended": {reason: int(np.sum(points.ended == i)) for i, reason in enumerate(hessian.verdicts.search.REASONS)},
+    }
+    return Report(
+        f"The critical points of {chosen.name}", words, columns, rows, summary, lambda: _draw(chosen, points),
+        lambda folder: write_dataset(folder / "results.nc", to_dataset(points)),
+    )  # fmt: skip
+
+
+def _joined(loss, points):
+    """The pair of minima that each saddle of index 1 joins, by row; -1 where a way leads to none of the list."""
+    rows = np.flatnonzero((points.index == 1) & (points.nullity == 0))[:JOINED]
+    if not len(rows):
+        return {}
+    saddles = jax.tree.map(lambda leaf: leaf[rows], points.params)
+    ends = jax.vmap(lambda saddle: hessian.connect(loss, saddle))(saddles).arrival.params
+    flat = jax.vmap(lambda tree: ravel_pytree(tree)[0])
+    listed, reached = np.asarray(flat(points.params)), np.asarray(jax.vmap(flat)(ends))
+    distances = np.linalg.norm(reached[:, :, None] - listed, axis=-1)
+    distances[..., points.index != 0] = np.inf
+    near = np.where(distances.min(axis=-1) <= 1e-3 * (1 + np.abs(listed).max()), distances.argmin(axis=-1), -1)
+    return {int(row): pair for row, pair in zip(rows, near.tolist(), strict=True)}
+
+
+def _draw(chosen, points):
+    figure, axes = plt.subplots(figsize=(7, 5))
+    if chosen.surface is not None and chosen.surface.dim == 2:
+        figures.contours(axes, chosen.loss, chosen.surface.box)
+        figures.critical_points(axes, list(zip(np.asarray(points.params).tolist(), points.kind, strict=True)))
+        figures.legend(axes, fontsize=7)
+    else:
+        for kind, (mark, colour) in figures.MARKS.items():
+            of_kind = points.kind == kind
+            axes.plot(
+                points.index[of_kind], figures.drawable(points.loss[of_kind]), mark, color=colour, label=kind, alpha=0.6
+            )
+        axes.set(xlabel="index: negative eigenvalues", ylabel="loss", title="critical points")
+        figures.legend(axes, fontsize=7)
+    return figure

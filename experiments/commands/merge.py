@@ -1,0 +1,17 @@
+"""Join the stores of all shards of one sweep, computed by independent jobs."""
+
+import gdlab
+from experiments.cli.settings import InputError, Merge
+from experiments.reporting.swept import publish
+
+
+def main(settings: Merge) -> int:
+    """Merge, write the folder, print the table; the exit status."""
+
+    def merged():
+        dataset = gdlab.merge(*settings.stores)
+        if "optimizer" not in dataset.dims or "problem" not in dataset.attrs:
+            raise InputError(f"stores must be of `sweep`; {settings.stores[0]} is of another program")
+        return dataset
+
+    return publish(settings, "merge", merged)

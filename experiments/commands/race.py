@@ -1,0 +1,255 @@
+"""Which optimizer gets where, at which learning rate, and who is stuck on a saddle? (S3-S11, S61, S65)
+
+Every optimizer runs from the same starts, some of them on a saddle or 1e-6 beside it, at the same learning rates, all
+in one compiled call.  Where each run stops is classified by the eigenvalues of its Hessian; from the saddles on which
+runs stopped, one step along the negative eigenvector is made, and gradient descent shows where it leads.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import xarray
+from jax.flatten_util import ravel_pytree
+
+import gdlab
+import hessian
+from experiments.cli.console import bar, print_table
+from experiments.cli.settings import Race, as_json, at_least_one
+from experiments.reporting.endpoints import NOT_SEEN, Way, best_rates, classified, unclassified, ways_out
+from experiments.reporting.run_folder import Extras, Table, dump, new_folder, now, write_dataset, write_record, written
+from experiments.workloads.workload import Arena, arena, named_optimizers, rates_of, spaced
+
+ROWS = 100  # rows of the recorded history
+DIVERGED = "diverged"
+
+
+def main(settings: Race) -> int:
+    """Race, print the table, write the folder; the exit status."""
+    started = now()
+    settings, where, optimizers, rates = resolve(settings)
+    with new_folder(settings.out) as folder, bar(settings.progress, ["race", "classify", "escape", "draw"]) as advance:
+        extras = Extras(folder)
+        raced = race(where, optimizers, rates, settings)
+        advance()
+        dataset = extras.made("the kinds of the stops", lambda: classified(raced, where), unclassified(raced))
+        advance()
+        none: list[Way] = []
+        ways = extras.made("the ways out of the saddles", lambda: ways_out(dataset, where), none)
+        advance()
+        summary = summarize(dataset, ways, where)
+        dataset.attrs["config"] = dump(as_json(settings))
+        write_dataset(folder / "results.nc", dataset)
+        title = f"Race on {where.name}"
+        nothing: tuple[list[Table], list[str]] = ([], [])
+        tables, words = extras.made("the table", lambda: told(summary, settings), nothing)
+        write_record(folder, "race", settings, started, summary, title, words, tables)
+        extras.figure("race", lambda: draw(dataset, ways, where), pgf=settings.pgf)
+        if settings.page:
+            from experiments.playground.page import page
+
+            extras.text("page.html", lambda: page(dataset, where, optimizers, settings))
+        advance()
+    if settings.json:
+        print(dump({**summary, "out": str(settings.out)}))
+    else:
+        for table in tables:
+            print_table(*table)
+        files = ("results.nc", "summary.json", "race.png", "race.svg", "page.html")
+        print("\n".join([*words, written(settings.out, *files)]))
+    return extras.status
+
+
+def resolve(settings: Race) -> tuple[Race, Arena, dict[str, Any], jax.Array]:
+    """The settings with every default filled in, and what they name.
+
+    Raises:
+        InputError: for an unknown surface or optimizer, a range or number that is not allowed.
+    """
+    for name in ("seeds", "steps"):
+        if getattr(settings, name) is not None:
+            at_least_one(name, getattr(settings, name))
+    where = arena(settings)
+    low, high, count = rates_of(settings, where)
+    steps, seeds = settings.steps or where.steps, len(where.seen_as)
+    if settings.quick:
+        if settings.lr is None:
+            count = max(count // 8, 3)
+        if settings.seeds is None:
+            seeds = max(seeds // 4, 1)
+            where = arena(replace(settings, seeds=seeds))
+        if settings.steps is None:
+            steps = max(steps // 4, 1)
+    optimizers = named_optimizers(settings.optimizers)
+    settings = replace(
+        settings,
+        optimizers=tuple(optimizers),
+        lr=f"{low!r}:{high!r}:{count}",
+        steps=steps,
+        seeds=seeds,
+        quick=False,
+        config=None,
+    )
+    return settings, where, optimizers, spaced(low, high, count)
+
+
+def race(where: Arena, optimizers: dict[str, Any], rates: jax.Array, settings: Race) -> xarray.Dataset:
+    """All runs: variables loss (optimizer, lr, start, step), end, and path where there are few parameters."""
+    total = settings.steps or where.steps
+    every = -(-total // ROWS)
+    few = where.few
+
+    def run(optimizer, lr, start):
+        params, seed = start
+        key = jax.random.fold_in(jax.random.key(settings.seed), seed)
+        batches = None if where.batches is None else where.batches(key)
+        ran = gdlab.minimize(
+            where.loss,
+            optimizer(lr),
+            params,
+            total,
+            args=() if where.batches else where.args,
+            batches=batches,
+            record=("loss", "params") if few else ("loss",),
+            every=every,
+        )
+        value, grads = jax.value_and_grad(where.loss)(ran.params, *where.args)
+        result = {
+            "loss": jnp.append(ran.history["loss"], value),
+            "gradient_norm": optax.tree.norm(grads),
+            "end": ravel_pytree(ran.params)[0],
+        }
+        if few:
+            path = jax.vmap(lambda params: ravel_pytree(params)[0])(ran.history["params"])
+            result["path"] = jnp.append(path, result["end"][None], axis=0)
+        return result
+
+    starts = (where.starts, jnp.arange(len(where.seen_as)))
+    names = {"loss": ["step"], "end": ["param"], **({"path": ["step", "param"]} if few else {})}
+    dataset = gdlab.sweep(run, dims=names, optimizer=optimizers, lr=rates, start=starts)
+    return dataset.assign_coords(step=[*range(0, total, every), total], seen_as=("start", where.seen_as))
+
+
+def summarize(dataset: xarray.Dataset, ways: list[Way], where: Arena) -> dict[str, Any]:
+    """The numbers of the table: for each optimizer at its best learning rate, and for each saddle."""
+    rows = {}
+    final = dataset["loss"].values[..., -1]
+    for i, (name, j) in enumerate(zip(dataset["optimizer"].values, best_rates(dataset), strict=True)):
+        kinds: dict[str, int] = {}
+        for k, code in enumerate(dataset["kind"].values[i, j]):
+            kind = hessian.KINDS[code] if code != NOT_SEEN else "not seen"
+            kind = kind if np.isfinite(final[i, j, k]) else DIVERGED
+            kinds[kind] = kinds.get(kind, 0) + 1
+        rows[str(name)] = {
+            "best_lr": float(dataset["lr"].values[j]),
+            "median_loss": float(np.median(np.where(np.isfinite(final[i, j]), final[i, j], np.inf))),
+            "median_gradient_norm": float(np.median(dataset["gradient_norm"].values[i, j])),
+            "index": int(dataset["index"].values[i, j, 0]),
+            "kinds": kinds,
+            "diverged_share": float(np.mean(~np.isfinite(final[i]))),
+        }
+    saddles = [
+        {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in way._asdict().items()}
+        for way in ways
+    ]
+    return {"problem": where.name, "starts": dataset.sizes["start"], "optimizers": rows, "saddles": saddles}
+
+
+def told(summary: dict[str, Any], settings: Race) -> tuple[list[Table], list[str]]:
+    """The tables and the words of a race."""
+    title = f"{summary['problem']}: {summary['starts']} starts, {settings.steps} steps, lr {settings.lr}"
+    rows = [
+        [
+            name,
+            f"{row['best_lr']:.3g}",
+            f"{row['median_loss']:.6g}",
+            f"{row['median_gradient_norm']:.1e}",
+            ", ".join(f"{count} {kind}" for kind, count in sorted(row["kinds"].items(), key=lambda item: -item[1])),
+            f"{row['diverged_share']:.0%}",
+        ]
+        for name, row in summary["optimizers"].items()
+    ]
+    columns = ["optimizer", "best lr", "median loss", "median |g|", "where it stops (at the best lr)", "diverged"]
+    tables = [Table(title, columns, rows)]
+    rows = [
+        [
+            _point(way["at"]),
+            str(way["index"]),
+            f"{way['curvature']:.4g}",
+            str(sum(way["runs"].values())),
+            f"{way['step']:.3g} along {_point(way['direction'])}",
+            f"{way['loss_before']:.5g} -> {way['loss_after']:.5g}",
+            f"{way['end_kind']} {_point(way['end'])}, loss {way['end_loss']:.5g}",
+        ]
+        for way in summary["saddles"]
+    ]
+    if rows:
+        columns = ["stopped on the saddle", "index", "lowest eigenvalue", "runs", "the way out", "loss", "leads to"]
+        tables.append(Table("Saddles on which runs stopped", columns, rows))
+    words = [f"{_point(way['at'])} is a {way['certificate']}" for way in summary["saddles"]]
+    return tables, words
+
+
+def _point(x):
+    return "(" + ", ".join(f"{float(value):.4g}" for value in x) + ")"
+
+
+def draw(dataset: xarray.Dataset, ways: list[Way], where: Arena) -> Any:
+    """The figure: surface and paths (or the loss along the runs), loss and stops against the learning rate."""
+    from experiments.reporting import figures
+    from experiments.reporting.figures import plt
+
+    names = [str(name) for name in dataset["optimizer"].values]
+    colour = figures.colours(names)
+    best = best_rates(dataset)
+    figure = plt.figure(figsize=(11, 5.2))
+    grid = figure.add_gridspec(2, 2, width_ratios=(1.35, 1))
+    left, upper, lower = figure.add_subplot(grid[:, 0]), figure.add_subplot(grid[0, 1]), figure.add_subplot(grid[1, 1])
+
+    losses, steps = dataset["loss"].values, dataset["step"].values
+    lowest = figures.lowest(losses, steps)
+    if where.box is not None:
+        figures.contours(left, where.flat_loss, where.box)
+        shown = sorted({min(k, len(where.seen_as) - 1) for k in (1, 3, 5)})
+        for i, name in enumerate(names):
+            for k in shown:
+                path = dataset["path"].values[i, best[i], k]
+                path = path[np.all(np.isfinite(path), axis=1)]
+                left.plot(*path.T, "-", color=colour[name], linewidth=1.4, label=name if k == shown[0] else None)
+                left.plot(*path[-1:].T, "s", color=colour[name], markersize=4)
+                left.plot(*path[:1].T, "o", color="white", markeredgecolor="black", markersize=4)
+        figures.critical_points(left, where.points)
+        for way in ways:
+            figures.way_out(left, way.at, way.direction, way.reached, way.end)
+        left.set_title(f"{figures.plain(where.name)}: paths at the best rate, critical points, ways out")
+    else:
+        curves = np.stack([losses[i, best[i]].T for i in range(len(names))])
+        positive = lowest > 0  # else a log scale shows how far above the lowest they are
+        curves = curves if positive else figures.above(curves, lowest)
+        for name, curve in zip(names, curves, strict=True):
+            figures.band(left, steps, curve, colour[name], name)
+        left.set(xlabel="updates", ylabel="loss" if positive else "loss above the lowest")
+        figures.log_axis(left, "y", curves)
+        left.set_title(f"{figures.plain(where.name)}: loss at the best rate, median and quartiles over starts")
+    figures.legend(left, loc="best", fontsize=7, framealpha=0.9)
+
+    rates, final = figures.drawable(dataset["lr"]), losses[..., -1]
+    above = figures.above(final, lowest)
+    for i, name in enumerate(names):
+        figures.band(upper, rates, above[i], colour[name], name)
+        gone = np.mean(~np.isfinite(final[i]), axis=1)
+        lower.plot(rates, gone, ":", color=colour[name])
+        if where.few:
+            stopped = np.mean(dataset["kind"].values[i] == hessian.KINDS.index("saddle"), axis=1)
+            lower.plot(rates, stopped, "-", color=colour[name])
+    upper.set(xlabel="learning rate", ylabel="final loss above the lowest")
+    upper.set_title("median and quartiles over the starts that stayed finite")
+    lower.set(xlabel="learning rate", ylabel="share of starts", ylim=(-0.03, 1.03))
+    figures.log_axis(upper, "y", above)
+    for part in (upper, lower):
+        figures.log_axis(part, "x", rates)
+    lower.set_title("stopped on a saddle (solid), diverged (dotted)" if where.few else "diverged")
+    return figure

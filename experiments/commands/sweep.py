@@ -1,0 +1,81 @@
+"""Which rate suits which optimizer, over as many runs as there are machines for?
+
+python3 lab.py sweep himmelblau --store store                    goes on after a kill
+python3 lab.py sweep himmelblau --store store/1 --shard 1/4      one of four independent jobs
+python3 lab.py merge store/1 store/2 store/3 store/4             what the whole sweep would have written
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import xarray
+
+import gdlab
+from experiments.cli.settings import InputError, Sweep, at_least_one, share
+from experiments.reporting.run_folder import dump
+from experiments.reporting.swept import publish, said_plainly
+from experiments.workloads.workload import Arena, arena, named_optimizers, rates_of, spaced
+
+
+def main(settings: Sweep) -> int:
+    """Sweep, print the table, write the folder, or only the store of a share; the exit status."""
+    shard = (0, 1) if settings.shard is None else share(settings.shard)
+    if settings.shard is not None and settings.store is None:
+        raise InputError(f"store must name a folder for the share {settings.shard}; got none")
+    if settings.store is not None and settings.out.resolve() in (store := settings.store.resolve(), *store.parents):
+        raise InputError(f"store must be no folder in out, which a finished sweep takes; got {settings.store}")
+    for name in ("steps", "seeds", "every", "chunk"):
+        if getattr(settings, name) is not None:
+            at_least_one(name, getattr(settings, name))
+    try:
+        if settings.shard is None:
+            return publish(settings, "sweep", lambda: swept(settings, shard))
+        with said_plainly():
+            dataset = swept(settings, shard)
+    except KeyboardInterrupt:
+        if settings.store is None:
+            raise
+        raise KeyboardInterrupt(f"the same command goes on from what is in {settings.store}") from None
+    runs = int(dataset["done"].sum()) if "done" in dataset else int(dataset["alive"].size)
+    if settings.json:
+        print(dump({"shard": settings.shard, "runs": runs, "store": str(settings.store)}))
+    else:
+        print(f"share {settings.shard}: {runs} runs; written: {settings.store}; `merge` joins the shares")
+    return 0
+
+
+def swept(settings: Sweep, shard: tuple[int, int]) -> xarray.Dataset:
+    """The dataset of a share of the sweep: the loss along each run, with dims (optimizer, lr, start, step)."""
+    where = arena(settings)
+    optimizers = named_optimizers(settings.optimizers)
+    low, high, count = rates_of(settings, where)
+    steps = settings.steps or where.steps
+    every = settings.every or -(-steps // 100)
+    said = {"problem": where.name, "steps": steps, "every": every, "seed": settings.seed}
+    return gdlab.sweep(
+        run_of(where, settings.seed, steps, every),
+        dims={"loss": ["step"]},
+        chunk=settings.chunk,
+        store=settings.store,
+        shard=shard,
+        progress=settings.progress,
+        attrs=said,
+        optimizer=optimizers,
+        lr=spaced(low, high, count),
+        start=(where.starts, jnp.arange(len(where.seen_as))),
+    )
+
+
+def run_of(where: Arena, seed: int, steps: int, every: int) -> Callable[..., dict[str, jax.Array]]:
+    """The function of one run: its loss at each recorded step and at the end."""
+
+    def run(optimizer, lr, start):
+        params, number = start
+        key = jax.random.fold_in(jax.random.key(seed), number)
+        batches = None if where.batches is None else where.batches(key)
+        args = () if where.batches else where.args
+        ran = gdlab.minimize(where.loss, optimizer(lr), params, steps, args=args, batches=batches, every=every)
+        return {"loss": jnp.append(ran.history["loss"], where.loss(ran.params, *where.args))}
+
+    return run

@@ -1,0 +1,150 @@
+"""Does AdaBound begin as Adam and end as descent with momentum? (S91; section 3.5)
+
+    eta / sigma  ->  clip(eta / sigma, lower, upper),   lower = f (1 - 1 / (c t + 1)),   upper = f (1 + 1 / (c t))
+
+with the final rate f = .1 and c = .001.  It is Adam to the bit until the first rate meets a bound: at rate .001 and
+gradients of size 1 that is step 11 already, and gradients of size 100 are clipped from the first step on.  All rates
+end within f / (c t) of f.  So where Adam is led astray by rare large gradients (section 3.4), AdaBound comes back.
+AMSBound, with the peak of sigma, never takes a larger rate than AdaBound.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import gdlab
+from experiments.cli.settings import Adabound
+from experiments.reporting.checks import at_most, conclude, exactly, is_true, printed
+
+QUESTION = "Does AdaBound begin as Adam and end as descent with momentum? (S91; section 3.5)"
+RATE, FINAL, CLOSING = 1e-3, 0.1, 1e-3
+BOUNDS = {1: ("9.99e-5", "100.1"), 100: (".00909", "1.1"), 1000: (".05", ".2"), 10_000: (".0909", ".11")}
+LATE = {1_000_000: (".0999", ".1001")}
+SCALES = np.array([1e-4, 1e-2, 1.0, 100.0])  # of the gradients
+STEPS, RARE = 100_000, 30_000
+OPTIMIZERS = {"Adam": gdlab.adam(RATE), "AdaBound": gdlab.adabound(RATE), "AMSBound": gdlab.amsbound(RATE)}
+
+
+def main(settings: Adabound) -> int:
+    """Measure, print the verdict, write the folder; the exit status."""
+    return conclude(settings, "adabound", QUESTION, measure)
+
+
+def measure():
+    """The checks and the figure."""
+    rates, astray = {name: rates_of(optimizer) for name, optimizer in OPTIMIZERS.items()}, rare_gradients()
+    return [*bounds(), *early(rates), *late(rates), *returns(astray)], lambda: draw(rates, astray)
+
+
+def bounds():
+    """The bounds as printed, from the optimizer's own extras."""
+    optimizer = OPTIMIZERS["AdaBound"]
+    state = optimizer.init(1.0)
+    checks = []
+    for t, digits in (BOUNDS | LATE).items():
+        extras = optimizer.extras(jnp.array(1.0), state._replace(count=jnp.int32(t - 1)))
+        checks += [
+            printed("S91", f"{side} bound at step {t}", extras[side], d)
+            for side, d in zip(("lower", "upper"), digits, strict=True)
+        ]
+    return checks
+
+
+def rates_of(optimizer):
+    """eta / sigma at every step for signs of four sizes, and the parameters: shapes (steps, 4)."""
+    grads = jnp.asarray(SCALES) * jax.random.rademacher(jax.random.key(0), (STEPS, 4), float)
+    kept = {
+        "rate": lambda m: m.step.eta / m.step.sigma,
+        "params": lambda m: m.params,
+        "move": lambda m: m.step.update + FINAL * m.step.m,
+    }
+    history = gdlab.minimize(jnp.vdot, optimizer, jnp.zeros(4), STEPS, batches=grads, record=kept).history
+    return {name: np.asarray(values) for name, values in history.items()}
+
+
+def early(rates):
+    """Adam to the bit before the first clip: the rate is eta / |g| until a bound passes it."""
+    apart = rates["AdaBound"]["params"] != rates["Adam"]["params"]
+    first = np.where(apart.any(axis=0), apart.argmax(axis=0), STEPS)  # the steps that were the same
+    t = np.arange(1, STEPS + 1)
+    lower, upper = FINAL * (1 - 1 / (CLOSING * t + 1)), FINAL * (1 + 1 / (CLOSING * t))
+    for scale, same in zip(SCALES, first, strict=True):
+        clipped = (RATE / scale < lower) | (RATE / scale > upper)
+        expected = float(np.argmax(clipped) if clipped.any() else STEPS)
+        yield exactly(
+            "3.5",
+            f"gradients of {scale:g}: steps that are Adam's to the bit",
+            same - 1 if same < STEPS else same,
+            expected,
+        )
+
+
+def late(rates):
+    """Every rate ends at f, within f / (c t); AMSBound's never is the larger one."""
+    t = np.arange(1, STEPS + 1)[:, None]
+    off = np.abs(rates["AdaBound"]["rate"] / FINAL - 1) * CLOSING * t
+    moves = np.abs(rates["AdaBound"]["move"]) / (FINAL * SCALES)
+    early = moves[:10].max(axis=0)
+    return (
+        at_most("3.5", "last 1000 steps: step + f m, over f |g|", moves[-1000:].max(), 1 / (CLOSING * STEPS)),
+        is_true(
+            "3.5", "not so in the first 10, where Adam's rate is not f", (early > 0.1)[RATE / SCALES != FINAL].all()
+        ),
+        at_most("3.5", "all steps and sizes: (rate / f - 1) c t", off.max(), 1.0 + 1e-9),
+        is_true(
+            "3.5",
+            "AMSBound's rate is never the larger one",
+            (rates["AMSBound"]["rate"] <= rates["AdaBound"]["rate"] * (1 + 1e-12)).all(),
+        ),
+    )
+
+
+def rare_gradients():
+    """x in [-1, 1] on slopes of 4, -1, -1, 4, ...: the mean slope is 2 / 3, the best x is -1 (section 3.4)."""
+    slopes = jnp.where(jnp.arange(RARE) % 3 == 0, 4.0, -1.0)
+
+    def path(optimizer):
+        def step(carry, g):
+            x, state = carry
+            update, state = optimizer.update(g, state, x)
+            return (jnp.clip(x + update, -1, 1), state), x
+
+        return jax.lax.scan(step, (jnp.array(1.0), optimizer.init(jnp.array(1.0))), slopes)[1]
+
+    led = {"Adam": gdlab.adam(RATE, 0.0, 1 / 17), "AdaBound": gdlab.adabound(RATE, 0.0, 1 / 17, final_rate=0.01)}
+    return {name: np.asarray(path(optimizer)) for name, optimizer in led.items()}
+
+
+def returns(astray):
+    """Where each stands in the last third of its steps."""
+    means = {name: path[-RARE // 3 :].mean() for name, path in astray.items()}
+    return (
+        is_true("3.5", "rare large gradients: Adam stands at the worst end", means["Adam"] > 0.99),
+        is_true("3.5", "AdaBound comes back to the best", means["AdaBound"] < -0.95),
+    )
+
+
+def draw(rates, astray):
+    """The funnel of rates, and who is led astray."""
+    from experiments.reporting import figures
+    from experiments.reporting.figures import plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2))
+    t = np.unique(np.geomspace(1, STEPS, 400).astype(int))
+    left.fill_between(
+        t, FINAL * (1 - 1 / (CLOSING * t + 1)), FINAL * (1 + 1 / (CLOSING * t)), color="0.9", label="between the bounds"
+    )
+    for i, scale in enumerate(SCALES):
+        left.plot(
+            t, rates["AdaBound"]["rate"][t - 1, i], color=figures.PALETTE[i], label=f"AdaBound, gradients of {scale:g}"
+        )
+        left.plot(t, rates["Adam"]["rate"][t - 1, i], ":", color=figures.PALETTE[i])
+    left.set(xscale="log", yscale="log", xlabel="step", ylabel="$\\eta / \\sigma$", title="dotted: Adam's rates")
+    for (name, path), colour in zip(astray.items(), figures.PALETTE, strict=False):
+        right.plot(np.arange(1, RARE + 1), path, color=colour, linewidth=0.8, label=name)
+    right.set(
+        xscale="log", xlabel="step", ylabel="x", title="slopes 4, -1, -1, 4, ...: the best x is -1", ylim=(-1.1, 1.1)
+    )
+    left.legend(fontsize=7, loc="upper right")
+    right.legend(fontsize=7)
+    return figure

@@ -1,0 +1,276 @@
+"""Why does Adagrad divide by the root of all squared gradients? (S19-S20, S22-S31, S80)
+
+Two forms of one rule, sigma the root of the mean square and eta / sqrt(t + 1), or the root of the sum and eta.  The
+first step is eta whatever the gradient; a step tells how surprising the gradient is; and since the best step on a
+parabola is |first derivative| / second derivative, the past gradients must stand for the second derivative.
+
+Note 004 would rather use "only the squares of gradients near this point": a window of the last K. On the Pokemon
+surface, rate .01, 20 000 updates, the distance to the optimum was said to fall tenfold per decade of K. It does so
+from K = 1, which is sign descent and stalls in a cycle, to 10 and to 100, but no further; and K = 3 comes nearer than
+all others, so that it is no law. From K = 100 on the runs explode and recover: where they stand after exactly 20 000
+updates is rounding, hence medians of the last 5000. The window must be summed anew at each step: a sum kept up by
+subtraction loses small squares behind 1e14, falls below zero, and its root is NaN.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import gdlab
+import hessian
+from experiments.cli.settings import Adagrad
+from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true, printed
+from gdlab import directions, scales
+from gdlab.problems import POKEMON_OPTIMUM, POKEMON_START, pokemon, pokemon_loss
+
+QUESTION = "Why does Adagrad divide by the root of all squared gradients? (S19-S31)"
+SURPRISING = (0.001, 0.001, 0.003, 0.002, 0.1)
+DISAPPOINTING = (10.8, 20.9, 31.7, 12.1, 0.1)
+SIZES = jnp.array([1e-6, 1e-3, 1.0, 1e3, 1e6])
+WINDOWS = (1, 3, 10, 100, 1000)
+LAST = 5000  # the updates whose median distance is compared
+UPDATES, RATE = 20_000, 0.01
+SAMPLES, RADIUS = 4000, 2.0
+
+
+def main(settings: Adagrad) -> int:
+    """Measure, print the verdict, write the folder; the exit status."""
+    return conclude(settings, "adagrad", QUESTION, measure)
+
+
+def measure():
+    """The checks and the figure."""
+    run = descend(gdlab.adagrad(1.0), UPDATES)
+    windows = {k: descend(windowed(k), UPDATES) for k in WINDOWS}
+    checks = [*forms(), *first_steps(), *surprise(), *parabolas(), *second_derivative(), *rates(run), *window(windows)]
+    return checks, lambda: draw(run, windows)
+
+
+def read(optimizer, grads, *names):
+    """What the optimizer makes of a sequence of gradients: the loss is linear, so that its gradient is the batch."""
+    run = gdlab.minimize(jnp.vdot, optimizer, jnp.zeros_like(grads[0]), len(grads), batches=grads, record=names)
+    return [np.asarray(run.history[name]) for name in names]
+
+
+def windowed(length):
+    """The root mean square of the last `length` gradients as sigma, with a constant rate."""
+    return gdlab.descent(directions.gradient(), scales.windowed_root_mean_square(length), RATE)
+
+
+def descend(optimizer, updates):
+    """The params and sigma of each update on the Pokemon surface."""
+    start = jnp.array(POKEMON_START)
+    run = gdlab.minimize(pokemon_loss, optimizer, start, updates, args=(pokemon(),), record=("params", "sigma"))
+    return {name: np.asarray(values) for name, values in run.history.items()}
+
+
+def forms():
+    """Both forms make the same steps (S19, S20), as the formula written out in NumPy does (S31)."""
+    grads = jax.random.normal(jax.random.key(0), (1000, 5)) * 10 ** jax.random.uniform(jax.random.key(1), (1000, 1))
+    (first, sigma), (second,) = (
+        read(gdlab.adagrad(0.1), grads, "params", "sigma"),
+        read(gdlab.adagrad(0.1, source="paper"), grads, "params"),
+    )
+    g = np.asarray(grads)
+    written_out = -np.cumsum(0.1 * g / np.sqrt(np.cumsum(g**2, 0)), 0)
+    means = np.stack([np.sqrt((g[: t + 1] ** 2).mean(0)) for t in range(1000)])
+    return (
+        at_most("S20", "1000 random gradients: form 1 - form 2", np.abs(first - second).max(), 1e-12),
+        at_most("S19", "form 1 - NumPy", np.abs(first[1:] - written_out[:-1]).max(), 1e-12),
+        at_most("S31", "sigma - sqrt((x1^2 + ... + xn^2) / n), relative", np.abs(sigma / means - 1).max(), 1e-13),
+    )
+
+
+def first_steps():
+    """The first step is eta whatever the gradient (S22); a constant gradient makes steps eta / sqrt(t + 1) (S23)."""
+    optimizers = {
+        "root mean square": gdlab.descent(directions.gradient(), scales.root_mean_square(), 0.3),
+        "adagrad": gdlab.adagrad(0.3),
+        "rmsprop": gdlab.rmsprop(0.3),
+        "adam": gdlab.adam(0.3, eps=0.0),
+    }
+    grads = jnp.tile(SIZES, (100, 1))
+    (steady,) = read(gdlab.adagrad(0.3), grads, "update")
+    expected = -0.3 / np.sqrt(np.arange(100) + 1)[:, None]
+    return (
+        *(
+            at_most(
+                "S22", f"{name}: first step - eta", np.abs(read(optimizer, grads, "update")[0][0] + 0.3).max(), 1e-15
+            )
+            for name, optimizer in optimizers.items()
+        ),
+        at_most("S23", "constant g: step - eta/sqrt(t + 1), g = 1e-6 ... 1e6", np.abs(steady - expected).max(), 1e-14),
+    )
+
+
+def surprise():
+    """The table of the lecture: the same g = .1 after small and after large gradients (S24)."""
+    grads = jnp.array([SURPRISING, DISAPPOINTING]).T
+    (sums,) = read(gdlab.adagrad(1.0, source="paper"), grads, "sigma")
+    (means,) = read(gdlab.adagrad(1.0), grads, "sigma")
+    large, small = 0.1 / sums[-1]
+    return (
+        printed("S24", "root of the sum, after small gradients", sums[-1, 0], "0.100075"),
+        printed("S24", "root of the sum, after large ones", sums[-1, 1], "41.288739"),
+        printed("S24", "g over it, after small gradients", large, "0.999251"),
+        printed("S24", "g over it, after large ones", small, "0.002422"),
+        printed("S24", "g over the root mean square, after small ones", 0.1 / means[-1, 0], "2.23439"),
+        printed("S24", "g over the root mean square, after large ones", 0.1 / means[-1, 1], "0.0054157"),
+        printed("S24", "ratio of the two steps", large / small, "412.6"),
+    )
+
+
+def parabolas():
+    """The best step on a x^2 + b x + c is |x0 + b/2a| = |y'| / y'' (S25, S27); do not cross parameters (S26)."""
+    a, b, x0 = 10 ** jax.random.uniform(jax.random.key(2), (3, 1000), minval=-2.0, maxval=2.0)
+    best = jax.vmap(lambda a, b, x: hessian.best_step(lambda x: a * x**2 + b * x + 1.0, x))(a, b, x0)
+    newton = x0 - best  # the slope is positive
+    slopes = [jax.grad(lambda x, c=c: c * x**2 / 2)(x) for c, x in ((1.0, 3.0), (10.0, 0.5))]
+    return (
+        at_most(
+            "S25", "1000 parabolas: |y'|/y'' - |x0 + b/2a|, relative", jnp.abs(best / (x0 + b / 2 / a) - 1).max(), 1e-12
+        ),
+        at_most("S27", "that step lands on -b/2a, relative", jnp.abs((newton + b / 2 / a) / x0).max(), 1e-9),
+        exactly("S26", "curvature 1, distance 3: slope", slopes[0], 3.0),
+        exactly("S26", "curvature 10, distance .5: slope, although it is nearer", slopes[1], 5.0),
+    )
+
+
+def second_derivative():
+    """First derivatives sampled on the same interval tell the second: rms f' / f'' = R / sqrt 3 (S28)."""
+    curvatures = 10 ** jax.random.uniform(jax.random.key(4), (50,), minval=-3.0, maxval=3.0)
+    bowls = lambda x: jnp.sum(curvatures * x**2) / 2  # noqa: E731
+    hessian_diagonal = np.diag(jax.jit(jax.hessian(bowls))(jnp.zeros(50)))
+    places = jax.random.uniform(jax.random.key(3), (SAMPLES, 50), minval=-RADIUS, maxval=RADIUS)  # each its own draws
+    (sigma,) = read(gdlab.adagrad(1.0, source="paper"), jax.jit(jax.vmap(jax.grad(bowls)))(places), "sigma")
+    expected = RADIUS / np.sqrt(3)
+    # x^2 has mean R^2/3 and variance 4 R^4/45, so that the root of its mean has the standard error R / sqrt(15 n).
+    error = 4 * RADIUS / np.sqrt(15 * SAMPLES)
+    ratios = sigma[-1] / SAMPLES**0.5 / hessian_diagonal
+    ranks = np.array([np.argsort(np.argsort(values)) for values in (sigma[-1], hessian_diagonal)])
+    return (
+        *(Check("S28", f"f'' = {hessian_diagonal[i]:.3g}: rms f' / f''", ratios[i], expected, error) for i in range(3)),
+        at_most("S28", "50 curvatures: farthest ratio from R / sqrt 3", np.abs(ratios - expected).max(), error),
+        printed("S28", "R / sqrt 3", expected, "1.1547"),
+        at_most("S28", "1 - rank correlation of sigma and diag(H)", 1 - np.corrcoef(ranks)[0, 1], 1e-3),
+    )
+
+
+def rates(run):
+    """On the Pokemon surface the steep parameter gets the small rate, and both rates change (S29, S30b)."""
+    sigma = run["sigma"] * np.sqrt(np.arange(UPDATES) + 1)[:, None]  # the root of the sum
+    h = np.diag(np.asarray(jax.hessian(pokemon_loss)(jnp.array(POKEMON_OPTIMUM), pokemon())))
+    return (
+        is_true("S29", "w, the steep one, has the larger sigma after every update", (sigma[:, 1] > sigma[:, 0]).all()),
+        Check(
+            "S29",
+            "log10 of the ratio of sigmas at the end",
+            np.log10(sigma[-1, 1] / sigma[-1, 0]),
+            np.log10(h[1] / h[0]) / 2,
+            0.3,
+        ),
+        is_true("S30b", "the rates of both parameters change", (np.ptp(run["sigma"], axis=0) > 0).all()),
+        is_true("S80", "the root of the sum never shrinks", (np.diff(sigma, axis=0) > -1e-6).all()),
+    )
+
+
+def window(windows):
+    """Windows of K on the Pokemon surface against a NumPy loop (S30)."""
+    far = {k: np.median(distances(run["params"][-LAST:])) for k, run in windows.items()}
+    looped = {k: np.median(distances(numpy_window(k)[-LAST:])) for k in (1, 3, 10)}
+    steps = np.abs(np.diff(windows[1]["params"], axis=0))
+    decades = [np.log10(far[k] / far[10 * k]) for k in (1, 10, 100)]
+    return (
+        *(Check("S30", f"K = {k}: median distance, against NumPy", far[k], d, 0.01 * d) for k, d in looped.items()),
+        at_most("S30", "K = 1: step - eta, sign descent", np.abs(steps - RATE).max(), 1e-12),
+        Check("S30", "powers of ten nearer from K = 1 to 10", decades[0], 1.0, 0.3),
+        Check("S30", "powers of ten nearer from K = 10 to 100", decades[1], 1.0, 0.5),
+        is_true("S30", "not so from K = 100 to 1000", decades[2] < 0.5),
+        is_true("S30", "nor is K = 10 nearer than K = 3, but a hundred times further", far[10] > 100 * far[3]),
+        is_true("S30", "K = 100: a sum kept up by subtraction falls below zero", kept_up(windows[100], 100).min() < 0),
+    )
+
+
+def kept_up(run, length):
+    """The sum of the last squared gradients, each new square added and the one that leaves subtracted."""
+    x, y = (np.asarray(values) for values in pokemon())
+    e = run["params"] @ np.stack([np.ones_like(x), x]) - y
+    squares = 4 * np.stack([e.sum(1), e @ x], 1) ** 2
+    leaving = np.concatenate([np.zeros((length, 2)), squares[:-length]])
+    return np.cumsum(squares - leaving, axis=0)
+
+
+def distances(path):
+    """How far the points of a path are from the optimum."""
+    return np.linalg.norm(path - np.array(POKEMON_OPTIMUM), axis=-1)
+
+
+def numpy_window(length):
+    """The path of the same run by a loop in NumPy."""
+    x, y = (np.asarray(values) for values in pokemon())
+    theta, squares, path = np.array(POKEMON_START), np.zeros((length, 2)), np.empty((UPDATES, 2))
+    for t in range(UPDATES):
+        path[t] = theta
+        e = theta[0] + theta[1] * x - y
+        g = np.array([2 * e.sum(), 2 * e @ x])
+        squares[t % length] = g * g
+        theta = theta - RATE * g / np.sqrt(squares.sum(0) / min(t + 1, length))
+    return path
+
+
+def draw(run, windows):
+    """The table of surprise, the rates on the Pokemon surface, the windows."""
+    from experiments.reporting import figures
+    from experiments.reporting.figures import plt
+
+    figure, ((left, middle), (right, sampled)) = plt.subplots(2, 2, figsize=(11, 7.6))
+    places = np.sort(np.random.default_rng(0).uniform(-RADIUS, RADIUS, size=12))
+    for curvature, far, colour in ((1.0, 3.0, figures.PALETTE[0]), (10.0, 0.5, figures.PALETTE[3])):
+        label = f"f'' = {curvature:g}: 12 places, root mean square {curvature * np.sqrt(np.mean(places**2)):.3g}"
+        sampled.plot(places, curvature * np.abs(places), "o", markersize=4, color=colour, label=label)
+        sampled.plot(
+            far,
+            curvature * far,
+            "*",
+            markersize=11,
+            color=colour,
+            label=f"at the distance {far:g}: {curvature * far:g}",
+        )
+    sampled.set(
+        ylim=(-1, 32),
+        xlabel="place",
+        ylabel="|f'|",
+        title="the sharper parabola has the larger derivatives; do not cross them",
+    )
+    t = np.arange(1, 6)
+    for grads, label, colour in (
+        (SURPRISING, "small before", figures.PALETTE[0]),
+        (DISAPPOINTING, "large before", figures.PALETTE[3]),
+    ):
+        left.plot(t, grads, "--", color=colour, marker="o", markersize=4, label=f"|g|, {label}")
+        steps = np.abs(grads) / np.sqrt(np.cumsum(np.square(grads)))
+        left.plot(t, steps, "-", color=colour, marker="s", markersize=4, label=f"step / eta, {label}")
+    left.set(
+        yscale="log", xticks=t, xlabel="update", ylabel="gradient, step", title="the same last gradient .1: surprise"
+    )
+    updates = np.arange(UPDATES) + 1
+    for i, name in enumerate("bw"):
+        rate = 1 / run["sigma"][:, i] / np.sqrt(updates)
+        middle.plot(updates, rate, color=figures.PALETTE[i], label=f"rate of ${name}$")
+    middle.set(
+        xscale="log", yscale="log", xlabel="updates", ylabel="eta / sigma", title="Adagrad on the Pokemon surface"
+    )
+    shown = np.arange(0, UPDATES, 40)
+    for (k, path), colour in zip(windows.items(), figures.PALETTE, strict=False):
+        far = distances(path["params"][shown])
+        right.plot(shown + 1, far, color=colour, linewidth=0.9, label=f"window of {k}")
+    right.set(
+        yscale="log",
+        xlabel="updates",
+        ylabel="distance to the optimum",
+        title="only the last K, rate .01",
+    )
+    right.set_xticks(range(0, UPDATES + 1, 5000))
+    for axes in (left, middle, right, sampled):
+        axes.legend(fontsize=7)
+    return figure

@@ -1,0 +1,298 @@
+"""What do a running average of squares and its correction do to the steps? (S77-S84, S89; section 3.3)
+
+RMSProp's sigma brakes when gradients grow and forgets when they shrink, the sooner the smaller alpha; the mean of all
+squares hardly does either.  Adam is RMSProp with momentum and both averages debiased: its path does not depend on the
+scale of the loss.  After zeros a lone gradient makes a step of eta (1 - b1) / sqrt(1 - b2), 3.16 eta, printed as the
+longest; it is not: gradients that grow by b2 / b1 each time make one of 7.27 eta, the bound of Cauchy and Schwarz,
+
+    eta (1 - b1) / sqrt((1 - b2) (1 - b1^2 / b2))
+
+and 2.35 eta where b2 = .99, for which eta is printed.  Large steps where it is flat, small ones where it is steep, are
+larger and smaller for their gradient: the steps themselves are shorter where it is flat.  Its trouble: after 1000
+gradients of 1 an informative 100 000 moves it 10 sqrt 10 eta only, where the useless ones moved it 1000 eta.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import gdlab
+from experiments.cli.settings import Adam
+from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true, printed
+from experiments.reporting.run_folder import Table
+from gdlab import directions, scales
+from gdlab.problems import surface
+
+QUESTION = "What do a running average of squares and its correction do to the steps? (S77-S84, S89; section 3.3)"
+DECAYS = (0.5, 0.9, 0.99)
+PROFILE = np.concatenate([np.full(50, 0.1), np.full(50, 5.0), np.full(200, 0.1)])
+LOOKED = (50, 55, 99, 120, 200)
+ETA = 0.01
+VALLEY = surface("rosenbrock_2d").loss
+
+
+def main(settings: Adam) -> int:
+    """Measure, print the verdict, write the folder; the exit status."""
+    return conclude(settings, "adam", QUESTION, measure)
+
+
+def measure():
+    """The checks and the figure."""
+    braking, hunting = brakes(), valley()
+    steps, table = flat_and_steep(hunting)
+    checks = [
+        *weights(),
+        *braked(braking),
+        *identities(),
+        *signs(),
+        *trouble(),
+        *invariance(),
+        *bounds(),
+        *steps,
+    ]
+    return checks, lambda: draw(braking, hunting), table
+
+
+def read(optimizer, grads, *names):
+    """What the optimizer makes of a sequence of gradients: the loss is linear, so that its gradient is the batch."""
+    grads = jnp.asarray(grads)
+    run = gdlab.minimize(jnp.vdot, optimizer, jnp.zeros_like(grads[0]), len(grads), batches=grads, record=names)
+    return [np.asarray(run.history[name]) for name in names]
+
+
+def weights():
+    """sigma_t^2 is a weighted mean of all g^2, the first with alpha^t (S77)."""
+    g = np.asarray(jax.random.normal(jax.random.key(0), (50,)))
+    (sigma,) = read(gdlab.rmsprop(ETA, 0.9), g, "sigma")
+    t = np.arange(50)
+    lower = np.tril(0.1 * 0.9 ** (t[:, None] - t).clip(0))
+    lower[:, 0] = 0.9**t
+    return (
+        at_most("S77", "sum of the weights - 1", np.abs(lower.sum(1) - 1).max(), 1e-14),
+        at_most("S77", "sigma^2 - weighted mean of g^2", np.abs(sigma**2 - lower @ g**2).max(), 1e-14),
+        exactly("S77", "sigma_0 / |g_0|", sigma[0] / abs(g[0]), 1.0),
+    )
+
+
+def brakes():
+    """sigma on |g| = .1 for 50 steps, 5 for 50, .1 for 200."""
+    runs = {f"$\\alpha$ = {decay}": gdlab.rmsprop(ETA, decay) for decay in DECAYS}
+    runs["mean of all squares"] = gdlab.descent(directions.gradient(), scales.root_mean_square(), ETA)
+    return {name: read(optimizer, PROFILE, "sigma")[0] for name, optimizer in runs.items()}
+
+
+def closed_form(decay, t):
+    """sigma after the profile's t-th gradient, a geometric sum on each of its three pieces."""
+    first, risen = 0.01, 25 - (25 - 0.01) * decay ** (min(t, 99) - 49)
+    if t < 50:
+        return first**0.5
+    return risen**0.5 if t < 100 else (0.01 + (risen - 0.01) * decay ** (t - 99)) ** 0.5
+
+
+def braked(sigmas):
+    """Small alpha brakes sooner and forgets sooner (S78); the sum of squares never shrinks (S80)."""
+    checks = [
+        exactly("S78", f"alpha = {decay}: sigma at step {t}", sigmas[f"$\\alpha$ = {decay}"][t], closed_form(decay, t))
+        for decay in DECAYS
+        for t in LOOKED
+    ]
+    plain = sigmas["mean of all squares"]
+    ordered = np.array([sigmas[f"$\\alpha$ = {decay}"] for decay in DECAYS] + [plain])
+    mean = [((50 * 0.01 + min(t - 49, 50) * 25 + max(t - 99, 0) * 0.01) / (t + 1)) ** 0.5 for t in LOOKED]
+    return (
+        *checks,
+        *(
+            exactly("S78", f"mean of all: sigma at step {t}", plain[t], value)
+            for t, value in zip(LOOKED, mean, strict=True)
+        ),
+        is_true("S78", "at step 55 the smaller alpha has the larger sigma", (np.diff(ordered[:3, 55]) < 0).all()),
+        is_true("S78", "at step 200 it has the smaller one", (np.diff(ordered[:, 200]) > 0).all()),
+        is_true("S80", "RMSProp's sigma shrinks again", np.diff(ordered[0]).min() < 0),
+        is_true("S80", "Adagrad's sum does not", (np.diff(plain**2 * np.arange(1, 301)) > -1e-9).all()),
+    )
+
+
+def identities():
+    """Adam is optax's; with b1 = 0 and nothing debiased it is RMSProp from zero (S81); parts make the whole (S83)."""
+    grads = jax.random.normal(jax.random.key(1), (300, 4))
+
+    def path(optimizer):
+        return gdlab.minimize(jnp.vdot, optimizer, jnp.zeros(4), 300, batches=grads, record=("params",)).history[
+            "params"
+        ]
+
+    plain = gdlab.descent(directions.running_average(0.0), scales.running_root_mean_square(0.9, start=0.0), ETA)
+    parts = gdlab.descent(directions.average(0.9), scales.debiased_root_mean_square(0.999, 1e-8), ETA)
+    pairs = {
+        "adam - optax.adam": (gdlab.adam(ETA), optax.adam(ETA)),
+        "b1 = 0, not debiased - RMSProp from zero": (plain, optax.rmsprop(ETA, 0.9, eps=0.0)),
+        "heavy ball, unit, eta - optax.sgd": (
+            gdlab.descent(directions.heavy_ball(0.9), scales.unit(), ETA),
+            optax.sgd(ETA, 0.9),
+        ),
+        "gradient, root of the sum, eta - optax.adagrad": (
+            gdlab.descent(directions.gradient(), scales.root_sum_square(), ETA),
+            optax.adagrad(ETA, 0.0, 0.0),
+        ),
+        "average, debiased root mean square, eta - adam": (parts, gdlab.adam(ETA)),
+    }
+    return [
+        at_most("S83" if ", eta" in name else "S81", name, jnp.abs(path(a) - path(b)).max(), 1e-11)
+        for name, (a, b) in pairs.items()
+    ]
+
+
+def signs():
+    """m knows directions, sigma sizes: they do not cancel (S83)."""
+    m, sigma = read(gdlab.adam(ETA, eps=0.0), 3.0 * (-1.0) ** np.arange(1000), "m", "sigma")
+    return (
+        at_most("S83", "g = 3, -3, 3 ...: |m| after 1000", abs(m[-1]), 0.17),
+        Check("S83", "and the average of an alternating g is (1 - b1) / (1 + b1) g", abs(m[-1]), 3 * 0.1 / 1.9, 1e-9),
+        Check("S83", "sigma after 1000", sigma[-1], 3.0, 1e-9),
+    )
+
+
+def trouble():
+    """Gradients of 1, then 100 000, then 1 (S89)."""
+    grads = np.ones(101_001)
+    grads[100_999] = 1e5
+    (update,) = read(gdlab.adam(1.0, 0.0, 0.999, 0.0), grads, "update")
+    moved = -update
+    return (
+        Check("S89", "movement for g = 1, eta", moved[100_998], 1.0, 1e-9),
+        printed("S89", "movement for g = 100 000, eta", moved[100_999], "31.62278"),
+        Check("S89", "10 sqrt 10", moved[100_999], 10 * 10**0.5, 1e-4),
+        printed("S89", "movement after that, eta", moved[101_000], "3.16386e-4"),
+        at_most("S89", "the bound sqrt(1 / (1 - b2)) is kept", max(moved.max() - 1000**0.5, 0), 0.0),
+    )
+
+
+def invariance():
+    """The loss times c leaves the path as it is (3.3a)."""
+
+    def path(c):
+        optimizer = gdlab.adam(ETA, eps=0.0)
+        run = gdlab.minimize(lambda x: c * VALLEY(x), optimizer, jnp.array([-1.2, 1.0]), 500, record=("params",))
+        return run.history["params"]
+
+    return (
+        at_most("3.3a", "loss times 1024: paths differ by", jnp.abs(path(1024.0) - path(1.0)).max(), 0.0),
+        at_most("3.3a", "loss times 3.7: paths differ by", jnp.abs(path(3.7) - path(1.0)).max(), 1e-9),
+    )
+
+
+def bounds():
+    """A lone gradient after zeros makes the longest step; uncorrected, so is the first (3.3b)."""
+    lone = np.zeros(20_001)
+    lone[-1] = 1.0
+    (update,) = read(gdlab.adam(1.0, eps=0.0), lone, "update")
+    expected = {0.9: ".316", 0.99: "1", 0.999: "3.162", 0.9999: "10"}
+    checks = [printed("3.3b", "a lone gradient after 20 000 zeros, eta", -update[-1], "3.162")]
+    for b2, digits in expected.items():
+        raw = gdlab.descent(directions.running_average(0.9), scales.running_root_mean_square(b2, start=0.0), 1.0)
+        (first,) = read(raw, np.array([0.7]), "update")
+        (corrected,) = read(gdlab.adam(1.0, 0.9, b2, 0.0), np.array([0.7]), "update")
+        checks.append(printed("3.3b", f"b2 = {b2}, not debiased: first step, eta", -first[0], digits))
+        checks.append(Check("3.3b", f"b2 = {b2}: first step, eta", -corrected[0], 1.0, 1e-10))
+    wild = 10 ** jax.random.uniform(jax.random.key(2), (5000, 100), minval=-6.0, maxval=6.0)
+    for b2, bound in ((0.999, 0.1 / 0.001**0.5), (0.9, 1.0)):  # the second, where 1 - b1 <= sqrt(1 - b2)
+        (update,) = read(gdlab.adam(1.0, 0.9, b2, 0.0), wild, "update")
+        name = f"b2 = {b2}: longest step of 500 000 wild gradients, eta"
+        checks.append(at_most("3.3b", name, np.abs(update).max(), bound + 1e-9))
+    for b2 in (0.999, 0.99):
+        (update,) = read(gdlab.adam(1.0, 0.9, b2, 0.0), growing(b2 / 0.9), "update")
+        bound = 0.1 / ((1 - b2) * (1 - 0.81 / b2)) ** 0.5  # by Cauchy and Schwarz
+        name = f"not as printed: b2 = {b2}, gradients that grow by b2 / b1: longest step, eta"
+        checks.append(Check("3.3b", name, np.abs(update).max(), bound, 0.01))
+    return checks
+
+
+def growing(factor):
+    """Zeros, until what is debiased has settled, then gradients that grow by a factor."""
+    return np.concatenate([np.zeros(20_000), factor ** np.arange(300)])
+
+
+def valley():
+    """Adagrad, RMSProp and Adam along Rosenbrock's crescent: paths and steps."""
+    start = jnp.array([-1.5, 2.0])
+    runs = {"Adagrad, .3": gdlab.adagrad(0.3), "RMSProp, .01": gdlab.rmsprop(0.01), "Adam, .01": gdlab.adam(0.01)}
+    kept = ("params", "sigma", "update")
+    return {
+        name: gdlab.minimize(VALLEY, optimizer, start, 3000, record=kept).history for name, optimizer in runs.items()
+    }
+
+
+def flat_and_steep(runs):
+    """The same parameter, the same direction: its rate falls and rises again (S79), and is larger where flat (S84)."""
+    swings, effective = {}, {}
+    for name, run in runs.items():
+        sigma = np.asarray(run["sigma"])
+        if name.startswith("Adagrad"):
+            sigma = sigma * np.sqrt(np.arange(len(sigma)) + 1)[:, None]  # the root of the sum
+        rate = 1 / sigma[:, 1]
+        swings[name] = ((np.maximum.accumulate(rate) / rate).max(), (rate / np.minimum.accumulate(rate)).max())
+        steep = np.abs(np.asarray(jax.jit(jax.vmap(jax.grad(VALLEY)))(run["params"])))[100:, 1]
+        step, order = np.abs(np.asarray(run["update"]))[100:, 1], np.argsort(steep)
+        flat, sharp = ((step[part].mean(), steep[part].mean()) for part in (order[:500], order[-500:]))
+        effective[name] = (flat, sharp)
+    gain = {name: (f[0] / f[1]) / (s[0] / s[1]) for name, (f, s) in effective.items()}
+    rows = [
+        [name, *(f"{value:.2g}" for part in parts for value in (*part, part[0] / part[1])), f"{gain[name]:.3g}"]
+        for name, parts in effective.items()
+    ]
+    columns = (
+        "w2",
+        "|step|, flat",
+        "|g|, flat",
+        "ratio",
+        "|step|, steep",
+        "|g|, steep",
+        "ratio",
+        "ratios, flat over steep",
+    )
+    adaptive = [name for name in runs if not name.startswith("Adagrad")]
+    return (
+        *(
+            at_most("S79", f"{name}: the rate of w2 rises, 1 over the factor", 1 / swings[name][1], 0.1)
+            for name in adaptive
+        ),
+        at_most("S79", "RMSProp, .01: and falls again, 1 over the factor", 1 / swings["RMSProp, .01"][0], 0.5),
+        exactly("S79", "Adam, .01, whose sigma remembers longer: it falls by the factor", swings["Adam, .01"][0], 1.0),
+        exactly("S79", "Adagrad: eta over the root of the sum rises by the factor", swings["Adagrad, .3"][1], 1.0),
+        *(at_most("S84", f"{name}: step per gradient, steep over flat", 1 / gain[name], 0.8) for name in adaptive),
+        Check(
+            "S84", "Adagrad: likewise, which knows no flat and steep of one parameter", gain["Adagrad, .3"], 1.0, 0.05
+        ),
+        *(
+            is_true(
+                "S84",
+                f"{name}: the step itself is shorter where it is flat",
+                effective[name][0][0] < effective[name][1][0],
+            )
+            for name in adaptive
+        ),
+    ), Table("Effective steps of w2, the 500 flattest and the 500 steepest of 2900", columns, rows)
+
+
+def draw(sigmas, hunting):
+    """sigma while braking, the crescent, the rates along it."""
+    from experiments.reporting import figures
+    from experiments.reporting.figures import plt
+
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4))
+    left.plot(PROFILE, color="0.7", linewidth=4, label="|g|")
+    for (name, sigma), colour in zip(sigmas.items(), figures.PALETTE, strict=False):
+        left.plot(sigma, color=colour, linewidth=1.2, label=name)
+    left.set(yscale="log", xlabel="step", ylabel="$\\sigma$", title="braking and forgetting")
+    figures.contours(middle, lambda x: jnp.log1p(VALLEY(x)), ((-2.0, 2.0), (-1.0, 3.0)))
+    for (name, run), colour in zip(hunting.items(), figures.PALETTE, strict=False):
+        middle.plot(*np.asarray(run["params"]).T, color=colour, linewidth=1.2, label=name)
+        step = np.abs(np.asarray(run["update"])[:, 1])
+        right.plot(np.arange(1, 3001), np.maximum(step, 1e-8), color=colour, linewidth=0.7, label=name)
+    middle.plot(1, 1, "x", color="black", markersize=8)
+    middle.set(xlabel="$w_1$", ylabel="$w_2$", title="along the crescent")
+    right.set(xscale="log", yscale="log", xlabel="step", ylabel="|step of $w_2$|", title="how far each step goes")
+    for axes in (left, middle, right):
+        axes.legend(fontsize=7)
+    return figure

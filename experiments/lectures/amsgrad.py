@@ -1,0 +1,187 @@
+"""Does Adam converge where it should? (S90; section 3.4)
+
+Reddi et al. (2018): a rare large gradient says where the optimum is, frequent small ones point away from it.  Adam
+divides the rare one by its own size and forgets it at once, and drifts to the wrong end of [-1, 1]; AMSGrad, whose
+sigma never shrinks, does not.  The online example has slopes 1010 once in 101 steps and -10 otherwise, the optimum is
+-1; in the example of theorem 1 the slopes are C, -1, -1 and Adam stays at +1 exactly.  With the usual b2 = .999 Adam
+drifts so slowly that 300 000 steps do not show it: the printed settings matter.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import gdlab
+from experiments.cli.settings import Amsgrad
+from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true, printed
+from gdlab import directions, scales, schedules
+
+QUESTION = "Does Adam converge where it should? (S90; section 3.4)"
+STEPS = 300_000
+FADING = schedules.inverse_sqrt(0.5)
+RUNS = {
+    "Adam .5/sqrt t": gdlab.descent(
+        directions.running_average(0.9), scales.running_root_mean_square(0.99, 1e-8, start=0.0), FADING
+    ),  # nothing debiased, as in the paper
+    "AMSGrad .5/sqrt t": gdlab.amsgrad(FADING, 0.9, 0.99),
+    "Adam 1e-3": gdlab.adam(1e-3, 0.9, 0.99),
+    "AMSGrad 1e-3": gdlab.amsgrad(1e-3, 0.9, 0.99),
+    "RMSProp 1e-3": gdlab.rmsprop(1e-3, 0.99),
+    "Adagrad .5": gdlab.adagrad(0.5),
+    "Adam 1e-3, b2 = .999": gdlab.adam(1e-3, 0.9, 0.999),
+}
+TABLE = {  # x after 10 000, 100 000, 300 000 steps and the mean regret, as printed
+    "Adam .5/sqrt t": (".996", ".993", ".995", ".258"),
+    "AMSGrad .5/sqrt t": ("-.801", "-.984", "-.9998", ".066"),
+    "Adam 1e-3": (".188", ".996", ".9945", ".224"),
+    "AMSGrad 1e-3": ("-.009", "-.083", "-.240", ".122"),
+}
+LARGE = (3.0, 4.0, 10.0, 15.0)  # the slopes C of theorem 1
+ROUNDS = 30_000
+SEEDS, DRAWN = 20, 300_000
+
+
+def main(settings: Amsgrad) -> int:
+    """Measure, print the verdict, write the folder; the exit status."""
+    return conclude(settings, "amsgrad", QUESTION, measure)
+
+
+def measure():
+    """The checks and the figure."""
+    slopes = jnp.where(jnp.arange(1, STEPS + 1) % 101 == 1, 1010.0, -10.0)
+    paths = {name: np.asarray(walk(optimizer, slopes, 0.0)) for name, optimizer in RUNS.items()}
+    theorem, drawn = theorem_1(), stochastic()
+    return [*table(paths, np.asarray(slopes)), *never_falls(), *theorem[0], *drawn], lambda: draw(paths, theorem[1])
+
+
+@jax.jit
+def walk(optimizer, slopes, start):
+    """The path on [-1, 1] for a sequence of slopes, each step followed by clipping."""
+
+    def step(carry, slope):
+        x, state = carry
+        update, state = optimizer.update(slope, state, x)
+        x = jnp.clip(x + update, -1.0, 1.0)
+        return (x, state), x
+
+    start = jnp.asarray(start)
+    return jax.lax.scan(step, (start, optimizer.init(start)), slopes)[1]
+
+
+def table(paths, slopes):
+    """The printed rows, and what else there is."""
+    checks = []
+    for name, (*digits, regret) in TABLE.items():
+        path = paths[name]
+        for steps, digit in zip((10_000, 100_000, 300_000), digits, strict=True):
+            rate = 1e-3 if "1e-3" in name else 0.5 / steps**0.5
+            tolerance = 0.00051 + rate  # half a unit of the last digit, and one step: x swings in every period
+            checks.append(Check("3.4", f"{name}: x after {steps}", path[steps - 1], float(digit), tolerance))
+        before = np.concatenate([[0.0], path[:-1]])
+        checks.append(printed("3.4", f"{name}: mean regret", np.mean(slopes * (before + 1)), regret))
+    end = {name: path[-1] for name, path in paths.items()}
+    checks += [
+        is_true("3.4", "RMSProp 1e-3 ends at the wrong end as well", end["RMSProp 1e-3"] > 0.9),
+        is_true(
+            "3.4", "Adagrad .5 goes the right way, slowly", end["Adagrad .5"] < min(-0.5, paths["Adagrad .5"][99_999])
+        ),
+        Check("3.4", "Adagrad .5: x, against a Python loop", end["Adagrad .5"], looped(slopes, adagrad_step), 1e-9),
+        Check("3.4", "RMSProp 1e-3: x, against a Python loop", end["RMSProp 1e-3"], looped(slopes, rmsprop_step), 1e-9),
+        Check("3.4", "Adam 1e-3, b2 = .999: x after 300 000", end["Adam 1e-3, b2 = .999"], 0.30, 0.015),
+    ]
+    return checks
+
+
+def looped(slopes, step):
+    """Where a run from 0 ends, without arrays; `step(square, g)` returns the next sum of squares and the move."""
+    x, square = 0.0, None
+    for g in slopes.tolist():
+        square, move = step(square, g)
+        x = min(max(x - move, -1.0), 1.0)
+    return x
+
+
+def adagrad_step(square, g):
+    square = (square or 0.0) + g * g
+    return square, 0.5 * g / square**0.5
+
+
+def rmsprop_step(square, g):
+    square = g * g if square is None else 0.99 * square + 0.01 * g * g
+    return square, 1e-3 * g / square**0.5
+
+
+def never_falls():
+    """AMSGrad's v is the largest of Adam's so far, from zero and not debiased (S90)."""
+    grads = jnp.asarray(np.random.default_rng(0).normal(size=300) * np.exp(-np.arange(300) / 50))
+    optimizer = gdlab.amsgrad(1e-3, 0.9, 0.99, 0.0)
+    run = gdlab.minimize(jnp.multiply, optimizer, 0.0, 300, batches=grads, record=("sigma",))
+    v, squares = 0.0, []
+    for g in grads.tolist():
+        v = 0.99 * v + 0.01 * g * g
+        squares.append(v)
+    largest = np.sqrt(np.maximum.accumulate(squares))
+    return (
+        at_most(
+            "S90", "sigma / root of the largest v so far - 1", np.abs(run.history["sigma"] / largest - 1).max(), 1e-12
+        ),
+        at_most("S90", "Adam's own root, at the end, over that", np.sqrt(squares[-1]) / largest[-1], 0.5),
+    )
+
+
+def theorem_1():
+    """Slopes C, -1, -1 with b1 = 0, b2 = 1 / (1 + C^2), rate alpha / sqrt t, alpha < sqrt(1 - b2), from 1."""
+    checks: list[Check] = []
+    shown: dict[str, np.ndarray] = {}
+    for large in LARGE:
+        slopes = jnp.where(jnp.arange(1, ROUNDS + 1) % 3 == 1, large, -1.0)
+        b2 = 1 / (1 + large**2)
+        rate = schedules.inverse_sqrt(0.9 * (1 - b2) ** 0.5)
+        optimizers = {
+            "Adam": gdlab.adam(rate, 0.0, b2, 0.0),
+            "AMSGrad": gdlab.amsgrad(rate, 0.0, b2, 0.0),
+            "SGD": gdlab.sgd(rate),
+        }
+        ends = {name: np.asarray(walk(optimizer, slopes, 1.0)) for name, optimizer in optimizers.items()}
+        rounds = ends["Adam"][2::3]
+        checks += [
+            exactly("3.4", f"theorem 1, C = {large:g}: Adam after each round", rounds.min(), 1.0),
+            is_true("3.4", f"theorem 1, C = {large:g}: AMSGrad below -.98", ends["AMSGrad"][-1] < -0.98),
+            is_true("3.4", f"theorem 1, C = {large:g}: SGD below -.98", ends["SGD"][-1] < -0.98),
+        ]
+        shown = ends if large == 4 else shown
+    return checks, shown
+
+
+def stochastic():
+    """Slope 1010 with probability .01, else -10: the mean slope is .2 (20 seeds)."""
+
+    def end(key, optimizer):
+        slopes = jnp.where(jax.random.bernoulli(key, 0.01, (DRAWN,)), 1010.0, -10.0)
+        return walk(optimizer, slopes, 0.0)[-1]
+
+    keys = jax.random.split(jax.random.key(0), SEEDS)
+    adam, amsgrad = (jax.vmap(end, (0, None))(keys, RUNS[name]) for name in ("Adam .5/sqrt t", "AMSGrad .5/sqrt t"))
+    return (
+        is_true("3.4", "stochastic, Adam: above .9 for all seeds", (adam > 0.9).all()),
+        is_true("3.4", "stochastic, AMSGrad: no seed above .9", (amsgrad < 0.9).all()),
+        is_true("3.4", "stochastic, AMSGrad: the mean is below 0", amsgrad.mean() < 0),
+    )
+
+
+def draw(paths, theorem):
+    """x against steps, in both examples."""
+    from experiments.reporting import figures
+    from experiments.reporting.figures import plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 4.2), sharey=True)
+    for axes, runs, shown in ((left, paths, 500), (right, theorem, 400)):
+        for (name, path), colour in zip(runs.items(), figures.PALETTE, strict=False):
+            t = np.unique(np.geomspace(1, len(path), shown).astype(int))
+            axes.plot(t, path[t - 1], color=colour, linewidth=1.2, label=name)
+        axes.axhline(-1, linestyle=":", color="black", linewidth=0.8)
+        axes.set(xscale="log", xlabel="steps")
+        axes.legend(fontsize=7)
+    left.set(ylabel="x (the optimum is -1)", title="slopes 1010 once in 101 steps, else -10")
+    right.set(title="theorem 1, C = 4: slopes 4, -1, -1")
+    return figure

@@ -1,0 +1,224 @@
+"""Where does descent converge, and does the Hessian say so beforehand? (S6, S7, S15, S63, S76)
+
+Three maps, each coloured by the loss after 100 steps, with the edges that follow without a run.
+
+Rate and momentum, on the bowl with curvatures 1 and 10; rate and curvature h, for six optimizers on h theta^2 / 2.
+With lambda the highest eigenvalue of the Hessian a run is stable up to the rate
+
+    gradient descent  2 / lambda
+    heavy ball        2 (1 + beta) / lambda
+    Nesterov          2 (1 + beta) / (lambda (1 + 2 beta))
+    RMSProp           2 sigma / lambda
+    Adam              2 (1 + beta) / (1 - beta) sigma / lambda
+    AdamW             2 (1 + beta) / ((1 - beta) lambda / sigma + (1 + beta) w)
+
+The last three hold while sigma stands still: the runs begin at 1e-60, so that all gradients are far below eps = 1 and
+sigma = eps.  Adam's debiased averages let the first steps grow 1e16-fold even below its edge, so that a run counts as
+gone where its loss was ever 1e44 times that of its start; beyond the edge Adam does come back, once sigma has grown.
+
+Rate and start, on the double well (theta^2 - 1)^2 / 4: gradient descent settles up to 2 / lambda = 1, whatever the
+start, as long as that is within sqrt(1 + 2 / eta): from there it jumps to the mirror image for ever, from beyond it
+leaves for infinity.  The verdict compares every cell of each map, after 3000 steps, with the edges, and Polyak's best
+pair of rate and momentum with what it derives from both ends of the spectrum (Polyak 1964).
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import gdlab
+import hessian
+from experiments.cli.settings import Atlas
+from experiments.reporting.checks import at_most, conclude, exactly, is_true
+from gdlab.problems import surface
+
+QUESTION = "Where does descent converge, and does the Hessian say so beforehand? (S6, S7, S15, S63, S76)"
+BOWL = surface("ill_conditioned_bowl")
+START = jnp.array(BOWL.starts[0])
+RATES = jnp.geomspace(0.01, 1.0, 120)
+MOMENTA = jnp.linspace(0.0, 0.99, 100)
+CURVATURES = jnp.geomspace(0.1, 100.0, 80)
+WIDE_RATES = jnp.geomspace(1e-3, 1e3, 90)
+WELL_RATES = jnp.linspace(0.02, 1.5, 150)
+STARTS = jnp.linspace(-6.0, 6.0, 121) + 1e-3  # none on a critical point
+STEPS = 3000  # enough for a run 1 % beyond the edge to show it
+EARLY = 100  # the maps are coloured by the loss after so many, while fast and slow runs still differ
+NEAR = 0.01  # cells whose rate or start lies this close to an edge, relatively, are left out of the comparison
+B, DECAY = 0.9, 0.1
+TINY, GONE = 1e-60, 1e44  # where the runs on parabolas begin; the rise of the loss by which they have left
+MOVERS = {
+    "momentum": (gdlab.momentum, lambda beta, high: 2 * (1 + beta) / high),
+    "nesterov": (gdlab.nesterov, lambda beta, high: 2 * (1 + beta) / (high * (1 + 2 * beta))),
+}
+BEARERS = {
+    "gd": (gdlab.gd, lambda high: 2 / high),
+    "momentum .9": (lambda rate: gdlab.momentum(rate, B), lambda high: 2 * (1 + B) / high),
+    "nesterov .9": (lambda rate: gdlab.nesterov(rate, B), lambda high: 2 * (1 + B) / (high * (1 + 2 * B))),
+    "rmsprop, eps 1": (lambda rate: gdlab.rmsprop(rate, B, 1.0, source="torch"), lambda high: 2 / high),
+    "adam, eps 1": (lambda rate: gdlab.adam(rate, B, eps=1.0), lambda high: 2 * (1 + B) / ((1 - B) * high)),
+    "adamw, eps 1, decay .1": (
+        lambda rate: gdlab.adamw(rate, B, eps=1.0, weight_decay=DECAY),
+        lambda high: 2 * (1 + B) / ((1 - B) * high + (1 + B) * DECAY),
+    ),
+}
+
+
+def main(settings: Atlas) -> int:
+    """Measure, print the verdict, write the folder; the exit status."""
+    return conclude(settings, "atlas", QUESTION, measure)
+
+
+def measure():
+    """The checks and the figure."""
+    low, high = (float(value) for value in hessian.spectrum(BOWL.loss, jnp.zeros(2)).eigenvalues)
+    moved, borne, settled = by_momentum(), by_curvature(), by_start()
+    bottom = float(hessian.spectrum(well, jnp.ones(1)).eigenvalues[0])
+    checks = [
+        exactly("S63", "lowest curvature of the bowl", low, 1.0),
+        exactly("S63", "highest curvature of the bowl", high, 10.0),
+        exactly("S63", "curvature of both wells", bottom, 2.0),
+        *(
+            at_most("S76", f"rate and momentum, {name}: cells on the wrong side", wrong(moved, name, high), 0)
+            for name in MOVERS
+        ),
+        *(
+            at_most("S15", f"rate and curvature, {name}: cells on the wrong side", wrong_curvature(borne, name), 0)
+            for name in BEARERS
+        ),
+        *wrong_starts(settled, bottom),
+        *at_the_edge(moved, low, high),
+    ]
+    return checks, lambda: draw(moved, borne, settled, high, bottom)
+
+
+def well(theta):
+    """Two minima at -1 and 1, a maximum between them."""
+    return jnp.sum((theta**2 - 1) ** 2) / 4
+
+
+def after(loss, optimizer, start, *args):
+    """The loss after 3000 steps, after 100 and at its highest, and the gradient at the end."""
+    ran = gdlab.minimize(loss, optimizer, start, STEPS, args=args, every=10)
+    value, gradient = jax.value_and_grad(loss)(ran.params, *args)
+    losses = ran.history["loss"]
+    return {"loss": value, "early": losses[EARLY // 10], "highest": losses.max(), "gradient": jnp.linalg.norm(gradient)}
+
+
+def by_momentum():
+    """2 x 120 x 100 runs on the bowl."""
+    return gdlab.sweep(
+        lambda optimizer, lr, momentum: after(BOWL.loss, optimizer(lr, momentum), START),
+        optimizer={name: optimizer for name, (optimizer, _) in MOVERS.items()},
+        lr=RATES,
+        momentum=MOMENTA,
+    )
+
+
+def by_curvature():
+    """6 x 90 x 80 runs on parabolas, begun at 1e-60, and the eigenvalue of each."""
+
+    def parabola(theta, curvature):
+        return curvature * jnp.sum(theta**2) / 2
+
+    def run(optimizer, lr, curvature):
+        start = jnp.full(1, TINY)
+        edge = hessian.spectrum(parabola, start, curvature).eigenvalues[-1]
+        return {**after(parabola, optimizer(lr), start, curvature), "high": edge, "begin": parabola(start, curvature)}
+
+    optimizers = {name: optimizer for name, (optimizer, _) in BEARERS.items()}
+    return gdlab.sweep(run, optimizer=optimizers, lr=WIDE_RATES, curvature=CURVATURES)
+
+
+def by_start():
+    """150 x 121 runs of gradient descent in the double well."""
+    return gdlab.sweep(lambda lr, start: after(well, gdlab.gd(lr), start[None]), lr=WELL_RATES, start=STARTS)
+
+
+def wrong(map_, name, high):
+    """Cells of rate and momentum where the run and the edge disagree."""
+    edge = MOVERS[name][1](map_["momentum"], high)
+    fell = map_["loss"].sel(optimizer=name) < float(BOWL.loss(START))  # false for inf and NaN as well
+    clear = abs(map_["lr"] / edge - 1) > NEAR
+    return int((clear & (fell != (map_["lr"] < edge))).sum())
+
+
+def wrong_curvature(map_, name):
+    """Cells of rate and curvature where the run and the edge disagree."""
+    here = map_.sel(optimizer=name)
+    edge = BEARERS[name][1](here["high"])
+    clear = abs(map_["lr"] / edge - 1) > NEAR
+    stayed = here["highest"] < GONE * here["begin"]  # false for inf and NaN as well
+    return int((clear & (stayed != (map_["lr"] < edge))).sum())
+
+
+def wrong_starts(map_, bottom):
+    """Cells of rate and start where the run and the two edges disagree."""
+    outer = np.sqrt(1 + 2 / map_["lr"])
+    inside, outside = abs(map_["start"]) < outer * (1 - NEAR), abs(map_["start"]) > outer * (1 + NEAR)
+    settled = map_["gradient"] < 1e-6
+    slow, fast = map_["lr"] < (1 - NEAR) * 2 / bottom, map_["lr"] > (1 + NEAR) * 2 / bottom
+    return (
+        at_most("S63", "rate and start: runs from beyond the mirror that stay", (outside & map_["alive"]).sum(), 0),
+        at_most("S63", "rate and start: runs from within it that do not settle", (inside & slow & ~settled).sum(), 0),
+        at_most("S63", "rate and start: runs that settle at too high a rate", (fast & settled).sum(), 0),
+    )
+
+
+def at_the_edge(map_, low, high):
+    """What the edge means for one rate, and Polyak's best pair."""
+    begin = float(BOWL.loss(START))
+    still = map_["loss"].sel(optimizer="momentum", momentum=0.0)
+    largest = float(map_["lr"].where(still < begin).max())
+    next_rate = float(RATES[int(np.searchsorted(RATES, largest * 1.0001))])
+    ratio = (np.sqrt(high) - np.sqrt(low)) / (np.sqrt(high) + np.sqrt(low))
+    best = gdlab.momentum(4 / (np.sqrt(high) + np.sqrt(low)) ** 2, ratio**2)
+    path = gdlab.minimize(BOWL.loss, best, START, 60)
+    at = map_["loss"].sel(optimizer="momentum").sel(momentum=0.9, lr=0.36, method="nearest")
+    return (
+        is_true("S6", "gd: 2/lambda lies between the last stable rate and the next", largest < 2 / high < next_rate),
+        is_true("S76", "with momentum .9 heavy ball bears a rate of 1.8 x gd's", bool(at < begin)),
+        at_most("S76", "Polyak's pair: loss after 60 steps", BOWL.loss(path.params), 1e-20),
+    )
+
+
+def draw(moved, borne, settled, high, bottom):
+    """The maps with their edges."""
+    from experiments.reporting.figures import plt
+
+    figure, axes = plt.subplots(3, 3, figsize=(11.5, 10.5))
+    for panel, (name, (_, moved_edge)) in zip(axes[0], MOVERS.items(), strict=False):
+        shade(panel, RATES, MOMENTA, moved["early"].sel(optimizer=name), "lr", "momentum", -20)
+        line(panel, moved_edge(MOMENTA, high), MOMENTA)
+        panel.set(xscale="log", xlabel="learning rate", ylabel="momentum", title=f"{name}, curvatures 1 and 10")
+    panel = axes[0, 2]
+    shade(panel, STARTS, WELL_RATES, settled["early"], "start", "lr", -20)
+    mirror = np.sqrt(1 + 2 / WELL_RATES)
+    for side in (-mirror, mirror):
+        line(panel, side, WELL_RATES)
+    line(panel, STARTS, np.full(STARTS.shape, 2 / bottom), ":")
+    panel.set(
+        xlabel="start", ylabel="learning rate", title="gd in a double well: mirror and 2/$\\lambda$", xlim=(-6, 6)
+    )
+    for panel, (name, (_, edge)) in zip(axes[1:].flat, BEARERS.items(), strict=True):
+        early = borne["early"].sel(optimizer=name)
+        shown = early / borne["begin"].sel(optimizer=name)
+        drawn = shade(panel, WIDE_RATES, CURVATURES, shown, "lr", "curvature", -20)
+        line(panel, edge(borne["high"].sel(optimizer=name).isel(lr=0).values), CURVATURES)
+        panel.set(xscale="log", yscale="log", xlabel="learning rate", ylabel="curvature", title=name)
+        panel.set(xlim=(WIDE_RATES[0], WIDE_RATES[-1]))
+    said = "log10 of the loss after 100 steps; in the lower six over that of the start"
+    figure.colorbar(drawn, ax=axes, label=said, shrink=0.5, aspect=40, pad=0.02)
+    return figure
+
+
+def shade(panel, x, y, values, along_x, along_y, lowest):
+    """Colour a map by the logarithm of its values; what diverged is the brightest."""
+    values = values.transpose(along_y, along_x).values
+    shown = np.log10(np.clip(np.where(np.isfinite(values), values, 1e10), 10.0**lowest, 1e10))
+    return panel.pcolormesh(x, y, shown, cmap="cividis", vmin=lowest, vmax=10, rasterized=True)
+
+
+def line(panel, x, y, dashes="--"):
+    """An edge, drawn so that it shows on every colour."""
+    panel.plot(x, y, "-", color="white", linewidth=3)
+    panel.plot(x, y, dashes, color="#D55E00", linewidth=1.6)

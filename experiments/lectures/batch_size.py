@@ -1,0 +1,246 @@
+"""Is a small batch better, and which size is best? (S48, S50; section 2.2)
+
+On handwritten digits it is, after equally many epochs: with the rate .1 and 20 epochs a run on single examples reads
+all 1400 digits that it learnt from, a run on all 1400 at once two thirds of them.  As those were learnt from, this is
+no overfitting.  It is the number of updates: after as many, all examples at once do as well as 350, 100 or 10, and
+4000 updates read all but 2 in 1000.  Nor is one size best: each has its own rate, larger for larger batches, and with
+that one .98 of the unseen digits are read by single examples and .92 by all at once.  A batch size is a
+hyperparameter, and never one without the rate.
+
+The slides' accuracies on MNIST and CIFAR-10, drawn beside, were read off to half a percent; their times on a V100
+follow one line, a + b B per update, from which single examples make long epochs.  Neither is measured here, and no
+check is made of them; `minibatches` times updates on this machine.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import gdlab
+from experiments.cli.settings import BatchSize
+from experiments.reporting.checks import Check, at_most, conclude, is_true
+from experiments.reporting.run_folder import Table
+from experiments.workloads.digits import FLOAT, examples, start
+from gdlab.problems import network_accuracy, network_loss
+
+QUESTION = "Is a small batch better, and which size is best? (S48, S50; section 2.2)"
+EXAMPLES, LAYERS, EPOCHS = 1400, (64, 64, 10), 20
+RATES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+LECTURE = 0.1  # the rate of the printed accuracies
+PRINTED = {1: (1.000, 0.990), 10: (0.996, 0.981), 100: (0.950, 0.956), 350: (0.896, 0.899), 1400: (0.661, 0.669)}
+LONG, LONG_PRINTED = 4000, (0.998, 0.982)  # updates on all examples
+ON_SLIDE = {1: 363.0, 10: 44.0, 100: 15.0, 1000: 9.0, 10_000: 9.0, 60_000: 9.4}  # seconds per epoch of MNIST, read off
+SLIDE_SIZES = (1, 10, 100, 1000, 10_000, 60_000)
+SLIDES = {  # accuracies on examples learnt from, read off; a batch of 60 000 is drawn where all examples stand here
+    "MNIST": (0.983, 0.991, 0.992, 0.986, 0.955, 0.838),
+    "CIFAR-10": (0.58, 0.56, 0.44, 0.43, 0.40, 0.30),
+}
+
+
+def main(settings: BatchSize) -> int:
+    """Measure, print the verdict, write the folder; the exit status."""
+    return conclude(settings, "batch_size", QUESTION, lambda: measure(settings.quick))
+
+
+def measure(quick):
+    """The checks and the figure."""
+    sizes, rates = ([10, 1400], [0.1, 1.0]) if quick else (list(PRINTED), list(RATES))
+    seeds, long = (2, 400) if quick else (3, LONG)
+    lanes = jax.jit(jax.vmap(lane))(jax.random.split(jax.random.key(0), seeds))
+    runs = {size: accuracies(size, rates, lanes, EPOCHS * EXAMPLES // size, EXAMPLES // size) for size in sizes}
+    control = accuracies(EXAMPLES, (LECTURE,), lanes, long, 20)[0]
+    at = rates.index(LECTURE)
+    checks = [*printed_accuracies(runs, at, control), *updates_decide(runs, at, control), *own_rates(runs)]
+    return [*checks, *as_on_the_slides(runs, at)], lambda: draw(runs, rates, control), summary(), keskar()
+
+
+def lane(key):
+    """What belongs to a seed: examples to learn from and others, the start, a key for the order."""
+    split, init, order = jax.random.split(key, 3)
+    return (*examples(split, EXAMPLES), start(init, LAYERS), order)
+
+
+def accuracies(size, rates, lanes, updates, every):
+    """On the examples learnt from and on the others, after every, 2 every, ... updates: (rates, seeds, times, 2)."""
+
+    def run(rate, lane):
+        learnt, unseen, layers, order = lane
+        stream = gdlab.minibatches(learnt, size, key=order)
+        ran = gdlab.minimize(
+            network_loss, gdlab.sgd(rate), layers, updates, batches=stream, record=("params",), every=every
+        )
+        after = jax.tree.map(
+            lambda path, end: jnp.concatenate([path[1:], end[None]]), ran.history["params"], ran.params
+        )
+        return jax.lax.map(lambda w: jnp.stack([network_accuracy(w, learnt), network_accuracy(w, unseen)]), after)
+
+    every_seed = jax.vmap(run, (None, 0))
+    return np.asarray(jax.jit(jax.vmap(every_seed, (0, None)))(jnp.array(rates, FLOAT), lanes))
+
+
+def printed_accuracies(runs, at, control):
+    """The printed ones are means of three other draws: four standard errors of the difference (S48)."""
+    seeds = len(control)
+
+    def met(name, values, digits):
+        error = 4 * values.std(ddof=1) * (1 / 3 + 1 / seeds) ** 0.5
+        return Check("S48", name, values.mean(), digits, 5e-4 + error)
+
+    rows = [(f"B = {size}, 20 epochs", run[at, :, -1], PRINTED[size]) for size, run in runs.items()]
+    if control.shape[1] * 20 == LONG:
+        rows.append((f"B = {EXAMPLES}, {LONG} updates", control[:, -1], LONG_PRINTED))
+    ends = np.array([run[at, :, -1].mean(axis=0) for run in runs.values()])
+    return (
+        *(met(f"{name}: {on}", values[:, i], digits[i]) for name, values, digits in rows for i, on in SHOWN),
+        *(
+            is_true("S48", f"20 epochs: the smaller the batch, the better {on}", (np.diff(ends[:, i]) < 0).all())
+            for i, on in SHOWN
+        ),
+    )
+
+
+SHOWN = ((0, "learnt"), (1, "unseen"))
+
+
+def updates_decide(runs, at, control):
+    """All examples at once, after as many updates as a batch had (S48)."""
+    checks = []
+    for size, run in runs.items():
+        updates = EPOCHS * EXAMPLES // size
+        if size < EXAMPLES and updates <= 20 * control.shape[1]:
+            same = control[:, updates // 20 - 1].mean(axis=0) - run[at, :, -1].mean(axis=0)
+            checks.append(
+                Check("S48", f"B = {EXAMPLES} after {updates} updates less B = {size}: learnt", same[0], 0.0, 0.02)
+            )
+    return checks
+
+
+def own_rates(runs):
+    """The best rate of each size, and what it reaches (S50)."""
+    unseen = {size: run[:, :, -1, 1].mean(axis=1) for size, run in runs.items()}
+    best = [int(values.argmax()) for values in unseen.values()]
+    small, large = (max(unseen[size]) for size in (min(runs), max(runs)))
+    fixed = PRINTED[1][1] - PRINTED[1400][1]
+    return (
+        is_true("S50", "the best rate of a larger batch is never smaller", (np.diff(best) >= 0).all()),
+        is_true("S50", "and the largest batch has a larger one than the smallest", best[-1] > best[0]),
+        is_true(
+            "S50",
+            "each at its best, they differ by a quarter of the printed difference at most",
+            small - large < fixed / 4,
+        ),
+    )
+
+
+def as_on_the_slides(runs, at):
+    """Of the slides' curves the shape: a set taken whole is learnt worst, which is no overfitting (section 2.2)."""
+    size = max(runs)
+    known = {b: run[at, :, -1, 0].mean() for b, run in runs.items()}
+    gap = runs[size][at, :, -1].mean(axis=0)
+    return (
+        at_most(
+            "2.2", f"B = {size} over the best: learnt (slide: .838 / .992)", known[size] / max(known.values()), 0.9
+        ),
+        at_most("2.2", f"B = {size}: learnt less unseen, no overfitting", abs(gap[0] - gap[1]), 0.1),
+    )
+
+
+def summary():
+    """The lecture's table of small and large batches, and where each row is checked."""
+    return Table(
+        "Small and large batches, as the lecture sums them up",
+        ("what", "small", "large", "checked in"),
+        [
+            ["speed of one update, not parallel", "faster", "slower", "minibatches, S46: 1400 against 100"],
+            ["speed of one update, parallel", "same", "same, if not too large", "minibatches, S46: 100 against 1"],
+            ["time of an epoch", "slower", "faster", "minibatches, S47"],
+            ["gradient", "noisy", "stable", "minibatches, S45"],
+            ["optimization", "better", "worse", "S48 at one rate for all; S50: hardly, each at its own"],
+            ["generalization", "better", "worse", "S48; flat_minima, 3.12: the rate over the size decides"],
+        ],
+    )
+
+
+def keskar():
+    """The table of the slide, as printed: not re-run."""
+    return Table(
+        "Keskar et al., batches of 256 | a tenth of the data, accuracy in % (printed, not re-run)",
+        ("network", "data", "train", "test"),
+        [
+            ["F1, fully connected", "MNIST", "99.66 | 99.92", "98.03 | 97.81"],
+            ["F2, fully connected", "TIMIT", "99.99 | 98.35", "64.02 | 59.45"],
+            ["C1, shallow convolutional", "CIFAR-10", "99.89 | 99.66", "80.04 | 77.26"],
+            ["C2, deep convolutional", "CIFAR-10", "99.99 | 99.99", "89.24 | 87.26"],
+            ["C3, shallow convolutional", "CIFAR-100", "99.56 | 99.88", "49.58 | 46.45"],
+            ["C4, deep convolutional", "CIFAR-100", "99.10 | 99.57", "63.08 | 57.81"],
+        ],
+    )
+
+
+def epoch(size):
+    """Seconds per epoch where an update takes a + b B, through the slide's first and last times."""
+    whole = max(ON_SLIDE)
+    each = (ON_SLIDE[whole] - ON_SLIDE[1] / whole) / (whole - 1)  # b
+    return (ON_SLIDE[1] / whole - each + each * size) * whole / size
+
+
+def draw(runs, rates, control):
+    """Accuracy against the size, against updates, against the rate; the slide's clock."""
+    from experiments.reporting import figures
+    from experiments.reporting.figures import plt
+
+    figure, ((by_size, by_update), (by_rate, time)) = plt.subplots(2, 2, figsize=(10, 7.6))
+    at, sizes, shades = rates.index(LECTURE), np.array(list(runs)), dict(zip(runs, figures.PALETTE, strict=False))
+    for i, name in SHOWN:
+        figures.band(
+            by_size, sizes, np.stack([run[at, :, -1, i] for run in runs.values()]), figures.PALETTE[i], f"here, {name}"
+        )
+        by_size.plot(
+            list(PRINTED),
+            [pair[i] for pair in PRINTED.values()],
+            "os"[i],
+            color=figures.PALETTE[i],
+            label=f"printed, {name}",
+            mfc="none",
+        )
+    for (name, pairs), colour in zip(SLIDES.items(), figures.PALETTE[4:], strict=False):
+        share = np.array(SLIDE_SIZES) / SLIDE_SIZES[-1] * EXAMPLES  # so that the whole set stands at the same place
+        by_size.plot(share, pairs, ":", color=colour, label=f"slide, {name}, learnt (B / 43)")
+    by_size.plot(
+        EXAMPLES,
+        control[:, -1, 0].mean(),
+        "*",
+        color=figures.PALETTE[3],
+        markersize=10,
+        label=f"{20 * control.shape[1]} updates on all",
+    )
+    by_size.set(xscale="log", xlabel="batch size", ylabel="accuracy", title=f"rate {LECTURE}, {EPOCHS} epochs")
+    for size, run in runs.items():
+        updates = np.arange(1, run.shape[2] + 1) * (EXAMPLES // size)
+        by_update.plot(updates, 1 - run[at, :, :, 0].mean(axis=0), color=shades[size], label=f"B = {size}")
+        figures.band(by_rate, rates, run[:, :, -1, 1], shades[size], f"B = {size}")
+    updates = 20 * np.arange(1, control.shape[1] + 1)
+    by_update.plot(
+        updates, 1 - control[:, :, 0].mean(axis=0), ":", color=shades[EXAMPLES], label=f"B = {EXAMPLES}, longer"
+    )
+    by_update.set(xscale="log", yscale="log", ylim=(5e-4, 1), xlabel="updates", ylabel="share misread, of those learnt")
+    by_update.set_title("it is the number of updates")
+    by_rate.set(
+        xscale="log",
+        xlabel="learning rate",
+        ylabel="accuracy on unseen digits",
+        title=f"{EPOCHS} epochs: each size has its own rate",
+    )
+    b = np.geomspace(1, max(ON_SLIDE), 200)
+    time.plot(b, epoch(b), color=figures.PALETTE[0], label="(a + b B) N / B")
+    time.plot(list(ON_SLIDE), list(ON_SLIDE.values()), "o", color=figures.PALETTE[3], label="read off the slide")
+    time.set(
+        xscale="log",
+        yscale="log",
+        xlabel="batch size",
+        ylabel="seconds per epoch",
+        title="MNIST on a V100, the slide's times",
+    )
+    for axes in (by_size, by_update, by_rate, time):
+        axes.legend(fontsize=7)
+    return figure

@@ -1,0 +1,151 @@
+"""Is a network that has stopped learning held at a saddle, and where is the way out? (S57, S58)
+
+A network of three hidden layers of 4 units learns to read digits, and then each unit is copied many times, its outgoing
+weights shared among the copies: the same function, the same loss, and a critical point where the small one is at one
+(Fukumizu & Amari 2000).  Gradient descent gives copies the same gradient, so that they stay copies for ever.
+
+The network has stopped learning, but it is at no critical point: along its soft directions Newton's step is long, and
+`classify` calls the place no saddle.  What holds it is the space in which copies are equal.  Of the wide network,
+too large for a matrix, products with the Hessian find curvature of both signs: along the negative one copies part, and
+a step there lowers the loss.  All is in single precision; the witness of the curvature is a second difference of the
+loss in double precision.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import gdlab
+import hessian
+from experiments.cli.settings import DigitsSaddle
+from experiments.reporting.checks import at_most, conclude, is_true
+from experiments.workloads.digits import examples, start
+from gdlab.problems import network_loss
+
+QUESTION = "Is a network that has stopped learning held at a saddle, and where is the way out? (S57, S58)"
+UNITS = 4  # of each hidden layer, before they are copied
+LEARNT = 500  # images
+STEPS = 1500  # of Adam
+LATER = 100  # steps of descent, with the way out and without it
+RATE = 0.05
+PRODUCTS = 60  # at most, whatever the width
+
+
+def main(settings: DigitsSaddle) -> int:
+    """Measure, print the verdict, write the folder; the exit status."""
+    return conclude(settings, "digits_saddle", QUESTION, lambda: measure(32 if settings.quick else 512))
+
+
+def measure(units):
+    """The checks and the figure, for so many units in each hidden layer."""
+    data, _ = examples(jax.random.key(0), LEARNT)
+    small = learnt(start(jax.random.key(0), (64, UNITS, UNITS, UNITS, 10)), data)
+    wide = copied(small, units // UNITS)
+    point = hessian.classify(network_loss, wide, data, method="lanczos")
+    ends = hessian.extremal(network_loss, wide, data, which="both", products=PRODUCTS)
+    way = hessian.escape(network_loss, wide, data)
+    paths = [descend(params, data) for params in (wide, way.params)]
+    return checks(small, wide, data, point, ends, way, paths), lambda: draw(paths, way, wide, data)
+
+
+@jax.jit
+def learnt(params, data):
+    """The network after full batches of Adam."""
+    return gdlab.minimize(network_loss, optax.adam(1e-2), params, STEPS, args=(data,), record=()).params
+
+
+def copied(layers, times):
+    """The network in which each hidden unit is there so many times, and its outgoing weights are shared."""
+    wide = []
+    for i, layer in enumerate(layers):
+        w, b = layer["w"], layer["b"]
+        if i:
+            w = jnp.repeat(w, times, axis=0) / times
+        if i < len(layers) - 1:
+            w, b = jnp.repeat(w, times, axis=1), jnp.repeat(b, times)
+        wide.append({"w": w, "b": b})
+    return wide
+
+
+@jax.jit
+def descend(params, data):
+    """The losses of gradient descent, and where it ends."""
+    run = gdlab.minimize(network_loss, gdlab.gd(RATE), params, LATER, args=(data,))
+    return jnp.append(run.history["loss"], network_loss(run.params, data)), run.params
+
+
+def bend(params, direction, data):
+    """The curvature along a direction, from losses in double precision alone."""
+    with jax.enable_x64(True):
+        to, along = (jax.tree.map(lambda x: jnp.asarray(np.asarray(x), float), tree) for tree in (params, direction))
+        images, labels = data
+        wide = (jnp.asarray(np.asarray(images), float), labels)
+
+        def at(t):
+            return network_loss(jax.tree.map(lambda x, u: x + t * u, to, along), wide)
+
+        h = 1e-3
+        return float((at(h) - 2 * at(0.0) + at(-h)) / h**2)
+
+
+def apart(layers, times):
+    """How far the weights into copies are from each other, relative to the largest of their layer: the worst layer."""
+
+    def spread(w):
+        w = np.asarray(w).reshape(len(w), UNITS, times)
+        return np.abs(w - w[:, :, :1]).max() / np.abs(w).max()
+
+    return float(max(spread(layer["w"]) for layer in layers[:-1]))
+
+
+def checks(small, wide, data, point, ends, way, paths):
+    """The verdict, its witness, and what the step brings."""
+    times = wide[0]["b"].size // UNITS
+    values = sum(leaf.size for leaf in jax.tree.leaves(wide))
+    alike, before = network_loss(small, data), float(way.loss_before)
+    (stayed, there), (left, out) = paths
+    low, high = (float(value) for value in ends.eigenvalues)
+    band = 50 * np.finfo(np.float32).eps * max(-low, high)
+    return (
+        is_true(
+            "S58", f"{values} parameters in single precision: curvature of both signs", low < -band and high > band
+        ),
+        at_most("S58", "products with the Hessian that this took, where n would build it", ends.products, PRODUCTS),
+        is_true("S57", "Newton's step is long: no claim of a critical point", "saddle" not in point.kind),
+        at_most("S57", "loss of the copies - loss of the originals, relative", abs(before / alike - 1), 1e-4),
+        at_most(
+            "S58",
+            "its curvature against second differences in float64, relative",
+            abs(bend(wide, way.direction, data) / float(way.curvature) - 1),
+            0.05,
+        ),
+        is_true("S57", "the step along it lowers the loss", way.loss_after < before),
+        at_most("S57", "descent alone: how far copies part", apart(there, times), 1e-3),
+        is_true("S57", "after the step copies part by more than a hundredth", apart(out, times) > 1e-2),
+        is_true("S57", "descent after the step ends lower than descent alone", left[-1] < stayed[-1]),
+    )
+
+
+def draw(paths, way, wide, data):
+    """The loss along the way out, and later."""
+    from experiments.reporting import figures
+    from experiments.reporting.figures import plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4))
+    lengths = jnp.linspace(-1.5, 1.5, 61) * way.step
+
+    @jax.jit
+    def along(params, direction, data):
+        return jax.lax.map(
+            lambda t: network_loss(jax.tree.map(lambda x, u: x + t * u, params, direction), data), lengths
+        )
+
+    left.plot(lengths, along(wide, way.direction, data), color=figures.PALETTE[0])
+    left.plot([0, way.step], [way.loss_before, way.loss_after], "o", color="black")
+    left.set(xlabel="along the lowest eigenvector", ylabel="loss", title="the way out")
+    for (losses, _), label, colour in zip(paths, ("copies", "after the step"), figures.PALETTE, strict=False):
+        right.plot(losses, color=colour, label=label)
+    right.set(xlabel="steps of gradient descent", ylabel="loss", title="copies stay copies")
+    right.legend()
+    return figure

@@ -1,0 +1,200 @@
+"""How large may the curvature be before an optimizer leaves the valley, and does it go there by itself? (S63, S76, S90)
+
+On a valley of curvature h an optimizer whose sigma stands still is a linear map, which shrinks where its spectral
+radius is below 1.  In a = eta h / sigma, the rate times the eigenvalue of the *preconditioned* Hessian, that is so
+until
+
+    gradient                2                                gd, adagrad, rmsprop
+    heavy ball              2 (1 + b)                        momentum, rmsprop with momentum
+    Nesterov                2 (1 + b) / (1 + 2 b)            nesterov
+    average                 2 (1 + b) / (1 - b)              adam, amsgrad, radam: 38 at b = .9
+    Nesterov average        2 (1 + b) / (1 - b) / (1 + 2 b)  nadam: 13.57 at b = .9
+    decay w beside it       (2 - eta w) / 2 times as much    sgdw, adamw
+    lookahead of k, alpha   1 + (2 / alpha - 1)^(1/k)        on gd, for odd k; 2 for even k
+
+because a heavy ball and an average differ by the factor 1 - b of the rate only, and an eigenvalue leaves at -1.  The
+verdict finds each bound again by bisection on the spectral radius of the optimizer itself.
+
+A network trained with all its data goes there by itself (Cohen et al. 2021, 2022): the top eigenvalue rises to the
+bound of its optimizer and hovers there, at 1.36, 2, 3.8, 13.6 and 38 over the rate alike.  AMSGrad is the exception:
+its sigma never shrinks, so that what the first large gradients left keeps it below.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+import gdlab
+import hessian
+from experiments.cli.settings import Edge
+from experiments.reporting.checks import Check, at_most, conclude, is_true
+from gdlab.problems import digits, network, network_logits
+
+QUESTION = "How large may the curvature be before an optimizer leaves the valley, and does it go there? (S63, S76)"
+B, DECAY = 0.9, 0.1
+BALL, LOOKED_AHEAD = 2 * (1 + B), 2 * (1 + B) / (1 + 2 * B)
+# with rate 1 and curvature a: the optimizer, its bound, after how many steps it is the same map again
+BOUNDS = {
+    "gradient": (gdlab.gd(1.0), 2.0, 1),
+    "heavy ball": (gdlab.momentum(1.0, B), BALL, 1),
+    "Nesterov": (gdlab.nesterov(1.0, B), LOOKED_AHEAD, 1),
+    "average": (gdlab.descent(gdlab.directions.average(B), gdlab.scales.unit(), 1.0), BALL / (1 - B), 1),
+    "Nesterov average": (
+        gdlab.descent(gdlab.directions.nesterov_average(B), gdlab.scales.unit(), 1.0),
+        LOOKED_AHEAD / (1 - B),
+        1,
+    ),
+    "heavy ball, decay .1": (gdlab.sgdw(1.0, B, weight_decay=DECAY), BALL * (2 - DECAY) / 2, 1),
+    "lookahead 5, .5": (gdlab.lookahead(gdlab.gd(1.0), 5, 0.5), 1 + 3 ** (1 / 5), 5),
+    "lookahead 4, .5": (gdlab.lookahead(gdlab.gd(1.0), 4, 0.5), 2.0, 4),
+}
+# on the network: the optimizer, its rate, its bound
+RACED = {
+    "gd": (gdlab.gd, 1.0, 2.0),
+    "adagrad": (lambda rate: gdlab.adagrad(rate, source="paper"), 0.03, 2.0),
+    "rmsprop": (lambda rate: gdlab.rmsprop(rate, 0.99), 1e-3, 2.0),
+    "momentum": (gdlab.momentum, 1.3, BALL),
+    "rmsprop + momentum": (lambda rate: gdlab.rmsprop(rate, 0.99, momentum=B), 3e-4, BALL),
+    "nesterov": (gdlab.nesterov, 0.4, LOOKED_AHEAD),
+    "nadam": (lambda rate: gdlab.nadam(rate, B, 0.99), 2e-3, LOOKED_AHEAD / (1 - B)),
+    "adam": (lambda rate: gdlab.adam(rate, B, 0.99), 2e-3, BALL / (1 - B)),
+    "amsgrad": (lambda rate: gdlab.amsgrad(rate, B, 0.99), 5e-3, BALL / (1 - B)),
+}
+EXAMPLES, SIZES = 100, (64, 12, 10)
+STEPS, EVERY = 2000, 50
+INSIDE, OUTSIDE = np.linspace(0.02, 1 - 1e-9, 400), np.linspace(1 + 1e-9, 3, 400)
+
+
+def main(settings: Edge) -> int:
+    """Measure, print the verdict, write the folder; the exit status."""
+    return conclude(settings, "edge", QUESTION, lambda: measure(settings.quick))
+
+
+def measure(quick):
+    """The checks and the figure."""
+    raced = ("gd", "adam") if quick else RACED
+    tops = {name: rate / bound * curvatures(make(rate)) for name, (make, rate, bound) in RACED.items() if name in raced}
+    slow = 0.1 / 2 * curvatures(gdlab.gd(0.1))
+    checks = [
+        *derived(),
+        *reached(tops),
+        at_most("S76", "gd, a tenth of its rate: top eigenvalue over its bound", slow[-1], 0.2),
+    ]
+    return checks, lambda: draw(tops)
+
+
+@functools.cache
+def maps(name):
+    """The linear map of an optimizer of BOUNDS, as a function of many curvatures."""
+    optimizer, _, period = BOUNDS[name]
+    return jax.jit(jax.vmap(lambda a: linear_map(optimizer, a, period)))
+
+
+def radii(name, curvatures):
+    """The spectral radius of an optimizer of BOUNDS at each curvature."""
+    return np.abs(np.linalg.eigvals(np.asarray(maps(name)(jnp.asarray(curvatures))))).max(-1)
+
+
+def linear_map(optimizer, curvature, period=1):
+    """The matrix of some steps on curvature x^2 / 2, long after the start, in the parameter and all averages."""
+    leaves, structure = jax.tree.flatten((jnp.zeros([]), optimizer.init(jnp.zeros([]))))
+    floats = [jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in leaves]
+    flat, unravel = ravel_pytree([leaf for leaf, moves in zip(leaves, floats, strict=True) if moves])
+
+    def advance(flat):
+        moving = iter(unravel(flat))
+        late = [
+            next(moving) if moves else jnp.full_like(leaf, 10_000) for leaf, moves in zip(leaves, floats, strict=True)
+        ]
+        theta, state = jax.tree.unflatten(structure, late)
+        for _ in range(period):
+            update, state = optimizer.update(curvature * theta, state, theta)
+            theta = theta + update
+        ends = jax.tree.leaves((theta, state))
+        return ravel_pytree([leaf for leaf, moves in zip(ends, floats, strict=True) if moves])[0]
+
+    return jax.jacfwd(advance)(flat)
+
+
+def derived():
+    """Each bound, between curvatures at which the optimizer itself shrinks and grows."""
+    checks = []
+    for name, (_, bound, _) in BOUNDS.items():
+        radius = radii(name, bound * np.concatenate([INSIDE, OUTSIDE]))
+        shrinks = radius[:400].max() < 1 < radius[400:].min()
+        checks.append(is_true("S76", f"{name}: radius below 1 until {bound:.4f} (1e-9), above 1 from there", shrinks))
+    return checks
+
+
+def mean_square(params, data):
+    """Half the mean squared distance of the outputs from the targets."""
+    inputs, targets = data
+    return jnp.mean(jnp.sum((network_logits(params, inputs) - targets) ** 2, axis=-1)) / 2
+
+
+def examples():
+    """Digits about their mean, and targets about theirs, so that the first curvature is not that of the mean."""
+    images, labels = digits()
+    return images[:EXAMPLES] - images[:EXAMPLES].mean(0), jax.nn.one_hot(labels[:EXAMPLES], 10) - 0.1
+
+
+@jax.jit
+def _tops(history, data):
+    def top(looked):
+        params, sigma = looked
+        seen = hessian.preconditioned(mean_square)
+        key = jax.random.key(1)
+        return hessian.extremal(seen, params, sigma, data, which="highest", products=30, key=key).eigenvalues[-1]
+
+    return jax.lax.map(top, history)
+
+
+def curvatures(optimizer):
+    """The top eigenvalue of the preconditioned Hessian along a run on the network, every EVERY steps."""
+    start, data = network(jax.random.key(0), SIZES), examples()
+    run = gdlab.minimize(mean_square, optimizer, start, STEPS, args=(data,), record=("params", "sigma"), every=EVERY)
+    return np.asarray(_tops((run.history["params"], run.history["sigma"]), data))
+
+
+def reached(tops):
+    """Where the top eigenvalue ends, over the bound of its optimizer."""
+    ends = {name: np.median(top[len(top) // 2 :]) for name, top in tops.items()}
+    below = ends.pop("amsgrad", None)
+    checks = [
+        Check("S63", f"{name}: top eigenvalue over {RACED[name][2]:.2f} / rate, second half", end, 1.0, 0.1)
+        for name, end in ends.items()
+    ]
+    return checks if below is None else [*checks, at_most("S90", "amsgrad stays below: over its bound", below, 0.9)]
+
+
+def draw(tops):
+    """The radii, and the top eigenvalues: times the rate, and over the bound."""
+    from experiments.reporting import figures
+    from experiments.reporting.figures import plt
+
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4))
+    a = np.geomspace(0.05, 100, 800)
+    for name, colour in zip(list(BOUNDS)[:5], figures.PALETTE, strict=False):
+        left.plot(a, radii(name, a), color=colour, label=name)
+        left.axvline(BOUNDS[name][1], color=colour, linestyle=":", linewidth=1)
+    left.axhline(1, color="0.5", linewidth=0.8)
+    left.set(xscale="log", ylim=(0, 1.5), xlabel="rate x curvature / sigma", ylabel="spectral radius")
+    left.set_title("shrinks below 1; dotted: as derived")
+    t, colours = np.arange(0, STEPS, EVERY), [*figures.PALETTE[:6], figures.PALETTE[7]]
+    for i, (name, top) in enumerate(tops.items()):
+        bound, style = RACED[name][2], {"color": colours[i % 7], "linestyle": "-" if i < 7 else "--", "linewidth": 1.2}
+        if name in ("gd", "momentum", "nesterov", "nadam", "adam"):
+            middle.plot(t, top * bound, **style, label=f"{name}: {bound:.3g}")
+            middle.axhline(bound, color=style["color"], linestyle=":", linewidth=1)
+        right.plot(t, top, **style, label=name)
+    middle.set(
+        yscale="log", xlabel="steps", ylabel="rate x top eigenvalue", title="each climbs to its own bound (dotted)"
+    )
+    right.axhline(1, color="0.5", linewidth=0.8)
+    right.set(ylim=(0, 2), xlabel="steps", ylabel="top eigenvalue over its bound", title="a network on 100 digits")
+    for axes in (left, middle, right):
+        axes.legend(fontsize=7)
+    return figure

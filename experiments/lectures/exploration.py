@@ -1,0 +1,209 @@
+"""What do shuffling, dropout and noise on the gradient do? (S99; S49)
+
+The lectures' list of ways to explore more, on handwritten digits.
+
+- Shuffling: one pass in the order of the classes ends with a network that reads little but the last class; the same
+  pass in random order reads most.
+- Dropout: h <- h z / (1 - p) with z drawn anew leaves the mean as it is.  On 300 digits of which every third has a
+  wrong label it is slower to memorise wrong labels and reads more unseen digits meanwhile; but it only delays: the lead
+  melts as the updates go on.
+- Noise on the gradient, g + N(0, eta / (1 + t)^gamma) (Neelakantan et al. 2015): ours, a chain of optax's, is
+  `optax.noisy_sgd`; its variance is as stated; and it leaves the saddle at 0 of (1 - w1 w2)^2 and of a
+  network whose weights all start at 0, from where plain descent never moves.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import gdlab
+from experiments.cli.settings import Exploration
+from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true
+from gdlab.problems import digits, network, network_accuracy, network_logits, network_loss, surface
+
+QUESTION = "What do shuffling, dropout and noise on the gradient do? (S99)"
+SIZES = (64, 32, 10)
+LEARNT, BATCH = 1200, 10
+WRONG, DROPPED = 1 / 3, 0.5
+ETA, GAMMA = 0.01, 0.55  # of the noise, as in optax
+
+
+def main(settings: Exploration) -> int:
+    """Measure, print the verdict, write the folder; the exit status."""
+    return conclude(settings, "exploration", QUESTION, lambda: measure(settings.quick))
+
+
+def measure(quick):
+    """The checks and the figure; a quick one leaves the training with dropout out."""
+    passes, saddles, dropouts = one_pass(), from_zero(), None if quick else dropped()
+    checks = [*shuffled(passes), *mean_of_dropout(), *noise(), *left(saddles)]
+    return checks if quick else [*checks, *remembered(dropouts)], lambda: draw(passes, dropouts, saddles)
+
+
+def divided():
+    """1200 digits to learn, and the others."""
+    images, labels = digits()
+    order = np.random.default_rng(0).permutation(len(labels))
+    return tuple((images[part], labels[part]) for part in (order[:LEARNT], order[LEARNT:]))
+
+
+def one_pass():
+    """The accuracy on other digits along one pass over the digits, sorted by class and shuffled."""
+    (images, labels), test = divided()
+    orders = {"sorted by class": np.argsort(np.asarray(labels), kind="stable"), "shuffled": np.arange(LEARNT)}
+    start = network(jax.random.key(0), SIZES)
+
+    def learnt(order):
+        batches = jax.tree.map(lambda leaf: leaf[order].reshape(-1, BATCH, *leaf.shape[1:]), (images, labels))
+        each = {"params": lambda moment: moment.params}
+        run = gdlab.minimize(network_loss, gdlab.sgd(0.2), start, LEARNT // BATCH, batches=batches, record=each)
+        reads = jax.lax.map(lambda params: network_accuracy(params, test), run.history["params"])
+        said = jnp.argmax(network_logits(run.params, test[0]), axis=-1)
+        return {"accuracy": np.append(reads, network_accuracy(run.params, test)), "nines": float((said >= 8).mean())}
+
+    return {name: learnt(order) for name, order in orders.items()}
+
+
+def shuffled(passes):
+    """Who reads what after the pass."""
+    by_class, mixed = passes["sorted by class"], passes["shuffled"]
+    return (
+        is_true("S99", "shuffled: accuracy after one pass above .8", mixed["accuracy"][-1] > 0.8),
+        at_most("S99", "sorted by class: accuracy after one pass", by_class["accuracy"][-1], 0.4),
+        is_true("S99", "sorted by class: more than half are read as 8 or 9", by_class["nines"] > 0.5),
+    )
+
+
+def with_dropout(params, inputs, key, share):
+    """The logits, each hidden unit left out with a probability, the others made larger."""
+    hidden, last = params
+    h = jnp.tanh(inputs @ hidden["w"] + hidden["b"])
+    kept = jax.random.bernoulli(key, 1 - share, h.shape)
+    return h * kept / (1 - share) @ last["w"] + last["b"]
+
+
+def mean_of_dropout():
+    """The mean of many draws is the network without dropout, within four standard errors."""
+    params, inputs = network(jax.random.key(0), SIZES), digits()[0][:1]
+    draws = jax.vmap(lambda key: with_dropout(params, inputs, key, DROPPED)[0])(
+        jax.random.split(jax.random.key(1), 20_000)
+    )
+    error = (draws.mean(0) - network_logits(params, inputs)[0]) / (draws.std(0) / 20_000**0.5)
+    return (at_most("S99", "dropout: mean of 20 000 draws - without, in standard errors", jnp.abs(error).max(), 4.0),)
+
+
+def dropped():
+    """Accuracies without and with dropout on digits of which every third has a wrong label, three starts each."""
+    (images, labels), test = divided()
+    images, truth = images[:300], labels[:300]
+    rng = np.random.default_rng(1)
+    wrong = jnp.asarray(rng.uniform(size=300) < WRONG)
+    labels = jnp.where(wrong, (truth + rng.integers(1, 10, 300)) % 10, truth)
+
+    def loss(params, share, *, key):
+        logits = with_dropout(params, images, key, share)
+        return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels))
+
+    def learnt(share, seed):
+        start = network(jax.random.key(seed), (64, 64, 10))
+        run = gdlab.minimize(
+            loss, gdlab.adam(3e-3), start, 600, args=(share,), key=jax.random.key(seed), record=("params",), every=20
+        )
+        params = run.history["params"]
+        memory = jax.vmap(
+            lambda p: jnp.sum(wrong * (jnp.argmax(network_logits(p, images), -1) == labels)) / jnp.sum(wrong)
+        )
+        return {"unseen": jax.vmap(lambda p: network_accuracy(p, test))(params), "memorised": memory(params)}
+
+    return gdlab.sweep(learnt, share=jnp.array([0.0, DROPPED]), seed=jnp.arange(3))
+
+
+def noise():
+    """Ours is optax's noisy_sgd, with the variance eta / (1 + t)^gamma."""
+    key, zeros = jax.random.key(3), jnp.zeros(20_000)
+    ours = gdlab.chain(optax.add_noise(ETA, GAMMA, key), gdlab.sgd(1.0))
+    paths = [
+        np.asarray(
+            gdlab.minimize(lambda x: 0 * jnp.sum(x), o, zeros, 100, record=("params",), every=1).history["params"]
+        )
+        for o in (ours, optax.noisy_sgd(1.0, ETA, GAMMA, key))
+    ]
+    drawn, t = np.diff(paths[0], axis=0), np.arange(99)
+    shape = drawn.var(1) / ETA * (1 + t) ** GAMMA
+    return (
+        at_most("S99", "our chain - optax.noisy_sgd, 100 steps", np.abs(paths[0] - paths[1]).max(), 1e-12),
+        at_most(
+            "S99", "variance of the noise over eta/(1 + t)^gamma - 1", np.abs(shape - 1).max(), 4 * (2 / 20_000) ** 0.5
+        ),
+    )
+
+
+def from_zero():
+    """The losses of descent without and with noise, from the saddle of (1 - w1 w2)^2 and from a network of zeros."""
+    data = jax.tree.map(lambda leaf: leaf[:300], divided()[0])
+    losses = {"saddle": lambda w: surface("linear_net").loss(w), "network": lambda p: network_loss(p, data)}
+    starts = {"saddle": jnp.zeros(2), "network": jax.tree.map(jnp.zeros_like, network(jax.random.key(0), SIZES))}
+    optimizers = {
+        "plain": gdlab.sgd(0.1),
+        "noise": gdlab.chain(optax.add_noise(ETA, GAMMA, jax.random.key(4)), gdlab.sgd(0.1)),
+    }
+    return {
+        (place, name): np.asarray(gdlab.minimize(losses[place], optimizer, starts[place], 1000).history["loss"])
+        for place in losses
+        for name, optimizer in optimizers.items()
+    }
+
+
+def left(saddles):
+    """Who leaves."""
+    stays, goes = saddles["saddle", "plain"], saddles["saddle", "noise"]
+    return (
+        exactly("S49", "(1 - w1 w2)^2 from 0: loss without noise", stays[-1], 1.0),
+        at_most("S49", "(1 - w1 w2)^2 from 0: loss with noise", goes[-100:].mean(), 0.05),
+        is_true(
+            "S99",
+            "a network of zeros: noise ends lower",
+            saddles["network", "noise"][-1] < saddles["network", "plain"][-1],
+        ),
+    )
+
+
+def remembered(results):
+    """Dropout memorises less and reads more, for a time."""
+    middle, end = (results.isel(unseen_0=at, memorised_0=at).median("seed") for at in (10, -1))
+    lead = [float(of["unseen"].sel(share=DROPPED) - of["unseen"].sel(share=0.0)) for of in (middle, end)]
+    memorised = end["memorised"]
+    return (
+        Check("S99", "without dropout: share of wrong labels memorised", float(memorised.sel(share=0.0)), 1.0, 0.02),
+        at_most("S99", "with dropout", float(memorised.sel(share=DROPPED)), 0.8),
+        is_true("S99", "after 200 updates dropout reads 3 % more unseen digits", lead[0] > 0.03),
+        is_true("S99", "after 600 its lead is smaller", lead[1] < lead[0]),
+    )
+
+
+def draw(passes, dropouts, saddles):
+    """One pass, dropout, and the way out of zero."""
+    from experiments.reporting import figures
+    from experiments.reporting.figures import plt
+
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4))
+    seen = np.arange(LEARNT // BATCH + 1) * BATCH
+    for (name, run), colour in zip(passes.items(), figures.PALETTE, strict=False):
+        left.plot(seen, run["accuracy"], color=colour, label=name)
+    left.set(xlabel="digits seen, each once", ylabel="accuracy on other digits", title="shuffling")
+    t = np.arange(0, 600, 20)
+    middle.axison = dropouts is not None
+    shares = [] if dropouts is None else dropouts["share"].values
+    for share, colour in zip(shares, figures.PALETTE, strict=False):
+        of, name = dropouts.sel(share=share), f"dropout {share:g}"
+        figures.band(middle, t, of["unseen"].values.T, colour, f"{name}: unseen digits read")
+        middle.plot(t, of["memorised"].median("seed"), "--", color=colour, label=f"{name}: wrong labels memorised")
+    middle.set(xlabel="updates", ylabel="share", title="300 digits, every third label wrong")
+    for i, ((place, name), losses) in enumerate(saddles.items()):
+        title = {"saddle": "$(1 - w_1 w_2)^2$", "network": "a network"}[place]
+        right.plot(losses, color=figures.PALETTE[i], label=f"{title}, {name}")
+    right.set(xscale="symlog", xlabel="updates", ylabel="loss", title="from 0: without and with noise")
+    for axes in (left, right) if dropouts is None else (left, middle, right):
+        axes.legend(fontsize=7)
+    return figure

@@ -1,0 +1,234 @@
+"""Do large batches end in sharp minima, and is that why they generalise worse? (S51; section 3.12)
+
+Between training and test a minimum moves; over a shift d the loss of a parabola of curvature c rises by c d^2 / 2, a
+hundred times more in a minimum a hundred times sharper.  Networks that learn 600 digits by heart, a fifth of the labels
+wrong, do as Keskar et al. say: all at once end far sharper than batches of 8 at the same rate.  But the control does
+too: batches of 8 at a tenth of the rate are as sharp as all at once.  The rate over the batch size is nearer to what
+decides than the batch size, though no law: batches of 60 at .1 and of 8 at .01 have nearly the same ratio, and differ
+threefold.  Accuracy on unseen digits follows by a few hundredths.  A small network on clean digits shows no such
+difference at all.
+
+Nor is sharpness a property of the function: an eighth of the weights below a rectifier and eight times those above
+leave every output as it was, and give another sharpness (Dinh et al. 2017).
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import gdlab
+import hessian
+from experiments.cli.settings import FlatMinima
+from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true
+from experiments.workloads.digits import FLOAT, examples, start
+from gdlab.problems import network_accuracy, network_loss
+
+QUESTION = "Do large batches end in sharp minima, and is that why they generalise worse? (S51; section 3.12)"
+loss = partial(network_loss, activation=jax.nn.relu)
+accuracy = partial(network_accuracy, activation=jax.nn.relu)
+COUNT, LAYERS, WRONG = 600, (64, 128, 128, 128, 10), 0.2
+RUNS = {  # (optimizer, rate, batch size) -> epochs until the loss is about 1e-3, and the printed range of sharpness
+    ("SGD", 0.1, 8): (110, (0.24, 0.31)),
+    ("SGD", 0.1, 60): (600, (4.8, 5.6)),
+    ("SGD", 0.1, 600): (3000, (16.2, 18.2)),
+    ("SGD", 0.01, 8): (900, (15.3, 21.2)),
+    ("Adam", 1e-3, 8): (110, (0.94, 2.55)),
+    ("Adam", 1e-3, 600): (700, (22.4, 26.0)),
+}
+QUICK = dict.fromkeys((("SGD", 0.1, 8), ("SGD", 0.01, 8)), 400)  # on a third of the digits, in a smaller network
+
+
+def main(settings: FlatMinima) -> int:
+    """Measure, print the verdict, write the folder; the exit status."""
+    return conclude(settings, "flat_minima", QUESTION, lambda: measure(settings.quick))
+
+
+def measure(quick):
+    """The checks and the figure."""
+    epochs = QUICK if quick else {run: many for run, (many, _) in RUNS.items()}
+    size = (200, (64, 32, 32, 10), 1) if quick else (COUNT, LAYERS, 2)
+    found = {run: learnt_by_heart(*run, many, *size) for run, many in epochs.items()}
+    checks = [*shifted(), *rescaled(*size[:2]), *fast_and_slow(found)]
+    if not quick:
+        checks += [*as_printed(found), *full_batch(found), *clean()]
+    return checks, lambda: draw(found)
+
+
+def shifted():
+    """The rise over a shift of .3, by curvature (S51)."""
+    quadratic = lambda x, curvature: curvature * x**2 / 2  # noqa: E731
+    flat, sharp = (quadratic(0.3, c) - quadratic(0.0, c) for c in (1.0, 100.0))
+    return (
+        exactly("S51", "curvature 1: rise over a shift of .3", flat, 0.045),
+        exactly("S51", "curvature 100: rise over a shift of .3", sharp, 4.5),
+    )
+
+
+def learnt_by_heart(name, rate, size, epochs, count, layers, seeds):
+    """What each seed's network is like after its epochs: accuracy on digits learnt and unseen, both sharpnesses."""
+    optimizer = {"SGD": gdlab.sgd, "Adam": gdlab.adam}[name](FLOAT(rate))
+    rows = []
+    for key in jax.random.split(jax.random.key(0), seeds):
+        end, learnt, known, right = train(key, optimizer, size, epochs, count, layers)
+        rows.append({"learnt": float(known), "unseen": float(right), **measures(end, learnt)})
+    return {what: np.array([row[what] for row in rows]) for what in rows[0]}
+
+
+@partial(jax.jit, static_argnums=(2, 3, 4, 5))
+def train(key, optimizer, size, epochs, count, layers):
+    """A network, what it learnt from, its accuracy there and on unseen digits."""
+    split, init, order = jax.random.split(key, 3)
+    learnt, unseen = examples(split, count, wrong=WRONG)
+    stream, steps = gdlab.minibatches(learnt, size, key=order), epochs * count // size
+    ran = gdlab.minimize(loss, optimizer, start(init, layers), steps, batches=stream, record=(), every=steps)
+    return ran.params, learnt, accuracy(ran.params, learnt), accuracy(ran.params, unseen)
+
+
+def measures(layers, learnt):
+    """Both sharpnesses."""
+    keskar = hessian.sharpness(loss, layers, learnt, measure="keskar")
+    return {"sharpness": float(keskar.value), "curvature": float(hessian.sharpness(loss, layers, learnt).value)}
+
+
+def rescaled(count, sizes):
+    """An eighth of the weights below a rectifier, eight times those above: the same function (Dinh et al. 2017)."""
+    learnt, unseen = examples(jax.random.key(0), count)
+    layers = start(jax.random.key(1), sizes)
+    below, above, *rest = layers
+    moved = [jax.tree.map(lambda leaf: leaf / 8, below), {**above, "w": 8 * above["w"]}, *rest]
+    was, now = measures(layers, learnt), measures(moved, learnt)
+    return (
+        at_most(
+            "S51",
+            "weights / 8 and weights * 8: loss - loss before",
+            abs(loss(moved, unseen) - loss(layers, unseen)),
+            0.0,
+        ),
+        *(
+            is_true("S51", f"and the {what} has changed by a tenth at least", abs(now[what] / was[what] - 1) > 0.1)
+            for what in was
+        ),
+    )
+
+
+def fast_and_slow(found):
+    """The control: the same small batches at a tenth of the rate."""
+    fast, slow = found["SGD", 0.1, 8], found["SGD", 0.01, 8]
+    return (
+        is_true(
+            "3.12",
+            "batches of 8 at a tenth of the rate end 5 times sharper at least",
+            least(slow, "sharpness") > 5 * most(fast, "sharpness"),
+        ),
+        is_true("3.12", "with a larger lambda_max", least(slow, "curvature") > most(fast, "curvature")),
+    )
+
+
+def least(run, what):
+    """The smallest over seeds."""
+    return run[what].min()
+
+
+def most(run, what):
+    """The largest over seeds."""
+    return run[what].max()
+
+
+def as_printed(found):
+    """The geometric mean over seeds within a factor of 4: two printed seeds of one row differ by nearly 3."""
+    for (name, rate, size), (_, (low, high)) in RUNS.items():
+        ratio = np.exp(np.log(found[name, rate, size]["sharpness"]).mean()) / (low * high) ** 0.5
+        yield Check(
+            "3.12", f"{name} {rate}, B = {size}: log2 of sharpness over the printed one", np.log2(ratio), 0.0, 2.0
+        )
+    known = min(run["learnt"].min() for run in found.values())
+    yield exactly("3.12", "every run has learnt its labels by heart: accuracy on them", known, 1.0)
+
+
+def full_batch(found):
+    """All examples at once, against small batches and against the control."""
+    small, middle, whole, slow = (found["SGD", *rest] for rest in ((0.1, 8), (0.1, 60), (0.1, 600), (0.01, 8)))
+    return (
+        is_true(
+            "3.12",
+            "all at once: 20 times sharper than 8 at the same rate",
+            least(whole, "sharpness") > 20 * most(small, "sharpness"),
+        ),
+        is_true(
+            "3.12",
+            "Adam, all at once: 5 times sharper than 8",
+            least(found["Adam", 1e-3, 600], "sharpness") > 5 * most(found["Adam", 1e-3, 8], "sharpness"),
+        ),
+        is_true(
+            "3.12",
+            "the control is as sharp as all at once, to half",
+            slow["sharpness"].mean() > whole["sharpness"].mean() / 2,
+        ),
+        is_true(
+            "3.12",
+            "nearly the same rate over size, 60 at .1 and 8 at .01: not the same sharpness",
+            least(slow, "sharpness") > 2 * most(middle, "sharpness"),
+        ),
+        is_true("3.12", "8 read more unseen digits than all at once", (small["unseen"] > whole["unseen"]).all()),
+        is_true("3.12", "and than the control", slow["unseen"].mean() < small["unseen"].mean()),
+    )
+
+
+def clean():
+    """1400 clean digits and a small network with tanh, three seeds: batches of 10 at the loss where all at once end."""
+    rows = [one_clean(seed) for seed in range(3)]
+    curvature, right = (np.array([row[what] for row in rows]) for what in (0, 1))
+    ratio = np.exp(np.log(curvature[:, 0] / curvature[:, 1]).mean())
+    return (
+        Check("3.12", "clean digits, loss .03: lambda_max of batches of 10 over that of all at once", ratio, 1.0, 0.5),
+        at_most("3.12", "and their accuracies on unseen digits apart by", abs(np.diff(right.mean(axis=0))[0]), 0.01),
+    )
+
+
+def one_clean(seed):
+    """Curvature and accuracy on unseen digits for batches of 10, and for all at once after 4000 updates."""
+    learnt, unseen = examples(jax.random.key(seed), 1400)
+    layers, level, found = start(jax.random.key(10 + seed), (64, 64, 10)), None, []
+    for size in (1400, 10):
+        stream = gdlab.minibatches(learnt, size, key=jax.random.key(2))
+        ran = gdlab.minimize(
+            network_loss, gdlab.sgd(FLOAT(0.1)), layers, 4000, batches=stream, record=("params",), every=100
+        )
+        losses = jax.lax.map(lambda w: network_loss(w, learnt), ran.history["params"])
+        level = losses[-1] if level is None else level
+        there = jnp.argmin(jnp.abs(losses - level))
+        at = jax.tree.map(lambda path, there=there: path[there], ran.history["params"])
+        found.append((hessian.sharpness(network_loss, at, learnt).value, network_accuracy(at, unseen)))
+    return [[float(value) for value in pair[::-1]] for pair in zip(*found, strict=True)]
+
+
+def draw(found):
+    """Sharpness and accuracy of every run against the rate over the batch size."""
+    from experiments.reporting import figures
+    from experiments.reporting.figures import plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2))
+    marks = {8: "o", 60: "s", 600: "D"}
+    for (name, rate, size), colour in zip(RUNS, figures.PALETTE, strict=False):
+        if (name, rate, size) not in found:
+            continue
+        run, label = found[name, rate, size], f"{name} {rate:g}, B = {size}"
+        x = np.full(len(run["unseen"]), rate / size)
+        left.plot(x, run["sharpness"], marks[size], color=colour, label=label, mfc="none" if name == "Adam" else colour)
+        if len(found) == len(RUNS):
+            left.plot([rate / size] * 2, RUNS[name, rate, size][1], "-", color=colour, linewidth=3, alpha=0.4)
+        right.plot(run["sharpness"], run["unseen"], marks[size], color=colour, mfc="none" if name == "Adam" else colour)
+    left.set(
+        xscale="log", yscale="log", xlabel="learning rate / batch size", ylabel="Keskar's sharpness, $\\epsilon$ = .001"
+    )
+    left.set_title("one mark per seed; bars: the printed range")
+    right.set(
+        xscale="log",
+        xlabel="Keskar's sharpness",
+        ylabel="accuracy on unseen digits",
+        title="a fifth of the labels wrong, learnt by heart",
+    )
+    left.legend(fontsize=7)
+    return figure

@@ -1,0 +1,194 @@
+"""What do the empty cells of the grid do? (S30, S81, S83, S101)
+
+Every optimizer is a cell: a sigma, which says how big gradients have been, and an m, which says where to go.  Most
+cells have no name.  Here each runs at its own best rate on the problems of the contest; what is compared is by how
+many decades its loss is behind that of the best cell.  What came out:
+
+- With each sigma, named or not, the heavy ball is ahead of the gradient alone, on the mean of all problems.
+- The average under sigma = 1 is no other optimizer: it is the heavy ball at the rate (1 - b) eta, to rounding.
+- One row cannot be filled: a window, with an m that remembers longer.  Where the last K gradients were all 0, as those
+  of rare features are, sigma is 0 and m is not, and the step is as long as the numbers allow.
+- One empty cell is worth a name: Adagrad's sigma with Nesterov's m has the lowest loss of all on the network.
+- None is ahead of its named neighbours, those of its row and column, on all problems.  The first places in the mean
+  change with the seeds: peak with heavy ball, momentum and Adam take turns.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import gdlab
+from experiments.cli.settings import Grid
+from experiments.reporting.checks import at_most, conclude, is_true
+from experiments.workloads.tuned_benchmark import PROBLEMS, best, contest
+from gdlab import directions, scales
+from gdlab.problems import surface
+
+QUESTION = "What do the empty cells of the grid do? (S83, S101)"
+B1, B2 = 0.9, 0.99
+SIGMAS = {
+    "1": scales.unit(),
+    "of all": scales.root_mean_square(),
+    "running": scales.debiased_root_mean_square(B2),
+    "window": scales.windowed_root_mean_square(10),
+    "peak": scales.peak(scales.debiased_root_mean_square(B2)),
+    "maximum": scales.infinity(B2),
+}
+DIRECTIONS = {
+    "gradient": directions.gradient(),
+    "heavy ball": directions.heavy_ball(B1),
+    "Nesterov": directions.nesterov(B1),
+    "average": directions.average(B1),
+    "Nesterov average": directions.nesterov_average(B1),
+}
+NAMES = {
+    ("1", "gradient"): "gd",
+    ("1", "heavy ball"): "momentum",
+    ("1", "Nesterov"): "nesterov",
+    ("of all", "gradient"): "adagrad",
+    ("running", "gradient"): "rmsprop, debiased",
+    ("running", "heavy ball"): "rmsprop + momentum, debiased",
+    ("running", "average"): "adam",
+    ("running", "Nesterov average"): "nadam",
+    ("window", "gradient"): "windowed",
+    ("peak", "average"): "amsgrad",
+    ("maximum", "average"): "adamax",
+}
+ARRIVED, FAR = 1e-6, 3.0  # losses below are all the same: there; three decades behind are as far as any
+
+
+def main(settings: Grid) -> int:
+    """Measure, print the verdict, write the folder; the exit status."""
+    return conclude(settings, "grid", QUESTION, lambda: measure(settings.quick))
+
+
+def measure(quick):
+    """The checks and the figure."""
+    sigmas, directions = (("1", "of all", "window"), list(DIRECTIONS)[:3]) if quick else (SIGMAS, DIRECTIONS)
+    cells = [(sigma, m) for sigma in sigmas for m in directions]
+    losses = best(contest({f"{sigma}, {m}": cell(sigma, m) for sigma, m in cells})).values
+    reached = np.maximum(losses, ARRIVED)
+    behind = np.minimum(np.log10(reached / reached.min(1, keepdims=True)), FAR)
+    table = dict(zip(cells, behind.T, strict=True))
+    checks = [same_cells(), *divided_by_nothing(), *verdict(table)]
+    return checks if quick else [*checks, *same_as_named()], lambda: draw(table)
+
+
+def cell(sigma, m):
+    """The optimizer of a cell, as a function of its rate; Adagrad's sigma goes with eta / sqrt(t + 1)."""
+
+    def make(rate):
+        schedule = gdlab.schedules.inverse_sqrt(rate) if sigma == "of all" else rate
+        return gdlab.descent(DIRECTIONS[m], SIGMAS[sigma], schedule)
+
+    return make
+
+
+def same_cells():
+    """The running average under sigma = 1 at the rate eta, against the heavy ball at (1 - b) eta (S83)."""
+    loss, start = surface("rosenbrock_2d").loss, jnp.array([-1.2, 1.0])
+    averaged = gdlab.descent(directions.running_average(B1), SIGMAS["1"], 1e-2)
+    ends = [gdlab.minimize(loss, o, start, 1000).params for o in (averaged, gdlab.momentum(1e-2 * (1 - B1), B1))]
+    return at_most(
+        "S83", "sigma 1: average at eta - heavy ball at (1 - b) eta", jnp.abs(ends[0] - ends[1]).max(), 1e-12
+    )
+
+
+def same_as_named():
+    """The cells beside the optimizers of their names, on 60 random gradients (S83)."""
+    grads = jax.random.normal(jax.random.key(0), (60, 4))
+    named = {
+        "gd": gdlab.gd(0.1),
+        "momentum": gdlab.momentum(0.1, B1),
+        "nesterov": gdlab.nesterov(0.1, B1),
+        "adagrad": gdlab.adagrad(0.1),
+        "adam": gdlab.adam(0.1, B1, B2, 0.0),
+        "nadam": gdlab.nadam(0.1, B1, B2, 0.0),
+        "amsgrad": gdlab.amsgrad(0.1, B1, B2, 0.0, source="optax"),
+        "adamax": gdlab.adamax(0.1, B1, B2, 0.0),
+    }
+
+    def end(optimizer):
+        return gdlab.minimize(jnp.vdot, optimizer, jnp.zeros(4), 60, batches=grads).params
+
+    for where, name in NAMES.items():
+        if name in named:
+            apart = jnp.abs(end(cell(*where)(0.1)) - end(named[name])).max()
+            yield at_most("S83", f"sigma {where[0]}, m {where[1]} - {name}: 60 random gradients", apart, 1e-12)
+
+
+def divided_by_nothing():
+    """The step for a feature that was seen once, 11 gradients ago: by the window of 10, and by the running average."""
+    grads = jnp.eye(12, 1)  # one, then zeros
+    steps = [
+        gdlab.minimize(
+            jnp.vdot, cell(sigma, "average")(1.0), jnp.zeros(1), 12, batches=grads, record=("update",)
+        ).history["update"][-1, 0]
+        for sigma in ("window", "running")
+    ]
+    return (
+        is_true("S30", "window and average, 11 gradients after the only one: step above 1e100", abs(steps[0]) > 1e100),
+        at_most("S81", "the same under the running average: step over eta", abs(steps[1]), 1.0),
+    )
+
+
+def neighbours(table, cell):
+    """The named cells of the same row or column."""
+    return [
+        other for other in table if other in NAMES and other != cell and (other[0] == cell[0] or other[1] == cell[1])
+    ]
+
+
+def verdict(table):
+    """Who is behind whom, by decades, on the mean of all problems and on each."""
+    mean = {cell: decades.mean() for cell, decades in table.items()}
+    sigmas = dict.fromkeys(sigma for sigma, _ in table)
+    gains = {sigma: mean[sigma, "gradient"] - mean[sigma, "heavy ball"] for sigma in sigmas}
+    empty = [cell for cell in table if cell not in NAMES]
+    ahead = {cell: table[cell] - np.min([table[other] for other in neighbours(table, cell)], axis=0) for cell in empty}
+    network, rare, novel = PROBLEMS.index("network"), PROBLEMS.index("rare features"), ("of all", "Nesterov")
+    others = min(decades[network] for cell, decades in table.items() if cell in NAMES)
+    return (
+        *(
+            is_true("S83", f"sigma {s}: heavy ball ahead of the gradient, mean of problems", gains[s] > 0)
+            for s in sigmas
+        ),
+        at_most(
+            "S30", "a window with momentum on rare features: decades from far behind", FAR - rare_of(table, rare), 0.05
+        ),
+        is_true("S101", "Adagrad's sigma, Nesterov's m: lowest loss on the network", table[novel][network] < others),
+        at_most("S101", "empty cells ahead of all their named neighbours on all problems", all_ahead(ahead), 0),
+    )
+
+
+def rare_of(table, rare):
+    """How far behind the windows with an m that remembers are on rare features, the nearest of them."""
+    return min(decades[rare] for (sigma, m), decades in table.items() if sigma == "window" and m != "gradient")
+
+
+def all_ahead(ahead):
+    """How many cells are ahead on every problem."""
+    return sum((decades < 0).all() for decades in ahead.values())
+
+
+def draw(table):
+    """A map of cells for each problem, and their mean."""
+    from experiments.reporting.figures import plt
+
+    rows, columns = (list(dict.fromkeys(names)) for names in zip(*table, strict=True))
+    figure, panels = plt.subplots(1, len(PROBLEMS) + 1, figsize=(16, 3.6), sharey=True)
+    for i, (panel, title) in enumerate(zip(panels, (*PROBLEMS, "mean of all"), strict=True)):
+        of = {cell: decades.mean() if i == len(PROBLEMS) else decades[i] for cell, decades in table.items()}
+        drawn = panel.imshow(
+            [[of[r, c] for c in columns] for r in rows], cmap="cividis_r", vmin=0, vmax=FAR, aspect="auto"
+        )
+        for (r, c), value in of.items():
+            colour, weight = ("white" if value > FAR / 2 else "black"), ("bold" if (r, c) in NAMES else "normal")
+            place = (columns.index(c), rows.index(r))
+            panel.text(*place, f"{value:.1f}", ha="center", va="center", fontsize=7, color=colour, fontweight=weight)
+        panel.set_xticks(range(len(columns)), columns, rotation=60, ha="right")
+        panel.set_title(title)
+    panels[0].set_yticks(range(len(rows)), rows)
+    panels[0].set_ylabel("sigma (bold: the cell has a name)")
+    figure.colorbar(drawn, ax=panels, label="decades behind the best cell", pad=0.01)
+    return figure

@@ -1,0 +1,261 @@
+"""What does the learning rate do to the loss, and does descent always descend? (S2-S11, S61, S62)
+
+Four rates on the bowl with curvatures l = 1 and L = 10: small, just right, large, very large.  The surface can be drawn
+for two parameters only, the loss against the number of updates always.
+
+"L(theta_0) > L(theta_1) > ..., is this statement correct?"  It is not: a quadratic never rises for eta L <= 2 and rises
+almost always beyond; the loss of a double well rises dozens of times at rates of .9 and 1.  It holds for eta < 1 / L.
+And a run may stop for other reasons than being done: at a local minimum, on a saddle, or on a plateau, where
+|g| < 1e-6 says nothing.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import gdlab
+from experiments.cli.settings import LearningRates
+from experiments.reporting.checks import at_most, conclude, exactly, is_true, printed
+from gdlab.problems import surface
+
+QUESTION = "What does the learning rate do to the loss, and does descent always descend? (S2-S11, S61, S62)"
+BOWL = surface("ill_conditioned_bowl").loss
+LOW, HIGH = 1.0, 10.0
+START = jnp.array([3.0, 1.0])
+RATES = {"small": 0.02 / HIGH, "just right": 2 / (LOW + HIGH), "large": 1.98 / HIGH, "very large": 2.1 / HIGH}
+LOSSES = {  # after 0, 5, 20, 100 updates, as printed
+    "small": ("9.5", "8.50", "6.38", "3.10"),
+    "just right": ("9.5", "1.28", "3.1e-3", "3.5e-17"),
+    "large": ("9.5", "4.58", "2.23", "0.088"),
+    "very large": ("9.5", "13.4", "226", "9.5e8"),
+}
+WELL = surface("tilted_double_well").loss
+WELL_RATES = (0.1, 0.5, 0.9, 1.0)
+ROUNDING = 1e-12  # a smaller rise of a loss near its minimum is none
+UPDATES = 59  # the length of the runs whose rises are counted
+PLATEAU = surface("plateau").loss
+LONGEST = 120_000
+
+
+def main(settings: LearningRates) -> int:
+    """Measure, print the verdict, write the folder; the exit status."""
+    return conclude(settings, "learning_rates", QUESTION, measure)
+
+
+def measure():
+    """The checks and the figure."""
+    paths = {name: descend(BOWL, START, rate, 100) for name, rate in RATES.items()}
+    losses = {name: np.asarray(jax.vmap(BOWL)(path)) for name, path in paths.items()}
+    many = in_many_dimensions()
+    wells = {rate: descend(WELL, jnp.array([1.5]), rate, UPDATES) for rate in WELL_RATES}
+    plateau = descend(PLATEAU, jnp.array([5.0]), 0.1, LONGEST)
+    checks = [
+        at_most("S2", "autodiff - central differences, relative", gradient_error(), 1e-6),
+        *(
+            printed("S7", f"{name}: loss after {t}", losses[name][t], digits)
+            for name, row in LOSSES.items()
+            for t, digits in zip((0, 5, 20, 100), row, strict=True)
+        ),
+        *(
+            at_most("S3", f"{name}: distance from (1 - eta l)^t theta_0", closed_form_error(paths[name], name), 1e-9)
+            for name in RATES
+        ),
+        *shapes("S6", losses),
+        *shapes("S8", many),
+        *contours(),
+        *(
+            exactly("S10", f"bowl, eta L = {r}: rises in {UPDATES} updates", rises(BOWL, START, r / HIGH), expected)
+            for r, expected in ((1.0, 0), (1.98, 0), (2.0, 0), (2.1, 58))
+        ),
+        *(exactly("S10", f"double well, rate {r}: rises", rise(WELL, wells[r]), well_rises(r)) for r in WELL_RATES),
+        is_true("S10", "double well: no rise at .1 and .5", well_rises(0.1) == well_rises(0.5) == 0),
+        is_true("S10", "double well: dozens at .9 and 1", well_rises(0.9) > 24 and well_rises(1.0) > 24),
+        at_most("S11", "1000 quadratics at rates below 1/L: largest rise", largest_rise(), 0.0),
+        *stuck(),
+        *trap(plateau),
+    ]
+    return checks, lambda: draw(paths, losses, many, wells, plateau)
+
+
+def descend(loss, start, rate, updates):
+    """The path of gradient descent, shape (updates + 1, k)."""
+    run = gdlab.minimize(loss, gdlab.gd(rate), start, updates, record=("params",))
+    return jnp.concatenate([run.history["params"], run.params[None]])
+
+
+def gradient_error(h=1e-6):
+    """How far the gradient of Rosenbrock's valley is from central differences."""
+    loss, at = surface("rosenbrock_2d").loss, jnp.array([-1.2, 1.0])
+    differences = jnp.array([(loss(at + h * e) - loss(at - h * e)) / (2 * h) for e in jnp.eye(2)])
+    gradient = jax.grad(loss)(at)
+    return jnp.linalg.norm(gradient - differences) / jnp.linalg.norm(gradient)
+
+
+def closed_form_error(path, name):
+    """How far a path is from theta_i = (1 - eta l_i)^t theta_i(0), relative to its largest entry."""
+    factors = 1 - RATES[name] * np.array([LOW, HIGH])
+    closed = np.array(START) * factors ** np.arange(101)[:, None]
+    return np.abs(np.asarray(path) - closed).max() / np.abs(closed).max()
+
+
+def in_many_dimensions():
+    """The losses of the same four rates on a bowl of 100 parameters, of which only these curves can be drawn (S8)."""
+    curvatures, start = jnp.linspace(LOW, HIGH, 100), jnp.ones(100)
+    bowl = lambda x: jnp.sum(curvatures * x**2) / 2  # noqa: E731
+
+    @jax.jit
+    @jax.vmap
+    def losses(rate):
+        run = gdlab.minimize(bowl, gdlab.gd(rate), start, 100)
+        return jnp.append(run.history["loss"], bowl(run.params))
+
+    return dict(zip(RATES, np.asarray(losses(jnp.array(list(RATES.values())))), strict=True))
+
+
+def shapes(item, losses):
+    """Small: falls slowly; just right: falls fast; large: falls slowly again; very large: blows up."""
+    small, right, large, wild = losses.values()
+    many = "100 parameters: " if item == "S8" else ""
+    return (
+        *(
+            at_most(item, f"{many}{name}: rises of the loss", (np.diff(row) > ROUNDING).sum(), 0)
+            for name, row in list(losses.items())[:3]
+        ),
+        at_most(
+            item,
+            f"{many}after 20 updates, just right over small and large",
+            right[20] / min(small[20], large[20]),
+            0.01,
+        ),
+        is_true(item, f"{many}very large: a thousand times the start's loss", wild[-1] > 1000 * wild[0]),
+    )
+
+
+def contours():
+    """The gradient is normal to the contour (S5), which is not the way to the centre unless contours are circles."""
+    phi = jnp.linspace(0.0, 2 * jnp.pi, 101)
+    ellipse = jnp.sqrt(2 / jnp.array([LOW, HIGH])) * jnp.stack([jnp.cos(phi), jnp.sin(phi)], 1)
+    tangents = jnp.sqrt(2 / jnp.array([LOW, HIGH])) * jnp.stack([-jnp.sin(phi), jnp.cos(phi)], 1)
+    along = jnp.sum(jax.vmap(jax.grad(BOWL))(ellipse) * tangents, 1)
+    angles = [float(jnp.degrees(angle(jax.grad(loss)(START), START))) for loss in (BOWL, lambda x: jnp.sum(x**2))]
+    expected = np.degrees(np.arctan(10 / 3) - np.arctan(1 / 3))
+    return (
+        at_most("S5", "gradient . tangent of the contour", jnp.abs(along).max(), 1e-10),
+        exactly("S5", "bowl: degrees between -g and the way to the minimum", angles[0], expected),
+        at_most("S5", "circles: degrees between them", angles[1], 1e-5),
+    )
+
+
+def angle(u, v):
+    """The angle between two vectors of the plane."""
+    return jnp.arctan2(jnp.abs(u[0] * v[1] - u[1] * v[0]), u @ v)
+
+
+def rise(loss, path):
+    """How often the loss is higher after an update than before, by more than rounding."""
+    losses = np.asarray(jax.vmap(loss)(path))
+    return int((np.diff(losses) > ROUNDING).sum())
+
+
+def rises(loss, start, rate):
+    """How often the loss rises along a run."""
+    return rise(loss, descend(loss, start, rate, UPDATES))
+
+
+def well_rises(rate):
+    """The rises on the double well by a loop in plain Python."""
+    x, count = 1.5, 0
+    for _ in range(UPDATES):
+        new = x - rate * (x**3 - x + 0.1)
+        count += new**4 / 4 - new**2 / 2 + 0.1 * new > x**4 / 4 - x**2 / 2 + 0.1 * x + ROUNDING
+        x = new
+    return count
+
+
+def largest_rise():
+    """The largest rise of 1000 random quadratics in 20 updates, at rates below 1 / L."""
+
+    def one(key):
+        keys = jax.random.split(key, 3)
+        curvatures = 10 ** jax.random.uniform(keys[0], (5,), minval=-2.0, maxval=2.0)
+        rate = jax.random.uniform(keys[1], minval=0.01, maxval=0.99) / curvatures.max()
+        start = jax.random.normal(keys[2], (5,))
+        run = gdlab.minimize(lambda x: 0.5 * jnp.sum(curvatures * x**2), gdlab.gd(rate), start, 20)
+        return jnp.max(jnp.diff(run.history["loss"]))
+
+    return max(float(jax.vmap(one)(jax.random.split(jax.random.key(0), 1000)).max()), 0.0)
+
+
+def stuck():
+    """Three places where descent stops or nearly does, with the norm of the gradient (S61)."""
+    drawn = gdlab.minimize(WELL, gdlab.gd(0.1), jax.random.normal(jax.random.key(0), (1,)), 1000, tolerance=1e-9)
+    local = gdlab.minimize(WELL, gdlab.gd(0.1), jnp.array([1.5]), 1000, tolerance=1e-9)
+    on_saddle = gdlab.minimize(surface("linear_net").loss, gdlab.gd(0.1), jnp.array([0.5, -0.5]), 1000, tolerance=1e-9)
+    flat = gdlab.minimize(PLATEAU, gdlab.gd(0.1), jnp.array([5.0]), 1000)
+    best = min(point.value for point in surface("tilted_double_well").critical_points)
+    return (
+        is_true("S4", "local minimum: stopped early by its small gradient", local.why == "small gradient"),
+        is_true("S4", "from a start drawn at random, too", drawn.why == "small gradient"),
+        exactly("S4", "its trace: losses, less its updates", np.isfinite(drawn.history["loss"]).sum() - drawn.steps, 1),
+        is_true("S61", "the first stands above the other minimum", WELL(local.params) > best + 0.1),
+        at_most("S61", "|g| there", jnp.abs(jax.grad(WELL)(local.params)).max(), 1e-9),
+        at_most("S61", "saddle: |theta| where it stopped", jnp.linalg.norm(on_saddle.params), 1e-9),
+        at_most("S61", "plateau: |g| after 1000 updates", jnp.abs(jax.grad(PLATEAU)(flat.params)).max(), 3e-5),
+        is_true("S61", "plateau: the loss is still above .99999", PLATEAU(flat.params) > 0.99999),
+    )
+
+
+def trap(path):
+    """The rule "stop when |g| < 1e-6" on 1 - exp(-x^2 / 2) (S62)."""
+    far = jnp.array([6.0])
+    run = gdlab.minimize(PLATEAU, gdlab.gd(0.1), far, 100, tolerance=1e-6)
+    below = np.asarray(jax.vmap(PLATEAU)(path)) < 0.5
+    return (
+        printed("S62", "loss at x = 6", PLATEAU(far), ".99999998"),
+        printed("S62", "|g| at x = 6", jnp.abs(jax.grad(PLATEAU)(far))[0], "9.1e-8"),
+        is_true("S62", "from 6 it stops at once, for its small gradient", run.why == "small gradient"),
+        exactly("S62", "steps taken from 6", run.steps, 0),
+        printed("S62", "from 5, rate .1: updates until the loss is below .5", np.argmax(below), "117826"),
+    )
+
+
+def draw(paths, losses, many, wells, plateau):
+    """The paths on the surface, the loss of every run against its updates."""
+    from experiments.reporting import figures
+    from experiments.reporting.figures import plt
+
+    figure, ((surface_, curves), (well, flat)) = plt.subplots(2, 2, figsize=(10, 7.4))
+    figures.contours(surface_, BOWL, ((-4.0, 4.0), (-2.0, 2.0)))
+    for (name, path), colour in zip(paths.items(), figures.PALETTE, strict=False):
+        label = f"{name}: $\\eta L$ = {RATES[name] * HIGH:.3g}"
+        surface_.plot(*np.asarray(path)[:30].T, ".-", color=colour, linewidth=0.8, markersize=3, label=label)
+        curves.plot(losses[name], color=colour, label=label)
+        curves.plot(many[name] / many[name][0] * losses[name][0], ":", color=colour, linewidth=1)
+    surface_.set(title="the bowl with curvatures 1 and 10")
+    curves.set(
+        yscale="log",
+        ylim=(1e-6, 1e4),
+        xlabel="updates",
+        ylabel="loss",
+        title="the same runs (dotted: 100 parameters)",
+    )
+    for (rate, path), colour in zip(wells.items(), figures.PALETTE, strict=False):
+        label = f"rate {rate}: {rise(WELL, path)} rises"
+        well.plot(np.asarray(jax.vmap(WELL)(path)), ".-", color=colour, linewidth=0.8, markersize=3, label=label)
+    well.set(xlabel="updates", ylabel="loss", title="the double well $x^4/4 - x^2/2 + x/10$ from 1.5")
+    shown = np.unique(np.geomspace(1, len(plateau), 400).astype(int))
+    points = plateau[shown - 1]
+    flat.plot(shown, jax.vmap(PLATEAU)(points), color=figures.PALETTE[0], label="loss")
+    flat.plot(
+        shown,
+        jnp.abs(jax.vmap(jax.grad(PLATEAU))(points)),
+        "--",
+        color=figures.PALETTE[1],
+        label="norm of the gradient",
+    )
+    flat.axhline(1e-6, color="0.5", linewidth=0.8, label="$10^{-6}$: where the rule stops")
+    title = "the plateau $1 - e^{-x^2/2}$ from 5, rate .1"
+    flat.set(xscale="log", yscale="log", ylim=(1e-8, 2), xlabel="updates + 1", ylabel="loss, norm", title=title)
+    for axes in (surface_, curves, well, flat):
+        axes.legend(fontsize=7)
+    return figure

@@ -1,0 +1,197 @@
+"""What do a few examples tell of the gradient, and what do they cost? (S39, S41-S47)
+
+The gradient of a batch is the gradient of all on average, and off by
+
+    E |g_B - g|^2  =  (tr C / B) (N - B) / (N - 1)
+
+for batches without repetition out of N examples with covariance C.  An epoch takes each example once, in an order drawn
+anew.  Steps of single examples zig-zag, those of all do not; how long they take depends on the machine.  Where each
+update is dispatched, one on 100 examples takes hardly longer than one on 1, as on the slide; inside a compiled loop,
+which dispatches nothing, it took 17 times as long on the processor this was written on.
+"""
+
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import gdlab
+from experiments.cli.settings import Minibatches
+from experiments.reporting.checks import Check, at_most, conclude, is_true
+from gdlab.problems import digits, network, network_loss
+
+QUESTION = "What do a few examples tell of the gradient, and what do they cost? (S39, S41-S47)"
+EXAMPLES = 1000
+SIZES = (1, 10, 100, 500, 1000)
+BATCHES = 4000
+
+
+def main(settings: Minibatches) -> int:
+    """Measure, print the verdict, write the folder; the exit status."""
+    return conclude(settings, "minibatches", QUESTION, measure)
+
+
+def measure():
+    """The checks and the figure."""
+    noise, paths, seconds = noise_law(), {size: path(size) for size in (1, EXAMPLES)}, timing()
+    checks = [*sums(), *orders(), *noise[0], *zigzag(paths), *seconds[0]]
+    return checks, lambda: draw(noise[1], paths, seconds[1])
+
+
+def squared(theta, example):
+    """(y - b - w x)^2 of one example, or the mean over several."""
+    x, y = example
+    return jnp.mean((y - theta[0] - theta[1] * x) ** 2)
+
+
+def per_example(theta, x, y):
+    """The gradient of each example, shape (N, 2)."""
+    return jax.vmap(jax.grad(squared), (None, 0))(theta, (x, y))
+
+
+def line(key):
+    """Examples of a noisy line."""
+    x, e = jax.random.normal(key, (2, EXAMPLES))
+    return x, 1 + 2 * x + 3 * e
+
+
+def sums():
+    """Gradients of single examples add up to the gradient of all (S39, S43); when theta moves, the order matters."""
+    x, y = line(jax.random.key(0))
+    theta = jnp.array([-1.0, 0.5])
+    each = per_example(theta, x, y)
+    whole = jax.grad(lambda theta: jnp.sum((y - theta[0] - theta[1] * x) ** 2))(theta)
+
+    def once(order):
+        return gdlab.minimize(squared, gdlab.sgd(0.01), theta, EXAMPLES, batches=(x[order], y[order])).params
+
+    forward = jnp.arange(EXAMPLES)
+    return (
+        at_most(
+            "S39", "sum of all g^n - g, relative", jnp.linalg.norm(each.sum(0) - whole) / jnp.linalg.norm(whole), 1e-12
+        ),
+        at_most("S39", "mean of N g^n - g, relative", jnp.linalg.norm((EXAMPLES * each).mean(0) / whole - 1), 1e-12),
+        at_most(
+            "S43", "theta frozen: on-line in reverse - off-line", jnp.linalg.norm(each[::-1].sum(0) / whole - 1), 1e-12
+        ),
+        is_true(
+            "S43",
+            "theta moving: the reverse order ends elsewhere",
+            jnp.linalg.norm(once(forward) - once(forward[::-1])) > 1e-3,
+        ),
+    )
+
+
+def orders():
+    """Each example once an epoch, in an order drawn anew (S44)."""
+    stream = gdlab.minibatches(jnp.arange(60), 20, key=jax.random.key(0))
+    _, seen = jax.lax.scan(lambda state, _: stream.next(state)[::-1], stream.init(), None, 6)
+    first, second = seen[:3].reshape(-1), seen[3:].reshape(-1)
+    return (
+        is_true(
+            "S44",
+            "each example once in either epoch",
+            (jnp.sort(first) == jnp.sort(second)).all() & (jnp.sort(first) == jnp.arange(60)).all(),
+        ),
+        is_true("S44", "in another order", (first != second).any()),
+    )
+
+
+def noise_law():
+    """The mean square error of a batch's gradient (S45)."""
+    x, y = line(jax.random.key(0))
+    each = per_example(jnp.array([-1.0, 0.5]), x, y)
+    whole = each.mean(0)
+    trace = float(jnp.sum(jnp.mean((each - whole) ** 2, 0)))
+
+    def errors(key):  # of the first B examples in a random order, for every B
+        means = jnp.cumsum(jax.random.permutation(key, each), 0)[jnp.array(SIZES) - 1] / jnp.array(SIZES)[:, None]
+        return jnp.sum((means - whole) ** 2, 1)
+
+    measured = np.asarray(jax.lax.map(errors, jax.random.split(jax.random.key(2), BATCHES), batch_size=100))
+    checks, points = [], []
+    for size, values in zip(SIZES, measured.T, strict=True):
+        law = trace / size * (EXAMPLES - size) / (EXAMPLES - 1)
+        tolerance = max(4 * values.std() / BATCHES**0.5, 1e-24)
+        checks.append(Check("S45", f"B = {size}: E|g_B - g|^2", values.mean(), law, tolerance))
+        points.append((size, values.mean(), law))
+    (_, one, law), (_, ten, law_of_ten) = points[:2]
+    checks.append(Check("S41", "the error of one example over that of a batch of 10", one / ten, law / law_of_ten, 1.0))
+    return checks, points
+
+
+def path(size):
+    """The parameters along 100 steps on batches of a size."""
+    stream = gdlab.minibatches(line(jax.random.key(0)), size, key=jax.random.key(1))
+    start = jnp.array([-3.0, -3.0])
+    run = gdlab.minimize(squared, gdlab.sgd(0.02), start, 100, batches=stream, record=("params",))
+    return np.asarray(run.history["params"])
+
+
+def zigzag(paths):
+    """Steps of single examples turn, those of all examples do not (S41, S42)."""
+
+    def straight(path):
+        steps = np.diff(path, axis=0)
+        steps /= np.linalg.norm(steps, axis=1, keepdims=True)
+        return np.mean(np.sum(steps[1:] * steps[:-1], axis=1))
+
+    return (
+        is_true("S42", "all examples: mean cosine of a step and the next above .99", straight(paths[EXAMPLES]) > 0.99),
+        is_true("S42", "single examples: below .8", straight(paths[1]) < 0.8),
+    )
+
+
+def timing():
+    """Seconds per dispatched update and per epoch for the digits network on this machine (S46, S47): ordinal only."""
+    data = tuple(jnp.asarray(values[:1400]) for values in digits())
+    layers, optimizer = network(jax.random.key(0), (64, 64, 10)), gdlab.sgd(0.1)
+
+    @jax.jit
+    def step(layers, state, batch):
+        updates, state = optimizer.update(jax.grad(network_loss)(layers, batch), state, layers)
+        return jax.tree.map(jnp.add, layers, updates), state
+
+    batches = {size: tuple(values[:size] for values in data) for size in (1, 100, 1400)}
+    per_update = dict.fromkeys(batches, np.inf)
+    for _ in range(5):  # in turns; the first compiles
+        for size, batch in batches.items():
+            made, started = (layers, optimizer.init(layers)), time.perf_counter()
+            for _ in range(40):
+                made = step(*made, batch)
+            jax.block_until_ready(made)
+            per_update[size] = min(per_update[size], (time.perf_counter() - started) / 40)
+    epoch = {size: seconds * 1400 / size for size, seconds in per_update.items()}
+    return (
+        at_most("S46", "an update on 100 examples over one on 1", per_update[100] / per_update[1], 10.0),
+        at_most("S46", "an update on 100 examples over one on 1400", per_update[100] / per_update[1400], 1.0),
+        at_most("S47", "an epoch of B = 100 over one of B = 1", epoch[100] / epoch[1], 1.0),
+    ), (per_update, epoch)
+
+
+def draw(noise, paths, seconds):
+    """The noise law, the two paths, and the time per update."""
+    from experiments.reporting import figures
+    from experiments.reporting.figures import plt
+
+    figure, (law, plane, clock) = plt.subplots(1, 3, figsize=(13, 4))
+    sizes, measured, _ = zip(*noise, strict=True)
+    b = np.geomspace(1, EXAMPLES - 0.5, 300)
+    expected = noise[0][2] / b * (EXAMPLES - b) / (EXAMPLES - 1)
+    law.plot(b, expected, "-", color=figures.PALETTE[0], label="(tr C / B) (N - B) / (N - 1)")
+    law.plot(sizes[:-1], measured[:-1], "o", color=figures.PALETTE[3], label="4000 batches (at B = N: none)")
+    law.set(xscale="log", yscale="log", title="the noise of a batch")
+    law.set(xlabel="batch size B of N = 1000", ylabel="mean of $|g_B - g|^2$")
+    examples = line(jax.random.key(0))
+    figures.contours(plane, lambda theta: squared(theta, examples), ((-4, 4), (-4, 5)))
+    for (size, path), colour in zip(paths.items(), figures.PALETTE[3::-3], strict=False):
+        plane.plot(*path.T, ".-", color=colour, linewidth=0.8, markersize=3, label=f"batches of {size}")
+    plane.set(xlabel="$b$", ylabel="$w$", title="100 steps at rate .02")
+    for values, label, colour in zip(seconds, ("one update", "one epoch of 1400"), figures.PALETTE, strict=False):
+        clock.plot(list(values), list(values.values()), "o-", color=colour, label=label)
+    clock.set(xscale="log", yscale="log", xlabel="batch size", ylabel="seconds")
+    clock.set_title("a network on digits, on this machine")
+    for axes in (law, plane, clock):
+        axes.legend(fontsize=7)
+    return figure

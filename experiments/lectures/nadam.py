@@ -1,0 +1,189 @@
+"""What is Nadam, and is it faster than Adam? (S97; section 3.10)
+
+    m = b1 mu_(t+1) / (1 - b1^(t+2)) + (1 - b1) g_t / (1 - b1^(t+1)),    mu_(t+1) = b1 mu_t + (1 - b1) g_t
+
+Nesterov's looking ahead within Adam: the average is already decayed for the step to come, the gradient is not.  Three
+conventions go by the name.  The lectures and optax keep b1; Dozat's, in torch and keras, lets it grow, as
+b1 (1 - .96^(t psi) / 2), with psi = .004 in torch and 1 in keras.  The first step tells them apart: b1 / (1 + b1) + 1
+times eta with a constant b1 (1.47 at .9, not Adam's eta).
+
+Under sigma = 1 and long after the start it is Nesterov's momentum at the rate (1 - b1) eta, and so it bears
+1 / (1 + 2 b1) of the rate that Adam bears, .357 at .9.  Each at its best rate, neither is faster on all problems of
+the contest.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import gdlab
+from experiments.cli.settings import Nadam
+from experiments.reporting.checks import at_most, conclude, exactly, is_true
+from experiments.workloads.tuned_benchmark import PROBLEMS, best, contest, medians
+from gdlab.problems import surface
+
+QUESTION = "What is Nadam, and is it faster than Adam? (S97)"
+B1, B2, RATE = 0.9, 0.99, 0.01
+PSI = {"torch": 0.004, "keras": 1.0}
+STEPS = 300
+CONTESTANTS = {"adam": lambda rate: gdlab.adam(rate, B1, B2), "nadam": lambda rate: gdlab.nadam(rate, B1, B2)}
+
+
+def main(settings: Nadam) -> int:
+    """Measure, print the verdict, write the folder; the exit status."""
+    return conclude(settings, "nadam", QUESTION, lambda: measure(settings.quick))
+
+
+def measure(quick):
+    """The checks and the figure."""
+    moves, results = paths(), None if quick else contest(CONTESTANTS)
+    steady = {name: steps[:, 3] for name, steps in moves.items()}
+    checks = [*formulas(moves), *first_steps(steady), *limits()]
+    return checks if quick else [*checks, *compared(results)], lambda: draw(steady, results)
+
+
+def gradients():
+    """Three gradients of different size in random order, and one that stays the same: shape (STEPS, 4)."""
+    drawn = jax.random.normal(jax.random.key(0), (STEPS, 3)) * jnp.array([0.01, 1.0, 100.0])
+    return jnp.concatenate([drawn, jnp.ones((STEPS, 1))], axis=1)
+
+
+def paths():
+    """The movements of Adam and of the three conventions, over eta."""
+    optimizers = {"adam": gdlab.adam(RATE, B1, B2, eps=0.0)}
+    optimizers |= {source: gdlab.nadam(RATE, B1, B2, eps=0.0, source=source) for source in ("lecture", *PSI)}
+    found = {}
+    for name, optimizer in optimizers.items():
+        run = gdlab.minimize(jnp.vdot, optimizer, jnp.zeros(4), STEPS, batches=gradients(), record=("update",))
+        found[name] = -np.asarray(run.history["update"]) / RATE
+    return found
+
+
+def formulas(moves):
+    """The three conventions against loops in NumPy, and optax's."""
+    theirs = optax.nadam(RATE, B1, B2, eps=0.0)
+    _, moved = jax.lax.scan(lambda state, g: theirs.update(g, state)[::-1], theirs.init(jnp.zeros(4)), gradients())
+    return (
+        at_most("S97", "constant b1: steps over eta - NumPy", np.abs(moves["lecture"] - looped()).max(), 1e-12),
+        at_most("S97", "constant b1: steps over eta - optax's", np.abs(moves["lecture"] + moved / RATE).max(), 1e-12),
+        *(
+            at_most(
+                "S97",
+                f"{source}, psi = {psi}: steps over eta - NumPy",
+                np.abs(moves[source] - looped(psi)).max(),
+                1e-12,
+            )
+            for source, psi in PSI.items()
+        ),
+    )
+
+
+def looped(psi=None):
+    """The same steps over eta, step by step; b1 grows with psi where it is given."""
+
+    def decay(t):
+        return B1 if psi is None else B1 * (1 - 0.5 * 0.96 ** (t * psi))
+
+    mu, nu, product, moves = 0.0, 0.0, 1.0, []
+    for t, g in enumerate(np.asarray(gradients()), start=1):
+        mu, nu = B1 * mu + (1 - B1) * g, B2 * nu + (1 - B2) * g * g
+        now, ahead = decay(t), decay(t + 1)
+        product *= now
+        m = ahead * mu / (1 - product * ahead) + (1 - now) * g / (1 - product)
+        moves.append(m / np.sqrt(nu / (1 - B2**t)))
+    return np.array(moves)
+
+
+def first_steps(steady):
+    """The first step is not eta (S22), but becomes it."""
+    return (
+        exactly("S97", "adam: first step over eta", steady["adam"][0], 1.0),
+        exactly("3.10", "nadam: first step over eta, 1 + b1/(1 + b1)", steady["lecture"][0], 1 + B1 / (1 + B1)),
+        *(
+            at_most("S97", f"{name}: step over eta - 1 after {STEPS}", abs(s[-1] - 1), 1e-3)
+            for name, s in steady.items()
+        ),
+    )
+
+
+def limits():
+    """Under sigma = 1 it is Nesterov's momentum; and what a valley bears of Adam's rate."""
+    loss, start = surface("rosenbrock_2d").loss, jnp.array([-1.2, 1.0])
+    late = gdlab.directions.nesterov_average(B1)
+    plain = gdlab.descent(late, gdlab.scales.unit(), 1e-2)
+    state = plain.init(start)
+    late_state = state._replace(count=jnp.full_like(state.count, 10_000))  # nothing left to debias
+    ball = gdlab.nesterov(1e-2 * (1 - B1), B1)
+
+    def walk(optimizer, state):
+        def step(carry, _):
+            theta, state = carry
+            updates, state = optimizer.update(jax.grad(loss)(theta), state)
+            return (theta + updates, state), theta
+
+        return jax.lax.scan(step, (start, state), None, STEPS)[1]
+
+    apart = jnp.abs(walk(plain, late_state) - walk(ball, ball.init(start))).max()
+    bears = {name: borne(direction) for name, direction in (("adam", gdlab.directions.average(B1)), ("nadam", late))}
+    return (
+        at_most("S97", f"sigma 1, late: {STEPS} steps - Nesterov's at (1 - b1) eta", apart, 1e-12),
+        at_most(
+            "S97",
+            "largest stable rate over Adam's - 1/(1 + 2 b1)",
+            abs(bears["nadam"] / bears["adam"] - 1 / (1 + 2 * B1)),
+            1e-3,
+        ),
+    )
+
+
+def borne(direction):
+    """The largest rate at which curvature 1 under sigma = 1 still shrinks, by bisection."""
+
+    def shrinks(rate):
+        end = gdlab.minimize(lambda x: x * x / 2, gdlab.descent(direction, gdlab.scales.unit(), rate), 1.0, 20_000)
+        return jnp.abs(end.params) < 1
+
+    low, high = 1.0, 100.0
+    for _ in range(20):
+        middle = (low + high) / 2
+        low, high = (middle, high) if shrinks(middle) else (low, middle)
+    return low
+
+
+def compared(results):
+    """Each at its best rate on each problem of the contest."""
+    losses = best(results)
+    ahead = np.log10(losses.sel(optimizer="adam") / losses.sel(optimizer="nadam"))
+    return (
+        is_true("S97", "nadam is ahead on some problem", bool((ahead > 0).any())),
+        is_true("S97", "and behind on some other", bool((ahead < 0).any())),
+    )
+
+
+def draw(steady, results):
+    """The steps for a constant gradient, and the losses by rate."""
+    from experiments.reporting import figures
+    from experiments.reporting.figures import plt
+
+    kinds = () if results is None else PROBLEMS
+    figure, grid = plt.subplots(1 + len(kinds) // 6, 4, figsize=(13, 3.2 * (1 + len(kinds) // 6)), squeeze=False)
+    first, *panels = grid.flat
+    labels = {"adam": "Adam", "lecture": "Nadam, constant b1", "torch": "torch: slow", "keras": "keras: fast"}
+    for (name, steps), colour in zip(steady.items(), figures.PALETTE, strict=False):
+        first.plot(np.arange(1, STEPS + 1), steps, color=colour, label=labels[name])
+    first.set(xscale="log", xlabel="steps", ylabel="step / eta", title="a constant gradient")
+    first.legend(fontsize=7)
+    for panel in panels[len(kinds) :]:
+        panel.set_axis_off()
+    if results is None:
+        return figure
+    losses = medians(results)
+    for panel, problem in zip(panels, PROBLEMS, strict=False):
+        for name, colour in zip(CONTESTANTS, figures.PALETTE, strict=False):
+            values = losses.sel(problem=problem, optimizer=name)
+            panel.plot(losses["rate"], values.clip(1e-16, 1e4), color=colour, marker=".", label=name)
+        panel.set(xscale="log", yscale="log", xlabel="rate", title=problem)
+    panels[0].set_ylabel("loss at the end, median")
+    panels[0].legend(fontsize=7)
+    return figure

@@ -1,0 +1,207 @@
+"""What is the noise of single examples good for? (S40, S49, S65)
+
+"With 20 examples, 20 times faster": full-batch descent needs 20 to 23 epochs for what one epoch of single examples
+does, 20 (and a little) as eta -> 0.  The printed 22 is the median here at the rate .05, at .01 it is 21: it depends
+on the examples drawn.
+
+"Noisy gradients help to leave saddles" is true of noise added to every coordinate.  It is false of label noise on
+(y - w1 w2)^2: every example keeps the line w1 = -w2 invariant, which leads into the saddle, and so do mini-batches
+and momentum.  A minimum that only the mean of two losses has is left where their order is drawn, though not where they
+take turns.
+
+A network of two inputs has a saddle that noise of batches does leave.  From 1e-8 beside the line that leads into it all
+examples together take 456 updates, with momentum 114, in batches of 4 208, with both 56, after a step along the
+negative eigenvector 16.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import gdlab
+from experiments.cli.settings import Noise
+from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true
+
+QUESTION = "What is the noise of single examples good for? (S40, S49, S65)"
+POINTS = 20
+RATES = {0.001: 21, 0.01: 22, 0.05: 22}
+X = jax.random.normal(jax.random.key(1), (POINTS,))  # y = x, so that the optimum is (b, w) = (0, 1)
+FROM = jnp.array([0.5, 1.5])
+
+
+def main(settings: Noise) -> int:
+    """Measure, print the verdict, write the folder; the exit status."""
+    return conclude(settings, "noise", QUESTION, measure)
+
+
+def measure():
+    """The checks and the figure."""
+    epochs, saddle = epochs_needed(), leaving()
+    return [*epochs[0], *saddle[0], *two_losses(), *out_of_a_saddle()], lambda: draw(epochs[1], saddle[1])
+
+
+def squared(theta, example):
+    """(y - b - w x)^2 of one example, or the mean over several."""
+    x, y = example
+    return jnp.mean((y - theta[0] - theta[1] * x) ** 2)
+
+
+def epochs_needed():
+    """How many epochs of full-batch descent reach the loss that one epoch of single examples does (S40)."""
+    y, everything = X, (X, X)
+    orders = jax.vmap(lambda key: jax.random.permutation(key, POINTS))(jax.random.split(jax.random.key(0), 200))
+
+    def needed(rate, order):
+        single = gdlab.minimize(squared, gdlab.sgd(rate), FROM, POINTS, batches=(X[order], y[order])).params
+        full = gdlab.minimize(squared, gdlab.gd(rate), FROM, 40, args=(everything,)).history["loss"]
+        return jnp.argmax(full <= squared(single, everything))
+
+    rates = (1e-5, *RATES)
+    every_order = jax.vmap(needed, (None, 0))
+    counts = dict(zip(rates, np.asarray(jax.vmap(every_order, (0, None))(jnp.array(rates), orders)), strict=True))
+    wide = 10 * jax.random.uniform(jax.random.key(4), (POINTS,))  # examples as on the slide
+    one = FROM - 0.009 * jax.grad(squared)(FROM, (wide, wide))
+    twenty = gdlab.minimize(squared, gdlab.sgd(0.009), FROM, POINTS, batches=(wide, wide)).params
+    checks = [
+        *(
+            Check("S40", f"rate {rate}: epochs, median of 200 orders", np.median(counts[rate]), n, 1.0)
+            for rate, n in RATES.items()
+        ),
+        Check("S40", "rate 1e-5: epochs", np.median(counts[1e-5]), 20.5, 0.5),
+        *(
+            Check("S40", f"slide, one full step: {n}", one[i], v, 0.05)
+            for i, (n, v) in enumerate((("b", 0.44), ("w", 1.14)))
+        ),
+        *(
+            Check("S40", f"slide, 20 single steps: {n}", twenty[i], v, 0.05)
+            for i, (n, v) in enumerate((("b", 0.38), ("w", 0.93)))
+        ),
+    ]
+    return checks, counts
+
+
+def leaving():
+    """Who leaves the saddle of (y - w1 w2)^2 from (.5, -.5): label noise or added noise (S49)."""
+    start = jnp.array([0.5, -0.5])
+    labels = 1 + jax.random.normal(jax.random.key(0), (2000, 4))
+
+    def labelled(w, y):
+        return jnp.mean((y - w[0] * w[1]) ** 2)
+
+    def noisy(w, key):
+        return (1 - w[0] * w[1]) ** 2 + 1e-3 * jax.random.normal(key, (2,)) @ w
+
+    def run(loss, optimizer, **how):
+        return gdlab.minimize(loss, optimizer, start, 2000, record=("params",), **how).history["params"]
+
+    paths = {
+        "SGD, noisy labels": run(labelled, gdlab.sgd(0.02), batches=labels[:, :1]),
+        "batches of 4": run(labelled, gdlab.sgd(0.02), batches=labels),
+        "momentum .9, noisy labels": run(labelled, gdlab.momentum(0.002, 0.9), batches=labels[:, :1]),
+        "noise 1e-3 on the gradient": run(lambda w, key: noisy(w, key), gdlab.sgd(0.1), key=jax.random.key(1)),
+    }
+    *stay, leave = paths.items()
+    return (
+        *(at_most("S49", f"{name}: |w1 + w2|", jnp.abs(path.sum(1)).max(), 0.0) for name, path in stay),
+        *(
+            at_most("S49", f"{name}: distance to the saddle at the end", jnp.linalg.norm(path[-1]), 1e-2)
+            for name, path in stay
+        ),
+        at_most("S49", f"{leave[0]}: 1 - w1 w2 at the end", 1 - leave[1][-1].prod(), 0.05),
+    ), paths
+
+
+def two_losses():
+    """Stuck on their mean, L2 still moves: the higher minimum of the mean of two losses is one of neither (S49)."""
+    shifts = np.array([4.0, -4.0, 0.0])  # of L1, of L2, of their mean
+    loss = lambda x, shift: x**4 - 2 * x**2 + (0.3 + shift) * x  # noqa: E731
+    turns = shifts[np.arange(2000) % 2]
+    drawn = np.random.default_rng(2).permuted(np.tile(turns, (20, 1)), axis=1)
+
+    @jax.jit
+    @jax.vmap
+    def path(shifts):
+        return gdlab.minimize(loss, gdlab.sgd(0.05), 0.96, 2000, batches=shifts, record=("params",)).history["params"]
+
+    *by_chance, turned, both = np.asarray(path(np.concatenate([drawn, turns[None], np.zeros((1, 2000))])))
+    minima = np.sort(np.roots([4, 0, -4, 0.3]))
+    gets_there = [bool((seen < minima[0]).any()) for seen in by_chance]
+    return (
+        Check("S49", "both losses at once: stays in the higher minimum", both[-1], minima[2], 1e-9),
+        Check("S49", "slope of L2 there", jax.grad(loss)(minima[2], -4.0), -4.0, 1e-9),
+        exactly("S49", "one at a time, order drawn: of 20 runs get to the lower minimum", sum(gets_there), 20),
+        is_true("S49", "and are on its side more than half of the time", np.mean(np.array(by_chance) < 0) > 0.5),
+        is_true("S49", "L1 and L2 by turns, which is no noise: stays above 0", turned.min() > 0),
+    )
+
+
+def out_of_a_saddle():
+    """Updates until a network v (w1 x1 + w2 x2) of y = x1 has left its saddle at 0, by what helps (S65).
+
+    The start is 1e-8 beside the line w1 = -v, w2 = 0, which leads all examples together into the saddle.
+    """
+    drawn = np.random.default_rng(3)
+    raw = drawn.normal(size=(200, 2))
+    x = jnp.asarray(raw @ np.linalg.inv(np.linalg.cholesky(raw.T @ raw / 200)).T)  # uncorrelated, of mean square 1
+    start = np.array([-0.5, 0.0, 0.5]) + 1e-8 * np.array([1.0, 0.0, 1.0])
+
+    def error(theta, some):
+        x1, x2 = x[some].T
+        return jnp.mean((x1 - theta[2] * (theta[0] * x1 + theta[1] * x2)) ** 2)
+
+    everything, never = np.arange(200), 1000
+
+    @jax.jit
+    @jax.vmap
+    def updates(theta, inertia, batches):
+        record = {"left": lambda made: error(made.params, everything) < 0.5}
+        optimizer = gdlab.momentum(0.02, inertia)
+        left = gdlab.minimize(error, optimizer, theta, never, batches=batches, record=record).history["left"]
+        return jnp.where(left.any(), jnp.argmax(left), never)
+
+    values, vectors = np.linalg.eigh(jax.jit(jax.hessian(error))(start, everything))
+    u = vectors[:, 0] * np.sign(vectors[0, 0])
+    whole = np.tile(everything, (never, 1))
+    fours = np.repeat(drawn.integers(200, size=(never, 4)), 50, axis=1)  # as many, so that all runs share a program
+    runs = {
+        "momentum .9": (start, 0.9, whole),
+        "batches of 4": (start, 0.0, fours),
+        "both": (start, 0.9, fours),
+        "a step of 1/2 along u first": (start + u / 2, 0.0, whole),
+    }
+    lanes = zip((start, 0.0, whole), *runs.values(), strict=True)
+    plain, *helped = map(int, updates(*map(np.stack, lanes)))
+    growth = np.log(0.5 / 1e-8) / np.log1p(2 * 0.02)  # from 1e-8 to 1/2 along u, with the saddle's curvature of -2
+    return (
+        is_true("S65", "the curvature along u is negative at the start", values[0] < -1),
+        Check("S65", "descent: updates to leave the saddle, by its growth along u", plain, growth, 0.1 * growth),
+        *(
+            at_most("S65", f"{name}: updates, half of descent's at most", many, plain / 2)
+            for name, many in zip(runs, helped, strict=True)
+        ),
+    )
+
+
+def draw(epochs, paths):
+    """The epochs needed, and who leaves the saddle."""
+    from experiments.reporting import figures
+    from experiments.reporting.figures import plt
+
+    figure, (needed, saddle) = plt.subplots(1, 2, figsize=(10, 4.2))
+    for i, ((rate, counts), colour) in enumerate(zip(epochs.items(), figures.PALETTE, strict=False)):
+        values, many = np.unique(counts, return_counts=True)
+        needed.bar(values + 0.2 * (i - 1.5), many / len(counts), 0.2, color=colour, label=f"rate {rate:g}")
+    needed.set_xticks(range(19, 25))
+    needed.set(
+        xlabel="epochs of full-batch descent for one of single examples",
+        ylabel="share of 200 orders",
+        title="20 examples: 20 times faster?",
+    )
+    figures.contours(saddle, lambda w: (1 - w[0] * w[1]) ** 2, ((-1.5, 1.5), (-1.5, 1.5)))
+    for i, ((name, path), colour) in enumerate(zip(paths.items(), figures.PALETTE, strict=False)):
+        saddle.plot(*np.asarray(path).T, color=colour, linewidth=7 - 2 * i, label=name)
+    figures.critical_points(saddle, [((0.0, 0.0), "saddle")])
+    saddle.set(xlabel="$w_1$", ylabel="$w_2$", title="from (.5, -.5): who leaves the saddle")
+    for axes in (needed, saddle):
+        axes.legend(fontsize=7)
+    return figure

@@ -1,0 +1,189 @@
+"""Are local minima rare in many dimensions? (S59, S60)
+
+For a random symmetric matrix (GOE) all eigenvalues are positive with probability 1/2, (2 - sqrt 2)/4, (pi - 2 sqrt
+2)/(4 pi) for n = 1, 2, 3 and about exp(-n^2 log 3 / 4) later: in many dimensions a random critical point is a saddle.
+The exact probability is a ratio of Pfaffians of double integrals (de Bruijn 1955), .002457, 1.401e-4 and 4.62e-6 for
+n = 4, 5, 6.  The lecture notes' .0026, 1e-4 and 2.5e-6 are draws.  One hit in 400 000 is 2.5e-6, where 1.85 are due: so
+few happen in 45 of 100 draws, and that number is not judged.
+A Hessian is no such matrix.  In the lecture's figure the "minimum ratio", the share of positive eigenvalues where a
+network's gradient vanished, reaches .5 to .6 and "never a real local minimum" was seen.  The network of that homework
+(1-128-1, ReLU, sin(5 pi x)/(5 pi x)) shows what the ratio counts: most of its eigenvalues are zero, and each is
+counted by the sign of its rounding.  With a tolerance there are hardly any negative ones left: (+, 0, -) must be
+reported.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import gdlab
+import hessian
+from experiments.cli.settings import RandomMatrices
+from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true, printed
+from gdlab.problems import network, network_logits
+
+QUESTION = "Are local minima rare in many dimensions? (S59, S60)"
+SIZES = (1, 2, 3, 4, 5)
+DRAWS = 400_000
+EXACT = {1: 0.5, 2: (2 - 2**0.5) / 4, 3: (np.pi - 2 * 2**0.5) / (4 * np.pi)}
+PRINTED = {2: ".146447", 3: ".024921"}
+DRAWN = {4: 0.0026, 5: 1e-4}  # printed, as shares of draws
+SEEDS = 4
+TRAINING, POLISHING = 6000, 4000  # updates of Adam, then at a falling rate
+TOLERANCE = 1e-6  # of the largest eigenvalue
+X = jnp.linspace(-1.0, 1.0, 128)[:, None]
+Y = jnp.sinc(5 * X)
+
+
+def main(settings: RandomMatrices) -> int:
+    """Measure, print the verdict, write the folder; the exit status."""
+    return conclude(settings, "random_matrices", QUESTION, measure)
+
+
+def measure():
+    """The checks and the figure."""
+    shares, trained = {n: share(n) for n in SIZES}, train()
+    return [*rare(shares), *ratios(trained)], lambda: draw(shares, trained)
+
+
+def share(n):
+    """How many of DRAWS matrices of the GOE have only positive eigenvalues."""
+    a = jax.random.normal(jax.random.key(n), (DRAWS, n, n))
+    h, positive = (a + a.swapaxes(1, 2)) / 2, jnp.ones(DRAWS, bool)
+    for _ in range(n):  # by elimination: as many eigenvalues are positive as pivots are
+        pivot, column = h[:, 0, 0], h[:, 1:, 0]
+        positive &= pivot > 0
+        h = h[:, 1:, 1:] - column[:, :, None] * column[:, None, :] / pivot[:, None, None]
+    return float(jnp.mean(positive))
+
+
+def rare(shares):
+    """The shares against the exact probabilities, four standard errors."""
+    checks = [printed("S59", f"n = {n}: exact probability", EXACT[n], digits) for n, digits in PRINTED.items()]
+    for n, p in EXACT.items():
+        checks.append(
+            at_most("S59", f"n = {n}: ratio of Pfaffians - exact probability", abs(all_positive(n) - p), 1e-9)
+        )
+    for n, measured in shares.items():
+        p = all_positive(n)
+        checks.append(
+            Check("S59", f"n = {n}: share of {DRAWS} all of whose eigenvalues are positive", measured, p, error(p))
+        )
+    for n, seen in DRAWN.items():
+        p = all_positive(n)
+        checks.append(Check("S59", f"n = {n}: as printed, against {p:.4g}", seen, p, error(p)))
+    return [*checks, is_true("S59", "ever rarer", (np.diff([shares[n] for n in SIZES]) < 0).all())]
+
+
+def error(p):
+    """Four standard errors of a share of DRAWS."""
+    return 4 * np.sqrt(p / DRAWS)
+
+
+def all_positive(n):
+    """The probability that all n eigenvalues of the GOE are positive: a Pfaffian over the half line, over the line."""
+    return pfaffian(ordered(0.0, 12.0, n)) / pfaffian(ordered(-12.0, 12.0, n))
+
+
+def ordered(low, high, n):
+    """Integrals of (x^i y^j - x^j y^i) exp(-(x^2 + y^2)/2) over low < x < y < high, with a border for odd n."""
+    nodes, weights = np.polynomial.legendre.leggauss(200)
+    y = (high - low) / 2 * nodes[:, None] + (high + low) / 2
+    x = (y - low) / 2 * nodes + (y + low) / 2
+    inner = np.sum(
+        (x[:, :, None] ** np.arange(n)) * ((y - low) / 2 * weights * np.exp(-(x**2) / 2))[:, :, None], axis=1
+    )
+    outer = y ** np.arange(n) * ((high - low) / 2 * weights[:, None] * np.exp(-(y**2) / 2))
+    a = inner.T @ outer
+    a = a - a.T
+    if n % 2:
+        border = outer.sum(0)[:, None]
+        a = np.block([[a, border], [-border.T, np.zeros((1, 1))]])
+    return a
+
+
+def pfaffian(a):
+    """By the first row; the matrices are small."""
+    if len(a) == 0:
+        return 1.0
+    minors = (np.delete(np.delete(a, [0, j], 0), [0, j], 1) for j in range(1, len(a)))
+    return sum((-1) ** i * a[0, i + 1] * pfaffian(minor) for i, minor in enumerate(minors))
+
+
+def mse(params):
+    """The mean squared error of the homework's network."""
+    return jnp.mean((network_logits(params, X, jax.nn.relu) - Y) ** 2)
+
+
+def train():
+    """Loss, |g|^2 and Hessian eigenvalues of the trained networks."""
+
+    def one(key):
+        start = network(key, (1, 128, 1))
+        # ReLU kinks spread over the interval, as where biases are drawn as well.
+        start[0]["b"] = jax.random.uniform(jax.random.fold_in(key, 1), (128,), minval=-1.0, maxval=1.0)
+        rate = gdlab.schedules.join([0.01, gdlab.schedules.cosine(0.01, 1e-7, POLISHING)], [TRAINING])
+        run = gdlab.minimize(mse, gdlab.adam(rate), start, TRAINING + POLISHING, every=POLISHING)
+        gradient = jax.grad(mse)(run.params)
+        norm = jnp.sqrt(sum(jnp.sum(g**2) for g in jax.tree.leaves(gradient)))
+        return mse(run.params), norm, hessian.spectrum(mse, run.params).eigenvalues
+
+    keys = jax.random.split(jax.random.key(0), SEEDS)
+    return tuple(np.asarray(values) for values in jax.lax.map(one, keys))
+
+
+def ratios(trained):
+    """The raw minimum ratio, and (+, 0, -) with a tolerance (S60)."""
+    losses, norms, eigenvalues = trained
+    raw = (eigenvalues > 0).mean(axis=1)
+    tau = TOLERANCE * eigenvalues.max(axis=1, keepdims=True)
+    plus, minus = (eigenvalues > tau).mean(axis=1), (eigenvalues < -tau).mean(axis=1)
+    zero = 1 - plus - minus
+    return (
+        is_true("S60", "|g| < 1e-3 for all seeds", (norms < 1e-3).all()),
+        is_true("S60", "and the loss is below 1e-2", (losses < 1e-2).all()),
+        exactly(
+            "S60",
+            f"of {SEEDS}, called a local minimum: |g| < 1e-3, ratio > .5",
+            ((norms < 1e-3) & (raw > 0.5)).sum(),
+            SEEDS,
+        ),
+        exactly("S60", "and by their signs with a tolerance", ((norms < 1e-3) & (zero == 0) & (minus == 0)).sum(), 0),
+        *(Check("S60", f"seed {i}: minimum ratio, zeros counted by sign", r, 0.57, 0.05) for i, r in enumerate(raw)),
+        is_true("S60", "more than 47 % of the eigenvalues are zero, for all seeds", (zero > 0.47).all()),
+        at_most("S60", "largest share of negative ones", minus.max(), 0.23),
+        is_true("S60", "most of what the raw ratio calls negative is zero", ((1 - raw) > 2 * minus).all()),
+    )
+
+
+def draw(shares, trained):
+    """The probability of a minimum, and the eigenvalues of the networks."""
+    from experiments.reporting import figures
+    from experiments.reporting.figures import plt
+
+    figure, (left, right, last) = plt.subplots(1, 3, figsize=(14, 4.2))
+    left.plot(
+        list(shares), [max(p, 1e-7) for p in shares.values()], "o-", color=figures.PALETTE[0], label=f"{DRAWS} draws"
+    )
+    exact = {n: all_positive(n) for n in (*SIZES, 6)}
+    left.plot(list(exact), list(exact.values()), "x", color=figures.PALETTE[3], markersize=10, label="exact")
+    left.set(yscale="log", xticks=(*SIZES, 6), xlabel="dimension n", ylabel="share without a negative eigenvalue")
+    left.set_title("random symmetric matrices (GOE)")
+    for i, (values, colour) in enumerate(zip(trained[2], figures.PALETTE, strict=False)):
+        right.plot(np.arange(values.size), values, ".", color=colour, markersize=3, label=f"network {i}")
+    right.set_yscale("symlog", linthresh=1e-8)
+    right.axhspan(-TOLERANCE * trained[2].max(), TOLERANCE * trained[2].max(), color="0.9", zorder=0)
+    right.set(
+        xlabel="place in the spectrum", ylabel="eigenvalue", title="trained networks; grey: zero to the tolerance"
+    )
+    losses, _, eigenvalues = trained
+    for threshold, mark, label in ((0.0, "o", "counted by sign"), (TOLERANCE, "s", "above the tolerance")):
+        above = (eigenvalues > threshold * eigenvalues.max(axis=1, keepdims=True)).mean(axis=1)
+        last.plot(above, losses, mark, color=figures.PALETTE[0], mfc="none" if threshold else None, label=label)
+    last.axvline(0.5, linestyle=":", color="0.5")
+    last.set(
+        xlim=(0, 1), yscale="log", xlabel="share of positive eigenvalues", ylabel="loss", title="the minimum ratio"
+    )
+    for axes in (left, right, last):
+        axes.legend(fontsize=7)
+    return figure

@@ -1,0 +1,236 @@
+"""Who leaves a saddle, where does he arrive, and at what price? (S57, S58, S65)
+
+Saddles of the literature's test problems, found by a search of critical points.  Every method starts exactly on each,
+1e-8 beside it, 1e-2 away along positive eigenvectors only (its stable manifold), and where the problem's authors start.
+
+It counts where a second-order point is reached, |g| <= 1e-6 max(1, |H|) and lambda_1 >= -1e-6 |H|, computed afresh from
+the dense Hessian; and the price in gradients: the loss with its gradient 1, a product with the Hessian 2 (a dense
+Hessian of n parameters 2 n), the loss alone 1/2.  Methods that take only the gradient cannot know a saddle from a
+minimum; scipy's second-order ones look for the way out only where the gradient points.  A trust region that starts with
+one look at the whole Hessian, and then learns its changes from gradients, leaves more of them for less.  From
+exactly on a saddle it leaves every one, where trust-exact left 2 of 42; of the 84 starts nearby two, in valleys far
+from the saddle, spent their budget on the way, and it claims neither.
+"""
+
+import warnings
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import gdlab
+import hessian
+from experiments.cli.settings import SaddleEscapes
+from experiments.reporting.checks import at_most, conclude, exactly
+from experiments.workloads.cutest import PROBLEMS
+
+QUESTION = "Who leaves a saddle, where does he arrive, and at what price? (S57, S58, S65)"
+SADDLES = 3  # of each problem, at most
+QUICK = ("freudenstein_roth", "humps", "trigonometric_8")
+PLACES = ("on", "beside", "stable manifold", "official")
+SCIPY = ("trust-exact", "trust-krylov", "trust-ncg", "Newton-CG", "BFGS", "L-BFGS-B", "CG")
+LONG, SHORT = 4000, 200  # steps of methods that see the gradient only, and of those that see curvature
+OURS = "arrive"
+OWN = (OURS, "escaping(adam)", "trust_region", "newton_cg", "perturbed")
+
+
+class Outcome(NamedTuple):
+    """Where one run ended."""
+
+    theta: np.ndarray
+    price: float  # in gradients
+    claimed: bool  # whether the method says that it arrived
+
+
+def main(settings: SaddleEscapes) -> int:
+    """Measure, print the verdict, write the folder; the exit status."""
+    return conclude(settings, "saddle_escapes", QUESTION, lambda: measure(settings.quick))
+
+
+def measure(quick):
+    """The checks and the figure."""
+    names = QUICK if quick else tuple(PROBLEMS)
+    rows = [row for name in names for row in contest(name, 1 if quick else SADDLES, quick)]
+    return checks(rows), lambda: draw(rows)
+
+
+def contest(name, saddles, quick):
+    """All methods from all starts of a problem: (method, place, reached, claimed though not reached, price, left)."""
+    loss, official = PROBLEMS[name]
+    value, gradient, matrix = jax.jit(loss), jax.jit(jax.grad(loss)), jax.jit(jax.hessian(loss))
+    starts = places(loss, matrix, official, saddles)
+    if len(starts) == 1:
+        return []  # no saddle was found
+    methods = {OURS: arriving(loss), **stepping(loss, quick), **scipys(value, gradient, matrix, quick)}
+    rows: list[tuple] = []
+    for method, run in methods.items():
+        for place, start in starts:
+            end = run(start)
+            good = second_order(gradient, matrix, end.theta)
+            rows.append((method, place, good, end.claimed and not good, end.price))
+    return rows
+
+
+def places(loss, matrix, official, saddles):
+    """The starts, with where each is."""
+    rng, n = np.random.default_rng(0), official.size
+    around = official + rng.normal(size=(15, n)) * (1 + np.abs(official))
+    tried = np.concatenate([official[None], around, rng.uniform(-2, 2, size=(15, n))])
+    found = hessian.find_critical_points(loss, jnp.asarray(tried), steps=100)
+    starts = [("official", official)]
+    size = np.abs(found.eigenvalues).max(axis=1, initial=0) if len(found.loss) else np.zeros(0)
+    rows = np.flatnonzero((found.kind == "saddle") & (size > 1e-6)) if len(found.loss) else np.zeros(0, int)
+    for x in (np.asarray(found.params)[row] for row in rows):
+        values, vectors = np.linalg.eigh(matrix(x))
+        if values[0] > -1e-6 * np.abs(values).max() or len(starts) > 3 * saddles:
+            continue
+        up = vectors[:, values > 1e-9 * np.abs(values).max()]
+        beside, along = rng.normal(size=n), up @ rng.normal(size=up.shape[1])
+        starts += [
+            ("on", x),
+            ("beside", x + 1e-8 * beside / np.linalg.norm(beside)),
+            ("stable manifold", x + 1e-2 * along / np.linalg.norm(along)),
+        ]
+    return starts
+
+
+def second_order(gradient, matrix, theta):
+    """Whether gradient and curvature are those of a second-order point."""
+    g, h = np.asarray(gradient(theta)), np.asarray(matrix(theta))
+    if not (np.isfinite(g).all() and np.isfinite(h).all()):
+        return False
+    values = np.linalg.eigvalsh(h)
+    size = np.abs(values).max()
+    return bool(np.linalg.norm(g) <= 1e-6 * max(1, size) and values[0] >= -1e-6 * max(size, 1e-3))
+
+
+def arriving(loss):
+    """The way down that ends with a certificate."""
+
+    @jax.jit
+    def ended(theta):
+        end = hessian.arrive(loss, theta)
+        return end.params, end.gradients + 2 * end.products + end.evaluations / 2, end.arrived
+
+    def run(theta):
+        params, price, arrived = ended(jnp.asarray(theta))
+        return Outcome(np.asarray(params), float(price), bool(arrived))
+
+    return run
+
+
+def scipys(value, gradient, matrix, quick):
+    """The methods of scipy.optimize.minimize, told to go as far as they can within 1000 iterations."""
+    from scipy.optimize import minimize
+
+    def running(method):
+        second = method.startswith("trust") or method == "Newton-CG"
+        options = {"maxiter": 1000} | ({} if method == "Newton-CG" else {"gtol": 1e-6})
+
+        def run(theta):
+            more = {"hess": lambda x: np.asarray(matrix(x))} if second else {}
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                end = minimize(
+                    lambda x: float(value(x)), theta, jac=lambda x: np.asarray(gradient(x)), method=method,
+                    options=options, **more,
+                )  # fmt: skip
+            alone = max(0, end.nfev - end.njev)
+            price = end.njev + alone / 2 + 2 * len(theta) * getattr(end, "nhev", 0)
+            return Outcome(end.x, price, bool(end.success))
+
+        return run
+
+    return {method: running(method) for method in (SCIPY[:1] if quick else SCIPY)}
+
+
+def stepping(loss, quick):
+    """Optimizers for a fixed number of steps; their prices are not compared, as they do not know when to stop."""
+    gd, adam = gdlab.gd(1e-3), optax.adam(1e-2)
+    found = {
+        "escaping(adam)": (hessian.escaping(adam), LONG),
+        "trust_region": (hessian.trust_region(), SHORT),
+        "newton_cg": (hessian.newton_cg(), SHORT),
+        "perturbed": (hessian.perturbed(1e-3, radius=1e-2, threshold=1e-3), LONG),
+        "optax.adam": (adam, LONG),
+        "optax.lbfgs": (optax.lbfgs(linesearch=optax.scale_by_zoom_linesearch(20, tol=1e-12)), SHORT),
+        "optax.noisy_sgd": (optax.noisy_sgd(1e-3, eta=1e-4, key=jax.random.key(0)), LONG),
+        "gd": (gd, LONG),
+    }
+
+    def running(optimizer, steps):
+        descend = jax.jit(lambda theta: gdlab.minimize(loss, optimizer, theta, steps, record=()).params)
+        return lambda theta: Outcome(np.asarray(descend(jnp.asarray(theta))), float(steps), False)
+
+    chosen = ("escaping(adam)", "optax.adam") if quick else found
+    return {name: running(*found[name]) for name in chosen}
+
+
+def summary(rows):
+    """Of each method: how many starts at each place, how many second-order points, and false claims."""
+    table: dict[str, dict[str, tuple[int, int, int]]] = {}
+    for method, place, good, false, _ in rows:
+        many, reached, wrong = table.setdefault(method, {}).get(place, (0, 0, 0))
+        table[method][place] = (many + 1, reached + good, wrong + false)
+    return table
+
+
+def prices(rows, other):
+    """Prices of ours and of another method at the starts from which both reach a second-order point."""
+    kept = {method: [row for row in rows if row[0] == method] for method in (OURS, other)}
+    pairs = [(a[4], b[4]) for a, b in zip(kept[OURS], kept[other], strict=True) if a[2] and b[2]]
+    return np.array(pairs).reshape(-1, 2)
+
+
+def checks(rows):
+    """What each method reached, and what that cost."""
+    table = summary(rows)
+    reached = {method: sum(place[1] for place in places.values()) for method, places in table.items()}
+    starts = sum(place[0] for place in table[OURS].values())
+    paid = prices(rows, "trust-exact")
+    others = [method for method in reached if method not in OWN]
+    return (
+        *(
+            exactly("S57", f"{OURS}, {place}: second-order points of {many}", good, many)
+            for place, (many, good, _) in table[OURS].items()
+            if place in ("on", "official")
+        ),
+        exactly("S57", f"{OURS}: claims at other points", sum(place[2] for place in table[OURS].values()), 0),
+        *(
+            at_most("S65", f"{method}: of {starts}", reached[method], reached[OURS] - (method in others))
+            for method in reached
+            if method != OURS
+        ),
+        at_most("S57", "trust-exact, on: second-order points", table["trust-exact"]["on"][1], table[OURS]["on"][1] - 1),
+        at_most("S58", "prices over trust-exact's where both arrive: sums", paid[:, 0].sum() / paid[:, 1].sum(), 0.99),
+        at_most("S58", "prices over trust-exact's: the median", np.median(paid[:, 0] / paid[:, 1]), 0.99),
+    )
+
+
+def draw(rows):
+    """Reached points by place, and prices against trust-exact's."""
+    from experiments.reporting import figures
+    from experiments.reporting.figures import plt
+
+    table = summary(rows)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.6))
+    order = list(table)[::-1]
+    before = np.zeros(len(order))
+    for place, colour in zip(PLACES, figures.PALETTE, strict=False):
+        many = np.array([table[method].get(place, (0, 0, 0))[1] for method in order])
+        left.barh(order, many, left=before, color=colour, label=place)
+        before += many
+    left.axvline(sum(place[0] for place in table[OURS].values()), color="0.4", linestyle=":")
+    left.set(xlabel="second-order points reached (dotted: all starts)", title="who leaves, by where he starts")
+    left.legend(fontsize=7, loc="lower right")
+    for other, colour in zip(("trust-exact", "trust-ncg", "BFGS"), figures.PALETTE, strict=False):
+        if other in table:
+            paid = prices(rows, other)
+            right.loglog(paid[:, 1], paid[:, 0], "o", color=colour, alpha=0.6, label=other)
+    ends = np.array(right.get_xlim())
+    right.loglog(ends, ends, color="0.4", linestyle=":")
+    right.set(xlabel="price of another method, in gradients", ylabel=f"price of {OURS}", title="where both arrive")
+    right.legend(fontsize=7)
+    return figure

@@ -1,0 +1,177 @@
+"""What is gained by changing the rate as the run goes on? (S12-S14, S16-S18, S92; sections 2.3, 3.14)
+
+Under gradient noise of variance s^2 a constant rate ends in a cloud around the minimum of a parabola with curvature a,
+
+    E (x - x*)^2  ->  eta s^2 / (a (2 - eta a)),
+
+however long it runs; rates that fall to zero reach the minimum.  Far from the target large, near it small: that is the
+reason for decay.  The "1/t decay" of the lectures, eta / sqrt(t + 1), is in truth 1 / sqrt(t).  Warm-up goes the other
+way first; its shapes are exact here, its effect is another question, and RAdam (S18) has an experiment of its own.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import gdlab
+from experiments.cli.settings import Schedules
+from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true, printed
+from gdlab import schedules
+
+QUESTION = "What is gained by changing the rate as the run goes on? (S12-S14, S16-S18, S92)"
+CURVATURE, NOISE = 2.0, 1.0
+START, STEPS, LANES = 3.0, 2000, 4000
+FLOORS = {0.1: ".0278", 0.5: ".2500"}  # of a constant rate, as printed
+RUNS = {
+    "constant .1": schedules.constant(0.1),
+    "constant .5": schedules.constant(0.5),
+    "step decay: halved every 200": schedules.step_decay(0.5, 0.5, every=200),
+    "$.5 / \\sqrt{t + 1}$": schedules.inverse_sqrt(0.5),
+    "$.5 / (1 + t)$": schedules.inverse_time(0.5, 1.0),
+}
+TRANSFORMER = schedules.noam(512, 4000)
+RESNET = schedules.piecewise([0.01, 0.1], [400])
+
+
+def main(settings: Schedules) -> int:
+    """Measure, print the verdict, write the folder; the exit status."""
+    return conclude(settings, "schedules", QUESTION, measure)
+
+
+def measure():
+    """The checks and the figure."""
+    clouds = {name: cloud(schedule) for name, schedule in RUNS.items()}
+    checks = [*shapes(), *warm_ups(), *cycles(), *floors(clouds)]
+    return checks, lambda: draw(clouds)
+
+
+def noisy(x, *, key):
+    """The parabola a x^2 / 2 whose gradient is disturbed by noise of variance NOISE^2."""
+    return CURVATURE * x**2 / 2 + NOISE * jax.random.normal(key) * x
+
+
+def cloud(schedule):
+    """(x - x*)^2 of every lane after each step, shape (STEPS, LANES)."""
+
+    def run(key):
+        return gdlab.minimize(noisy, gdlab.sgd(schedule), START, STEPS, key=key, record=("params",)).history["params"]
+
+    return np.asarray(jax.jit(jax.vmap(run, out_axes=1))(jax.random.split(jax.random.key(0), LANES))) ** 2
+
+
+def law(schedule):
+    """E (x - x*)^2 after each step, from V <- (1 - eta a)^2 V + eta^2 s^2."""
+    rates = np.asarray(jax.vmap(schedule)(jnp.arange(STEPS)))
+    expected = [START**2]
+    for rate in rates[:-1]:
+        expected.append((1 - rate * CURVATURE) ** 2 * expected[-1] + (rate * NOISE) ** 2)
+    return np.array(expected)
+
+
+def shapes():
+    """Step decay, and the lectures' decay."""
+    steps = schedules.step_decay(0.1, 0.5, every=30)
+    fading = schedules.inverse_sqrt(1.0)
+    return (
+        *(exactly("S12", f"halved every 30: rate at {t}", steps(t), 0.1 / 2 ** (t // 30)) for t in (0, 29, 30, 89, 90)),
+        *(
+            printed("S14", f"rate at {t} over rate at 0", fading(t), d)
+            for t, d in enumerate(("1", ".70711", ".57735", ".5"))
+        ),
+        exactly("S14", "rate at 999 999 over rate at 0", fading(999_999), 1e-3),
+    )
+
+
+def warm_ups():
+    """The recipes of ResNet-110 and of the Transformer."""
+    counts = jnp.arange(20_000)
+    rates = jax.vmap(TRANSFORMER)(counts)
+    ramp = schedules.warmup(1.0, 4)
+    return (
+        *(exactly("S17", f"4 steps of warm-up: rate at {t}", ramp(t), min((t + 1) / 4, 1)) for t in (0, 1, 3, 9)),
+        *(
+            exactly("S17", f"ResNet-110: rate at {t}", RESNET(t), rate)
+            for t, rate in ((0, 0.01), (399, 0.01), (400, 0.1))
+        ),
+        printed("2.3", "Transformer: highest rate", rates.max(), "6.98771e-4"),
+        exactly("2.3", "Transformer: its update, from 1", jnp.argmax(rates) + 1, 4000),
+        is_true(
+            "S17",
+            "it rises before and falls after",
+            (jnp.diff(rates)[:3999] > 0).all() & (jnp.diff(rates)[3999:] < 0).all(),
+        ),
+    )
+
+
+def cycles():
+    """The corners of the policies with cycles (section 3.14)."""
+    saw = schedules.cyclic(1.0, 3.0, 4)
+    waves = schedules.sgdr(1.0, 0.1, 10, growth=2)
+    cycle = schedules.one_cycle(1.0, 100, rise=0.3, fall=0.9)
+    test = schedules.lr_range_test(1e-5, 1.0, 101)
+    return (
+        *(
+            exactly("3.14", f"triangular policy at {t}", saw(t), rate)
+            for t, rate in ((0, 1), (2, 2), (4, 3), (8, 1), (12, 3))
+        ),
+        *(
+            exactly("3.14", f"SGDR at {t}", waves(t), rate)
+            for t, rate in ((0, 1), (5, 0.55), (10, 1), (20, 0.55), (30, 1))
+        ),
+        exactly("S92", "one cycle: its peak at 30 % of the steps", cycle(30), 1.0),
+        is_true("S92", "one cycle: up, then down to the end", cycle(0) < cycle(30) > cycle(60) > cycle(99)),
+        *(exactly("S92", f"range test at {t}", test(t), 10 ** (t / 20 - 5)) for t in (0, 20, 100)),
+    )
+
+
+def floors(clouds):
+    """Where each run ends, against the recursion; 4000 lanes, four standard errors."""
+    checks = []
+    for name, schedule in RUNS.items():
+        expected = law(schedule)[-1]
+        error = 4 * expected * np.sqrt(2 / LANES)  # the variance of a squared normal is 2
+        checks.append(
+            Check("S13", f"{name}: mean square distance at the end", clouds[name][-1].mean(), expected, error)
+        )
+    for rate, digits in FLOORS.items():
+        floor = rate * NOISE**2 / (CURVATURE * (2 - rate * CURVATURE))
+        checks.append(printed("S13", f"floor of the rate {rate}", floor, digits))
+        checks.append(
+            Check("S13", f"constant {rate}: the recursion ends there", law(schedules.constant(rate))[-1], floor, 1e-12)
+        )
+    best = min(clouds[name][-1].mean() for name in RUNS if name.startswith("constant"))
+    fading = [law(schedule)[-1] for name, schedule in RUNS.items() if not name.startswith("constant")]
+    checks.append(is_true("S13", "every decay ends below the lowest floor", max(fading) < best))
+    checks.append(
+        at_most("S16", "1/(1 + t): 2000 steps come as near as", fading[-1], 2 * NOISE**2 / (CURVATURE**2 * STEPS))
+    )
+    return checks
+
+
+def draw(clouds):
+    """The distance to the minimum, and the rates."""
+    from experiments.reporting import figures
+    from experiments.reporting.figures import plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2))
+    t = np.arange(STEPS) + 1
+    for (name, schedule), colour in zip(RUNS.items(), figures.PALETTE, strict=False):
+        left.plot(t, clouds[name].mean(1), color=colour, linewidth=0.9, label=name)
+        left.plot(t, law(schedule), ":", color="black", linewidth=0.8)
+    left.plot([], [], ":", color="black", linewidth=0.8, label="what must come out")
+    left.set(xscale="log", yscale="log", xlabel="updates + 1", ylabel="mean of $(x - x^*)^2$ over 4000 runs")
+    left.set_title("the parabola $x^2$ with gradient noise of variance 1")
+    counts = np.unique(np.geomspace(1, 20_000, 800).astype(int)) - 1
+    shown = {
+        "Transformer (width 512): warm-up, $1/\\sqrt{t}$": TRANSFORMER,
+        "ResNet-110: .01, then .1": RESNET,
+        "halved every 200": RUNS["step decay: halved every 200"],
+        "$.5 / \\sqrt{t + 1}$": RUNS["$.5 / \\sqrt{t + 1}$"],
+        "SGDR: cosines of 1000, 2000, ...": schedules.sgdr(0.05, 1e-4, 1000, growth=2),
+    }
+    for (name, schedule), colour in zip(shown.items(), figures.PALETTE, strict=False):
+        right.plot(counts + 1, jax.vmap(schedule)(jnp.asarray(counts)), color=colour, label=name)
+    right.set(xscale="log", yscale="log", ylim=(1e-10, 1), xlabel="updates + 1", ylabel="learning rate", title="shapes")
+    for axes in (left, right):
+        axes.legend(fontsize=7, loc="lower left")
+    return figure

@@ -1,0 +1,110 @@
+"""Does dividing by the size of the gradient lose its mean? (section 3.2)
+
+Nine gradients of .1 and then one of -.9 have the mean 0, and descent goes nowhere.  Their signs do not: nine steps one
+way and one back, so that sign descent (rprop without its memory) drifts by 8 eta in ten steps.  RMSProp stands between
+the two: sigma grows at the large gradient and shrinks again behind it,
+
+    sum over a period of  g_i / sigma_i,   sigma_i^2 = (1 - a) sum_j a^j g_{i-j}^2,
+
+which tends to the sign's 8 for a -> 0 and to nothing as a -> 1, where sigma is the same at all ten.  Adam averages the
+numerator too and drifts less than RMSProp with the same a does.  As in Adam's counterexamples (section 3.4) the
+mean is zero, the mean of the adaptive step is not.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import gdlab
+from experiments.cli.settings import Signs
+from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true
+
+QUESTION = "Does dividing by the size of the gradient lose its mean? (section 3.2)"
+PERIOD = np.array([0.1] * 9 + [-0.9])
+STEPS, RATE = 10_000, 1e-3
+DECAYS = np.array([0.0, 0.5, 0.9, 0.99, 0.999, 0.9999])
+
+
+def main(settings: Signs) -> int:
+    """Measure, print the verdict, write the folder; the exit status."""
+    return conclude(settings, "signs", QUESTION, measure)
+
+
+def measure():
+    """The checks and the figure."""
+    adaptive = {"RMSProp": jax.vmap(lambda a: path(gdlab.rmsprop(RATE, a)))(DECAYS)}
+    adaptive["Adam"] = jax.vmap(lambda b2: path(gdlab.adam(RATE, 0.9, b2, 0.0)))(DECAYS)
+    plain = {"SGD": path(gdlab.sgd(RATE)), "sign": path(gdlab.sign_gd(RATE))}
+    rules = {name: np.asarray(paths) for name, paths in (adaptive | plain).items()}
+    drifts = {name: (paths[..., -1] - paths[..., -1001]) / (100 * RATE) for name, paths in rules.items()}  # per period
+    return checks(rules, drifts), lambda: draw(rules, drifts)
+
+
+def path(optimizer):
+    """theta before each step and at the end: the loss is linear, so that its gradient is the batch."""
+    grads = jnp.tile(jnp.asarray(PERIOD), STEPS // 10)
+    run = gdlab.minimize(jnp.multiply, optimizer, 0.0, STEPS, batches=grads, record=("params",))
+    return jnp.append(run.history["params"], run.params)
+
+
+def settled(decay):
+    """The drift in one period over the rate, once sigma repeats itself, from the geometric sum over all periods."""
+    back = decay ** np.arange(10) * (1 - decay) / (1 - decay**10)
+    squares = [sum(back * PERIOD[(i - np.arange(10)) % 10] ** 2) for i in range(10)]
+    return -(PERIOD / np.sqrt(squares)).sum()
+
+
+def checks(rules, drifts):
+    """The drifts in ten steps over the rate, each against its law; of the start a^9000 is left."""
+    rms, adam = drifts["RMSProp"], drifts["Adam"]
+    laws = [settled(decay) for decay in DECAYS]
+    return [
+        at_most("3.2", "SGD: distance from the start after 10 000 steps", abs(rules["SGD"][-1]), 1e-12),
+        exactly("3.2", "sign: theta after 10 000 steps", rules["sign"][-1], -8.0),
+        *(
+            Check(
+                "3.2",
+                f"RMSProp, a = {a:g}: drift in ten steps over the rate",
+                drift,
+                law,
+                1e-9 + 2 * a**9000 * abs(law),
+            )
+            for a, drift, law in zip(DECAYS[:5], rms, laws, strict=False)
+        ),
+        is_true("3.2", "RMSProp drifts less and less as a -> 1", (np.diff(np.abs(rms)) < 0).all()),
+        is_true(
+            "3.2", "Adam drifts less than RMSProp with the same a, from .5 on", (np.abs(adam) < np.abs(rms))[1:].all()
+        ),
+        is_true("3.2", "and at the usual b2 = .999 by less than a hundredth of the sign's", abs(adam[4]) < 0.08),
+    ]
+
+
+def draw(rules, drifts):
+    """The paths, and the drift against the decay."""
+    from experiments.reporting import figures
+    from experiments.reporting.figures import plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2))
+    t, looked = np.arange(STEPS + 1), [DECAYS.tolist().index(a) for a in (0.9, 0.99, 0.999)]
+    for name, colour in (("SGD", "0.5"), ("sign", figures.PALETTE[3])):
+        left.plot(t, rules[name], color=colour, label=name)
+    for i, shade in zip(looked, (figures.PALETTE[0], figures.PALETTE[5], figures.PALETTE[2]), strict=True):
+        left.plot(t, rules["RMSProp"][i], color=shade, label=f"RMSProp, a = {DECAYS[i]:g}")
+        left.plot(t, rules["Adam"][i], "--", color=shade, label=f"Adam, $b_2$ = {DECAYS[i]:g}")
+    left.set(xlabel="steps", ylabel="$\\theta$", title="gradients .1 nine times, then -.9; rate .001")
+    a = 1 - np.geomspace(1, 1e-4, 60)
+    right.plot(1 - a, [-settled(x) for x in a], color=figures.PALETTE[0], label="RMSProp, once settled")
+    for name, colour in (("RMSProp", figures.PALETTE[0]), ("Adam", figures.PALETTE[1])):
+        right.plot(1 - DECAYS, np.abs(drifts[name]), "o", color=colour, label=f"{name}, last 1000 steps")
+    right.axhline(8, color=figures.PALETTE[3], linestyle=":", label="sign")
+    right.set(
+        xscale="log",
+        yscale="log",
+        xlabel="1 - a, 1 - $b_2$",
+        ylabel="drift in ten steps / rate",
+        title="the mean of g is 0",
+    )
+    right.invert_xaxis()
+    for axes in (left, right):
+        axes.legend(fontsize=7)
+    return figure

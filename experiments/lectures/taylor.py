@@ -1,0 +1,227 @@
+"""Why does the gradient point the way, and how far may one go? (S54, S66-S72)
+
+Near a point a function is its Taylor polynomial: the sine about pi/4 up to order 10, two variables with an error of
+order 2 or 3.  On a small circle |delta| = d the linear part is least at -d g / |g|; the true minimum on the circle
+lies an angle ~ d beside it, found here by trying 10 800 directions.  The lectures' angles, 3.75 degrees at d = 1 to
+.0160 at .01, belong to a surface that is not named; on the one below the angles shrink in the same way, tenfold for
+each tenth of d.  Jumping to the lowest point of the circle again and again is normalised descent: with a fixed d it
+never arrives.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import gdlab
+import hessian
+from experiments.cli.settings import Taylor
+from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true, printed
+from gdlab.problems import POKEMON_OPTIMUM, POKEMON_START, pokemon, pokemon_loss, surface
+
+QUESTION = "Why does the gradient point the way, and how far may one go? (S54, S66-S72)"
+CENTRE = math.pi / 4
+ERRORS = {0: ".270", 1: ".437", 2: ".0836", 3: ".0343", 5: "1.1e-3", 10: "1.6e-8"}  # of each order at h = 1
+SURFACE = surface("himmelblau").loss
+AT = jnp.array([-4.5, 4.5])
+RADII = (1.0, 0.3, 0.1, 0.03, 0.01)
+DIRECTIONS, FINE = 3600, 1e-5  # of each of three searches; degrees between those of the last
+STEPS = np.concatenate([[1.0, 0.1, 3.0], np.linspace(-4.8, 5.2, 300)])  # from the centre: those printed, and the figure
+BOWL = surface("ill_conditioned_bowl").loss
+
+
+def main(settings: Taylor) -> int:
+    """Measure, print the verdict, write the folder; the exit status."""
+    return conclude(settings, "taylor", QUESTION, measure)
+
+
+def measure():
+    """The checks and the figure."""
+    angles, remainders, near = circle(), remainder(), polynomials()
+    checks = [*sine(near), *two_variables(remainders), *lowest(angles), *jumping(), *second_order()]
+    return checks, lambda: draw(near, angles, remainders)
+
+
+def polynomials():
+    """The Taylor polynomials of the sine about pi/4 at CENTRE + STEPS, by order."""
+    x = CENTRE + jnp.asarray(STEPS)
+    return {order: np.asarray(jax.jit(jax.vmap(hessian.taylor(jnp.sin, CENTRE, order=order)))(x)) for order in ERRORS}
+
+
+def sine(near):
+    """The sine about pi/4: coefficients sqrt(2)/2 with signs ++-- over k!, and the errors (S66, S67)."""
+    derivative, coefficients = jnp.sin, []
+    for k in range(11):
+        coefficients.append(float(derivative(CENTRE)) / math.factorial(k))
+        derivative = jax.grad(derivative)
+    signs = np.array([1, 1, -1, -1] * 3)[:11]
+    expected = signs * math.sqrt(0.5) / np.array([math.factorial(k) for k in range(11)])
+    error = {order: np.abs(np.sin(CENTRE + STEPS) - values) for order, values in near.items()}
+    by_hand = sum(c * 1.0**k for k, c in enumerate(expected))
+    return (
+        at_most(
+            "S66",
+            "coefficients - sqrt(1/2) (++--) / k!, k = 0 ... 10, relative",
+            np.abs(coefficients / expected - 1).max(),
+            1e-14,
+        ),
+        exactly("S67", "the polynomial of order 10 at h = 1, summed by hand", near[10][0], by_hand),
+        *(
+            printed("S67", f"order {order}: error at h = 1", error[order][0], digits)
+            for order, digits in ERRORS.items()
+        ),
+        at_most("S67", "order 10: error at h = 1", error[10][0], 1 / math.factorial(11)),
+        printed("S67", "order 1: error at h = .1", error[1][1], "3.65e-3"),
+        printed("S67", "order 1: error at h = 3", error[1][2], "3.43"),
+    )
+
+
+def remainder():
+    """The errors of first and second order in a fixed direction, at distances 10^-3 ... 1."""
+    h = np.geomspace(1e-3, 1, 13)
+    direction = jnp.array([0.6, -0.8])
+    points = AT + h[:, None] * direction
+    values = jax.vmap(SURFACE)(points)
+    return h, {k: np.abs(values - jax.vmap(hessian.taylor(SURFACE, AT, order=k))(points)) for k in (1, 2)}
+
+
+def two_variables(remainders):
+    """L is s + u (theta1 - a) + v (theta2 - b) to first order (S68, S69), with the Hessian to second (S54)."""
+    h, errors = remainders
+    slopes = {k: np.polyfit(np.log(h[:7]), np.log(e[:7]), 1)[0] for k, e in errors.items()}
+    delta = jnp.array([0.2, -0.1])
+    s, (u, v) = SURFACE(AT), jax.grad(SURFACE)(AT)
+    crossed = lambda p: p[0] * p[1]  # noqa: E731
+    return (
+        Check("S68", "first order: slope of the error on log-log axes", slopes[1], 2.0, 0.02),
+        Check("S54", "second order: slope of the error on log-log axes", slopes[2], 3.0, 0.02),
+        exactly(
+            "S69",
+            "s + u (theta1 - a) + v (theta2 - b)",
+            hessian.taylor(SURFACE, AT, order=1)(AT + delta),
+            float(s + u * 0.2 - v * 0.1),
+        ),
+        exactly(
+            "S68",
+            "the cross term that the slide omits: xy about 0 at (2, 3)",
+            hessian.quadratic_model(crossed, jnp.zeros(2))(jnp.array([2.0, 3.0])),
+            6.0,
+        ),
+    )
+
+
+def circle():
+    """The angle in degrees between -g and the best of many directions, for each radius."""
+    g = np.asarray(jax.grad(SURFACE)(AT))
+    down = np.degrees(np.arctan2(-g[1], -g[0]))
+
+    @jax.jit
+    @jax.vmap
+    def best(radius, degrees):
+        directions = jnp.stack([jnp.cos(jnp.radians(degrees)), jnp.sin(jnp.radians(degrees))], 1)
+        return degrees[jnp.argmin(jax.vmap(SURFACE)(AT + radius * directions))]
+
+    degrees = np.zeros(len(RADII))
+    for reach in (180.0, 360 / DIRECTIONS, FINE * DIRECTIONS / 2):  # all around, then about the best
+        degrees = np.asarray(best(np.array(RADII), degrees[:, None] + np.linspace(-reach, reach, DIRECTIONS)))
+    return np.abs((degrees - down + 180) % 360 - 180)
+
+
+def lowest(angles):
+    """On the circle the lowest point lies at -g, the more so the smaller it is (S70)."""
+    g, h = jax.grad(SURFACE)(AT), jax.hessian(SURFACE)(AT)
+    norm = jnp.linalg.norm(g)
+    across = jnp.array([-g[1], g[0]]) / norm
+    per_radius = float(jnp.degrees(jnp.abs(across @ h @ g) / norm**2))
+    slope = np.polyfit(np.log(RADII[2:]), np.log(angles[2:]), 1)[0]
+    steps, second = (
+        jax.jit(jax.vmap(lambda d, k=k: hessian.trust_circle_minimizer(SURFACE, AT, radius=d, order=k)))(
+            jnp.array(RADII)
+        )
+        for k in (1, 2)
+    )
+    bent = [
+        float(jnp.degrees(jnp.arccos(jnp.clip(-(s @ g) / norm / d, -1, 1)))) for s, d in zip(second, RADII, strict=True)
+    ]
+    return (
+        *(
+            at_most("S70", f"d = {d}: linear minimizer + d g / |g|", jnp.abs(s + d * g / norm).max(), 1e-13)
+            for s, d in zip(steps, RADII, strict=True)
+        ),
+        *(
+            Check("S70", f"d = {d}: degrees beside -g, by the Hessian", a, per_radius * d, d * per_radius * d)
+            for a, d in zip(angles[2:], RADII[2:], strict=True)
+        ),
+        *(
+            Check("S70", f"d = {d}: and by the quadratic model", a, b, d * b)
+            for a, b, d in zip(angles[2:], bent[2:], RADII[2:], strict=True)
+        ),
+        Check("S70", "slope of the angle on log-log axes, d = .1 to .01", slope, 1.0, 0.05),
+        is_true("S70", "d = 1 and .3: no further beside", (angles[:2] < per_radius * np.array(RADII[:2])).all()),
+        is_true(
+            "S70", "a gradient step of eta = d / |g| is that linear minimizer", jnp.allclose(steps[2], -0.1 / norm * g)
+        ),
+    )
+
+
+def jumping():
+    """Jumping to the lowest point of the circle again and again (S71)."""
+    start = jnp.array([3.0, 1.0])
+    fixed = gdlab.minimize(BOWL, gdlab.normalized_gd(0.1), start, 2000, record=("params",)).history["params"]
+    far = jnp.linalg.norm(fixed[-200:], axis=1)
+    shrinking = gdlab.minimize(BOWL, gdlab.gd(0.1), start, 2000).params
+    return (
+        at_most("S71", "fixed d = .1: farthest in the last 200 jumps", far.max(), 0.1),
+        exactly("S71", "it jumps over the minimum, d wide", jnp.linalg.norm(fixed[-1] - fixed[-2]), 0.1),
+        is_true("S71", "so that one of two points is d / 2 away or more", far.max() > 0.0499),
+        at_most("S71", "and every second jump comes back", jnp.abs(fixed[-1] - fixed[-3]).max(), 1e-6),
+        at_most("S71", "with eta instead, d = eta |g|: distance", jnp.linalg.norm(shrinking), 1e-12),
+    )
+
+
+def second_order():
+    """Newton's step minimizes the second-order polynomial: on a quadratic it is the end (S72)."""
+    start = jnp.array(POKEMON_START)
+    h, g = jax.hessian(pokemon_loss)(start, pokemon()), jax.grad(pokemon_loss)(start, pokemon())
+    arrived = start - jnp.linalg.solve(h, g)
+    return (
+        at_most(
+            "S72",
+            "Pokemon: one Newton step, distance to the optimum",
+            jnp.linalg.norm(arrived - jnp.array(POKEMON_OPTIMUM)),
+            1e-6,
+        ),
+    )
+
+
+def draw(near, angles, remainders):
+    """The sine and its polynomials, the errors in two variables, the angles."""
+    from experiments.reporting import figures
+    from experiments.reporting.figures import plt
+
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4))
+    x = CENTRE + STEPS[3:]
+    left.plot(x, np.sin(x), color="black", label="sin x")
+    for order, colour in zip((1, 2, 3, 5, 10), figures.PALETTE, strict=False):
+        left.plot(x, near[order][3:], "--", color=colour, linewidth=1.2, label=f"order {order}")
+    left.plot(CENTRE, math.sin(CENTRE), "o", color="black", markersize=4)
+    left.set(ylim=(-2.5, 2.5), xlabel="x (radians)", ylabel="value", title="the sine about $\\pi/4$")
+    h, errors = remainders
+    for k, colour in ((1, figures.PALETTE[0]), (2, figures.PALETTE[3])):
+        middle.plot(h, errors[k], "o-", color=colour, markersize=4, label=f"order {k}: slope {k + 1}")
+    middle.set(
+        xscale="log", yscale="log", xlabel="distance", ylabel="|error|", title="two variables: Himmelblau's function"
+    )
+    right.plot(RADII, angles, "o", color=figures.PALETTE[0], label="best of all directions tried")
+    right.plot(RADII, angles[-2] / RADII[-2] * np.array(RADII), ":", color="black", label="proportional to d")
+    right.set(
+        xscale="log",
+        yscale="log",
+        xlabel="radius d",
+        ylabel="degrees beside $-g$",
+        title="the lowest point of a circle",
+    )
+    for axes in (left, middle, right):
+        axes.legend(fontsize=7)
+    return figure

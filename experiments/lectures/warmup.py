@@ -1,0 +1,190 @@
+"""What does a gentle start gain? (S17, S93; sections 3.7, 3.8)
+
+For momentum on half of 600 digits at a time warm-up raises the largest rate that is stable, a little.  Of 48 starts,
+each with its own order of the batches, 34 fail at the rate .4 (end above a loss of .5), 12 with 60 steps of warm-up; at
+.5 44 and 38.  20 steps spare none, 136 runs fail at the rates .3 to .7 with and without; that a short warm-up harms
+(printed 6 to 10 of 12 at .4) does not come out.  Plain descent gains nothing, 10 of 12 or more fail from the rate 1 on,
+and at the rates 1 and 1.5 that linear scaling asks for all runs with momentum fail, however they start.
+
+Does Adam need warm-up?  At .05, where it is too fast, 50 steps do not help it: its median loss is .087, .17 with
+warm-up (.126 and .054 are printed), .064 with RAdam.  At .1 Adam fails in 38 of 48 starts, with warm-up in 42, RAdam in
+none.  Of its relatives AMSGrad (debiased, as in optax) fails in 30 and Nadam in 40, where 2 and 1 of 6 are printed.
+At the ordinary rate .001 RAdam is slower than Adam.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import gdlab
+from experiments.cli.settings import Warmup
+from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true
+from experiments.workloads.digits import FLOAT, examples, starts
+from gdlab import schedules
+from gdlab.problems import network_loss
+
+QUESTION = "What does a gentle start gain? (S17, S93; sections 3.7, 3.8)"
+loss = partial(network_loss, activation=jax.nn.relu)
+COUNT, LAYERS, UPDATES, FAILED = 600, (64, 128, 128, 128, 10), 200, 0.5
+PRINTED = {  # failures of 12 starts with momentum, after warm-ups of 0, 20 and 60 steps
+    0.3: (2, 1, 0),
+    0.4: (6, 10, 2),
+    0.5: (12, 10, 5),
+    0.7: (12, 12, 11),
+}
+PLAIN = (0.5, 1.0, 2.0, 4.0)  # rates of descent without momentum; 11 or 12 of 12 are printed to fail from 1 on
+SCALED = (1.0, 1.5)  # rates with momentum that linear scaling asks for; all are printed to diverge
+WARM = (0, 20, 60)
+ADAPTIVE = {
+    "Adam": gdlab.adam,
+    "Adam, warm-up": lambda rate: gdlab.adam(schedules.warmup(rate, 50)),
+    "RAdam": gdlab.radam,
+    "AMSGrad": lambda rate: gdlab.amsgrad(rate, source="optax"),
+    "Nadam": gdlab.nadam,
+}
+RATES = (0.001, 0.05, 0.1)
+FAILURES = {"Adam": 6, "Adam, warm-up": 5, "RAdam": 0, "AMSGrad": 2, "Nadam": 1}  # printed, of 6 starts at .1
+STARTS = 48  # each with its own order of the batches
+
+
+def main(settings: Warmup) -> int:
+    """Measure, print the verdict, write the folder; the exit status."""
+    return conclude(settings, "warmup", QUESTION, lambda: measure(settings.quick))
+
+
+def measure(quick):
+    """The checks and the figure."""
+    learnt, _ = examples(jax.random.key(0), COUNT)
+    keys = jax.random.split(jax.random.key(1), STARTS)
+    lanes = (starts(gdlab.seeds(STARTS), LAYERS), keys)
+    rates, widths = ((0.4,), (0, 60)) if quick else (tuple(PRINTED), WARM)
+    names = tuple(ADAPTIVE)[: 3 if quick else None]
+
+    def swept(size, make, count, **axes):
+        some = jax.tree.map(lambda leaf: leaf[:count], lanes)
+        return gdlab.sweep(trainer(learnt, size, make), **axes, start=some)["value"].to_numpy()
+
+    def large(make, rates, widths, count):
+        axes = {"rate": jnp.array(rates, FLOAT), "width": jnp.array(widths, FLOAT)}
+        return swept(300, lambda rate, width: make(schedules.warmup(rate, width)), count, **axes)
+
+    ends = large(gdlab.momentum, rates, widths, 8 if quick else STARTS)
+    axes = {"optimizer": {name: ADAPTIVE[name] for name in names}, "rate": jnp.array(RATES, FLOAT)}
+    adaptive = dict(
+        zip(names, swept(60, lambda optimizer, rate: optimizer(rate), 4 if quick else STARTS, **axes), strict=True)
+    )
+    checks = [*raised(rates, widths, ends), *rectified(adaptive)]
+    if not quick:
+        checks += useless(large(gdlab.sgd, PLAIN, (0, 60), 12), large(gdlab.momentum, SCALED, (0, 60), 12))
+    return checks, lambda: draw(rates, widths, ends, adaptive)
+
+
+def trainer(learnt, size, make):
+    """A function of a start, and of what `make` takes: the loss on all 600 after 200 updates, NaN where it diverged."""
+
+    def train(start, **what):
+        layers, order = start
+        fed = gdlab.minibatches(learnt, size, key=order)
+        ran = gdlab.minimize(loss, make(**what), layers, UPDATES, batches=fed, record=(), every=UPDATES)
+        return loss(ran.params, learnt)
+
+    return train
+
+
+def failed(losses):
+    """Which runs ended above .5, or nowhere."""
+    return ~(losses < FAILED)
+
+
+def counted(item, name, runs, printed, of):
+    """The share of runs that failed against a printed count: 2.6 standard deviations of the difference, to the step."""
+    n = runs.size
+    pooled = (runs.sum() + printed) / (n + of)
+    error = 2.6 * (pooled * (1 - pooled) * (1 / n + 1 / of)) ** 0.5
+    return Check(item, f"{name}: share of {n} that failed, printed {printed} of {of}", runs.mean(), printed / of, error)
+
+
+def raised(rates, widths, ends):
+    """Failures with momentum, by rate and warm-up (S17)."""
+    runs = failed(ends)
+    without, warm = runs[:, 0], runs[:, -1]
+    if runs.shape[-1] < STARTS:
+        yield is_true("3.8", "rate .4: no more of 8 fail with 60 steps than without", warm[0].sum() <= without[0].sum())
+        yield is_true("S17", "the median loss is smaller, too", *np.diff(np.median(ends[0], axis=1)) < 0)
+        return
+    for rate, of_rate in zip(rates, runs, strict=True):
+        for width, row, printed in zip(widths, of_rate, PRINTED[rate], strict=True):
+            yield counted("3.8", f"momentum, rate {rate}, warm-up {width}", row, printed, 12)
+    for rate, before, after in zip(rates, without, warm, strict=True):
+        if rate in (0.3, 0.4):
+            yield is_true("S17", f"rate {rate}: 60 steps spare half of the failures", after.sum() < before.sum() / 2)
+    yield is_true("S17", "rate .7: they spare hardly any, 45 of 48 fail at least", warm[-1].sum() >= 45)
+    gained = (runs[:, 1].sum(), without.sum())
+    yield Check("3.8", "20 steps: failures over those without, at all rates", gained[0] / gained[1], 1.0, 0.1)
+
+
+def useless(plain, scaled):
+    """Where warm-up is no help: without momentum, and at the rates of linear scaling."""
+    shares, far = failed(plain).mean(axis=-1), failed(scaled).mean(axis=-1)
+    for rate, row in zip(PLAIN[1:], shares[1:], strict=True):
+        yield at_most("3.8", f"plain descent, rate {rate:g}, no warm-up or 60 steps: spared", 1 - row.min(), 2 / 12)
+    yield at_most("3.8", "plain descent, rate .5, likewise: share that fails", shares[0].max(), 1 / 12)
+    yield exactly("3.8", "linear scaling, rates 1 and 1.5, with and without warm-up: share that fails", far.min(), 1.0)
+
+
+def rectified(adaptive):
+    """Adam, what eases its start, and its relatives (S93)."""
+    middle = {name: np.median(rows, axis=1) for name, rows in adaptive.items()}
+    runs = {name: failed(rows) for name, rows in adaptive.items()}
+    quick = len(runs) < len(ADAPTIVE)
+    share = {name: rows.mean(axis=1)[2] for name, rows in runs.items()}
+    adam, warm, radam = (middle[name] for name in ("Adam", "Adam, warm-up", "RAdam"))
+    yield at_most("3.7", "RAdam, rate .1: share that fails", share["RAdam"], 1 / 2 if quick else 1 / 6)
+    yield is_true("3.7", "rate .1: RAdam's median loss is half of Adam's at most", radam[2] < adam[2] / 2)
+    yield is_true("3.7", "and half of that of Adam with warm-up", radam[2] < warm[2] / 2)
+    yield is_true("3.7", "rate .001: it is 5 times Adam's at least", radam[0] > 5 * adam[0])
+    yield exactly(
+        "S93", "rate .001: failures of the three", sum(runs[name][0].sum() for name in FAILURES if name in runs), 0
+    )
+    if quick:
+        return
+    yield is_true("S93", "rate .05: RAdam's median loss is below Adam's", radam[1] < adam[1])
+    yield is_true("S93", "not as printed: Adam with warm-up ends above Adam there", warm[1] > adam[1])
+    for name, printed in FAILURES.items():
+        if name not in ("AMSGrad", "Nadam"):
+            yield counted("3.7", f"{name}, rate .1", runs[name][2], printed, 6)
+    yield is_true("3.7", "Adam, with and without warm-up: most fail", min(share["Adam"], share["Adam, warm-up"]) > 0.7)
+    yield is_true("3.7", "Nadam fails as Adam does, not in 1 of 6", abs(share["Nadam"] - share["Adam"]) < 0.1)
+    yield is_true(
+        "3.7", "AMSGrad fails in fewer, though in most, not in 2 of 6", 0.5 < share["AMSGrad"] < share["Adam"]
+    )
+
+
+def draw(rates, widths, ends, adaptive):
+    """Final losses of every start, by rate and warm-up, and by optimizer."""
+    from experiments.reporting import figures
+    from experiments.reporting.figures import plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), sharey=True)
+    panels = (
+        (
+            left,
+            {f"warm-up {width}": ends[:, i] for i, width in enumerate(widths)},
+            rates,
+            "momentum .9, batches of 300",
+        ),
+        (right, adaptive, RATES, "batches of 60"),
+    )
+    for panel, groups, places, title in panels:
+        for i, (name, rows) in enumerate(groups.items()):
+            x = np.arange(len(places))[:, None] + 0.14 * (i - (len(groups) - 1) / 2) + np.zeros(rows.shape[1])
+            shown = np.where(np.isfinite(rows), np.minimum(rows, 9), 9)
+            panel.plot(x.ravel(), shown.ravel(), "o", markersize=4, mfc="none", color=figures.PALETTE[i], label=name)
+        panel.axhline(FAILED, linestyle=":", color="black", linewidth=0.8)
+        panel.set_xticks(range(len(places)), [f"{rate:g}" for rate in places])
+        panel.set(yscale="log", ylim=(1e-5, 90), xlabel="learning rate", title=title)
+        panel.legend(fontsize=7, loc="upper left", ncols=3)
+    left.set_ylabel("loss after 200 updates, one circle per start; dotted: failed")
+    return figure

@@ -1,0 +1,106 @@
+"""Is weight decay the same as an L2 penalty? (S98; section 3.11)
+
+For plain descent it is: the gradient of lambda |w|^2 / 2 shrinks every weight by 1 - eta lambda.  Adam divides that
+gradient by sigma, so that weights with large gradients are hardly decayed; beside the gradient (AdamW) all of them
+shrink alike, by (1 - eta lambda) per step.  The weights here see zero-mean gradients of scale 1, 10, ..., 10 000.
+
+How far L2 is off follows without a run: for gradients of root mean square s the pull of the penalty is lambda w / s,
+so that w shrinks by about 1 - alpha lambda / s per step: a tenth as fast at s = 10, hardly at all at s = 10 000.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import gdlab
+from experiments.cli.settings import WeightDecay
+from experiments.reporting.checks import Check, at_most, conclude, is_true, printed
+
+QUESTION = "Is weight decay the same as an L2 penalty? (S98; section 3.11)"
+SCALES = jnp.array([1.0, 10.0, 100.0, 1e3, 1e4])
+RATE, DECAY, STEPS, LANES = 0.01, 0.1, 2000, 2000
+
+
+def main(settings: WeightDecay) -> int:
+    """Measure, print the verdict, write the folder; the exit status."""
+    return conclude(settings, "weight_decay", QUESTION, measure)
+
+
+def measure():
+    """The checks and the figure."""
+    kept = {"AdamW": left(gdlab.adamw(RATE, weight_decay=DECAY), 0.0), "Adam with L2": left(gdlab.adam(RATE), DECAY)}
+    return [*same(), *uneven(kept)], lambda: draw(kept)
+
+
+def noisy(w, penalty, *, key):
+    """Zero-mean gradients of the given scales, and the L2 penalty."""
+    return jnp.vdot(SCALES * jax.random.normal(key, SCALES.shape), w) + penalty * jnp.sum(w**2) / 2
+
+
+def left(optimizer, penalty):
+    """The weights of every lane every 20 steps, from 1, shape (times, LANES, scales)."""
+
+    def run(key):
+        start = jnp.ones_like(SCALES)
+        ran = gdlab.minimize(noisy, optimizer, start, STEPS, args=(penalty,), key=key, record=("params",), every=20)
+        return jnp.concatenate([ran.history["params"], ran.params[None]])
+
+    return np.asarray(jax.jit(jax.vmap(run, out_axes=1))(jax.random.split(jax.random.key(0), LANES)))
+
+
+def same():
+    """Plain descent with L2 and with decay: the same path; Adam's two are not."""
+    loss = lambda w, penalty: jnp.sum(jnp.cosh(w) * jnp.array([1.0, 5.0, 0.2])) + penalty * jnp.sum(w**2) / 2  # noqa: E731
+    start = jnp.array([1.0, -2.0, 3.0])
+
+    def path(optimizer, penalty):
+        return gdlab.minimize(loss, optimizer, start, 300, args=(penalty,), record=("params",)).history["params"]
+
+    plain = path(gdlab.sgdw(0.05, 0.0, weight_decay=DECAY), 0.0) - path(gdlab.gd(0.05), DECAY)
+    adaptive = path(gdlab.adamw(0.05, weight_decay=DECAY), 0.0) - path(gdlab.adam(0.05), DECAY)
+    return (
+        at_most("S98", "descent: decay - L2, 300 steps", jnp.abs(plain).max(), 1e-14),
+        is_true("S98", "Adam: decay and L2 part ways", jnp.abs(adaptive).max() > 1e-3),
+    )
+
+
+def uneven(kept):
+    """What is left of the weights after 2000 steps: the mean over lanes, four standard errors."""
+    uniform = (1 - RATE * DECAY) ** STEPS
+    checks = [printed("3.11", "(1 - .001)^2000", uniform, ".1352")]
+    final = {name: values[-1] for name, values in kept.items()}
+    error = {name: 4 * values.std(axis=0) / LANES**0.5 for name, values in final.items()}
+    for i, scale in enumerate(SCALES.tolist()):
+        checks.append(
+            Check(
+                "3.11", f"AdamW, gradients of {scale:g}: left", final["AdamW"][:, i].mean(), uniform, error["AdamW"][i]
+            )
+        )
+    # The penalty is a small part of the gradient from 10 on, so that sigma is the scale.
+    for i, scale in list(enumerate(SCALES.tolist()))[1:]:
+        law = (1 - RATE * DECAY / scale) ** STEPS
+        mean = final["Adam with L2"][:, i].mean()
+        checks.append(Check("3.11", f"L2, gradients of {scale:g}: left", mean, law, error["Adam with L2"][i] + 0.01))
+    means = final["Adam with L2"].mean(axis=0)
+    return (
+        *checks,
+        is_true("3.11", "L2: gradients of 1000 and more leave the weight as it was, to 5 %", (means[3:] > 0.95).all()),
+        is_true("3.11", "L2: gradients of 1 decay it as AdamW does, to .03", abs(means[0] - uniform) < 0.03),
+    )
+
+
+def draw(kept):
+    """What is left over the steps, for each scale."""
+    from experiments.reporting import figures
+    from experiments.reporting.figures import plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4.2), sharey=True)
+    t = np.minimum(np.arange(len(next(iter(kept.values())))) * 20, STEPS)
+    for panel, (name, values) in zip(axes, kept.items(), strict=True):
+        for i, scale in enumerate(SCALES.tolist()):
+            panel.plot(t, values[:, :, i].mean(axis=1), color=figures.PALETTE[i], label=f"gradients of {scale:g}")
+        panel.plot(t, (1 - RATE * DECAY) ** t, ":", color="black", label="(1 - .001)$^t$")
+        panel.set(yscale="log", ylim=(0.1, 1.1), xlabel="step", title=name)
+        panel.legend(fontsize=7, loc="lower left")
+    axes[0].set_ylabel("weight, mean over 2000 runs")
+    return figure

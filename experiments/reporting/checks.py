@@ -1,0 +1,116 @@
+"""The verdict of an experiment: named checks, each a measured number against what must come out.
+
+An experiment ends by verifying itself: it prints its checks, writes them beside its figure, and returns 1 when one
+fails.
+"""
+
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from experiments.cli.console import bar, print_table
+from experiments.cli.settings import Experiment
+from experiments.reporting.pages import CHECKED
+from experiments.reporting.run_folder import Extras, Table, dump, new_folder, now, write_record, written
+
+COLUMNS = (CHECKED, "verdict", "check", "measured", "must be", "within")
+
+
+class Check(NamedTuple):
+    """One number against what must come out."""
+
+    item: str  # the lecture item, such as S57
+    name: str
+    measured: float
+    expected: float
+    tolerance: float  # absolute; half a unit of the last printed digit for numbers taken from the lectures
+
+    @property
+    def passed(self) -> bool:
+        """Whether the measured number is the expected one, within the tolerance."""
+        return self.measured == self.expected or abs(self.measured - self.expected) <= self.tolerance
+
+
+def printed(item: str, name: str, measured: Any, digits: str) -> Check:
+    """The check against a number as it was printed: the tolerance is half a unit of its last digit.
+
+    >>> printed("S57", "loss", 0.98011, ".9801").passed
+    True
+    """
+    mantissa, _, exponent = digits.partition("e")
+    places = len(mantissa.partition(".")[2]) - int(exponent or 0)
+    return Check(item, name, float(measured), float(digits), 0.5000001 * 10.0**-places)
+
+
+def exactly(item: str, name: str, measured: Any, expected: float) -> Check:
+    """The check against an exact value, to 1e-12 relative (absolute where it is 0)."""
+    return Check(item, name, float(measured), expected, 1e-12 * (abs(expected) or 1))
+
+
+def at_most(item: str, name: str, measured: Any, bound: float) -> Check:
+    """The check that a size is at most a bound: what must come out is 0, within it."""
+    return Check(item, name, float(measured), 0.0, bound)
+
+
+def is_true(item: str, name: str, held: Any) -> Check:
+    """The check that a statement holds: 1 for true."""
+    return Check(item, name, float(bool(held)), 1.0, 0.0)
+
+
+def conclude(
+    settings: Experiment,
+    name: str,
+    question: str,
+    measure: Callable[[], tuple[Sequence[Check], Callable[[], Any], *tuple[Table, ...]]],
+) -> int:
+    """Measure, print the verdict, write the folder; 0 where every check passed and the figure is there, else 1.
+
+    Args:
+        settings: where to write, and what to print.
+        name: the experiment's name, which names its folder runs/NAME and its figure.
+        question: what it asks, in one line.
+        measure: a function that returns the checks, a function that draws the figure, and tables of what is shown but
+            not judged; `lambda: measure(settings.quick)` where there is a smaller size.
+    """
+    started = now()
+    out = settings.out or Path("runs") / name
+    with new_folder(out) as folder, bar(settings.progress, [name]) as advance:
+        checks, draw, *tables = measure()
+        advance()
+        rows = [{**check._asdict(), "passed": check.passed} for check in checks]
+        summary = {"experiment": name, "question": question, "passed": all(c.passed for c in checks), "checks": rows}
+        table = Table(_said(checks), COLUMNS, [_row(check) for check in checks])
+        write_record(folder, name, settings, started, summary, question, _paragraphs(measure), [table, *tables])
+        extras = Extras(folder)
+        extras.figure(name, draw, title=question, pgf=settings.pgf)
+    if settings.json:
+        print(dump({**summary, "out": str(out)}))
+    else:
+        print_table(question, COLUMNS, table.rows)
+        for shown in tables:
+            print_table(*shown)
+        print(f"{_said(checks)}; {written(out, f'{name}.png', f'{name}.svg', 'summary.json')}")
+    return extras.status if summary["passed"] else 1
+
+
+def _said(checks):
+    return f"{sum(check.passed for check in checks)} of {len(checks)} checks passed"
+
+
+def _paragraphs(measure):
+    """What the docstring of an experiment says after its question."""
+    return (inspect.getdoc(sys.modules[measure.__module__]) or "").split("\n\n")[1:]
+
+
+def _row(check):
+    verdict = "passed" if check.passed else "FAILED"
+    return [
+        check.item,
+        verdict,
+        check.name,
+        f"{check.measured:.10g}",
+        f"{check.expected:.10g}",
+        f"{check.tolerance:.1g}",
+    ]

@@ -1,0 +1,183 @@
+"""Pages of finished runs: one HTML file each, that needs no network, with its figures inside.
+
+A run's folder  ->  its section: words, figure, tables, and the command that repeats it;  sections  ->  a page.
+Every text on a page is escaped: names and paths come from the user.  What a page shows it also holds as JSON, in a
+hidden element, so that `verify` can run it all again.
+"""
+
+import base64
+import html
+import itertools
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from experiments.cli.settings import InputError, command, that_ends
+from experiments.reporting.run_folder import dump
+
+CHECKED = "lecture"  # the first column of a table of checks
+HELD = '<pre id="held" hidden>'
+STYLE = """
+:root{color-scheme:light;--ink:#1c2530;--soft:#5b6673;--line:#d9dee5;--back:#f6f7f9;--good:#00734f;--bad:#b4430a}
+*{box-sizing:border-box}html{scroll-padding-top:3.2em}
+body{font:16px/1.55 system-ui,sans-serif;color:var(--ink);background:#fff}
+body{max-width:66em;margin:0 auto;padding:0 1.1em 4em}
+h1{font-size:1.7em;line-height:1.2;margin:1.2em 0 .4em}h2{font-size:1.25em;line-height:1.3;margin:0 0 .5em}
+section{border-top:1px solid var(--line);margin-top:2.2em;padding-top:1.4em}h1+section{border:0;margin:0;padding:0}
+nav{position:sticky;top:0;background:#fff;border-bottom:1px solid var(--line);padding:.55em 0;z-index:1}
+nav{overflow-x:auto;white-space:nowrap}
+nav a{margin-right:1.1em}a{color:#0a5c96;text-decoration:none}a:hover{text-decoration:underline}
+.wide{overflow-x:auto;margin:1em 0}table{border-collapse:collapse;font-size:.88em;font-variant-numeric:tabular-nums}
+caption{text-align:left;color:var(--soft);padding:.3em 0}
+td,th{border-bottom:1px solid var(--line);padding:.28em .9em .28em 0;text-align:left;vertical-align:top}
+th{color:var(--soft);font-weight:600;white-space:nowrap}tr:target{background:#fff3c4}
+figure{margin:1em 0;overflow-x:auto}figure img{display:block;width:100%;min-width:38em;border:1px solid var(--line)}
+code,pre{font:.88em/1.5 ui-monospace,monospace;background:var(--back);border-radius:4px}
+code{padding:.1em .35em;overflow-wrap:anywhere}pre{padding:.7em .9em;overflow-x:auto}
+.passed{color:var(--good)}.FAILED{color:#fff;background:var(--bad);padding:0 .35em;border-radius:3px}
+td:nth-child(n+4){white-space:nowrap}
+@media(max-width:40em){table{font-size:.8em}h1{font-size:1.45em}h2{font-size:1.1em}}
+.soft{color:var(--soft);font-size:.88em}
+"""
+
+
+class Run(NamedTuple):
+    """A finished folder, read."""
+
+    name: str  # of the folder
+    command: str
+    section: dict[str, Any]  # title, words and tables, each of a caption, columns and rows
+    summary: dict[str, Any]
+    config: dict[str, Any]
+    meta: dict[str, Any]
+    picture: str  # as a data URL; empty where there is none
+
+
+def read(folder: Path) -> Run:
+    """The run in a finished folder.
+
+    Raises:
+        InputError: where a file of it cannot be read.
+    """
+    try:
+        section, summary, config, meta = (
+            json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+            for name in ("report", "summary", "config", "meta")
+        )
+        return Run(folder.name, section["command"], section, summary, config, meta, picture(folder, section["command"]))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
+        raise InputError(f"folder must hold whole runs; {folder}: {error}") from None
+
+
+def picture(folder: Path, name: str) -> str:
+    """The figure of a folder as a data URL: SVG or PNG, whichever is smaller."""
+    files = [file for kind in ("svg", "png") if (file := folder / f"{name}.{kind}").is_file()]
+    if not files:
+        return ""
+    smaller = min(files, key=lambda file: file.stat().st_size)
+    kind = {".svg": "svg+xml", ".png": "png"}[smaller.suffix]
+    return f"data:image/{kind};base64,{base64.b64encode(smaller.read_bytes()).decode()}"
+
+
+def page(title: str, runs: Sequence[Run], before: str = "", nav: str = "") -> str:
+    """A page of runs, one section each; `before` stands above them."""
+    held = [{"name": r.name, "command": r.command, "config": r.config, "summary": r.summary} for r in runs]
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>{html.escape(title)}</title><style>{STYLE}</style></head><body>"
+        f"{nav}<h1>{html.escape(title)}</h1>{before}{''.join(section(run, title) for run in runs)}"
+        f"{HELD}{html.escape(dump(held))}</pre></body></html>\n"
+    )
+
+
+def held(path: Path) -> list[dict[str, Any]]:
+    """The runs that a page holds.
+
+    Raises:
+        InputError: where the file is no such page.
+    """
+    try:
+        text = that_ends(path).read_text(encoding="utf-8")
+        return json.loads(html.unescape(text.partition(HELD)[2].partition("</pre>")[0]))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"file must be a page that `report` wrote; got {path}: {error}") from None
+
+
+def section(run: Run, title: str = "") -> str:
+    """The section of a run; its title is left out where the page has the same."""
+    escape, name = html.escape, anchor("run", run.name)
+    heading = escape(run.section["title"])
+    image = f'<figure><img alt="{heading}" src="{run.picture}"></figure>' if run.picture else ""
+    versions = ", ".join(f"{escape(k)} {escape(str(v))}" for k, v in run.meta["versions"].items())
+    return (
+        f'<section id="{name}">'
+        + ("" if run.section["title"] == title else f"<h2>{heading}</h2>")
+        + f"{prose(run.section['words'])}{image}{''.join(table(run.name, **t) for t in run.section['tables'])}"
+        + f"<p>Again: <code>{escape(command())} {escape(run.meta['command'])}</code></p>"
+        + f'<p class="soft">{escape(run.meta["started"])}, {run.meta["wall_seconds"]:.1f} s on '
+        + f"{escape(run.meta['device'])}; {versions}</p></section>"
+    )
+
+
+def anchor(*parts: str) -> str:
+    """The id of a place on a page, as it stands in an attribute.
+
+    The first part says what it is of, so that the name of a folder is never that of another place.
+
+    >>> anchor("check", "a b", "S57")
+    'check-a_b-S57'
+    """
+    return html.escape("-".join(re.sub(r"\s", "_", part) for part in parts), quote=True)
+
+
+def told_apart(runs: Sequence[Run]) -> list[Run]:
+    """The runs, with a number behind a name that another one has already, as a folder and one within it may.
+
+    >>> [run.name for run in told_apart([Run(name, "", {}, {}, {}, {}, "") for name in ("a", "a", "a b", "a_b")])]
+    ['a', 'a-2', 'a b', 'a_b-2']
+    """
+    taken: set[str] = set()
+    found = []
+    for run in runs:
+        names = itertools.chain([run.name], (f"{run.name}-{n}" for n in itertools.count(2)))
+        name = next(name for name in names if anchor(name) not in taken)
+        taken.add(anchor(name))
+        found.append(run._replace(name=name))
+    return found
+
+
+def prose(paragraphs: Iterable[str]) -> str:
+    """Paragraphs; those that are laid out by lines keep their lines."""
+    return "".join(
+        f"<pre>{html.escape(text)}</pre>" if re.search(r"^(?:    |\||  \S)", text, re.MULTILINE)
+        else f"<p>{html.escape(text)}</p>"
+        for text in paragraphs
+    )  # fmt: skip
+
+
+def table(name: str, caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table; in one of checks the first row of each item, such as S57, can be linked to as check-name-S57."""
+    items = [item_of(cells[0]) if columns[0] == CHECKED else "" for cells in rows]
+
+    def row(i, cells):
+        place = f' id="{anchor("check", name, items[i])}"' if items[i] and items[i] not in items[:i] else ""
+        return f"<tr{place}>{''.join(f'<td>{marked(cell)}</td>' for cell in cells)}</tr>"
+
+    head = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
+    said = f"<caption>{html.escape(caption)}</caption>" if caption else ""
+    return f'<div class="wide"><table>{said}<tr>{head}</tr>{"".join(map(row, range(len(rows)), rows))}</table></div>'
+
+
+def item_of(text: str) -> str:
+    """The item that a check is of: S30 for S30b; nothing where it is of none."""
+    found = re.match(r"S\d+|\d\.\d+", text)
+    return found[0] if found else ""
+
+
+def marked(cell: str) -> str:
+    """The text of a cell; a verdict in its colour."""
+    text = html.escape(str(cell))
+    return f'<span class="{text}">{text}</span>' if text in ("passed", "FAILED") else text

@@ -1,0 +1,107 @@
+"""What a sweep found: its dataset, a table of the best learning rates, and a figure.
+
+For each optimizer: the rate with the lowest median of final losses over the starts, and the share of runs that
+diverged; runs that did stay in the dataset, with the row in which they died.
+"""
+
+import contextlib
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import xarray
+
+from experiments.cli.console import print_table
+from experiments.cli.settings import InputError, in_one_line
+from experiments.reporting.run_folder import Extras, Table, dump, new_folder, now, write_dataset, write_record, written
+from gdlab.storage.store import StoreError
+
+COLUMNS = ("optimizer", "best lr", "median loss", "quartiles", "diverged")
+
+
+@contextlib.contextmanager
+def said_plainly() -> Iterator[None]:
+    """A store that cannot be used is bad input; what a store warns of is one line on stderr."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = lambda message, *_: print("note:", in_one_line(str(message)), file=sys.stderr)
+        try:
+            yield
+        except StoreError as error:
+            raise InputError(str(error)) from None
+
+
+def publish(settings: Any, name: str, make: Callable[[], xarray.Dataset]) -> int:
+    """Make the dataset of a sweep, write its folder, and print its table; the exit status."""
+    started = now()
+    with said_plainly(), new_folder(settings.out) as folder:
+        extras = Extras(folder)
+        title, summary, shown = _write(extras, name, make(), settings, started)
+    if settings.json:
+        print(dump({**summary, "out": str(settings.out)}))
+    else:
+        print_table(title, COLUMNS, shown)
+        print(written(settings.out, "results.nc", "summary.json", f"{name}.png", f"{name}.svg"))
+    return extras.status
+
+
+def _write(extras, name, dataset, settings, started):
+    problem, steps, every = (dataset.attrs[name] for name in ("problem", "steps", "every"))
+    dataset = dataset.assign_coords(step=[*range(0, steps, every), steps])
+    rows = [_row(dataset.sel(optimizer=optimizer)) for optimizer in dataset["optimizer"].values]
+    summary = {"problem": problem, "runs": int(dataset["alive"].size), "optimizers": rows}
+    shown = [
+        [
+            row["optimizer"],
+            f"{row['best_lr']:.3g}",
+            f"{row['median_loss']:.6g}",
+            " to ".join(f"{value:.4g}" for value in row["quartiles"]),
+            f"{row['diverged']:.0%}",
+        ]
+        for row in rows
+    ]
+    title = f"Sweep on {problem}: {dataset['alive'].size} runs, {steps} steps"
+    write_dataset(extras.folder / "results.nc", dataset)
+    write_record(extras.folder, name, settings, started, summary, title, [], [Table(title, COLUMNS, shown)])
+    extras.figure(name, lambda: _draw(dataset, title), pgf=settings.pgf)
+    return title, summary, shown
+
+
+def _final(dataset):
+    """The loss at the end, NaN where a run diverged, with dims (lr, start)."""
+    return dataset["loss"].isel(step=-1).where(dataset["alive"])
+
+
+def _row(dataset):
+    final = _final(dataset)
+    low, middle, high = np.nanquantile(final.fillna(np.inf), (0.25, 0.5, 0.75), axis=-1, method="nearest")
+    best = int(np.argmin(middle))
+    return {
+        "optimizer": str(dataset["optimizer"].values),
+        "best_lr": float(dataset["lr"][best]),
+        "median_loss": float(middle[best]),
+        "quartiles": [float(low[best]), float(high[best])],
+        "diverged": float(1 - dataset["alive"].mean()),
+    }
+
+
+def _draw(dataset, title):
+    from experiments.reporting import figures
+    from experiments.reporting.figures import plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4))
+    names = [str(name) for name in dataset["optimizer"].values]
+    above = figures.above(_final(dataset), figures.lowest(dataset["loss"], dataset["step"]))
+    for i, (name, colour) in enumerate(figures.colours(names).items()):
+        here = dataset.sel(optimizer=name)
+        figures.band(axes[0], here["lr"], above[i], colour, name)
+        axes[1].plot(figures.drawable(here["lr"]), 1 - here["alive"].mean("start"), color=colour, label=name)
+    axes[0].set(xlabel="learning rate", ylabel="final loss above the lowest", title=figures.plain(title))
+    axes[1].set(xlabel="learning rate", ylabel="share of runs that diverged", ylim=(-0.03, 1.03))
+    figures.log_axis(axes[0], "y", above)
+    for part in axes:
+        figures.log_axis(part, "x", dataset["lr"])
+    figures.legend(axes[0], fontsize=7)
+    return figure

@@ -1,0 +1,1 @@
+"""What is run: surfaces, models, data, the user's own loss."""

@@ -1,0 +1,158 @@
+"""What a command is pointed at: a surface by its name, or a loss of one's own with parameters from a file.
+
+    himmelblau                                     a surface of gdlab.problems, at its start on a saddle if any
+    my_loss.py:loss --params params.npz            the function `loss(params) -> scalar` of that file, which is run
+    my_loss.py:loss --params params.safetensors    the same
+
+Arrays by name become a dictionary of arrays; a single array called `params` or `arr_0` is taken as it is, and so is one
+of another name for a loss that takes no dictionary.  Half precision is how arrays are stored: they are read as float32.
+"""
+
+import importlib.util
+import json
+import struct
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.cli.settings import InputError, OnProblem, OnTarget, that_ends
+from gdlab.problems import Surface, surfaces
+
+SAFETENSORS = {"F64": np.dtype("<f8"), "F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype(jnp.bfloat16)}
+
+
+class Target(NamedTuple):
+    """A loss and the parameters at which it is looked at."""
+
+    name: str
+    loss: Callable[..., jax.Array]
+    params: Any
+    surface: Surface | None  # where it is one
+    words: tuple[str, ...] = ()  # what a reader of the report must know about the parameters
+
+
+def target(settings: OnTarget | OnProblem) -> Target:
+    """The target that the settings name.
+
+    Raises:
+        InputError: for an unknown name, a file that cannot be read, or parameters that are none.
+    """
+    name = settings.target or ""
+    if name in surfaces:
+        chosen = surfaces[name]
+        saddles = {point.x for point in chosen.critical_points if point.index}
+        start = next((x for x in chosen.starts if x in saddles), chosen.starts[0])
+        params = jnp.array(start) if settings.params is None else _read(settings.params)
+        found = Target(chosen.name, chosen.loss, params, chosen)
+    else:
+        found = Target(name, _function(name), _read(settings.params), None)
+    refused = _refusal(found)
+    if refused and isinstance(found.params, dict) and len(found.params) == 1:
+        ((label, array),) = found.params.items()
+        alone = found._replace(
+            params=array, words=(f"The loss takes {label}, the only array of {settings.params}, itself.",)
+        )
+        if not _refusal(alone):
+            return alone
+    if refused:
+        raise InputError(refused)
+    return found
+
+
+def _refusal(found):
+    """Why the loss does not take the params, or returns no number, in one sentence; "" where it does and is one."""
+    try:
+        value = jax.eval_shape(found.loss, found.params)
+    except Exception as error:  # the user's own code may raise anything
+        said = " ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
+        what = "an array"
+        if isinstance(found.params, dict):
+            what = f"a dictionary of arrays with the names {', '.join(map(repr, found.params))}"
+        return f"target must take the params, {what}, as its one argument; {found.name} raised {said}"
+    if getattr(value, "shape", None) == () and jnp.issubdtype(value.dtype, jnp.floating):
+        return ""
+    return f"target must return one number, real and floating; {found.name} returned {value}"
+
+
+def _function(name):
+    file, colon, attribute = name.rpartition(":")
+    allowed = "target must be the name of a surface (`problems` lists them) or FILE.py:FUNCTION"
+    if not colon or not file.endswith(".py") or not attribute.isidentifier():
+        raise InputError(f"{allowed}; got {name!r}")
+    path = Path(file)
+    if not path.is_file():
+        raise InputError(f"{allowed}; there is no file {file}")
+    spec = importlib.util.spec_from_file_location("target_of_the_command", path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{allowed}; got {name!r}")
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.resolve().parent))  # so that it can import its neighbours
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        raise InputError(f"target must be a file that runs; {file} raised {type(error).__name__}: {error}") from None
+    finally:
+        sys.path.pop(0)
+    function = getattr(module, attribute, None)
+    if not callable(function):
+        raise InputError(f"target must name a function; {file} has no function {attribute}")
+    return function
+
+
+def _read(path):
+    if path is None:
+        raise InputError("params must name a file of arrays, .npz or .safetensors, for a loss from a file; got none")
+    readers = {".npz": _npz, ".safetensors": _safetensors}
+    if path.suffix not in readers:
+        raise InputError(f"params must be a file that ends in .npz or .safetensors; got {path}")
+    try:
+        arrays = readers[path.suffix](that_ends(path))
+    except OSError as error:
+        raise InputError(f"params must be a file that can be read; {path}: {error.strerror or error}") from None
+    except Exception as error:  # whatever is wrong with the bytes
+        raise InputError(f"params must be a sound {path.suffix} file of plain arrays; {path}: {error}") from None
+    nameless = [name for name, array in arrays.items() if array.dtype == np.dtype("V2")]
+    if nameless:  # NumPy writes the bytes of bfloat16, and not what they are
+        raise InputError(
+            "params must be stored as float32, or as bfloat16 in .safetensors, which .npz does not know; got"
+            f" {', '.join(nameless)} of dtype V2 in {path}"
+        )
+    wrong = [name for name, array in arrays.items() if not jnp.issubdtype(array.dtype, jnp.floating)]
+    if wrong or not arrays:
+        raise InputError(
+            f"params must hold floating arrays only, at least one; got {', '.join(wrong) or 'none'} in {path}"
+        )
+    if not any(array.size for array in arrays.values()):
+        raise InputError(f"params must hold at least one number; got empty arrays in {path}")
+    broken = [name for name, array in arrays.items() if not jnp.all(jnp.isfinite(jnp.asarray(array)))]
+    if broken:
+        raise InputError(f"params must hold finite numbers; {', '.join(broken)} in {path} does not")
+    arrays = {
+        name: jnp.asarray(array, jnp.float32 if array.dtype.itemsize < 4 else array.dtype)
+        for name, array in arrays.items()
+    }
+    return next(iter(arrays.values())) if list(arrays) in (["params"], ["arr_0"]) else arrays
+
+
+def _npz(path):
+    with np.load(path, allow_pickle=False) as stored:
+        return {name: stored[name] for name in stored.files}
+
+
+def _safetensors(path):
+    raw = path.read_bytes()
+    (size,) = struct.unpack_from("<Q", raw)
+    header, body = json.loads(raw[8 : 8 + size]), memoryview(raw)[8 + size :]
+    arrays = {}
+    for name, entry in header.items():
+        if name != "__metadata__":
+            if entry["dtype"] not in SAFETENSORS:
+                raise ValueError(f"{name} has dtype {entry['dtype']}, none of {', '.join(SAFETENSORS)}")
+            begin, end = entry["data_offsets"]
+            arrays[name] = np.frombuffer(body[begin:end], SAFETENSORS[entry["dtype"]]).reshape(entry["shape"])
+    return arrays
