@@ -39,7 +39,7 @@ def main(settings: HardToReach) -> int:
 
 def measure(quick):
     """The checks and the figure."""
-    steps, stuck_steps = 1000, 2000 if quick else 5000
+    steps, stuck_steps = 1000, 1000 if quick else 5000
     learnt, wrong = (examples(jax.random.key(0), COUNT, wrong=share)[0] for share in (0.0, 0.2))
     first = start(jax.random.key(1), LAYERS)
     ordinary = {"Adam, rate .003": ORDINARY["Adam, rate .003"]} if quick else ORDINARY
