@@ -29,7 +29,7 @@ import numpy as np
 import optax
 
 import gdlab
-from experiments.cli.settings import SweepSpeed
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import at_most, conclude
 from experiments.reporting.run_folder import Table
 from gdlab.problems import digits, network, network_loss, rosenbrock
@@ -44,7 +44,7 @@ NETWORK = (64, 32, 10)
 NO_ITEM = "-"  # of the lectures: they time batches, not scripts
 
 
-def main(settings: SweepSpeed) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
     return conclude(settings, "sweep_speed", QUESTION, lambda: measure(settings.quick))
 

@@ -28,7 +28,7 @@ import numpy as np
 
 import gdlab
 import hessian
-from experiments.cli.settings import Atlas
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import at_most, conclude, exactly, is_true
 from gdlab.problems import surface
 
@@ -63,7 +63,7 @@ BEARERS = {
 }
 
 
-def main(settings: Atlas) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
     return conclude(settings, "atlas", QUESTION, lambda: measure(settings.quick))
 

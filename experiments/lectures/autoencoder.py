@@ -20,7 +20,7 @@ from scipy.stats import spearmanr
 
 import gdlab
 import hessian
-from experiments.cli.settings import Autoencoder
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true, printed
 from gdlab.problems import linear_autoencoder, linear_autoencoder_points, surface
 
@@ -31,7 +31,7 @@ EXAMPLES = {(0, 1): (6.5, 0), (0, 2): (8.0, 1), (4, 5): (15.5, 8), (): (17.0, 12
 ZERO = 1e-8  # an eigenvalue below this is zero
 
 
-def main(settings: Autoencoder) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
     return conclude(settings, "autoencoder", QUESTION, measure)
 

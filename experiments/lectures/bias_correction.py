@@ -16,7 +16,7 @@ import numpy as np
 import optax
 
 import gdlab
-from experiments.cli.settings import BiasCorrection
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import Check, conclude, is_true
 from experiments.workloads.digits import FLOAT, batches, examples, starts
 from gdlab import directions, scales, schedules
@@ -36,7 +36,7 @@ CONVEX = {
 CONVEX_RATES = tuple(np.geomspace(3e-3, 3, 7).tolist())
 
 
-def main(settings: BiasCorrection) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
     return conclude(settings, "bias_correction", QUESTION, lambda: measure(settings.quick))
 

@@ -19,7 +19,7 @@ import numpy as np
 import optax
 
 import gdlab
-from experiments.cli.settings import Curriculum
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import at_most, conclude, is_true
 from gdlab.problems import digits, network, network_accuracy, network_loss
 
@@ -31,7 +31,7 @@ UNITS = (1.0, 16.0)
 SEEDS = 5
 
 
-def main(settings: Curriculum) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
     return conclude(settings, "curriculum", QUESTION, lambda: measure(settings.quick))
 

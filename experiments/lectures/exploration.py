@@ -18,7 +18,7 @@ import numpy as np
 import optax
 
 import gdlab
-from experiments.cli.settings import Exploration
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true
 from gdlab.problems import digits, network, network_accuracy, network_logits, network_loss, surface
 
@@ -29,7 +29,7 @@ WRONG, DROPPED = 1 / 3, 0.5
 ETA, GAMMA = 0.01, 0.55  # of the noise, as in optax
 
 
-def main(settings: Exploration) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
     return conclude(settings, "exploration", QUESTION, lambda: measure(settings.quick))
 

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import gdlab
-from experiments.cli.settings import Minibatches
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import Check, at_most, conclude, is_true
 from gdlab.problems import digits, network, network_loss
 
@@ -27,7 +27,7 @@ SIZES = (1, 10, 100, 500, 1000)
 BATCHES = 4000
 
 
-def main(settings: Minibatches) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
     return conclude(settings, "minibatches", QUESTION, lambda: measure(settings.quick))
 

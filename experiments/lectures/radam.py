@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import betaln
 
 import gdlab
-from experiments.cli.settings import Radam
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true, printed
 from experiments.reporting.run_folder import Table
 
@@ -25,7 +25,7 @@ DRAWS = 400_000
 LOOKED = (2, 3, 5, 10, 20, 50, 100, 300, 1000)
 
 
-def main(settings: Radam) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
     return conclude(settings, "radam", QUESTION, lambda: measure(settings.quick))
 

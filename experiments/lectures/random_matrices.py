@@ -18,7 +18,7 @@ import numpy as np
 
 import gdlab
 import hessian
-from experiments.cli.settings import RandomMatrices
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true, printed
 from gdlab.problems import network, network_logits
 
@@ -35,7 +35,7 @@ X = jnp.linspace(-1.0, 1.0, 128)[:, None]
 Y = jnp.sinc(5 * X)
 
 
-def main(settings: RandomMatrices) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
     return conclude(settings, "random_matrices", QUESTION, lambda: measure(settings.quick))
 

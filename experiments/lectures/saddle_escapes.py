@@ -22,7 +22,7 @@ import optax
 
 import gdlab
 import hessian
-from experiments.cli.settings import SaddleEscapes
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import at_most, conclude, exactly
 from experiments.workloads.cutest import PROBLEMS
 
@@ -44,7 +44,7 @@ class Outcome(NamedTuple):
     claimed: bool  # whether the method says that it arrived
 
 
-def main(settings: SaddleEscapes) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
     return conclude(settings, "saddle_escapes", QUESTION, lambda: measure(settings.quick))
 

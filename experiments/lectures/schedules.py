@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import gdlab
-from experiments.cli.settings import Schedules
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true, printed
 from gdlab import schedules
 
@@ -33,7 +33,7 @@ TRANSFORMER = schedules.noam(512, 4000)
 RESNET = schedules.piecewise([0.01, 0.1], [400])
 
 
-def main(settings: Schedules) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
     return conclude(settings, "schedules", QUESTION, lambda: measure(settings.quick))
 

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import gdlab
-from experiments.cli.settings import Warmup
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true
 from experiments.workloads.digits import FLOAT, examples, starts
 from gdlab import schedules
@@ -49,7 +49,7 @@ FAILURES = {"Adam": 6, "Adam, warm-up": 5, "RAdam": 0, "AMSGrad": 2, "Nadam": 1}
 STARTS = 48  # each with its own order of the batches
 
 
-def main(settings: Warmup) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
     return conclude(settings, "warmup", QUESTION, lambda: measure(settings.quick))
 
