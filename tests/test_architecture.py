@@ -71,7 +71,7 @@ STAIRS = {
     ],
     "experiments.benchmarks": ["sweep_speed"],
     "experiments.playground": ["page"],
-    "experiments.reporting": ["checks claims swept", "figures pages", "run_folder", "endpoints"],
+    "experiments.reporting": ["checks claims swept target_report", "figures pages", "run_folder", "endpoints"],
     "experiments.workloads": ["workload", "tuned_benchmark digits cutest pokemon_valley user_loss"],
     "experiments.cli": ["console settings signals stdout"],
 }

@@ -366,7 +366,7 @@ def _plain(value):
     return str(value) if isinstance(value, Path) else value
 
 
-def that_ends(path: Path) -> Path:
+def regular_file(path: Path) -> Path:
     """The path, unless it is a device, which has no end to read to.
 
     Raises:
@@ -380,7 +380,7 @@ def that_ends(path: Path) -> Path:
 def from_json(kind: type, path: Path) -> Any:
     """The settings that a config.json holds."""
     try:
-        values = json.loads(that_ends(Path(path)).read_text(encoding="utf-8"))
+        values = json.loads(regular_file(Path(path)).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"config must be the config.json of an earlier run; got {path}: {error}") from None
     return from_values(kind, values, path)

@@ -17,10 +17,10 @@ from jax.flatten_util import ravel_pytree
 
 import gdlab
 import hessian
-from experiments.cli.console import bar, print_table
+from experiments.cli.console import bar
 from experiments.cli.settings import Race, as_json, at_least_one
 from experiments.reporting.endpoints import NOT_SEEN, Way, best_rates, classified, unclassified, ways_out
-from experiments.reporting.run_folder import Extras, Table, dump, new_folder, now, write_dataset, write_record, written
+from experiments.reporting.run_folder import Extras, Findings, Table, dump, publish, write_dataset
 from experiments.workloads.workload import Arena, arena, named_optimizers, rates_of, spaced
 
 ROWS = 100  # rows of the recorded history
@@ -29,38 +29,40 @@ DIVERGED = "diverged"
 
 def main(settings: Race) -> int:
     """Race, print the table, write the folder; the exit status."""
-    started = now()
     settings, where, optimizers, rates = resolve(settings)
-    with new_folder(settings.out) as folder, bar(settings.progress, ["race", "classify", "escape", "draw"]) as advance:
-        extras = Extras(folder)
-        raced = race(where, optimizers, rates, settings)
-        advance()
-        dataset = extras.made("the kinds of the stops", lambda: classified(raced, where), unclassified(raced))
-        advance()
-        none: list[Way] = []
-        ways = extras.made("the ways out of the saddles", lambda: ways_out(dataset, where), none)
-        advance()
+
+    def find(extras: Extras) -> Findings:
+        with bar(settings.progress, ["race", "classify", "escape"]) as advance:
+            raced = race(where, optimizers, rates, settings)
+            advance()
+            dataset = extras.made("the kinds of the stops", lambda: classified(raced, where), unclassified(raced))
+            advance()
+            none: list[Way] = []
+            ways = extras.made("the ways out of the saddles", lambda: ways_out(dataset, where), none)
+            advance()
         summary = summarize(dataset, ways, where)
         dataset.attrs["config"] = dump(as_json(settings))
-        write_dataset(folder / "results.nc", dataset)
-        title = f"Race on {where.name}"
         nothing: tuple[list[Table], list[str]] = ([], [])
         tables, words = extras.made("the table", lambda: told(summary, settings), nothing)
-        write_record(folder, "race", settings, started, summary, title, words, tables)
-        extras.figure("race", lambda: draw(dataset, ways, where), pgf=settings.pgf)
-        if settings.page:
-            from experiments.playground.page import page
+        return Findings(
+            title=f"Race on {where.name}",
+            summary=summary,
+            tables=tables,
+            draw=lambda: draw(dataset, ways, where),
+            words=words,
+            save=lambda folder: write_dataset(folder / "results.nc", dataset),
+            pages=[("page.html", lambda _: page_of(dataset, where, optimizers, settings))] if settings.page else [],
+            below="".join(f"{line}\n" for line in words),
+        )
 
-            extras.text("page.html", lambda: page(dataset, where, optimizers, settings))
-        advance()
-    if settings.json:
-        print(dump({**summary, "out": str(settings.out)}))
-    else:
-        for table in tables:
-            print_table(*table)
-        files = ("results.nc", "summary.json", "race.png", "race.svg", "page.html")
-        print("\n".join([*words, written(settings.out, *files)]))
-    return extras.status
+    return publish(settings, "race", find)
+
+
+def page_of(dataset: xarray.Dataset, where: Arena, optimizers: dict[str, Any], settings: Race) -> str:
+    """The race to play with in a browser."""
+    from experiments.playground.page import page
+
+    return page(dataset, where, optimizers, settings)
 
 
 def resolve(settings: Race) -> tuple[Race, Arena, dict[str, Any], jax.Array]:

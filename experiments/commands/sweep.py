@@ -14,7 +14,7 @@ import xarray
 import gdlab
 from experiments.cli.settings import InputError, Sweep, at_least_one, share
 from experiments.reporting.run_folder import dump
-from experiments.reporting.swept import publish, said_plainly
+from experiments.reporting.swept import publish_sweep, warnings_as_lines
 from experiments.workloads.workload import Arena, arena, named_optimizers, rates_of, spaced
 
 
@@ -30,8 +30,8 @@ def main(settings: Sweep) -> int:
             at_least_one(name, getattr(settings, name))
     try:
         if settings.shard is None:
-            return publish(settings, "sweep", lambda: swept(settings, shard))
-        with said_plainly():
+            return publish_sweep(settings, "sweep", lambda: swept(settings, shard))
+        with warnings_as_lines():
             dataset = swept(settings, shard)
     except KeyboardInterrupt:
         if settings.store is None:
