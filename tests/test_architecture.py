@@ -66,7 +66,7 @@ STAIRS = {
     "experiments.lectures": [
         "saddle pokemon atlas learning_rates schedules adagrad feature_scaling minibatches taylor momentum adam "
         "amsgrad radam lookahead random_matrices weight_decay autoencoder curriculum exploration adam_or_sgdm "
-        "saddle_escapes digits_saddle edge peers grid nadam batch_size flat_minima hard_to_reach sparse_features "
+        "saddle_escapes digits_saddle edge grid nadam batch_size flat_minima hard_to_reach sparse_features "
         "signs adabound switching warmup bias_correction decay_map noise",  # none imports another
     ],
     "experiments.benchmarks": ["sweep_speed"],

@@ -187,7 +187,7 @@ def looped(made, params, batches):
 
 
 def surface(lanes, steps, rounds):
-    """Seconds per lane and step of every script, for so many rates at once."""
+    """Seconds per lane and step of every script, for this many rates at once."""
     rates, start = np.geomspace(*RATES, lanes, dtype=np.float32), jnp.asarray(START)
     run, expert = _runs(steps)
     made = natural(1e-3)
@@ -248,7 +248,7 @@ def torches(rates):
 
 
 def dimension(size, steps, rounds):
-    """Seconds per lane and step for so many parameters, ours and the expert's."""
+    """Seconds per lane and step for this many parameters, ours and the expert's."""
     lanes, start = max(4096 // size, 4), jnp.tile(jnp.asarray(START), size // 2)
     rates = np.geomspace(*RATES, lanes, dtype=np.float32)
     run = jax.tree_util.Partial(_tiled, size, steps)

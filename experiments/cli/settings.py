@@ -62,9 +62,9 @@ class OnProblem:
     """What is run: a problem, optimizers, learning rates and starts."""
 
     target: str | None = None
-    """A surface's name, or FILE.py:FUNCTION, a loss of one's own; it takes the place of --problem and --surface."""
+    """A surface's name, or FILE.py:FUNCTION, a loss of your own; it takes the place of --problem and --surface."""
     params: Path | None = None
-    """Parameters from a .npz or .safetensors file, the first start, for a loss of one's own."""
+    """Parameters from a .npz or .safetensors file, the first start, for a loss of your own."""
     spread: float = 1.0
     """The standard deviation of the other starts around the parameters."""
     problem: Literal["surface", "pokemon", "digits"] = "surface"
@@ -75,7 +75,7 @@ class OnProblem:
     """Names from gdlab (adam) or optax (optax.adam), separated by spaces or commas."""
     lr: str | None = None
     """Learning rates, lo:hi:n, spaced evenly on a log scale; by default 40 of them in a range that fits the problem."""
-    seeds: int | None = None
+    starts: int | None = None
     """How many starts, the first of them on and beside the saddles; by default 16 (digits: 4)."""
     seed: int = 0
     """The seed of the starts and of the order of the data."""
@@ -145,7 +145,7 @@ class Problems:
 
 @dataclass(frozen=True)
 class Experiment:
-    """What every experiment of the lectures can be told."""
+    """The settings of every experiment."""
 
     out: Path | None = None
     """The folder to write, which must not exist yet; runs/NAME by default."""
@@ -221,10 +221,10 @@ class Verify:
 
 @dataclass(frozen=True)
 class OnTarget:
-    """What every command on a target can be told."""
+    """The settings of every command on a target."""
 
     target: str
-    """A surface's name (`problems` lists them), or FILE.py:FUNCTION, a loss of one's own; the file is run."""
+    """A surface's name (`problems` lists them), or FILE.py:FUNCTION, a loss of your own; the file is run."""
     params: Path | None = None
     """Parameters from a .npz or .safetensors file; for a surface, its start on a saddle by default."""
     out: Path | None = None
@@ -241,25 +241,25 @@ class OnTarget:
 
 @dataclass(frozen=True)
 class Classify(OnTarget):
-    """Say what kind of point it is: index, inertia, certificate, and slices along the eigenvectors (S52-S57)."""
+    """Classify a point: index, inertia, certificate, and slices along the eigenvectors (S52-S57)."""
 
 
 @dataclass(frozen=True)
 class Escape(OnTarget):
-    """Lead the way out of a saddle, and down to a point whose kind is certain (S57)."""
+    """Step out of a saddle along negative curvature, then descend to a point whose kind is certain (S57)."""
 
 
 @dataclass(frozen=True)
 class Map(OnTarget):
-    """Map all critical points that many starts lead to, and which minima each saddle joins (S53, S59)."""
+    """Search for critical points from many starts, and say which minima each saddle joins (S53, S59)."""
 
     starts: int = 400
     """How many starts: in the surface's window, or around the parameters."""
     spread: float = 1.0
-    """The standard deviation of starts around the parameters, for a loss of one's own."""
+    """The standard deviation of starts around the parameters, for a loss of your own."""
 
 
-PLACED = ("target", "folder", "file", "stores")  # what a command is told by its place, before all flags
+PLACED = ("target", "folder", "file", "stores")  # settings that may come first, without their flag
 COMMANDS: dict[str, type] = {
     "race": Race,
     "sweep": Sweep,
@@ -283,10 +283,10 @@ def help_of(name: str) -> str:
 
 
 def command_line(name: str, settings: Any) -> str:
-    """The words that ask for the same again, but for where to write and what to print.
+    """The command line that repeats a run, without where it writes and what it prints.
 
-    >>> command_line("race", Race(surface="himmelblau", seeds=3))
-    'race --surface=himmelblau --seeds=3'
+    >>> command_line("race", Race(surface="himmelblau", starts=3))
+    'race --surface=himmelblau --starts=3'
     """
     placed: list[str] = []
     flags: list[str] = []
@@ -355,7 +355,7 @@ def countable_seed(value: int) -> int:
 
 
 def as_json(settings: Any) -> dict[str, Any]:
-    """The settings as they stand in a config.json."""
+    """The settings as a config.json holds them."""
     values = {field.name: getattr(settings, field.name) for field in fields(settings)}
     return {name: _plain(value) for name, value in values.items() if name != "config"}
 
@@ -387,7 +387,7 @@ def from_json(kind: type, path: Path) -> Any:
 
 
 def from_values(kind: type, values: Any, path: Path) -> Any:
-    """The settings that the JSON of a file says."""
+    """The settings from the JSON value of a file."""
     hints = get_type_hints(kind)
     if not isinstance(values, dict) or not values.keys() <= hints.keys():
         unknown = ", ".join(sorted(values.keys() - hints.keys())) if isinstance(values, dict) else type(values).__name__

@@ -1,4 +1,4 @@
-"""Join the stores of all shards of one sweep, computed by independent jobs."""
+"""Merge the stores that independent jobs wrote, one for each share of a sweep."""
 
 import gdlab
 from experiments.cli.settings import InputError, Merge

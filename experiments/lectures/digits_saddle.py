@@ -38,7 +38,7 @@ def main(settings: Experiment) -> int:
 
 
 def measure(units):
-    """The checks and the figure, for so many units in each hidden layer."""
+    """The checks and the figure, with this number of units in each hidden layer."""
     data, _ = examples(jax.random.key(0), LEARNT)
     small = learnt(start(jax.random.key(0), (64, UNITS, UNITS, UNITS, 10)), data)
     wide = copied(small, units // UNITS)
@@ -56,7 +56,7 @@ def learnt(params, data):
 
 
 def copied(layers, times):
-    """The network in which each hidden unit is there so many times, and its outgoing weights are shared."""
+    """The network in which each hidden unit is copied, its outgoing weights divided among the copies."""
     wide = []
     for i, layer in enumerate(layers):
         w, b = layer["w"], layer["b"]

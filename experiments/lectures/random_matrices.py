@@ -48,7 +48,7 @@ def measure(quick):
 
 
 def share(n, draws):
-    """How many of so many matrices of the GOE have only positive eigenvalues."""
+    """The share of `draws` matrices of the GOE whose eigenvalues are all positive."""
     a = jax.random.normal(jax.random.key(n), (draws, n, n))
     h, positive = (a + a.swapaxes(1, 2)) / 2, jnp.ones(draws, bool)
     for _ in range(n):  # by elimination: as many eigenvalues are positive as pivots are
@@ -75,7 +75,7 @@ def rare(shares, draws):
 
 
 def error(p, draws):
-    """Four standard errors of a share of so many draws."""
+    """Four standard errors of a share of this many draws."""
     return 4 * np.sqrt(p / draws)
 
 

@@ -164,12 +164,12 @@ class Moment(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """Since then."""
+        """The seconds since then."""
         return time.monotonic() - self.clock
 
 
 def now() -> Moment:
-    """This moment."""
+    """The date and the clock, now."""
     return Moment(datetime.now(UTC), time.monotonic())
 
 
@@ -290,10 +290,10 @@ def write_arrays(path: Path, arrays: dict[str, Any]) -> None:
 
 
 class Extras:
-    """What a run in this folder can do without: its figure, its page, its words; a part that fails costs no results."""
+    """The parts that only show the results: figure, page, words. One that fails is reported, and the results stay."""
 
     def __init__(self, folder: Path):
-        """None has failed yet."""
+        """For the folder of a run; no part has failed yet."""
         self.folder = folder
         self.status = 0  # the exit status: 1 once a part has failed
 

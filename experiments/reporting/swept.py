@@ -22,7 +22,7 @@ COLUMNS = ("optimizer", "best lr", "median loss", "quartiles", "diverged")
 
 @contextlib.contextmanager
 def warnings_as_lines() -> Iterator[None]:
-    """A store that cannot be used is bad input; what a store warns of is one line on stderr."""
+    """Report a store that cannot be used as bad input, and each warning of a store as one line on stderr."""
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = lambda message, *_: print("note:", in_one_line(str(message)), file=sys.stderr)

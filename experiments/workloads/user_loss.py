@@ -1,4 +1,4 @@
-"""What a command is pointed at: a surface by its name, or a loss of one's own with parameters from a file.
+"""The target of a command: a surface by its name, or a loss of your own with parameters from a file.
 
     himmelblau                                     a surface of gdlab.problems, at its start on a saddle if any
     my_loss.py:loss --params params.npz            the function `loss(params) -> scalar` of that file, which is run
