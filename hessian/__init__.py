@@ -38,12 +38,11 @@ from hessian.transforms import (
     preconditioned,
     split,
 )
-from hessian.verdicts.classify import KINDS, CriticalPoint, classify
+from hessian.verdicts.classify import CriticalPoint, Kind, classify
 from hessian.verdicts.evidence import Eigenpair
-from hessian.verdicts.search import CriticalPoints, find_critical_points
+from hessian.verdicts.search import CriticalPoints, SearchOutcome, find_critical_points
 
 __all__ = [
-    "KINDS",
     "Arrival",
     "Connection",
     "CriticalPoint",
@@ -54,7 +53,9 @@ __all__ = [
     "Escape",
     "Estimate",
     "Inertia",
+    "Kind",
     "MinimumRatio",
+    "SearchOutcome",
     "Sharpness",
     "Spectrum",
     "arrive",

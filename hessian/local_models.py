@@ -24,11 +24,12 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from hessian.arguments import alike, choice, number, whole
-from hessian.numerics import divided, divisor
+from hessian.numerics import divisor
 from hessian.precision import working
 from hessian.product import Loss, Params, forward_passes, gradient, hvp, matrix
 from hessian.spectra.eigh import eigh
 from hessian.spectra.lanczos import length, unit
+from hessian.steps.trust_region import on_sphere
 
 
 def taylor(f: Loss, x0: Params, *args: Any, order: int = 2) -> Callable[[Params], jax.Array]:
@@ -122,36 +123,12 @@ def trust_circle_minimizer(
     if order == 1:
         return stored(unravel(-radius * unit(g)))
     eigenvalues, basis = eigh(matrix(loss, params, *args))
-    return stored(unravel(basis @ _on_circle(eigenvalues, g @ basis, radius, inside)))
-
-
-def _on_circle(eigenvalues: jax.Array, g: jax.Array, radius: jax.Array, inside: bool) -> jax.Array:
-    """The minimizer in the eigenbasis, its mu = s - lambda_1 by bisection of s > 0; s = 0 is the hard case."""
-    shifted = eigenvalues - eigenvalues[0]
-
-    def at(s):
-        return divided(-g, shifted + s)
-
-    # |at(s)| falls with s, and |at(s)| <= |g| / s puts the root below |g| / radius.
-    def halve(_, interval):
-        low, high = interval
-        middle = low + (high - low) / 2
-        far = length(at(middle)) > radius
-        return jnp.where(far, middle, low), jnp.where(far, high, middle)
-
-    highest = jnp.minimum(length(g) / radius, jnp.finfo(radius.dtype).max)
-    low, high = jax.lax.fori_loop(0, 200, halve, (jnp.zeros_like(radius), highest))
-    found = at(low + (high - low) / 2)
-    # Hard case: g has nothing along u_1, and the rest of the length goes there, to either side.
-    share = length(found) / radius
-    hard = share < 1 - jnp.sqrt(jnp.finfo(radius.dtype).eps)
-    missing = radius * jnp.sqrt(jnp.where(hard, (1 - share) * (1 + share), 0))
-    aside = found.at[0].add(jnp.where(g[0] > 0, -missing, missing))
-    found = jnp.where(hard, aside, found / divisor(share))
+    along = g @ basis
+    p = on_sphere(eigenvalues, along, radius)
     if inside:
-        newton = -g / divisor(eigenvalues)
-        found = jnp.where((eigenvalues[0] > 0) & (length(newton) <= radius), newton, found)
-    return found
+        newton = -along / divisor(eigenvalues)
+        p = jnp.where((eigenvalues[0] > 0) & (length(newton) <= radius), newton, p)
+    return stored(unravel(basis @ p))
 
 
 def best_step(loss: Loss, params: Params, *args: Any) -> jax.Array:

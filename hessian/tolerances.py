@@ -57,4 +57,4 @@ def allowed(
 
 def band(size: jax.Array, blur: jax.Array, curvature_tol: Any) -> jax.Array:
     """Half the width of the zero band: what is asked for, or else the rounding of |H| and of what was summed for it."""
-    return jnp.maximum(rounding(size[None]), SAFETY * blur) if curvature_tol is None else curvature_tol
+    return jnp.maximum(rounding(size), SAFETY * blur) if curvature_tol is None else curvature_tol

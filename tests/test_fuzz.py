@@ -385,7 +385,7 @@ def obeys(name, result, arguments):
     ):
         return bool(result)
     if isinstance(result, hessian.CriticalPoint):
-        return result.kind in hessian.KINDS and finite(result[3:5])
+        return result.kind in hessian.Kind.list_words() and finite(result[3:5])
     return finite(result)
 
 

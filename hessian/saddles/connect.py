@@ -15,27 +15,27 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from hessian.arguments import number, whole
-from hessian.numerics import divisor
+from hessian.numerics import bisect, divisor
 from hessian.precision import working
 from hessian.product import Loss, Params
+from hessian.results import Outcome
 from hessian.saddles.find_minimum import Arrival, arrive
 from hessian.steps.eigenbasis import modes
 from hessian.steps.second_order import Flat
-from hessian.verdicts import classify as critical
-from hessian.verdicts.classify import CriticalPoint, classify
+from hessian.verdicts.classify import CriticalPoint, Kind, classify
 
-REASONS = (
-    "both ways lead down from a critical point, along its direction of negative curvature",
-    "no saddle: the lowest eigenvalue is not negative, so no way leads down along its direction",
-    "no saddle: the gradient does not vanish, so both ways begin on a slope",
-    "not finite: the loss, its gradient or its Hessian is NaN or infinite",
-)
-DOWN, NO_CURVATURE, SLOPE, NOT_FINITE = range(len(REASONS))
+
+class ConnectionOutcome(Outcome):
+    """What lies below a point."""
+
+    DOWN = "both ways lead down from a critical point, along its direction of negative curvature"
+    NO_CURVATURE = "no saddle: the lowest eigenvalue is not negative, so no way leads down along its direction"
+    SLOPE = "no saddle: the gradient does not vanish, so both ways begin on a slope"
+    NOT_FINITE = "not finite: the loss, its gradient or its Hessian is NaN or infinite"
 
 
 class Connection(NamedTuple):
@@ -44,13 +44,12 @@ class Connection(NamedTuple):
     direction: Params  # u_1
     arrival: Arrival  # where each way ends, with its certificate; with a leading axis of 2, for +u_1 and -u_1
     point: CriticalPoint  # the verdict on the point from which they lead
-    code: jax.Array  # what they are as an integer: an index of REASONS
+    code: jax.Array  # what they are as an integer: a `ConnectionOutcome`
 
     @property
     def reason(self) -> Any:
         """What the ways are, in words: a string, or an array of them for many points.  Not inside `jit`."""
-        words = np.array(REASONS)[np.asarray(self.code)]
-        return str(words) if words.ndim == 0 else words
+        return ConnectionOutcome.words_of(self.code)
 
 
 def connect(
@@ -82,7 +81,7 @@ def connect(
     floor = None if floor is None else number("floor", floor, "[-inf, inf)")
     steps, point = whole("steps", steps), classify(loss, saddle, *args, method="dense")
     code = _kind(point)
-    if not isinstance(code, jax.core.Tracer) and code == NO_CURVATURE:
+    if not isinstance(code, jax.core.Tracer) and code == ConnectionOutcome.NO_CURVATURE:
         msg = f"saddle must have a negative eigenvalue, along which ways lead down; got {point.certificate}"
         raise ValueError(msg)
     direction, arrival = _connect(loss, steps, stored, saddle, args, radius, floor)
@@ -90,11 +89,18 @@ def connect(
 
 
 def _kind(point):
-    """What leads down from a point, as an index of REASONS."""
+    """What leads down from a point: the code of a `ConnectionOutcome`."""
     finite = jnp.isfinite(point.gradient_norm) & jnp.isfinite(point.lowest.value)
     flat = point.lowest.value >= -point.curvature_tol
-    slope = point.code == critical.NOT_CRITICAL
-    return jnp.select([~finite, flat, slope], [NOT_FINITE, NO_CURVATURE, SLOPE], DOWN).astype(jnp.int32)
+    slope = point.code == Kind.NOT_CRITICAL
+    return ConnectionOutcome.code_of(
+        [
+            (~finite, ConnectionOutcome.NOT_FINITE),
+            (flat, ConnectionOutcome.NO_CURVATURE),
+            (slope, ConnectionOutcome.SLOPE),
+        ],
+        ConnectionOutcome.DOWN,
+    )
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
@@ -144,11 +150,7 @@ def _flow(found, size, longest):
         )
         return -a * growth * jnp.exp(log_time)
 
-    def halve(_, interval):
-        low, high = interval
-        middle = (low + high) / 2
-        short = jnp.linalg.norm(moved(middle)) <= longest
-        return jnp.where(short, middle, low), jnp.where(short, high, middle)
+    def short(log_time):
+        return jnp.linalg.norm(moved(log_time)) <= longest
 
-    begin = (jnp.asarray(-30.0, x.dtype), jnp.asarray(30.0, x.dtype))
-    return moved(jax.lax.fori_loop(0, 40, halve, begin)[0])
+    return moved(bisect(short, jnp.asarray(-30.0, x.dtype), jnp.asarray(30.0, x.dtype), 40)[0])

@@ -24,13 +24,13 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from hessian.arguments import number, prng_key, transformation, whole
+from hessian.limits import DENSE_TRAJECTORY
 from hessian.numerics import divisor
 from hessian.precision import working
 from hessian.product import Loss, Params, flat_product
 from hessian.spectra import lanczos
 from hessian.steps.eigenbasis import lowest_direction, modes
 
-DENSE = 64  # parameters up to which all eigenvectors are taken
 PRODUCTS = 60  # with the Hessian, for the first eigenvector of a large one
 
 
@@ -104,7 +104,9 @@ def departure(
     offset, radius = jnp.asarray(offset, theta.dtype), jnp.asarray(radius, theta.dtype)
     start_key, lanczos_key = jax.random.split(prng_key(key))
     xi = lanczos.unit(jax.random.normal(start_key, theta.shape, theta.dtype))
-    curvature, out, _, _ = lowest_direction(loss, saddle, args, lanczos_key, max(PRODUCTS, min(theta.size, 2 * DENSE)))
+    curvature, out, _, _ = lowest_direction(
+        loss, saddle, args, lanczos_key, max(PRODUCTS, min(theta.size, 2 * DENSE_TRAJECTORY))
+    )
     extended = optax.with_extra_args_support(optimizer)
 
     def value_fn(params):
@@ -131,7 +133,7 @@ def departure(
 
 def _lowest(loss, params, args, here, g, vector, key):
     """The lowest eigenvalue, its vector, and the length of the gradient within the negative eigenspace."""
-    if here.size <= DENSE:
+    if here.size <= DENSE_TRAJECTORY:
         unravel = ravel_pytree(params)[1]
         found = modes(lambda x: loss(unravel(x), *args), here, g, None, key)
         negative = found.values < -found.band

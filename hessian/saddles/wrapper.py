@@ -27,12 +27,12 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from hessian.arguments import choice, number, prng_key, tolerance, transformation, whole
-from hessian.numerics import divided
 from hessian.precision import Storage, rounded, working, working_dtype
 from hessian.product import Loss, Params, flat_product
-from hessian.saddles.escape import STEPPED, Escape, way_along
+from hessian.saddles.escape import Escape, EscapeOutcome, line_search_along
 from hessian.spectra import lanczos
 from hessian.spectra.spectrum import rounding
+from hessian.steps.acceptance import smallest_visible_step
 from hessian.steps.eigenbasis import lowest_direction
 from hessian.steps.second_order import Flat
 
@@ -137,7 +137,7 @@ def perturbed(
     )
 
 
-def way_out(
+def negative_curvature_step(
     loss: Loss,
     params: Params,
     args: tuple,
@@ -153,8 +153,8 @@ def way_out(
         value = direction @ flat_product(loss, params, *args)(direction)
     tol = curvature_tol
     if tol is None:
-        tol = jnp.where(_bends_down(Flat(loss, unravel, args), theta, direction, value), 0, rounding(size[None]))
-    return way_along(loss, params, args, tol, unravel(direction), value, size, stored), used + 1
+        tol = jnp.where(_bends_down(Flat(loss, unravel, args), theta, direction, value), 0, rounding(size))
+    return line_search_along(loss, params, args, tol, unravel(direction), value, size, stored), used + 1
 
 
 def _bends_down(flat, theta, direction, curvature):
@@ -162,8 +162,7 @@ def _bends_down(flat, theta, direction, curvature):
     eps = jnp.finfo(theta.dtype).eps
     reach = 1 + lanczos.length(theta)
     here = flat(theta)
-    visible = jnp.sqrt(divided(128 * eps * jnp.abs(here), jnp.abs(curvature)))
-    length = jnp.clip(visible, eps ** (1 / 4) * reach, reach)
+    length = jnp.clip(smallest_visible_step(here, curvature), eps ** (1 / 4) * reach, reach)
     ahead, behind = flat(theta + length * direction), flat(theta - length * direction)
     noise = 32 * eps * jnp.maximum(jnp.abs(here), jnp.maximum(jnp.abs(ahead), jnp.abs(behind)))
     return (ahead - here) + (behind - here) < jnp.minimum(-noise, curvature * length**2 / 4)
@@ -202,8 +201,8 @@ def _update(
     def look():
         updates, inner, _, escapes = go_on()
         loss, here, stored = working(value_fn, params, names=("value_fn", "params"))
-        way, _ = way_out(loss, here, (), curvature_tol, fresh, structure.products, stored)
-        leave = (way.code == STEPPED) & (way.loss_before - way.loss_after > before - value)
+        way, _ = negative_curvature_step(loss, here, (), curvature_tol, fresh, structure.products, stored)
+        leave = (way.code == EscapeOutcome.STEPPED) & (way.loss_before - way.loss_after > before - value)
         outward = _like(jax.tree.map(jnp.subtract, stored.carried(way.params), here), grads)
         if stored.rounds:  # and so may the step
             there = jax.tree.map(jnp.add, here, stored.carried(outward))

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import gammaln
 
+from hessian.numerics import bisect
 from hessian.spectra.lanczos import Krylov, Ritz
 
 
@@ -40,14 +41,11 @@ def ends(krylov: Krylov, found: Ritz, doubt: jax.Array | float) -> tuple[jax.Arr
         gaps = jnp.abs(found.values - end)
 
         # sum_i log(gap_i + d) = target has one root d, and d <= exp(target / k).
-        def halve(_, interval):
-            low, high = interval
-            middle = (low + high) / 2
-            over = jnp.sum(jnp.where(used, jnp.log(gaps + jnp.exp(middle)), 0)) > target
-            return jnp.where(over, low, middle), jnp.where(over, middle, high)
+        def too_near(log_distance):
+            return ~(jnp.sum(jnp.where(used, jnp.log(gaps + jnp.exp(log_distance)), 0)) > target)
 
         # Over 80 powers of e below the largest possible distance nothing is left to tell apart.
-        log_distance = jax.lax.fori_loop(0, 60, halve, (largest - 80, largest))[1]
+        log_distance = bisect(too_near, largest - 80, largest, 60)[1]
         return jnp.where(jnp.isneginf(target), 0, jnp.exp(log_distance))
 
     lowest, highest = found.values[0], found.values[krylov.count - 1]

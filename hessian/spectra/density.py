@@ -21,11 +21,12 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from hessian.arguments import prng_key, tolerance, whole
+from hessian.limits import BASIS_MEMORY, DENSE_SPECTRUM
 from hessian.precision import working
 from hessian.product import Loss, Params, flat_product, matrix
 from hessian.spectra import lanczos
 from hessian.spectra.eigh import eigh
-from hessian.spectra.spectrum import BASIS_MEMORY, DENSE, rounding, rows_within
+from hessian.spectra.spectrum import rounding, rows_within
 
 
 class Density(NamedTuple):
@@ -142,7 +143,7 @@ def minimum_ratio(
     loss, params, _ = working(loss, params, *args)
     tolerance("curvature_tol", curvature_tol)
     probes, steps, key = whole("probes", probes), whole("steps", steps), prng_key(key)
-    if ravel_pytree(params)[0].size <= DENSE:
+    if ravel_pytree(params)[0].size <= DENSE_SPECTRUM:
         nodes = _eigenvalues(loss, params, args)[None]
         weights = jnp.full_like(nodes, 1 / nodes.size)
     else:

@@ -16,24 +16,31 @@ from jax.typing import ArrayLike
 from hessian.arguments import choice, number, prng_key, whole
 from hessian.precision import working
 from hessian.product import Loss, Params
+from hessian.results import Outcome
 from hessian.spectra.spectrum import extremal
 
-MEASURES = ("eigenvalue", "keskar")
 Measure = Literal["eigenvalue", "keskar"]
+
+
+class SharpnessMeasure(Outcome):
+    """Which measure of sharpness was taken."""
+
+    EIGENVALUE = "eigenvalue"
+    KESKAR = "keskar"
 
 
 class Sharpness(NamedTuple):
     """A measure of sharpness, a lower bound for both measures."""
 
     value: jax.Array
-    code: jax.Array  # which measure, as an integer: an index of MEASURES
+    code: jax.Array  # which measure, as an integer: a `SharpnessMeasure`
     error: jax.Array  # of the eigenvalue its residual; of keskar infinite: the true maximum may be larger
     direction: Params  # the eigenvector, or the y that was found
 
     @property
     def measure(self) -> str:
         """Which measure it is, in a word.  Not inside `jit`."""
-        return MEASURES[int(jnp.ravel(self.code)[0])]
+        return SharpnessMeasure.words_of(jnp.ravel(self.code)[0])
 
 
 def sharpness(
@@ -71,15 +78,16 @@ def sharpness(
     2.0
     """
     loss, params, stored = working(loss, params, *args)
-    choice("measure", measure, ("eigenvalue", "keskar"))
+    choice("measure", measure, SharpnessMeasure.list_words())
     starts, steps, products = whole("starts", starts), whole("steps", steps), whole("products", products, 3)
     epsilon, start = number("epsilon", epsilon), prng_key(key)
     if measure == "eigenvalue":
         found = extremal(loss, params, *args, which="highest", key=start, products=products)
         direction = jax.tree.map(lambda v: v[0], found.eigenvectors)
-        return Sharpness(found.eigenvalues[0], jnp.int32(0), found.residuals[0], stored(direction))
+        code = jnp.int32(SharpnessMeasure.EIGENVALUE)
+        return Sharpness(found.eigenvalues[0], code, found.residuals[0], stored(direction))
     value, direction = _keskar(loss, params, args, start, epsilon, starts, steps)
-    return Sharpness(value, jnp.int32(1), jnp.full_like(value, jnp.inf), stored(direction))
+    return Sharpness(value, jnp.int32(SharpnessMeasure.KESKAR), jnp.full_like(value, jnp.inf), stored(direction))
 
 
 @partial(jax.jit, static_argnames=("loss", "starts", "steps"))

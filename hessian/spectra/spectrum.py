@@ -19,15 +19,12 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from hessian.arguments import choice, number, prng_key, whole
+from hessian.limits import BASIS_MEMORY, CURVATURE_ROUNDING, MATRIX_MEMORY
 from hessian.precision import working, working_dtype
 from hessian.product import Loss, Params, flat_product, matrix
 from hessian.spectra import lanczos
 from hessian.spectra.eigh import eigh
 
-ROUNDING = 50  # half width of the zero band in units of eps |H|: measured errors of Hessians stay below 14
-DENSE = 1024  # parameters up to which the dense matrix is taken by default, and Newton's step is believed
-MEMORY = 8 * 2**30  # bytes that a dense spectrum may take, unless another limit is asked for
-BASIS_MEMORY = 2 * 2**30  # bytes of the basis of a matrix-free one
 COPIES = 8  # a dense spectrum takes at most this many times the memory of the matrix
 Which = Literal["lowest", "highest", "both"]
 
@@ -49,7 +46,7 @@ class Inertia(NamedTuple):
     negative: jax.Array
 
 
-def spectrum(loss: Loss, params: Params, *args: Any, chunk: int = 64, memory: float = MEMORY) -> Spectrum:
+def spectrum(loss: Loss, params: Params, *args: Any, chunk: int = 64, memory: float = MATRIX_MEMORY) -> Spectrum:
     """All eigenvalues and eigenvectors of the Hessian of the loss at params (S52, S55, S56).
 
     Args:
@@ -208,7 +205,7 @@ def _numbers(eigenvalues):
 
 def rounding(eigenvalues: jax.Array) -> jax.Array:
     """The half width of the band in which a sign is rounding: 50 eps |H|."""
-    return ROUNDING * jnp.finfo(eigenvalues.dtype).eps * jnp.max(jnp.abs(eigenvalues))
+    return CURVATURE_ROUNDING * jnp.finfo(eigenvalues.dtype).eps * jnp.max(jnp.abs(eigenvalues))
 
 
 def fits(theta: jax.Array, memory: float) -> None:

@@ -119,7 +119,7 @@ def _exhausted(krylov, found):
 
 def _negative(krylov, found):
     """Whether the lowest Ritz pair is a clear direction of negative curvature."""
-    return (found.values[0] < -rounding(found.size[None])) & (found.residuals[0] <= 0.1 * jnp.abs(found.values[0]))
+    return (found.values[0] < -rounding(found.size)) & (found.residuals[0] <= 0.1 * jnp.abs(found.values[0]))
 
 
 def _orthogonal(basis, vector, key):

@@ -21,7 +21,8 @@ from hessian.arguments import number, prng_key, whole
 from hessian.numerics import divisor
 from hessian.product import flat_product
 from hessian.spectra.lanczos import length, unit
-from hessian.spectra.spectrum import ROUNDING
+from hessian.spectra.spectrum import rounding
+from hessian.steps.acceptance import descent_sign, gradient_fell, smallest_visible_step
 from hessian.steps.eigenbasis import lowest_direction
 from hessian.steps.second_order import flattened
 
@@ -116,17 +117,16 @@ def _update(budget, damping, accuracy, weight, grads, state, params=None, *, val
     damping = jnp.asarray(damping, theta.dtype)
     d, negative = capped(product, gradient, damping, accuracy, limit)
     # Curvature that the random start found pays |lambda|^3, the system |g|^2 / |H|: the better of both is tried first.
-    deep = curvature < -ROUNDING * eps * size
+    deep = curvature < -rounding(size)
     random = deep & (jnp.abs(curvature) ** 1.5 > norm / jnp.sqrt(scale)) & ~negative
     d = jnp.where(random, lowest, d)
     along_curvature = negative | random
 
     size, u = length(d), unit(d)
     bend = jnp.abs(u @ product(u))
-    visible = jnp.sqrt(128 * eps * jnp.abs(value) / divisor(bend))
+    visible = smallest_visible_step(value, bend)
     first = jnp.where(along_curvature, jnp.maximum(jnp.minimum(bend, 1 + length(theta)), visible), size)
-    downhill = jnp.where(gradient @ u > 0, -1.0, 1.0).astype(theta.dtype)
-    told = jnp.abs(gradient @ u) > 1e-3 * bend * first
+    downhill, told = descent_sign(gradient @ u, bend, first)
     sides = jnp.where(along_curvature & ~told, jnp.array([1.0, -1.0], theta.dtype), downhill)
 
     def look(search):
@@ -138,7 +138,7 @@ def _update(budget, damping, accuracy, weight, grads, state, params=None, *, val
         enough = values[side] < value - jnp.where(along_curvature, bend * reach**2 / 8, weight * reach**3 / 6)
         # What the loss cannot show is judged by the gradient, for a Newton step of full length.
         calmer = (count == 0) & ~along_curvature & (values[side] <= value)
-        calmer &= length(jax.grad(loss.landed)(points[side])) < 0.9 * norm
+        calmer &= gradient_fell(norm, length(jax.grad(loss.landed)(points[side])))
         good = enough | calmer
         return (
             ~good & (count + 1 < HALVINGS),

@@ -34,14 +34,15 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from hessian.arguments import number, prng_key, shown
-from hessian.numerics import divided, divisor
+from hessian.numerics import divided
 from hessian.precision import Storage, rounded, working, working_dtype
 from hessian.product import Params
 from hessian.spectra.lanczos import length, unit
-from hessian.steps.eigenbasis import Modes, modes
+from hessian.steps.acceptance import accepted, gradient_fell, is_hidden
+from hessian.steps.eigenbasis import modes
+from hessian.steps.trust_region import cubic, in_ball
 
 TRIES = 30  # of ever smaller steps, a quarter each time
-ROUNDING = 10  # a predicted decrease below this many eps |loss| cannot be seen in the loss
 
 
 class SecondOrderState(NamedTuple):
@@ -189,7 +190,7 @@ class TrustRegion:
 
     def __call__(self, loss, theta, value, gradient, found, radius):
         def propose(radius):
-            inside, rest, size = within(found, radius)
+            inside, rest, size = in_ball(found, radius)
             return inside, rest, size >= 0.99 * radius
 
         return _tried(loss, theta, value, gradient, found, radius, propose, self.adapt)
@@ -221,56 +222,6 @@ class Cubic:
         return _tried(loss, theta, value, gradient, found, weight, propose, adapt)
 
 
-def within(found: Modes, radius: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The minimiser of the model in |p| <= radius: its coordinates, what is left for u_1, and the length in all."""
-    convex = found.values[0] > found.band
-    newton = _shifted(found, jnp.zeros_like(radius))
-    interior = convex & (length(newton) <= radius)
-    # |p(mu)| <= |a| / t at mu = max(0, -lambda_1) + t, so the root lies in 0 < t <= |a| / radius.
-    largest = jnp.minimum(length(found.along) / radius, jnp.finfo(radius.dtype).max)
-    t = _root(largest, lambda t: length(_shifted(found, t)) > radius)
-    coordinates = jnp.where(interior, newton, _shifted(found, t))
-    size = length(coordinates)
-    negative = found.values[0] < -found.band
-    rest = jnp.where(negative, _left(radius, size), 0)
-    return coordinates, rest, jnp.hypot(size, rest)
-
-
-def cubic(found: Modes, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The minimiser of the model with weight |p|^3 / 3: its coordinates, and what is left for u_1."""
-    least = jnp.maximum(-found.values[0], 0)  # mu = least + t = weight |p|
-    largest = jnp.sqrt(weight) * jnp.sqrt(length(found.along))
-    t = _root(largest, lambda t: weight * length(_shifted(found, t)) > least + t)
-    coordinates = _shifted(found, t)
-    negative = found.values[0] < -found.band
-    return coordinates, jnp.where(negative, _left((least + t) / weight, length(coordinates)), 0)
-
-
-def _shifted(found, t):
-    """-a_i / (lambda_i + max(0, -lambda_1) + t), and 0 where that is 0 / 0."""
-    return divided(-found.along, found.values + jnp.maximum(-found.values[0], 0) + t)
-
-
-def _left(whole, part):
-    """The other side of a right triangle; 0 where the difference is rounding."""
-    share = part / divisor(whole)
-    square = (1 - share) * (1 + share)
-    seen = square > 100 * jnp.finfo(whole.dtype).eps
-    return jnp.where(seen, whole * jnp.sqrt(jnp.where(seen, square, 1)), 0)
-
-
-def _root(largest, too_long):
-    """The smallest t in (0, largest], to 100 bits, at which the step is not too long."""
-
-    def halve(_, interval):
-        low, high = interval
-        middle = low + (high - low) / 2
-        over = too_long(middle)
-        return jnp.where(over, middle, low), jnp.where(over, high, middle)
-
-    return jax.lax.fori_loop(0, 100, halve, (jnp.zeros_like(largest), largest))[1]
-
-
 class _Tries(NamedTuple):
     """The state of the search for a region; its loop reads only `searching`."""
 
@@ -298,23 +249,24 @@ def _tried(loss, theta, value, gradient, found, region, propose, adapt):
         decline = -(found.along @ u + 0.5 * (found.values * p) @ u)  # per length, which no small step makes vanish
         return points[best], values[best], decline, size, on_boundary
 
-    noise = ROUNDING * jnp.finfo(theta.dtype).eps * jnp.abs(value)
     steepness = length(gradient)
 
     def look(tries):
         point, reached, decline, size, on_boundary = candidate(tries.region)
         predicted = decline * size
-        ratio = (value - reached) / divisor(predicted)
-        seen = (reached < value) & (ratio > 1e-4)
-        # A step whose decrease is below the rounding of the loss is judged by the gradient.
-        hidden = (predicted <= noise) & (reached <= value)
-        calmer = jax.lax.cond(hidden, lambda: length(jax.grad(loss)(point)) < 0.9 * steepness, lambda: jnp.bool_(False))
-        good = (decline > 0) & (seen | calmer)
-        region = adapt(tries.region, size, jnp.where(seen, ratio, 0), on_boundary)
+        fell = jax.lax.cond(
+            is_hidden(value, reached, predicted),
+            lambda: gradient_fell(steepness, length(jax.grad(loss)(point))),
+            lambda: jnp.bool_(False),
+        )
+        good, ratio = accepted(value, reached, predicted, fell)
+        region = adapt(tries.region, size, ratio, on_boundary)
+        by_gradient = good & (ratio == 0)  # which says nothing about the region
+        good &= decline > 0
         return _Tries(
             ~good & (tries.count + 1 < TRIES) & (size > 0),
             tries.count + 1,
-            jnp.where((size > 0) & ~(calmer & ~seen), region, tries.region),
+            jnp.where((size > 0) & ~by_gradient, region, tries.region),
             jnp.where(good, point, theta),
             jnp.where(good, reached, value),
             good,

@@ -21,24 +21,35 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from hessian.arguments import choice, number, prng_key, tolerance, whole
+from hessian.limits import BASIS_MEMORY, DENSE_SPECTRUM, MATRIX_MEMORY
 from hessian.numerics import divisor
 from hessian.precision import Storage, working
 from hessian.product import Loss, Params
+from hessian.results import Outcome
 from hessian.spectra.bounds import products_for
-from hessian.spectra.spectrum import BASIS_MEMORY, DENSE, MEMORY, Inertia, fits, rows_within
+from hessian.spectra.spectrum import Inertia, fits, rows_within
 from hessian.verdicts.drift import DRIFT
 from hessian.verdicts.evidence import Eigenpair, Evidence, dense
 from hessian.verdicts.krylov_evidence import CHECKS, matrix_free
 
-KINDS = ("undetermined", "not critical", "minimum", "maximum", "saddle", "degenerate")
-UNDETERMINED, NOT_CRITICAL, MINIMUM, MAXIMUM, SADDLE, DEGENERATE = range(len(KINDS))
 Method = Literal["auto", "dense", "lanczos"]
+
+
+class Kind(Outcome):
+    """What kind of point of the loss surface it is."""
+
+    UNDETERMINED = "undetermined"
+    NOT_CRITICAL = "not critical"
+    MINIMUM = "minimum"
+    MAXIMUM = "maximum"
+    SADDLE = "saddle"
+    DEGENERATE = "degenerate"
 
 
 class CriticalPoint(NamedTuple):
     """A verdict on a point; a pytree of arrays, so that `vmap` gives one for each of many points."""
 
-    code: jax.Array  # the kind as an integer: an index of KINDS
+    code: jax.Array  # the kind as an integer: a `Kind`
     index: jax.Array  # type: ignore[assignment]  # Morse index: eigenvalues certain to be negative
     inertia: Inertia  # positive and negative: certain ones; zero: those within the band, or not seen
     gradient_norm: jax.Array
@@ -58,8 +69,7 @@ class CriticalPoint(NamedTuple):
     @property
     def kind(self) -> Any:
         """The kind in words: a string, or an array of strings for many points.  Not inside `jit`."""
-        words = np.array(KINDS)[np.asarray(self.code)]
-        return str(words) if words.ndim == 0 else words
+        return Kind.words_of(self.code)
 
     @property
     def index_bounds(self) -> tuple[jax.Array, jax.Array]:
@@ -80,7 +90,7 @@ class CriticalPoint(NamedTuple):
         )
         n, zero = sum(int(count) for count in self.inertia), int(self.inertia.zero)
         least, most = (int(bound) for bound in self.index_bounds)
-        is_critical = int(self.code) != NOT_CRITICAL
+        is_critical = int(self.code) != Kind.NOT_CRITICAL
         critical = f"|g| = {g:.2g} {'<=' if is_critical else '>'} {g_tol:.2g}, Newton's step {float(self.distance):.2g}"
         chance = "" if self.confidence == 1 else f" with probability {float(self.confidence):.6g}"
         if not np.isfinite([g, low, high, below, over]).all():
@@ -161,8 +171,8 @@ def classify(
     products, start = whole("products", products, 24), prng_key(key)
     if memory is not None:
         number("memory", memory)
-    if method == "dense" or (method == "auto" and theta.size <= DENSE):
-        fits(theta, MEMORY if memory is None else memory)
+    if method == "dense" or (method == "auto" and theta.size <= DENSE_SPECTRUM):
+        fits(theta, MATRIX_MEMORY if memory is None else memory)
         found = dense(loss, params, args, gradient_tol, curvature_tol)
         return _verdict(found, theta.size, 1.0).in_storage(stored)
     rows = rows_within(BASIS_MEMORY if memory is None else memory, theta, products - CHECKS, least=2)
@@ -176,19 +186,26 @@ def _verdict(found: Evidence, n: int, confidence: ArrayLike) -> CriticalPoint:
     critical = found.gradient_norm <= found.gradient_tol
     saddle = (lowest.high < 0) & (highest.low > 0)
     minimum, maximum = lowest.low > 0, highest.high < 0
-    code = jnp.select(
-        [~found.finite, ~critical, ~found.settled, saddle, minimum, maximum, found.complete & found.flat],
-        [UNDETERMINED, NOT_CRITICAL, UNDETERMINED, SADDLE, MINIMUM, MAXIMUM, DEGENERATE],
-        UNDETERMINED,
-    ).astype(jnp.int32)
+    code = Kind.code_of(
+        [
+            (~found.finite, Kind.UNDETERMINED),
+            (~critical, Kind.NOT_CRITICAL),
+            (~found.settled, Kind.UNDETERMINED),
+            (saddle, Kind.SADDLE),
+            (minimum, Kind.MINIMUM),
+            (maximum, Kind.MAXIMUM),
+            (found.complete & found.flat, Kind.DEGENERATE),
+        ],
+        Kind.UNDETERMINED,
+    )
 
-    told = jnp.where(found.complete | saddle | (code == NOT_CRITICAL), 1.0, confidence)
+    told = jnp.where(found.complete | saddle | (code == Kind.NOT_CRITICAL), 1.0, confidence)
     size = jnp.maximum(jnp.abs(lowest.value), jnp.abs(highest.value))
     # What decides is the end next to zero; within the band around it only all n products do.
     nearest = jnp.minimum(jnp.abs(lowest.value), jnp.abs(highest.value))
     open_end = nearest > found.curvature_tol
     resolution = jnp.where(open_end, nearest, 0) / divisor(2 * size)
-    needed = jnp.where((code == UNDETERMINED) & found.finite, products_for(resolution, n, told), 0)
+    needed = jnp.where((code == Kind.UNDETERMINED) & found.finite, products_for(resolution, n, told), 0)
     zero = n - found.positive - found.negative
     return CriticalPoint(
         code,
@@ -199,7 +216,7 @@ def _verdict(found: Evidence, n: int, confidence: ArrayLike) -> CriticalPoint:
         found.curvature_tol,
         lowest,
         highest,
-        jnp.where(code == UNDETERMINED, 0, told),
+        jnp.where(code == Kind.UNDETERMINED, 0, told),
         found.decrement,
         found.distance,
         found.change,

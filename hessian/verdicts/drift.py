@@ -12,7 +12,8 @@ shows.  In modes with |S| <= DRIFT at all of them H keeps its signs (Haynsworth)
 
 | function | what it returns |
 |---|---|
-| `newton_steps` | Newton's step, the second with the same Hessian, and the slope after many, in modes |
+| `newton_steps` | Newton's step, and the second with the same Hessian, in modes |
+| `slope_left` | the slope that is left after many of them |
 | `drift` | how far S goes in the k stiffest modes, for each k, and whether there is a kink |
 """
 
@@ -55,41 +56,36 @@ class Drift(NamedTuple):
     converging: jax.Array  # bool: where curvature changes, the slope vanishes along Newton's steps, as near x^k = 0
 
 
-def newton_steps(
-    frame: Frame, slope: Callable[[jax.Array], jax.Array]
-) -> tuple[jax.Array, jax.Array, Callable[[], jax.Array]]:
-    """Newton's step in the modes that are seen, the next with the same Hessian, and what tells the slope after many.
+def newton_steps(frame: Frame, slope: Callable[[jax.Array], jax.Array]) -> tuple[jax.Array, jax.Array]:
+    """Newton's step in the modes that are seen, and the next with the same Hessian."""
+    first = divided(-frame.gradient, frame.values, frame.seen)
+    return first, divided(-_slope_at(frame, slope, first), frame.values, frame.seen)
 
-    Near x^k = 0 the slope falls to 1 / (1 + steps) or below; where no critical point is near it stays.
+
+def slope_left(frame: Frame, slope: Callable[[jax.Array], jax.Array]) -> jax.Array:
+    """The slope after many of Newton's steps with one Hessian, along the modes whose slope is more than rounding.
+
+    Near x^k = 0 it falls to 1 / (1 + steps) or below; where no critical point is near it stays.
     """
     falling = frame.seen & (jnp.abs(frame.gradient) > frame.gradient_error)
 
-    def step(slopes, where):
-        return divided(-slopes, frame.values, where)
+    def onward(_, here):
+        return here + divided(-_slope_at(frame, slope, here), frame.values, falling)
 
-    def after(coordinates):
-        return slope(frame.theta + frame.basis @ coordinates) @ frame.basis
+    end = jax.lax.fori_loop(0, STEPS, onward, jnp.zeros_like(frame.values))
+    return jnp.where(falling, jnp.abs(_slope_at(frame, slope, end)), 0)
 
-    first = step(frame.gradient, frame.seen)
-    second = step(after(first), frame.seen)
 
-    def left():
-        """Along the modes whose slope is more than rounding."""
-
-        def onward(_, here):
-            return here + step(after(here), falling)
-
-        end = jax.lax.fori_loop(0, STEPS, onward, jnp.zeros_like(first))
-        return jnp.where(falling, jnp.abs(after(end)), 0)
-
-    return first, second, left
+def _slope_at(frame, slope, coordinates):
+    """The slope along each mode at these coordinates."""
+    return slope(frame.theta + frame.basis @ coordinates) @ frame.basis
 
 
 def drift(frame: Frame, slope: Callable[[jax.Array], jax.Array], curvature: Callable[[jax.Array], jax.Array]) -> Drift:
     """How far curvature changes; `slope` is the gradient at a point, `curvature` the matrix there."""
     values, seen = frame.values, frame.seen
     eps = jnp.finfo(values.dtype).eps
-    first, second, left = newton_steps(frame, slope)
+    first, second = newton_steps(frame, slope)
     hidden = divided(HIDDEN / SAFETY * frame.gradient_error, jnp.abs(values), seen)
     box = jnp.abs(first) + jnp.abs(second) + hidden
     beside = BESIDE * eps * (jnp.linalg.norm(frame.theta) + eps)
@@ -134,5 +130,5 @@ def drift(frame: Frame, slope: Callable[[jax.Array], jax.Array], curvature: Call
     kink = (jnp.max(share[5:]) > jnp.max(share[1:3]) / 2) | ahead
     vanished = VANISHED * jnp.linalg.norm(jnp.where(seen, frame.gradient, 0)) + frame.gradient_error
     uncertain = seen & (relative > DRIFT)
-    left_over = jax.lax.cond(jnp.any(uncertain), left, lambda: jnp.zeros_like(values))
+    left_over = jax.lax.cond(jnp.any(uncertain), lambda: slope_left(frame, slope), lambda: jnp.zeros_like(values))
     return Drift(relative, kink, jnp.all(left_over <= vanished))

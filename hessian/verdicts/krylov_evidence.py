@@ -25,7 +25,7 @@ from hessian.tolerances import band, near, uncounted
 from hessian.verdicts.drift import BESIDE, DRIFT, HIDDEN
 from hessian.verdicts.evidence import Eigenpair, Evidence
 
-TOGETHER = 1000  # verdicts that hold together at the confidence asked for: each takes its share of the doubt
+FAMILY_SIZE = 1000  # verdicts that hold together at the confidence asked for: each takes its share of the doubt
 CHECKS = 18  # products beside those of the three Krylov spaces
 LEFT = 1e-4  # the share of the gradient that Newton's step may leave where curvature has both signs
 
@@ -42,6 +42,16 @@ class _Found(NamedTuple):
     products: jax.Array
 
 
+class _Seen(NamedTuple):
+    """What is seen on the way along Newton's step."""
+
+    change: jax.Array  # (2,), of the curvature along both ends, relative to it
+    ends: jax.Array  # (2, n), the eigenvectors of both ends
+    kink: jax.Array  # bool
+    left: jax.Array  # what Newton's step leaves of the gradient by the Hessian at theta
+    there: jax.Array  # what it leaves of it in truth
+
+
 @partial(jax.jit, static_argnames=("loss", "products", "rows"))
 def matrix_free(
     loss: Loss,
@@ -56,7 +66,7 @@ def matrix_free(
 ) -> Evidence:
     """Evidence from at most `products` products, in Lanczos bases of `rows` vectors."""
     theta, unravel = ravel_pytree(params)
-    n, doubt = theta.size, (1 - confidence) / TOGETHER / 2
+    doubt = (1 - confidence) / FAMILY_SIZE / 2
 
     def slope(x):
         return ravel_pytree(gradient(loss, unravel(x), *args))[0]
@@ -66,7 +76,6 @@ def matrix_free(
 
     with jax.default_matmul_precision("highest"):
         g = slope(theta)
-        norm = lanczos.length(g)
         errors, blurs = spread(loss, params, args, 1)
         blur, gradient_error = lanczos.length(blurs[0]), SAFETY * lanczos.length(errors[0])
 
@@ -75,38 +84,59 @@ def matrix_free(
 
         spaces = _spaces(product, theta, g, key, rows, products - CHECKS, zero, doubt, gradient_error)
         found = lanczos.ritz(spaces.krylov)
-        change, ends_of, kink, left, there = _changes(slope, product, theta, g, spaces, found, zero, gradient_error)
+        seen = _changes(slope, product, theta, g, spaces, found, zero, gradient_error)
 
-    tau, last = zero(spaces.size), found.count - 1
-    values = jnp.stack([found.values[0], found.values[last]])
-    certain = (jnp.abs(values) > tau) & (change <= DRIFT) & ~kink
-    half = tau + jnp.where(certain, change, 1) * jnp.abs(values)
-    lowest = Eigenpair(values[0], unravel(ends_of[0]), spaces.low - half[0], values[0] + half[0])
-    highest = Eigenpair(values[1], unravel(ends_of[1]), values[1] - half[1], spaces.high + half[1])
+    tau = zero(spaces.size)
+    lowest, highest, positive, negative = _ends(found, spaces, seen, tau, unravel)
+    near_point = _nearness(loss(params, *args), theta, g, spaces, seen, lowest, highest, gradient_error)
+    settled = (gradient_tol is not None) | near_point.settled
+    tolerance = near_point.gradient_tol if gradient_tol is None else gradient_tol
+    norm, n = lanczos.length(g), theta.size
+    return Evidence(
+        norm, jnp.asarray(tolerance, theta.dtype), jnp.asarray(tau, theta.dtype), lowest, highest,
+        jnp.where(lowest.low > 0, n, positive), jnp.where(highest.high < 0, n, negative),
+        found.count == n, ~seen.kink, seen.kink, jnp.max(seen.change), jnp.asarray(settled),
+        jnp.sqrt(jnp.abs(g @ spaces.step)), near_point.distance, (spaces.products + CHECKS).astype(jnp.int32),
+        jnp.isfinite(norm) & jnp.isfinite(spaces.size) & jnp.isfinite(tau),
+    )  # fmt: skip
+
+
+def _ends(found, spaces, seen, tau, unravel):
+    """The lowest and the highest eigenpair, and how many Ritz values are certain to be positive, and negative."""
+    values = jnp.stack([found.values[0], found.values[found.count - 1]])
+    certain = (jnp.abs(values) > tau) & (seen.change <= DRIFT) & ~seen.kink
+    half = tau + jnp.where(certain, seen.change, 1) * jnp.abs(values)
+    lowest = Eigenpair(values[0], unravel(seen.ends[0]), spaces.low - half[0], values[0] + half[0])
+    highest = Eigenpair(values[1], unravel(seen.ends[1]), values[1] - half[1], spaces.high + half[1])
     # Ritz values that even the change along the end could not turn are as certain as the end.
-    used = jnp.arange(rows, dtype=jnp.int32) < found.count
+    used = jnp.arange(len(found.values), dtype=jnp.int32) < found.count
     positive = jnp.sum(used & (found.values > half[1]) & certain[1], dtype=jnp.int32)
     negative = jnp.sum(used & (found.values < -half[0]) & certain[0], dtype=jnp.int32)
+    return lowest, highest, positive, negative
 
+
+class _Nearness(NamedTuple):
+    """How near a critical point is."""
+
+    distance: jax.Array  # the length of Newton's step, with a bound on what it left
+    gradient_tol: jax.Array  # the gradient's norm at which it would count as near
+    settled: jax.Array  # bool: it is known whether one is near
+
+
+def _nearness(value, theta, g, spaces, seen, lowest, highest, gradient_error):
+    """How near a critical point is, by Newton's step and what it leaves of the gradient."""
+    norm = lanczos.length(g)
     # Where all curvature has one sign its softest bounds what is left of the way, whatever Newton's step left.
     softest = jnp.maximum(lowest.low, -highest.high)
-    distance = lanczos.length(spaces.step) + divided(left, softest)
-    decrease = uncounted(theta, loss(params, *args), spaces.size)
+    distance = lanczos.length(spaces.step) + divided(seen.left, softest)
+    decrease = uncounted(theta, value, spaces.size)
     slack = jnp.maximum(gradient_error, decrease / (1 + lanczos.length(theta)))
-    known = (softest > 0) | (left <= jnp.maximum(slack, LEFT * norm))
+    known = (softest > 0) | (seen.left <= jnp.maximum(slack, LEFT * norm))
     beyond = (distance > near(theta)) | (spaces.exhausted & ~known)
     ratio = jnp.maximum(distance / near(theta), jnp.where(beyond, 2, 0))
     tolerance = jnp.where(norm <= gradient_error, gradient_error, norm / divisor(ratio))
-    falling = there <= jnp.maximum(norm / 2, gradient_error)
-    settled = (gradient_tol is not None) | (norm <= gradient_error) | (known & falling)
-    return Evidence(
-        norm, jnp.asarray(tolerance if gradient_tol is None else gradient_tol, theta.dtype),
-        jnp.asarray(tau, theta.dtype), lowest, highest,
-        jnp.where(lowest.low > 0, n, positive), jnp.where(highest.high < 0, n, negative),
-        found.count == n, ~kink, kink, jnp.max(change), jnp.asarray(settled),
-        jnp.sqrt(jnp.abs(g @ spaces.step)), distance, (spaces.products + CHECKS).astype(jnp.int32),
-        jnp.isfinite(norm) & jnp.isfinite(spaces.size) & jnp.isfinite(tau),
-    )  # fmt: skip
+    falling = seen.there <= jnp.maximum(norm / 2, gradient_error)
+    return _Nearness(distance, tolerance, (norm <= gradient_error) | (known & falling))
 
 
 def _spaces(product, theta, g, key, rows, limit, zero, doubt, goal):
@@ -156,11 +186,7 @@ def _spaces(product, theta, g, key, rows, limit, zero, doubt, goal):
 
 
 def _changes(slope, product, theta, g, spaces, found, zero, gradient_error):
-    """What is seen on the way.
-
-    How far the curvature along both ends changes, relative to it; the ends, shape (2, n); whether there is a kink;
-    what Newton's step leaves of the gradient by the Hessian at theta, and what it leaves in truth.
-    """
+    """What is seen on the way to theta + p."""
     eps = jnp.finfo(theta.dtype).eps
     ends_of = jax.vmap(lanczos.unit)(found.vectors[:, jnp.stack([0, found.count - 1])].T @ spaces.krylov.basis)
     values = jnp.stack([found.values[0], found.values[found.count - 1]])
@@ -187,4 +213,4 @@ def _changes(slope, product, theta, g, spaces, found, zero, gradient_error):
     bent = [lanczos.length(slopes[i] - g - sign * of_beside) for i, sign in ((4, 1), (5, -1))]
     kink = jnp.maximum(*bent) > spaces.size * lanczos.length(moved[4]) + gradient_error
     change = jnp.where(jnp.isfinite(relative), relative, jnp.inf)
-    return change, ends_of, kink, lanczos.length(of_step + g), lanczos.length(slopes[0])
+    return _Seen(change, ends_of, kink, lanczos.length(of_step + g), lanczos.length(slopes[0]))

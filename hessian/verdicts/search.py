@@ -27,16 +27,16 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from hessian.arguments import choice, number, shown, whole
+from hessian.limits import CURVATURE_ROUNDING
 from hessian.numerics import divided, divisor
 from hessian.precision import working
 from hessian.product import Loss, Params
+from hessian.results import Outcome
 from hessian.roundoff import spread
 from hessian.spectra.lanczos import length
-from hessian.spectra.spectrum import ROUNDING
 from hessian.steps.eigenbasis import modes
 from hessian.steps.second_order import Flat
-from hessian.verdicts import classify as critical
-from hessian.verdicts.classify import KINDS, CriticalPoint, classify
+from hessian.verdicts.classify import CriticalPoint, Kind, classify
 from hessian.verdicts.refinement import TOLERANCE, Refining, refined, short_way, undamped
 
 SearchMethod = Literal["levenberg_marquardt", "newton_mr", "eigenvector_following", "gentlest_ascent"]
@@ -46,7 +46,15 @@ HOPELESS = 1e6  # damping, in units of |H|^2, at which nothing makes the gradien
 DOUBT = 4  # times the rounding of the gradient that was measured is what it may be
 SAMPLES = 4  # of the rounding of the gradient
 FLAT = 1e-2  # |H g| below this share of |H| |g| is called gradient flat
-REASONS = ("critical", "gradient flat: H g = 0 but g is not", "not converged", "not finite")
+
+
+class SearchOutcome(Outcome):
+    """How one start of a search ended."""
+
+    CRITICAL = "critical"
+    GRADIENT_FLAT = "gradient flat: H g = 0 but g is not"
+    NOT_CONVERGED = "not converged"
+    NOT_FINITE = "not finite"
 
 
 class CriticalPoints(NamedTuple):
@@ -54,7 +62,7 @@ class CriticalPoints(NamedTuple):
 
     params: Params  # like the starts, k rows
     loss: np.ndarray  # (k,)
-    code: np.ndarray  # (k,), the kind as an index of hessian.KINDS
+    code: np.ndarray  # (k,), the kind as an integer: a `hessian.Kind`
     index: np.ndarray  # type: ignore[assignment]  # (k,), Morse index
     nullity: np.ndarray  # (k,), eigenvalues without a certain sign
     gradient_norm: np.ndarray  # (k,)
@@ -62,13 +70,13 @@ class CriticalPoints(NamedTuple):
     found: np.ndarray  # (k,), how many starts ended there
     family: np.ndarray  # (k,), the same for points of equal loss and index: one critical set each, as a rule
     reached: np.ndarray  # (starts,), the row that each start ended at, or -1
-    ended: np.ndarray  # (starts,), an index of hessian.verdicts.search.REASONS
+    ended: np.ndarray  # (starts,), how each start ended, as an integer: a `hessian.SearchOutcome`
     separation: float  # points closer than this are the same; the largest of those along the coordinates
 
     @property
     def kind(self) -> np.ndarray:
         """The kinds in words, shape (k,)."""
-        return np.array(KINDS)[self.code]
+        return np.asarray(Kind.words_of(self.code))
 
     @property
     def families(self) -> int:
@@ -89,7 +97,7 @@ class CriticalPoints(NamedTuple):
             f"{i:4} {kind:12} {index:5} {loss:14.8g} {slope:9.1e} {found:6} {lambdas[0]:11.4g} {lambdas[-1]:11.4g}"
             for i, (kind, index, loss, slope, found, lambdas) in enumerate(rows)
         ]
-        ends = ", ".join(f"{np.sum(self.ended == i)} {reason}" for i, reason in enumerate(REASONS))
+        ends = ", ".join(f"{np.sum(self.ended == outcome)} {outcome.words}" for outcome in SearchOutcome)
         head = f"{'':4} {'kind':12} {'index':>5} {'loss':>14} {'|g|':>9} {'found':>6} {'lowest':>11} {'highest':>11}"
         return "\n".join([head, *lines, f"starts: {ends}"])
 
@@ -262,7 +270,7 @@ def _still(found, gradient, reach):
     """Whether Newton's step is rounding along each mode."""
     with jax.default_matmul_precision("highest"):
         along = jnp.abs(found.vectors @ gradient)
-    return jnp.all(along <= ROUNDING * jnp.finfo(gradient.dtype).eps * jnp.abs(found.values) * reach)
+    return jnp.all(along <= CURVATURE_ROUNDING * jnp.finfo(gradient.dtype).eps * jnp.abs(found.values) * reach)
 
 
 def _levenberg(found, size, damping):
@@ -308,9 +316,14 @@ def _climb(found, size, reach, method, index, radius):
 def _listed(ends, unravel, separation, units):
     """Each point once, the best of its kin, by index and then by loss."""
     code, theta, norm = ends.point.code, ends.theta, ends.point.gradient_norm
-    critical_there = (code != critical.UNDETERMINED) & (code != critical.NOT_CRITICAL)
+    critical_there = (code != Kind.UNDETERMINED) & (code != Kind.NOT_CRITICAL)
     hit = ends.converged & critical_there & np.isfinite(ends.loss)
-    ended = np.select([hit, ~np.isfinite(norm) | ~np.isfinite(ends.loss), ends.flatness <= FLAT], [0, 3, 1], 2)
+    not_finite = ~np.isfinite(norm) | ~np.isfinite(ends.loss)
+    ended = np.select(
+        [hit, not_finite, ends.flatness <= FLAT],
+        [SearchOutcome.CRITICAL, SearchOutcome.NOT_FINITE, SearchOutcome.GRADIENT_FLAT],
+        SearchOutcome.NOT_CONVERGED,
+    )
     double = theta.dtype == np.float64
     if separation is None:
         separation = TOLERANCE[double] * (units + np.abs(theta[hit]).max(axis=0, initial=0))

@@ -244,7 +244,7 @@ def test_what_is_expensive_is_compiled_once_for_all_points():
         "saddles.find_minimum": ["_arrive"],
         "saddles.connect": ["_connect"],
         "spectra.density": ["_quadrature", "_eigenvalues"],
-        "saddles.escape": ["way_along"],
+        "saddles.escape": ["line_search_along"],
         "verdicts.evidence": ["dense"],
         "verdicts.krylov_evidence": ["matrix_free"],
         "verdicts.search": ["_search"],

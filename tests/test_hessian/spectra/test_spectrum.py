@@ -7,7 +7,8 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 import hessian
-from hessian.spectra.spectrum import MEMORY, fits, rows_within
+from hessian.limits import MATRIX_MEMORY
+from hessian.spectra.spectrum import fits, rows_within
 
 
 def lecture(w):
@@ -94,7 +95,7 @@ def test_what_fits_in_memory_to_the_byte():
     with pytest.raises(ValueError, match=words):
         fits(theta, 8 * 1000**2 * 4 - 1)
     with pytest.raises(ValueError, match=r"563,722 values, .* takes 18,941.3 GiB where memory allows 8.0; "):
-        fits(jax.ShapeDtypeStruct((563722,), jnp.dtype(float)), MEMORY)
+        fits(jax.ShapeDtypeStruct((563722,), jnp.dtype(float)), MATRIX_MEMORY)
 
 
 def test_a_basis_has_as_many_rows_as_fit_and_are_of_use():

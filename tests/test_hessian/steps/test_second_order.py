@@ -12,7 +12,8 @@ import hessian
 from gdlab.problems import rosenbrock, surface
 from hessian.steps import second_order
 from hessian.steps.eigenbasis import Modes
-from hessian.steps.second_order import Cubic, Flat, Newton, SaddleFree, TrustRegion, cubic, within
+from hessian.steps.second_order import Cubic, Flat, Newton, SaddleFree, TrustRegion
+from hessian.steps.trust_region import cubic, in_ball, other_leg
 
 
 def model(seed, n=5, hard=False):
@@ -27,7 +28,7 @@ def model(seed, n=5, hard=False):
 def test_the_step_meets_the_conditions_of_more_and_sorensen(radius, hard):
     for seed in range(10):
         found = model(seed, hard=hard)
-        inside, rest, size = within(found, jnp.array(radius))
+        inside, rest, size = in_ball(found, jnp.array(radius))
         p = inside.at[0].add(rest)
         assert size <= radius * (1 + 1e-9)
         used = np.abs(p) > 1e-9 * radius
@@ -40,7 +41,7 @@ def test_the_step_meets_the_conditions_of_more_and_sorensen(radius, hard):
 def test_what_is_left_goes_along_the_first_mode_only_where_its_curvature_is_negative_beyond_doubt():
     for lowest, left in ((1e-18, False), (0.0, False), (-1e-18, False), (-1.0, True)):
         found = Modes(jnp.array([lowest, 2.0]), jnp.eye(2), jnp.zeros(2), jnp.int32(2))
-        assert (within(found, jnp.array(0.5))[1] > 0) == left
+        assert (in_ball(found, jnp.array(0.5))[1] > 0) == left
 
 
 @pytest.mark.parametrize("side", [1.0, -1.0])
@@ -173,7 +174,7 @@ def test_newton_steps_are_one_line_per_mode():
 def test_the_other_side_of_a_triangle_is_zero_within_rounding():
     whole = jnp.array([5.0, 1.0, 1.0, 1.0, 1.0])
     part = jnp.array([3.0, 1.0, 1 - 1e-14, 1 - 1e-13, 1.5])
-    np.testing.assert_allclose(second_order._left(whole, part), [4, 0, 0, np.sqrt(2e-13), 0], rtol=1e-3)
+    np.testing.assert_allclose(other_leg(whole, part), [4, 0, 0, np.sqrt(2e-13), 0], rtol=1e-3)
 
 
 def test_the_state_of_a_method_is_what_was_asked_for_in_the_dtype_of_the_parameters():

@@ -126,7 +126,7 @@ def test_one_trace_serves_all_points():
         traces.append(None)
         return hessian.classify(lecture, w).code
 
-    kinds = [hessian.KINDS[int(code(jnp.array(w, float)))] for w in ((0, 0), (1, 1), (3, 1))]
+    kinds = [hessian.Kind.words_of(code(jnp.array(w, float))) for w in ((0, 0), (1, 1), (3, 1))]
     assert kinds == ["saddle", "degenerate", "not critical"]
     assert len(traces) == 1
 
