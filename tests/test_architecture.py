@@ -55,7 +55,7 @@ STAIRS = {
         "arguments numerics limits results",
     ],
     "hessian.saddles": ["connect", "find_minimum trajectory", "rounds", "wrapper", "escape flat_directions"],
-    "hessian.verdicts": ["search", "classify refinement", "krylov_evidence", "evidence", "drift"],
+    "hessian.verdicts": ["search", "critical_points", "classify refinement", "krylov_evidence", "evidence", "drift"],
     "hessian.steps": ["newton_cg sr1_trust_region", "second_order", "trust_region", "acceptance eigenbasis"],
     "hessian.spectra": ["density sharpness trace", "spectrum", "bounds", "lanczos", "eigh"],
     "experiments": ["__main__", "commands", "lectures benchmarks playground", "reporting", "workloads", "cli"],

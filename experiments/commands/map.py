@@ -100,7 +100,7 @@ def _joined(loss, points):
     if not len(rows):
         return {}
     saddles = jax.tree.map(lambda leaf: leaf[rows], points.params)
-    ends = jax.vmap(lambda saddle: hessian.connect(loss, saddle))(saddles).arrival.params
+    ends = jax.vmap(lambda saddle: hessian.connect(loss, saddle))(saddles).ends.params
     flat = jax.vmap(lambda tree: ravel_pytree(tree)[0])
     listed, reached = np.asarray(flat(points.params)), np.asarray(jax.vmap(flat)(ends))
     distances = np.linalg.norm(reached[:, :, None] - listed, axis=-1)

@@ -1,12 +1,11 @@
-"""The way out of a saddle: a step along the lowest eigenvector, never to a higher loss (S57).
+"""One step out of a saddle, along the eigenvector of the lowest eigenvalue; the loss never rises (S57).
 
     u = eigenvector of lambda_1 < 0,   s = -sign(g.u),   L(theta + s a u)  ~  L(theta) + s a g.u + a^2 lambda_1 / 2
 
-The sign follows the gradient; where the gradient says nothing (at the saddle itself) both are tried.  The length starts
-where curvature and its change balance, a = |lambda_1| / rho, with rho measured along u; it is halved until the loss
-falls by an eighth of |lambda_1| a^2, then doubled while the loss keeps falling, up to 100 (1 + |theta|).  Near a saddle
-the curvature is tested, not the loss: 1e-8 away the decrease lies below the rounding of the loss, so the length never
-starts under the one whose decrease can be seen.
+The sign is that of -g.u; at the saddle itself, where g.u is zero, both signs are tried.  The length starts at
+a = |lambda_1| / rho, where rho is the change of the curvature along u, measured; it is halved until the loss falls by
+|lambda_1| a^2 / 8, then doubled while the loss keeps falling, up to 100 (1 + |theta|).  A step of 1e-8 from a saddle
+lowers the loss by less than its rounding, so the length never starts below the smallest whose decrease is visible.
 """
 
 from collections.abc import Callable
@@ -41,7 +40,7 @@ HALVINGS = DOUBLINGS = 60  # enough to cross the range of lengths that floats ca
 
 
 class Escape(NamedTuple):
-    """What the way out was; where there was none the parameters are those given and the step is 0."""
+    """The step that was taken; where there was none the parameters are those given and the step is 0."""
 
     params: Params  # params + step * direction, never of a higher loss
     step: jax.Array  # the length of the step, >= 0
@@ -62,7 +61,7 @@ class _Line(NamedTuple):
 
     loss_at: Callable[[jax.Array], jax.Array]  # of the signed length t
     before: jax.Array  # the loss at t = 0
-    slope: jax.Array  # g.u
+    directional_derivative: jax.Array  # g.u
     curvature: jax.Array  # |u.H u|
     longest: jax.Array  # the largest t
 
@@ -84,7 +83,7 @@ def escape(
     *args: Any,
     curvature_tol: ArrayLike | None = None,
     key: jax.Array | None = None,
-    products: int = 100,
+    num_matvecs: int = 100,
 ) -> Escape:
     """One step out of a saddle, along its direction of most negative curvature (S57).
 
@@ -94,8 +93,8 @@ def escape(
         *args: further arguments of the loss.
         curvature_tol: curvature is negative where it lies below minus this, >= 0; by default 50 eps |H|.
         key: of the random start of Lanczos, above 1024 parameters; `jax.random.key(0)` by default.
-        products: how many products with the Hessian that may take, >= 5; a direction of negative curvature is a way
-            out long before it is an eigenvector.
+        num_matvecs: how many products with the Hessian Lanczos may take, >= 5; it stops at the first clear direction of
+            negative curvature, which need not be an eigenvector.
 
     Returns:
         An `Escape`; its `reason` says what was done.  The loss never rises.
@@ -108,7 +107,7 @@ def escape(
     (-2.0, 1.0, 0.25)
     """
     loss, params, stored = working(loss, params, *args)
-    products, key = whole("products", products, 5), prng_key(key)
+    num_matvecs, key = whole("num_matvecs", num_matvecs, 5), prng_key(key)
     tolerance("curvature_tol", curvature_tol)
     if sum(leaf.size for leaf in jax.tree.leaves(params)) <= DENSE_SPECTRUM:
         found = spectrum(loss, params, *args)
@@ -116,8 +115,10 @@ def escape(
         return line_search_along(
             loss, params, args, curvature_tol, lowest, found.eigenvalues[0], jnp.max(jnp.abs(found.eigenvalues)), stored
         )
-    value, direction, size, _ = lowest_direction(loss, params, args, key, products)
-    return line_search_along(loss, params, args, curvature_tol, ravel_pytree(params)[1](direction), value, size, stored)
+    value, direction, spectral_norm, _ = lowest_direction(loss, params, args, key, num_matvecs)
+    return line_search_along(
+        loss, params, args, curvature_tol, ravel_pytree(params)[1](direction), value, spectral_norm, stored
+    )
 
 
 @partial(jax.jit, static_argnames=("loss", "stored"))
@@ -138,7 +139,7 @@ def line_search_along(
     stored = storage(params) if stored is None else stored
     theta, unravel = ravel_pytree(params)
     u = ravel_pytree(lowest)[0]
-    slope = ravel_pytree(gradient(loss, params, *args))[0] @ u
+    directional_derivative = ravel_pytree(gradient(loss, params, *args))[0] @ u
     before = loss(params, *args)
     band = jnp.asarray(rounding(spectral_norm) if curvature_tol is None else curvature_tol, theta.dtype)
     length_scale = 1 + jnp.linalg.norm(theta)
@@ -146,12 +147,12 @@ def line_search_along(
     def loss_at(length):
         return loss(stored.landed(unravel(theta + length * u)), *args)
 
-    line = _Line(loss_at, before, slope, jnp.abs(curvature), 100 * length_scale)
+    line = _Line(loss_at, before, directional_derivative, jnp.abs(curvature), 100 * length_scale)
     balanced = _balanced_length(loss, params, args, u, curvature, length_scale)
     start = jnp.minimum(jnp.maximum(balanced, smallest_visible_step(before, curvature)), line.longest)
     sign = _lower_side(line, start)
     negative = curvature < -band
-    finite = jnp.isfinite(before) & jnp.isfinite(slope) & jnp.isfinite(spectral_norm)
+    finite = jnp.isfinite(before) & jnp.isfinite(directional_derivative) & jnp.isfinite(spectral_norm)
     step, reached = _length_search(line, sign, start, negative & finite)
 
     code = EscapeOutcome.code_of(
@@ -181,16 +182,18 @@ def _balanced_length(loss, params, args, u, curvature, length_scale):
 
 
 def _lower_side(line, length):
-    """The sign of the way down: the gradient's where that is told, else the side with the lower loss."""
-    downhill, sign_known = descent_sign(line.slope, line.curvature, length)
-    lower = jnp.where(line.loss_at(length) <= line.loss_at(-length), 1.0, -1.0).astype(line.slope.dtype)
+    """The sign that goes down: -sign(g.u) where that is known, else the side with the lower loss."""
+    downhill, sign_known = descent_sign(line.directional_derivative, line.curvature, length)
+    lower = jnp.where(line.loss_at(length) <= line.loss_at(-length), 1.0, -1.0).astype(
+        line.directional_derivative.dtype
+    )
     return jnp.where(sign_known, downhill, lower)
 
 
 def _length_search(line, sign, start, is_needed):
     """The length at which the loss is lowest of those tried, 0 where none lowers it, and the loss there."""
 
-    def look(search):
+    def try_length(search):
         value = line.loss_at(sign * search.length)
         enough = value <= line.before - line.curvature * search.length**2 / 8
         falling = jnp.where(search.growing, value < search.best_loss, enough & (value < line.before))
@@ -205,5 +208,5 @@ def _length_search(line, sign, start, is_needed):
 
     before = jnp.asarray(line.before)
     begin = _Search(is_needed, jnp.int32(0), start, jnp.zeros_like(start), before, jnp.bool_(False))
-    found = jax.lax.while_loop(lambda search: search.searching, look, begin)
+    found = jax.lax.while_loop(lambda search: search.searching, try_length, begin)
     return found.best, found.best_loss

@@ -1,16 +1,16 @@
-"""Down to a second-order point, out of every saddle on the way, with a certificate where it ends.
+"""Descent to a second-order point that leaves every saddle on the way, with a certificate of where it ends.
 
     |grad L| <= gradient_tol   and   lambda_1 >= -curvature_tol          (a second-order stationary point)
 
 Three phases, each of which never raises the loss:
 
-    rounds     many cheap steps of an optimizer, then one look at the curvature and, where it is negative and pays more
-               than the steps did, a step along it (left out where no optimizer is given)
+    rounds     steps of a first-order optimizer, then one check of the curvature and, where that promises more than the
+               steps brought, a step along it (`hessian.saddles.rounds`; only where an optimizer is given)
     finish     trust-region steps, hard case included, until gradient and curvature are within their tolerances
-    verdict    `classify`; a saddle that it finds is left, a degenerate point is left where a flat direction leads to
-               something lower, and the finish begins again
+    verdict    `classify`; from a saddle, and from a degenerate point beside which a lower one is found, the finish
+               starts again
 
-Every end has its reason.
+Whatever the end, `reason` says why.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ from hessian.limits import DENSE_STEP
 from hessian.precision import working
 from hessian.product import Loss, Params
 from hessian.results import Outcome
-from hessian.saddles.flat_directions import POINTS, lower_beside
+from hessian.saddles.flat_directions import POINTS, probe_flat_directions
 from hessian.saddles.rounds import run_rounds
 from hessian.steps.second_order import Flat
 from hessian.steps.sr1_trust_region import Walk, sr1_trust_region
@@ -53,18 +53,18 @@ class MinimumOutcome(Outcome):
 PASSES = 20  # of steps and a verdict on where they ended
 
 
-class Arrival(NamedTuple):
-    """Where it ended, why, and what it took; a pytree of arrays."""
+class MinimumSearch(NamedTuple):
+    """Where the descent ended, why, and what it cost; a pytree of arrays."""
 
-    params: Params  # the lowest point met; never of a higher loss than the start
+    params: Params  # the lowest point visited; its loss is never above that of the start
     loss_before: jax.Array
     loss: jax.Array
     point: CriticalPoint  # the verdict on params
     code: jax.Array  # the reason as an integer: a `MinimumOutcome`
-    escapes: jax.Array  # steps along negative curvature that were taken after a look
+    escapes: jax.Array  # steps along negative curvature that were taken after a check
     steps: jax.Array  # of the optimizer and of the trust region
     gradients: jax.Array
-    products: jax.Array  # with the Hessian, each about two gradients
+    num_matvecs: jax.Array  # with the Hessian, each about two gradients
     evaluations: jax.Array  # of the loss alone
 
     @property
@@ -73,7 +73,7 @@ class Arrival(NamedTuple):
         return MinimumOutcome.words_of(self.code)
 
     @property
-    def arrived(self) -> jax.Array:
+    def converged(self) -> jax.Array:
         """Whether params is a second-order point, certain to rounding: a minimum, or degenerate and none negative."""
         return (self.code == MinimumOutcome.MINIMUM) | (self.code == MinimumOutcome.DEGENERATE)
 
@@ -83,7 +83,7 @@ class Arrival(NamedTuple):
         return f"{self.reason} ({self.point.certificate})"
 
 
-def arrive(
+def find_minimum(
     loss: Loss,
     params: Params,
     *args: Any,
@@ -98,7 +98,7 @@ def arrive(
     curvature_tol: ArrayLike | None = None,
     method: Method = "auto",
     key: jax.Array | None = None,
-) -> Arrival:
+) -> MinimumSearch:
     """A second-order point below the start, with its certificate, or the reason why there is none (S57, S61).
 
     Args:
@@ -113,13 +113,13 @@ def arrive(
         radius: the first trust radius, > 0.
         floor: a loss below this counts as unbounded; by default 1e12 max(1, |loss at the start|) below zero.
         gradient_tol, curvature_tol, method: as in `hessian.classify`, which gives their defaults.
-        key: of the random directions, `jax.random.key(0)` by default; each look draws a fresh one.
+        key: of the random directions, `jax.random.key(0)` by default; each check draws a fresh one.
 
     Raises:
         TypeError, ValueError: as `hessian.hvp`; ValueError for rounds, steps or finish out of range.
 
-    >>> end = arrive(lambda w: (1 - w[0] * w[1]) ** 2, jnp.zeros(2))  # from the saddle of S52
-    >>> bool(end.arrived), float(end.loss_before), round(float(end.loss), 9)
+    >>> end = find_minimum(lambda w: (1 - w[0] * w[1]) ** 2, jnp.zeros(2))  # from the saddle of S52
+    >>> bool(end.converged), float(end.loss_before), round(float(end.loss), 9)
     (True, 1.0, 0.0)
     """
     rounds, steps, finish = whole("rounds", rounds, 0), whole("steps", steps), whole("finish", finish, 0)
@@ -137,7 +137,7 @@ def arrive(
     traced, static = (optimizer, None) if numeric else (None, optimizer)
     plan = _Plan(rounds if optimizer is not None else 0, steps, reset, method)
     key = prng_key(key)
-    return _arrive(
+    return _find_minimum(
         loss, static, plan, stored, traced, finish, params, args, radius, floor, gradient_tol, curvature_tol, key
     )
 
@@ -150,7 +150,7 @@ class _Plan(NamedTuple):
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3))
-def _arrive(
+def _find_minimum(
     loss, static, plan, stored, optimizer, budget, params, args, radius, floor, gradient_tol, curvature_tol, key
 ):
     optimizer = optimizer if static is None else static
@@ -167,9 +167,9 @@ def _arrive(
     walk, point = _settled(search, walk)
     code = _code(flat, walk, point, floor, gradient_tol)
     end, value = _at_rest(flat, stored, params, before, walk)
-    return Arrival(
+    return MinimumSearch(
         stored(end), before, value, point.in_storage(stored), code, walk.escapes, walk.steps,
-        walk.gradients + 1, walk.products, walk.evaluations,
+        walk.gradients + 1, walk.num_matvecs, walk.evaluations,
     )  # fmt: skip
 
 
@@ -207,7 +207,7 @@ def _begun(theta, value, region, budget, key):
         escapes=none,
         steps=none,
         gradients=none,
-        products=none,
+        num_matvecs=none,
         evaluations=none,
         key=key,
     )
@@ -227,8 +227,8 @@ def _passed(search, state):
     walk = walk._replace(region=search.region)
     walk = sr1_trust_region(search.flat, walk, search.floor, search.gradient_tol, search.curvature_tol)
     point = search.verdict(walk.theta, walk.key)
-    walk = walk._replace(products=walk.products + point.products)
-    # The last look at the curvature was some steps before; where the verdict sees more, there is more to do.
+    walk = walk._replace(num_matvecs=walk.num_matvecs + point.num_matvecs)
+    # The Hessian was last recomputed some steps before; where the verdict finds more, the steps go on.
     more = walk.convex & walk.moved & ((point.inertia.negative > 0) | (point.code == Kind.NOT_CRITICAL))
     flat_here = (point.code == Kind.DEGENERATE) & (point.inertia.negative == 0)
     if walk.theta.size <= DENSE_STEP:
@@ -241,14 +241,14 @@ def _passed(search, state):
 def _probed(flat, walk):
     """The walk at the lowest point along its flat directions, and whether that is lower."""
     key, fresh = jax.random.split(walk.key)
-    there, value = lower_beside(flat, walk.theta, walk.value, fresh)
+    there, value = probe_flat_directions(flat, walk.theta, walk.value, fresh)
     lower = (value < walk.value) & (walk.left > 0)
     walk = walk._replace(
         theta=jnp.where(lower, there, walk.theta),
         value=jnp.where(lower, value, walk.value),
         escapes=walk.escapes + lower,
         gradients=walk.gradients + 1 + POINTS,
-        products=walk.products + walk.theta.size,
+        num_matvecs=walk.num_matvecs + walk.theta.size,
         evaluations=walk.evaluations + 2 * POINTS,
         key=key,
     )
@@ -271,13 +271,13 @@ def _code(flat, walk, point, floor, gradient_tol):
     negative = point.inertia.negative > 0
     critical_here = (point.code != Kind.NOT_CRITICAL) & (point.code != Kind.UNDETERMINED)
     finite = jnp.isfinite(walk.value) & jnp.isfinite(point.gradient_norm) & jnp.isfinite(point.lowest.value)
-    reach = 1 + jnp.linalg.norm(walk.theta)
-    # Far out on a slope that flattens for ever the gradient is small beside |theta|, and only there.
-    share = 1 if gradient_tol is not None else 1 / reach
+    length_scale = 1 + jnp.linalg.norm(walk.theta)
+    # On a slope that flattens towards infinity the gradient becomes small beside |theta|.
+    share = 1 if gradient_tol is not None else 1 / length_scale
     spent = (walk.left <= 0) & (walk.steps > 0) & (point.gradient_norm > share * point.gradient_tol)
     directions = jax.random.normal(walk.key, (4, walk.theta.size), walk.theta.dtype)
     directions /= jnp.linalg.norm(directions, axis=1, keepdims=True)
-    probes = jnp.concatenate([walk.theta + scale * reach * directions for scale in (1e-3, 1e-2, 1e-1)])
+    probes = jnp.concatenate([walk.theta + scale * length_scale * directions for scale in (1e-3, 1e-2, 1e-1)])
     change = jnp.max(jnp.abs(jax.lax.map(flat, probes) - walk.value))
     flat_here = (point.gradient_norm == 0) & (change <= 8 * jnp.finfo(walk.value.dtype).eps * jnp.abs(walk.value))
     return MinimumOutcome.code_of(

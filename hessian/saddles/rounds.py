@@ -1,9 +1,9 @@
-"""Rounds of a first-order optimizer, each followed by one look at the curvature.
+"""Rounds of a first-order optimizer, each followed by one check of the curvature.
 
-    round    `steps` steps of the optimizer, of which the lowest point is kept
-    look     lambda_1 from a fresh random start; a step along it where that lowers the loss by more than the round did
+    round    `steps` steps of the optimizer; the lowest point is kept
+    check    lambda_1 from a fresh random start; a step along it where that lowers the loss by more than the round did
 
-The rounds end when the optimizer no longer makes progress and no curvature is negative, or when it went astray.
+The rounds end when the optimizer makes no more progress and no curvature is negative, or when it diverges.
 """
 
 from functools import partial
@@ -15,7 +15,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from hessian.saddles.escape import EscapeOutcome
-from hessian.saddles.wrapper import PRODUCTS, negative_curvature_step
+from hessian.saddles.wrapper import NUM_MATVECS, negative_curvature_step
 from hessian.steps.second_order import Flat
 from hessian.steps.sr1_trust_region import Walk
 
@@ -30,11 +30,11 @@ def run_rounds(
     steps: int,
     reset: bool,
 ) -> Walk:
-    """The walk at the lowest point that the rounds met.
+    """The walk at the lowest point that the rounds visited.
 
     Args:
         flat: the loss.
-        optimizer: it starts afresh after an escape where `reset` says so, and after a round that brought nothing.
+        optimizer: it starts afresh after an escape where `reset` says so, and after a round without progress.
         walk: the start.
         floor: a loss below this ends the rounds.
         curvature_tol: as in `hessian.with_saddle_escape`.
@@ -66,27 +66,27 @@ def run_rounds(
         theta = jnp.where(better, ravel_pytree(params)[0], ravel_pytree(at)[0])
         reached = jnp.where(better, value, lowest)
         fell = walk.value - reached
-        # A step that went astray ends the rounds at the lowest point that they met.
+        # A divergent step ends the rounds at the lowest point that they visited.
         going = finite & (reached >= floor)
         onward = walk._replace(theta=theta, value=reached, steps=walk.steps + steps, gradients=walk.gradients + steps)
-        looked, escaped = _look(flat, onward, going, curvature_tol, fell)
-        fresh = optimizer.init(unravel(looked.theta))
+        checked, escaped = _checked(flat, onward, going, curvature_tol, fell)
+        fresh = optimizer.init(unravel(checked.theta))
         restart = escaped & reset | ~better
         inner = jax.tree.map(lambda new, old: jnp.where(restart, new, old), fresh, inner)
         slow = fell <= 10 * jnp.finfo(theta.dtype).eps * jnp.abs(reached)
         left = walk.left - 1
-        return looked._replace(walking=going & (left > 0) & (escaped | ~slow), left=left), inner
+        return checked._replace(walking=going & (left > 0) & (escaped | ~slow), left=left), inner
 
     begin = walk._replace(left=jnp.int32(rounds))
     walk, _ = jax.lax.while_loop(lambda state: state[0].walking, a_round, (begin, optimizer.init(unravel(walk.theta))))
     return walk
 
 
-def _look(flat, walk, going, curvature_tol, fell):
-    """One look at the curvature, and the step along it where that lowers the loss by more than the round did."""
+def _checked(flat, walk, going, curvature_tol, fell):
+    """One check of the curvature, and the step along it where that lowers the loss by more than the round did."""
     key, fresh = jax.random.split(walk.key)
-    way, products = negative_curvature_step(
-        flat.loss, flat.unravel(walk.theta), flat.args, curvature_tol, fresh, PRODUCTS
+    way, num_matvecs = negative_curvature_step(
+        flat.loss, flat.unravel(walk.theta), flat.args, curvature_tol, fresh, NUM_MATVECS
     )
     escaped = going & (way.code == EscapeOutcome.STEPPED) & (way.loss_before - way.loss_after > fell)
     walk = walk._replace(
@@ -94,7 +94,7 @@ def _look(flat, walk, going, curvature_tol, fell):
         value=jnp.where(escaped, way.loss_after, walk.value),
         escapes=walk.escapes + escaped,
         gradients=walk.gradients + 1,
-        products=walk.products + products,
+        num_matvecs=walk.num_matvecs + num_matvecs,
         key=key,
     )
     return walk, escaped

@@ -12,7 +12,7 @@ holds a part of every eigenspace: the Ritz value is the end itself.
 | function | what it returns |
 |---|---|
 | `ends` | a lower bound on the lowest eigenvalue and an upper bound on the highest, both at once at a confidence |
-| `products_for` | how many products a resolution needs, known before the first (Kuczynski & Wozniakowski 1992) |
+| `num_matvecs_for` | how many products a resolution needs, known before the first (Kuczynski & Wozniakowski 1992) |
 """
 
 import jax
@@ -52,7 +52,7 @@ def ends(krylov: Krylov, found: Ritz, doubt: jax.Array | float) -> tuple[jax.Arr
     return lowest - beyond(lowest), highest + beyond(highest)
 
 
-def products_for(resolution: jax.Array, n: int, confidence: jax.Array | float) -> jax.Array:
+def num_matvecs_for(resolution: jax.Array, n: int, confidence: jax.Array | float) -> jax.Array:
     """The products after which lambda_min is known to resolution * |H| at this confidence; never more than n."""
     delta = 1 - jnp.asarray(confidence)
     needed = 0.5 + 0.5 * jnp.log(2.72 * n / delta**2) / jnp.sqrt(resolution)

@@ -34,7 +34,7 @@ class Density(NamedTuple):
 
     nodes: jax.Array  # shape (probes, steps)
     weights: jax.Array  # shape (probes, steps), >= 0
-    products: jax.Array  # with the Hessian, used
+    num_matvecs: jax.Array  # with the Hessian, used
 
     def pdf(self, x: ArrayLike, width: ArrayLike) -> tuple[jax.Array, jax.Array]:
         """The density at x, each node a Gaussian of standard deviation `width` > 0, and its standard error."""
@@ -107,10 +107,10 @@ def _quadrature(loss, params, args, key, probes, rows):
         start = lanczos.begin(key, theta.size, rows, theta.dtype)
         krylov, found = lanczos.grow(product, start, rows, lambda *_: jnp.bool_(False))
         # After an invariant space a fresh vector opens another one: it has no part in the first vector, so weight 0.
-        return found.values, found.vectors[0] ** 2, krylov.products
+        return found.values, found.vectors[0] ** 2, krylov.num_matvecs
 
-    nodes, weights, products = jax.lax.map(probe, jax.random.split(key, probes))
-    return nodes, weights, jnp.sum(products)
+    nodes, weights, num_matvecs = jax.lax.map(probe, jax.random.split(key, probes))
+    return nodes, weights, jnp.sum(num_matvecs)
 
 
 def minimum_ratio(
@@ -124,8 +124,9 @@ def minimum_ratio(
 ) -> MinimumRatio:
     """The fraction of positive eigenvalues between those above the zero band and those not below it (S60).
 
-    Up to 1024 parameters all are counted.  Above, `density` weighs them: then the part near zero belongs to few nodes
-    whose sign is chance, so the interval is widened by the weight of all nodes that lie within their residuals of it.
+    Up to 1024 parameters all eigenvalues are counted.  Above, `density` weighs them: few quadrature nodes represent the
+    eigenvalues near zero and their signs are unreliable, so the interval is widened by the weight of every node whose
+    cell touches the zero band.
 
     Args:
         loss: `loss(params, *args) -> scalar`, twice differentiable.
@@ -150,7 +151,7 @@ def minimum_ratio(
         nodes, weights, _ = density(loss, params, *args, probes=probes, steps=steps, key=key)
     tau = rounding(nodes) if curvature_tol is None else jnp.asarray(curvature_tol, nodes.dtype)
     if len(nodes) > 1:
-        # A node speaks for the eigenvalues up to its neighbours: one whose cell touches the band has no certain sign.
+        # A node stands for the eigenvalues halfway to its neighbors: if its cell touches the band, its sign is unknown.
         gaps = jnp.diff(nodes, axis=1) / 2
         left = jnp.pad(gaps, ((0, 0), (1, 0)))
         right = jnp.pad(gaps, ((0, 0), (0, 1)))

@@ -52,7 +52,7 @@ def sharpness(
     epsilon: ArrayLike = 1e-3,
     starts: int = 4,
     steps: int = 20,
-    products: int = 60,
+    num_matvecs: int = 60,
 ) -> Sharpness:
     """How sharp the loss is at params, by the largest eigenvalue or as Keskar et al. (2017) measure it (S51).
 
@@ -65,7 +65,7 @@ def sharpness(
         epsilon: half width of Keskar's box, relative to |theta_i| + 1, > 0.
         starts: random starts of the ascent in the box, >= 1.
         steps: gradients from each, >= 1.
-        products: with the Hessian, for the eigenvalue, >= 3.
+        num_matvecs: with the Hessian, for the eigenvalue, >= 3.
 
     Raises:
         TypeError, ValueError: as `hessian.hvp` and `hessian.extremal`; ValueError for another measure.
@@ -79,10 +79,10 @@ def sharpness(
     """
     loss, params, stored = working(loss, params, *args)
     choice("measure", measure, SharpnessMeasure.list_words())
-    starts, steps, products = whole("starts", starts), whole("steps", steps), whole("products", products, 3)
+    starts, steps, num_matvecs = whole("starts", starts), whole("steps", steps), whole("num_matvecs", num_matvecs, 3)
     epsilon, start = number("epsilon", epsilon), prng_key(key)
     if measure == "eigenvalue":
-        found = extremal(loss, params, *args, which="highest", key=start, products=products)
+        found = extremal(loss, params, *args, which="highest", key=start, num_matvecs=num_matvecs)
         direction = jax.tree.map(lambda v: v[0], found.eigenvectors)
         code = jnp.int32(SharpnessMeasure.EIGENVALUE)
         return Sharpness(found.eigenvalues[0], code, found.residuals[0], stored(direction))

@@ -72,13 +72,15 @@ def smallest_visible_step(value: jax.Array, curvature: jax.Array) -> jax.Array:
     return jnp.sqrt(doubled / divisor(jnp.abs(curvature)))
 
 
-def descent_sign(slope: jax.Array, curvature: jax.Array, length: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """-1 where the slope along a direction is positive, else 1; and whether the slope matters at all at this length.
+def descent_sign(
+    directional_derivative: jax.Array, curvature: jax.Array, length: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """-1 where the loss rises along a direction, else 1; and whether its slope matters at all at this length.
 
     It does not on a saddle or its stable manifold: there both signs go down, and the loss must choose.
 
     >>> [float(x) for x in descent_sign(jnp.array(0.5), jnp.array(-2.0), jnp.array(1.0))]
     [-1.0, 1.0]
     """
-    sign = jnp.where(slope > 0, -1.0, 1.0).astype(slope.dtype)
-    return sign, jnp.abs(slope) > SIGN_KNOWN * jnp.abs(curvature) * length
+    sign = jnp.where(directional_derivative > 0, -1.0, 1.0).astype(directional_derivative.dtype)
+    return sign, jnp.abs(directional_derivative) > SIGN_KNOWN * jnp.abs(curvature) * length

@@ -1,6 +1,6 @@
-"""Trust-region steps whose Hessian is updated on the way: one look at the Hessian, then many gradients.
+"""Trust-region steps with a Hessian that is computed once and then updated from gradients.
 
-    look     B = H(theta), n products; done where |g| and -lambda_1 are within their tolerances
+    compute  B = H(theta), n products; done where |g| and -lambda_1 are within their tolerances
     step     p minimizes g.p + p.B p / 2 in |p| <= radius, hard case included; then
              B <- B + r r^T / r.p  with  r = y - B p,  y the change of the gradient       (symmetric rank one)
 
@@ -21,10 +21,10 @@ from hessian.limits import DENSE_STEP
 from hessian.numerics import divided
 from hessian.spectra.lanczos import length
 from hessian.steps.acceptance import accepted, gradient_fell, loss_rounding, smallest_visible_step
-from hessian.steps.eigenbasis import Modes, learned, modes
+from hessian.steps.eigenbasis import Eigenbasis, eigenbasis, sr1_update
 from hessian.steps.second_order import Flat, TrustRegion
 from hessian.steps.trust_region import in_ball
-from hessian.tolerances import allowed
+from hessian.tolerances import slope_tols
 
 KRYLOV = 40  # the size of its Krylov spaces beyond that
 TRIES = 30  # steps in a row that may fail
@@ -39,23 +39,23 @@ class Walk(NamedTuple):
     value: jax.Array
     gradient: jax.Array
     region: jax.Array
-    moved: jax.Array  # bool: a step since the last look lowered the loss, or none was needed
+    moved: jax.Array  # bool: a step since B was computed lowered the loss, or none was needed
     convex: jax.Array  # bool: the curvature, as far as it is known, has no negative eigenvalue
     left: jax.Array  # steps that may still be taken
     escapes: jax.Array
     steps: jax.Array
     gradients: jax.Array
-    products: jax.Array
+    num_matvecs: jax.Array
     evaluations: jax.Array  # of the loss alone
     key: jax.Array
 
 
 class _Stride(NamedTuple):
-    """The steps from one look to the next; the loop reads only `going`."""
+    """The steps between two computations of the Hessian; the loop reads only `going`."""
 
     going: jax.Array  # bool
     walk: Walk
-    found: Modes
+    found: Eigenbasis
     failed: jax.Array  # steps in a row
     poor: jax.Array  # steps in all
 
@@ -70,19 +70,19 @@ class _Goal:
     curvature_tol: Any
     krylov: int | None  # the size of the Krylov spaces; None for the dense Hessian
 
-    def is_convex(self, found: Modes) -> jax.Array:
+    def is_convex(self, found: Eigenbasis) -> jax.Array:
         """Whether the model has no negative eigenvalue beyond its tolerance."""
         return found.values[0] >= -(found.band if self.curvature_tol is None else self.curvature_tol)
 
-    def is_met(self, walk: Walk, found: Modes, share: float) -> jax.Array:
+    def is_met(self, walk: Walk, found: Eigenbasis, share: float) -> jax.Array:
         """Whether the gradient is within this share of its tolerance, along every eigenvector."""
         if self.gradient_tol is not None:
             tolerance = share * jnp.asarray(self.gradient_tol, walk.theta.dtype)
             return (length(walk.gradient) <= tolerance) & _newton_step_is_short(walk, found)
         seen = jnp.abs(found.values) > found.band
-        slopes = allowed(walk.theta, walk.value, found.values, seen, 0, _shortest_step(walk))[1]
+        slopes = slope_tols(walk.theta, walk.value, found.values, seen, 0, _shortest_step(walk))[1]
         visible = jnp.where(seen, jnp.sqrt(loss_rounding(walk.value) * jnp.abs(found.values)), 0)
-        return jnp.all(jnp.abs(found.along) <= share * jnp.maximum(slopes, visible))
+        return jnp.all(jnp.abs(found.projections) <= share * jnp.maximum(slopes, visible))
 
 
 def sr1_trust_region(flat: Flat, walk: Walk, floor: jax.Array, gradient_tol: Any, curvature_tol: Any) -> Walk:
@@ -91,19 +91,19 @@ def sr1_trust_region(flat: Flat, walk: Walk, floor: jax.Array, gradient_tol: Any
     goal = _Goal(flat, floor, gradient_tol, curvature_tol, krylov)
     gradient = jax.grad(flat)(walk.theta)
     walk = walk._replace(walking=walk.left > 0, gradient=gradient, gradients=walk.gradients + 1)
-    return jax.lax.while_loop(lambda walk: walk.walking, partial(_look, goal), walk)
+    return jax.lax.while_loop(lambda walk: walk.walking, partial(_computed, goal), walk)
 
 
-def _look(goal, walk):
-    """The walk after one look at the Hessian and the steps that follow it."""
+def _computed(goal, walk):
+    """The walk after the Hessian was computed once, and the steps that follow."""
     key, fresh = jax.random.split(walk.key)
-    found = modes(goal.flat, walk.theta, walk.gradient, goal.krylov, fresh)
+    found = eigenbasis(goal.flat, walk.theta, walk.gradient, goal.krylov, fresh)
     convex = goal.is_convex(found)
     settled = goal.is_met(walk, found, 1) & convex
     # Where there is negative curvature no region is so small that the decrease along it cannot be seen.
     negative_curvature = jnp.where(convex, jnp.inf, -found.values[0])
     walk = walk._replace(
-        products=walk.products + found.products,
+        num_matvecs=walk.num_matvecs + found.num_matvecs,
         key=key,
         region=jnp.maximum(walk.region, smallest_visible_step(walk.value, negative_curvature)),
         moved=settled,
@@ -121,7 +121,7 @@ def _step(goal, stride):
     walk, found = stride.walk, stride.found
     p, point, on_boundary, tried = _proposed(goal.flat, walk, found)
     value, gradient = jax.value_and_grad(goal.flat)(point)
-    predicted = -(found.along @ p + 0.5 * found.values @ p**2)
+    predicted = -(found.projections @ p + 0.5 * found.values @ p**2)
     fell = gradient_fell(jnp.linalg.norm(walk.gradient), jnp.linalg.norm(gradient))
     good, ratio = accepted(walk.value, value, predicted, fell)
     good &= predicted > 0
@@ -143,9 +143,9 @@ def _step(goal, stride):
     going = (size > 0) & (after.left > 0) & (after.value >= goal.floor) & (failed < TRIES)
     if goal.krylov is not None:
         return _Stride(going & ~good, after, found, failed, poor)
-    # Right after a look B is exact where a step fails; and over a very short one changes are mostly rounding.
+    # Before the first success B is exact, so a failure teaches nothing; over a very short step y is mostly rounding.
     informative = after.moved & (size > jnp.sqrt(jnp.finfo(size.dtype).eps) * (1 + jnp.linalg.norm(walk.theta)))
-    found = learned(found, p, jnp.where(informative, gradient - walk.gradient, jnp.nan), after.gradient)
+    found = sr1_update(found, p, jnp.where(informative, gradient - walk.gradient, jnp.nan), after.gradient)
     after = after._replace(convex=goal.is_convex(found))
     converged = goal.is_met(after, found, 0.5) & (good | after.convex)
     going &= ~converged & ~(after.moved & (poor >= 2 * p.size))
@@ -158,9 +158,9 @@ def _shortest_step(walk):
 
 
 def _newton_step_is_short(walk, found):
-    """Whether the rest of the way is as short, or its decrease as small, as can be told."""
-    p = divided(found.along, found.values, found.values > found.band)
-    return (length(p) <= _shortest_step(walk)) | (found.along @ p / 2 <= loss_rounding(walk.value))
+    """Whether Newton's step is as short, or its decrease as small, as rounding can tell."""
+    p = divided(found.projections, found.values, found.values > found.band)
+    return (length(p) <= _shortest_step(walk)) | (found.projections @ p / 2 <= loss_rounding(walk.value))
 
 
 def _proposed(flat, walk, found):

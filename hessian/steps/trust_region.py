@@ -25,52 +25,52 @@ import jax.numpy as jnp
 
 from hessian.numerics import bisect, divided, divisor
 from hessian.spectra.lanczos import length
-from hessian.steps.eigenbasis import Modes
+from hessian.steps.eigenbasis import Eigenbasis
 
 HALVINGS = 100  # of the interval that holds t
 
 
-def in_ball(found: Modes, radius: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+def in_ball(found: Eigenbasis, radius: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The minimizer of the model in |p| <= radius: its coordinates, the length left for u_1, and the length in all."""
     convex = found.values[0] > found.band
     base = jnp.maximum(-found.values[0], 0)
-    newton = shifted_step(found.values, found.along, base, jnp.zeros_like(radius))
+    newton = shifted_step(found.values, found.projections, base, jnp.zeros_like(radius))
     interior = convex & (length(newton) <= radius)
-    t = _on_boundary(found.values, found.along, base, radius)
-    coordinates = jnp.where(interior, newton, shifted_step(found.values, found.along, base, t))
+    t = _on_boundary(found.values, found.projections, base, radius)
+    coordinates = jnp.where(interior, newton, shifted_step(found.values, found.projections, base, t))
     size = length(coordinates)
     negative = found.values[0] < -found.band
     rest = jnp.where(negative, other_leg(radius, size), 0)
     return coordinates, rest, jnp.hypot(size, rest)
 
 
-def cubic(found: Modes, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
+def cubic(found: Eigenbasis, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The minimizer of the model with weight |p|^3 / 3: its coordinates, and the length left for u_1."""
     base = jnp.maximum(-found.values[0], 0)
-    largest = jnp.sqrt(weight) * jnp.sqrt(length(found.along))
+    largest = jnp.sqrt(weight) * jnp.sqrt(length(found.projections))
 
     def too_long(t):
-        return weight * length(shifted_step(found.values, found.along, base, t)) > base + t
+        return weight * length(shifted_step(found.values, found.projections, base, t)) > base + t
 
     t = _secular_root(too_long, largest)
-    coordinates = shifted_step(found.values, found.along, base, t)
+    coordinates = shifted_step(found.values, found.projections, base, t)
     negative = found.values[0] < -found.band
     return coordinates, jnp.where(negative, other_leg((base + t) / weight, length(coordinates)), 0)
 
 
-def on_sphere(values: jax.Array, along: jax.Array, radius: jax.Array) -> jax.Array:
-    """The minimizer of the model on |p| = radius, in coordinates; `values` ascend, `along` is the gradient."""
-    t = _on_boundary(values, along, -values[0], radius)
-    p = shifted_step(values, along, -values[0], t)
+def on_sphere(values: jax.Array, projections: jax.Array, radius: jax.Array) -> jax.Array:
+    """The minimizer of the model on |p| = radius, in coordinates; `values` ascend, `projections` is the gradient."""
+    t = _on_boundary(values, projections, -values[0], radius)
+    p = shifted_step(values, projections, -values[0], t)
     size = length(p)
     rest = other_leg(radius, size)
-    with_rest = p.at[0].add(jnp.where(along[0] > 0, -rest, rest))
+    with_rest = p.at[0].add(jnp.where(projections[0] > 0, -rest, rest))
     return jnp.where(rest > 0, with_rest, p / divisor(size / radius))
 
 
-def shifted_step(values: jax.Array, along: jax.Array, base: jax.Array, t: jax.Array) -> jax.Array:
+def shifted_step(values: jax.Array, projections: jax.Array, base: jax.Array, t: jax.Array) -> jax.Array:
     """-a_i / (lambda_i + base + t), and 0 where the divisor is not positive."""
-    return divided(-along, values + base + t)
+    return divided(-projections, values + base + t)
 
 
 def other_leg(hypotenuse: jax.Array, leg: jax.Array) -> jax.Array:
@@ -85,11 +85,11 @@ def other_leg(hypotenuse: jax.Array, leg: jax.Array) -> jax.Array:
     return jnp.where(seen, hypotenuse * jnp.sqrt(jnp.where(seen, square, 1)), 0)
 
 
-def _on_boundary(values, along, base, radius):
+def _on_boundary(values, projections, base, radius):
     """The t at which the step is as long as the radius."""
     # |p(t)| <= |a| / t, so the root lies below |a| / radius.
-    largest = jnp.minimum(length(along) / radius, jnp.finfo(radius.dtype).max)
-    return _secular_root(lambda t: length(shifted_step(values, along, base, t)) > radius, largest)
+    largest = jnp.minimum(length(projections) / radius, jnp.finfo(radius.dtype).max)
+    return _secular_root(lambda t: length(shifted_step(values, projections, base, t)) > radius, largest)
 
 
 def _secular_root(too_long: Callable[[jax.Array], jax.Array], largest: jax.Array) -> jax.Array:
