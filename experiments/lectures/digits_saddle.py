@@ -18,7 +18,7 @@ import optax
 
 import gdlab
 import hessian
-from experiments.cli.settings import DigitsSaddle
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import at_most, conclude, is_true
 from experiments.workloads.digits import examples, start
 from gdlab.problems import network_loss
@@ -32,7 +32,7 @@ RATE = 0.05
 PRODUCTS = 60  # at most, whatever the width
 
 
-def main(settings: DigitsSaddle) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
     return conclude(settings, "digits_saddle", QUESTION, lambda: measure(32 if settings.quick else 512))
 
