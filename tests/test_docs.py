@@ -1,6 +1,9 @@
 """The guides are true: every block of them is executed, and the site that is built from them has no dead link."""
 
+import ast
+import doctest
 import importlib.util
+import inspect
 import json
 import os
 import re
@@ -15,9 +18,17 @@ import pytest
 from experiments.__main__ import main
 
 DOCS = Path(__file__).parents[1] / "docs"
-SPEC = importlib.util.spec_from_file_location("build", DOCS / "build.py")
-build = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(build)
+
+
+def loaded(name, path):
+    """The module in a file."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+build = loaded("build", DOCS / "build.py")
 
 
 def test_every_guide_is_in_the_contents():
@@ -57,6 +68,36 @@ def test_the_site_has_no_dead_link(tmp_path):
     links = {(page, link) for page in ours for link in re.findall(r"href=\"([^\"#]+)\"", page.read_text("utf-8"))}
     assert all((page.parent / link).is_file() for page, link in links)
     assert (tmp_path / "site" / "api" / "gdlab" / "equation.html").is_file()
+
+
+def test_a_verdict_is_added_at_the_four_places_that_its_guide_names(tmp_path, monkeypatch):
+    guide = (DOCS / "add_a_verdict.md").read_text("utf-8")
+    source = re.search(r"```python\n(# conditioning\.py\n.*?)```", guide, re.DOTALL)[1]
+    places = dict(line.split(maxsplit=1) for line in re.search(r"```text\n(.*?)```", guide, re.DOTALL)[1].splitlines())
+    file, export, floors, news = places
+    assert (file, export) == ("hessian/verdicts/conditioning.py", "hessian/__init__.py")
+    assert (floors, news) == ("tests/test_architecture.py", "CHANGELOG.md")
+
+    shutil.copytree(DOCS.parent / "hessian", tmp_path / "hessian", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / file).write_text(source, encoding="utf-8")
+    with (tmp_path / export).open("a", encoding="utf-8") as init:
+        init.write(places[export] + "\n")
+    house = loaded("house", DOCS.parent / floors)
+    complaints = [complaint for check in house.CHECKS for complaint in check(tmp_path)]
+    assert ["no floor" in complaint for complaint in complaints] == [True]
+    monkeypatch.setitem(
+        house.STAIRS, "hessian.verdicts", ast.literal_eval("{" + places[floors] + "}")["hessian.verdicts"]
+    )
+    assert [complaint for check in house.CHECKS for complaint in check(tmp_path)] == []
+
+    added = loaded("hessian.verdicts.conditioning", tmp_path / file)
+    names = places[export].partition(" import ")[2].split(", ")
+    assert [hasattr(added, name) for name in names] == [True, True]
+    assert tuple(doctest.testmod(added)) == (0, 2)
+    arguments = list(inspect.signature(added.conditioning).parameters)
+    laws = loaded("laws", DOCS.parent / "tests" / "test_fuzz.py")
+    assert all(laws.kind_of("hessian.conditioning", argument) for argument in arguments)
+    assert re.fullmatch(r"- `hessian\.conditioning` .*\.", places[news])
 
 
 def test_an_experiment_is_added_in_the_places_that_its_guide_names(tmp_path):

@@ -31,8 +31,8 @@ FUNCTIONS = {
     "density": lambda f, x: hessian.density(f, x, probes=2).nodes,
     "keskar": lambda f, x: hessian.sharpness(f, x, measure="keskar").value,
     "taylor": lambda f, x: hessian.taylor(f, x)(x),
-    "best_step": lambda f, x: hessian.best_step(f, x),
-    "trust_circle_minimizer": lambda f, x: hessian.trust_circle_minimizer(f, x, radius=0.5, order=2),
+    "newton_step_length": lambda f, x: hessian.newton_step_length(f, x),
+    "trust_region_step": lambda f, x: hessian.trust_region_step(f, x, radius=0.5, order=2),
 }
 
 

@@ -147,7 +147,7 @@ def _tops(history, data):
         params, sigma = looked
         seen = hessian.preconditioned(mean_square)
         key = jax.random.key(1)
-        return hessian.extremal(seen, params, sigma, data, which="highest", products=30, key=key).eigenvalues[-1]
+        return hessian.extremal(seen, params, sigma, data, which="highest", num_matvecs=30, key=key).eigenvalues[-1]
 
     return jax.lax.map(top, history)
 

@@ -111,8 +111,8 @@ def arriving(loss):
 
     @jax.jit
     def ended(theta):
-        end = hessian.arrive(loss, theta)
-        return end.params, end.gradients + 2 * end.products + end.evaluations / 2, end.arrived
+        end = hessian.find_minimum(loss, theta)
+        return end.params, end.gradients + 2 * end.num_matvecs + end.evaluations / 2, end.converged
 
     def run(theta):
         params, price, arrived = ended(jnp.asarray(theta))
@@ -150,10 +150,10 @@ def stepping(loss, quick):
     """Optimizers for a fixed number of steps; their prices are not compared, as they do not know when to stop."""
     gd, adam = gdlab.gd(1e-3), optax.adam(1e-2)
     found = {
-        "escaping(adam)": (hessian.escaping(adam), LONG),
+        "escaping(adam)": (hessian.with_saddle_escape(adam), LONG),
         "trust_region": (hessian.trust_region(), SHORT),
         "newton_cg": (hessian.newton_cg(), SHORT),
-        "perturbed": (hessian.perturbed(1e-3, radius=1e-2, threshold=1e-3), LONG),
+        "perturbed": (hessian.perturbed_gd(1e-3, radius=1e-2, threshold=1e-3), LONG),
         "optax.adam": (adam, LONG),
         "optax.lbfgs": (optax.lbfgs(linesearch=optax.scale_by_zoom_linesearch(20, tol=1e-12)), SHORT),
         "optax.noisy_sgd": (optax.noisy_sgd(1e-3, eta=1e-4, key=jax.random.key(0)), LONG),

@@ -136,9 +136,7 @@ def lowest(angles):
     per_radius = float(jnp.degrees(jnp.abs(across @ h @ g) / norm**2))
     slope = np.polyfit(np.log(RADII[2:]), np.log(angles[2:]), 1)[0]
     steps, second = (
-        jax.jit(jax.vmap(lambda d, k=k: hessian.trust_circle_minimizer(SURFACE, AT, radius=d, order=k)))(
-            jnp.array(RADII)
-        )
+        jax.jit(jax.vmap(lambda d, k=k: hessian.trust_region_step(SURFACE, AT, radius=d, order=k)))(jnp.array(RADII))
         for k in (1, 2)
     )
     bent = [
