@@ -17,6 +17,8 @@ Everything takes `loss(params, *args)` and any pytree of floating arrays, and go
 
 from hessian.local_models import best_step, quadratic_model, taylor, trust_circle_minimizer
 from hessian.product import hvp
+from hessian.proofs.prove import prove
+from hessian.proofs.record import Proof
 from hessian.saddles.connect import Connection, connect
 from hessian.saddles.escape import Escape, escape
 from hessian.saddles.find_minimum import Arrival, arrive
@@ -55,6 +57,7 @@ __all__ = [
     "Estimate",
     "Inertia",
     "MinimumRatio",
+    "Proof",
     "Sharpness",
     "Spectrum",
     "arrive",
@@ -84,6 +87,7 @@ __all__ = [
     "perturbed",
     "pooled",
     "preconditioned",
+    "prove",
     "quadratic_model",
     "saddle_free_newton",
     "sharpness",

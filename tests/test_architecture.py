@@ -46,7 +46,7 @@ STAIRS = {
         "verdicts",
         "steps",
         "tolerances",
-        "roundoff local_models",
+        "roundoff local_models proofs",
         "spectra",
         "transforms",
         "product",
@@ -56,6 +56,8 @@ STAIRS = {
     "hessian.saddles": ["connect", "find_minimum trajectory", "wrapper", "escape flat_directions"],
     "hessian.verdicts": ["search", "classify refinement", "krylov_evidence", "evidence", "drift"],
     "hessian.steps": ["newton_cg sr1_trust_region", "second_order", "eigenbasis"],
+    "hessian.proofs": ["prove", "record", "point", "lowering kernels", "tape equations", "program"],
+    "hessian.proofs.kernels": ["arb"],
     "hessian.spectra": ["density sharpness trace", "spectrum", "bounds", "lanczos", "eigh"],
     "experiments": ["__main__", "commands", "lectures benchmarks playground", "reporting", "workloads", "cli"],
     "experiments.commands": [
