@@ -25,6 +25,7 @@ GUIDES = (
     "sweep_a_cluster",
     "add_an_optimizer",
     "add_an_experiment",
+    "add_a_verdict",
     "promises",
 )
 ROOMS = ("gdlab", "hessian")

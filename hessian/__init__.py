@@ -1,35 +1,37 @@
-"""hessian: what the loss surface is like where theta stands, and the way out when it is a saddle.
+"""hessian: what kind of point of the loss surface theta is, how to leave it when it is a saddle, and why to believe it.
 
-Everything takes `loss(params, *args)` and any pytree of floating arrays, and goes through `jit` and `vmap`.
+Every function takes `loss(params, *args)` and any pytree of floating arrays, and passes through `jit` and `vmap`.
 
-| what | with the matrix | without it |
+| task | with the dense Hessian | with products only |
 |---|---|---|
 | products | | `hvp` |
 | eigenvalues | `spectrum`, `inertia`, `condition_number` | `extremal`, `density`, `minimum_ratio`, `sharpness` |
 | trace and diagonal | | `trace`, `diagonal` |
-| verdict | `classify` | `classify(method="lanczos")` |
-| way out | `escape`, `arrive`, `newton`, `trust_region`, `cubic_regularisation` | the same, `escaping`, `newton_cg` |
-| all of them | `find_critical_points`, `connect` | |
+| kind of point | `classify` | `classify(method="lanczos")` |
+| proof | `prove` | |
+| leave a saddle | `escape`, `find_minimum`, `escape_trajectory` | the same, `with_saddle_escape`, `perturbed_gd` |
+| second-order steps | `newton`, `saddle_free_newton`, `trust_region`, `cubic_regularization` | the same, `newton_cg` |
+| all critical points | `find_critical_points`, `connect` | |
 | other matrices | `gauss_newton`, `empirical_fisher`, `preconditioned`, `partial_loss` of `split` | the same |
 | large data | `microbatched`, `pooled`, `data_parallel` | the same |
-| Taylor | `trust_circle_minimizer` | `taylor`, `quadratic_model`, `best_step` |
+| Taylor models | `trust_region_step` | `taylor`, `quadratic_model`, `newton_step_length` |
 """
 
-from hessian.local_models import best_step, quadratic_model, taylor, trust_circle_minimizer
+from hessian.local_models import newton_step_length, quadratic_model, taylor, trust_region_step
 from hessian.product import hvp
 from hessian.proofs.prove import prove
 from hessian.proofs.record import Proof
 from hessian.saddles.connect import Connection, connect
 from hessian.saddles.escape import Escape, escape
-from hessian.saddles.find_minimum import Arrival, arrive
-from hessian.saddles.trajectory import Departure, departure, escape_time
-from hessian.saddles.wrapper import escaping, perturbed
+from hessian.saddles.find_minimum import MinimumSearch, find_minimum
+from hessian.saddles.trajectory import EscapeTrajectory, escape_time, escape_trajectory
+from hessian.saddles.wrapper import perturbed_gd, with_saddle_escape
 from hessian.spectra.density import Density, MinimumRatio, density, minimum_ratio
 from hessian.spectra.sharpness import Sharpness, sharpness
 from hessian.spectra.spectrum import Inertia, Spectrum, condition_number, extremal, inertia, spectrum
 from hessian.spectra.trace import Estimate, diagonal, trace
 from hessian.steps.newton_cg import newton_cg
-from hessian.steps.second_order import cubic_regularisation, newton, saddle_free_newton, trust_region
+from hessian.steps.second_order import cubic_regularization, newton, saddle_free_newton, trust_region
 from hessian.transforms import (
     data_parallel,
     empirical_fisher,
@@ -40,42 +42,42 @@ from hessian.transforms import (
     preconditioned,
     split,
 )
-from hessian.verdicts.classify import KINDS, CriticalPoint, classify
+from hessian.verdicts.classify import CriticalPoint, Kind, classify
+from hessian.verdicts.critical_points import CriticalPoints, SearchOutcome
 from hessian.verdicts.evidence import Eigenpair
-from hessian.verdicts.search import CriticalPoints, find_critical_points
+from hessian.verdicts.search import find_critical_points
 
 __all__ = [
-    "KINDS",
-    "Arrival",
     "Connection",
     "CriticalPoint",
     "CriticalPoints",
     "Density",
-    "Departure",
     "Eigenpair",
     "Escape",
+    "EscapeTrajectory",
     "Estimate",
     "Inertia",
+    "Kind",
     "MinimumRatio",
+    "MinimumSearch",
     "Proof",
+    "SearchOutcome",
     "Sharpness",
     "Spectrum",
-    "arrive",
-    "best_step",
     "classify",
     "condition_number",
     "connect",
-    "cubic_regularisation",
+    "cubic_regularization",
     "data_parallel",
     "density",
-    "departure",
     "diagonal",
     "empirical_fisher",
     "escape",
     "escape_time",
-    "escaping",
+    "escape_trajectory",
     "extremal",
     "find_critical_points",
+    "find_minimum",
     "gauss_newton",
     "hvp",
     "inertia",
@@ -83,8 +85,9 @@ __all__ = [
     "minimum_ratio",
     "newton",
     "newton_cg",
+    "newton_step_length",
     "partial_loss",
-    "perturbed",
+    "perturbed_gd",
     "pooled",
     "preconditioned",
     "prove",
@@ -95,6 +98,7 @@ __all__ = [
     "split",
     "taylor",
     "trace",
-    "trust_circle_minimizer",
     "trust_region",
+    "trust_region_step",
+    "with_saddle_escape",
 ]

@@ -1,17 +1,18 @@
-"""What a function is near a point: its Taylor polynomial, and the best place on a small circle (S54, S66-S72).
+"""Local models of a function: its Taylor polynomial, and the minimizer of that on a small sphere (S54, S66-S72).
 
     T_k(x)  =  sum_{j <= k}  D^j f(x0)[x - x0, ..., x - x0] / j!
 
-The j-th term is the j-th derivative of t -> f(x0 + t (x - x0)) at 0, over j!, so one variable and many take the same
-path.  On the circle |delta| = d the linear part is least at -d g / |g|: gradient descent (S70).  The quadratic model is
-least at delta = -(H + mu I)^-1 g for the mu >= -lambda_1 that puts it on the circle (More & Sorensen 1983).
+The j-th term is the j-th derivative of t -> f(x0 + t (x - x0)) at 0, over j!, so the same
+code serves one variable and many.  On the sphere |delta| = d the linear model is least at -d g / |g|: gradient descent
+(S70).  The quadratic model is least at delta = -(H + mu I)^-1 g for the mu >= -lambda_1 that puts it on the sphere
+(More & Sorensen 1983).
 
 | function | what it returns |
 |---|---|
 | `taylor` | the polynomial of a given order, as a function |
 | `quadratic_model` | f + g.delta + delta.H delta / 2, as a function of delta |
-| `trust_circle_minimizer` | its minimizer in, or on, the circle of a radius |
-| `best_step` | gradient descent's best step in one variable, |f'| / |f''| (S25) |
+| `trust_region_step` | its minimizer on the sphere of a radius, or in the ball |
+| `newton_step_length` | the best step in one variable, |f'| / |f''| (S25) |
 """
 
 from collections.abc import Callable
@@ -24,11 +25,12 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from hessian.arguments import alike, choice, number, whole
-from hessian.numerics import divided, divisor
+from hessian.numerics import divisor
 from hessian.precision import working
 from hessian.product import Loss, Params, forward_passes, gradient, hvp, matrix
 from hessian.spectra.eigh import eigh
 from hessian.spectra.lanczos import length, unit
+from hessian.steps.trust_region import on_sphere
 
 
 def taylor(f: Loss, x0: Params, *args: Any, order: int = 2) -> Callable[[Params], jax.Array]:
@@ -43,8 +45,8 @@ def taylor(f: Loss, x0: Params, *args: Any, order: int = 2) -> Callable[[Params]
     Raises:
         TypeError, ValueError: as `hessian.hvp`; ValueError where order is below 0.
 
-    >>> near = taylor(jnp.exp, 0.0, order=3)
-    >>> round(float(near(1.0)), 6)  # 1 + 1 + 1/2 + 1/6
+    >>> model = taylor(jnp.exp, 0.0, order=3)
+    >>> round(float(model(1.0)), 6)  # 1 + 1 + 1/2 + 1/6
     2.666667
     """
     order = whole("order", order, 0)
@@ -54,10 +56,10 @@ def taylor(f: Loss, x0: Params, *args: Any, order: int = 2) -> Callable[[Params]
         delta = jax.tree.map(jnp.subtract, alike("x", x, x0), x0)
         path = lambda t: f(jax.tree.map(lambda b, d: b + t.astype(b.dtype) * d, x0, delta), *args)  # noqa: E731
         start = jnp.zeros((), ravel_pytree(x0)[0].dtype)
-        slope = _forward if forward_passes(path, start) else jax.grad
+        derivative = _forward if forward_passes(path, start) else jax.grad
         total = path(start)
         for j in range(1, order + 1):
-            path = slope(path)
+            path = derivative(path)
             total = total + path(start) / factorial(j)
         return total
 
@@ -83,24 +85,24 @@ def quadratic_model(loss: Loss, params: Params, *args: Any) -> Callable[[Params]
 
     def model(delta: Params) -> jax.Array:
         delta = alike("delta", delta, params)
-        d, bent = ravel_pytree(delta)[0], ravel_pytree(product(delta))[0]
-        return value + g @ d + d @ bent / 2
+        d, image = ravel_pytree(delta)[0], ravel_pytree(product(delta))[0]
+        return value + g @ d + d @ image / 2
 
     return model
 
 
-def trust_circle_minimizer(
+def trust_region_step(
     loss: Loss, params: Params, *args: Any, radius: ArrayLike, order: int = 1, inside: bool = False
 ) -> Params:
-    """The delta that minimizes the Taylor model on the circle |delta| = radius (S70).
+    """The delta that minimizes the Taylor model on the sphere |delta| = radius, or in the ball (S70).
 
     Args:
         loss: `loss(params, *args) -> scalar`.
         params: pytree of n real floating values.
         *args: further arguments of the loss.
-        radius: of the circle, > 0.
+        radius: of the sphere, > 0.
         order: 1 for the linear model, whose minimizer is -radius g / |g|; 2 for the quadratic one.
-        inside: whether the disc |delta| <= radius is meant; order 1 has its minimizer on the circle all the same.
+        inside: minimize in the ball |delta| <= radius; order 1 has its minimizer on the sphere all the same.
 
     Returns:
         A pytree like params; zeros where order is 1 and the gradient is zero.
@@ -108,7 +110,7 @@ def trust_circle_minimizer(
     Raises:
         TypeError, ValueError: as `hessian.hvp`; ValueError for another order.
 
-    >>> delta = trust_circle_minimizer(lambda w: 3 * w[0] + 4 * w[1], jnp.zeros(2), radius=5.0)
+    >>> delta = trust_region_step(lambda w: 3 * w[0] + 4 * w[1], jnp.zeros(2), radius=5.0)
     >>> [round(float(x), 6) for x in delta]
     [-3.0, -4.0]
     """
@@ -122,44 +124,20 @@ def trust_circle_minimizer(
     if order == 1:
         return stored(unravel(-radius * unit(g)))
     eigenvalues, basis = eigh(matrix(loss, params, *args))
-    return stored(unravel(basis @ _on_circle(eigenvalues, g @ basis, radius, inside)))
-
-
-def _on_circle(eigenvalues: jax.Array, g: jax.Array, radius: jax.Array, inside: bool) -> jax.Array:
-    """The minimizer in the eigenbasis, its mu = s - lambda_1 by bisection of s > 0; s = 0 is the hard case."""
-    shifted = eigenvalues - eigenvalues[0]
-
-    def at(s):
-        return divided(-g, shifted + s)
-
-    # |at(s)| falls with s, and |at(s)| <= |g| / s puts the root below |g| / radius.
-    def halve(_, interval):
-        low, high = interval
-        middle = low + (high - low) / 2
-        far = length(at(middle)) > radius
-        return jnp.where(far, middle, low), jnp.where(far, high, middle)
-
-    highest = jnp.minimum(length(g) / radius, jnp.finfo(radius.dtype).max)
-    low, high = jax.lax.fori_loop(0, 200, halve, (jnp.zeros_like(radius), highest))
-    found = at(low + (high - low) / 2)
-    # Hard case: g has nothing along u_1, and the rest of the length goes there, to either side.
-    share = length(found) / radius
-    hard = share < 1 - jnp.sqrt(jnp.finfo(radius.dtype).eps)
-    missing = radius * jnp.sqrt(jnp.where(hard, (1 - share) * (1 + share), 0))
-    aside = found.at[0].add(jnp.where(g[0] > 0, -missing, missing))
-    found = jnp.where(hard, aside, found / divisor(share))
+    projections = g @ basis
+    p = on_sphere(eigenvalues, projections, radius)
     if inside:
-        newton = -g / divisor(eigenvalues)
-        found = jnp.where((eigenvalues[0] > 0) & (length(newton) <= radius), newton, found)
-    return found
+        newton = -projections / divisor(eigenvalues)
+        p = jnp.where((eigenvalues[0] > 0) & (length(newton) <= radius), newton, p)
+    return stored(unravel(basis @ p))
 
 
-def best_step(loss: Loss, params: Params, *args: Any) -> jax.Array:
-    """How far to go: |f'| / |f''| along the gradient, exact for a parabola (S25-S28).
+def newton_step_length(loss: Loss, params: Params, *args: Any) -> jax.Array:
+    """The step length |f'| / |f''| along the gradient: exact for a parabola (S25-S28).
 
     In many variables along u = -g / |g|: |g| / |u.H u|.  Infinite where there is no curvature, 0 where no gradient.
 
-    >>> float(best_step(lambda x: 2 * x**2 + 3 * x, 1.0))  # |4x + 3| / 4, to the minimum at -3/4
+    >>> float(newton_step_length(lambda x: 2 * x**2 + 3 * x, 1.0))  # |4x + 3| / 4, to the minimum at -3/4
     1.75
     """
     loss, params, _ = working(loss, params, *args)

@@ -1,10 +1,13 @@
-"""Division by what may be zero, in values and in derivatives: test, make safe, divide, select.
+"""Division by what may be zero, in values and in derivatives (test, make safe, divide, select), and bisection.
 
 | function | what it returns |
 |---|---|
 | `divisor` | what a number is divided by: itself where it is positive, else 1 |
 | `divided` | a / b where that is asked for, 0 elsewhere |
+| `bisect` | the interval that holds the point where a condition ends |
 """
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -28,3 +31,22 @@ def divided(a: ArrayLike, b: jax.Array, where: jax.Array | None = None) -> jax.A
     """
     where = b > 0 if where is None else where
     return jnp.where(where, a / jnp.where(where, b, 1), 0)
+
+
+def bisect(
+    below: Callable[[jax.Array], jax.Array], low: jax.Array, high: jax.Array, halvings: int
+) -> tuple[jax.Array, jax.Array]:
+    """(low, high) after so many halvings, where `below` holds at low and not at high.
+
+    >>> low, high = bisect(lambda x: x**2 < 9, jnp.array(0.0), jnp.array(8.0), 20)
+    >>> round(float(low), 4), round(float(high), 4)
+    (3.0, 3.0)
+    """
+
+    def halve(_, interval):
+        low, high = interval
+        middle = low + (high - low) / 2
+        is_below = below(middle)
+        return jnp.where(is_below, middle, low), jnp.where(is_below, high, middle)
+
+    return jax.lax.fori_loop(0, halvings, halve, (low, high))

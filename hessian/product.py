@@ -44,14 +44,14 @@ class _Product:
 
     def image(self, params, args, tangents):
 
-        def slope(p):
+        def gradient_at(p):
             return jax.grad(self.loss)(p, *args)
 
         with jax.default_matmul_precision("highest"):
             # Forward mode passes through the gradient of a custom_vjp unless that itself holds another one.
-            if forward_passes(slope, params):
-                return jax.jvp(slope, (params,), (tangents,))[1]
-            return jax.vjp(slope, params)[1](tangents)[0]
+            if forward_passes(gradient_at, params):
+                return jax.jvp(gradient_at, (params,), (tangents,))[1]
+            return jax.vjp(gradient_at, params)[1](tangents)[0]
 
 
 def hvp(loss: Loss, params: Params, *args: Any) -> Callable[[Params], Params]:

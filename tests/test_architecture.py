@@ -9,6 +9,7 @@ own `__init__` stands above all of its stairs.
 import ast
 import io
 import re
+import textwrap
 import tokenize
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,21 +43,21 @@ STAIRS = {
         "landscape",
     ],
     "hessian": [
-        "saddles",
+        "saddles local_models",
         "verdicts",
         "steps",
         "tolerances",
-        "roundoff local_models proofs",
+        "roundoff proofs",
         "spectra",
         "transforms",
         "product",
         "precision",
-        "arguments numerics",
+        "arguments numerics limits results",
     ],
-    "hessian.saddles": ["connect", "find_minimum trajectory", "wrapper", "escape flat_directions"],
-    "hessian.verdicts": ["search", "classify refinement", "krylov_evidence", "evidence", "drift"],
-    "hessian.steps": ["newton_cg sr1_trust_region", "second_order", "eigenbasis"],
-    "hessian.proofs": ["prove", "record", "point", "lowering kernels", "tape equations", "program"],
+    "hessian.saddles": ["connect", "find_minimum trajectory", "rounds", "wrapper", "escape flat_directions"],
+    "hessian.verdicts": ["search", "critical_points", "classify refinement", "krylov_evidence", "evidence", "drift"],
+    "hessian.steps": ["newton_cg sr1_trust_region", "second_order", "trust_region", "acceptance eigenbasis"],
+    "hessian.proofs": ["prove replay", "point", "record lowering kernels", "tape equations", "program"],
     "hessian.proofs.kernels": ["arb"],
     "hessian.spectra": ["density sharpness trace", "spectrum", "bounds", "lanczos", "eigh"],
     "experiments": ["__main__", "commands", "lectures benchmarks playground", "reporting", "workloads", "cli"],
@@ -82,12 +83,15 @@ ROOMS = " ".join(STAIRS[""]).split()
 
 # Libraries that have one place; the modules below these names may import them, no others.
 GUESTS = {
+    "flint": ["hessian.proofs.kernels"],
     "matfree": ["hessian.spectra.spectrum"],
     "matplotlib": ["experiments"],
     "xarray": ["gdlab.sweeps", "experiments"],
 }
 
-LONGEST = 250  # lines of code in a file of gdlab or hessian; docstrings, comments and blank lines are free
+# Lines of code in a file, and in a function, of gdlab or hessian; docstrings, comments and blank lines are free.
+LONGEST = 250
+LONGEST_FUNCTION = 60
 
 
 def modules(root: Path) -> dict[str, Path]:
@@ -163,8 +167,8 @@ def guests_out_of_place(root: Path) -> list[str]:
     ]
 
 
-def lines_of_code(source: str) -> int:
-    """How many lines hold code: neither blank, nor comment alone, nor part of a docstring."""
+def lines_of_code(source: str) -> set[int]:
+    """The numbers of the lines that hold code: neither blank, nor comment alone, nor part of a docstring."""
     silent = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
     lines = set()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
@@ -179,16 +183,31 @@ def lines_of_code(source: str) -> int:
                 and isinstance(first.value.value, str)
             ):
                 lines -= set(range(first.lineno, first.end_lineno + 1))
-    return len(lines)
+    return lines
 
 
 def files_too_long(root: Path) -> list[str]:
-    counts = {name: lines_of_code(file.read_text(encoding="utf-8")) for name, file in modules(root).items()}
+    counts = {name: len(lines_of_code(file.read_text(encoding="utf-8"))) for name, file in modules(root).items()}
     return [
         f"{name} has {count} lines of code, more than {LONGEST}: give its second thought a file of its own"
         for name, count in counts.items()
         if count > LONGEST and not within(name, "experiments")
     ]
+
+
+def functions_too_long(root: Path) -> list[str]:
+    found = []
+    for name, file in modules(root).items():
+        if within(name, "experiments"):
+            continue
+        source = file.read_text(encoding="utf-8")
+        lines = lines_of_code(source)
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                count = len(lines & set(range(node.lineno, node.end_lineno + 1)))
+                if count > LONGEST_FUNCTION:
+                    found.append(f"{name}.{node.name} has {count} lines of code, more than {LONGEST_FUNCTION}")
+    return found
 
 
 def files_misnamed(root: Path) -> list[str]:
@@ -201,7 +220,14 @@ def files_misnamed(root: Path) -> list[str]:
     ]
 
 
-CHECKS = [modules_without_a_floor, imports_that_climb, guests_out_of_place, files_too_long, files_misnamed]
+CHECKS = [
+    modules_without_a_floor,
+    imports_that_climb,
+    guests_out_of_place,
+    files_too_long,
+    functions_too_long,
+    files_misnamed,
+]
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
@@ -227,6 +253,7 @@ def build(root: Path, files: dict[str, str]) -> Path:
 
 
 CODE = "x = 1\n" * LONGEST
+FUNCTION = 'def f():\n    """Text."""\n    # comment\n' + "    x = 1\n" * (LONGEST_FUNCTION - 1)
 
 SOUND = {
     "down a floor": {"gdlab/equation.py": "from gdlab.base import Step", "gdlab/base.py": ""},
@@ -252,6 +279,7 @@ SOUND = {
         "hessian/spectra/spectrum.py": "from matfree import decomp",
         "experiments/reporting/figures.py": "import matplotlib.pyplot as plt\nimport xarray",
     },
+    "a function as long as they may be": {"gdlab/base.py": FUNCTION},
     "a long file of one docstring": {"gdlab/base.py": '"""\n' + "text\n" * 400 + '"""\n# comment\n\n' + CODE},
 }
 
@@ -367,6 +395,16 @@ BROKEN = {
         "only hessian.spectra.spectrum",
     ),
     "too long a file": (files_too_long, {"hessian/product.py": CODE + "y = 2\n"}, "has 251 lines of code"),
+    "too long a function": (
+        functions_too_long,
+        {"hessian/product.py": FUNCTION + "    y = 2\n"},
+        "hessian.product.f has 61 lines of code",
+    ),
+    "too long a method": (
+        functions_too_long,
+        {"gdlab/base.py": "class A:\n" + textwrap.indent(FUNCTION, "    ") + "        y = 2\n"},
+        "gdlab.base.f has 61 lines",
+    ),
     "a text that is no docstring": (
         files_too_long,
         {"gdlab/runs/data.py": 'x = """' + "\n" * LONGEST + '"""'},

@@ -118,7 +118,7 @@ KINDS: dict[str, Kind] = {
     "closing": POSITIVE,
     "eps_root": NUMBER,
     **dict.fromkeys(["every", "half", "period", "size", "start_ratio", "end_ratio", "radius", "weight"], POSITIVE),
-    **dict.fromkeys(["epsilon", "offset", "stiffness", "tau", "gamma", "condition", "along", "memory"], POSITIVE),
+    **dict.fromkeys(["epsilon", "offset", "stiffness", "tau", "gamma", "condition", "projection", "memory"], POSITIVE),
     "tol": optional(POSITIVE),
     "memory": numbers(1e9, bad=[0, -1]),
     "lowest": numbers(0.0, -2.0, 3.0),
@@ -141,7 +141,7 @@ KINDS: dict[str, Kind] = {
     **dict.fromkeys(["length", "steps", "count", "rounds", "chunk", "starts", "order", "dim", "k"], WHOLE),
     "code": wholes(1, 2, bad=[0, 9]),
     **dict.fromkeys(["probes", "batch", "block"], WHOLE),
-    "products": wholes(50, bad=[0, 1]),
+    "num_matvecs": wholes(50, bad=[0, 1]),
     "krylov": Kind([None, 1, 2, ABSENT], [0, -1, 1.5, "2", True, [1]]),
     "index": wholes(0, 1, 2, bad=[3]),
     "finish": wholes(5, 0),
@@ -242,10 +242,10 @@ OVERRIDES: dict[tuple[str, str], Kind] = {
     ("gdlab.problems.linear_autoencoder", "theta"): Kind([jnp.ones(12)], THETA.bad),
     **{
         (f"gdlab.problems.{name}", "theta"): Kind([jnp.ones(3)], THETA.bad)
-        for name in ("linear_net_depth3", "matrix_factorisation")
+        for name in ("linear_net_depth3", "matrix_factorization")
     },
     ("gdlab.problems.linear_autoencoder", "variances"): Kind([(2.0,), ABSENT], [None, 3.0, "x", (), ("a", "b")]),
-    ("gdlab.problems.matrix_factorisation", "mu"): Kind([(2.0,), ABSENT], [None, 3.0, "x", (), ("a", "b"), (1j, 1.0)]),
+    ("gdlab.problems.matrix_factorization", "mu"): Kind([(2.0,), ABSENT], [None, 3.0, "x", (), ("a", "b"), (1j, 1.0)]),
     ("gdlab.seeds", "seed"): Kind([0, 3, -1], ["3", None, True, 1.5, NAN, INF, [1]]),
     ("gdlab.lion", "b1"): SHARE,
     **{
@@ -259,14 +259,14 @@ OVERRIDES: dict[tuple[str, str], Kind] = {
     ("hessian.find_critical_points", "starts"): Kind(
         [jnp.array([[0.5, 1.0], [0.1, 0.0]])], [None, "x", jnp.zeros((0, 2)), {}, 3.0, jnp.array([[1, 2]])]
     ),
-    ("hessian.escaping", "every"): numbers(1, 5, bad=[0, -1]),
-    ("hessian.escaping", "optimizer"): ANY_OPTIMIZER,
-    ("hessian.departure", "optimizer"): ANY_OPTIMIZER,
-    ("hessian.arrive", "optimizer"): Kind([None, gdlab.gd(0.1)], ["adam", 0.1, gdlab.adam]),
-    ("hessian.arrive", "rounds"): wholes(0, 3),
-    ("hessian.perturbed", "radius"): NUMBER,
-    ("hessian.perturbed", "threshold"): numbers(0.1, 0.0, bad=[-1, NAN]),
-    ("hessian.perturbed", "rate"): POSITIVE,
+    ("hessian.with_saddle_escape", "every"): numbers(1, 5, bad=[0, -1]),
+    ("hessian.with_saddle_escape", "optimizer"): ANY_OPTIMIZER,
+    ("hessian.escape_trajectory", "optimizer"): ANY_OPTIMIZER,
+    ("hessian.find_minimum", "optimizer"): Kind([None, gdlab.gd(0.1)], ["adam", 0.1, gdlab.adam]),
+    ("hessian.find_minimum", "rounds"): wholes(0, 3),
+    ("hessian.perturbed_gd", "radius"): NUMBER,
+    ("hessian.perturbed_gd", "threshold"): numbers(0.1, 0.0, bad=[-1, NAN]),
+    ("hessian.perturbed_gd", "rate"): POSITIVE,
     ("hessian.newton", "rate"): POSITIVE,
     ("hessian.saddle_free_newton", "rate"): POSITIVE,
     ("hessian.escape_time", "rate"): POSITIVE,
@@ -274,20 +274,21 @@ OVERRIDES: dict[tuple[str, str], Kind] = {
     ("hessian.microbatched", "size"): WHOLE,
     ("hessian.extremal", "k"): wholes(1, 2, bad=[0, 3]),
     ("hessian.taylor", "order"): wholes(0, 1, 2),
-    ("hessian.trust_circle_minimizer", "order"): Kind([1, 2, ABSENT], [0, 3, "1", None, 1.5]),
+    ("hessian.trust_region_step", "order"): Kind([1, 2, ABSENT], [0, 3, "1", None, 1.5]),
     ("hessian.inertia", "curvature_tol"): optional(numbers(1e-3, 0.0, bad=[-1.0])),
     ("hessian.split", "params"): Kind([TREE], []),
 }
-OVERRIDES["hessian.perturbed", "threshold"].bad.remove(INF)
+OVERRIDES["hessian.perturbed_gd", "threshold"].bad.remove(INF)
 
 # Functions with arguments that are named by the caller, or that need data of one shape, have tests of their own.
 ELSEWHERE = {
     *("gdlab.sweep", "gdlab.merge", "gdlab.long_run", "gdlab.read_history", "gdlab.trials", "gdlab.draws"),
     *("gdlab.inspect", "gdlab.problems.network_accuracy", "gdlab.problems.network_logits"),
-    *("gdlab.problems.network_loss", "gdlab.problems.pokemon_loss", "hessian.data_parallel"),
+    *("gdlab.problems.network_loss", "gdlab.problems.pokemon_loss", "hessian.data_parallel", "hessian.prove"),
 }
-SLOW = {"arrive", "connect", "find_critical_points", "departure", "tune", "classify", "escape", "extremal", "spectrum"}
-SLOW |= {"density", "minimum_ratio", "trace", "diagonal", "sharpness", "lr_range_test", "minimize"}
+SLOW = {"find_minimum", "connect", "find_critical_points", "escape_trajectory", "tune", "classify", "escape"}
+SLOW |= {"extremal", "spectrum", "density", "minimum_ratio", "trace", "diagonal", "sharpness", "lr_range_test"}
+SLOW |= {"minimize"}
 
 
 def public():
@@ -385,7 +386,7 @@ def obeys(name, result, arguments):
     ):
         return bool(result)
     if isinstance(result, hessian.CriticalPoint):
-        return result.kind in hessian.KINDS and finite(result[3:5])
+        return result.kind in hessian.Kind.list_words() and finite(result[3:5])
     return finite(result)
 
 

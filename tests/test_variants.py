@@ -61,7 +61,7 @@ class Verdicts(chex.TestCase):
         chex.assert_shape(spectrum.eigenvalues, (10,))
         chex.assert_tree_shape_prefix(spectrum.eigenvectors, (10,))
         point = self.variant(lambda params: hessian.classify(loss, params))(PARAMS)
-        chex.assert_scalar_in(int(point.code), 0, len(hessian.KINDS) - 1)
+        chex.assert_scalar_in(int(point.code), 0, len(hessian.Kind) - 1)
         chex.assert_trees_all_close(point.lowest.value, spectrum.eigenvalues[0], rtol=1e-12)
         way = self.variant(lambda params: hessian.escape(loss, params))(PARAMS)
         chex.assert_trees_all_equal_shapes_and_dtypes(way.params, PARAMS)

@@ -8,7 +8,6 @@ import errno
 import json
 import math
 import os
-import re
 import shlex
 import sys
 from dataclasses import dataclass, fields
@@ -160,158 +159,6 @@ class Experiment:
     """Draw bars on stderr (never where that is no terminal)."""
 
 
-class Saddle(Experiment):
-    """The saddle of (1 - w1 w2)^2: its Hessian, who stays on it, and the way out (S52-S57)."""
-
-
-class Atlas(Experiment):
-    """The map of learning rate and momentum, with the edge of stability from the Hessian (S6, S7, S63, S76)."""
-
-
-class Pokemon(Experiment):
-    """The convex error surface of the lectures, re-run to the printed digits (section 2.1)."""
-
-
-class LearningRates(Experiment):
-    """Four learning rates, whether descent always descends, and where it gets stuck (S2-S11, S61, S62)."""
-
-
-class Schedules(Experiment):
-    """Decay under gradient noise, warm-up and cycles: their shapes and what they gain (S12-S18, S92)."""
-
-
-class Adagrad(Experiment):
-    """Adagrad: its two forms, surprise, best steps, and windows of the last gradients (S19-S31)."""
-
-
-class FeatureScaling(Experiment):
-    """Features on one scale: condition numbers, iterations, and the statistics behind them (S32-S38)."""
-
-
-class Minibatches(Experiment):
-    """The gradient of a batch: its noise, its epochs, its zig-zag, its time (S39, S41-S47)."""
-
-
-class Noise(Experiment):
-    """What the noise of single examples is good for: 20 times faster, and who leaves a saddle (S40, S49)."""
-
-
-class Taylor(Experiment):
-    """Taylor polynomials, the lowest point of a small circle, and Newton's step (S54, S66-S72)."""
-
-
-class Momentum(Experiment):
-    """Momentum: its two forms, hills passed, the Pokemon valley, Nesterov's worst function (S73-S76, S96)."""
-
-
-class Edge(Experiment):
-    """How much curvature each optimizer bears, and that training goes there (S63, S76)."""
-
-
-class Peers(Experiment):
-    """Every optimizer of the grid beside optax's, over 1000 steps (S101)."""
-
-
-class Grid(Experiment):
-    """Every cell of the grid of sigma and m at its best rate, the unnamed beside the named (S83, S101)."""
-
-
-class Nadam(Experiment):
-    """Nadam: its three conventions, its first step, and whether it is faster than Adam (S97)."""
-
-
-class AdamOrSgdm(Experiment):
-    """Adam against SGD with momentum: speed, gap, convergence, and which is when (S86, S101)."""
-
-
-class Exploration(Experiment):
-    """Shuffling, dropout and noise on the gradient (S49, S99)."""
-
-
-class Curriculum(Experiment):
-    """Curriculum, fine-tuning and normalisation (S100)."""
-
-
-class Adam(Experiment):
-    """RMSProp and Adam: braking, debiasing, scale, the longest step, and Adam's trouble (S77-S84, S89)."""
-
-
-class Amsgrad(Experiment):
-    """Adam's counterexamples, and AMSGrad that survives them (S90, section 3.4)."""
-
-
-class Radam(Experiment):
-    """The variance of Adam's first rates, and what RAdam does about it (S94, section 3.7)."""
-
-
-class Lookahead(Experiment):
-    """Lookahead: the variance of its slow weights, and when it is the inner optimizer (S95)."""
-
-
-class RandomMatrices(Experiment):
-    """How rare minima are among random matrices, and what the minimum ratio counts (S59, S60)."""
-
-
-class WeightDecay(Experiment):
-    """Weight decay and L2: the same for descent, not for Adam (S98, section 3.11)."""
-
-
-class SaddleEscapes(Experiment):
-    """Who leaves a saddle, ours, scipy's and optax's methods side by side, and at what price (S57, S58, S65)."""
-
-
-class DigitsSaddle(Experiment):
-    """A network of 563,722 parameters at a saddle: the verdict without its Hessian, and the way out (S57, S58)."""
-
-
-class Autoencoder(Experiment):
-    """The linear autoencoder's 22 families of critical points: index against loss (section 3.13)."""
-
-
-class BatchSize(Experiment):
-    """Batch size against accuracy, updates, the rate and the clock (S48, S50; section 2.2)."""
-
-
-class FlatMinima(Experiment):
-    """Flat and sharp minima of large and small batches, with the control (S51; section 3.12)."""
-
-
-class HardToReach(Experiment):
-    """Training that is stuck, or done, far from any critical point (S63, S64)."""
-
-
-class SparseFeatures(Experiment):
-    """Adagrad on features that are rarely there, and its regret (section 3.1)."""
-
-
-class Signs(Experiment):
-    """Gradients of mean zero whose signs drift: RMSProp and Adam between descent and sign (section 3.2)."""
-
-
-class Adabound(Experiment):
-    """AdaBound: from Adam's rates to one rate for all, between two closing bounds (S91; section 3.5)."""
-
-
-class Switching(Experiment):
-    """SWATS: when Adam hands over to descent, at which rate, and where that ends (S87; section 3.6)."""
-
-
-class Warmup(Experiment):
-    """Warm-up, RAdam and their relatives at rates that are too large (S17, S93; sections 3.7, 3.8)."""
-
-
-class BiasCorrection(Experiment):
-    """Adam with and without its correction, and against Nesterov and Adagrad on a convex loss (section 3.3)."""
-
-
-class DecayMap(Experiment):
-    """The map of rate and decay: L2 and AdamW's two forms, apart from the rate or not (S98; section 3.11)."""
-
-
-class SweepSpeed(Experiment):
-    """What a run costs, ours beside the scripts that others write; what is not judged stands in a table."""
-
-
 @dataclass(frozen=True)
 class All(Experiment):
     """Run all experiments: a table of verdicts, status 1 when a check fails; the same command goes on after a stop."""
@@ -330,14 +177,24 @@ class Experiments:
     """Print one JSON object instead of the table."""
 
 
-def experiments() -> dict[str, type[Experiment]]:
-    """The settings of each experiment, by the name of its file.
+def experiments() -> list[str]:
+    """The names of the experiments: the files of `lectures` and of `benchmarks`.
 
-    >>> experiments()["learning_rates"].__name__
-    'LearningRates'
+    >>> experiments()[0], experiments()[-1]
+    ('adabound', 'sweep_speed')
     """
-    kinds = [kind for kind in Experiment.__subclasses__() if kind is not All]
-    return {re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower(): kind for kind in kinds}
+    files = (file for room in ("lectures", "benchmarks") for file in sorted((ROOM / room).glob("[!_]*.py")))
+    return [file.stem for file in files]
+
+
+def question(name: str) -> str:
+    """The question of an experiment, and its items of the lectures: the first paragraph of its file.
+
+    >>> question("taylor")
+    'Why does the gradient point the way, and how far may one go? (S54, S66-S72)'
+    """
+    docstring = file_of(name).read_text(encoding="utf-8").split('"""')[1]
+    return " ".join(docstring.partition("\n\n")[0].split())
 
 
 @dataclass(frozen=True)
@@ -407,7 +264,7 @@ COMMANDS: dict[str, type] = {
     "race": Race,
     "sweep": Sweep,
     "merge": Merge,
-    **experiments(),
+    **dict.fromkeys(experiments(), Experiment),
     "experiments": Experiments,
     "all": All,
     "report": OnFolder,
@@ -417,6 +274,12 @@ COMMANDS: dict[str, type] = {
     "map": Map,
     "problems": Problems,
 }
+
+
+def help_of(name: str) -> str:
+    """What a command does, in one sentence: the question of an experiment, or the docstring of the settings."""
+    kind = COMMANDS[name]
+    return question(name) if kind is Experiment else (kind.__doc__ or "").splitlines()[0]
 
 
 def command_line(name: str, settings: Any) -> str:

@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ import jax
 
 from experiments.cli import signals
 from experiments.cli.console import bar, print_table
-from experiments.cli.settings import All, InputError, at_least_one, experiments, module_of
+from experiments.cli.settings import All, Experiment, InputError, at_least_one, experiments, module_of
 from experiments.reporting.run_folder import dump, held, write_json
 
 
@@ -45,8 +44,8 @@ def main(settings: All) -> int:
 def run(settings: All, out: Path) -> int:
     """Run what is not in the folder yet, and print the table; the exit status."""
     asked = {
-        name: replace(kind(), quick=settings.quick, pgf=settings.pgf, progress=False, out=out / name)
-        for name, kind in experiments().items()
+        name: Experiment(quick=settings.quick, pgf=settings.pgf, progress=False, out=out / name)
+        for name in experiments()
     }
     verdicts: dict[str, Any] = {}
     try:

@@ -39,7 +39,8 @@ def _report(chosen: Target, seed: int) -> Report:
         "target": chosen.name, "loss": value, "kind": point.kind, "certificate": point.certificate,
         "index": [least, most], "inertia": inertia, "gradient_norm": float(point.gradient_norm),
         "gradient_tol": float(point.gradient_tol), "lowest": float(point.lowest.value),
-        "highest": float(point.highest.value), "confidence": float(point.confidence), "products": int(point.products),
+        "highest": float(point.highest.value), "confidence": float(point.confidence),
+        "products": int(point.num_matvecs),
     }  # fmt: skip
     columns = ["", "at least", "estimate", "at most"]
     return Report(f"What {chosen.name} is like here", words, columns, rows, summary, lambda: _draw(chosen, pairs))

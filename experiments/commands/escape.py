@@ -1,6 +1,6 @@
 """Where does the way down lead from here? The step out of a saddle, and on to a point whose kind is certain (S57).
 
-First one step along the most negative curvature, where there is one; then `hessian.arrive` from the same start.
+First one step along the most negative curvature, where there is one; then `hessian.find_minimum` from the same start.
 """
 
 import jax
@@ -25,7 +25,7 @@ def main(settings: Escape) -> int:
 def _report(chosen: Target, seed: int) -> Report:
     key = jax.random.key(seed)
     way = hessian.escape(chosen.loss, chosen.params, key=key)
-    end = hessian.arrive(chosen.loss, chosen.params, key=key)
+    end = hessian.find_minimum(chosen.loss, chosen.params, key=key)
     words = [
         *chosen.words,
         f"At {shown(chosen.params)} the loss is {float(way.loss_before):.10g}, the lowest curvature"
@@ -33,7 +33,7 @@ def _report(chosen: Target, seed: int) -> Report:
         f"One step: {way.reason}; of length {float(way.step):.6g}, to a loss of {float(way.loss_after):.10g}.",
         f"All the way: {end.certificate}.",
         f"It ended at {shown(end.params)} with a loss of {float(end.loss):.10g}, after {int(end.steps)} steps,"
-        f" {int(end.gradients)} gradients and {int(end.products)} products with the Hessian.",
+        f" {int(end.gradients)} gradients and {int(end.num_matvecs)} products with the Hessian.",
     ]
     rows = [
         ["start", f"{float(way.loss_before):.10g}", ""],
@@ -44,9 +44,9 @@ def _report(chosen: Target, seed: int) -> Report:
         "target": chosen.name, "loss_before": float(way.loss_before), "loss_after": float(way.loss_after),
         "curvature": float(way.curvature), "step": float(way.step), "reason": way.reason,
         "end": {
-            "reason": end.reason, "arrived": bool(end.arrived), "loss": float(end.loss), "kind": end.point.kind,
+            "reason": end.reason, "arrived": bool(end.converged), "loss": float(end.loss), "kind": end.point.kind,
             "certificate": end.certificate, "steps": int(end.steps), "gradients": int(end.gradients),
-            "products": int(end.products),
+            "products": int(end.num_matvecs),
         },
     }  # fmt: skip
 

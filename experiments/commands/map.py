@@ -56,7 +56,7 @@ def _report(chosen: Target, settings: Map) -> Report:
     points = hessian.find_critical_points(chosen.loss, jax.vmap(unravel)(jnp.asarray(starts, theta.dtype)))
     count = len(points.loss)
     if not count:
-        ends = [hessian.verdicts.search.REASONS[code] for code in sorted(set(points.ended.tolist()))]
+        ends = [hessian.SearchOutcome(code).words for code in sorted(set(points.ended.tolist()))]
         raise InputError(f"starts must lead to a critical point; of {settings.starts} none did: {'; '.join(ends)}")
     joined = _joined(chosen.loss, points)
     chi = points.euler_characteristic
@@ -86,7 +86,7 @@ def _report(chosen: Target, settings: Map) -> Report:
         "target": chosen.name,
         "euler_characteristic": chi,
         "points": [dict(zip(columns, row, strict=True)) for row in rows],
-        "ended": {reason: int(np.sum(points.ended == i)) for i, reason in enumerate(hessian.verdicts.search.REASONS)},
+        "ended": {outcome.words: int(np.sum(points.ended == outcome)) for outcome in hessian.SearchOutcome},
     }
     return Report(
         f"The critical points of {chosen.name}", words, columns, rows, summary, lambda: _draw(chosen, points),
@@ -100,7 +100,7 @@ def _joined(loss, points):
     if not len(rows):
         return {}
     saddles = jax.tree.map(lambda leaf: leaf[rows], points.params)
-    ends = jax.vmap(lambda saddle: hessian.connect(loss, saddle))(saddles).arrival.params
+    ends = jax.vmap(lambda saddle: hessian.connect(loss, saddle))(saddles).ends.params
     flat = jax.vmap(lambda tree: ravel_pytree(tree)[0])
     listed, reached = np.asarray(flat(points.params)), np.asarray(jax.vmap(flat)(ends))
     distances = np.linalg.norm(reached[:, :, None] - listed, axis=-1)

@@ -140,7 +140,7 @@ def summarize(dataset: xarray.Dataset, ways: list[Way], where: Arena) -> dict[st
     for i, (name, j) in enumerate(zip(dataset["optimizer"].values, best_rates(dataset), strict=True)):
         kinds: dict[str, int] = {}
         for k, code in enumerate(dataset["kind"].values[i, j]):
-            kind = hessian.KINDS[code] if code != NOT_SEEN else "not seen"
+            kind = hessian.Kind(code).words if code != NOT_SEEN else "not seen"
             kind = kind if np.isfinite(final[i, j, k]) else DIVERGED
             kinds[kind] = kinds.get(kind, 0) + 1
         rows[str(name)] = {
@@ -243,7 +243,7 @@ def draw(dataset: xarray.Dataset, ways: list[Way], where: Arena) -> Any:
         gone = np.mean(~np.isfinite(final[i]), axis=1)
         lower.plot(rates, gone, ":", color=colour[name])
         if where.few:
-            stopped = np.mean(dataset["kind"].values[i] == hessian.KINDS.index("saddle"), axis=1)
+            stopped = np.mean(dataset["kind"].values[i] == hessian.Kind.SADDLE, axis=1)
             lower.plot(rates, stopped, "-", color=colour[name])
     upper.set(xlabel="learning rate", ylabel="final loss above the lowest")
     upper.set_title("median and quartiles over the starts that stayed finite")

@@ -18,7 +18,7 @@ import numpy as np
 
 import gdlab
 import hessian
-from experiments.cli.settings import Adagrad
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true, printed
 from gdlab import directions, scales
 from gdlab.problems import POKEMON_OPTIMUM, POKEMON_START, pokemon, pokemon_loss
@@ -33,7 +33,7 @@ UPDATES, RATE = 20_000, 0.01
 SAMPLES, RADIUS = 4000, 2.0
 
 
-def main(settings: Adagrad) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
     return conclude(settings, "adagrad", QUESTION, measure)
 
@@ -123,7 +123,7 @@ def surprise():
 def parabolas():
     """The best step on a x^2 + b x + c is |x0 + b/2a| = |y'| / y'' (S25, S27); do not cross parameters (S26)."""
     a, b, x0 = 10 ** jax.random.uniform(jax.random.key(2), (3, 1000), minval=-2.0, maxval=2.0)
-    best = jax.vmap(lambda a, b, x: hessian.best_step(lambda x: a * x**2 + b * x + 1.0, x))(a, b, x0)
+    best = jax.vmap(lambda a, b, x: hessian.newton_step_length(lambda x: a * x**2 + b * x + 1.0, x))(a, b, x0)
     newton = x0 - best  # the slope is positive
     slopes = [jax.grad(lambda x, c=c: c * x**2 / 2)(x) for c, x in ((1.0, 3.0), (10.0, 0.5))]
     return (

@@ -18,7 +18,7 @@ import numpy as np
 import optax
 
 import gdlab
-from experiments.cli.settings import Adam
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true, printed
 from experiments.reporting.run_folder import Table
 from gdlab import directions, scales
@@ -32,7 +32,7 @@ ETA = 0.01
 VALLEY = surface("rosenbrock_2d").loss
 
 
-def main(settings: Adam) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
     return conclude(settings, "adam", QUESTION, measure)
 

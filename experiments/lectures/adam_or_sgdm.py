@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import gdlab
-from experiments.cli.settings import AdamOrSgdm
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true
 from experiments.workloads.tuned_benchmark import PROBLEMS, best, contest, medians
 from gdlab.problems import digits, network, network_accuracy, network_loss
@@ -39,7 +39,7 @@ SLOPE, TURNS = 4.0, 30_000  # of Reddi's example
 loss = partial(network_loss, activation=jax.nn.relu)
 
 
-def main(settings: AdamOrSgdm) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
     return conclude(settings, "adam_or_sgdm", QUESTION, lambda: measure(settings.quick))
 

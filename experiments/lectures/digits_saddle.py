@@ -18,7 +18,7 @@ import optax
 
 import gdlab
 import hessian
-from experiments.cli.settings import DigitsSaddle
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import at_most, conclude, is_true
 from experiments.workloads.digits import examples, start
 from gdlab.problems import network_loss
@@ -32,7 +32,7 @@ RATE = 0.05
 PRODUCTS = 60  # at most, whatever the width
 
 
-def main(settings: DigitsSaddle) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
     return conclude(settings, "digits_saddle", QUESTION, lambda: measure(32 if settings.quick else 512))
 
@@ -43,7 +43,7 @@ def measure(units):
     small = learnt(start(jax.random.key(0), (64, UNITS, UNITS, UNITS, 10)), data)
     wide = copied(small, units // UNITS)
     point = hessian.classify(network_loss, wide, data, method="lanczos")
-    ends = hessian.extremal(network_loss, wide, data, which="both", products=PRODUCTS)
+    ends = hessian.extremal(network_loss, wide, data, which="both", num_matvecs=PRODUCTS)
     way = hessian.escape(network_loss, wide, data)
     paths = [descend(params, data) for params in (wide, way.params)]
     return checks(small, wide, data, point, ends, way, paths), lambda: draw(paths, way, wide, data)
@@ -111,7 +111,7 @@ def checks(small, wide, data, point, ends, way, paths):
         is_true(
             "S58", f"{values} parameters in single precision: curvature of both signs", low < -band and high > band
         ),
-        at_most("S58", "products with the Hessian that this took, where n would build it", ends.products, PRODUCTS),
+        at_most("S58", "products with the Hessian that this took, where n would build it", ends.num_matvecs, PRODUCTS),
         is_true("S57", "Newton's step is long: no claim of a critical point", "saddle" not in point.kind),
         at_most("S57", "loss of the copies - loss of the originals, relative", abs(before / alike - 1), 1e-4),
         at_most(

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import gdlab
-from experiments.cli.settings import Grid
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import at_most, conclude, is_true
 from experiments.workloads.tuned_benchmark import PROBLEMS, best, contest
 from gdlab import directions, scales
@@ -57,7 +57,7 @@ NAMES = {
 ARRIVED, FAR = 1e-6, 3.0  # losses below are all the same: there; three decades behind are as far as any
 
 
-def main(settings: Grid) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
     return conclude(settings, "grid", QUESTION, lambda: measure(settings.quick))
 

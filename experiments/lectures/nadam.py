@@ -18,7 +18,7 @@ import numpy as np
 import optax
 
 import gdlab
-from experiments.cli.settings import Nadam
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import at_most, conclude, exactly, is_true
 from experiments.workloads.tuned_benchmark import PROBLEMS, best, contest, medians
 from gdlab.problems import surface
@@ -30,7 +30,7 @@ STEPS = 300
 CONTESTANTS = {"adam": lambda rate: gdlab.adam(rate, B1, B2), "nadam": lambda rate: gdlab.nadam(rate, B1, B2)}
 
 
-def main(settings: Nadam) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
     return conclude(settings, "nadam", QUESTION, lambda: measure(settings.quick))
 

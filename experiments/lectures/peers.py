@@ -16,7 +16,7 @@ import numpy as np
 import optax
 
 import gdlab
-from experiments.cli.settings import Peers
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import at_most, conclude, exactly, is_true
 from gdlab.problems import rosenbrock
 
@@ -48,7 +48,7 @@ PEERS = {
 }
 
 
-def main(settings: Peers) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
     return conclude(settings, "peers", QUESTION, lambda: measure(settings.quick))
 

@@ -236,7 +236,7 @@ def ends(dataset: xarray.Dataset, starts: Any) -> list[list[list[str]]]:
     def said(code, value):
         if not np.isfinite(value):
             return "diverged"
-        return "on a point that was not classified" if code == NOT_SEEN else ENDS[hessian.KINDS[code]]
+        return "on a point that was not classified" if code == NOT_SEEN else ENDS[hessian.Kind(code).words]
 
     return np.vectorize(said, otypes=[object])(kinds, losses).tolist()
 

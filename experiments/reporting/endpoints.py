@@ -74,7 +74,7 @@ def unclassified(dataset: xarray.Dataset) -> xarray.Dataset:
 
 
 def _flags():
-    return {"flag_values": np.arange(NOT_SEEN, len(hessian.KINDS)), "flag_meanings": _meanings()}
+    return {"flag_values": np.arange(NOT_SEEN, len(hessian.Kind)), "flag_meanings": _meanings()}
 
 
 def _verdict(where, end):
@@ -83,7 +83,7 @@ def _verdict(where, end):
 
 
 def _meanings():
-    return " ".join(kind.replace(" ", "_") for kind in ("not seen", *hessian.KINDS))
+    return " ".join(kind.replace(" ", "_") for kind in ("not seen", *hessian.Kind.list_words()))
 
 
 def best_rates(dataset: xarray.Dataset) -> list[int]:
@@ -97,7 +97,7 @@ def ways_out(dataset: xarray.Dataset, where: Arena) -> list[Way]:
     """The way out of each saddle on which a run stopped; saddles within 1e-3 of each other are one."""
     if not where.few:
         return []
-    stuck = np.argwhere(dataset["kind"].values == hessian.KINDS.index("saddle"))
+    stuck = np.argwhere(dataset["kind"].values == hessian.Kind.SADDLE)
     groups: list[tuple[np.ndarray, dict[str, int]]] = []
     names = [str(name) for name in dataset["optimizer"].values]
     for lane in stuck:

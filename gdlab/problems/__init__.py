@@ -7,7 +7,7 @@
 | | `linear_autoencoder_2_1_2`; `linear_autoencoder_points` |
 | saddles | `classical_saddle`, `double_well_quadratic`, `quadratic_saddle_quartic`, `mexican_hat` |
 | saddles in a row (Du et al. 2017) | `octopus`; `octopus_points` |
-| recovery | `matrix_factorisation`, `phase_retrieval` |
+| recovery | `matrix_factorization`, `phase_retrieval` |
 | degenerate saddles | `monkey_saddle`, `quartic_min`, `quartic_saddle`, `cubic_fold`, `peano`, `real_part_z4` |
 | bowls and wells | `quadratic_bowl` (S7), `booth`, `matyas`, `gaussian_well`, `plateau` (S62) |
 | valleys | `rosenbrock` (S79), `beale`, `tilted_double_well` (S10), `hills` (S75) |
@@ -53,7 +53,7 @@ from gdlab.problems.pokemon import (
     pokemon,
     pokemon_loss,
 )
-from gdlab.problems.recovery import matrix_factorisation, phase_retrieval
+from gdlab.problems.recovery import matrix_factorization, phase_retrieval
 from gdlab.problems.saddles import (
     classical_saddle,
     cubic_fold,
@@ -94,7 +94,7 @@ __all__ = [
     "linear_net",
     "linear_net_depth3",
     "linear_net_ridge",
-    "matrix_factorisation",
+    "matrix_factorization",
     "matyas",
     "mexican_hat",
     "monkey_saddle",

@@ -1,11 +1,11 @@
 """Recovering a matrix or a vector from products of its parts: no spurious minima, saddles of every index.
 
-    matrix factorisation     1/4 |X X^T - M|^2,   M = diag(mu)             minima: the best approximation of rank p
+    matrix factorization     1/4 |X X^T - M|^2,   M = diag(mu)             minima: the best approximation of rank p
     phase retrieval          E ((a.x)^2 - (a.x*)^2)^2 / 4,   a ~ N(0, 1)    minima: +-x*
 
 | function | k | critical points |
 |---|---|---|
-| `matrix_factorisation` | n p | one for each choice of at most p eigenvectors, up to rotation |
+| `matrix_factorization` | n p | one for each choice of at most p eigenvectors, up to rotation |
 | `phase_retrieval` | any | 0 a maximum, +-x* minima, a sphere of saddles between |
 """
 
@@ -21,7 +21,7 @@ from gdlab.problems.landscape import Surface, arranged, coordinates
 _MU = (3.0, 2.0, 1.0)
 
 
-def matrix_factorisation(theta: jax.Array, mu: Sequence[float] = _MU) -> jax.Array:
+def matrix_factorization(theta: jax.Array, mu: Sequence[float] = _MU) -> jax.Array:
     """1/4 |X X^T - diag(mu)|^2, theta = X row by row, n x p; mu fixes n, theta's size fixes p (S57, S59).
 
     For p = 1 the critical points are 0 and +-sqrt(mu_i) e_i, with eigenvalues 2 mu_i and mu_i - mu_j
@@ -30,7 +30,7 @@ def matrix_factorisation(theta: jax.Array, mu: Sequence[float] = _MU) -> jax.Arr
     Raises:
         ValueError: when theta's size is no multiple of n.
 
-    >>> float(matrix_factorisation(jnp.zeros(3)))  # (9 + 4 + 1) / 4
+    >>> float(matrix_factorization(jnp.zeros(3)))  # (9 + 4 + 1) / 4
     3.5
     """
     theta, eigenvalues = coordinates(theta), sequence("mu", mu, 1)
@@ -55,8 +55,8 @@ def _factor_rows(mu):
 
 
 RANK_ONE_3D = Surface(
-    name="matrix_factorisation_3d",
-    loss=matrix_factorisation,
+    name="matrix_factorization_3d",
+    loss=matrix_factorization,
     dim=3,
     source="Ge, Jin & Zheng 2017, arXiv:1704.00708, for rank one",
     box=((-2.0, 2.0),) * 3,

@@ -9,32 +9,20 @@
 What is approximate (x, Y, V, r) may be as wrong as it likes: a wrong one proves nothing.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from hessian.proofs.kernels import arb as judge
-from hessian.proofs.kernels.arb import Jet, Refused, bits
-from hessian.proofs.program import Program
+from hessian.proofs.kernels.arb import Jet, bits
+from hessian.proofs.program import NotProved, Program, Refused
+from hessian.proofs.record import Ball
 
 PRECISIONS = (53, 106, 212, 424)  # bits, tried one after another
 TURNS = 12  # Newton steps at most
 FAR = 0.1  # how far they may lead, against 1 + |x|: what is further away was not asked about
 BALLS = 12  # radii that are tried at most
 FIRST = 1e-3  # the first radius, against 1 + |x|
-
-
-class Ball(NamedTuple):
-    """Exactly one critical point lies where |x_i - center_i| < radius_i; so many eigenvalues there are negative."""
-
-    center: tuple[tuple[int, int], ...]  # m 2^e, exactly, for each coordinate
-    radius: tuple[float, ...]
-    index: int  # type: ignore[assignment]
-    bits: int
-
-
-class NotProved(ValueError):
-    """Why nothing is proved."""
 
 
 def proved_at(program: Program, start: np.ndarray, precisions: tuple[int, ...] = PRECISIONS) -> Ball:

@@ -36,6 +36,14 @@ ARITY = {
 TRUTHS = ("truth", "pick", "less", "equal", "not", "and", "or")
 
 
+class NotProved(ValueError):
+    """Why nothing is proved."""
+
+
+class Refused(NotProved):
+    """What cannot be said of a whole ball: a comparison both ways, a pole inside."""
+
+
 class Operation(NamedTuple):
     """One operation: `inputs` are the numbers of earlier ones, `size` counts its entries."""
 

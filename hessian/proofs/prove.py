@@ -6,9 +6,7 @@ import jax.numpy as jnp  # noqa: F401  (the example)
 import numpy as np
 
 from hessian.product import Loss, Params
-from hessian.proofs.kernels import arb as judge
-from hessian.proofs.lowering import Uncovered, lowered
-from hessian.proofs.point import NotProved, proved_at
+from hessian.proofs.program import NotProved
 from hessian.proofs.record import Proof
 
 
@@ -38,13 +36,15 @@ def prove(loss: Loss, params: Params, *args: Any) -> Proof:
     >>> prove(lambda w: w[0] ** 3 + w[1] ** 2, jnp.array([1e-9, 0.0])).proved
     False
     """
-    if judge.arb is None:
-        msg = "prove needs python-flint; install it with the extra: pip install 'gdlab[proof]'"
-        raise ImportError(msg)
     try:
-        program, start = lowered(loss, params, *args)
-        ball = proved_at(program, start)
-    except (Uncovered, NotProved) as error:
+        from hessian.proofs import lowering, point
+    except ImportError as error:
+        msg = "prove needs python-flint; install it with the extra: pip install 'gdlab[proof]'"
+        raise ImportError(msg) from error
+    try:
+        program, start = lowering.lowered(loss, params, *args)
+        ball = point.proved_at(program, start)
+    except NotProved as error:
         return Proof(str(error))
     proof = Proof("", ball, program)
     return Proof("", ball, program, float(np.linalg.norm(proof.center - start)))

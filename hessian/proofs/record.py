@@ -14,14 +14,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hessian.proofs import point, program
-from hessian.proofs.kernels.arb import Refused
-from hessian.proofs.point import Ball, NotProved
+from hessian.proofs import program
 from hessian.proofs.program import Program
 
 FORMAT = "gdlab proof 1"
 LONGEST = 2**26  # bytes of a record that is read
 WORK = 10**10  # entries times the square of the inputs, at most, and products, at most
+
+
+class Ball(NamedTuple):
+    """Exactly one critical point lies where |x_i - center_i| < radius_i; so many eigenvalues there are negative."""
+
+    center: tuple[tuple[int, int], ...]  # m 2^e, exactly, for each coordinate
+    radius: tuple[float, ...]
+    index: int  # type: ignore[assignment]
+    bits: int
 
 
 @dataclass(frozen=True)
@@ -107,13 +114,6 @@ class Proof:
             half.unlink(missing_ok=True)
 
 
-class Replay(NamedTuple):
-    """What a replay found."""
-
-    passed: bool
-    said: str  # the statement, or why it does not hold
-
-
 def read(path: str | os.PathLike[str]) -> Proof:
     """The record in a file; ValueError with a sentence for what is none."""
     if os.path.getsize(path) > LONGEST:
@@ -131,18 +131,6 @@ def read(path: str | os.PathLike[str]) -> Proof:
         msg = "a record must have no hypotheses: none is known to this version"
         raise ValueError(msg)
     return Proof("", _ball(data), _program(data))
-
-
-def replayed(proof: Proof, more: int = 2) -> Replay:
-    """Whether the statement comes out again in so many times the bits, from the record alone."""
-    if proof.ball is None or proof.program is None:
-        return Replay(False, proof.statement)
-    bits = max(more * proof.ball.bits, *(abs(m).bit_length() for m, _ in proof.ball.center))
-    try:
-        held = point.holds(proof.program, proof.ball, bits)
-    except (NotProved, Refused) as error:
-        return Replay(False, f"not replayed: {error}")
-    return Replay(held, proof.statement if held else "not replayed: the ball or the index is wrong")
 
 
 def _ball(data: dict[str, Any]) -> Ball:

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from hessian.proofs.program import Operation
+from hessian.proofs.program import NotProved, Operation
 
 
-class Uncovered(ValueError):
+class Uncovered(NotProved):
     """An operation for which there is no rule."""
 
 

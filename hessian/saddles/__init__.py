@@ -1,1 +1,1 @@
-"""Saddles: the way out, down to a minimum, and what each saddle connects."""
+"""Saddles: escape from them, descend to a minimum, and find what each of them connects."""

@@ -1,42 +1,46 @@
-"""The way out of a saddle: a step along the lowest eigenvector, never to a higher loss (S57).
+"""One step out of a saddle, along the eigenvector of the lowest eigenvalue; the loss never rises (S57).
 
     u = eigenvector of lambda_1 < 0,   s = -sign(g.u),   L(theta + s a u)  ~  L(theta) + s a g.u + a^2 lambda_1 / 2
 
-The sign follows the gradient; where the gradient says nothing (at the saddle itself) both are tried.  The length starts
-where curvature and its change balance, a = |lambda_1| / rho, with rho measured along u; it is halved until the loss
-falls by an eighth of |lambda_1| a^2, then doubled while the loss keeps falling, up to 100 (1 + |theta|).  Near a saddle
-the curvature is tested, not the loss: 1e-8 away the decrease lies below the rounding of the loss, so the length never
-starts under the one whose decrease can be seen.
+The sign is that of -g.u; at the saddle itself, where g.u is zero, both signs are tried.  The length starts at
+a = |lambda_1| / rho, where rho is the change of the curvature along u, measured; it is halved until the loss falls by
+|lambda_1| a^2 / 8, then doubled while the loss keeps falling, up to 100 (1 + |theta|).  A step of 1e-8 from a saddle
+lowers the loss by less than its rounding, so the length never starts below the smallest whose decrease is visible.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from hessian.arguments import prng_key, tolerance, whole
-from hessian.numerics import divisor
+from hessian.limits import DENSE_SPECTRUM
 from hessian.precision import Storage, storage, working
 from hessian.product import Loss, Params, gradient, hvp
-from hessian.spectra.spectrum import DENSE, ROUNDING, spectrum
+from hessian.results import Outcome
+from hessian.spectra.spectrum import rounding, spectrum
+from hessian.steps.acceptance import descent_sign, smallest_visible_step
 from hessian.steps.eigenbasis import lowest_direction
 
-REASONS = (
-    "stepped along negative curvature",
-    "no negative curvature beyond the zero band",
-    "negative curvature, but no step along it lowers the loss visibly",
-    "the loss, gradient or Hessian is not finite",
-)
-STEPPED, NO_CURVATURE, NO_DECREASE, NOT_FINITE = range(len(REASONS))
+
+class EscapeOutcome(Outcome):
+    """What became of an escape."""
+
+    STEPPED = "stepped along negative curvature"
+    NO_CURVATURE = "no negative curvature beyond the zero band"
+    NO_DECREASE = "negative curvature, but no step along it lowers the loss visibly"
+    NOT_FINITE = "the loss, gradient or Hessian is not finite"
+
+
 HALVINGS = DOUBLINGS = 60  # enough to cross the range of lengths that floats can tell apart
 
 
 class Escape(NamedTuple):
-    """What the way out was; where there was none the parameters are those given and the step is 0."""
+    """The step that was taken; where there was none the parameters are those given and the step is 0."""
 
     params: Params  # params + step * direction, never of a higher loss
     step: jax.Array  # the length of the step, >= 0
@@ -44,13 +48,22 @@ class Escape(NamedTuple):
     loss_before: jax.Array
     loss_after: jax.Array
     curvature: jax.Array  # the lowest eigenvalue
-    code: jax.Array  # the reason as an integer: an index of REASONS
+    code: jax.Array  # the reason as an integer: an `EscapeOutcome`
 
     @property
     def reason(self) -> Any:
         """What was done and why, in words: a string, or an array of them for many points.  Not inside `jit`."""
-        words = np.array(REASONS)[np.asarray(self.code)]
-        return str(words) if words.ndim == 0 else words
+        return EscapeOutcome.words_of(self.code)
+
+
+class _Line(NamedTuple):
+    """The line theta + t u through a saddle, and what is known along it."""
+
+    loss_at: Callable[[jax.Array], jax.Array]  # of the signed length t
+    before: jax.Array  # the loss at t = 0
+    directional_derivative: jax.Array  # g.u
+    curvature: jax.Array  # |u.H u|
+    longest: jax.Array  # the largest t
 
 
 class _Search(NamedTuple):
@@ -70,7 +83,7 @@ def escape(
     *args: Any,
     curvature_tol: ArrayLike | None = None,
     key: jax.Array | None = None,
-    products: int = 100,
+    num_matvecs: int = 100,
 ) -> Escape:
     """One step out of a saddle, along its direction of most negative curvature (S57).
 
@@ -80,8 +93,8 @@ def escape(
         *args: further arguments of the loss.
         curvature_tol: curvature is negative where it lies below minus this, >= 0; by default 50 eps |H|.
         key: of the random start of Lanczos, above 1024 parameters; `jax.random.key(0)` by default.
-        products: how many products with the Hessian that may take, >= 5; a direction of negative curvature is a way
-            out long before it is an eigenvector.
+        num_matvecs: how many products with the Hessian Lanczos may take, >= 5; it stops at the first clear direction of
+            negative curvature, which need not be an eigenvector.
 
     Returns:
         An `Escape`; its `reason` says what was done.  The loss never rises.
@@ -94,90 +107,106 @@ def escape(
     (-2.0, 1.0, 0.25)
     """
     loss, params, stored = working(loss, params, *args)
-    products, key = whole("products", products, 5), prng_key(key)
+    num_matvecs, key = whole("num_matvecs", num_matvecs, 5), prng_key(key)
     tolerance("curvature_tol", curvature_tol)
-    if sum(leaf.size for leaf in jax.tree.leaves(params)) <= DENSE:
+    if sum(leaf.size for leaf in jax.tree.leaves(params)) <= DENSE_SPECTRUM:
         found = spectrum(loss, params, *args)
         lowest = jax.tree.map(lambda v: v[0], found.eigenvectors)
-        return way_along(
+        return line_search_along(
             loss, params, args, curvature_tol, lowest, found.eigenvalues[0], jnp.max(jnp.abs(found.eigenvalues)), stored
         )
-    value, direction, size, _ = lowest_direction(loss, params, args, key, products)
-    return way_along(loss, params, args, curvature_tol, ravel_pytree(params)[1](direction), value, size, stored)
+    value, direction, spectral_norm, _ = lowest_direction(loss, params, args, key, num_matvecs)
+    return line_search_along(
+        loss, params, args, curvature_tol, ravel_pytree(params)[1](direction), value, spectral_norm, stored
+    )
 
 
 @partial(jax.jit, static_argnames=("loss", "stored"))
-def way_along(
+def line_search_along(
     loss: Loss,
     params: Params,
     args: tuple,
     curvature_tol: Any,
     lowest: Params,
     curvature: Any,
-    size: Any,
+    spectral_norm: Any,
     stored: Storage | None = None,
 ) -> Escape:
-    """The step along a direction `lowest` of length 1 and of this curvature, where |H| = size.
+    """The step along a direction `lowest` of length 1 and of this curvature, where |H| = spectral_norm.
 
     Its losses are those of the parameters as they are after they were `stored`.
     """
     stored = storage(params) if stored is None else stored
     theta, unravel = ravel_pytree(params)
-    eps = jnp.finfo(theta.dtype).eps
     u = ravel_pytree(lowest)[0]
-    slope = ravel_pytree(gradient(loss, params, *args))[0] @ u
+    directional_derivative = ravel_pytree(gradient(loss, params, *args))[0] @ u
     before = loss(params, *args)
-    band = jnp.asarray(ROUNDING * eps * size if curvature_tol is None else curvature_tol, theta.dtype)
-    bend = jnp.abs(curvature)
+    band = jnp.asarray(rounding(spectral_norm) if curvature_tol is None else curvature_tol, theta.dtype)
+    length_scale = 1 + jnp.linalg.norm(theta)
 
     def loss_at(length):
         return loss(stored.landed(unravel(theta + length * u)), *args)
+
+    line = _Line(loss_at, before, directional_derivative, jnp.abs(curvature), 100 * length_scale)
+    balanced = _balanced_length(loss, params, args, u, curvature, length_scale)
+    start = jnp.minimum(jnp.maximum(balanced, smallest_visible_step(before, curvature)), line.longest)
+    sign = _lower_side(line, start)
+    negative = curvature < -band
+    finite = jnp.isfinite(before) & jnp.isfinite(directional_derivative) & jnp.isfinite(spectral_norm)
+    step, reached = _length_search(line, sign, start, negative & finite)
+
+    code = EscapeOutcome.code_of(
+        [
+            (~finite, EscapeOutcome.NOT_FINITE),
+            (~negative, EscapeOutcome.NO_CURVATURE),
+            (step == 0, EscapeOutcome.NO_DECREASE),
+        ],
+        EscapeOutcome.STEPPED,
+    )
+    after = jnp.where(code == EscapeOutcome.STEPPED, theta + step * sign * u, theta)
+    return Escape(stored(unravel(after)), step, stored(unravel(sign * u)), before, reached, curvature, code)
+
+
+def _balanced_length(loss, params, args, u, curvature, length_scale):
+    """|curvature| / (its change per length along u); the length scale where the curvature does not change."""
+    theta, unravel = ravel_pytree(params)
 
     def curvature_at(length):
         hv = hvp(loss, unravel(theta + length * u), *args)(unravel(u))
         return ravel_pytree(hv)[0] @ u
 
-    reach = 1 + jnp.linalg.norm(theta)
-    h = eps ** (1 / 4) * reach
+    h = jnp.finfo(theta.dtype).eps ** (1 / 4) * length_scale
     change = jnp.maximum(jnp.abs(curvature_at(h) - curvature), jnp.abs(curvature_at(-h) - curvature)) / h
-    visible = jnp.sqrt(128 * eps * jnp.abs(before) / divisor(bend))
-    longest = 100 * reach
-    start = jnp.minimum(jnp.maximum(_ratio(bend, change, reach), visible), longest)
+    is_constant = change * length_scale <= jnp.abs(curvature)
+    return jnp.where(is_constant, length_scale, jnp.abs(curvature) / jnp.where(is_constant, 1, change))
 
-    told = jnp.abs(slope) > 1e-3 * bend * start
-    downhill = jnp.where(slope > 0, -1.0, 1.0).astype(theta.dtype)
-    lower = jnp.where(loss_at(start) <= loss_at(-start), 1.0, -1.0).astype(theta.dtype)
-    sign = jnp.where(told, downhill, lower)
 
-    def look(search):
-        value = loss_at(sign * search.length)
-        enough = value <= before - bend * search.length**2 / 8
-        falling = jnp.where(search.growing, value < search.best_loss, enough & (value < before))
+def _lower_side(line, length):
+    """The sign that goes down: -sign(g.u) where that is known, else the side with the lower loss."""
+    downhill, sign_known = descent_sign(line.directional_derivative, line.curvature, length)
+    lower = jnp.where(line.loss_at(length) <= line.loss_at(-length), 1.0, -1.0).astype(
+        line.directional_derivative.dtype
+    )
+    return jnp.where(sign_known, downhill, lower)
+
+
+def _length_search(line, sign, start, is_needed):
+    """The length at which the loss is lowest of those tried, 0 where none lowers it, and the loss there."""
+
+    def try_length(search):
+        value = line.loss_at(sign * search.length)
+        enough = value <= line.before - line.curvature * search.length**2 / 8
+        falling = jnp.where(search.growing, value < search.best_loss, enough & (value < line.before))
         best = jnp.where(falling, search.length, search.best)
         best_loss = jnp.where(falling, value, search.best_loss)
         growing = search.growing | falling
         tried = search.tried + 1
         limit = jnp.where(growing, DOUBLINGS, HALVINGS)
         length = jnp.where(growing, 2 * search.length, search.length / 2)
-        searching = jnp.where(growing, falling & (length <= longest), True) & (tried < limit)
+        searching = jnp.where(growing, falling & (length <= line.longest), True) & (tried < limit)
         return _Search(searching, tried, length, best, best_loss, growing)
 
-    negative = curvature < -band
-    finite = jnp.isfinite(before) & jnp.isfinite(slope) & jnp.isfinite(size)
-    begin = _Search(
-        negative & finite, jnp.int32(0), start, jnp.zeros_like(start), jnp.asarray(before), jnp.bool_(False)
-    )
-    found = jax.lax.while_loop(lambda search: search.searching, look, begin)
-
-    code = jnp.select([~finite, ~negative, found.best == 0], [NOT_FINITE, NO_CURVATURE, NO_DECREASE], STEPPED).astype(
-        jnp.int32
-    )
-    after = jnp.where(code == STEPPED, theta + found.best * sign * u, theta)
-    way, along = stored(unravel(after)), stored(unravel(sign * u))
-    return Escape(way, found.best, along, before, found.best_loss, curvature, code)
-
-
-def _ratio(bend, change, reach):
-    """bend / change, and the reach where the curvature does not change."""
-    flat = change * reach <= bend
-    return jnp.where(flat, reach, bend / jnp.where(flat, 1, change))
+    before = jnp.asarray(line.before)
+    begin = _Search(is_needed, jnp.int32(0), start, jnp.zeros_like(start), before, jnp.bool_(False))
+    found = jax.lax.while_loop(lambda search: search.searching, try_length, begin)
+    return found.best, found.best_loss

@@ -1,18 +1,19 @@
-"""Down to a second-order point, out of every saddle on the way, with a certificate where it ends.
+"""Descent to a second-order point that leaves every saddle on the way, with a certificate of where it ends.
 
     |grad L| <= gradient_tol   and   lambda_1 >= -curvature_tol          (a second-order stationary point)
 
 Three phases, each of which never raises the loss:
 
-    rounds     many cheap steps of an optimizer, then one look at the curvature and, where it is negative and pays more
-               than the steps did, a step along it (left out where no optimizer is given)
+    rounds     steps of a first-order optimizer, then one check of the curvature and, where that promises more than the
+               steps brought, a step along it (`hessian.saddles.rounds`; only where an optimizer is given)
     finish     trust-region steps, hard case included, until gradient and curvature are within their tolerances
-    verdict    `classify`; a saddle that it finds is left, a degenerate point is left where a flat direction leads to
-               something lower, and the finish begins again
+    verdict    `classify`; from a saddle, and from a degenerate point beside which a lower one is found, the finish
+               starts again
 
-Every end has its reason.
+Whatever the end, `reason` says why.
 """
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -24,56 +25,57 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from hessian.arguments import choice, number, prng_key, tolerance, transformation, whole
+from hessian.limits import DENSE_STEP
 from hessian.precision import working
 from hessian.product import Loss, Params
-from hessian.saddles.escape import STEPPED
-from hessian.saddles.flat_directions import POINTS, lower_beside
-from hessian.saddles.wrapper import PRODUCTS, way_out
+from hessian.results import Outcome
+from hessian.saddles.flat_directions import POINTS, probe_flat_directions
+from hessian.saddles.rounds import run_rounds
 from hessian.steps.second_order import Flat
-from hessian.steps.sr1_trust_region import DENSE, Walk
-from hessian.steps.sr1_trust_region import finish as finished
-from hessian.verdicts import classify as critical
-from hessian.verdicts.classify import CriticalPoint, Method, classify
+from hessian.steps.sr1_trust_region import Walk, sr1_trust_region
+from hessian.verdicts.classify import CriticalPoint, Kind, Method, classify
 
-REASONS = (
-    "a minimum: the gradient vanishes and every eigenvalue is positive",
-    "a degenerate second-order point: the gradient vanishes, no eigenvalue is negative, but some are zero",
-    "a plateau: gradient and curvature vanish, and so does every change of the loss nearby",
-    "unbounded: the loss fell below the floor",
-    "not finite: the loss, its gradient or its Hessian is NaN or infinite",
-    "the budget is spent before the gradient vanishes",
-    "no step lowers the loss visibly, though the gradient does not vanish",
-    "negative curvature is left whose decrease lies below the rounding of the loss",
-    "undetermined: no sign is certain, and the verdict says why",
-)
-MINIMUM, DEGENERATE, PLATEAU, UNBOUNDED, NOT_FINITE, BUDGET, NO_STEP, PINNED, UNDETERMINED = range(len(REASONS))
+
+class MinimumOutcome(Outcome):
+    """Why a search for a minimum ended."""
+
+    MINIMUM = "a minimum: the gradient vanishes and every eigenvalue is positive"
+    DEGENERATE = "a degenerate second-order point: the gradient vanishes, no eigenvalue is negative, but some are zero"
+    PLATEAU = "a plateau: gradient and curvature vanish, and so does every change of the loss nearby"
+    UNBOUNDED = "unbounded: the loss fell below the floor"
+    NOT_FINITE = "not finite: the loss, its gradient or its Hessian is NaN or infinite"
+    BUDGET = "the budget is spent before the gradient vanishes"
+    NO_STEP = "no step lowers the loss visibly, though the gradient does not vanish"
+    PINNED = "negative curvature is left whose decrease lies below the rounding of the loss"
+    UNDETERMINED = "undetermined: no sign is certain, and the verdict says why"
+
+
 PASSES = 20  # of steps and a verdict on where they ended
 
 
-class Arrival(NamedTuple):
-    """Where it ended, why, and what it took; a pytree of arrays."""
+class MinimumSearch(NamedTuple):
+    """Where the descent ended, why, and what it cost; a pytree of arrays."""
 
-    params: Params  # the lowest point met; never of a higher loss than the start
+    params: Params  # the lowest point visited; its loss is never above that of the start
     loss_before: jax.Array
     loss: jax.Array
     point: CriticalPoint  # the verdict on params
-    code: jax.Array  # the reason as an integer: an index of REASONS
-    escapes: jax.Array  # steps along negative curvature that were taken after a look
+    code: jax.Array  # the reason as an integer: a `MinimumOutcome`
+    escapes: jax.Array  # steps along negative curvature that were taken after a check
     steps: jax.Array  # of the optimizer and of the trust region
     gradients: jax.Array
-    products: jax.Array  # with the Hessian, each about two gradients
+    num_matvecs: jax.Array  # with the Hessian, each about two gradients
     evaluations: jax.Array  # of the loss alone
 
     @property
     def reason(self) -> Any:
         """Why it ended, in words: a string, or an array of them for many starts.  Not inside `jit`."""
-        words = np.array(REASONS)[np.asarray(self.code)]
-        return str(words) if words.ndim == 0 else words
+        return MinimumOutcome.words_of(self.code)
 
     @property
-    def arrived(self) -> jax.Array:
+    def converged(self) -> jax.Array:
         """Whether params is a second-order point, certain to rounding: a minimum, or degenerate and none negative."""
-        return (self.code == MINIMUM) | (self.code == DEGENERATE)
+        return (self.code == MinimumOutcome.MINIMUM) | (self.code == MinimumOutcome.DEGENERATE)
 
     @property
     def certificate(self) -> str:
@@ -81,7 +83,7 @@ class Arrival(NamedTuple):
         return f"{self.reason} ({self.point.certificate})"
 
 
-def arrive(
+def find_minimum(
     loss: Loss,
     params: Params,
     *args: Any,
@@ -96,7 +98,7 @@ def arrive(
     curvature_tol: ArrayLike | None = None,
     method: Method = "auto",
     key: jax.Array | None = None,
-) -> Arrival:
+) -> MinimumSearch:
     """A second-order point below the start, with its certificate, or the reason why there is none (S57, S61).
 
     Args:
@@ -111,13 +113,13 @@ def arrive(
         radius: the first trust radius, > 0.
         floor: a loss below this counts as unbounded; by default 1e12 max(1, |loss at the start|) below zero.
         gradient_tol, curvature_tol, method: as in `hessian.classify`, which gives their defaults.
-        key: of the random directions, `jax.random.key(0)` by default; each look draws a fresh one.
+        key: of the random directions, `jax.random.key(0)` by default; each check draws a fresh one.
 
     Raises:
         TypeError, ValueError: as `hessian.hvp`; ValueError for rounds, steps or finish out of range.
 
-    >>> end = arrive(lambda w: (1 - w[0] * w[1]) ** 2, jnp.zeros(2))  # from the saddle of S52
-    >>> bool(end.arrived), float(end.loss_before), round(float(end.loss), 9)
+    >>> end = find_minimum(lambda w: (1 - w[0] * w[1]) ** 2, jnp.zeros(2))  # from the saddle of S52
+    >>> bool(end.converged), float(end.loss_before), round(float(end.loss), 9)
     (True, 1.0, 0.0)
     """
     rounds, steps, finish = whole("rounds", rounds, 0), whole("steps", steps), whole("finish", finish, 0)
@@ -135,7 +137,7 @@ def arrive(
     traced, static = (optimizer, None) if numeric else (None, optimizer)
     plan = _Plan(rounds if optimizer is not None else 0, steps, reset, method)
     key = prng_key(key)
-    return _arrive(
+    return _find_minimum(
         loss, static, plan, stored, traced, finish, params, args, radius, floor, gradient_tol, curvature_tol, key
     )
 
@@ -148,7 +150,7 @@ class _Plan(NamedTuple):
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3))
-def _arrive(
+def _find_minimum(
     loss, static, plan, stored, optimizer, budget, params, args, radius, floor, gradient_tol, curvature_tol, key
 ):
     optimizer = optimizer if static is None else static
@@ -156,11 +158,47 @@ def _arrive(
     flat = Flat(loss, unravel, args)
     before = flat(theta)
     floor = -1e12 * jnp.maximum(1, jnp.abs(before)) if floor is None else jnp.asarray(floor, before.dtype)
-    none, region = jnp.int32(0), jnp.asarray(radius, theta.dtype)
-    walk = Walk(
+    region = jnp.asarray(radius, theta.dtype)
+    search = _Search(flat, floor, region, gradient_tol, curvature_tol, plan.method)
+    walk = _begun(theta, before, region, budget, key)
+    if plan.rounds:
+        walk = run_rounds(flat, optimizer, walk, floor, curvature_tol, plan.rounds, plan.steps, plan.reset)
+        walk = walk._replace(left=jnp.asarray(budget, jnp.int32))
+    walk, point = _settled(search, walk)
+    code = _code(flat, walk, point, floor, gradient_tol)
+    end, value = _at_rest(flat, stored, params, before, walk)
+    return MinimumSearch(
+        stored(end), before, value, point.in_storage(stored), code, walk.escapes, walk.steps,
+        walk.gradients + 1, walk.num_matvecs, walk.evaluations,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class _Search:
+    """What is lowered, and when it is done."""
+
+    flat: Flat
+    floor: jax.Array
+    region: jax.Array  # the first trust radius of every pass
+    gradient_tol: Any
+    curvature_tol: Any
+    method: Method
+
+    def verdict(self, theta: jax.Array, key: jax.Array) -> CriticalPoint:
+        """What `classify` says of theta."""
+        return classify(
+            self.flat.loss, self.flat.unravel(theta), *self.flat.args,
+            gradient_tol=self.gradient_tol, curvature_tol=self.curvature_tol, method=self.method, key=key,
+        )  # fmt: skip
+
+
+def _begun(theta, value, region, budget, key):
+    """The walk before its first step."""
+    none = jnp.int32(0)
+    return Walk(
         walking=jnp.bool_(True),
         theta=theta,
-        value=before,
+        value=value,
         gradient=jnp.zeros_like(theta),
         region=region,
         moved=jnp.bool_(True),
@@ -169,57 +207,52 @@ def _arrive(
         escapes=none,
         steps=none,
         gradients=none,
-        products=none,
+        num_matvecs=none,
         evaluations=none,
         key=key,
     )
-    if plan.rounds:
-        walk = _rounds(loss, args, unravel, optimizer, plan, walk, floor, curvature_tol)
-        walk = walk._replace(left=jnp.asarray(budget, jnp.int32))
 
-    def verdict(theta, key):
-        return classify(
-            loss, unravel(theta), *args,
-            gradient_tol=gradient_tol, curvature_tol=curvature_tol, method=plan.method, key=key,
-        )  # fmt: skip
 
-    def settle(state):
-        walk, _, passes = state
-        walk = finished(flat, walk._replace(region=region), floor, gradient_tol, curvature_tol)
-        point = verdict(walk.theta, walk.key)
-        walk = walk._replace(products=walk.products + point.products)
-        # The last look at the curvature was some steps before; where the verdict sees more, there is more to do.
-        more = walk.convex & walk.moved & ((point.inertia.negative > 0) | (point.code == critical.NOT_CRITICAL))
-        flat_here = (point.code == critical.DEGENERATE) & (point.inertia.negative == 0)
-        if theta.size <= DENSE:
-            walk, lower = jax.lax.cond(flat_here, beyond, lambda walk: (walk, jnp.bool_(False)), walk)
-            more |= lower
-        return walk._replace(walking=more & (walk.left > 0) & (passes + 1 < PASSES)), point, passes + 1
+def _settled(search, walk):
+    """The walk after passes until the verdict asks for no more, and that verdict."""
+    shapes = jax.eval_shape(search.verdict, walk.theta, walk.key)
+    blank = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    state = (walk._replace(walking=jnp.bool_(True)), blank, jnp.int32(0))
+    return jax.lax.while_loop(lambda state: state[0].walking, partial(_passed, search), state)[:2]
 
-    def beyond(walk):
-        key, fresh = jax.random.split(walk.key)
-        there, value = lower_beside(flat, walk.theta, walk.value, fresh)
-        lower = (value < walk.value) & (walk.left > 0)
-        walk = walk._replace(
-            theta=jnp.where(lower, there, walk.theta),
-            value=jnp.where(lower, value, walk.value),
-            escapes=walk.escapes + lower,
-            gradients=walk.gradients + 1 + POINTS,
-            products=walk.products + theta.size,
-            evaluations=walk.evaluations + 2 * POINTS,
-            key=key,
-        )
-        return walk, lower
 
-    blank = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(verdict, walk.theta, walk.key))
-    state = (walk._replace(walking=jnp.bool_(True)), blank, none)
-    walk, point, _ = jax.lax.while_loop(lambda state: state[0].walking, settle, state)
-    code = _reason(flat, walk, point, floor, gradient_tol)
-    end, value = _at_rest(flat, stored, params, before, walk)
-    return Arrival(
-        stored(end), before, value, point.in_storage(stored), code, walk.escapes, walk.steps,
-        walk.gradients + 1, walk.products, walk.evaluations,
-    )  # fmt: skip
+def _passed(search, state):
+    """The state after trust-region steps, a verdict and, where it is degenerate, a probe of flat directions."""
+    walk, _, passes = state
+    walk = walk._replace(region=search.region)
+    walk = sr1_trust_region(search.flat, walk, search.floor, search.gradient_tol, search.curvature_tol)
+    point = search.verdict(walk.theta, walk.key)
+    walk = walk._replace(num_matvecs=walk.num_matvecs + point.num_matvecs)
+    # The Hessian was last recomputed some steps before; where the verdict finds more, the steps go on.
+    more = walk.convex & walk.moved & ((point.inertia.negative > 0) | (point.code == Kind.NOT_CRITICAL))
+    flat_here = (point.code == Kind.DEGENERATE) & (point.inertia.negative == 0)
+    if walk.theta.size <= DENSE_STEP:
+        probe = partial(_probed, search.flat)
+        walk, lower = jax.lax.cond(flat_here, probe, lambda walk: (walk, jnp.bool_(False)), walk)
+        more |= lower
+    return walk._replace(walking=more & (walk.left > 0) & (passes + 1 < PASSES)), point, passes + 1
+
+
+def _probed(flat, walk):
+    """The walk at the lowest point along its flat directions, and whether that is lower."""
+    key, fresh = jax.random.split(walk.key)
+    there, value = probe_flat_directions(flat, walk.theta, walk.value, fresh)
+    lower = (value < walk.value) & (walk.left > 0)
+    walk = walk._replace(
+        theta=jnp.where(lower, there, walk.theta),
+        value=jnp.where(lower, value, walk.value),
+        escapes=walk.escapes + lower,
+        gradients=walk.gradients + 1 + POINTS,
+        num_matvecs=walk.num_matvecs + walk.theta.size,
+        evaluations=walk.evaluations + 2 * POINTS,
+        key=key,
+    )
+    return walk, lower
 
 
 def _at_rest(flat, stored, params, before, walk):
@@ -233,94 +266,34 @@ def _at_rest(flat, stored, params, before, walk):
     return jax.tree.map(partial(jnp.where, higher), params, end), jnp.where(higher, before, value)
 
 
-def _rounds(loss, args, unravel, optimizer, plan, walk, floor, curvature_tol):
-    """Rounds of cheap steps, each followed by one look at the curvature."""
-    extended = optax.with_extra_args_support(optimizer)
-
-    def value_fn(params):
-        return loss(params, *args)
-
-    def cheap(carry, _):
-        params, state, lowest, at = carry
-        value, grads = jax.value_and_grad(value_fn)(params)
-        better = value < lowest
-        lowest, at = jnp.where(better, value, lowest), jax.tree.map(partial(jnp.where, better), params, at)
-        updates, state = extended.update(grads, state, params, value=value, grad=grads, value_fn=value_fn)
-        return (optax.apply_updates(params, updates), state, lowest, at), None
-
-    def a_round(state):
-        walk, inner = state
-        params = unravel(walk.theta)
-        (params, inner, lowest, at), _ = jax.lax.scan(cheap, (params, inner, walk.value, params), length=plan.steps)
-        value = value_fn(params)
-        finite = jnp.isfinite(value)
-        better = value < lowest
-        theta = jnp.where(better, ravel_pytree(params)[0], ravel_pytree(at)[0])
-        reached = jnp.where(better, value, lowest)
-        fell = walk.value - reached
-        # A step that went astray ends the rounds at the lowest point that they met.
-        going = finite & (reached >= floor)
-        onward = walk._replace(
-            theta=theta, value=reached, steps=walk.steps + plan.steps, gradients=walk.gradients + plan.steps
-        )
-        looked, escaped = _look(loss, unravel, args, onward, going, curvature_tol, fell)
-        fresh = optimizer.init(unravel(looked.theta))
-        restart = escaped & plan.reset | ~better
-        inner = jax.tree.map(lambda new, old: jnp.where(restart, new, old), fresh, inner)
-        slow = fell <= 10 * jnp.finfo(theta.dtype).eps * jnp.abs(reached)
-        left = walk.left - 1
-        return looked._replace(walking=going & (left > 0) & (escaped | ~slow), left=left), inner
-
-    begin = walk._replace(left=jnp.int32(plan.rounds))
-    walk, _ = jax.lax.while_loop(lambda state: state[0].walking, a_round, (begin, optimizer.init(unravel(walk.theta))))
-    return walk
-
-
-def _look(loss, unravel, args, walk, going, curvature_tol, fell):
-    """One look at the curvature, and the step along it where that lowers the loss by more than the round did."""
-    key, fresh = jax.random.split(walk.key)
-    way, products = way_out(loss, unravel(walk.theta), args, curvature_tol, fresh, PRODUCTS)
-    escaped = going & (way.code == STEPPED) & (way.loss_before - way.loss_after > fell)
-    walk = walk._replace(
-        theta=jnp.where(escaped, ravel_pytree(way.params)[0], walk.theta),
-        value=jnp.where(escaped, way.loss_after, walk.value),
-        escapes=walk.escapes + escaped,
-        gradients=walk.gradients + 1,
-        products=walk.products + products,
-        key=key,
-    )
-    return walk, escaped
-
-
-def _reason(flat, walk, point, floor, gradient_tol):
-    """Why it ended there."""
+def _code(flat, walk, point, floor, gradient_tol):
+    """Why it ended there: the code of a `MinimumOutcome`."""
     negative = point.inertia.negative > 0
-    critical_here = (point.code != critical.NOT_CRITICAL) & (point.code != critical.UNDETERMINED)
+    critical_here = (point.code != Kind.NOT_CRITICAL) & (point.code != Kind.UNDETERMINED)
     finite = jnp.isfinite(walk.value) & jnp.isfinite(point.gradient_norm) & jnp.isfinite(point.lowest.value)
-    reach = 1 + jnp.linalg.norm(walk.theta)
-    # Far out on a slope that flattens for ever the gradient is small beside |theta|, and only there.
-    share = 1 if gradient_tol is not None else 1 / reach
+    length_scale = 1 + jnp.linalg.norm(walk.theta)
+    # On a slope that flattens towards infinity the gradient becomes small beside |theta|.
+    share = 1 if gradient_tol is not None else 1 / length_scale
     spent = (walk.left <= 0) & (walk.steps > 0) & (point.gradient_norm > share * point.gradient_tol)
     directions = jax.random.normal(walk.key, (4, walk.theta.size), walk.theta.dtype)
     directions /= jnp.linalg.norm(directions, axis=1, keepdims=True)
-    probes = jnp.concatenate([walk.theta + scale * reach * directions for scale in (1e-3, 1e-2, 1e-1)])
+    probes = jnp.concatenate([walk.theta + scale * length_scale * directions for scale in (1e-3, 1e-2, 1e-1)])
     change = jnp.max(jnp.abs(jax.lax.map(flat, probes) - walk.value))
     flat_here = (point.gradient_norm == 0) & (change <= 8 * jnp.finfo(walk.value.dtype).eps * jnp.abs(walk.value))
-    return jnp.select(
+    return MinimumOutcome.code_of(
         [
-            ~finite,
-            walk.value < floor,
-            spent & ~negative,
-            point.code == critical.MINIMUM,
-            flat_here & critical_here & ~negative,
-            (point.code == critical.DEGENERATE) & ~negative,
-            critical_here & negative,
-            point.code == critical.UNDETERMINED,
-            ~walk.moved,
+            (~finite, MinimumOutcome.NOT_FINITE),
+            (walk.value < floor, MinimumOutcome.UNBOUNDED),
+            (spent & ~negative, MinimumOutcome.BUDGET),
+            (point.code == Kind.MINIMUM, MinimumOutcome.MINIMUM),
+            (flat_here & critical_here & ~negative, MinimumOutcome.PLATEAU),
+            ((point.code == Kind.DEGENERATE) & ~negative, MinimumOutcome.DEGENERATE),
+            (critical_here & negative, MinimumOutcome.PINNED),
+            (point.code == Kind.UNDETERMINED, MinimumOutcome.UNDETERMINED),
+            (~walk.moved, MinimumOutcome.NO_STEP),
         ],
-        [NOT_FINITE, UNBOUNDED, BUDGET, MINIMUM, PLATEAU, DEGENERATE, PINNED, UNDETERMINED, NO_STEP],
-        BUDGET,
-    ).astype(jnp.int32)
+        MinimumOutcome.BUDGET,
+    )
 
 
 def _leaves(optimizer):

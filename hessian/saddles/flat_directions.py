@@ -1,10 +1,10 @@
-"""Where second order says nothing: a look along the flat directions, for a lower point near a degenerate one.
+"""A search for a lower point along the flat directions of a degenerate critical point, where second order says nothing.
 
     x = theta + t u,   H u = 0,  |u| = 1,  both signs and two lengths t;      x' = x - H^+ grad L(x)
 
-The second point goes back to the floor of curved valleys: Peano's (y - x^2)(y - 2 x^2) falls along no straight line.
-Random directions prove nothing where they find nothing; what they find is lower for certain, and by more than the
-gradient and the rounding of curvature and loss explain.
+x' lies on the floor of a curved valley: Peano's (y - x^2)(y - 2 x^2) falls along no straight line.  The directions are
+random, so finding nothing proves nothing.  A point counts as lower only where the gradient, the rounding of the
+curvature and that of the loss cannot explain the difference.
 """
 
 from collections.abc import Callable
@@ -13,14 +13,14 @@ import jax
 import jax.numpy as jnp
 
 from hessian.numerics import divided, divisor
-from hessian.steps.eigenbasis import modes
+from hessian.steps.eigenbasis import eigenbasis
 
 DIRECTIONS = 8
 LENGTHS = (1e-2, 1e-1)  # in units of 1 + |theta|
 POINTS = 2 * DIRECTIONS * len(LENGTHS)
 
 
-def lower_beside(
+def probe_flat_directions(
     loss: Callable[[jax.Array], jax.Array], theta: jax.Array, value: jax.Array, key: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """The lowest point found near theta, shape (n,), and its loss; theta itself where none is certainly lower.
@@ -28,21 +28,21 @@ def lower_beside(
     It takes one dense Hessian, a gradient at each of `POINTS` points and their losses, twice.
     """
     gradient = jax.grad(loss)(theta)
-    found = modes(loss, theta, gradient, None, key)
+    found = eigenbasis(loss, theta, gradient, None, key)
     eps = jnp.finfo(theta.dtype).eps
-    reach = 1 + jnp.linalg.norm(theta)
-    size = jnp.max(jnp.abs(found.values))
-    flat = jnp.abs(found.values) <= eps ** (1 / 4) * size
+    length_scale = 1 + jnp.linalg.norm(theta)
+    spectral_norm = jnp.max(jnp.abs(found.values))
+    flat = jnp.abs(found.values) <= eps ** (1 / 4) * spectral_norm
 
     u = jax.random.normal(key, (DIRECTIONS, theta.size), theta.dtype) * flat
     lengths = jnp.linalg.norm(u, axis=1, keepdims=True)
     u = u / divisor(lengths)
-    steps = jnp.concatenate([side * length * reach * u for side in (1, -1) for length in LENGTHS])
+    steps = jnp.concatenate([side * length * length_scale * u for side in (1, -1) for length in LENGTHS])
 
-    def along(p):
+    def improved(p):
         there = theta + found.step(p)
-        slope = found.vectors @ jax.grad(loss)(there)
-        back = divided(-slope, found.values, ~flat)
+        slopes = found.vectors @ jax.grad(loss)(there)
+        back = divided(-slopes, found.values, ~flat)
         points = jnp.stack([there, there + found.step(back)])
         values = jax.vmap(loss)(points)
         moved = jnp.linalg.norm(points - theta, axis=1)
@@ -50,7 +50,7 @@ def lower_beside(
         certain = values < value - explained - 128 * eps * jnp.abs(value)
         return points, jnp.where(certain, values, jnp.inf)
 
-    points, values = jax.lax.map(along, steps, batch_size=POINTS)
+    points, values = jax.lax.map(improved, steps, batch_size=POINTS)
     best = jnp.argmin(values)
     reached = values.ravel()[best]
     lower = jnp.isfinite(reached)

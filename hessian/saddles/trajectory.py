@@ -1,17 +1,17 @@
-"""How a saddle is left, step by step, and how long that takes in theory.
+"""An optimizer's run away from a saddle, recorded step by step, and how long theory says that it takes.
 
     theta_0 = saddle + offset xi,  |xi| = 1;     in the linear theory of gradient descent with rate eta
 
     (theta_t - saddle).u  =  (1 + eta |lambda_1|)^t  offset (xi.u),
     T                     =  log(radius / (offset |xi.u|)) / log(1 + eta |lambda_1|),
 
-which is log(1/delta) / (eta |lambda_1|) for small rates.  Each step records the loss, the gradient's norm, the lowest
-eigenvalue and the share of the gradient in the negative eigenspace: of a small Hessian all eigenvectors; of a large one
-the lowest, carried from step to step by two products in the span of itself and its residual.
+about log(1/offset) / (eta |lambda_1|) for small rates.  Each step records the loss, the gradient's norm, the lowest
+eigenvalue and the part of the gradient in the negative eigenspace.  Up to 64 parameters these come from all
+eigenvectors; beyond, only the lowest one is followed, by two products a step in the span of itself and its residual.
 
-| function | what it is |
+| function | what it returns |
 |---|---|
-| `departure` | a run of any optimizer from beside a saddle, recorded |
+| `escape_trajectory` | a run of any optimizer from beside a saddle, recorded |
 | `escape_time` | T, for gradient descent |
 """
 
@@ -24,17 +24,17 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from hessian.arguments import number, prng_key, transformation, whole
+from hessian.limits import DENSE_TRAJECTORY
 from hessian.numerics import divisor
 from hessian.precision import working
 from hessian.product import Loss, Params, flat_product
 from hessian.spectra import lanczos
-from hessian.steps.eigenbasis import lowest_direction, modes
+from hessian.steps.eigenbasis import eigenbasis, lowest_direction
 
-DENSE = 64  # parameters up to which all eigenvectors are taken
-PRODUCTS = 60  # with the Hessian, for the first eigenvector of a large one
+NUM_MATVECS = 60  # with the Hessian, for the first eigenvector of a large one
 
 
-class Departure(NamedTuple):
+class EscapeTrajectory(NamedTuple):
     """A recorded run; arrays of shape (steps,), taken before each step."""
 
     loss: jax.Array
@@ -43,30 +43,30 @@ class Departure(NamedTuple):
     alignment: jax.Array  # the share of the gradient in the negative eigenspace, from 0 to 1
     distance: jax.Array  # from the saddle
     left_at: jax.Array  # the first step at which the distance exceeds the radius; `steps` where none does
-    start_along: jax.Array  # |offset xi.u_1|: what the theory starts from
+    start_projection: jax.Array  # |offset xi.u_1|: what the theory starts from
     curvature: jax.Array  # lambda_1 at the saddle
     params: Params  # after the last step
 
 
-def escape_time(curvature: ArrayLike, rate: ArrayLike, along: ArrayLike, radius: ArrayLike = 1.0) -> jax.Array:
-    """Steps of gradient descent until a distance `along` the lowest eigenvector has grown to the radius.
+def escape_time(curvature: ArrayLike, rate: ArrayLike, projection: ArrayLike, radius: ArrayLike = 1.0) -> jax.Array:
+    """Steps of gradient descent until a distance `projection` along the lowest eigenvector has grown to the radius.
 
     Args:
         curvature: the lowest eigenvalue, < 0.
         rate: of gradient descent, > 0.
-        along: the distance at the start, > 0.
+        projection: the distance at the start, > 0.
         radius: the distance at the end, > 0.
 
     >>> round(float(escape_time(-2.0, 0.5, 1 / 8)), 6)  # doubled by each step
     3.0
     """
     number("curvature", curvature, "(-inf, 0)")
-    for name, value in (("rate", rate), ("along", along), ("radius", radius)):
+    for name, value in (("rate", rate), ("projection", projection), ("radius", radius)):
         number(name, value)
-    return jnp.log(jnp.asarray(radius) / along) / jnp.log1p(-jnp.asarray(curvature) * rate)
+    return jnp.log(jnp.asarray(radius) / projection) / jnp.log1p(-jnp.asarray(curvature) * rate)
 
 
-def departure(
+def escape_trajectory(
     loss: Loss,
     saddle: Params,
     *args: Any,
@@ -75,7 +75,7 @@ def departure(
     offset: ArrayLike = 1e-6,
     radius: ArrayLike = 0.5,
     key: jax.Array | None = None,
-) -> Departure:
+) -> EscapeTrajectory:
     """A run of an optimizer from a random point beside a saddle, with its curvature at each step (S57).
 
     Args:
@@ -91,8 +91,8 @@ def departure(
     Raises:
         TypeError, ValueError: as `hessian.hvp`; ValueError for steps out of range.
 
-    >>> run = departure(lambda w: (1 - w[0] * w[1]) ** 2, jnp.zeros(2), optimizer=optax.sgd(0.1), steps=150)
-    >>> predicted = escape_time(run.curvature, 0.1, run.start_along, 0.5)
+    >>> run = escape_trajectory(lambda w: (1 - w[0] * w[1]) ** 2, jnp.zeros(2), optimizer=optax.sgd(0.1), steps=150)
+    >>> predicted = escape_time(run.curvature, 0.1, run.start_projection, 0.5)
     >>> bool(abs(run.left_at - predicted) < 3)
     True
     """
@@ -104,7 +104,9 @@ def departure(
     offset, radius = jnp.asarray(offset, theta.dtype), jnp.asarray(radius, theta.dtype)
     start_key, lanczos_key = jax.random.split(prng_key(key))
     xi = lanczos.unit(jax.random.normal(start_key, theta.shape, theta.dtype))
-    curvature, out, _, _ = lowest_direction(loss, saddle, args, lanczos_key, max(PRODUCTS, min(theta.size, 2 * DENSE)))
+    curvature, out, _, _ = lowest_direction(
+        loss, saddle, args, lanczos_key, max(NUM_MATVECS, min(theta.size, 2 * DENSE_TRAJECTORY))
+    )
     extended = optax.with_extra_args_support(optimizer)
 
     def value_fn(params):
@@ -125,17 +127,17 @@ def departure(
     beyond = recorded[4] > radius
     left_at = jnp.where(jnp.any(beyond), jnp.argmax(beyond), steps)
     values, norms, lowest, shares, distances = recorded
-    along = jnp.abs(offset * (xi @ out))
-    return Departure(values, norms, lowest, shares, distances, left_at, along, curvature, stored(end))
+    projection = jnp.abs(offset * (xi @ out))
+    return EscapeTrajectory(values, norms, lowest, shares, distances, left_at, projection, curvature, stored(end))
 
 
 def _lowest(loss, params, args, here, g, vector, key):
     """The lowest eigenvalue, its vector, and the length of the gradient within the negative eigenspace."""
-    if here.size <= DENSE:
+    if here.size <= DENSE_TRAJECTORY:
         unravel = ravel_pytree(params)[1]
-        found = modes(lambda x: loss(unravel(x), *args), here, g, None, key)
+        found = eigenbasis(lambda x: loss(unravel(x), *args), here, g, None, key)
         negative = found.values < -found.band
-        return found.values[0], found.vectors[0], jnp.linalg.norm(jnp.where(negative, found.along, 0))
+        return found.values[0], found.vectors[0], jnp.linalg.norm(jnp.where(negative, found.projections, 0))
     product = flat_product(loss, params, *args)
     with jax.default_matmul_precision("highest"):
         image = product(vector)

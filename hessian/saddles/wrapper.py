@@ -1,19 +1,20 @@
-"""Any optimizer, made to leave saddles; and gradient descent that leaves them by chance, to compare with.
+"""Any optimizer, wrapped so that it leaves saddles; and gradient descent with random perturbations, to compare with.
 
     every step                   the optimizer's own
-    after each `every` of them   one look:  lambda_1, u_1 of the Hessian from a fresh random start;
-                                 and the step along u_1, where it lowers the loss by more than the last `every` did
+    after each `every` of them   one check:  lambda_1, u_1 of the Hessian from a fresh random start;
+                                 the step along u_1, where it lowers the loss by more than the last `every` steps did
 
-On a saddle and on its stable manifold the steps lower the loss by less and less, and curvature pays more from some look
-on; elsewhere the optimizer goes its own way.  Looks are counted, not triggered: under `vmap` a branch that depends on a
-lane's gradient would be computed for every lane at every step, one that depends on the count alone is not.
+Near a saddle the optimizer's progress shrinks, so at some check a negative-curvature step promises more and is taken
+instead; elsewhere the optimizer runs unchanged.  The count alone decides when to check: under `vmap` a condition on the
+gradient would be evaluated with both branches, for every lane at every step.
 
-| function | what it is |
+| function | what it returns |
 |---|---|
-| `escaping` | an optimizer with looks at the curvature; never stays on a strict saddle |
-| `perturbed` | gradient descent with noise where the gradient is small (Jin et al. 2017) |
+| `with_saddle_escape` | an optimizer that checks the curvature and never stays on a strict saddle |
+| `perturbed_gd` | gradient descent with noise where the gradient is small (Jin et al. 2017) |
+| `negative_curvature_step` | one check, and the step along negative curvature |
 
-`hessian.arrive` runs an optimizer in the same way down to a certificate.
+`hessian.find_minimum` runs an optimizer in the same way, down to a certificate.
 """
 
 from dataclasses import dataclass
@@ -27,24 +28,24 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from hessian.arguments import choice, number, prng_key, tolerance, transformation, whole
-from hessian.numerics import divided
 from hessian.precision import Storage, rounded, working, working_dtype
 from hessian.product import Loss, Params, flat_product
-from hessian.saddles.escape import STEPPED, Escape, way_along
+from hessian.saddles.escape import Escape, EscapeOutcome, line_search_along
 from hessian.spectra import lanczos
 from hessian.spectra.spectrum import rounding
+from hessian.steps.acceptance import smallest_visible_step
 from hessian.steps.eigenbasis import lowest_direction
 from hessian.steps.second_order import Flat
 
-PRODUCTS = 40  # with the Hessian, at most, for one look
+NUM_MATVECS = 40  # with the Hessian, at most, for one check
 
 
-class EscapingState(NamedTuple):
+class SaddleEscapeState(NamedTuple):
     """What the next step needs."""
 
     count: jax.Array  # type: ignore[assignment]  # steps taken
     key: jax.Array
-    value: jax.Array  # the loss at the last look
+    value: jax.Array  # the loss at the last check
     escapes: jax.Array  # how often a step along negative curvature was taken
     inner: Any  # the optimizer's own state
 
@@ -57,24 +58,24 @@ class PerturbedState(NamedTuple):
     key: jax.Array
 
 
-def escaping(
+def with_saddle_escape(
     optimizer: optax.GradientTransformation,
     *,
     every: ArrayLike = 50,
     reset: bool = True,
     curvature_tol: ArrayLike | None = None,
-    products: int = PRODUCTS,
+    num_matvecs: int = NUM_MATVECS,
     key: jax.Array | None = None,
 ) -> optax.GradientTransformationExtraArgs:
-    """The optimizer, with a look at the curvature after every so many steps and the way out where there is one (S57).
+    """The optimizer, with a check of the curvature every few steps and an escape where it is negative (S57).
 
     Args:
         optimizer: any optax-compatible optimizer.
-        every: steps from one look to the next, >= 1.
+        every: steps from one check to the next, >= 1.
         reset: whether the optimizer starts afresh after an escape, or keeps its state.
         curvature_tol: curvature is negative where it lies below minus this, >= 0; by default 50 eps |H|, or where the
             loss itself falls to both sides by more than its rounding.
-        products: with the Hessian, at most, for one look, >= 2; most directions out are found in about ten.
+        num_matvecs: products with the Hessian for one check, at most, >= 2; most escape directions take about ten.
         key: of the random starts, `jax.random.key(0)` by default.
 
     Returns:
@@ -86,7 +87,7 @@ def escaping(
 
     >>> def loss(w):
     ...     return (1 - w[0] * w[1]) ** 2
-    >>> optimizer = escaping(optax.sgd(0.1), every=10)
+    >>> optimizer = with_saddle_escape(optax.sgd(0.1), every=10)
     >>> @jax.jit
     ... def step(w, state):
     ...     updates, state = optimizer.update(jax.grad(loss)(w), state, w, value_fn=loss)
@@ -98,7 +99,7 @@ def escaping(
     (0.0, 1)
     """
     transformation(optimizer)
-    structure = _Structure(choice("reset", reset, (True, False)), whole("products", products, 2))
+    structure = _Structure(choice("reset", reset, (True, False)), whole("num_matvecs", num_matvecs, 2))
     every, key = number("every", every, "[1, inf)"), prng_key(key)
     tolerance("curvature_tol", curvature_tol)
     return optax.GradientTransformationExtraArgs(
@@ -106,7 +107,7 @@ def escaping(
     )
 
 
-def perturbed(
+def perturbed_gd(
     rate: ArrayLike,
     *,
     radius: ArrayLike,
@@ -125,7 +126,7 @@ def perturbed(
         wait: steps between two perturbations, >= 1.
         key: of the noise, `jax.random.key(0)` by default.
 
-    >>> step = perturbed(0.1, radius=0.5, threshold=1e-3)
+    >>> step = perturbed_gd(0.1, radius=0.5, threshold=1e-3)
     >>> updates, _ = step.update(jnp.zeros(3), step.init(jnp.zeros(3)))
     >>> 0 < float(jnp.linalg.norm(updates)) <= 0.5
     True
@@ -137,33 +138,32 @@ def perturbed(
     )
 
 
-def way_out(
+def negative_curvature_step(
     loss: Loss,
     params: Params,
     args: tuple,
     curvature_tol: ArrayLike | None,
     key: jax.Array,
-    products: int,
+    num_matvecs: int,
     stored: Storage | None = None,
 ) -> tuple[Escape, jax.Array]:
-    """The way out along the first clear direction of negative curvature, and the products that it took."""
+    """The step along the first clear direction of negative curvature, and the number of products that it took."""
     theta, unravel = ravel_pytree(params)
-    _, direction, size, used = lowest_direction(loss, params, args, key, products)
+    _, direction, spectral_norm, used = lowest_direction(loss, params, args, key, num_matvecs)
     with jax.default_matmul_precision("highest"):
         value = direction @ flat_product(loss, params, *args)(direction)
     tol = curvature_tol
     if tol is None:
-        tol = jnp.where(_bends_down(Flat(loss, unravel, args), theta, direction, value), 0, rounding(size[None]))
-    return way_along(loss, params, args, tol, unravel(direction), value, size, stored), used + 1
+        tol = jnp.where(_bends_down(Flat(loss, unravel, args), theta, direction, value), 0, rounding(spectral_norm))
+    return line_search_along(loss, params, args, tol, unravel(direction), value, spectral_norm, stored), used + 1
 
 
 def _bends_down(flat, theta, direction, curvature):
     """Whether the loss itself shows this negative curvature, by more than rounding, where eps |H| would hide it."""
     eps = jnp.finfo(theta.dtype).eps
-    reach = 1 + lanczos.length(theta)
+    length_scale = 1 + lanczos.length(theta)
     here = flat(theta)
-    visible = jnp.sqrt(divided(128 * eps * jnp.abs(here), jnp.abs(curvature)))
-    length = jnp.clip(visible, eps ** (1 / 4) * reach, reach)
+    length = jnp.clip(smallest_visible_step(here, curvature), eps ** (1 / 4) * length_scale, length_scale)
     ahead, behind = flat(theta + length * direction), flat(theta - length * direction)
     noise = 32 * eps * jnp.maximum(jnp.abs(here), jnp.maximum(jnp.abs(ahead), jnp.abs(behind)))
     return (ahead - here) + (behind - here) < jnp.minimum(-noise, curvature * length**2 / 4)
@@ -175,12 +175,12 @@ class _Structure:
     """What fixes the types of the state, and so is no leaf."""
 
     reset: bool
-    products: int
+    num_matvecs: int
 
 
 def _init(optimizer, key, params):
     none = jnp.zeros([], jnp.int32)
-    return EscapingState(none, key, jnp.asarray(jnp.inf, working_dtype(params)), none, optimizer.init(params))
+    return SaddleEscapeState(none, key, jnp.asarray(jnp.inf, working_dtype(params)), none, optimizer.init(params))
 
 
 def _update(
@@ -188,7 +188,7 @@ def _update(
 ):
     if params is None or value_fn is None:
         missing = "params" if params is None else "value_fn"
-        msg = f"{missing} must be given to update: a look at the curvature needs params and value_fn; got None"
+        msg = f"{missing} must be given to update: a check of the curvature needs params and value_fn; got None"
         raise ValueError(msg)
     value = jnp.asarray(value_fn(params) if value is None else value, state.value.dtype)
     before = jnp.where(state.count == 0, value, state.value)
@@ -199,11 +199,11 @@ def _update(
         updates, inner = extended.update(grads, state.inner, params, value=value, value_fn=value_fn, **extra)
         return _like(updates, grads), inner, before, state.escapes
 
-    def look():
+    def check():
         updates, inner, _, escapes = go_on()
         loss, here, stored = working(value_fn, params, names=("value_fn", "params"))
-        way, _ = way_out(loss, here, (), curvature_tol, fresh, structure.products, stored)
-        leave = (way.code == STEPPED) & (way.loss_before - way.loss_after > before - value)
+        way, _ = negative_curvature_step(loss, here, (), curvature_tol, fresh, structure.num_matvecs, stored)
+        leave = (way.code == EscapeOutcome.STEPPED) & (way.loss_before - way.loss_after > before - value)
         outward = _like(jax.tree.map(jnp.subtract, stored.carried(way.params), here), grads)
         if stored.rounds:  # and so may the step
             there = jax.tree.map(jnp.add, here, stored.carried(outward))
@@ -213,8 +213,8 @@ def _update(
         seen = jnp.where(leave, way.loss_after, value).astype(state.value.dtype)
         return *chosen, seen, escapes + leave
 
-    updates, inner, seen, escapes = jax.lax.cond((state.count + 1) % every == 0, look, go_on)
-    return updates, EscapingState(state.count + 1, key, seen, escapes, inner)
+    updates, inner, seen, escapes = jax.lax.cond((state.count + 1) % every == 0, check, go_on)
+    return updates, SaddleEscapeState(state.count + 1, key, seen, escapes, inner)
 
 
 def _perturbed_init(key, wait, params):

@@ -12,13 +12,14 @@ holds a part of every eigenspace: the Ritz value is the end itself.
 | function | what it returns |
 |---|---|
 | `ends` | a lower bound on the lowest eigenvalue and an upper bound on the highest, both at once at a confidence |
-| `products_for` | how many products a resolution needs, known before the first (Kuczynski & Wozniakowski 1992) |
+| `num_matvecs_for` | how many products a resolution needs, known before the first (Kuczynski & Wozniakowski 1992) |
 """
 
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import gammaln
 
+from hessian.numerics import bisect
 from hessian.spectra.lanczos import Krylov, Ritz
 
 
@@ -40,21 +41,18 @@ def ends(krylov: Krylov, found: Ritz, doubt: jax.Array | float) -> tuple[jax.Arr
         gaps = jnp.abs(found.values - end)
 
         # sum_i log(gap_i + d) = target has one root d, and d <= exp(target / k).
-        def halve(_, interval):
-            low, high = interval
-            middle = (low + high) / 2
-            over = jnp.sum(jnp.where(used, jnp.log(gaps + jnp.exp(middle)), 0)) > target
-            return jnp.where(over, low, middle), jnp.where(over, middle, high)
+        def too_near(log_distance):
+            return ~(jnp.sum(jnp.where(used, jnp.log(gaps + jnp.exp(log_distance)), 0)) > target)
 
         # Over 80 powers of e below the largest possible distance nothing is left to tell apart.
-        log_distance = jax.lax.fori_loop(0, 60, halve, (largest - 80, largest))[1]
+        log_distance = bisect(too_near, largest - 80, largest, 60)[1]
         return jnp.where(jnp.isneginf(target), 0, jnp.exp(log_distance))
 
     lowest, highest = found.values[0], found.values[krylov.count - 1]
     return lowest - beyond(lowest), highest + beyond(highest)
 
 
-def products_for(resolution: jax.Array, n: int, confidence: jax.Array | float) -> jax.Array:
+def num_matvecs_for(resolution: jax.Array, n: int, confidence: jax.Array | float) -> jax.Array:
     """The products after which lambda_min is known to resolution * |H| at this confidence; never more than n."""
     delta = 1 - jnp.asarray(confidence)
     needed = 0.5 + 0.5 * jnp.log(2.72 * n / delta**2) / jnp.sqrt(resolution)

@@ -21,11 +21,12 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from hessian.arguments import prng_key, tolerance, whole
+from hessian.limits import BASIS_MEMORY, DENSE_SPECTRUM
 from hessian.precision import working
 from hessian.product import Loss, Params, flat_product, matrix
 from hessian.spectra import lanczos
 from hessian.spectra.eigh import eigh
-from hessian.spectra.spectrum import BASIS_MEMORY, DENSE, rounding, rows_within
+from hessian.spectra.spectrum import rounding, rows_within
 
 
 class Density(NamedTuple):
@@ -33,7 +34,7 @@ class Density(NamedTuple):
 
     nodes: jax.Array  # shape (probes, steps)
     weights: jax.Array  # shape (probes, steps), >= 0
-    products: jax.Array  # with the Hessian, used
+    num_matvecs: jax.Array  # with the Hessian, used
 
     def pdf(self, x: ArrayLike, width: ArrayLike) -> tuple[jax.Array, jax.Array]:
         """The density at x, each node a Gaussian of standard deviation `width` > 0, and its standard error."""
@@ -106,10 +107,10 @@ def _quadrature(loss, params, args, key, probes, rows):
         start = lanczos.begin(key, theta.size, rows, theta.dtype)
         krylov, found = lanczos.grow(product, start, rows, lambda *_: jnp.bool_(False))
         # After an invariant space a fresh vector opens another one: it has no part in the first vector, so weight 0.
-        return found.values, found.vectors[0] ** 2, krylov.products
+        return found.values, found.vectors[0] ** 2, krylov.num_matvecs
 
-    nodes, weights, products = jax.lax.map(probe, jax.random.split(key, probes))
-    return nodes, weights, jnp.sum(products)
+    nodes, weights, num_matvecs = jax.lax.map(probe, jax.random.split(key, probes))
+    return nodes, weights, jnp.sum(num_matvecs)
 
 
 def minimum_ratio(
@@ -123,8 +124,9 @@ def minimum_ratio(
 ) -> MinimumRatio:
     """The fraction of positive eigenvalues between those above the zero band and those not below it (S60).
 
-    Up to 1024 parameters all are counted.  Above, `density` weighs them: then the part near zero belongs to few nodes
-    whose sign is chance, so the interval is widened by the weight of all nodes that lie within their residuals of it.
+    Up to 1024 parameters all eigenvalues are counted.  Above, `density` weighs them: few quadrature nodes represent the
+    eigenvalues near zero and their signs are unreliable, so the interval is widened by the weight of every node whose
+    cell touches the zero band.
 
     Args:
         loss: `loss(params, *args) -> scalar`, twice differentiable.
@@ -142,14 +144,14 @@ def minimum_ratio(
     loss, params, _ = working(loss, params, *args)
     tolerance("curvature_tol", curvature_tol)
     probes, steps, key = whole("probes", probes), whole("steps", steps), prng_key(key)
-    if ravel_pytree(params)[0].size <= DENSE:
+    if ravel_pytree(params)[0].size <= DENSE_SPECTRUM:
         nodes = _eigenvalues(loss, params, args)[None]
         weights = jnp.full_like(nodes, 1 / nodes.size)
     else:
         nodes, weights, _ = density(loss, params, *args, probes=probes, steps=steps, key=key)
     tau = rounding(nodes) if curvature_tol is None else jnp.asarray(curvature_tol, nodes.dtype)
     if len(nodes) > 1:
-        # A node speaks for the eigenvalues up to its neighbours: one whose cell touches the band has no certain sign.
+        # A node stands for the eigenvalues halfway to its neighbors: if its cell touches the band, its sign is unknown.
         gaps = jnp.diff(nodes, axis=1) / 2
         left = jnp.pad(gaps, ((0, 0), (1, 0)))
         right = jnp.pad(gaps, ((0, 0), (0, 1)))

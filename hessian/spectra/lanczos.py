@@ -6,9 +6,9 @@ The eigenvalues of the small matrix (Ritz values) lie within the spectrum of H a
 random and never the gradient: on the stable manifold of a saddle the Krylov space of (H, g) does not hold the lowest
 eigenvector at all.  What ruins a short recurrence is guarded here:
 
-- every new vector is freed of the whole basis after the recurrence freed it of its neighbours, and once more when that
+- every new vector is freed of the whole basis after the recurrence freed it of its neighbors, and once more when that
   took away more than rounding, so no eigenvalue comes back as a ghost;
-- a remainder below `BREAKDOWN` eps |H| is rounding, and normalising it would invent eigenvalues (down to -400 for a
+- a remainder below `BREAKDOWN` eps |H| is rounding, and normalizing it would invent eigenvalues (down to -400 for a
   positive definite matrix): the space is invariant, its coupling is 0, and a fresh random vector opens the next one;
 - no more vectors than dimensions.
 
@@ -31,7 +31,7 @@ from hessian.numerics import divisor
 from hessian.spectra.eigh import eigh
 
 BREAKDOWN = 10  # in units of eps |H|: below it a remainder is rounding
-EVERY = 5  # products between two looks at the Ritz values, and a quarter of those behind once that is more
+EVERY = 5  # products between two computations of the Ritz values, or a quarter of those made so far if that is more
 
 Product = Callable[[jax.Array], jax.Array]  # v of shape (n,) -> H v
 
@@ -45,7 +45,7 @@ class Krylov(NamedTuple):
     following: jax.Array  # (n,), the unit vector that comes next
     coupling: jax.Array  # what ties it to the last row; 0 where the basis spans an invariant space
     key: jax.Array
-    products: jax.Array  # used so far
+    num_matvecs: jax.Array  # used so far
 
 
 class Ritz(NamedTuple):
@@ -55,7 +55,7 @@ class Ritz(NamedTuple):
     vectors: jax.Array  # (rows, rows), a column per value, coordinates in the basis
     residuals: jax.Array  # (rows,), |H y - value y| of the vector y = vectors.T @ basis
     count: jax.Array  # type: ignore[assignment]
-    size: jax.Array  # the largest absolute value: |H| from below
+    spectral_norm: jax.Array  # the largest absolute value: |H| from below
 
 
 def begin(key: jax.Array, n: int, rows: int, dtype: jax.typing.DTypeLike) -> Krylov:
@@ -79,13 +79,13 @@ def grow(
     """
     rows = krylov.matrix.shape[0]
 
-    def look(state):
+    def extend(state):
         krylov = state[0]
         steps = jnp.maximum(EVERY, krylov.count // 4)
-        steps = jnp.minimum(steps, jnp.minimum(rows - krylov.count, limit - krylov.products))
+        steps = jnp.minimum(steps, jnp.minimum(rows - krylov.count, limit - krylov.num_matvecs))
         krylov = jax.lax.fori_loop(0, steps, lambda _, k: _step(product, k), krylov)
         found = ritz(krylov)
-        done = enough(krylov, found) | (krylov.products >= limit) | ~jnp.isfinite(found.size)
+        done = enough(krylov, found) | (krylov.num_matvecs >= limit) | ~jnp.isfinite(found.spectral_norm)
         full = krylov.count == rows
         if keep is None:
             return krylov, done | full
@@ -94,7 +94,7 @@ def grow(
 
     # The condition reads a bool of the carry and nothing else: under vmap it is evaluated twice,
     # and comparisons of floats could round differently.
-    krylov, _ = jax.lax.while_loop(lambda state: ~state[1], look, (krylov, krylov.products >= limit))
+    krylov, _ = jax.lax.while_loop(lambda state: ~state[1], extend, (krylov, krylov.num_matvecs >= limit))
     return krylov, ritz(krylov)
 
 
@@ -132,8 +132,8 @@ def _step(product: Product, krylov: Krylov) -> Krylov:
     w = _freed(basis, w)
     beta = length(w)
     matrix = krylov.matrix.at[j, j].set(alpha)
-    size = jnp.maximum(jnp.max(jnp.abs(matrix)), beta)
-    broken = ~(beta > BREAKDOWN * jnp.finfo(w.dtype).eps * size)
+    spectral_norm = jnp.maximum(jnp.max(jnp.abs(matrix)), beta)
+    broken = ~(beta > BREAKDOWN * jnp.finfo(w.dtype).eps * spectral_norm)
     coupling = jnp.where(broken, 0, beta)
     matrix = matrix.at[j, j + 1].set(coupling, mode="drop").at[j + 1, j].set(coupling, mode="drop")
     key, fresh = jax.random.split(krylov.key)
@@ -142,7 +142,7 @@ def _step(product: Product, krylov: Krylov) -> Krylov:
         return unit(_without(basis, _without(basis, unit(_without(basis, jax.random.normal(fresh, w.shape, w.dtype))))))
 
     following = jax.lax.cond(broken, elsewhere, lambda: w / beta)
-    return Krylov(basis, matrix, j + 1, following, coupling, key, krylov.products + 1)
+    return Krylov(basis, matrix, j + 1, following, coupling, key, krylov.num_matvecs + 1)
 
 
 def _without(basis: jax.Array, w: jax.Array) -> jax.Array:

@@ -16,24 +16,31 @@ from jax.typing import ArrayLike
 from hessian.arguments import choice, number, prng_key, whole
 from hessian.precision import working
 from hessian.product import Loss, Params
+from hessian.results import Outcome
 from hessian.spectra.spectrum import extremal
 
-MEASURES = ("eigenvalue", "keskar")
 Measure = Literal["eigenvalue", "keskar"]
+
+
+class SharpnessMeasure(Outcome):
+    """Which measure of sharpness was taken."""
+
+    EIGENVALUE = "eigenvalue"
+    KESKAR = "keskar"
 
 
 class Sharpness(NamedTuple):
     """A measure of sharpness, a lower bound for both measures."""
 
     value: jax.Array
-    code: jax.Array  # which measure, as an integer: an index of MEASURES
+    code: jax.Array  # which measure, as an integer: a `SharpnessMeasure`
     error: jax.Array  # of the eigenvalue its residual; of keskar infinite: the true maximum may be larger
     direction: Params  # the eigenvector, or the y that was found
 
     @property
     def measure(self) -> str:
         """Which measure it is, in a word.  Not inside `jit`."""
-        return MEASURES[int(jnp.ravel(self.code)[0])]
+        return SharpnessMeasure.words_of(jnp.ravel(self.code)[0])
 
 
 def sharpness(
@@ -45,7 +52,7 @@ def sharpness(
     epsilon: ArrayLike = 1e-3,
     starts: int = 4,
     steps: int = 20,
-    products: int = 60,
+    num_matvecs: int = 60,
 ) -> Sharpness:
     """How sharp the loss is at params, by the largest eigenvalue or as Keskar et al. (2017) measure it (S51).
 
@@ -58,7 +65,7 @@ def sharpness(
         epsilon: half width of Keskar's box, relative to |theta_i| + 1, > 0.
         starts: random starts of the ascent in the box, >= 1.
         steps: gradients from each, >= 1.
-        products: with the Hessian, for the eigenvalue, >= 3.
+        num_matvecs: with the Hessian, for the eigenvalue, >= 3.
 
     Raises:
         TypeError, ValueError: as `hessian.hvp` and `hessian.extremal`; ValueError for another measure.
@@ -71,15 +78,16 @@ def sharpness(
     2.0
     """
     loss, params, stored = working(loss, params, *args)
-    choice("measure", measure, ("eigenvalue", "keskar"))
-    starts, steps, products = whole("starts", starts), whole("steps", steps), whole("products", products, 3)
+    choice("measure", measure, SharpnessMeasure.list_words())
+    starts, steps, num_matvecs = whole("starts", starts), whole("steps", steps), whole("num_matvecs", num_matvecs, 3)
     epsilon, start = number("epsilon", epsilon), prng_key(key)
     if measure == "eigenvalue":
-        found = extremal(loss, params, *args, which="highest", key=start, products=products)
+        found = extremal(loss, params, *args, which="highest", key=start, num_matvecs=num_matvecs)
         direction = jax.tree.map(lambda v: v[0], found.eigenvectors)
-        return Sharpness(found.eigenvalues[0], jnp.int32(0), found.residuals[0], stored(direction))
+        code = jnp.int32(SharpnessMeasure.EIGENVALUE)
+        return Sharpness(found.eigenvalues[0], code, found.residuals[0], stored(direction))
     value, direction = _keskar(loss, params, args, start, epsilon, starts, steps)
-    return Sharpness(value, jnp.int32(1), jnp.full_like(value, jnp.inf), stored(direction))
+    return Sharpness(value, jnp.int32(SharpnessMeasure.KESKAR), jnp.full_like(value, jnp.inf), stored(direction))
 
 
 @partial(jax.jit, static_argnames=("loss", "starts", "steps"))

@@ -19,15 +19,12 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from hessian.arguments import choice, number, prng_key, whole
+from hessian.limits import BASIS_MEMORY, CURVATURE_ROUNDING, MATRIX_MEMORY
 from hessian.precision import working, working_dtype
 from hessian.product import Loss, Params, flat_product, matrix
 from hessian.spectra import lanczos
 from hessian.spectra.eigh import eigh
 
-ROUNDING = 50  # half width of the zero band in units of eps |H|: measured errors of Hessians stay below 14
-DENSE = 1024  # parameters up to which the dense matrix is taken by default, and Newton's step is believed
-MEMORY = 8 * 2**30  # bytes that a dense spectrum may take, unless another limit is asked for
-BASIS_MEMORY = 2 * 2**30  # bytes of the basis of a matrix-free one
 COPIES = 8  # a dense spectrum takes at most this many times the memory of the matrix
 Which = Literal["lowest", "highest", "both"]
 
@@ -38,7 +35,7 @@ class Spectrum(NamedTuple):
     eigenvalues: jax.Array  # shape (k,), ascending
     eigenvectors: Params  # like params with a leading axis of k; each of length 1 over all leaves together
     residuals: jax.Array  # shape (k,), |H u - lambda u|: some eigenvalue is no further than this from lambda
-    products: jax.Array  # how many products with H it took
+    num_matvecs: jax.Array  # how many products with H it took
 
 
 class Inertia(NamedTuple):
@@ -49,7 +46,7 @@ class Inertia(NamedTuple):
     negative: jax.Array
 
 
-def spectrum(loss: Loss, params: Params, *args: Any, chunk: int = 64, memory: float = MEMORY) -> Spectrum:
+def spectrum(loss: Loss, params: Params, *args: Any, chunk: int = 64, memory: float = MATRIX_MEMORY) -> Spectrum:
     """All eigenvalues and eigenvectors of the Hessian of the loss at params (S52, S55, S56).
 
     Args:
@@ -91,7 +88,7 @@ def extremal(
     which: Which = "lowest",
     tol: ArrayLike | None = None,
     key: jax.Array | None = None,
-    products: int = 200,
+    num_matvecs: int = 200,
     memory: float = BASIS_MEMORY,
 ) -> Spectrum:
     """The k lowest or highest eigenpairs of the Hessian, or both, without the matrix (S58; Lanczos 1950).
@@ -106,7 +103,7 @@ def extremal(
         which: "lowest", "highest" or "both" ends, then 2k pairs in ascending order.
         tol: enough where each residual |H u - lambda u| <= tol |H|, > 0; by default eps^(2/3).
         key: of the random start, `jax.random.key(0)` by default.
-        products: how many products with H it may take, at least 2k + 1.
+        num_matvecs: how many products with H it may take, at least 2k + 1.
         memory: bytes of the basis, 2 GiB by default; more products than fit are made by restarting.
 
     Returns:
@@ -124,18 +121,18 @@ def extremal(
     theta, unravel = ravel_pytree(params)
     n = theta.size
     pairs = _pairs(k, which, n)
-    products, start = whole("products", products), prng_key(key)
-    if products < 2 * pairs + 1 and products < n + pairs:
-        msg = f"products must be at least {2 * pairs + 1} for {pairs} eigenpairs; got {products}"
+    num_matvecs, start = whole("num_matvecs", num_matvecs), prng_key(key)
+    if num_matvecs < 2 * pairs + 1 and num_matvecs < n + pairs:
+        msg = f"num_matvecs must be at least {2 * pairs + 1} for {pairs} eigenpairs; got {num_matvecs}"
         raise ValueError(msg)
-    rows = rows_within(memory, theta, products - pairs, least=min(n, 2 * pairs + 4))
+    rows = rows_within(memory, theta, num_matvecs - pairs, least=min(n, 2 * pairs + 4))
     tolerance = jnp.finfo(theta.dtype).eps ** (2 / 3) if tol is None else number("tol", tol)
-    values, vectors, residuals, used = _extremal(loss, params, args, tolerance, start, k, which, products, rows)
+    values, vectors, residuals, used = _extremal(loss, params, args, tolerance, start, k, which, num_matvecs, rows)
     return Spectrum(values, stored(jax.vmap(unravel)(vectors)), residuals, used)
 
 
-@partial(jax.jit, static_argnames=("loss", "k", "which", "products", "rows"))
-def _extremal(loss, params, args, tol, key, k, which, products, rows):
+@partial(jax.jit, static_argnames=("loss", "k", "which", "num_matvecs", "rows"))
+def _extremal(loss, params, args, tol, key, k, which, num_matvecs, rows):
     """Eigenvalues, a row per eigenvector, residuals, and the products used."""
     theta = ravel_pytree(params)[0]
     lowest, highest = (0 if which == "highest" else k), (0 if which == "lowest" else k)
@@ -150,15 +147,15 @@ def _extremal(loss, params, args, tol, key, k, which, products, rows):
 
     def enough(_, found):
         worst = jnp.max(found.residuals[ends(found, lowest, highest)])
-        return (found.count >= pairs) & (worst <= tol * found.size)
+        return (found.count >= pairs) & (worst <= tol * found.spectral_norm)
 
     fixed_params, fixed_args = frozen((params, args))
     krylov, found = lanczos.grow(
         flat_product(loss, fixed_params, *fixed_args),
         lanczos.begin(key, theta.size, rows, theta.dtype),
-        products - pairs,
+        num_matvecs - pairs,
         enough,
-        None if rows >= min(theta.size, products - pairs) else lambda r: ends(r, kept_lowest, kept - kept_lowest),
+        None if rows >= min(theta.size, num_matvecs - pairs) else lambda r: ends(r, kept_lowest, kept - kept_lowest),
     )
     with jax.default_matmul_precision("highest"):
         vectors = found.vectors[:, ends(found, lowest, highest)].T @ krylov.basis
@@ -167,7 +164,7 @@ def _extremal(loss, params, args, tol, key, k, which, products, rows):
     values = jnp.sum(vectors * images, axis=1)
     order = jnp.argsort(values)
     residuals = jax.vmap(lanczos.length)(images - values[:, None] * vectors)
-    return values[order], vectors[order], residuals[order], krylov.products + pairs
+    return values[order], vectors[order], residuals[order], krylov.num_matvecs + pairs
 
 
 def inertia(eigenvalues: jax.Array, curvature_tol: ArrayLike | None = None) -> Inertia:
@@ -208,7 +205,7 @@ def _numbers(eigenvalues):
 
 def rounding(eigenvalues: jax.Array) -> jax.Array:
     """The half width of the band in which a sign is rounding: 50 eps |H|."""
-    return ROUNDING * jnp.finfo(eigenvalues.dtype).eps * jnp.max(jnp.abs(eigenvalues))
+    return CURVATURE_ROUNDING * jnp.finfo(eigenvalues.dtype).eps * jnp.max(jnp.abs(eigenvalues))
 
 
 def fits(theta: jax.Array, memory: float) -> None:

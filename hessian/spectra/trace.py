@@ -31,7 +31,7 @@ class Estimate(NamedTuple):
 
     value: Any  # a number, or a pytree like params
     error: Any  # its standard error, alike
-    products: jax.Array  # with the Hessian, used
+    num_matvecs: jax.Array  # with the Hessian, used
 
 
 def trace(
@@ -39,7 +39,7 @@ def trace(
     params: Params,
     *args: Any,
     method: Method = "hutch++",
-    products: int = 99,
+    num_matvecs: int = 99,
     key: jax.Array | None = None,
 ) -> Estimate:
     """The trace of the Hessian, its sum of eigenvalues, with a standard error.
@@ -49,7 +49,7 @@ def trace(
         params: pytree of n real floating values.
         *args: further arguments of the loss.
         method: "hutchinson", or "hutch++", which takes the largest eigenvalues exactly.
-        products: how many products with the Hessian it takes, >= 2, for "hutch++" >= 6.
+        num_matvecs: how many products with the Hessian it takes, >= 2, for "hutch++" >= 6.
         key: of the random signs, `jax.random.key(0)` by default.
 
     Raises:
@@ -59,10 +59,10 @@ def trace(
     >>> round(float(found.value), 6), round(float(found.error), 6)  # a diagonal matrix has no scatter
     (6.0, 0.0)
     """
-    loss, params, _, start = _checked(loss, params, args, method, products, key)
-    total, samples = _samples(loss, params, args, start, method, products)[:2]
+    loss, params, _, start = _checked(loss, params, args, method, num_matvecs, key)
+    total, samples = _samples(loss, params, args, start, method, num_matvecs)[:2]
     value, error = _mean(total + jnp.sum(samples, axis=1))
-    return Estimate(value, error, jnp.int32(products))
+    return Estimate(value, error, jnp.int32(num_matvecs))
 
 
 def diagonal(
@@ -70,7 +70,7 @@ def diagonal(
     params: Params,
     *args: Any,
     method: Method = "hutch++",
-    products: int = 99,
+    num_matvecs: int = 99,
     key: jax.Array | None = None,
 ) -> Estimate:
     """The diagonal of the Hessian, like params, with standard errors; arguments as `trace`.
@@ -79,21 +79,21 @@ def diagonal(
     >>> found.value.tolist()
     [2.0, 4.0]
     """
-    loss, params, stored, start = _checked(loss, params, args, method, products, key)
+    loss, params, stored, start = _checked(loss, params, args, method, num_matvecs, key)
     unravel = ravel_pytree(params)[1]
-    _, samples, known = _samples(loss, params, args, start, method, products)
+    _, samples, known = _samples(loss, params, args, start, method, num_matvecs)
     value, error = _mean(known[None] + samples)
-    return Estimate(stored(unravel(value)), stored(unravel(error)), jnp.int32(products))
+    return Estimate(stored(unravel(value)), stored(unravel(error)), jnp.int32(num_matvecs))
 
 
-@partial(jax.jit, static_argnames=("loss", "method", "products"))
-def _samples(loss, params, args, key, method, products):
+@partial(jax.jit, static_argnames=("loss", "method", "num_matvecs"))
+def _samples(loss, params, args, key, method, num_matvecs):
     """The part of the trace taken exactly, samples z * R z of the rest R, and the diagonal of the exact part."""
     theta = ravel_pytree(params)[0]
     n, dtype = theta.size, theta.dtype
     product = flat_product(loss, params, *args)
     sketch, signs = jax.random.split(key)
-    many = min(products // 3, n) if method == "hutch++" else 0
+    many = min(num_matvecs // 3, n) if method == "hutch++" else 0
 
     def times(rows):
         return jax.lax.map(product, rows)
@@ -103,7 +103,7 @@ def _samples(loss, params, args, key, method, products):
         if many:
             q = jnp.linalg.qr(times(jax.random.rademacher(sketch, (many, n), dtype)).T)[0].T
         image = times(q) if many else q
-        z = jax.random.rademacher(signs, (products - 2 * many, n), dtype)
+        z = jax.random.rademacher(signs, (num_matvecs - 2 * many, n), dtype)
         # The exact parts: of the trace tr Q^T H Q, of the diagonal diag Q (H Q)^T.
         known = jnp.sum(q * image, axis=0)
         rest = times(z)
@@ -111,10 +111,10 @@ def _samples(loss, params, args, key, method, products):
         return jnp.sum(known), z * rest, known
 
 
-def _checked(loss, params, args, method, products, key):
+def _checked(loss, params, args, method, num_matvecs, key):
     loss, params, stored = working(loss, params, *args)
     choice("method", method, ("hutchinson", "hutch++"))
-    whole("products", products, 6 if method == "hutch++" else 2)
+    whole("num_matvecs", num_matvecs, 6 if method == "hutch++" else 2)
     return loss, params, stored, prng_key(key)
 
 

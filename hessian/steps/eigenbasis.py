@@ -1,10 +1,17 @@
-"""The curvature of a loss in its own coordinates: what every second-order step is written in.
+"""The Hessian of a loss in its eigenbasis, in which every second-order step is written.
 
     H u_i = lambda_i u_i,    a_i = u_i.g,    loss(theta + sum p_i u_i)  ~  loss + sum a_i p_i + lambda_i p_i^2 / 2
 
-Dense, the u_i are all eigenvectors.  Matrix-free, they are those of H within a subspace of two parts: the Krylov space
-of the gradient, in which a Newton step is found fastest, and the lowest Ritz vector of a random start, without which a
-step on the stable manifold of a saddle would never hear of the way out.
+Dense, the u_i are all eigenvectors.  Matrix-free, they are the Ritz vectors of H in a subspace of two parts: the Krylov
+space of the gradient, which holds a good Newton step, and the lowest Ritz vector of a random start.  Without the second
+part a step on the stable manifold of a saddle would not contain the direction of negative curvature.
+
+| name | what it is |
+|---|---|
+| `Eigenbasis` | eigenvalues, eigenvectors and the gradient's projections |
+| `eigenbasis` | that of a loss at a point |
+| `sr1_update` | that after a symmetric rank-one update |
+| `lowest_direction` | a direction of negative curvature, found by products alone |
 """
 
 from collections.abc import Callable
@@ -21,13 +28,13 @@ from hessian.spectra.eigh import eigh
 from hessian.spectra.spectrum import rounding
 
 
-class Modes(NamedTuple):
+class Eigenbasis(NamedTuple):
     """Eigenpairs of H, or of H within a subspace that holds the gradient."""
 
     values: jax.Array  # (k,), ascending
     vectors: jax.Array  # (k, n), orthonormal rows
-    along: jax.Array  # (k,), the gradient along each
-    products: jax.Array  # with H, used
+    projections: jax.Array  # (k,), of the gradient on each: a_i
+    num_matvecs: jax.Array  # with H, used
 
     @property
     def band(self) -> jax.Array:
@@ -40,17 +47,17 @@ class Modes(NamedTuple):
             return coordinates @ self.vectors
 
 
-def modes(
+def eigenbasis(
     loss: Callable[[jax.Array], jax.Array],
     theta: jax.Array,
     gradient: jax.Array,
     krylov: int | None,
     key: jax.Array,
-) -> Modes:
-    """The modes of a loss of one vector: all of them where `krylov` is None, else of two Krylov spaces of that size."""
+) -> Eigenbasis:
+    """The eigenbasis of a loss of one vector: dense where `krylov` is None, else of two Krylov spaces of that size."""
     if krylov is None or theta.size <= krylov + 1:
         values, columns = eigh(matrix(loss, theta))
-        return _modes(values, columns.T, gradient, theta.size)
+        return _eigenbasis(values, columns.T, gradient, theta.size)
     product = flat_product(loss, theta)
     start = lanczos.begin(key, theta.size, krylov, theta.dtype)
     slope = lanczos.length(gradient)
@@ -72,58 +79,58 @@ def modes(
         inner = inner + jnp.diag(jnp.where(used, 0, middle))
         values, columns = eigh((inner + inner.T) / 2)
         vectors = columns.T @ basis
-    return _modes(values, vectors, gradient, downhill.products + random.products + 1)
+    return _eigenbasis(values, vectors, gradient, downhill.num_matvecs + random.num_matvecs + 1)
 
 
-def learned(found: Modes, p: jax.Array, change: jax.Array, gradient: jax.Array) -> Modes:
-    """All modes of B + r r^T / r.p, r = change - B p: what B is after a step p, in coordinates, changed the gradient.
+def sr1_update(found: Eigenbasis, p: jax.Array, y: jax.Array, gradient: jax.Array) -> Eigenbasis:
+    """The eigenpairs of B + r r^T / (r.p), r = y - B p, where y is the observed change of the gradient over the step p.
 
-    Where r.p is rounding, or the change is not finite, B stays as it is.
+    `p` is given in coordinates; B stays as it is where r.p is rounding or y is not finite.
     """
     with jax.default_matmul_precision("highest"):
-        r = found.vectors @ change - found.values * p
+        r = found.vectors @ y - found.values * p
         size, step, u = lanczos.length(r), lanczos.length(p), lanczos.unit(r)
         cosine = u @ lanczos.unit(p)
         seen = jnp.abs(cosine) > jnp.sqrt(jnp.finfo(p.dtype).eps)
         update = jnp.where(seen, divided(size / divisor(step), cosine, seen) * (u[:, None] * u), 0)
         values, columns = eigh(jnp.diag(found.values) + update)
-        return _modes(values, columns.T @ found.vectors, gradient, found.products)
+        return _eigenbasis(values, columns.T @ found.vectors, gradient, found.num_matvecs)
 
 
 def lowest_direction(
-    loss: Callable[..., jax.Array], params: Params, args: tuple, key: jax.Array, products: int
+    loss: Callable[..., jax.Array], params: Params, args: tuple, key: jax.Array, num_matvecs: int
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """A clear direction of negative curvature, or else the lowest that so many products find.
+    """A clear direction of negative curvature, or else the lowest that `num_matvecs` products find.
 
-    Returns its curvature, the direction of shape (n,) and length 1, |H| from below, and the products used: about ten
-    where there is such a direction, since its curvature shows it long before it is an eigenvector.
+    Returns its curvature, the direction of shape (n,) and length 1, a lower bound on |H|, and the products it took:
+    about ten where there is such a direction, since its curvature is clear long before it is an eigenvector.
     """
     theta = ravel_pytree(params)[0]
-    rows = min(products, theta.size)
+    rows = min(num_matvecs, theta.size)
     start = lanczos.begin(key, theta.size, rows, theta.dtype)
     krylov, found = lanczos.grow(flat_product(loss, params, *args), start, rows, _negative)
     with jax.default_matmul_precision("highest"):
         direction = lanczos.unit(found.vectors[:, 0] @ krylov.basis)
-    return found.values[0], direction, found.size, krylov.products
+    return found.values[0], direction, found.spectral_norm, krylov.num_matvecs
 
 
-def _modes(values, vectors, gradient, products):
+def _eigenbasis(values, vectors, gradient, num_matvecs):
     with jax.default_matmul_precision("highest"):
-        return Modes(values, vectors, vectors @ gradient, jnp.asarray(products, jnp.int32))
+        return Eigenbasis(values, vectors, vectors @ gradient, jnp.asarray(num_matvecs, jnp.int32))
 
 
 def _exhausted(krylov, found):
-    """Whether the gradient's own space is invariant: what comes behind it is not asked for."""
+    """Whether the Krylov space of the gradient is invariant: a fresh vector beyond it is not needed."""
     return krylov.coupling == 0
 
 
 def _negative(krylov, found):
     """Whether the lowest Ritz pair is a clear direction of negative curvature."""
-    return (found.values[0] < -rounding(found.size[None])) & (found.residuals[0] <= 0.1 * jnp.abs(found.values[0]))
+    return (found.values[0] < -rounding(found.spectral_norm)) & (found.residuals[0] <= 0.1 * jnp.abs(found.values[0]))
 
 
 def _orthogonal(basis, vector, key):
-    """The vector without the basis, of length 1; another where nothing is left of it."""
+    """The part of the vector orthogonal to the basis, scaled to length 1; a random one where nothing is left of it."""
     for _ in range(2):
         rest = vector - (basis @ vector) @ basis
         size = lanczos.length(rest)

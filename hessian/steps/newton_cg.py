@@ -1,11 +1,11 @@
-"""Newton's method by conjugate gradients that use the negative curvature they meet, without a matrix.
+"""Newton's method by conjugate gradients, matrix-free, which uses the negative curvature that it encounters.
 
     (H + 2 damping) d = -g   by conjugate gradients, until  |r| <= accuracy |g|  or  v.(H + 2 damping) v < damping |v|^2
 
-Where a direction v of negative curvature turns up it is taken instead, with the sign that goes down and the length
-|v.Hv| / |v|^3 |v|; where the gradient is small a Lanczos run from a random start looks for one, since the Krylov space
-of the gradient holds none on a stable manifold.  The step is then halved until the loss falls by weight / 6 |step|^3
-(Royer, O'Neill & Wright 2020, arXiv:1803.02924).
+A direction v of negative curvature that they encounter is taken instead, with the sign that goes down and the length
+|v.Hv| / |v|^2.  A Lanczos run from a random start looks for one as well, because on the stable manifold of a
+saddle the Krylov space of the gradient contains none.  The step is then halved until the loss falls by
+weight / 6 |step|^3 (Royer, O'Neill & Wright 2020, arXiv:1803.02924).
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,8 @@ from hessian.arguments import number, prng_key, whole
 from hessian.numerics import divisor
 from hessian.product import flat_product
 from hessian.spectra.lanczos import length, unit
-from hessian.spectra.spectrum import ROUNDING
+from hessian.spectra.spectrum import rounding
+from hessian.steps.acceptance import descent_sign, gradient_fell, smallest_visible_step
 from hessian.steps.eigenbasis import lowest_direction
 from hessian.steps.second_order import flattened
 
@@ -50,17 +51,17 @@ def newton_cg(
     damping: ArrayLike | None = None,
     accuracy: ArrayLike = 1e-3,
     weight: ArrayLike = 1e-3,
-    products: int = 100,
+    num_matvecs: int = 100,
     key: jax.Array | None = None,
 ) -> Any:
     """Newton-CG with capped conjugate gradients, as an optax transformation (Royer, O'Neill & Wright 2020; S58).
 
     Args:
-        damping: curvature above minus this counts as none, > 0; by default the square root of the gradient's norm,
+        damping: curvature above -damping counts as none, > 0; by default the square root of the gradient's norm,
             at most 1e-4 and at least eps^(1/2), in units of the largest curvature seen.
         accuracy: of the linear system, relative, 0 < accuracy < 1.
-        weight: of the decrease that a step must bring, > 0.
-        products: with the Hessian, at most, for a system and again for a look at the curvature, >= 2.
+        weight: a step must lower the loss by weight / 6 |step|^3, > 0.
+        num_matvecs: products with the Hessian, at most, for the system and again for the random start, >= 2.
         key: of the random starts, `jax.random.key(0)` by default.
 
     Returns:
@@ -77,12 +78,12 @@ def newton_cg(
     >>> bool(loss(w + update) < loss(w))
     True
     """
-    products, key = whole("products", products, 2), prng_key(key)
+    num_matvecs, key = whole("num_matvecs", num_matvecs, 2), prng_key(key)
     accuracy, weight = number("accuracy", accuracy, "(0, 1)"), number("weight", weight)
     if damping is not None:
         number("damping", damping)
     return optax.GradientTransformationExtraArgs(
-        Partial(_init, key), Partial(_update, _Budget(products), damping, accuracy, weight)
+        Partial(_init, key), Partial(_update, _Budget(num_matvecs), damping, accuracy, weight)
     )
 
 
@@ -91,7 +92,7 @@ def newton_cg(
 class _Budget:
     """A number that is no leaf."""
 
-    products: int
+    num_matvecs: int
 
 
 def _init(key, params):
@@ -102,66 +103,65 @@ def _init(key, params):
 def _update(budget, damping, accuracy, weight, grads, state, params=None, *, value=None, value_fn=None, **extra):
     del extra
     loss, theta, value, gradient = flattened(grads, params, value, value_fn)
-    product = flat_product(loss, theta)
     key, fresh = jax.random.split(state.key)
-    limit = min(budget.products, 2 * theta.size)
-
-    curvature, lowest, size, _ = lowest_direction(loss, theta, (), fresh, budget.products)
-    eps = jnp.finfo(theta.dtype).eps
     accuracy, weight = jnp.asarray(accuracy, theta.dtype), jnp.asarray(weight, theta.dtype)
-    norm = length(gradient)
-    scale = divisor(size)
-    if damping is None:
-        damping = scale * jnp.clip(jnp.sqrt(norm / scale), eps ** (1 / 2), 1e-4)
-    damping = jnp.asarray(damping, theta.dtype)
-    d, negative = capped(product, gradient, damping, accuracy, limit)
-    # Curvature that the random start found pays |lambda|^3, the system |g|^2 / |H|: the better of both is tried first.
-    deep = curvature < -ROUNDING * eps * size
-    random = deep & (jnp.abs(curvature) ** 1.5 > norm / jnp.sqrt(scale)) & ~negative
-    d = jnp.where(random, lowest, d)
-    along_curvature = negative | random
-
-    size, u = length(d), unit(d)
-    bend = jnp.abs(u @ product(u))
-    visible = jnp.sqrt(128 * eps * jnp.abs(value) / divisor(bend))
-    first = jnp.where(along_curvature, jnp.maximum(jnp.minimum(bend, 1 + length(theta)), visible), size)
-    downhill = jnp.where(gradient @ u > 0, -1.0, 1.0).astype(theta.dtype)
-    told = jnp.abs(gradient @ u) > 1e-3 * bend * first
-    sides = jnp.where(along_curvature & ~told, jnp.array([1.0, -1.0], theta.dtype), downhill)
-
-    def look(search):
-        _, count, reach, best, reached = search
-        points = theta + reach * sides[:, None] * u
-        values = jax.vmap(loss.landed)(points)
-        values = jnp.where(jnp.isfinite(values), values, jnp.inf)
-        side = jnp.argmin(values)
-        enough = values[side] < value - jnp.where(along_curvature, bend * reach**2 / 8, weight * reach**3 / 6)
-        # What the loss cannot show is judged by the gradient, for a Newton step of full length.
-        calmer = (count == 0) & ~along_curvature & (values[side] <= value)
-        calmer &= length(jax.grad(loss.landed)(points[side])) < 0.9 * norm
-        good = enough | calmer
-        return (
-            ~good & (count + 1 < HALVINGS),
-            count + 1,
-            reach / 2,
-            jnp.where(good, points[side], best),
-            jnp.where(good, values[side], reached),
-        )
-
-    search = (size > 0, jnp.int32(0), first, theta, value)
-    _, _, _, reached_at, _ = jax.lax.while_loop(lambda search: search[0], look, search)
+    d, is_curvature = _direction(loss, theta, gradient, damping, accuracy, budget.num_matvecs, fresh)
+    reached_at = _backtracked(loss, theta, value, gradient, d, is_curvature, weight)
     return loss.updates(reached_at - theta), NewtonCGState(key)
 
 
+def _direction(loss, theta, gradient, damping, accuracy, num_matvecs, key):
+    """The Newton-CG direction or one of negative curvature, whichever promises more, and whether it is the latter."""
+    curvature, lowest, spectral_norm, _ = lowest_direction(loss, theta, (), key, num_matvecs)
+    norm, scale = length(gradient), divisor(spectral_norm)
+    if damping is None:
+        eps = jnp.finfo(theta.dtype).eps
+        damping = scale * jnp.clip(jnp.sqrt(norm / scale), eps ** (1 / 2), 1e-4)
+    damping = jnp.asarray(damping, theta.dtype)
+    limit = min(num_matvecs, 2 * theta.size)
+    d, negative = capped(flat_product(loss, theta), gradient, damping, accuracy, limit)
+    # Predicted decrease is about |lambda|^3 along the negative-curvature direction and |g|^2 / |H| along the Newton-CG
+    # direction; the larger is tried first.
+    is_negative = curvature < -rounding(spectral_norm)
+    pays_more = is_negative & (jnp.abs(curvature) ** 1.5 > norm / jnp.sqrt(scale)) & ~negative
+    return jnp.where(pays_more, lowest, d), negative | pays_more
+
+
+def _backtracked(loss, theta, value, gradient, d, is_curvature, weight):
+    """The first point along d, halving the step, at which the loss falls enough; theta where there is none."""
+    norm, size, u = length(gradient), length(d), unit(d)
+    curvature = jnp.abs(u @ flat_product(loss, theta)(u))
+    balanced = jnp.maximum(jnp.minimum(curvature, 1 + length(theta)), smallest_visible_step(value, curvature))
+    first = jnp.where(is_curvature, balanced, size)
+    downhill, sign_known = descent_sign(gradient @ u, curvature, first)
+    sides = jnp.where(is_curvature & ~sign_known, jnp.array([1.0, -1.0], theta.dtype), downhill)
+
+    def try_step(search):
+        _, count, step, best = search
+        points = theta + step * sides[:, None] * u
+        values = jax.vmap(loss.landed)(points)
+        values = jnp.where(jnp.isfinite(values), values, jnp.inf)
+        side = jnp.argmin(values)
+        enough = values[side] < value - jnp.where(is_curvature, curvature * step**2 / 8, weight * step**3 / 6)
+        # What the loss cannot show is judged by the gradient, for a Newton step of full length.
+        by_gradient = (count == 0) & ~is_curvature & (values[side] <= value)
+        by_gradient &= gradient_fell(norm, length(jax.grad(loss.landed)(points[side])))
+        good = enough | by_gradient
+        return ~good & (count + 1 < HALVINGS), count + 1, step / 2, jnp.where(good, points[side], best)
+
+    search = (size > 0, jnp.int32(0), first, theta)
+    return jax.lax.while_loop(lambda search: search[0], try_step, search)[3]
+
+
 def capped(product, gradient, damping, accuracy, limit):
-    """The solution of (H + 2 damping) d = -g, or a direction whose curvature is below -damping, and which it is."""
+    """The solution d of (H + 2 damping) d = -g, or one of curvature below -damping; and whether it is the latter."""
     norm = length(gradient)
 
     def step(solve):
         image = product(solve.p) + 2 * damping * solve.p
-        bend, square = solve.p @ image, solve.p @ solve.p
-        negative = bend < damping * square
-        alpha = (solve.r @ solve.r) / divisor(bend)
+        curvature, square = solve.p @ image, solve.p @ solve.p
+        negative = curvature < damping * square
+        alpha = (solve.r @ solve.r) / divisor(curvature)
         d, r = solve.d + alpha * solve.p, solve.r + alpha * image
         beta = (r @ r) / divisor(solve.r @ solve.r)
         count = solve.count + 1

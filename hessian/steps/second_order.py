@@ -1,22 +1,22 @@
-"""Steps that use curvature, as optax transformations: what they do at a saddle is what tells them apart.
+"""Second-order steps as optax transformations; they differ in what they do at a saddle.
 
-In the modes of the Hessian, a_i = u_i.g, each is one line per coordinate:
+In the eigenbasis of the Hessian, a_i = u_i.g, each is one line per coordinate:
 
     newton                 p_i = -a_i / lambda_i                          to the nearest critical point, saddles too
     saddle_free_newton     p_i = -a_i / (|lambda_i| + damping)            away from saddles where a_1 != 0
     trust_region           p_i = -a_i / (lambda_i + mu),  |p| <= radius   out of every saddle, a_1 = 0 included
     cubic_regularisation   the same with mu = weight |p|                  likewise
 
-The last two need mu >= -lambda_1.  Where that leaves |p| too short the solution lies on the boundary along u_1, with
-either sign (the hard case, which gradient-driven Krylov methods never see); both are tried, the lower one is taken.
-Their steps never raise the loss; where none lowers it the update is zero.
+The last two need mu >= -lambda_1.  Where |p| is too short even so (the hard case, which Krylov methods driven by the
+gradient alone never see), the rest of the length goes along u_1, to the side with the lower loss.  Their steps never
+raise the loss; where no step lowers it the update is zero.  `hessian.steps.trust_region` solves for mu.
 
 | function | source |
 |---|---|
 | `newton` | S52; it is drawn to saddles |
 | `saddle_free_newton` | Dauphin et al. 2014, arXiv:1406.2572 |
 | `trust_region` | More & Sorensen 1983; Conn, Gould & Toint 2000, section 7.3 |
-| `cubic_regularisation` | Nesterov & Polyak 2006; Cartis, Gould & Toint 2011 |
+| `cubic_regularization` | Nesterov & Polyak 2006; Cartis, Gould & Toint 2011 |
 
 Each takes `value=`, `grad=` and `value_fn=` in `update`, as `gdlab.minimize` and optax's line searches give them.
 `krylov=None` takes the dense Hessian; a number takes two Krylov spaces of that size, for any number of parameters.
@@ -34,14 +34,15 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from hessian.arguments import number, prng_key, shown
-from hessian.numerics import divided, divisor
+from hessian.numerics import divided
 from hessian.precision import Storage, rounded, working, working_dtype
 from hessian.product import Params
 from hessian.spectra.lanczos import length, unit
-from hessian.steps.eigenbasis import Modes, modes
+from hessian.steps.acceptance import accepted, gradient_fell, is_hidden
+from hessian.steps.eigenbasis import eigenbasis
+from hessian.steps.trust_region import cubic, in_ball
 
 TRIES = 30  # of ever smaller steps, a quarter each time
-ROUNDING = 10  # a predicted decrease below this many eps |loss| cannot be seen in the loss
 
 
 class SecondOrderState(NamedTuple):
@@ -88,9 +89,9 @@ def newton(rate: ArrayLike = 1.0, *, krylov: int | None = None, key: jax.Array |
 def saddle_free_newton(
     rate: ArrayLike = 1.0, *, damping: ArrayLike = 0.0, krylov: int | None = None, key: jax.Array | None = None
 ) -> Any:
-    """Saddle-free Newton, p = -rate |H|^-1 g: saddles repel it, unless the gradient has no share in the way out.
+    """Saddle-free Newton, p = -rate |H|^-1 g: saddles repel it, unless the gradient has no component along u_1.
 
-    On a saddle and on its stable manifold a_1 = 0, and it stays: wrap it in `hessian.escaping`.
+    On a saddle and on its stable manifold a_1 = 0, so it stays there: wrap it in `hessian.with_saddle_escape`.
 
     Args:
         rate: the share of the step that is taken, > 0.
@@ -132,8 +133,8 @@ def trust_region(radius: ArrayLike = 1.0, *, krylov: int | None = None, key: jax
     return _transformation(TrustRegion(_checked(krylov)), key, number("radius", radius))
 
 
-def cubic_regularisation(weight: ArrayLike = 1.0, *, krylov: int | None = None, key: jax.Array | None = None) -> Any:
-    """The minimiser of the model with weight |p|^3 / 3 added, the weight adapted (S57).
+def cubic_regularization(weight: ArrayLike = 1.0, *, krylov: int | None = None, key: jax.Array | None = None) -> Any:
+    """The minimizer of the model with weight |p|^3 / 3 added, the weight adapted (S57).
 
     On a saddle it goes |lambda_1| / weight along u_1, and predicts a decrease of |lambda_1|^3 / (6 weight^2).
 
@@ -142,7 +143,7 @@ def cubic_regularisation(weight: ArrayLike = 1.0, *, krylov: int | None = None, 
         krylov: as for `newton`.
         key: as for `newton`.
 
-    >>> step = cubic_regularisation(4.0)
+    >>> step = cubic_regularization(4.0)
     >>> def loss(w):
     ...     return (1 - w[0] * w[1]) ** 2
     >>> w = jnp.zeros(2)
@@ -158,13 +159,13 @@ def cubic_regularisation(weight: ArrayLike = 1.0, *, krylov: int | None = None, 
 
 @dataclass(frozen=True)
 class Newton:
-    """One step of `newton`: (loss, theta, value, gradient, modes, region, rate) -> Move."""
+    """One step of `newton`: (loss, theta, value, gradient, eigenbasis, region, rate) -> Move."""
 
     krylov: int | None
 
     def __call__(self, loss, theta, value, gradient, found, region, rate):
         seen = jnp.abs(found.values) > found.band
-        coordinates = divided(-found.along, found.values, seen)
+        coordinates = divided(-found.projections, found.values, seen)
         return _unconditional(loss, theta, rate * found.step(coordinates), region)
 
 
@@ -177,7 +178,7 @@ class SaddleFree:
     def __call__(self, loss, theta, value, gradient, found, region, rate, damping):
         sizes = jnp.abs(found.values) + damping
         seen = sizes > found.band
-        coordinates = divided(-found.along, sizes, seen)
+        coordinates = divided(-found.projections, sizes, seen)
         return _unconditional(loss, theta, rate * found.step(coordinates), region)
 
 
@@ -189,7 +190,7 @@ class TrustRegion:
 
     def __call__(self, loss, theta, value, gradient, found, radius):
         def propose(radius):
-            inside, rest, size = within(found, radius)
+            inside, rest, size = in_ball(found, radius)
             return inside, rest, size >= 0.99 * radius
 
         return _tried(loss, theta, value, gradient, found, radius, propose, self.adapt)
@@ -203,7 +204,7 @@ class TrustRegion:
 
 @dataclass(frozen=True)
 class Cubic:
-    """One step of `cubic_regularisation`: the region is the weight of the cubic term."""
+    """One step of `cubic_regularization`: the region is the weight of the cubic term."""
 
     krylov: int | None = None
 
@@ -219,56 +220,6 @@ class Cubic:
             return jnp.where(ratio < 0.25, larger, jnp.where(ratio > 0.9, smaller, weight))
 
         return _tried(loss, theta, value, gradient, found, weight, propose, adapt)
-
-
-def within(found: Modes, radius: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The minimiser of the model in |p| <= radius: its coordinates, what is left for u_1, and the length in all."""
-    convex = found.values[0] > found.band
-    newton = _shifted(found, jnp.zeros_like(radius))
-    interior = convex & (length(newton) <= radius)
-    # |p(mu)| <= |a| / t at mu = max(0, -lambda_1) + t, so the root lies in 0 < t <= |a| / radius.
-    largest = jnp.minimum(length(found.along) / radius, jnp.finfo(radius.dtype).max)
-    t = _root(largest, lambda t: length(_shifted(found, t)) > radius)
-    coordinates = jnp.where(interior, newton, _shifted(found, t))
-    size = length(coordinates)
-    negative = found.values[0] < -found.band
-    rest = jnp.where(negative, _left(radius, size), 0)
-    return coordinates, rest, jnp.hypot(size, rest)
-
-
-def cubic(found: Modes, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The minimiser of the model with weight |p|^3 / 3: its coordinates, and what is left for u_1."""
-    least = jnp.maximum(-found.values[0], 0)  # mu = least + t = weight |p|
-    largest = jnp.sqrt(weight) * jnp.sqrt(length(found.along))
-    t = _root(largest, lambda t: weight * length(_shifted(found, t)) > least + t)
-    coordinates = _shifted(found, t)
-    negative = found.values[0] < -found.band
-    return coordinates, jnp.where(negative, _left((least + t) / weight, length(coordinates)), 0)
-
-
-def _shifted(found, t):
-    """-a_i / (lambda_i + max(0, -lambda_1) + t), and 0 where that is 0 / 0."""
-    return divided(-found.along, found.values + jnp.maximum(-found.values[0], 0) + t)
-
-
-def _left(whole, part):
-    """The other side of a right triangle; 0 where the difference is rounding."""
-    share = part / divisor(whole)
-    square = (1 - share) * (1 + share)
-    seen = square > 100 * jnp.finfo(whole.dtype).eps
-    return jnp.where(seen, whole * jnp.sqrt(jnp.where(seen, square, 1)), 0)
-
-
-def _root(largest, too_long):
-    """The smallest t in (0, largest], to 100 bits, at which the step is not too long."""
-
-    def halve(_, interval):
-        low, high = interval
-        middle = low + (high - low) / 2
-        over = too_long(middle)
-        return jnp.where(over, middle, low), jnp.where(over, high, middle)
-
-    return jax.lax.fori_loop(0, 100, halve, (jnp.zeros_like(largest), largest))[1]
 
 
 class _Tries(NamedTuple):
@@ -295,33 +246,36 @@ def _tried(loss, theta, value, gradient, found, region, propose, adapt):
         best = jnp.argmin(values)
         p = both[best]
         size, u = length(p), unit(p)
-        decline = -(found.along @ u + 0.5 * (found.values * p) @ u)  # per length, which no small step makes vanish
+        decline = -(
+            found.projections @ u + 0.5 * (found.values * p) @ u
+        )  # per length, which no small step makes vanish
         return points[best], values[best], decline, size, on_boundary
 
-    noise = ROUNDING * jnp.finfo(theta.dtype).eps * jnp.abs(value)
     steepness = length(gradient)
 
-    def look(tries):
+    def try_region(tries):
         point, reached, decline, size, on_boundary = candidate(tries.region)
         predicted = decline * size
-        ratio = (value - reached) / divisor(predicted)
-        seen = (reached < value) & (ratio > 1e-4)
-        # A step whose decrease is below the rounding of the loss is judged by the gradient.
-        hidden = (predicted <= noise) & (reached <= value)
-        calmer = jax.lax.cond(hidden, lambda: length(jax.grad(loss)(point)) < 0.9 * steepness, lambda: jnp.bool_(False))
-        good = (decline > 0) & (seen | calmer)
-        region = adapt(tries.region, size, jnp.where(seen, ratio, 0), on_boundary)
+        fell = jax.lax.cond(
+            is_hidden(value, reached, predicted),
+            lambda: gradient_fell(steepness, length(jax.grad(loss)(point))),
+            lambda: jnp.bool_(False),
+        )
+        good, ratio = accepted(value, reached, predicted, fell)
+        region = adapt(tries.region, size, ratio, on_boundary)
+        by_gradient = good & (ratio == 0)  # which says nothing about the region
+        good &= decline > 0
         return _Tries(
             ~good & (tries.count + 1 < TRIES) & (size > 0),
             tries.count + 1,
-            jnp.where((size > 0) & ~(calmer & ~seen), region, tries.region),
+            jnp.where((size > 0) & ~by_gradient, region, tries.region),
             jnp.where(good, point, theta),
             jnp.where(good, reached, value),
             good,
         )
 
     start = _Tries(jnp.isfinite(value), jnp.int32(0), region, theta, value, jnp.bool_(False))
-    tries = jax.lax.while_loop(lambda tries: tries.searching, look, start)
+    tries = jax.lax.while_loop(lambda tries: tries.searching, try_region, start)
     # Where no region helped, it was not the region that was at fault.
     return Move(tries.theta, tries.value, jnp.where(tries.moved, tries.region, region), tries.moved, 2 * tries.count)
 
@@ -378,7 +332,7 @@ class Updated(Flat):
         return jax.tree.map(lambda u, g: rounded(u, jnp.result_type(g)), self.unravel(step), self.grads)
 
     def landed(self, theta: jax.Array) -> jax.Array:
-        """The loss where the update to theta leads: what is rounded away does not count as reached."""
+        """The loss at theta as it is once the update was rounded to the dtypes of params."""
         if not self.stored.rounds:
             return self(theta)
         here, unravel = ravel_pytree(self.stored.carried(self.params))
@@ -408,7 +362,7 @@ def _update(static, hyperparameters, grads, state, params=None, *, value=None, g
     del extra
     loss, theta, value, gradient = flattened(grads, params, value, value_fn)
     key, fresh = jax.random.split(state.key)
-    found = modes(loss, theta, gradient, static.method.krylov, fresh)
+    found = eigenbasis(loss, theta, gradient, static.method.krylov, fresh)
     region, *others = (jnp.asarray(one, theta.dtype) for one in (state.region, *hyperparameters))
     move = static.method(loss.landed, theta, value, gradient, found, region, *others)
     return loss.updates(move.theta - theta), SecondOrderState(key, move.region.astype(state.region.dtype))

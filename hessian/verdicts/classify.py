@@ -1,15 +1,15 @@
-"""Critical points, and what kind they are: the verdict, and why (S53, S55).
+"""The kind of a critical point, and the evidence for it in one sentence (S53, S55).
 
-    Newton's step long, along some direction             not critical
+    Newton's step is long, along some eigenvector        not critical
     short, an eigenvalue below -tau and one above tau    saddle; its index counts those below -tau
     short, all above tau                                 minimum
     short, all below -tau                                maximum
     short, some within [-tau, tau], no opposite signs    degenerate: second order cannot tell
     not finite, a kink, a Hessian that changes on the way there, or too few products to know        undetermined
 
-"All positive: minimum, otherwise saddle" calls each minimum of (1 - w1 w2)^2 a saddle; the band around zero is why
-this one does not.  What tau is, and why a run that stopped beside a degenerate point is not fooled:
-`hessian.verdicts.evidence`.
+The simpler rule "all positive: minimum, otherwise saddle" calls each minimum of (1 - w1 w2)^2 a saddle, because one
+eigenvalue there is zero; the band [-tau, tau] prevents that.  `hessian.verdicts.evidence` defines tau, and says what
+becomes of a point beside a degenerate one.
 """
 
 from typing import Any, Literal, NamedTuple
@@ -21,45 +21,55 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from hessian.arguments import choice, number, prng_key, tolerance, whole
+from hessian.limits import BASIS_MEMORY, DENSE_SPECTRUM, MATRIX_MEMORY
 from hessian.numerics import divisor
 from hessian.precision import Storage, working
 from hessian.product import Loss, Params
-from hessian.spectra.bounds import products_for
-from hessian.spectra.spectrum import BASIS_MEMORY, DENSE, MEMORY, Inertia, fits, rows_within
+from hessian.results import Outcome
+from hessian.spectra.bounds import num_matvecs_for
+from hessian.spectra.spectrum import Inertia, fits, rows_within
 from hessian.verdicts.drift import DRIFT
 from hessian.verdicts.evidence import Eigenpair, Evidence, dense
 from hessian.verdicts.krylov_evidence import CHECKS, matrix_free
 
-KINDS = ("undetermined", "not critical", "minimum", "maximum", "saddle", "degenerate")
-UNDETERMINED, NOT_CRITICAL, MINIMUM, MAXIMUM, SADDLE, DEGENERATE = range(len(KINDS))
 Method = Literal["auto", "dense", "lanczos"]
 
 
-class CriticalPoint(NamedTuple):
-    """A verdict on a point; a pytree of arrays, so that `vmap` gives one for each of many points."""
+class Kind(Outcome):
+    """What kind of point of the loss surface it is."""
 
-    code: jax.Array  # the kind as an integer: an index of KINDS
+    UNDETERMINED = "undetermined"
+    NOT_CRITICAL = "not critical"
+    MINIMUM = "minimum"
+    MAXIMUM = "maximum"
+    SADDLE = "saddle"
+    DEGENERATE = "degenerate"
+
+
+class CriticalPoint(NamedTuple):
+    """The verdict on a point, a pytree of arrays; `vmap` gives one for each of many points."""
+
+    code: jax.Array  # the kind as an integer: a `Kind`
     index: jax.Array  # type: ignore[assignment]  # Morse index: eigenvalues certain to be negative
     inertia: Inertia  # positive and negative: certain ones; zero: those within the band, or not seen
     gradient_norm: jax.Array
-    gradient_tol: jax.Array  # a point is critical where gradient_norm <= gradient_tol, for a gradient along this one
+    gradient_tol: jax.Array  # critical where gradient_norm <= gradient_tol, for a gradient of this direction
     curvature_tol: jax.Array  # half width of the zero band: rounding
     lowest: Eigenpair  # with the interval low <= value <= high that holds the eigenvalue
     highest: Eigenpair
-    confidence: jax.Array  # of the kind: 1 where all eigenvalues or opposite signs are seen, 0 where it is undetermined
+    confidence: jax.Array  # in the kind: 1 where all eigenvalues or both signs are seen, 0 where it is undetermined
     newton_decrement: jax.Array  # sqrt(|g.H^-1 g|)
-    distance: jax.Array  # how far the critical point may be: the length of Newton's step
+    distance: jax.Array  # to the critical point, at most about: the length of Newton's step
     change: jax.Array  # of the curvature on the way there, relative to the curvature
     kink: jax.Array  # bool: gradient or Hessian jump here, so that there is no second order
-    settled: jax.Array  # bool: it is known how far the critical point may be
-    products: jax.Array  # with the Hessian, used
-    products_needed: jax.Array  # that would settle what is undetermined, at most; else 0
+    settled: jax.Array  # bool: the distance is known
+    num_matvecs: jax.Array  # products with the Hessian that it took
+    num_matvecs_needed: jax.Array  # products that would decide an undetermined kind, at most; else 0
 
     @property
     def kind(self) -> Any:
         """The kind in words: a string, or an array of strings for many points.  Not inside `jit`."""
-        words = np.array(KINDS)[np.asarray(self.code)]
-        return str(words) if words.ndim == 0 else words
+        return Kind.words_of(self.code)
 
     @property
     def index_bounds(self) -> tuple[jax.Array, jax.Array]:
@@ -73,14 +83,14 @@ class CriticalPoint(NamedTuple):
 
     @property
     def certificate(self) -> str:
-        """Why it is of this kind, in one sentence, for one point: certain to rounding, no proof.  Not inside `jit`."""
+        """The evidence in one sentence, for one point: certain to rounding, no proof.  Not inside `jit`."""
         g, g_tol, tau = float(self.gradient_norm), float(self.gradient_tol), float(self.curvature_tol)
         (low, below, above), (high, under, over) = (
             (float(end.value), float(end.low), float(end.high)) for end in (self.lowest, self.highest)
         )
         n, zero = sum(int(count) for count in self.inertia), int(self.inertia.zero)
         least, most = (int(bound) for bound in self.index_bounds)
-        is_critical = int(self.code) != NOT_CRITICAL
+        is_critical = int(self.code) != Kind.NOT_CRITICAL
         critical = f"|g| = {g:.2g} {'<=' if is_critical else '>'} {g_tol:.2g}, Newton's step {float(self.distance):.2g}"
         chance = "" if self.confidence == 1 else f" with probability {float(self.confidence):.6g}"
         if not np.isfinite([g, low, high, below, over]).all():
@@ -88,14 +98,14 @@ class CriticalPoint(NamedTuple):
         elif self.kink:
             undetermined = f"{critical}; gradient or Hessian jump here, so it is not twice differentiable"
         elif not self.settled:
-            undetermined = f"{critical}, which is not known after {int(self.products)} products with the Hessian"
+            undetermined = f"{critical}, which is not known after {int(self.num_matvecs)} products with the Hessian"
         elif self.change > DRIFT:
             undetermined = f"{critical}; along it curvature changes by {float(self.change):.2g} of itself"
         else:
             undetermined = (
-                f"{critical}; after {int(self.products)} products the lowest eigenvalue lies in [{below:.2g},"
+                f"{critical}; after {int(self.num_matvecs)} products the lowest eigenvalue lies in [{below:.2g},"
                 f" {above:.2g}] and the highest in [{under:.2g}, {over:.2g}];"
-                f" {int(self.products_needed)} products would settle it"
+                f" {int(self.num_matvecs_needed)} products would settle it"
             )
         index = f"index {least}" if least == most else f"index {least} to {most}"
         reasons = (
@@ -119,7 +129,7 @@ def classify(
     method: Method = "auto",
     key: jax.Array | None = None,
     confidence: ArrayLike = 0.99,
-    products: int = 200,
+    num_matvecs: int = 200,
     memory: float | None = None,
 ) -> CriticalPoint:
     """The kind of a point of the loss surface, with its index, inertia and extreme eigenpairs (S52-S57).
@@ -137,7 +147,7 @@ def classify(
         key: of the random start of "lanczos", `jax.random.key(0)` by default.
         confidence: that the bounds which "lanczos" gives on the far sides of both ends hold in each of 1,000 random
             runs, 0 < confidence < 1.
-        products: how many products with the Hessian "lanczos" may take, >= 24.
+        num_matvecs: how many products with the Hessian "lanczos" may take, >= 24.
         memory: bytes of the dense matrix and its eigenvectors, or of the basis; by default 8 and 2 GiB.
 
     Returns:
@@ -158,37 +168,44 @@ def classify(
     tolerance("gradient_tol", gradient_tol)
     tolerance("curvature_tol", curvature_tol)
     number("confidence", confidence, "(0, 1)")
-    products, start = whole("products", products, 24), prng_key(key)
+    num_matvecs, start = whole("num_matvecs", num_matvecs, 24), prng_key(key)
     if memory is not None:
         number("memory", memory)
-    if method == "dense" or (method == "auto" and theta.size <= DENSE):
-        fits(theta, MEMORY if memory is None else memory)
+    if method == "dense" or (method == "auto" and theta.size <= DENSE_SPECTRUM):
+        fits(theta, MATRIX_MEMORY if memory is None else memory)
         found = dense(loss, params, args, gradient_tol, curvature_tol)
         return _verdict(found, theta.size, 1.0).in_storage(stored)
-    rows = rows_within(BASIS_MEMORY if memory is None else memory, theta, products - CHECKS, least=2)
-    found = matrix_free(loss, params, args, gradient_tol, curvature_tol, start, confidence, products, rows)
+    rows = rows_within(BASIS_MEMORY if memory is None else memory, theta, num_matvecs - CHECKS, least=2)
+    found = matrix_free(loss, params, args, gradient_tol, curvature_tol, start, confidence, num_matvecs, rows)
     return _verdict(found, theta.size, confidence).in_storage(stored)
 
 
 def _verdict(found: Evidence, n: int, confidence: ArrayLike) -> CriticalPoint:
-    """The kind that the evidence shows, and how many products would settle what it does not."""
+    """The kind that the evidence shows, and how many products would decide what it leaves open."""
     lowest, highest = found.lowest, found.highest
     critical = found.gradient_norm <= found.gradient_tol
     saddle = (lowest.high < 0) & (highest.low > 0)
     minimum, maximum = lowest.low > 0, highest.high < 0
-    code = jnp.select(
-        [~found.finite, ~critical, ~found.settled, saddle, minimum, maximum, found.complete & found.flat],
-        [UNDETERMINED, NOT_CRITICAL, UNDETERMINED, SADDLE, MINIMUM, MAXIMUM, DEGENERATE],
-        UNDETERMINED,
-    ).astype(jnp.int32)
+    code = Kind.code_of(
+        [
+            (~found.finite, Kind.UNDETERMINED),
+            (~critical, Kind.NOT_CRITICAL),
+            (~found.settled, Kind.UNDETERMINED),
+            (saddle, Kind.SADDLE),
+            (minimum, Kind.MINIMUM),
+            (maximum, Kind.MAXIMUM),
+            (found.complete & found.flat, Kind.DEGENERATE),
+        ],
+        Kind.UNDETERMINED,
+    )
 
-    told = jnp.where(found.complete | saddle | (code == NOT_CRITICAL), 1.0, confidence)
-    size = jnp.maximum(jnp.abs(lowest.value), jnp.abs(highest.value))
-    # What decides is the end next to zero; within the band around it only all n products do.
+    certainty = jnp.where(found.complete | saddle | (code == Kind.NOT_CRITICAL), 1.0, confidence)
+    spectral_norm = jnp.maximum(jnp.abs(lowest.value), jnp.abs(highest.value))
+    # The end next to zero decides; where that lies within the band, only all n products do.
     nearest = jnp.minimum(jnp.abs(lowest.value), jnp.abs(highest.value))
     open_end = nearest > found.curvature_tol
-    resolution = jnp.where(open_end, nearest, 0) / divisor(2 * size)
-    needed = jnp.where((code == UNDETERMINED) & found.finite, products_for(resolution, n, told), 0)
+    resolution = jnp.where(open_end, nearest, 0) / divisor(2 * spectral_norm)
+    needed = jnp.where((code == Kind.UNDETERMINED) & found.finite, num_matvecs_for(resolution, n, certainty), 0)
     zero = n - found.positive - found.negative
     return CriticalPoint(
         code,
@@ -199,12 +216,12 @@ def _verdict(found: Evidence, n: int, confidence: ArrayLike) -> CriticalPoint:
         found.curvature_tol,
         lowest,
         highest,
-        jnp.where(code == UNDETERMINED, 0, told),
+        jnp.where(code == Kind.UNDETERMINED, 0, certainty),
         found.decrement,
         found.distance,
         found.change,
         found.kink,
         found.settled,
-        found.products,
+        found.num_matvecs,
         needed,
     )

@@ -1,15 +1,15 @@
-"""Newton's method at the end of a search for critical points, judged in a way that soft directions count in.
+"""Newton's method at the end of a search for critical points, with a test that counts soft directions as well.
 
     p = -H^-1 g,     q = -H^-1 g(theta + s p),     taken where |q| < (1 - s / 4) |p|,  else a quarter of s is tried
 
-H is that of theta in both (the natural monotonicity test, Deuflhard 2004, section 3.3): |g| hears the stiff directions
-alone, while |p| is a distance.  Along eigenvalues within rounding there is no step.
+H is that of theta in both (the natural monotonicity test, Deuflhard 2004, section 3.3): |g| mostly measures the stiff
+directions, while |p| is a distance.  Along eigenvalues within rounding there is no step.
 
-| name | what it is |
+| name | what it returns |
 |---|---|
-| `refined` | one step |
-| `undamped` | Newton's step in coordinates |
-| `short_way` | the distance within which points are the same |
+| `refine` | the state after one step |
+| `newton_coordinates` | Newton's step in coordinates |
+| `same_point_distance` | the distance within which points count as the same |
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ import jax.numpy as jnp
 
 from hessian.numerics import divided, divisor
 from hessian.spectra.lanczos import length
-from hessian.steps.eigenbasis import Modes
+from hessian.steps.eigenbasis import Eigenbasis
 
 SMALLEST = 1e-4  # share of Newton's step below which none shortens the next one
 TOLERANCE = {True: 1e-5, False: 1e-2}  # relative distance at which points are the same: in float64, and below
@@ -37,31 +37,35 @@ class Refining(NamedTuple):
     short: jax.Array  # bool: the last one was short
 
 
-def undamped(found: Modes, along: jax.Array) -> jax.Array:
-    """Newton's step in coordinates, along every mode whose curvature is known."""
-    return divided(-along, found.values, jnp.abs(found.values) > found.band)
+def newton_coordinates(found: Eigenbasis, projections: jax.Array) -> jax.Array:
+    """Newton's step in coordinates, along every eigenvector whose curvature exceeds rounding."""
+    return divided(-projections, found.values, jnp.abs(found.values) > found.band)
 
 
-def refined(
-    found: Modes, slope: Callable[[jax.Array], jax.Array], state: Refining, reach: jax.Array, furthest: float
+def refine(
+    found: Eigenbasis,
+    gradient_at: Callable[[jax.Array], jax.Array],
+    state: Refining,
+    length_scale: jax.Array,
+    furthest: float,
 ) -> Refining:
-    """After a share of Newton's step, within a share of the reach: it is taken where the next one is shorter."""
-    p = undamped(found, found.along)
+    """The state after a share of Newton's step, at most `furthest` length scales long, if the next one is shorter."""
+    p = newton_coordinates(found, found.projections)
     size = length(p)
-    share = jnp.minimum(state.share, furthest * reach / divisor(size))
+    share = jnp.minimum(state.share, furthest * length_scale / divisor(size))
     theta = state.theta + share * found.step(p)
-    gradient = slope(theta)
+    gradient = gradient_at(theta)
     with jax.default_matmul_precision("highest"):
-        following = length(undamped(found, found.vectors @ gradient))
+        following = length(newton_coordinates(found, found.vectors @ gradient))
     good = following < (1 - share / 4) * size
     theta, gradient = jnp.where(good, theta, state.theta), jnp.where(good, gradient, state.gradient)
     # A step that is short already fails by rounding, not by curvature: a share of it would do no better.
-    short = size <= short_way(reach)
-    going = (good | ((size > short_way(reach)) & (share >= SMALLEST))) & (state.left > 1)
+    short = size <= same_point_distance(length_scale)
+    going = (good | ((size > same_point_distance(length_scale)) & (share >= SMALLEST))) & (state.left > 1)
     share = jnp.where(good, jnp.minimum(1, 4 * share), share / 4)
     return Refining(going, state.left - 1, theta, gradient, share, short)
 
 
-def short_way(reach: jax.Array) -> jax.Array:
-    """The distance within which points are the same."""
-    return TOLERANCE[reach.dtype == jnp.float64] * reach
+def same_point_distance(length_scale: jax.Array) -> jax.Array:
+    """The distance within which points count as the same."""
+    return TOLERANCE[length_scale.dtype == jnp.float64] * length_scale

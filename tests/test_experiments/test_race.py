@@ -63,7 +63,7 @@ def test_the_loss_recorded_last_is_the_loss_at_the_end(raced):
 
 def test_only_runs_that_start_on_the_saddle_or_its_stable_manifold_stop_there(raced):
     dataset, summary = raced
-    stuck = dataset["kind"].values == hessian.KINDS.index("saddle")
+    stuck = dataset["kind"].values == hessian.Kind.SADDLE
     assert stuck[:, :, 0].all()
     np.testing.assert_allclose(dataset["end"].values[stuck], 0, atol=1e-6)
     (way,) = summary["saddles"]
@@ -76,7 +76,7 @@ def test_only_runs_that_start_on_the_saddle_or_its_stable_manifold_stop_there(ra
 
 def test_what_is_called_a_minimum_is_one(raced):
     dataset, _ = raced
-    minima = dataset["end"].values[dataset["kind"].values == hessian.KINDS.index("minimum")]
+    minima = dataset["end"].values[dataset["kind"].values == hessian.Kind.MINIMUM]
     assert len(minima) > 0
     np.testing.assert_allclose(np.abs(minima), np.sqrt(0.9), atol=1e-6)
 
@@ -87,7 +87,7 @@ def test_the_lectures_surface_ends_degenerate_never_minimum(tmp_path):
         == 0
     )
     dataset = xarray.open_dataset(tmp_path / "r" / "results.nc", engine="h5netcdf")
-    kinds = {hessian.KINDS[code] for code in dataset["kind"].values.ravel()}
+    kinds = {hessian.Kind(code).words for code in dataset["kind"].values.ravel()}
     assert kinds <= {"saddle", "degenerate", "not critical"}
     assert {"saddle", "degenerate"} <= kinds
 

@@ -257,7 +257,7 @@ LOSSES_AT_THE_STARTS = {
     "monkey_saddle": [0.11, 0, 1],
     "real_part_z4": [0.0476, 0, 1],
     "octopus_3d": [1.3266, 0, 1.35914],
-    "matrix_factorisation_3d": [3.0761, 2.5, 2.76562],
+    "matrix_factorization_3d": [3.0761, 2.5, 2.76562],
     "phase_retrieval_3d": [0.809075, 0.666667, 0.6875],
     "ill_conditioned_bowl": [9.5, 13.25],
     "quadratic_bowl_kappa_1e1": [8.89801, 3.9151],
@@ -533,7 +533,7 @@ OTHER_SIZES = {
     "double_wells": (1, lambda p: (p[0] ** 2 - 1) ** 2),
     "rastrigin": (3, lambda p: 30 + p @ p - 10 * np.cos(2 * np.pi * p).sum()),
     "phase_retrieval": (2, lambda p: (3 * (p @ p) ** 2 - 2 * (p @ p) - 4 * p[0] ** 2 + 3) / 4),
-    "matrix_factorisation": (
+    "matrix_factorization": (
         6,
         lambda p: np.linalg.norm(p.reshape(3, 2) @ p.reshape(3, 2).T - np.diag([3, 2, 1])) ** 2 / 4,
     ),
@@ -556,7 +556,7 @@ def test_losses_of_any_size_equal_their_numpy_transcription_at_other_sizes():
 def test_what_no_surface_can_be_given_is_named():
     problems = gdlab.problems
     for call, said in (
-        (lambda: problems.matrix_factorisation(jnp.ones(4)), "theta must hold n p numbers with n = 3 eigenvalues mu"),
+        (lambda: problems.matrix_factorization(jnp.ones(4)), "theta must hold n p numbers with n = 3 eigenvalues mu"),
         (lambda: problems.quadratic_bowl(jnp.ones(2), 0), r"condition must lie in \(0, inf\); got 0"),
         (lambda: problems.linear_net_ridge(jnp.ones(2), -1), r"decay must lie in \[0, inf\); got -1"),
         (lambda: octopus(jnp.ones(2), tau=0), r"tau must lie in \(0, inf\); got 0"),

@@ -127,37 +127,37 @@ EDGES = {
     "classify confidence": (lambda v: hessian.classify(loss, W, confidence=v), "confidence", 1),
     "classify gradient_tol": (lambda v: hessian.classify(loss, W, gradient_tol=v), "gradient_tol", -1),
     "classify curvature_tol": (lambda v: hessian.classify(loss, W, curvature_tol=v), "curvature_tol", -1),
-    "classify products": (lambda v: hessian.classify(loss, W, products=v), "products", 9),
+    "classify products": (lambda v: hessian.classify(loss, W, num_matvecs=v), "num_matvecs", 9),
     "classify memory": (lambda v: hessian.classify(loss, W, memory=v), "memory", 0),
-    "arrive finish": (lambda v: hessian.arrive(loss, W, finish=v), "finish", -1),
-    "arrive radius": (lambda v: hessian.arrive(loss, W, radius=v), "radius", 0),
-    "arrive reset": (lambda v: hessian.arrive(loss, W, reset=v), "reset", 1),
-    "arrive floor": (lambda v: hessian.arrive(loss, W, floor=v), "floor", math.inf),
-    "arrive method": (lambda v: hessian.arrive(loss, W, method=v), "method", "power"),
+    "find_minimum finish": (lambda v: hessian.find_minimum(loss, W, finish=v), "finish", -1),
+    "find_minimum radius": (lambda v: hessian.find_minimum(loss, W, radius=v), "radius", 0),
+    "find_minimum reset": (lambda v: hessian.find_minimum(loss, W, reset=v), "reset", 1),
+    "find_minimum floor": (lambda v: hessian.find_minimum(loss, W, floor=v), "floor", math.inf),
+    "find_minimum method": (lambda v: hessian.find_minimum(loss, W, method=v), "method", "power"),
     "density steps": (lambda v: hessian.density(loss, W, steps=v), "steps", 0),
     "density memory": (lambda v: hessian.density(loss, W, memory=v), "memory", 0),
     "minimum_ratio probes": (lambda v: hessian.minimum_ratio(loss, W, probes=v), "probes", 0),
     "minimum_ratio steps": (lambda v: hessian.minimum_ratio(loss, W, steps=v), "steps", 0),
     "minimum_ratio tolerance": (lambda v: hessian.minimum_ratio(loss, W, curvature_tol=v), "curvature_tol", -1),
-    "escape products": (lambda v: hessian.escape(loss, W, products=v), "products", 4),
+    "escape products": (lambda v: hessian.escape(loss, W, num_matvecs=v), "num_matvecs", 4),
     "escape tolerance": (lambda v: hessian.escape(loss, W, curvature_tol=v), "curvature_tol", -1),
     "escape_time curvature": (lambda v: hessian.escape_time(v, 0.1, 0.1), "curvature", 0),
     "escape_time rate": (lambda v: hessian.escape_time(-1, v, 0.1), "rate", 0),
-    "escape_time along": (lambda v: hessian.escape_time(-1, 0.1, v), "along", 0),
+    "escape_time projection": (lambda v: hessian.escape_time(-1, 0.1, v), "projection", 0),
     "escape_time radius": (lambda v: hessian.escape_time(-1, 0.1, 0.1, v), "radius", 0),
-    "escaping every": (lambda v: hessian.escaping(optax.sgd(0.1), every=v), "every", 0.5),
-    "escaping reset": (lambda v: hessian.escaping(optax.sgd(0.1), reset=v), "reset", None),
-    "perturbed rate": (lambda v: hessian.perturbed(v, radius=1, threshold=1), "rate", 0),
-    "perturbed radius": (lambda v: hessian.perturbed(1, radius=v, threshold=1), "radius", -1),
-    "perturbed threshold": (lambda v: hessian.perturbed(1, radius=1, threshold=v), "threshold", -1),
-    "perturbed wait": (lambda v: hessian.perturbed(1, radius=1, threshold=1, wait=v), "wait", 0),
+    "with_saddle_escape every": (lambda v: hessian.with_saddle_escape(optax.sgd(0.1), every=v), "every", 0.5),
+    "with_saddle_escape reset": (lambda v: hessian.with_saddle_escape(optax.sgd(0.1), reset=v), "reset", None),
+    "perturbed_gd rate": (lambda v: hessian.perturbed_gd(v, radius=1, threshold=1), "rate", 0),
+    "perturbed_gd radius": (lambda v: hessian.perturbed_gd(1, radius=v, threshold=1), "radius", -1),
+    "perturbed_gd threshold": (lambda v: hessian.perturbed_gd(1, radius=1, threshold=v), "threshold", -1),
+    "perturbed_gd wait": (lambda v: hessian.perturbed_gd(1, radius=1, threshold=1, wait=v), "wait", 0),
     "newton rate": (lambda v: hessian.newton(v), "rate", 0),
     "newton krylov": (lambda v: hessian.newton(krylov=v), "krylov", True),
     "saddle_free_newton damping": (lambda v: hessian.saddle_free_newton(damping=v), "damping", -1),
     "trust_region radius": (lambda v: hessian.trust_region(v), "radius", 0),
     "trust_region krylov": (lambda v: hessian.trust_region(krylov=v), "krylov", 2.0),
-    "cubic_regularisation weight": (lambda v: hessian.cubic_regularisation(v), "weight", 0),
-    "newton_cg products": (lambda v: hessian.newton_cg(products=v), "products", 1),
+    "cubic_regularisation weight": (lambda v: hessian.cubic_regularization(v), "weight", 0),
+    "newton_cg products": (lambda v: hessian.newton_cg(num_matvecs=v), "num_matvecs", 1),
     "newton_cg accuracy": (lambda v: hessian.newton_cg(accuracy=v), "accuracy", 1),
     "newton_cg damping": (lambda v: hessian.newton_cg(damping=v), "damping", 0),
     "search index": (lambda v: hessian.find_critical_points(loss, W[None], index=v), "index", -1),
@@ -171,17 +171,17 @@ EDGES = {
     "sharpness epsilon": (lambda v: hessian.sharpness(loss, W, epsilon=v), "epsilon", 0),
     "sharpness starts": (lambda v: hessian.sharpness(loss, W, starts=v), "starts", 0),
     "sharpness steps": (lambda v: hessian.sharpness(loss, W, steps=v), "steps", 0),
-    "sharpness products": (lambda v: hessian.sharpness(loss, W, products=v), "products", 2),
+    "sharpness products": (lambda v: hessian.sharpness(loss, W, num_matvecs=v), "num_matvecs", 2),
     "extremal tol": (lambda v: hessian.extremal(loss, W, tol=v), "tol", 0),
     "extremal k": (lambda v: hessian.extremal(loss, W, k=v), "k", 3),
     "spectrum chunk": (lambda v: hessian.spectrum(loss, W, chunk=v), "chunk", 0),
     "inertia tolerance": (lambda v: hessian.inertia(W, v), "curvature_tol", -1),
-    "trace products": (lambda v: hessian.trace(loss, W, method="hutchinson", products=v), "products", 1),
-    "diagonal products": (lambda v: hessian.diagonal(loss, W, products=v), "products", 5),
+    "trace products": (lambda v: hessian.trace(loss, W, method="hutchinson", num_matvecs=v), "num_matvecs", 1),
+    "diagonal products": (lambda v: hessian.diagonal(loss, W, num_matvecs=v), "num_matvecs", 5),
     "taylor order": (lambda v: hessian.taylor(loss, W, order=v), "order", -1),
-    "circle order": (lambda v: hessian.trust_circle_minimizer(loss, W, radius=1, order=v), "order", 0),
-    "circle inside": (lambda v: hessian.trust_circle_minimizer(loss, W, radius=1, inside=v), "inside", 1),
-    "circle radius": (lambda v: hessian.trust_circle_minimizer(loss, W, radius=v), "radius", 0),
+    "circle order": (lambda v: hessian.trust_region_step(loss, W, radius=1, order=v), "order", 0),
+    "circle inside": (lambda v: hessian.trust_region_step(loss, W, radius=1, inside=v), "inside", 1),
+    "circle radius": (lambda v: hessian.trust_region_step(loss, W, radius=v), "radius", 0),
 }
 
 
@@ -193,40 +193,40 @@ def test_every_function_names_what_lies_beyond_its_edge(case):
 
 
 def test_the_last_value_inside_every_edge_is_allowed():
-    hessian.escaping(optax.sgd(0.1), every=1, products=2)
-    hessian.perturbed(1, radius=0, threshold=math.inf, wait=1)
-    hessian.perturbed(1, radius=0, threshold=0)
+    hessian.with_saddle_escape(optax.sgd(0.1), every=1, num_matvecs=2)
+    hessian.perturbed_gd(1, radius=0, threshold=math.inf, wait=1)
+    hessian.perturbed_gd(1, radius=0, threshold=0)
     hessian.newton(krylov=1)
     hessian.saddle_free_newton(damping=0)
-    hessian.newton_cg(products=2)
+    hessian.newton_cg(num_matvecs=2)
     hessian.taylor(loss, W, order=0)
 
 
 DEFAULTS = {
-    "arrive": {"rounds": 100, "steps": 50, "finish": 1000, "reset": True, "radius": 1.0, "method": "auto"},
-    "classify": {"method": "auto", "confidence": 0.99, "products": 200},
+    "find_minimum": {"rounds": 100, "steps": 50, "finish": 1000, "reset": True, "radius": 1.0, "method": "auto"},
+    "classify": {"method": "auto", "confidence": 0.99, "num_matvecs": 200},
     "connect": {"radius": 0.02, "steps": 1000},
-    "cubic_regularisation": {"weight": 1.0},
-    "spectra.density": {"probes": 8, "steps": 80, "memory": 2 * 2**30},
-    "departure": {"offset": 1e-6, "radius": 0.5},
-    "diagonal": {"method": "hutch++", "products": 99},
-    "escape": {"products": 100},
+    "cubic_regularization": {"weight": 1.0},
+    "density": {"probes": 8, "steps": 80, "memory": 2 * 2**30},
+    "escape_trajectory": {"offset": 1e-6, "radius": 0.5},
+    "diagonal": {"method": "hutch++", "num_matvecs": 99},
+    "escape": {"num_matvecs": 100},
     "escape_time": {"radius": 1.0},
-    "escaping": {"every": 50, "reset": True, "products": 40},
-    "extremal": {"k": 1, "which": "lowest", "products": 200, "memory": 2 * 2**30},
+    "with_saddle_escape": {"every": 50, "reset": True, "num_matvecs": 40},
+    "extremal": {"k": 1, "which": "lowest", "num_matvecs": 200, "memory": 2 * 2**30},
     "find_critical_points": {
         "method": "levenberg_marquardt", "index": 1, "steps": 200, "radius": 0.1, "batch": 4096,
     },
     "minimum_ratio": {"probes": 8, "steps": 80},
     "newton": {"rate": 1.0},
-    "newton_cg": {"accuracy": 1e-3, "weight": 1e-3, "products": 100},
-    "perturbed": {"wait": 10},
+    "newton_cg": {"accuracy": 1e-3, "weight": 1e-3, "num_matvecs": 100},
+    "perturbed_gd": {"wait": 10},
     "saddle_free_newton": {"rate": 1.0, "damping": 0.0},
-    "spectra.sharpness": {"measure": "eigenvalue", "epsilon": 1e-3, "starts": 4, "steps": 20, "products": 60},
+    "sharpness": {"measure": "eigenvalue", "epsilon": 1e-3, "starts": 4, "steps": 20, "num_matvecs": 60},
     "spectrum": {"chunk": 64, "memory": 8 * 2**30},
     "taylor": {"order": 2},
-    "trace": {"method": "hutch++", "products": 99},
-    "trust_circle_minimizer": {"order": 1, "inside": False},
+    "trace": {"method": "hutch++", "num_matvecs": 99},
+    "trust_region_step": {"order": 1, "inside": False},
     "trust_region": {"radius": 1.0},
 }  # fmt: skip
 
@@ -241,10 +241,10 @@ def test_what_is_not_said_never_changes_unnoticed():
 
 def test_what_is_expensive_is_compiled_once_for_all_points():
     homes = {
-        "saddles.find_minimum": ["_arrive"],
+        "saddles.find_minimum": ["_find_minimum"],
         "saddles.connect": ["_connect"],
         "spectra.density": ["_quadrature", "_eigenvalues"],
-        "saddles.escape": ["way_along"],
+        "saddles.escape": ["line_search_along"],
         "verdicts.evidence": ["dense"],
         "verdicts.krylov_evidence": ["matrix_free"],
         "verdicts.search": ["_search"],
@@ -257,14 +257,17 @@ def test_what_is_expensive_is_compiled_once_for_all_points():
         assert all(hasattr(getattr(module, name), "lower") for name in names), home  # it has been given to jit
 
 
+IDENTITY = optax.GradientTransformation(*map(jax.tree_util.Partial, optax.identity()))
 METHODS = {
     "newton": hessian.newton(),
     "saddle_free_newton": hessian.saddle_free_newton(),
     "trust_region": hessian.trust_region(),
-    "cubic_regularisation": hessian.cubic_regularisation(),
+    "cubic_regularization": hessian.cubic_regularization(),
     "newton_cg": hessian.newton_cg(),
-    "escaping": hessian.escaping(optax.GradientTransformation(*map(jax.tree_util.Partial, optax.identity()))),
-    "perturbed": hessian.perturbed(0.1, radius=0.1, threshold=0.1),
+    "with_saddle_escape": hessian.with_saddle_escape(
+        optax.GradientTransformation(*map(jax.tree_util.Partial, optax.identity()))
+    ),
+    "perturbed_gd": hessian.perturbed_gd(0.1, radius=0.1, threshold=0.1),
 }
 
 

@@ -61,14 +61,14 @@ def lecture(w):
 
 def test_the_linear_minimizer_on_the_circle_is_against_the_gradient():
     at = jnp.array([0.5, 1.0])
-    delta = hessian.trust_circle_minimizer(lecture, at, radius=0.01)
+    delta = hessian.trust_region_step(lecture, at, radius=0.01)
     np.testing.assert_allclose(delta, 0.01 * np.array([2.0, 1.0]) / math.sqrt(5), rtol=1e-12)
-    np.testing.assert_array_equal(hessian.trust_circle_minimizer(lecture, jnp.zeros(2), radius=1.0), [0, 0])
+    np.testing.assert_array_equal(hessian.trust_region_step(lecture, jnp.zeros(2), radius=1.0), [0, 0])
 
 
 @functools.partial(jax.jit, static_argnames="inside")
 def on_circle(g, h, radius, inside):
-    return hessian.trust_circle_minimizer(
+    return hessian.trust_region_step(
         lambda w: g @ w + w @ h @ w / 2, jnp.zeros(2), radius=radius, order=2, inside=inside
     )
 
@@ -104,7 +104,7 @@ def test_the_quadratic_minimizer_is_the_best_of_all_places_tried(g, eigenvalues,
 
 @jax.jit
 def best_two(at, radius):
-    return [hessian.trust_circle_minimizer(waves_of_two, at, radius=radius, order=order) for order in (1, 2)]
+    return [hessian.trust_region_step(waves_of_two, at, radius=radius, order=order) for order in (1, 2)]
 
 
 def test_the_best_point_of_the_circle_turns_to_the_gradient_as_the_circle_shrinks():
@@ -121,32 +121,32 @@ def waves_of_two(w):
 
 def test_the_best_step_reaches_the_minimum_of_a_parabola():
     for x in (-3.0, 0.0, 2.5):
-        step = hessian.best_step(lambda x: 2 * x**2 + 3 * x, x)
+        step = hessian.newton_step_length(lambda x: 2 * x**2 + 3 * x, x)
         np.testing.assert_allclose(step, abs(x + 0.75), rtol=1e-15)
-    assert hessian.best_step(lambda x: 2 * x, 1.0) == jnp.inf
-    assert hessian.best_step(lambda x: x**2, 0.0) == 0
+    assert hessian.newton_step_length(lambda x: 2 * x, 1.0) == jnp.inf
+    assert hessian.newton_step_length(lambda x: x**2, 0.0) == 0
 
 
 def test_wrong_orders_are_refused():
     with pytest.raises(ValueError, match="order must be a whole number, at least 0; got -1"):
         hessian.taylor(jnp.sin, 0.0, order=-1)
     with pytest.raises(ValueError, match="order must be 1 or 2; got 3"):
-        hessian.trust_circle_minimizer(lecture, jnp.zeros(2), radius=1.0, order=3)
+        hessian.trust_region_step(lecture, jnp.zeros(2), radius=1.0, order=3)
 
 
 def test_the_best_step_in_many_variables_is_that_along_the_gradient():
     bends, at = np.array([1.0, 4.0]), np.array([3.0, -0.5])
     g = bends * at
-    step = hessian.best_step(lambda w: w**2 @ bends / 2, jnp.asarray(at))
+    step = hessian.newton_step_length(lambda w: w**2 @ bends / 2, jnp.asarray(at))
     np.testing.assert_allclose(step, np.linalg.norm(g) ** 3 / (g @ (bends * g)), rtol=1e-12)
-    np.testing.assert_allclose(hessian.best_step(lambda w: -(w**2) @ bends / 2, jnp.asarray(at)), step, rtol=1e-12)
+    np.testing.assert_allclose(
+        hessian.newton_step_length(lambda w: -(w**2) @ bends / 2, jnp.asarray(at)), step, rtol=1e-12
+    )
 
 
 def test_what_is_not_said_is_the_second_order_and_the_circle_itself():
     assert hessian.taylor(jnp.exp, 0.0)(1.0) == 2.5
-    delta = jax.jit(lambda w: hessian.trust_circle_minimizer(lambda w: w[0] + w @ w, w, radius=4.0, order=2))(
-        jnp.zeros(2)
-    )
+    delta = jax.jit(lambda w: hessian.trust_region_step(lambda w: w[0] + w @ w, w, radius=4.0, order=2))(jnp.zeros(2))
     np.testing.assert_allclose(jnp.linalg.norm(delta), 4)
 
 
@@ -156,8 +156,8 @@ def test_best_steps_and_circles_do_not_depend_on_the_size_of_the_function(dtype,
         def f(w):
             return scale * (w[0] ** 2 + 0.5 * w[0] * w[1] - 0.7 * w[1] ** 2 + w[0] - 2 * w[1])
 
-        circles = [hessian.trust_circle_minimizer(f, w, radius=0.3, order=order) for order in (1, 2)]
-        return jnp.stack([*circles, hessian.best_step(f, w) * jnp.ones(2, dtype)])
+        circles = [hessian.trust_region_step(f, w, radius=0.3, order=order) for order in (1, 2)]
+        return jnp.stack([*circles, hessian.newton_step_length(f, w) * jnp.ones(2, dtype)])
 
     told, at = jax.jit(told), jnp.asarray([0.1, 0.2], dtype)
     expected = told(jnp.ones((), dtype), at)

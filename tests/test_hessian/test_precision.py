@@ -68,22 +68,26 @@ LIKE_PARAMS = {
     "classify, lanczos": lambda f, p, x: hessian.classify(f, p, x, method="lanczos").highest.vector,
     "escape": lambda f, p, x: hessian.escape(f, p, x).params,
     "escape, its direction": lambda f, p, x: hessian.escape(f, p, x).direction,
-    "arrive": lambda f, p, x: hessian.arrive(f, p, x, radius=SIZE).params,
-    "arrive, with an optimizer": lambda f, p, x: hessian.arrive(f, p, x, optimizer=optax.adam(0.1), rounds=2).params,
-    "connect": lambda f, p, x: hessian.connect(f, p, x, radius=SIZE / 25).arrival.point.lowest.vector,
-    "departure": lambda f, p, x: hessian.departure(f, p, x, optimizer=optax.adam(0.1), steps=2, offset=SIZE).params,
+    "find_minimum": lambda f, p, x: hessian.find_minimum(f, p, x, radius=SIZE).params,
+    "arrive, with an optimizer": lambda f, p, x: (
+        hessian.find_minimum(f, p, x, optimizer=optax.adam(0.1), rounds=2).params
+    ),
+    "connect": lambda f, p, x: hessian.connect(f, p, x, radius=SIZE / 25).ends.point.lowest.vector,
+    "escape_trajectory": lambda f, p, x: (
+        hessian.escape_trajectory(f, p, x, optimizer=optax.adam(0.1), steps=2, offset=SIZE).params
+    ),
     "diagonal": lambda f, p, x: hessian.diagonal(f, p, x).error,
     "sharpness": lambda f, p, x: hessian.sharpness(f, p, x).direction,
     "keskar": lambda f, p, x: hessian.sharpness(f, p, x, measure="keskar", epsilon=SIZE).direction,
-    "circle": lambda f, p, x: hessian.trust_circle_minimizer(f, p, x, radius=SIZE, order=2),
+    "circle": lambda f, p, x: hessian.trust_region_step(f, p, x, radius=SIZE, order=2),
     "newton": transformed(hessian.newton(SIZE)),
     "saddle_free_newton": transformed(hessian.saddle_free_newton(SIZE, damping=SIZE)),
     "trust_region": transformed(hessian.trust_region(SIZE)),
     "trust_region, krylov": transformed(hessian.trust_region(SIZE, krylov=1)),
-    "cubic_regularisation": transformed(hessian.cubic_regularisation(SIZE)),
+    "cubic_regularization": transformed(hessian.cubic_regularization(SIZE)),
     "newton_cg": transformed(hessian.newton_cg(damping=SIZE, weight=SIZE)),
-    "escaping": transformed(hessian.escaping(optax.adam(0.1), every=2)),
-    "perturbed": transformed(hessian.perturbed(SIZE, radius=SIZE, threshold=1.0)),
+    "with_saddle_escape": transformed(hessian.with_saddle_escape(optax.adam(0.1), every=2)),
+    "perturbed_gd": transformed(hessian.perturbed_gd(SIZE, radius=SIZE, threshold=1.0)),
 }
 
 
@@ -114,8 +118,8 @@ def test_a_saddle_is_left_and_the_minimum_found_in_any_dtypes(case):
     way = hessian.escape(well, zero, DATA)
     assert way.loss_after == well(jax.tree.map(lambda leaf: leaf.astype(jnp.float32), way.params), DATA)
     tilted = lambda p, x: well(p, x) + (p["w"][0] - p["w"][1]) ** 2  # noqa: E731  # minima at w = 1 and -1
-    end = hessian.arrive(tilted, stored(ONE, case), DATA)
-    assert bool(end.arrived)
+    end = hessian.find_minimum(tilted, stored(ONE, case), DATA)
+    assert bool(end.converged)
     np.testing.assert_allclose(np.abs(end.params["w"].astype(float)), 1, rtol=4e-3 if case == "bfloat16" else 1e-5)
 
 
@@ -127,7 +131,7 @@ def test_a_step_that_rounding_would_turn_uphill_is_not_taken():
         return 300 * x[0] ** 2 + (x[1] - 3) ** 2
 
     start = jnp.asarray(turn.T @ np.array([0.0, 1.0]), jnp.bfloat16)
-    for method in (hessian.trust_region(0.3), hessian.cubic_regularisation(), hessian.newton_cg()):
+    for method in (hessian.trust_region(0.3), hessian.cubic_regularization(), hessian.newton_cg()):
         end, places = stepped(method, valley, start, 12)
         values = [float(valley(np.asarray(place, float))) for place in [*places, end]]
         assert all(after <= before * (1 + 1e-5) for before, after in itertools.pairwise(values))
@@ -153,7 +157,7 @@ def test_the_inertia_of_numbers_stored_in_half_precision_is_theirs():
 
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32, jnp.complex64])
 def test_a_perturbation_stays_in_its_ball_in_every_dtype(dtype):
-    step = hessian.perturbed(1.0, radius=0.5, threshold=np.inf)
+    step = hessian.perturbed_gd(1.0, radius=0.5, threshold=np.inf)
     grads = jnp.zeros(300, dtype)
     updates, _ = step.update(grads, step.init(grads))
     assert updates.dtype == dtype
@@ -198,7 +202,7 @@ REFUSED = {
         lambda: hessian.escape(lambda w, n: sum(squares(w) for _ in range(n)), W, 3),
         "loss must take traced arrays, .* bind 3 to it",
     ),
-    "a switch": (lambda: hessian.arrive(lambda w, on: squares(w) if on else 0.0, W, True), "bind True to it"),
+    "a switch": (lambda: hessian.find_minimum(lambda w, on: squares(w) if on else 0.0, W, True), "bind True to it"),
     "a branch": (
         lambda: hessian.trace(lambda w: squares(w) if w[0] > 0 else 0.0, W),
         "loss must take traced .*jax.numpy",

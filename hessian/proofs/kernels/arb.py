@@ -11,16 +11,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from hessian.proofs.program import Operation, Program
+from flint import arb, arb_mat, ctx
 
-try:
-    from flint import arb, arb_mat, ctx
-except ImportError:  # the extra `proof` is not there; `hessian.prove` says so
-    arb = arb_mat = ctx = None  # type: ignore[assignment,misc]
-
-
-class Refused(ValueError):
-    """What cannot be said of a whole ball: a comparison both ways, a pole inside."""
+from hessian.proofs.program import Operation, Program, Refused
 
 
 class Jet(NamedTuple):

@@ -11,7 +11,8 @@ pytest.importorskip("flint")
 
 import gdlab
 import hessian
-from hessian.proofs.record import read, replayed
+from hessian.proofs.record import read
+from hessian.proofs.replay import replayed
 
 WITHOUT_RULES = ("octopus_3d",)  # its pieces are chosen by argmax
 SURFACES = {name: one for name, one in gdlab.problems.surfaces.items() if name not in WITHOUT_RULES}
@@ -93,7 +94,7 @@ def test_a_network_with_data_and_any_tree_of_parameters():
         )
 
     params = {"v": jnp.asarray(rng.normal(size=2)), "w": jnp.asarray(rng.normal(size=(2, 2)))}
-    end = hessian.arrive(loss, params, x)
+    end = hessian.find_minimum(loss, params, x)
     proof = hessian.prove(loss, end.params, x)
     assert (proof.kind, proof.index) == ("minimum", 0)
     assert proof.distance < 1e-6

@@ -9,7 +9,7 @@ import pytest
 import scipy.optimize
 
 from hessian.saddles.connect import _flow, _followed
-from hessian.steps.eigenbasis import Modes
+from hessian.steps.eigenbasis import Eigenbasis
 
 FLOWS = {  # curvature, gradient, longest
     "a valley, cut off": ((1.0, 2.0), (3.0, -1.0), 0.5),
@@ -31,7 +31,7 @@ def at(time, values, slope):
 @pytest.mark.parametrize("case", FLOWS, ids=FLOWS)
 def test_the_flow_is_that_of_the_quadratic_model_for_so_far_at_most(case):
     values, slope, longest = FLOWS[case]
-    found = Modes(jnp.asarray(values), jnp.eye(2), jnp.asarray(slope), jnp.int32(2))
+    found = Eigenbasis(jnp.asarray(values), jnp.eye(2), jnp.asarray(slope), jnp.int32(2))
     p = flow(found, max(map(abs, values)), jnp.asarray(longest))
     if case == "a valley, to its end":
         want = -np.divide(slope, values)
@@ -42,7 +42,7 @@ def test_the_flow_is_that_of_the_quadratic_model_for_so_far_at_most(case):
 
 
 def test_where_nothing_pulls_nothing_flows():
-    still = Modes(jnp.array([-1.0, 1.0]), jnp.eye(2), jnp.zeros(2), jnp.int32(2))
+    still = Eigenbasis(jnp.array([-1.0, 1.0]), jnp.eye(2), jnp.zeros(2), jnp.int32(2))
     np.testing.assert_array_equal(flow(still, 1.0, jnp.asarray(0.5)), [0, 0])
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import hessian
 from gdlab.problems import styblinski_tang
-from hessian.saddles.escape import way_along
+from hessian.saddles.escape import line_search_along
 
 EPS = np.finfo(float).eps
 
@@ -59,7 +59,7 @@ STEPS = {
 
 @jax.jit
 def way_in_valley(shape, curvature_tol, size):
-    return way_along(valley, jnp.zeros(2), shape, curvature_tol, jnp.array([1.0, 0.0]), -shape[2], size)
+    return line_search_along(valley, jnp.zeros(2), shape, curvature_tol, jnp.array([1.0, 0.0]), -shape[2], size)
 
 
 @pytest.mark.parametrize("case", STEPS, ids=STEPS)

@@ -13,12 +13,15 @@ import gdlab
 import hessian
 from gdlab.problems import rosenbrock, surface
 from hessian.saddles import find_minimum
+from hessian.saddles.find_minimum import MinimumOutcome
+from hessian.saddles.rounds import run_rounds
+from hessian.steps.second_order import Flat
 from hessian.steps.sr1_trust_region import Walk
-from hessian.verdicts import classify as critical
+from hessian.verdicts.classify import Kind
 
 SIGNS = {
     "value": 1.0, "floor": -9.0, "left": 5, "steps": 5, "theta": 0.0, "moved": True, "gradient": 1e-3, "tilt": 0.0,
-    "gradient_tol": None, "code": critical.MINIMUM, "negative": 0, "lowest": 1.0,
+    "gradient_tol": None, "code": Kind.MINIMUM, "negative": 0, "lowest": 1.0,
 }  # fmt: skip
 
 
@@ -32,45 +35,43 @@ def reason(signs):
         inertia=of, negative=of.negative, code=of.code, gradient_norm=of.gradient, gradient_tol=2e-3,
         lowest=SimpleNamespace(value=of.lowest),
     )  # fmt: skip
-    return find_minimum._reason(
-        lambda w: of.value + of.tilt * (w[0] - of.theta), walk, point, of.floor, of.gradient_tol
-    )
+    return find_minimum._code(lambda w: of.value + of.tilt * (w[0] - of.theta), walk, point, of.floor, of.gradient_tol)
 
 
 def test_every_reason_has_its_signs_in_their_order():
-    plateau = {"gradient": 0.0, "code": critical.DEGENERATE}
-    budget = {"left": 0, "gradient": 3e-3, "code": critical.NOT_CRITICAL}
+    plateau = {"gradient": 0.0, "code": Kind.DEGENERATE}
+    budget = {"left": 0, "gradient": 3e-3, "code": Kind.NOT_CRITICAL}
     for expected, signs in (
-        (find_minimum.MINIMUM, {}),
-        (find_minimum.NOT_FINITE, {"value": jnp.nan}),
-        (find_minimum.NOT_FINITE, {"gradient": jnp.inf}),
-        (find_minimum.NOT_FINITE, {"lowest": jnp.nan}),
-        (find_minimum.UNBOUNDED, {"value": -9.1}),
-        (find_minimum.MINIMUM, {"value": -9.0}),
-        (find_minimum.BUDGET, budget),
-        (find_minimum.BUDGET, {**budget, "code": critical.MINIMUM}),
-        (find_minimum.NO_STEP, {**budget, "left": 1, "moved": False}),
-        (find_minimum.NO_STEP, {**budget, "steps": 0, "moved": False}),
-        (find_minimum.BUDGET, {**budget, "steps": 0}),
-        (find_minimum.MINIMUM, {"left": 0, "gradient": 2e-3}),
-        (find_minimum.BUDGET, {"left": 0, "gradient": 2e-3, "theta": 1.0}),  # a small gradient beside a large theta
-        (find_minimum.BUDGET, {"left": 0, "gradient": 1.1e-3, "theta": 1.0}),
-        (find_minimum.MINIMUM, {"left": 0, "gradient": 0.9e-3, "theta": 1.0}),
-        (find_minimum.MINIMUM, {"left": 0, "gradient": 1.1e-3, "theta": 1.0, "gradient_tol": 2e-3}),
-        (find_minimum.PINNED, {**budget, "negative": 1, "code": critical.SADDLE}),
-        (find_minimum.PLATEAU, plateau),
-        (find_minimum.DEGENERATE, {**plateau, "gradient": 1e-9}),
-        (find_minimum.DEGENERATE, {**plateau, "tilt": 1e-9}),
-        (find_minimum.PLATEAU, {**plateau, "tilt": 1e-15}),
-        (find_minimum.PINNED, {**plateau, "negative": 1}),
-        (find_minimum.PINNED, {"code": critical.SADDLE, "negative": 1}),
-        (find_minimum.UNDETERMINED, {**plateau, "code": critical.UNDETERMINED}),
-        (find_minimum.UNDETERMINED, {"code": critical.UNDETERMINED, "negative": 1}),
-        (find_minimum.NO_STEP, {"code": critical.NOT_CRITICAL, "moved": False}),
-        (find_minimum.BUDGET, {"code": critical.NOT_CRITICAL}),
+        (MinimumOutcome.MINIMUM, {}),
+        (MinimumOutcome.NOT_FINITE, {"value": jnp.nan}),
+        (MinimumOutcome.NOT_FINITE, {"gradient": jnp.inf}),
+        (MinimumOutcome.NOT_FINITE, {"lowest": jnp.nan}),
+        (MinimumOutcome.UNBOUNDED, {"value": -9.1}),
+        (MinimumOutcome.MINIMUM, {"value": -9.0}),
+        (MinimumOutcome.BUDGET, budget),
+        (MinimumOutcome.BUDGET, {**budget, "code": Kind.MINIMUM}),
+        (MinimumOutcome.NO_STEP, {**budget, "left": 1, "moved": False}),
+        (MinimumOutcome.NO_STEP, {**budget, "steps": 0, "moved": False}),
+        (MinimumOutcome.BUDGET, {**budget, "steps": 0}),
+        (MinimumOutcome.MINIMUM, {"left": 0, "gradient": 2e-3}),
+        (MinimumOutcome.BUDGET, {"left": 0, "gradient": 2e-3, "theta": 1.0}),  # a small gradient beside a large theta
+        (MinimumOutcome.BUDGET, {"left": 0, "gradient": 1.1e-3, "theta": 1.0}),
+        (MinimumOutcome.MINIMUM, {"left": 0, "gradient": 0.9e-3, "theta": 1.0}),
+        (MinimumOutcome.MINIMUM, {"left": 0, "gradient": 1.1e-3, "theta": 1.0, "gradient_tol": 2e-3}),
+        (MinimumOutcome.PINNED, {**budget, "negative": 1, "code": Kind.SADDLE}),
+        (MinimumOutcome.PLATEAU, plateau),
+        (MinimumOutcome.DEGENERATE, {**plateau, "gradient": 1e-9}),
+        (MinimumOutcome.DEGENERATE, {**plateau, "tilt": 1e-9}),
+        (MinimumOutcome.PLATEAU, {**plateau, "tilt": 1e-15}),
+        (MinimumOutcome.PINNED, {**plateau, "negative": 1}),
+        (MinimumOutcome.PINNED, {"code": Kind.SADDLE, "negative": 1}),
+        (MinimumOutcome.UNDETERMINED, {**plateau, "code": Kind.UNDETERMINED}),
+        (MinimumOutcome.UNDETERMINED, {"code": Kind.UNDETERMINED, "negative": 1}),
+        (MinimumOutcome.NO_STEP, {"code": Kind.NOT_CRITICAL, "moved": False}),
+        (MinimumOutcome.BUDGET, {"code": Kind.NOT_CRITICAL}),
     ):
         found = reason({name: None if sign is None else jnp.asarray(sign) for name, sign in {**SIGNS, **signs}.items()})
-        assert find_minimum.REASONS[found] == find_minimum.REASONS[expected], signs
+        assert found == expected, signs
 
 
 def ridge(w, bends, quartic):
@@ -85,8 +86,8 @@ def two_rounds(theta, bends, quartic, rate, floor):
         jnp.bool_(True), theta, value, 0 * theta, jnp.asarray(1.0), jnp.bool_(True), jnp.bool_(False), none, none,
         none, none, none, none, jax.random.key(0),
     )  # fmt: skip
-    plan = find_minimum._Plan(2, 3, True, "auto")
-    return find_minimum._rounds(ridge, (bends, quartic), lambda x: x, optax.sgd(rate), plan, walk, floor, None)
+    flat = Flat(ridge, lambda x: x, (bends, quartic))
+    return run_rounds(flat, optax.sgd(rate), walk, floor, None, rounds=2, steps=3, reset=True)
 
 
 BOWL, SADDLE, NONE = (1.0, 1.0), (-1.0, 1.0), (0.0, 0.0)
@@ -105,7 +106,7 @@ def test_rounds_end_when_nothing_is_gained_or_too_much(case):
     found = two_rounds(*(jnp.asarray(x) for x in (start, bends, quartic, rate, floor)))
     np.testing.assert_allclose(found.theta, share * np.array(start), atol=1e-300)
     np.testing.assert_allclose(found.value, ridge(found.theta, np.array(bends), np.array(quartic)))
-    assert (found.steps, found.gradients, found.products) == (3 * rounds, (3 + 1) * rounds, 3 * rounds)
+    assert (found.steps, found.gradients, found.num_matvecs) == (3 * rounds, (3 + 1) * rounds, 3 * rounds)
     assert (found.left, found.escapes) == (2 - rounds, escapes)
 
 
@@ -160,16 +161,16 @@ def starts_at_saddles(name):
             values, vectors = np.linalg.eigh(hessian_at(jnp.array(x)))
             beside = rng.normal(size=x.size)
             positive = vectors[:, values > 1e-9 * np.abs(values).max()]
-            along = rng.normal(size=positive.shape[1])
+            projections = rng.normal(size=positive.shape[1])
             found += [x, x + 1e-8 * beside / np.linalg.norm(beside)]
-            if along.size:
-                found.append(x + 1e-2 * positive @ along / np.linalg.norm(along))
+            if projections.size:
+                found.append(x + 1e-2 * positive @ projections / np.linalg.norm(projections))
     return np.array(found)
 
 
 def check_left(loss, ends, *args):
     """All arrived, lower, and at no negative curvature."""
-    assert ends.arrived.all(), ends.reason
+    assert ends.converged.all(), ends.reason
     assert (ends.loss < ends.loss_before).all()
     hessians = np.asarray(jax.vmap(jax.hessian(loss))(ends.params.astype(float), *args))
     lowest, highest = np.linalg.eigvalsh(hessians)[:, [0, -1]].T
@@ -184,7 +185,7 @@ def test_every_strict_saddle_is_left_for_a_second_order_point(dtype):
     starts = jnp.array(np.concatenate(groups), dtype)
     tables = jnp.repeat(jnp.stack([powers(name) for name in names]), np.array([len(x) for x in groups]), axis=0)
     if dtype == jnp.float32:
-        ends = jax.vmap(lambda x, table: hessian.arrive(plane, x, table))(starts, tables)
+        ends = jax.vmap(lambda x, table: hessian.find_minimum(plane, x, table))(starts, tables)
     else:
         each = [on_plane(x, table) for x, table in zip(starts, tables, strict=True)]
         ends = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
@@ -193,11 +194,11 @@ def test_every_strict_saddle_is_left_for_a_second_order_point(dtype):
 
 def test_every_family_of_saddles_of_the_autoencoder_is_left():
     loss, starts = surface("linear_autoencoder_6_2_6").loss, starts_at_saddles("linear_autoencoder_6_2_6")
-    check_left(loss, jax.vmap(lambda x: hessian.arrive(loss, x))(jnp.array(starts, jnp.float32)))
+    check_left(loss, jax.vmap(lambda x: hessian.find_minimum(loss, x))(jnp.array(starts, jnp.float32)))
 
 
 def on_plane(start, table, budget=500, wall=jnp.inf, slope=0.0):
-    return hessian.arrive(plane, start, table, jnp.asarray(wall), jnp.asarray(slope), finish=budget)
+    return hessian.find_minimum(plane, start, table, jnp.asarray(wall), jnp.asarray(slope), finish=budget)
 
 
 # The surface, the start, and what the reason begins with.
@@ -226,7 +227,7 @@ def test_each_end_has_its_reason_and_the_best_point(name):
 
 def check_end(end, reason):
     assert end.reason.startswith(reason), end.certificate
-    assert bool(end.arrived) == (reason.startswith("a ") and reason != "a plateau")
+    assert bool(end.converged) == (reason.startswith("a ") and reason != "a plateau")
     assert not end.loss > end.loss_before
 
 
@@ -247,9 +248,9 @@ def test_degenerate_saddles_are_left_where_something_lower_is_near_and_only_ther
 
 
 def test_a_valley_of_ten_dimensions_costs_less_than_fourteen_dense_newton_steps():
-    end = hessian.arrive(rosenbrock, jnp.array([-1.2, 1.0] * 5))
-    assert end.arrived
-    assert end.gradients + 2 * end.products < 14 * (1 + 2 * 10)
+    end = hessian.find_minimum(rosenbrock, jnp.array([-1.2, 1.0] * 5))
+    assert end.converged
+    assert end.gradients + 2 * end.num_matvecs < 14 * (1 + 2 * 10)
 
 
 def tree_loss(params, x, y):
@@ -259,13 +260,15 @@ def tree_loss(params, x, y):
 def with_gd(scale, rate, finish):
     params = {"in": scale * jnp.eye(2, 3), "out": scale * jnp.eye(3, 2)}
     target = jnp.diag(jnp.array([3.0, 2, 1]))
-    return hessian.arrive(tree_loss, params, jnp.eye(3), target, optimizer=gdlab.gd(rate), rounds=20, finish=finish)
+    return hessian.find_minimum(
+        tree_loss, params, jnp.eye(3), target, optimizer=gdlab.gd(rate), rounds=20, finish=finish
+    )
 
 
 def test_an_optimizer_leaves_the_saddle_on_a_tree_with_data_and_ends_with_a_certificate():
     for scale in (0.0, 1e-8):
         end = with_gd(scale, 0.1, 1000)
-        assert end.arrived
+        assert end.converged
         assert end.escapes > 0
         np.testing.assert_allclose(end.loss, 1 / 9, rtol=1e-9)  # the smallest singular value is missed
 
@@ -280,13 +283,13 @@ def test_more_parameters_than_a_matrix_is_made_of():
     def loss(x):
         return jnp.sum(jnp.arange(1, x.size + 1) * (x**2 - 1) ** 2) / x.size
 
-    end = hessian.arrive(loss, jnp.zeros(600), finish=60)
+    end = hessian.find_minimum(loss, jnp.zeros(600), finish=60)
     assert end.loss < 1e-3 * end.loss_before
 
 
 def test_every_gradient_product_and_loss_is_counted():
     bowl, saddle = terms(xx=0.5, yy=0.5), powers("linear_net")
-    counts = ("steps", "gradients", "products", "evaluations", "escapes")
+    counts = ("steps", "gradients", "num_matvecs", "evaluations", "escapes")
     for table, start, budget, want in (
         # a gradient at the start, one for each step, one for the verdict; 2 products for each look, 12 for a verdict,
         # of which 10 are its samples of rounding, and 10 more where the point is critical
@@ -312,11 +315,11 @@ def test_unbounded_is_what_falls_by_the_twelfth_power_of_ten_below_the_size_of_t
 def test_rounds_of_an_optimizer_are_counted_too():
     end = with_gd(1.0, 100.0, 0)  # diverges within its first round
     assert (end.steps, end.gradients, end.escapes) == (50, 50 + 1 + 2, 0)
-    assert end.products == (5 + 1) + (12 + 4)  # of the look at the curvature, and of the verdict
+    assert end.num_matvecs == (5 + 1) + (12 + 4)  # of the look at the curvature, and of the verdict
 
 
 def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match="rounds must be a whole number, at least 0; got -1"):
-        hessian.arrive(jnp.sum, jnp.zeros(2), rounds=-1)
+        hessian.find_minimum(jnp.sum, jnp.zeros(2), rounds=-1)
     with pytest.raises(ValueError, match=r"steps must be a whole number, at least 1; got 0\.5"):
-        hessian.arrive(jnp.sum, jnp.zeros(2), steps=0.5)
+        hessian.find_minimum(jnp.sum, jnp.zeros(2), steps=0.5)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hessian.saddles.flat_directions import lower_beside
+from hessian.saddles.flat_directions import probe_flat_directions
 
 
 @jax.jit
@@ -16,7 +16,7 @@ def beside(theta, constant, slope, bend, turn, fall, curved, rise):
         x, y = w[0], w[1] - 3
         return constant + slope * y - turn * y**2 / 2 - fall * y**4 + rise * y**6 + bend * (x - curved * y**2) ** 2 / 2
 
-    return *lower_beside(loss, theta, loss(theta), jax.random.key(0)), loss(theta)
+    return *probe_flat_directions(loss, theta, loss(theta), jax.random.key(0)), loss(theta)
 
 
 def look(*, constant=0.0, slope=0.0, bend=1.0, turn=0.0, fall=0.0, curved=0.0, rise=0.0):

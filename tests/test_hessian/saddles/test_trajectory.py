@@ -13,21 +13,21 @@ from gdlab.problems import surface
 
 def test_measured_times_are_those_of_the_theory_over_seeds():
     def run(key, offset):
-        return hessian.departure(
+        return hessian.escape_trajectory(
             surface("linear_net").loss, jnp.zeros(2), optimizer=gdlab.gd(0.05), steps=400, offset=offset, key=key
         )
 
     runs = jax.vmap(run)(jax.random.split(jax.random.key(0), 40), jnp.repeat(jnp.array([1e-3, 1e-8]), 20))
     np.testing.assert_allclose(runs.curvature, -2, rtol=1e-12)
-    predicted = hessian.escape_time(runs.curvature, 0.05, runs.start_along, 0.5)
+    predicted = hessian.escape_time(runs.curvature, 0.05, runs.start_projection, 0.5)
     assert (np.abs(runs.left_at - predicted) <= 3).all()  # the quartic term slows the last steps
-    rough = np.log(0.5 / runs.start_along) / (0.05 * 2)
+    rough = np.log(0.5 / runs.start_projection) / (0.05 * 2)
     np.testing.assert_allclose(runs.left_at, rough, rtol=0.15)
 
 
 def test_records_are_those_of_the_dense_hessian():
     loss, saddle = surface("linear_autoencoder_2_1_2").loss, jnp.zeros(4)
-    run = hessian.departure(loss, saddle, optimizer=optax.sgd(0.1), steps=60)
+    run = hessian.escape_trajectory(loss, saddle, optimizer=optax.sgd(0.1), steps=60)
     path = gdlab.minimize(loss, optax.sgd(0.1), run.params, 1)  # goes on from where it ended
     assert jnp.isfinite(path.params).all()
     np.testing.assert_allclose(run.lowest[0], -3, atol=1e-5)
@@ -40,7 +40,7 @@ def test_a_large_hessian_is_followed_by_two_products_a_step():
     def loss(x):
         return (1 - x[0] * x[1]) ** 2 + jnp.sum(jnp.linspace(0.5, 1.5, x.size - 2) * x[2:] ** 2)
 
-    run = hessian.departure(loss, jnp.zeros(100), optimizer=optax.sgd(0.1), steps=120, offset=1e-4)
+    run = hessian.escape_trajectory(loss, jnp.zeros(100), optimizer=optax.sgd(0.1), steps=120, offset=1e-4)
     rows = jax.jit(jax.vmap(jax.hessian(loss)))(jnp.stack([jnp.zeros(100), run.params]))
     exact = np.linalg.eigvalsh(rows)[:, 0]
     np.testing.assert_allclose(run.lowest[0], exact[0], rtol=1e-3)
@@ -54,7 +54,7 @@ def test_a_large_hessian_is_followed_by_two_products_a_step():
 
 def test_bad_steps_are_named():
     with pytest.raises(ValueError, match="steps must be a whole number, at least 1; got 0"):
-        hessian.departure(jnp.sum, jnp.zeros(2), optimizer=optax.sgd(0.1), steps=0)
+        hessian.escape_trajectory(jnp.sum, jnp.zeros(2), optimizer=optax.sgd(0.1), steps=0)
 
 
 def test_on_a_parabola_everything_recorded_is_in_closed_form():
@@ -65,7 +65,9 @@ def test_on_a_parabola_everything_recorded_is_in_closed_form():
 
     @jax.jit
     def leave(radius):
-        return hessian.departure(loss, jnp.zeros(2), optimizer=optax.sgd(0.5), steps=30, offset=1e-3, radius=radius)
+        return hessian.escape_trajectory(
+            loss, jnp.zeros(2), optimizer=optax.sgd(0.5), steps=30, offset=1e-3, radius=radius
+        )
 
     run = leave(0.1)
     assert leave(1e9).left_at == 30
@@ -80,7 +82,7 @@ def test_on_a_parabola_everything_recorded_is_in_closed_form():
         ("lowest", np.full(30, -1)),
         ("alignment", np.abs(gradients[:, 0]) / norms),
         ("distance", np.linalg.norm(path, axis=1)),
-        ("start_along", abs(start[0])),
+        ("start_projection", abs(start[0])),
         ("curvature", -1),
         ("left_at", np.argmax(np.linalg.norm(path, axis=1) > 0.1)),
     ):
@@ -88,15 +90,15 @@ def test_on_a_parabola_everything_recorded_is_in_closed_form():
 
 
 def test_the_time_to_escape_is_that_of_a_geometric_growth():
-    for curvature, rate, along, radius in ((-2.0, 0.5, 1e-3, 1.0), (-0.1, 0.3, 2e-6, 0.7)):
-        steps = float(hessian.escape_time(curvature, rate, along, radius))
-        np.testing.assert_allclose(along * (1 - rate * curvature) ** steps, radius, rtol=1e-9)
+    for curvature, rate, projections, radius in ((-2.0, 0.5, 1e-3, 1.0), (-0.1, 0.3, 2e-6, 0.7)):
+        steps = float(hessian.escape_time(curvature, rate, projections, radius))
+        np.testing.assert_allclose(projections * (1 - rate * curvature) ** steps, radius, rtol=1e-9)
     assert hessian.escape_time(-1.0, 1.0, 0.25) == 2  # to a distance of 1
 
 
 def test_the_offset_takes_the_dtype_of_the_saddle():
     saddle = jnp.zeros(2, jnp.float32)
-    run = hessian.departure(
+    run = hessian.escape_trajectory(
         surface("linear_net").loss, saddle, optimizer=optax.sgd(0.1), steps=1, offset=jnp.array(0.5, jnp.float64)
     )
     assert {leaf.dtype for leaf in (run.loss, run.distance, run.params)} == {jnp.dtype("float32")}

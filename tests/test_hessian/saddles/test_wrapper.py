@@ -22,7 +22,7 @@ def legs_left(x):
 def test_gradients_on_the_octopus_grow_linearly_where_descent_stays_for_ever():
     for dim in (5, 20):
         start = jax.random.uniform(jax.random.key(1), (dim,), minval=-1, maxval=1)
-        run = gdlab.minimize(stiff_octopus, hessian.escaping(gdlab.gd(1 / 12), every=20), start, 22 * dim)
+        run = gdlab.minimize(stiff_octopus, hessian.with_saddle_escape(gdlab.gd(1 / 12), every=20), start, 22 * dim)
         assert legs_left(run.params) == dim
         assert run.state.escapes <= dim
     start = jax.random.uniform(jax.random.key(1), (10,), minval=-1, maxval=1)
@@ -46,7 +46,7 @@ def test_the_lectures_saddle_is_left(optimizer):
     loss = surface("linear_net").loss
     starts = jnp.array([(0.0, 0.0), (0.5, -0.5), (1e-8, -1e-8)])
     plain = jax.vmap(lambda start: gdlab.minimize(loss, gdlab.gd(0.1), start, 500).params)(starts)
-    run = jax.vmap(lambda start: gdlab.minimize(loss, hessian.escaping(optimizer), start, 500).params)(starts)
+    run = jax.vmap(lambda start: gdlab.minimize(loss, hessian.with_saddle_escape(optimizer), start, 500).params)(starts)
     assert (jax.vmap(loss)(plain) > 0.99).all()
     assert (jax.vmap(loss)(run) < 1e-3).all()
 
@@ -54,7 +54,7 @@ def test_the_lectures_saddle_is_left(optimizer):
 def test_where_nothing_is_negative_the_steps_are_the_optimizers_own():
     start = jnp.array([3.0, 1.0])
     own = gdlab.minimize(quadratic_bowl, gdlab.adam(0.1), start, 100).params
-    run = gdlab.minimize(quadratic_bowl, hessian.escaping(gdlab.adam(0.1), every=7), start, 100)
+    run = gdlab.minimize(quadratic_bowl, hessian.with_saddle_escape(gdlab.adam(0.1), every=7), start, 100)
     np.testing.assert_allclose(run.params, own, rtol=1e-12)
     assert run.state.escapes == 0
 
@@ -63,7 +63,7 @@ def test_state_is_reset_or_kept_by_choice():
     loss = surface("linear_net").loss
     counts = {}
     for reset in (True, False):
-        optimizer = hessian.escaping(optax.adam(1e-3), every=5, reset=reset)
+        optimizer = hessian.with_saddle_escape(optax.adam(1e-3), every=5, reset=reset)
         counts[reset] = int(gdlab.minimize(loss, optimizer, jnp.zeros(2), 5).state.inner[0].count)
     assert counts == {True: 0, False: 5}
 
@@ -73,7 +73,7 @@ def test_vmap_equals_a_loop_and_keys_matter_only_by_the_sign():
     starts = jnp.array([[3.385154183607021, 0.07385187983774928], [0.0, 0.0], [-1.0, -4.0]])
 
     def end(start):
-        return gdlab.minimize(loss, hessian.escaping(gdlab.gd(0.005)), start, 300).params
+        return gdlab.minimize(loss, hessian.with_saddle_escape(gdlab.gd(0.005)), start, 300).params
 
     together = jax.vmap(end)(starts)
     alone = jax.jit(end)
@@ -84,7 +84,7 @@ def test_vmap_equals_a_loop_and_keys_matter_only_by_the_sign():
 
 def test_a_look_is_computed_only_where_it_is_due_even_under_vmap():
     loss = surface("linear_net").loss
-    optimizer = hessian.escaping(gdlab.gd(0.1), every=50)
+    optimizer = hessian.with_saddle_escape(gdlab.gd(0.1), every=50)
 
     def end(start):
         return gdlab.minimize(loss, optimizer, start, 100).params
@@ -94,33 +94,33 @@ def test_a_look_is_computed_only_where_it_is_due_even_under_vmap():
 
 
 def test_a_look_needs_the_loss():
-    optimizer = hessian.escaping(optax.sgd(0.1))
+    optimizer = hessian.with_saddle_escape(optax.sgd(0.1))
     state = optimizer.init(jnp.zeros(2))
     with pytest.raises(ValueError, match="value_fn must be given to update"):
         optimizer.update(jnp.zeros(2), state, jnp.zeros(2))
     with pytest.raises(ValueError, match="products must be a whole number, at least 2; got 1"):
-        hessian.escaping(optax.sgd(0.1), products=1)
+        hessian.with_saddle_escape(optax.sgd(0.1), num_matvecs=1)
 
 
 def test_perturbed_descent_leaves_by_chance_and_never_further_than_its_radius():
-    optimizer = hessian.perturbed(0.1, radius=0.01, threshold=1e-3, wait=5)
+    optimizer = hessian.perturbed_gd(0.1, radius=0.01, threshold=1e-3, wait=5)
     run = gdlab.minimize(surface("linear_net").loss, optimizer, jnp.zeros(2), 400)
     assert surface("linear_net").loss(run.params) < 1e-3
     grads = jnp.zeros(4)
 
     def length(key):
-        noise = hessian.perturbed(0.1, radius=0.01, threshold=1.0, key=key)
+        noise = hessian.perturbed_gd(0.1, radius=0.01, threshold=1.0, key=key)
         return jnp.linalg.norm(noise.update(grads, noise.init(grads))[0])
 
     lengths = jax.vmap(length)(jax.random.split(jax.random.key(0), 200))
     assert max(lengths) <= 0.01
     assert np.mean(lengths) == pytest.approx(0.01 * 4 / 5, rel=0.1)  # of a ball in four dimensions
-    still = hessian.perturbed(0.1, radius=0.01, threshold=1e-3)
+    still = hessian.perturbed_gd(0.1, radius=0.01, threshold=1e-3)
     np.testing.assert_allclose(still.update(grads + 1, still.init(grads))[0], -0.1)
 
 
 def test_noise_is_added_where_the_gradient_is_small_and_not_before_the_wait_is_over():
-    optimizer = hessian.perturbed(0.5, radius=0.1, threshold=1.0, wait=3)
+    optimizer = hessian.perturbed_gd(0.5, radius=0.1, threshold=1.0, wait=3)
 
     @jax.jit
     def noise(state, size):
@@ -142,7 +142,7 @@ def test_noise_is_added_where_the_gradient_is_small_and_not_before_the_wait_is_o
 
 
 def test_looks_come_after_every_so_many_steps_and_pay_more_than_those_did():
-    optimizer = hessian.escaping(optax.sgd(1.0), every=4)
+    optimizer = hessian.with_saddle_escape(optax.sgd(1.0), every=4)
 
     @jax.jit
     def step(w, state, speed):
@@ -162,7 +162,7 @@ def test_looks_come_after_every_so_many_steps_and_pay_more_than_those_did():
 
 
 def test_an_update_names_what_it_misses():
-    optimizer = hessian.escaping(optax.sgd(0.1))
+    optimizer = hessian.with_saddle_escape(optax.sgd(0.1))
     state = optimizer.init(jnp.zeros(2))
     for params, value_fn, missing in ((None, jnp.sum, "params"), (jnp.zeros(2), None, "value_fn")):
         with pytest.raises(ValueError, match=f"^{missing} must be given to update: .* needs params and value_fn; got"):
@@ -175,7 +175,7 @@ def wells(w, low, high):
 
 @pytest.mark.parametrize(("dtype", "low", "high"), [("float32", 1e-6, 1e3), ("float64", 1e-6, 1e9)])
 def test_a_saddle_whose_curvature_is_below_the_rounding_of_the_stiffest_is_left(dtype, low, high):
-    optimizer = hessian.escaping(gdlab.adam(0.01))
+    optimizer = hessian.with_saddle_escape(gdlab.adam(0.01))
 
     def loss(w):
         return wells(w, low, high)
@@ -197,5 +197,5 @@ def test_rounding_is_no_way_out():
 
     for of in (loss, flat):
         start = jnp.asarray(np.random.default_rng(1).normal(size=8), jnp.float32)
-        run = gdlab.minimize(of, hessian.escaping(gdlab.adam(0.01), every=10), start, 500)
+        run = gdlab.minimize(of, hessian.with_saddle_escape(gdlab.adam(0.01), every=10), start, 500)
         assert run.state.escapes == 0

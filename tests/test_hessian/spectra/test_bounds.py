@@ -69,6 +69,6 @@ def test_the_products_that_a_resolution_takes_are_those_of_the_theorem():
         # Kuczynski & Wozniakowski (1992): 1.648 sqrt(n) exp(-(2 k - 1) sqrt(e)) <= doubt, for half the resolution in
         # units of the width of the spectrum, which is 2 |H| at most: e = resolution / 4
         theorem = 0.5 + np.log(1.648 * np.sqrt(n) / (1 - confidence)) / (2 * np.sqrt(resolution / 4))
-        assert int(bounds.products_for(jnp.asarray(resolution), n, confidence)) == np.ceil(theorem)
+        assert int(bounds.num_matvecs_for(jnp.asarray(resolution), n, confidence)) == np.ceil(theorem)
     for hopeless in (0.0, 1e-9):
-        assert bounds.products_for(jnp.asarray(hopeless), 77, 0.9) == 77
+        assert bounds.num_matvecs_for(jnp.asarray(hopeless), 77, 0.9) == 77

@@ -31,7 +31,7 @@ def test_the_density_integrates_to_one_and_agrees_with_the_counts(case):
     true, a = case
     found = hessian.density(quadratic, jnp.zeros(400), a, probes=8, steps=60)
     np.testing.assert_allclose(jnp.sum(found.weights, axis=1), 1, rtol=1e-12)
-    assert int(found.products) == 480
+    assert int(found.num_matvecs) == 480
     x = jnp.linspace(-2, 7, 20001)
     height, _ = found.pdf(x, 0.05)
     np.testing.assert_allclose(jnp.trapezoid(height, x), 1, rtol=1e-6)
@@ -66,11 +66,13 @@ def test_the_minimum_ratio_without_the_matrix_holds_the_true_one():
 def test_traces_and_diagonals_scatter_by_their_standard_error(case, method):
     true, a = case
     keys = jax.random.split(jax.random.key(0), 60)
-    found = jax.vmap(lambda key: hessian.trace(quadratic, jnp.zeros(400), a, method=method, products=60, key=key))(keys)
+    found = jax.vmap(lambda key: hessian.trace(quadratic, jnp.zeros(400), a, method=method, num_matvecs=60, key=key))(
+        keys
+    )
     off = (found.value - true.sum()) / found.error
     assert abs(np.mean(off)) < 0.5
     assert 0.6 < np.std(off) < 1.6
-    entries = hessian.diagonal(quadratic, jnp.zeros(400), a, method=method, products=60)
+    entries = hessian.diagonal(quadratic, jnp.zeros(400), a, method=method, num_matvecs=60)
     assert 0.6 < np.std((entries.value - np.diag(a)) / entries.error) < 1.6
 
 
@@ -80,7 +82,7 @@ def test_hutch_plus_plus_is_exact_for_a_low_rank_and_better_with_outliers(case):
     assert errors[1] < errors[0] / 2
     u = jax.random.normal(jax.random.key(1), (50, 4))
     found = hessian.trace(
-        quadratic, jnp.zeros(50), u @ u.T, products=12
+        quadratic, jnp.zeros(50), u @ u.T, num_matvecs=12
     )  # a third of them for each of four eigenvalues
     np.testing.assert_allclose(found.value, jnp.sum(u**2), rtol=1e-10)
     assert found.error < 1e-10
@@ -111,12 +113,12 @@ def test_sharpness_names_its_measure(case):
             "steps must be a whole number, at least 1; got 0",
         ),
         (
-            lambda a: hessian.trace(quadratic, jnp.zeros(400), a, products=5),
+            lambda a: hessian.trace(quadratic, jnp.zeros(400), a, num_matvecs=5),
             "products must be a whole number, at least 6; got 5",
         ),
         (lambda a: hessian.diagonal(quadratic, jnp.zeros(400), a, method="x"), "method must be 'hutchinson' or"),
     ],
-    ids=["probes", "steps", "products", "method"],
+    ids=["probes", "steps", "num_matvecs", "method"],
 )
 def test_arguments_out_of_range_are_named(case, call, words):
     with pytest.raises(ValueError, match=words):

@@ -42,7 +42,7 @@ def verdicts(n, dtype):
     """The verdicts from a thousand random starts, compiled once for all matrices of a size."""
 
     def verdict(key, a):
-        return hessian.classify(quadratic, jnp.zeros(n, dtype), a, method="lanczos", key=key, products=40)
+        return hessian.classify(quadratic, jnp.zeros(n, dtype), a, method="lanczos", key=key, num_matvecs=40)
 
     keys = jax.random.split(jax.random.key(n), 1000)
     return functools.partial(jax.jit(jax.vmap(verdict, in_axes=(0, None))), keys)
@@ -68,8 +68,8 @@ def test_of_a_thousand_random_starts_none_gives_a_false_verdict_or_bound(name, d
     assert (found.index <= np.sum(true < -slack)).all()
     assert (found.index_bounds[1] >= np.sum(true < slack) - np.sum(abs(true) <= slack)).all()
     undetermined = found.kind == "undetermined"
-    assert (found.products <= 40).all()
-    assert (np.asarray(found.products_needed)[undetermined] > 0).all()
+    assert (found.num_matvecs <= 40).all()
+    assert (np.asarray(found.num_matvecs_needed)[undetermined] > 0).all()
 
 
 def test_bounds_miss_no_more_often_than_they_say():
@@ -92,7 +92,7 @@ def test_more_steps_than_dimensions_give_every_eigenvalue_with_its_copies():
     a = symmetric(true)
     krylov = lanczos.begin(jax.random.key(0), 8, 8, a.dtype)
     krylov, found = lanczos.grow(lambda v: a @ v, krylov, 50, lambda *_: jnp.bool_(False))
-    assert int(krylov.products) == 8
+    assert int(krylov.num_matvecs) == 8
     np.testing.assert_allclose(found.values, true, atol=1e-13)
     np.testing.assert_allclose(krylov.basis @ krylov.basis.T, np.eye(8), atol=1e-13)
 
@@ -110,14 +110,14 @@ def wide():
 def test_the_ends_of_the_spectrum_are_those_of_the_dense_matrix(wide, which, rows):
     true, a = wide
     found = hessian.extremal(
-        quadratic, jnp.zeros(300), a, k=2, which=which, products=300, memory=rows * 300 * 8, key=jax.random.key(1)
+        quadratic, jnp.zeros(300), a, k=2, which=which, num_matvecs=300, memory=rows * 300 * 8, key=jax.random.key(1)
     )
     expected = {"lowest": true[:2], "highest": true[-2:], "both": true[[0, 1, -2, -1]]}[which]
     np.testing.assert_allclose(found.eigenvalues, expected, atol=1e-12)
     assert (found.residuals < 1e-8).all()
     errors = np.abs(np.asarray(found.eigenvectors) @ a - found.eigenvalues[:, None] * found.eigenvectors)
     assert (np.linalg.norm(errors, axis=1) < 1e-8).all()
-    assert found.products < 200
+    assert found.num_matvecs < 200
 
 
 def test_extremal_goes_through_jit_vmap_and_grad(wide):
@@ -134,7 +134,7 @@ def test_extremal_goes_through_jit_vmap_and_grad(wide):
         ({"k": 0}, "k must be a whole number, from 1 to 8; got 0"),
         ({"k": 9}, "k must be a whole number, from 1 to 8"),
         ({"which": "SA"}, "which must be 'lowest', 'highest' or 'both'; got 'SA'"),
-        ({"products": 2}, "products must be at least 3 for 1 eigenpairs; got 2"),
+        ({"num_matvecs": 2}, "products must be at least 3 for 1 eigenpairs; got 2"),
         ({"memory": 8.0}, "memory must be at least 384 bytes for a basis of 6 vectors; got 8"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
@@ -151,7 +151,7 @@ def test_a_dense_request_that_is_too_large_says_what_it_takes_and_what_to_call()
             function(lambda w: w @ w, jnp.zeros(563722))
 
 
-@pytest.mark.parametrize("arguments", [{"method": "power"}, {"method": "lanczos", "products": 3}])
+@pytest.mark.parametrize("arguments", [{"method": "power"}, {"method": "lanczos", "num_matvecs": 3}])
 def test_a_verdict_names_what_is_wrong_with_its_arguments(arguments):
     with pytest.raises(ValueError, match=r"method must be|products must be a whole number, at least 24; got 3"):
         hessian.classify(quadratic, jnp.zeros(8), jnp.eye(8), **arguments)
@@ -161,7 +161,7 @@ def test_not_a_number_is_undetermined_without_a_matrix_too():
     found = jax.jit(lambda w: hessian.classify(lambda w: jnp.sum(jnp.log(w)), w, method="lanczos"))(jnp.zeros(30))
     assert found.kind == "undetermined"
     assert "not finite" in found.certificate
-    assert found.products < 40
+    assert found.num_matvecs < 40
 
 
 def test_a_run_that_stopped_beside_a_degenerate_valley_is_not_fooled_without_a_matrix():
@@ -169,7 +169,7 @@ def test_a_run_that_stopped_beside_a_degenerate_valley_is_not_fooled_without_a_m
         return jnp.sum((1 - w[:40] * w[40:]) ** 2)
 
     start = 1 + 1e-9 * jax.random.normal(jax.random.key(0), (80,))
-    found = hessian.classify(valley, start, method="lanczos", products=200)
+    found = hessian.classify(valley, start, method="lanczos", num_matvecs=200)
     assert found.kind == "undetermined"
     assert "along it curvature changes by" in found.certificate
     assert hessian.classify(valley, start, method="dense").kind == "degenerate"
@@ -185,7 +185,7 @@ def test_above_the_dense_limit_saddles_are_found_and_left():
     found = hessian.classify(saddle, jnp.zeros(n), a)
     assert found.kind == "saddle"
     assert found.certificate.startswith("saddle: |g| = 0")
-    assert found.products <= 60
+    assert found.num_matvecs <= 60
     way = hessian.escape(saddle, jnp.zeros(n), a)
     assert way.reason == "stepped along negative curvature"
     assert way.loss_after < 0
@@ -209,7 +209,7 @@ def test_ritz_pairs_are_those_of_the_projection_with_their_residuals():
     a = symmetric(np.linspace(-1, 2, 40))
     krylov, found = grown(a, 6, 99)
     basis = np.asarray(krylov.basis)
-    assert (krylov.count, krylov.products) == (6, 6)
+    assert (krylov.count, krylov.num_matvecs) == (6, 6)
     np.testing.assert_array_equal(basis[6:], 0)
     basis = basis[:6]
     np.testing.assert_allclose(basis @ basis.T, np.eye(6), atol=1e-14)
@@ -220,7 +220,7 @@ def test_ritz_pairs_are_those_of_the_projection_with_their_residuals():
     vectors = np.asarray(found.vectors)[:6, :6].T @ basis
     misses = np.linalg.norm(vectors @ a - found.values[:6, None] * vectors, axis=1)
     np.testing.assert_allclose(found.residuals[:6], misses, atol=1e-13)
-    np.testing.assert_allclose(found.size, np.abs(found.values[:6]).max())
+    np.testing.assert_allclose(found.spectral_norm, np.abs(found.values[:6]).max())
     rest = a @ basis[5] - basis.T @ (basis @ a @ basis[5])
     np.testing.assert_allclose(krylov.coupling * krylov.following, rest, atol=1e-13)
 
@@ -230,7 +230,7 @@ def test_looks_come_every_five_products_and_later_after_a_quarter_of_those_behin
     for stop, count in ((1, 5), (5, 5), (6, 10), (21, 25), (26, 31), (32, 38), (39, 39), (99, 39)):
         assert grown(a, 50, stop)[0].count == count
     for limit, count in ((0, 0), (3, 3), (8, 8), (29, 29)):
-        assert grown(a, limit, 99)[0].products == count
+        assert grown(a, limit, 99)[0].num_matvecs == count
 
 
 def test_a_remainder_of_rounding_ends_the_space_and_another_begins():

@@ -7,7 +7,8 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 import hessian
-from hessian.spectra.spectrum import MEMORY, fits, rows_within
+from hessian.limits import MATRIX_MEMORY
+from hessian.spectra.spectrum import fits, rows_within
 
 
 def lecture(w):
@@ -94,7 +95,7 @@ def test_what_fits_in_memory_to_the_byte():
     with pytest.raises(ValueError, match=words):
         fits(theta, 8 * 1000**2 * 4 - 1)
     with pytest.raises(ValueError, match=r"563,722 values, .* takes 18,941.3 GiB where memory allows 8.0; "):
-        fits(jax.ShapeDtypeStruct((563722,), jnp.dtype(float)), MEMORY)
+        fits(jax.ShapeDtypeStruct((563722,), jnp.dtype(float)), MATRIX_MEMORY)
 
 
 def test_a_basis_has_as_many_rows_as_fit_and_are_of_use():
@@ -117,20 +118,21 @@ def test_the_fewest_products_that_give_eigenpairs_are_enough():
     a = jnp.asarray(symmetric(np.arange(1.0, 9))[0])
     for k, which, least in ((1, "lowest", 3), (2, "highest", 5), (1, "both", 5), (3, "lowest", 7)):
         with pytest.raises(ValueError, match=f"products must be at least {least} for .* eigenpairs; got {least - 1}"):
-            hessian.extremal(quadratic, jnp.zeros(8), a, k=k, which=which, products=least - 1)
+            hessian.extremal(quadratic, jnp.zeros(8), a, k=k, which=which, num_matvecs=least - 1)
         found = jax.eval_shape(
-            lambda a, k=k, w=which, p=least: hessian.extremal(quadratic, jnp.zeros(8), a, k=k, which=w, products=p), a
+            lambda a, k=k, w=which, p=least: hessian.extremal(quadratic, jnp.zeros(8), a, k=k, which=w, num_matvecs=p),
+            a,
         )
         assert found.eigenvalues.shape == (2 * k if which == "both" else k,)
-    whole = hessian.extremal(quadratic, jnp.zeros(8), a, k=8, products=16)
+    whole = hessian.extremal(quadratic, jnp.zeros(8), a, k=8, num_matvecs=16)
     np.testing.assert_allclose(whole.eigenvalues, np.arange(1, 9), atol=1e-12)
-    assert whole.products == 16
+    assert whole.num_matvecs == 16
     with pytest.raises(ValueError, match="products must be at least 17 for 8 eigenpairs; got 15"):
-        hessian.extremal(quadratic, jnp.zeros(8), a, k=8, products=15)
+        hessian.extremal(quadratic, jnp.zeros(8), a, k=8, num_matvecs=15)
 
 
 def test_residuals_are_those_of_the_matrix_and_products_those_of_its_columns():
     a, _ = symmetric((-1, 0, 2, 5))
     found = hessian.spectrum(quadratic, jnp.zeros(4), jnp.asarray(a), chunk=1)
-    assert found.products == 4
+    assert found.num_matvecs == 4
     assert (found.residuals < 1e-14).all()

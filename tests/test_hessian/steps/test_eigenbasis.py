@@ -9,7 +9,7 @@ import pytest
 
 from hessian.spectra import lanczos
 from hessian.steps import eigenbasis
-from hessian.steps.eigenbasis import Modes, learned
+from hessian.steps.eigenbasis import Eigenbasis, sr1_update
 
 EPS = np.finfo(float).eps
 
@@ -17,11 +17,11 @@ EPS = np.finfo(float).eps
 def test_what_a_step_taught_is_the_update_of_rank_one_unless_it_is_rounding():
     rng = np.random.default_rng(0)
     values, vectors = np.sort(rng.normal(size=3)), np.linalg.qr(rng.normal(size=(3, 3)))[0]
-    old = Modes(jnp.asarray(values), jnp.asarray(vectors), jnp.zeros(3), jnp.int32(5))
+    old = Eigenbasis(jnp.asarray(values), jnp.asarray(vectors), jnp.zeros(3), jnp.int32(5))
     b = vectors.T @ np.diag(values) @ vectors
     p, r, gradient = rng.normal(size=(3, 3))
     across = r - (r @ p) / (p @ p) * p
-    learn = jax.jit(learned)
+    learn = jax.jit(sr1_update)
     for rest, seen in ((r, True), (across + 1e-7 * p, True), (across + 1e-9 * p, False), (np.nan * r, False)):
         change = b @ p + rest
         new = learn(old, jnp.asarray(vectors @ p), jnp.asarray(change), jnp.asarray(gradient))
@@ -30,8 +30,8 @@ def test_what_a_step_taught_is_the_update_of_rank_one_unless_it_is_rounding():
         np.testing.assert_allclose(
             found, b + seen * np.outer(rest, rest) / (rest @ p) if seen else b, atol=1e-14 * size
         )
-        np.testing.assert_allclose(new.along, new.vectors @ gradient, rtol=1e-12)
-        assert new.products == 5
+        np.testing.assert_allclose(new.projections, new.vectors @ gradient, rtol=1e-12)
+        assert new.num_matvecs == 5
 
 
 def curved(w, bends, slope):
@@ -41,7 +41,7 @@ def curved(w, bends, slope):
 @functools.partial(jax.jit, static_argnums=2)
 def modes_of(bends, slope, krylov):
     zero = jnp.zeros_like(bends)
-    return eigenbasis.modes(lambda w: curved(w, bends, slope), zero, slope, krylov, jax.random.key(0))
+    return eigenbasis.eigenbasis(lambda w: curved(w, bends, slope), zero, slope, krylov, jax.random.key(0))
 
 
 @pytest.mark.parametrize("space", [2, 4], ids=["the gradient's own space is smaller", "it is full"])
@@ -53,9 +53,9 @@ def test_the_modes_of_two_krylov_spaces_are_those_of_the_projection(space):
     np.testing.assert_allclose(rows[used] @ rows[used].T, np.eye(used.sum()), atol=1e-12)
     np.testing.assert_allclose(rows[used] * bends @ rows[used].T, np.diag(found.values[used]), atol=1e-12)
     np.testing.assert_allclose(rows[~used], 0, atol=1e-12)
-    np.testing.assert_allclose(found.along @ rows, slope, atol=1e-12)  # the gradient is in it
+    np.testing.assert_allclose(found.projections @ rows, slope, atol=1e-12)  # the gradient is in it
     assert found.values[0] < -1
-    assert found.products == 4 + 4 + 1
+    assert found.num_matvecs == 4 + 4 + 1
 
 
 def test_small_problems_take_the_whole_matrix():
@@ -64,7 +64,7 @@ def test_small_problems_take_the_whole_matrix():
         found = modes_of(bends, jnp.ones(3), krylov)
         np.testing.assert_allclose(found.values, [-1, 2, 3])
         np.testing.assert_allclose(found.band, 50 * EPS * 3)
-        assert found.products == 3
+        assert found.num_matvecs == 3
     more = jax.eval_shape(lambda b: modes_of(b, b, 2), jnp.ones(4))
     assert more.values.shape == (3,)
 
@@ -101,10 +101,10 @@ def test_the_lowest_direction_takes_few_products_where_it_is_clear_and_all_where
         return eigenbasis.lowest_direction(curved, zero, (bends, zero), jax.random.key(0), 12)
 
     outlier = jnp.linspace(0.1, 1.0, 40).at[7].set(-2.0)
-    value, direction, size, products = lowest(outlier)
+    value, direction, size, num_matvecs = lowest(outlier)
     np.testing.assert_allclose(value, -2, rtol=0.02)
     np.testing.assert_allclose(direction @ (outlier * direction), value, rtol=1e-13)
     np.testing.assert_allclose(jnp.linalg.norm(direction), 1)
     assert size >= 1.9
-    assert products in (5, 10)
+    assert num_matvecs in (5, 10)
     assert lowest(jnp.abs(outlier))[3] == 12

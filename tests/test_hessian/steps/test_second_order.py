@@ -11,15 +11,16 @@ import gdlab
 import hessian
 from gdlab.problems import rosenbrock, surface
 from hessian.steps import second_order
-from hessian.steps.eigenbasis import Modes
-from hessian.steps.second_order import Cubic, Flat, Newton, SaddleFree, TrustRegion, cubic, within
+from hessian.steps.eigenbasis import Eigenbasis
+from hessian.steps.second_order import Cubic, Flat, Newton, SaddleFree, TrustRegion
+from hessian.steps.trust_region import cubic, in_ball, other_leg
 
 
 def model(seed, n=5, hard=False):
     a, h = jax.random.normal(jax.random.key(seed), (n,)), jax.random.normal(jax.random.key(seed + 99), (n, n))
     values, columns = jnp.linalg.eigh(h + h.T)
-    along = (columns.T @ a).at[0].multiply(0.0 if hard else 1.0)
-    return Modes(values, columns.T, along, jnp.int32(n))
+    projections = (columns.T @ a).at[0].multiply(0.0 if hard else 1.0)
+    return Eigenbasis(values, columns.T, projections, jnp.int32(n))
 
 
 @pytest.mark.parametrize("hard", [False, True])
@@ -27,11 +28,11 @@ def model(seed, n=5, hard=False):
 def test_the_step_meets_the_conditions_of_more_and_sorensen(radius, hard):
     for seed in range(10):
         found = model(seed, hard=hard)
-        inside, rest, size = within(found, jnp.array(radius))
+        inside, rest, size = in_ball(found, jnp.array(radius))
         p = inside.at[0].add(rest)
         assert size <= radius * (1 + 1e-9)
         used = np.abs(p) > 1e-9 * radius
-        mu = (-found.along / jnp.where(used, p, 1) - found.values)[used]
+        mu = (-found.projections / jnp.where(used, p, 1) - found.values)[used]
         np.testing.assert_allclose(mu, mu[-1], rtol=1e-5, atol=1e-6)  # (H + mu) p = -g with one mu
         assert mu[-1] >= max(0, -found.values[0]) - 1e-5
         assert mu[-1] < 1e-5 or size >= radius * (1 - 1e-9)
@@ -39,8 +40,8 @@ def test_the_step_meets_the_conditions_of_more_and_sorensen(radius, hard):
 
 def test_what_is_left_goes_along_the_first_mode_only_where_its_curvature_is_negative_beyond_doubt():
     for lowest, left in ((1e-18, False), (0.0, False), (-1e-18, False), (-1.0, True)):
-        found = Modes(jnp.array([lowest, 2.0]), jnp.eye(2), jnp.zeros(2), jnp.int32(2))
-        assert (within(found, jnp.array(0.5))[1] > 0) == left
+        found = Eigenbasis(jnp.array([lowest, 2.0]), jnp.eye(2), jnp.zeros(2), jnp.int32(2))
+        assert (in_ball(found, jnp.array(0.5))[1] > 0) == left
 
 
 @pytest.mark.parametrize("side", [1.0, -1.0])
@@ -63,7 +64,7 @@ def test_the_cubic_step_meets_its_conditions(weight, hard):
         inside, rest = cubic(found, jnp.array(weight))
         p = inside.at[0].add(rest)
         mu = weight * jnp.linalg.norm(p)
-        np.testing.assert_allclose((found.values + mu) * p, -found.along, atol=1e-6 * jnp.abs(found.values).max())
+        np.testing.assert_allclose((found.values + mu) * p, -found.projections, atol=1e-6 * jnp.abs(found.values).max())
         assert mu >= -found.values[0] * (1 - 1e-9)
 
 
@@ -76,7 +77,7 @@ def bowl(x, values, slope, quartic, wall, constant):
 @functools.partial(jax.jit, static_argnums=0)
 def moved(method, region, values, slope, quartic, wall, constant, steepness, *hyperparameters):
     flat = Flat(bowl, lambda x: x, (values, slope, quartic, wall, constant))
-    found = Modes(values, jnp.eye(2), slope, jnp.int32(2))
+    found = Eigenbasis(values, jnp.eye(2), slope, jnp.int32(2))
     gradient = jnp.array([steepness, 0.0])
     return method(flat, jnp.zeros(2), constant, gradient, found, region, *hyperparameters)
 
@@ -173,13 +174,13 @@ def test_newton_steps_are_one_line_per_mode():
 def test_the_other_side_of_a_triangle_is_zero_within_rounding():
     whole = jnp.array([5.0, 1.0, 1.0, 1.0, 1.0])
     part = jnp.array([3.0, 1.0, 1 - 1e-14, 1 - 1e-13, 1.5])
-    np.testing.assert_allclose(second_order._left(whole, part), [4, 0, 0, np.sqrt(2e-13), 0], rtol=1e-3)
+    np.testing.assert_allclose(other_leg(whole, part), [4, 0, 0, np.sqrt(2e-13), 0], rtol=1e-3)
 
 
 def test_the_state_of_a_method_is_what_was_asked_for_in_the_dtype_of_the_parameters():
     for method, region in (
         (hessian.trust_region(), 1.0),
-        (hessian.cubic_regularisation(), 1.0),
+        (hessian.cubic_regularization(), 1.0),
         (hessian.trust_region(0.3), np.float32(0.3)),
         (hessian.newton(), 0.0),
         (hessian.saddle_free_newton(), 0.0),
@@ -215,7 +216,7 @@ W = jnp.array([1.0, 2.0])
 
 METHODS = {
     "trust_region": hessian.trust_region,
-    "cubic_regularisation": hessian.cubic_regularisation,
+    "cubic_regularization": hessian.cubic_regularization,
     "newton_cg": hessian.newton_cg,
 }
 
@@ -233,7 +234,7 @@ def test_saddles_are_left_and_the_loss_never_rises(method):
     np.testing.assert_allclose(jax.vmap(loss)(runs.params), 0.19, rtol=1e-5)
 
 
-@pytest.mark.parametrize("method", [hessian.cubic_regularisation, hessian.newton_cg])
+@pytest.mark.parametrize("method", [hessian.cubic_regularization, hessian.newton_cg])
 def test_the_valley_is_followed_to_its_end(method):
     run = gdlab.minimize(rosenbrock, method(), jnp.array([-1.2, 1.0]), 60)
     np.testing.assert_allclose(run.params, 1, atol=1e-6)
@@ -247,7 +248,9 @@ def test_newton_goes_to_the_nearest_saddle_and_saddle_free_newton_away_from_it()
     np.testing.assert_allclose(free, np.sqrt(0.9), atol=1e-9)
     stuck = gdlab.minimize(loss, hessian.saddle_free_newton(), jnp.array([0.5, -0.5]), 12).params
     assert jnp.linalg.norm(stuck) < 1e-9  # on the stable manifold it is no better than others
-    helped = gdlab.minimize(loss, hessian.escaping(hessian.saddle_free_newton(), every=10), jnp.array([0.5, -0.5]), 60)
+    helped = gdlab.minimize(
+        loss, hessian.with_saddle_escape(hessian.saddle_free_newton(), every=10), jnp.array([0.5, -0.5]), 60
+    )
     np.testing.assert_allclose(jnp.abs(helped.params), np.sqrt(0.9), atol=1e-9)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hessian.steps import sr1_trust_region
-from hessian.steps.eigenbasis import Modes
+from hessian.steps.eigenbasis import Eigenbasis
 from hessian.steps.second_order import Flat
 
 EPS = np.finfo(float).eps
@@ -45,17 +45,17 @@ def test_a_step_is_judged_by_the_loss_or_where_that_is_blind_by_the_gradient(cas
 
 
 @jax.jit
-def proposed(tilt, wall, region, values, along):
+def proposed(tilt, wall, region, values, projections):
     def loss(x):
         return jnp.where(x[0] > wall, jnp.nan, tilt * x[0])
 
-    found = Modes(values, jnp.eye(2), along, jnp.int32(2))
+    found = Eigenbasis(values, jnp.eye(2), projections, jnp.int32(2))
     return sr1_trust_region._proposed(loss, walk_at(region=region), found)
 
 
 def test_both_sides_of_the_hard_case_are_tried_and_only_there():
     saddle, valley, still = (jnp.array(x) for x in ((-1.0, 2.0), (1.0, 2.0), (0.0, 0.0)))
-    for tilt, wall, values, along, want, boundary, evaluations in (
+    for tilt, wall, values, projections, want, boundary, evaluations in (
         (1.0, 9.0, saddle, still, (-0.5, 0), True, 2),
         (-1.0, 9.0, saddle, still, (0.5, 0), True, 2),
         (-1.0, 0.0, saddle, still, (-0.5, 0), True, 2),
@@ -64,7 +64,7 @@ def test_both_sides_of_the_hard_case_are_tried_and_only_there():
         (1.0, 9.0, valley, jnp.array([0.49, 0.0]), (-0.49, 0), False, 0),
         (1.0, 9.0, saddle, jnp.array([9.0, 0.0]), (-0.5, 0), True, 0),
     ):
-        p, point, on_boundary, tried = proposed(tilt, wall, 0.5, values, along)
+        p, point, on_boundary, tried = proposed(tilt, wall, 0.5, values, projections)
         np.testing.assert_allclose(p, want, rtol=1e-9)
         np.testing.assert_allclose(point, p)
         assert (bool(on_boundary), int(tried)) == (boundary, evaluations)
@@ -78,7 +78,7 @@ def parabola(w, bends):
 def finished(theta, bends, region, left, gradient_tol, curvature_tol, floor):
     flat = Flat(parabola, lambda x: x, (bends,))
     walk = walk_at(parabola(theta, bends), theta, region, theta)._replace(left=left)
-    return sr1_trust_region.finish(flat, walk, floor, gradient_tol, curvature_tol)
+    return sr1_trust_region.sr1_trust_region(flat, walk, floor, gradient_tol, curvature_tol)
 
 
 # Start, curvature, first radius, steps allowed, gradient_tol, curvature_tol, floor; then where it ends and how many
@@ -102,5 +102,5 @@ def test_on_a_parabola_every_count_is_known(case):
         *(jnp.asarray(x, float) for x in (start, bends, region)), jnp.int32(left), gradient_tol, curvature_tol, floor
     )
     np.testing.assert_allclose(jnp.abs(found.theta), end, atol=1e-12)
-    assert [int(x) for x in (found.steps, found.gradients, found.products, found.evaluations)] == counts
+    assert [int(x) for x in (found.steps, found.gradients, found.num_matvecs, found.evaluations)] == counts
     assert found.left == left - found.gradients + 1

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import hessian
-from hessian.spectra.bounds import products_for
+from hessian.spectra.bounds import num_matvecs_for
 from hessian.verdicts.classify import _verdict
 from hessian.verdicts.evidence import Eigenpair, Evidence
 
@@ -76,8 +76,8 @@ def test_the_lowest_eigenpair_is_the_direction_the_lecture_takes():
     np.testing.assert_allclose(found.lowest.value, -2)
     np.testing.assert_allclose(found.highest.value, 2)
     np.testing.assert_allclose(abs(found.lowest.vector), np.sqrt([0.5, 0.5]))
-    for step, along, across in ((0.01, 0.9998, 1.0002), (0.1, 0.9801, 1.0201), (0.5, 0.5625, 1.5625)):
-        np.testing.assert_allclose(lecture(step * jnp.array([1.0, 1])), along, atol=5e-5)
+    for step, projections, across in ((0.01, 0.9998, 1.0002), (0.1, 0.9801, 1.0201), (0.5, 0.5625, 1.5625)):
+        np.testing.assert_allclose(lecture(step * jnp.array([1.0, 1])), projections, atol=5e-5)
         np.testing.assert_allclose(lecture(step * jnp.array([1.0, -1])), across, atol=5e-5)
         curved = 1 + step**2 * found.lowest.value  # |(1, 1)|^2 = 2, so L + 2 lambda step^2 / 2
         np.testing.assert_allclose(lecture(step * jnp.array([1.0, 1])), curved, atol=step**4 + 1e-15)
@@ -126,7 +126,7 @@ def test_one_trace_serves_all_points():
         traces.append(None)
         return hessian.classify(lecture, w).code
 
-    kinds = [hessian.KINDS[int(code(jnp.array(w, float)))] for w in ((0, 0), (1, 1), (3, 1))]
+    kinds = [hessian.Kind.words_of(code(jnp.array(w, float))) for w in ((0, 0), (1, 1), (3, 1))]
     assert kinds == ["saddle", "degenerate", "not critical"]
     assert len(traces) == 1
 
@@ -265,9 +265,9 @@ def test_what_would_settle_it_depends_on_the_end_next_to_zero():
     }
     for given, resolution in needed.values():
         found = _verdict(evidence(**given), 1_000_000, 0.9)
-        assert found.products_needed == products_for(jnp.asarray(resolution), 1_000_000, 0.9)
+        assert found.num_matvecs_needed == num_matvecs_for(jnp.asarray(resolution), 1_000_000, 0.9)
     for settled in (SADDLE, {**OPEN, "finite": False}, {**OPEN, "gradient": 2.0}):
-        assert _verdict(evidence(**settled), 1_000_000, 0.9).products_needed == 0
+        assert _verdict(evidence(**settled), 1_000_000, 0.9).num_matvecs_needed == 0
 
 
 def test_small_hessians_are_looked_at_whole_unless_products_are_asked_for():
@@ -275,6 +275,6 @@ def test_small_hessians_are_looked_at_whole_unless_products_are_asked_for():
         return w[0] ** 2 - w[1] ** 2
 
     auto, dense, lanczos = (
-        hessian.classify(saddle, jnp.zeros(2), method=m).products for m in ("auto", "dense", "lanczos")
+        hessian.classify(saddle, jnp.zeros(2), method=m).num_matvecs for m in ("auto", "dense", "lanczos")
     )
     assert auto == dense != lanczos

@@ -101,11 +101,11 @@ def test_on_a_quadratic_newtons_step_is_the_way_to_the_point_and_bounds_are_roun
     np.testing.assert_allclose([found.lowest.low, found.lowest.high], -1 + np.array([-1, 1]) * 150 * EPS, rtol=1e-13)
     assert (found.positive, found.negative) == (3, 1)
     rounding = 2 * (8 // 4 + 1)  # samples, of both signs
-    assert found.products == rounding + 4 * 4 + 4  # four Hessians, and eight gradients on the way
+    assert found.num_matvecs == rounding + 4 * 4 + 4  # four Hessians, and eight gradients on the way
     far = evidence.dense(bowl, jnp.asarray(1e7 * w), (jnp.asarray(a), jnp.zeros(4)), None, None)
     np.testing.assert_allclose(far.distance, 1e7 * np.linalg.norm(w), rtol=1e-12)
     assert far.gradient_norm > far.gradient_tol
-    assert far.products == rounding + 4
+    assert far.num_matvecs == rounding + 4
 
 
 @pytest.mark.parametrize("size", [1e-12, 1.0, 1e12])

@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hessian.steps.eigenbasis import Modes
-from hessian.verdicts.refinement import Refining, refined
+from hessian.steps.eigenbasis import Eigenbasis
+from hessian.verdicts.refinement import Refining, refine
 
 
 def test_newtons_step_is_taken_as_far_as_it_shortens_the_next_one():
@@ -21,9 +21,9 @@ def test_newtons_step_is_taken_as_far_as_it_shortens_the_next_one():
         ((1e-15, 2.0), (0.01, 0.02), 0.5, 1, ((3, 3.99), 1, True, False)),  # rounding tells no step
         ((1e-12, 2.0), (1e-14, 0.02), 0.5, 1, ((2.99, 3.99), 1, True, False)),
     ):
-        found = Modes(jnp.asarray(values), jnp.eye(2), jnp.asarray(slope), jnp.int32(0))
-        state = Refining(True, jnp.int32(9), theta, found.along, jnp.asarray(share), False)
-        after = refined(found, lambda _, f=found, by=fall: by * f.along, state, jnp.asarray(6.0), 0.1)
+        found = Eigenbasis(jnp.asarray(values), jnp.eye(2), jnp.asarray(slope), jnp.int32(0))
+        state = Refining(True, jnp.int32(9), theta, found.projections, jnp.asarray(share), False)
+        after = refine(found, lambda _, f=found, by=fall: by * f.projections, state, jnp.asarray(6.0), 0.1)
         np.testing.assert_allclose(after.theta, want[0], rtol=1e-9)
         assert (float(after.share), bool(after.going), bool(after.short)) == pytest.approx(want[1:])
         moved = want[0] != (3, 4)

@@ -9,14 +9,15 @@ import pytest
 
 import hessian
 from gdlab.problems import linear_autoencoder, linear_autoencoder_points, styblinski_tang, surface
-from hessian.steps.eigenbasis import Modes
-from hessian.verdicts import classify as critical
-from hessian.verdicts import search
+from hessian.steps.eigenbasis import Eigenbasis
+from hessian.verdicts import critical_points, search
+from hessian.verdicts.classify import Kind
+from hessian.verdicts.critical_points import SearchOutcome
 
 
 def in_modes(values, slope):
     values, slope = jnp.asarray(values, float), jnp.asarray(slope, float)
-    return Modes(values, jnp.eye(len(values)), slope, jnp.int32(0)), jnp.max(jnp.abs(values))
+    return Eigenbasis(values, jnp.eye(len(values)), slope, jnp.int32(0)), jnp.max(jnp.abs(values))
 
 
 def test_each_method_steps_by_its_formula():
@@ -59,12 +60,14 @@ def test_a_step_is_taken_where_the_gradient_falls_and_damped_where_not_more_with
         (1.0, 5, lambda x: 9 * x, ((4.0, -1.0), (3.0, -2.0), 4.0, -1)),
         (1.0, -2, lambda x: 9 * x, ((4.0, -1.0), (3.0, -2.0), 64.0, -3)),
     ):
-        state = search._Seek(True, 0, jnp.array([4.0, -1.0]), found.along, jnp.asarray(damping), jnp.int32(streak))
+        state = search._Seek(
+            True, 0, jnp.array([4.0, -1.0]), found.projections, jnp.asarray(damping), jnp.int32(streak)
+        )
         for got, expected in zip(search._lowered(search._newton, slope, state, found, size), want, strict=True):
             np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-14)
 
 
-def listed(theta, norm, index, *, code=critical.SADDLE, loss=None, flatness=1.0, separation=None, dtype=float, **more):
+def listed(theta, norm, index, *, code=Kind.SADDLE, loss=None, flatness=1.0, separation=None, dtype=float, **more):
     theta, k = np.asarray(theta, dtype), len(theta)
     code, flatness = np.broadcast_to(code, k), np.broadcast_to(flatness, k)
     loss = theta[:, 0] if loss is None else np.asarray(loss, dtype)
@@ -74,7 +77,7 @@ def listed(theta, norm, index, *, code=critical.SADDLE, loss=None, flatness=1.0,
     ends = SimpleNamespace(theta=theta, loss=loss, point=point, flatness=flatness, eigenvalues=theta)
     ends.converged = np.broadcast_to(more.get("converged", True), k)
     ends.doubt = np.broadcast_to(more.get("doubt", 0.0), theta.shape)
-    return search._listed(ends, lambda x: x, separation, np.asarray(more.get("units", (1.0, 1.0))))
+    return critical_points.listed(ends, lambda x: x, separation, np.asarray(more.get("units", (1.0, 1.0))))
 
 
 def test_points_are_listed_once_the_best_of_their_kin_by_index_and_then_by_loss():
@@ -114,12 +117,12 @@ def test_lengths_are_measured_in_units_of_small_starts():
 
 
 def test_each_start_has_its_end_and_only_critical_ones_are_listed():
-    code = np.array([critical.SADDLE, critical.NOT_CRITICAL, critical.UNDETERMINED, critical.MINIMUM] + 2 * [1])
+    code = np.array([Kind.SADDLE, Kind.NOT_CRITICAL, Kind.UNDETERMINED, Kind.MINIMUM] + 2 * [1])
     found = listed(
         np.arange(12.0).reshape(6, 2), [0, 1, np.nan, 0, 1, 1], [1, 1, 0, 0, 0, 0],
         code=code, loss=[0, 1, 2, np.inf, 4, 5], flatness=[1, 0.01, 0, 1, 0.011, 0.009],
     )  # fmt: skip
-    words = [search.REASONS[end].split(":")[0] for end in found.ended]
+    words = [SearchOutcome(end).words.split(":")[0] for end in found.ended]
     assert words == ["critical", "gradient flat", "not finite", "not finite", "not converged", "gradient flat"]
     assert found.reached.tolist() == [0, -1, -1, -1, -1, -1]
     assert found.separation == pytest.approx(2e-5)
@@ -128,7 +131,7 @@ def test_each_start_has_its_end_and_only_critical_ones_are_listed():
         "   0 saddle           1              0   0.0e+00      1           0           1",
         "starts: 1 critical, 2 gradient flat: H g = 0 but g is not, 1 not converged, 2 not finite",
     ]
-    none = listed([[0.0, 0.0]], [1.0], [0], code=critical.NOT_CRITICAL)
+    none = listed([[0.0, 0.0]], [1.0], [0], code=Kind.NOT_CRITICAL)
     assert none.params is None
     assert none.reached.tolist() == [-1]
     assert none.families == 0
@@ -143,7 +146,7 @@ def test_losses_are_one_family_within_a_share_of_their_spread():
         ([1e3, 1e3 + 1.1e-3], [0, 0], 1e-3, [0, 1]),
         ([], [], 1e-3, []),
     ):
-        np.testing.assert_array_equal(search._families(np.array(loss), np.array(index), tol), family)
+        np.testing.assert_array_equal(critical_points._families(np.array(loss), np.array(index), tol), family)
 
 
 COUNTS = {"six_hump_camel": (200, 15), "mueller_brown": (300, 5)}
@@ -203,7 +206,7 @@ def test_where_the_gradient_is_flat_or_not_finite_nothing_is_critical():
     starts = jnp.array([[0.5, 0.3], [jnp.nan, 0.3]])
     found = hessian.find_critical_points(lambda x: x[0] ** 3 / 3 + x[0] + x[1] ** 2, starts)
     assert len(found.loss) == 0  # g = 1 + x^2 is never 0, but H g = 0 at 0
-    flat, unknown = (hessian.verdicts.search.REASONS[reason] for reason in found.ended)
+    flat, unknown = (SearchOutcome(reason).words for reason in found.ended)
     assert flat.startswith("gradient flat")
     assert unknown == "not finite"
     assert found.reached.tolist() == [-1, -1]
@@ -230,8 +233,8 @@ def test_a_saddle_joins_the_minima_on_both_sides():
     entry = surface("mueller_brown")
     minima = np.array([p.x for p in entry.critical_points if p.index == 0])
     saddles = jnp.array([p.x for p in entry.critical_points if p.index == 1])
-    ends = jax.vmap(lambda x: hessian.connect(entry.loss, x))(saddles).arrival
-    assert ends.arrived.all()
+    ends = jax.vmap(lambda x: hessian.connect(entry.loss, x))(saddles).ends
+    assert ends.converged.all()
     distances = np.linalg.norm(np.asarray(ends.params)[:, :, None] - minima, axis=-1)
     np.testing.assert_array_less(distances.min(axis=-1), 1e-6)
     joined = [set(pair) for pair in distances.argmin(axis=-1).tolist()]
@@ -241,7 +244,7 @@ def test_a_saddle_joins_the_minima_on_both_sides():
 def test_no_start_takes_more_steps_than_are_allowed():
     # the first step leaves a thousandth of the way, the second a fifth of a thousandth of that, and refining the rest
     found = hessian.find_critical_points(lambda x: x @ x, jnp.array([[1e3, 0.0], [1e9, 0.0]]), steps=2)
-    assert [search.REASONS[end] for end in found.ended] == ["critical", "not converged"]
+    assert [SearchOutcome(end).words for end in found.ended] == ["critical", "not converged"]
 
 
 def rotation(n):

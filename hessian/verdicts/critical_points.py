@@ -1,0 +1,131 @@
+"""The distinct critical points among the ends of a search, as a table: each once, with the starts that led there.
+
+Two ends are one point where they are closer than `separation`, beyond what rounding hides of either.
+
+| name | what it is |
+|---|---|
+| `CriticalPoints` | the table: points, how often each was found, and how each start ended |
+| `SearchOutcome` | how a start can end |
+| `listed` | the table of the ends of a search |
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hessian.product import Params
+from hessian.results import Outcome
+from hessian.verdicts.classify import Kind
+from hessian.verdicts.refinement import TOLERANCE
+
+FLAT = 1e-2  # |H g| below this share of |H| |g| is called gradient flat
+
+
+class SearchOutcome(Outcome):
+    """How one start of a search ended."""
+
+    CRITICAL = "critical"
+    GRADIENT_FLAT = "gradient flat: H g = 0 but g is not"
+    NOT_CONVERGED = "not converged"
+    NOT_FINITE = "not finite"
+
+
+class CriticalPoints(NamedTuple):
+    """The distinct critical points, by index and then by loss, with k rows; arrays of numpy."""
+
+    params: Params  # like the starts, k rows
+    loss: np.ndarray  # (k,)
+    code: np.ndarray  # (k,), the kind as an integer: a `hessian.Kind`
+    index: np.ndarray  # type: ignore[assignment]  # (k,), Morse index
+    nullity: np.ndarray  # (k,), eigenvalues without a certain sign
+    gradient_norm: np.ndarray  # (k,)
+    eigenvalues: np.ndarray  # (k, n), ascending
+    found: np.ndarray  # (k,), how many starts ended there
+    family: np.ndarray  # (k,), the same for points of equal loss and index: one critical set each, as a rule
+    reached: np.ndarray  # (starts,), the row that each start ended at, or -1
+    ended: np.ndarray  # (starts,), how each start ended, as an integer: a `hessian.SearchOutcome`
+    separation: float  # points closer than this are the same; the largest of those along the coordinates
+
+    @property
+    def kind(self) -> np.ndarray:
+        """The kinds in words, shape (k,)."""
+        return np.asarray(Kind.words_of(self.code))
+
+    @property
+    def families(self) -> int:
+        """How many different pairs of loss and index there are."""
+        return len(set(self.family.tolist()))
+
+    @property
+    def euler_characteristic(self) -> int | None:
+        """The sum of (-1)^index, which is 1 where the loss grows in every direction and no point is missing.
+
+        None where a point is degenerate, as Poincare and Hopf count isolated ones only.
+        """
+        return None if self.nullity.any() else int(np.sum((-1) ** self.index))
+
+    def __str__(self) -> str:
+        rows = zip(self.kind, self.index, self.loss, self.gradient_norm, self.found, self.eigenvalues, strict=True)
+        lines = [
+            f"{i:4} {kind:12} {index:5} {loss:14.8g} {norm:9.1e} {found:6} {lambdas[0]:11.4g} {lambdas[-1]:11.4g}"
+            for i, (kind, index, loss, norm, found, lambdas) in enumerate(rows)
+        ]
+        ends = ", ".join(f"{np.sum(self.ended == outcome)} {outcome.words}" for outcome in SearchOutcome)
+        head = f"{'':4} {'kind':12} {'index':>5} {'loss':>14} {'|g|':>9} {'found':>6} {'lowest':>11} {'highest':>11}"
+        return "\n".join([head, *lines, f"starts: {ends}"])
+
+
+def listed(ends: Any, unravel: Callable[[Any], Params], separation: float | None, units: np.ndarray) -> CriticalPoints:
+    """Each point once, that of the smallest gradient, by index and then by loss."""
+    code, theta, norm = ends.point.code, ends.theta, ends.point.gradient_norm
+    critical_there = (code != Kind.UNDETERMINED) & (code != Kind.NOT_CRITICAL)
+    hit = ends.converged & critical_there & np.isfinite(ends.loss)
+    not_finite = ~np.isfinite(norm) | ~np.isfinite(ends.loss)
+    ended = np.select(
+        [hit, not_finite, ends.flatness <= FLAT],
+        [SearchOutcome.CRITICAL, SearchOutcome.NOT_FINITE, SearchOutcome.GRADIENT_FLAT],
+        SearchOutcome.NOT_CONVERGED,
+    )
+    double = theta.dtype == np.float64
+    if separation is None:
+        separation = TOLERANCE[double] * (units + np.abs(theta[hit]).max(axis=0, initial=0))
+    reached, chosen = np.full(len(theta), -1), list[int]()
+    for row in np.argsort(norm, kind="stable"):
+        if hit[row] and reached[row] < 0:
+            apart = np.maximum(np.abs(theta - theta[row]) - ends.doubt - ends.doubt[row], 0)
+            near = hit & (reached < 0) & (np.linalg.norm(apart / separation, axis=1) <= 1)
+            reached[near] = len(chosen)
+            chosen.append(row)
+    rows = np.array(chosen, int)
+    order = np.lexsort((ends.loss[rows], ends.point.index[rows])) if len(rows) else rows
+    place = np.empty(len(rows), int)
+    place[order] = np.arange(len(rows))
+    reached = np.where(reached >= 0, place[reached] if len(rows) else -1, -1)
+    rows = rows[order]
+    loss, index = ends.loss[rows], ends.point.index[rows]
+    return CriticalPoints(
+        jax.vmap(unravel)(jnp.asarray(theta[rows])) if len(rows) else None,
+        loss,
+        code[rows],
+        index,
+        ends.point.inertia.zero[rows],
+        norm[rows],
+        ends.eigenvalues[rows],
+        np.bincount(reached[reached >= 0], minlength=len(rows)),
+        _families(loss, index, 1e-6 if double else 1e-3),
+        reached,
+        ended,
+        float(np.max(separation)),
+    )
+
+
+def _families(loss, index, tol):
+    """A number for each pair of index and loss; losses count as equal within tol, relative to their spread."""
+    if not len(loss):
+        return np.zeros(0, int)
+    scale = tol * max(float(np.ptp(loss)), float(np.abs(loss).max()) * 1e-3, 1e-300)
+    new = np.r_[True, (np.diff(index) != 0) | (np.diff(loss) > scale)]  # rows are sorted by index, then by loss
+    return np.cumsum(new) - 1
