@@ -47,7 +47,7 @@ STAIRS = {
         "verdicts",
         "steps",
         "tolerances",
-        "roundoff",
+        "roundoff proofs",
         "spectra",
         "transforms",
         "product",
@@ -57,6 +57,8 @@ STAIRS = {
     "hessian.saddles": ["connect", "find_minimum trajectory", "rounds", "wrapper", "escape flat_directions"],
     "hessian.verdicts": ["search", "critical_points", "classify refinement", "krylov_evidence", "evidence", "drift"],
     "hessian.steps": ["newton_cg sr1_trust_region", "second_order", "trust_region", "acceptance eigenbasis"],
+    "hessian.proofs": ["prove replay", "point", "record lowering kernels", "tape equations", "program"],
+    "hessian.proofs.kernels": ["arb"],
     "hessian.spectra": ["density sharpness trace", "spectrum", "bounds", "lanczos", "eigh"],
     "experiments": ["__main__", "commands", "lectures benchmarks playground", "reporting", "workloads", "cli"],
     "experiments.commands": [
@@ -81,6 +83,7 @@ ROOMS = " ".join(STAIRS[""]).split()
 
 # Libraries that have one place; the modules below these names may import them, no others.
 GUESTS = {
+    "flint": ["hessian.proofs.kernels"],
     "matfree": ["hessian.spectra.spectrum"],
     "matplotlib": ["experiments"],
     "xarray": ["gdlab.sweeps", "experiments"],
