@@ -63,8 +63,8 @@ STAIRS = {
     "experiments": ["__main__", "commands", "lectures benchmarks playground", "reporting", "workloads", "cli"],
     "experiments.commands": [
         "all experiments verify",  # commands on experiments
-        "classify escape map",  # commands on a target
-        "race sweep merge problems report",
+        "classify escape map prove",  # commands on a target
+        "race sweep merge problems report check",
     ],
     "experiments.lectures": [
         "saddle pokemon atlas learning_rates schedules adagrad feature_scaling minibatches taylor momentum adam "

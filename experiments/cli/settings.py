@@ -250,6 +250,23 @@ class Escape(OnTarget):
 
 
 @dataclass(frozen=True)
+class Prove(OnTarget):
+    """Prove that a ball at the parameters holds exactly one critical point, and its index; status 1 where it is not."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """Replay the record of a proof from its file alone; status 1 where it does not hold."""
+
+    file: Path
+    """The proof.json of `prove`, or a file that `Proof.save` wrote."""
+    loss: str | None = None
+    """A surface, or FILE.py:FUNCTION, a loss of one array; the program of the record is compared with it."""
+    json: bool = False
+    """Print one JSON object instead of the words."""
+
+
+@dataclass(frozen=True)
 class Map(OnTarget):
     """Search for critical points from many starts, and say which minima each saddle joins (S53, S59)."""
 
@@ -272,6 +289,8 @@ COMMANDS: dict[str, type] = {
     "classify": Classify,
     "escape": Escape,
     "map": Map,
+    "prove": Prove,
+    "check": Check,
     "problems": Problems,
 }
 

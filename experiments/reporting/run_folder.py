@@ -240,7 +240,7 @@ def show(found: Findings, files: str) -> None:
 def _listed(command, found):
     """The files that the last line names, where they are there; the most telling first."""
     pages = [name for name, _ in found.pages]
-    return ["results.nc", *pages, f"{command}.png", f"{command}.svg", "summary.json"]
+    return ["results.nc", "proof.json", *pages, f"{command}.png", f"{command}.svg", "summary.json"]
 
 
 def write_record(folder: Path, command: str, settings: Any, started: Moment, found: Findings) -> None:

@@ -27,6 +27,7 @@ class Report(NamedTuple):
     summary: dict[str, Any]  # for JSON
     draw: Callable[[], Any]  # the figure
     save: Callable[[Path], None] = lambda folder: None  # writes more results into the folder
+    passed: bool = True  # whether the exit status may be 0
 
 
 def publish_report(settings: OnTarget, name: str, make: Callable[[], Report]) -> int:
@@ -44,6 +45,7 @@ def publish_report(settings: OnTarget, name: str, make: Callable[[], Report]) ->
             save=report.save,
             pages=[("report.html", lambda folder: page(report.title, folder, name))],
             above=[report.title, *report.words],
+            passed=report.passed,
         )
 
     return publish(settings, name, find)

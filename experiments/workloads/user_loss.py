@@ -50,7 +50,7 @@ def target(settings: OnTarget | OnProblem) -> Target:
         params = jnp.array(start) if settings.params is None else _read(settings.params)
         found = Target(chosen.name, chosen.loss, params, chosen)
     else:
-        found = Target(name, _function(name), _read(settings.params), None)
+        found = Target(name, function_of(name), _read(settings.params), None)
     refused = _refusal(found)
     if refused and isinstance(found.params, dict) and len(found.params) == 1:
         ((label, array),) = found.params.items()
@@ -79,7 +79,8 @@ def _refusal(found):
     return f"target must return one number, real and floating; {found.name} returned {value}"
 
 
-def _function(name):
+def function_of(name: str) -> Callable[..., Any]:
+    """The function that FILE.py:FUNCTION names; its file is run."""
     file, colon, attribute = name.rpartition(":")
     allowed = "target must be the name of a surface (`problems` lists them) or FILE.py:FUNCTION"
     if not colon or not file.endswith(".py") or not attribute.isidentifier():

@@ -77,8 +77,8 @@ class Proof:
             return f"not proved: {self.reason}"
         return (
             f"proved: exactly one critical point lies within {max(self.ball.radius):.2g} of the center in every "
-            f"coordinate; it is a {self.kind}, and its Hessian has exactly {self.index} negative eigenvalues of "
-            f"{len(self.ball.center)} and none that is zero"
+            f"coordinate; it is a {self.kind}: of the {len(self.ball.center)} eigenvalues of its Hessian exactly "
+            f"{self.index} are negative, and none is zero"
         )
 
     def __str__(self) -> str:
