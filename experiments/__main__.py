@@ -16,6 +16,7 @@ import os
 import re
 import shutil
 import sys
+import textwrap
 import warnings
 from collections.abc import Sequence
 from dataclasses import fields
@@ -27,17 +28,22 @@ from experiments.cli.stdout import Output
 
 
 def usage() -> str:
-    """The commands, one line each."""
-    lines = (f"  {name:16}{(kind.__doc__ or '').splitlines()[0]}" for name, kind in COMMANDS.items())
-    return "\n".join([f"usage: {settings.command()} COMMAND [--help] [flags]", "", *lines])
+    """The commands with what each does, and the experiments with the question of each, in the terminal's width."""
+    width = max(shutil.get_terminal_size((10_000, 1)).columns, 60)
+    asked = settings.experiments()
+    lines = [f"usage: {settings.command()} COMMAND [--help] [flags]", "", "commands:"]
+    for name in (name for name in COMMANDS if name not in asked):
+        lines += textwrap.wrap(f"  {name:16} {settings.help_of(name)}", width, subsequent_indent=" " * 19)
+    lines += ["", "experiments:"]
+    for name in asked:
+        words = textwrap.shorten(settings.question(name), width - 19, placeholder=" ...")
+        lines.append(f"  {name:16} {words}")
+    return "\n".join(lines)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    if not argv or argv[0] in ("-h", "--help"):
-        print(usage())
-        return 0
     signals.listen()
     with contextlib.redirect_stdout(Output(sys.stdout)) as output, warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: print("note:", in_one_line(str(message)), file=sys.stderr)
@@ -47,6 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(argv: Sequence[str]) -> int:
     """Run one command; what is wrong is one sentence on stderr."""
+    if not argv or argv[0] in ("-h", "--help"):
+        print(usage())
+        return 0
     try:
         name, *flags = run_of(argv[2:]) if argv[:2] == ["experiments", "run"] else argv
         if name not in COMMANDS:
@@ -100,7 +109,7 @@ def parse(name: str, flags: Sequence[str]) -> object:
     said, called = io.StringIO(), f"{settings.command()} {name}"
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(kind, args=list(flags), default=default, prog=called, description=kind.__doc__)
+            return tyro.cli(kind, args=list(flags), default=default, prog=called, description=settings.help_of(name))
     except SystemExit as end:
         if end.code == 0:  # --help
             raise

@@ -47,7 +47,7 @@ STAIRS = {
         "verdicts",
         "steps",
         "tolerances",
-        "roundoff",
+        "roundoff proofs",
         "spectra",
         "transforms",
         "product",
@@ -57,6 +57,8 @@ STAIRS = {
     "hessian.saddles": ["connect", "find_minimum trajectory", "rounds", "wrapper", "escape flat_directions"],
     "hessian.verdicts": ["search", "critical_points", "classify refinement", "krylov_evidence", "evidence", "drift"],
     "hessian.steps": ["newton_cg sr1_trust_region", "second_order", "trust_region", "acceptance eigenbasis"],
+    "hessian.proofs": ["prove replay", "point", "record lowering kernels", "tape equations", "program"],
+    "hessian.proofs.kernels": ["arb"],
     "hessian.spectra": ["density sharpness trace", "spectrum", "bounds", "lanczos", "eigh"],
     "experiments": ["__main__", "commands", "lectures benchmarks playground", "reporting", "workloads", "cli"],
     "experiments.commands": [
@@ -67,12 +69,12 @@ STAIRS = {
     "experiments.lectures": [
         "saddle pokemon atlas learning_rates schedules adagrad feature_scaling minibatches taylor momentum adam "
         "amsgrad radam lookahead random_matrices weight_decay autoencoder curriculum exploration adam_or_sgdm "
-        "saddle_escapes digits_saddle edge peers grid nadam batch_size flat_minima hard_to_reach sparse_features "
+        "saddle_escapes digits_saddle edge grid nadam batch_size flat_minima hard_to_reach sparse_features "
         "signs adabound switching warmup bias_correction decay_map noise",  # none imports another
     ],
     "experiments.benchmarks": ["sweep_speed"],
     "experiments.playground": ["page"],
-    "experiments.reporting": ["checks claims swept", "figures pages", "run_folder", "endpoints"],
+    "experiments.reporting": ["checks claims swept target_report", "figures pages", "run_folder", "endpoints"],
     "experiments.workloads": ["workload", "tuned_benchmark digits cutest pokemon_valley user_loss"],
     "experiments.cli": ["console settings signals stdout"],
 }
@@ -81,6 +83,7 @@ ROOMS = " ".join(STAIRS[""]).split()
 
 # Libraries that have one place; the modules below these names may import them, no others.
 GUESTS = {
+    "flint": ["hessian.proofs.kernels"],
     "matfree": ["hessian.spectra.spectrum"],
     "matplotlib": ["experiments"],
     "xarray": ["gdlab.sweeps", "experiments"],

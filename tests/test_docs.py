@@ -4,9 +4,12 @@ import ast
 import doctest
 import importlib.util
 import inspect
+import json
+import os
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -95,3 +98,34 @@ def test_a_verdict_is_added_at_the_four_places_that_its_guide_names(tmp_path, mo
     laws = loaded("laws", DOCS.parent / "tests" / "test_fuzz.py")
     assert all(laws.kind_of("hessian.conditioning", argument) for argument in arguments)
     assert re.fullmatch(r"- `hessian\.conditioning` .*\.", places[news])
+
+
+def test_an_experiment_is_added_in_the_places_that_its_guide_names(tmp_path):
+    """The guide's own file and row, in a copy of the house: its tests miss the places, until all of them are there."""
+    for name in ("gdlab", "hessian", "experiments", "tests/test_architecture.py", "tests/test_experiments"):
+        source, copy = DOCS.parent / name, tmp_path / name
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copytree(source, copy) if source.is_dir() else shutil.copy(source, copy)
+    guide = (DOCS / "add_an_experiment.md").read_text("utf-8")
+    (file,) = re.findall(r"```python\n# halving.py\n(.*?)```", guide, re.DOTALL)
+    (row,) = re.findall(r"^\| S6 .*$", guide, re.MULTILINE)
+    claims, stairs = tmp_path / "experiments/lectures/README.md", tmp_path / "tests/test_architecture.py"
+
+    def run(*words):
+        words = [sys.executable, "-m", *words]
+        return subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": ""})
+
+    tests = ("pytest", "-q", "-p", "no:cacheprovider", "tests/test_architecture.py")
+    tests += ("tests/test_experiments/test_coverage.py",)
+    (tmp_path / "experiments/lectures/halving.py").write_text(file, "utf-8")
+    missed = run(*tests).stdout
+    assert "experiments.lectures.halving has no floor" in missed
+    assert "test_every_check_of_an_item_stands_in_a_file_of_its_row" in missed
+    claims.write_text(re.sub(r"^\| S6 .*$", row, claims.read_text("utf-8"), flags=re.MULTILINE), "utf-8")
+    stairs.write_text(stairs.read_text("utf-8").replace('"saddle pokemon', '"halving saddle pokemon'), "utf-8")
+    done = run(*tests)
+    assert done.returncode == 0, done.stdout
+    assert "halving          Does a rate of 1/L halve" in run("experiments").stdout
+    done = run("experiments", "halving", "--quick", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["passed"]

@@ -29,7 +29,7 @@ import numpy as np
 import optax
 
 import gdlab
-from experiments.cli.settings import SweepSpeed
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import at_most, conclude
 from experiments.reporting.run_folder import Table
 from gdlab.problems import digits, network, network_loss, rosenbrock
@@ -44,7 +44,7 @@ NETWORK = (64, 32, 10)
 NO_ITEM = "-"  # of the lectures: they time batches, not scripts
 
 
-def main(settings: SweepSpeed) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
     return conclude(settings, "sweep_speed", QUESTION, lambda: measure(settings.quick))
 
@@ -52,9 +52,9 @@ def main(settings: SweepSpeed) -> int:
 def measure(quick):
     """The checks and the figure."""
     with jax.enable_x64(False):
-        steps, rounds, lanes = (4000, 3, LANES[:4]) if quick else (4000, 9, LANES)
+        steps, rounds, lanes = (2000, 3, (1, 256, 4096)) if quick else (4000, 9, LANES)
         curves = {count: surface(count, steps, rounds) for count in lanes}
-        sizes = {size: dimension(size, steps // 8, rounds) for size in SIZES}
+        sizes = {size: dimension(size, steps // 8, rounds) for size in (SIZES[:2] if quick else SIZES)}
         network_, agreement = on_network(16 if quick else 64, 100 if quick else 500, max(rounds // 2, 1))
         records, recorded = recording(256, 2000 if quick else 20_000, rounds)
         ends = [abs(same_end(optimizer, steps)) for optimizer in ("adam", "sgd")]
@@ -187,7 +187,7 @@ def looped(made, params, batches):
 
 
 def surface(lanes, steps, rounds):
-    """Seconds per lane and step of every script, for so many rates at once."""
+    """Seconds per lane and step of every script, for this many rates at once."""
     rates, start = np.geomspace(*RATES, lanes, dtype=np.float32), jnp.asarray(START)
     run, expert = _runs(steps)
     made = natural(1e-3)
@@ -248,7 +248,7 @@ def torches(rates):
 
 
 def dimension(size, steps, rounds):
-    """Seconds per lane and step for so many parameters, ours and the expert's."""
+    """Seconds per lane and step for this many parameters, ours and the expert's."""
     lanes, start = max(4096 // size, 4), jnp.tile(jnp.asarray(START), size // 2)
     rates = np.geomspace(*RATES, lanes, dtype=np.float32)
     run = jax.tree_util.Partial(_tiled, size, steps)

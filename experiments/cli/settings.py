@@ -8,7 +8,6 @@ import errno
 import json
 import math
 import os
-import re
 import shlex
 import sys
 from dataclasses import dataclass, fields
@@ -63,9 +62,9 @@ class OnProblem:
     """What is run: a problem, optimizers, learning rates and starts."""
 
     target: str | None = None
-    """A surface's name, or FILE.py:FUNCTION, a loss of one's own; it takes the place of --problem and --surface."""
+    """A surface's name, or FILE.py:FUNCTION, a loss of your own; it takes the place of --problem and --surface."""
     params: Path | None = None
-    """Parameters from a .npz or .safetensors file, the first start, for a loss of one's own."""
+    """Parameters from a .npz or .safetensors file, the first start, for a loss of your own."""
     spread: float = 1.0
     """The standard deviation of the other starts around the parameters."""
     problem: Literal["surface", "pokemon", "digits"] = "surface"
@@ -76,7 +75,7 @@ class OnProblem:
     """Names from gdlab (adam) or optax (optax.adam), separated by spaces or commas."""
     lr: str | None = None
     """Learning rates, lo:hi:n, spaced evenly on a log scale; by default 40 of them in a range that fits the problem."""
-    seeds: int | None = None
+    starts: int | None = None
     """How many starts, the first of them on and beside the saddles; by default 16 (digits: 4)."""
     seed: int = 0
     """The seed of the starts and of the order of the data."""
@@ -146,7 +145,7 @@ class Problems:
 
 @dataclass(frozen=True)
 class Experiment:
-    """What every experiment of the lectures can be told."""
+    """The settings of every experiment."""
 
     out: Path | None = None
     """The folder to write, which must not exist yet; runs/NAME by default."""
@@ -158,158 +157,6 @@ class Experiment:
     """Print one JSON object instead of the table."""
     progress: bool = True
     """Draw bars on stderr (never where that is no terminal)."""
-
-
-class Saddle(Experiment):
-    """The saddle of (1 - w1 w2)^2: its Hessian, who stays on it, and the way out (S52-S57)."""
-
-
-class Atlas(Experiment):
-    """The map of learning rate and momentum, with the edge of stability from the Hessian (S6, S7, S63, S76)."""
-
-
-class Pokemon(Experiment):
-    """The convex error surface of the lectures, re-run to the printed digits (section 2.1)."""
-
-
-class LearningRates(Experiment):
-    """Four learning rates, whether descent always descends, and where it gets stuck (S2-S11, S61, S62)."""
-
-
-class Schedules(Experiment):
-    """Decay under gradient noise, warm-up and cycles: their shapes and what they gain (S12-S18, S92)."""
-
-
-class Adagrad(Experiment):
-    """Adagrad: its two forms, surprise, best steps, and windows of the last gradients (S19-S31)."""
-
-
-class FeatureScaling(Experiment):
-    """Features on one scale: condition numbers, iterations, and the statistics behind them (S32-S38)."""
-
-
-class Minibatches(Experiment):
-    """The gradient of a batch: its noise, its epochs, its zig-zag, its time (S39, S41-S47)."""
-
-
-class Noise(Experiment):
-    """What the noise of single examples is good for: 20 times faster, and who leaves a saddle (S40, S49)."""
-
-
-class Taylor(Experiment):
-    """Taylor polynomials, the lowest point of a small circle, and Newton's step (S54, S66-S72)."""
-
-
-class Momentum(Experiment):
-    """Momentum: its two forms, hills passed, the Pokemon valley, Nesterov's worst function (S73-S76, S96)."""
-
-
-class Edge(Experiment):
-    """How much curvature each optimizer bears, and that training goes there (S63, S76)."""
-
-
-class Peers(Experiment):
-    """Every optimizer of the grid beside optax's, over 1000 steps (S101)."""
-
-
-class Grid(Experiment):
-    """Every cell of the grid of sigma and m at its best rate, the unnamed beside the named (S83, S101)."""
-
-
-class Nadam(Experiment):
-    """Nadam: its three conventions, its first step, and whether it is faster than Adam (S97)."""
-
-
-class AdamOrSgdm(Experiment):
-    """Adam against SGD with momentum: speed, gap, convergence, and which is when (S86, S101)."""
-
-
-class Exploration(Experiment):
-    """Shuffling, dropout and noise on the gradient (S49, S99)."""
-
-
-class Curriculum(Experiment):
-    """Curriculum, fine-tuning and normalisation (S100)."""
-
-
-class Adam(Experiment):
-    """RMSProp and Adam: braking, debiasing, scale, the longest step, and Adam's trouble (S77-S84, S89)."""
-
-
-class Amsgrad(Experiment):
-    """Adam's counterexamples, and AMSGrad that survives them (S90, section 3.4)."""
-
-
-class Radam(Experiment):
-    """The variance of Adam's first rates, and what RAdam does about it (S94, section 3.7)."""
-
-
-class Lookahead(Experiment):
-    """Lookahead: the variance of its slow weights, and when it is the inner optimizer (S95)."""
-
-
-class RandomMatrices(Experiment):
-    """How rare minima are among random matrices, and what the minimum ratio counts (S59, S60)."""
-
-
-class WeightDecay(Experiment):
-    """Weight decay and L2: the same for descent, not for Adam (S98, section 3.11)."""
-
-
-class SaddleEscapes(Experiment):
-    """Who leaves a saddle, ours, scipy's and optax's methods side by side, and at what price (S57, S58, S65)."""
-
-
-class DigitsSaddle(Experiment):
-    """A network of 563,722 parameters at a saddle: the verdict without its Hessian, and the way out (S57, S58)."""
-
-
-class Autoencoder(Experiment):
-    """The linear autoencoder's 22 families of critical points: index against loss (section 3.13)."""
-
-
-class BatchSize(Experiment):
-    """Batch size against accuracy, updates, the rate and the clock (S48, S50; section 2.2)."""
-
-
-class FlatMinima(Experiment):
-    """Flat and sharp minima of large and small batches, with the control (S51; section 3.12)."""
-
-
-class HardToReach(Experiment):
-    """Training that is stuck, or done, far from any critical point (S63, S64)."""
-
-
-class SparseFeatures(Experiment):
-    """Adagrad on features that are rarely there, and its regret (section 3.1)."""
-
-
-class Signs(Experiment):
-    """Gradients of mean zero whose signs drift: RMSProp and Adam between descent and sign (section 3.2)."""
-
-
-class Adabound(Experiment):
-    """AdaBound: from Adam's rates to one rate for all, between two closing bounds (S91; section 3.5)."""
-
-
-class Switching(Experiment):
-    """SWATS: when Adam hands over to descent, at which rate, and where that ends (S87; section 3.6)."""
-
-
-class Warmup(Experiment):
-    """Warm-up, RAdam and their relatives at rates that are too large (S17, S93; sections 3.7, 3.8)."""
-
-
-class BiasCorrection(Experiment):
-    """Adam with and without its correction, and against Nesterov and Adagrad on a convex loss (section 3.3)."""
-
-
-class DecayMap(Experiment):
-    """The map of rate and decay: L2 and AdamW's two forms, apart from the rate or not (S98; section 3.11)."""
-
-
-class SweepSpeed(Experiment):
-    """What a run costs, ours beside the scripts that others write; what is not judged stands in a table."""
 
 
 @dataclass(frozen=True)
@@ -330,14 +177,24 @@ class Experiments:
     """Print one JSON object instead of the table."""
 
 
-def experiments() -> dict[str, type[Experiment]]:
-    """The settings of each experiment, by the name of its file.
+def experiments() -> list[str]:
+    """The names of the experiments: the files of `lectures` and of `benchmarks`.
 
-    >>> experiments()["learning_rates"].__name__
-    'LearningRates'
+    >>> experiments()[0], experiments()[-1]
+    ('adabound', 'sweep_speed')
     """
-    kinds = [kind for kind in Experiment.__subclasses__() if kind is not All]
-    return {re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower(): kind for kind in kinds}
+    files = (file for room in ("lectures", "benchmarks") for file in sorted((ROOM / room).glob("[!_]*.py")))
+    return [file.stem for file in files]
+
+
+def question(name: str) -> str:
+    """The question of an experiment, and its items of the lectures: the first paragraph of its file.
+
+    >>> question("taylor")
+    'Why does the gradient point the way, and how far may one go? (S54, S66-S72)'
+    """
+    docstring = file_of(name).read_text(encoding="utf-8").split('"""')[1]
+    return " ".join(docstring.partition("\n\n")[0].split())
 
 
 @dataclass(frozen=True)
@@ -364,10 +221,10 @@ class Verify:
 
 @dataclass(frozen=True)
 class OnTarget:
-    """What every command on a target can be told."""
+    """The settings of every command on a target."""
 
     target: str
-    """A surface's name (`problems` lists them), or FILE.py:FUNCTION, a loss of one's own; the file is run."""
+    """A surface's name (`problems` lists them), or FILE.py:FUNCTION, a loss of your own; the file is run."""
     params: Path | None = None
     """Parameters from a .npz or .safetensors file; for a surface, its start on a saddle by default."""
     out: Path | None = None
@@ -384,30 +241,30 @@ class OnTarget:
 
 @dataclass(frozen=True)
 class Classify(OnTarget):
-    """Say what kind of point it is: index, inertia, certificate, and slices along the eigenvectors (S52-S57)."""
+    """Classify a point: index, inertia, certificate, and slices along the eigenvectors (S52-S57)."""
 
 
 @dataclass(frozen=True)
 class Escape(OnTarget):
-    """Lead the way out of a saddle, and down to a point whose kind is certain (S57)."""
+    """Step out of a saddle along negative curvature, then descend to a point whose kind is certain (S57)."""
 
 
 @dataclass(frozen=True)
 class Map(OnTarget):
-    """Map all critical points that many starts lead to, and which minima each saddle joins (S53, S59)."""
+    """Search for critical points from many starts, and say which minima each saddle joins (S53, S59)."""
 
     starts: int = 400
     """How many starts: in the surface's window, or around the parameters."""
     spread: float = 1.0
-    """The standard deviation of starts around the parameters, for a loss of one's own."""
+    """The standard deviation of starts around the parameters, for a loss of your own."""
 
 
-PLACED = ("target", "folder", "file", "stores")  # what a command is told by its place, before all flags
+PLACED = ("target", "folder", "file", "stores")  # settings that may come first, without their flag
 COMMANDS: dict[str, type] = {
     "race": Race,
     "sweep": Sweep,
     "merge": Merge,
-    **experiments(),
+    **dict.fromkeys(experiments(), Experiment),
     "experiments": Experiments,
     "all": All,
     "report": OnFolder,
@@ -419,11 +276,17 @@ COMMANDS: dict[str, type] = {
 }
 
 
-def command_line(name: str, settings: Any) -> str:
-    """The words that ask for the same again, but for where to write and what to print.
+def help_of(name: str) -> str:
+    """What a command does, in one sentence: the question of an experiment, or the docstring of the settings."""
+    kind = COMMANDS[name]
+    return question(name) if kind is Experiment else (kind.__doc__ or "").splitlines()[0]
 
-    >>> command_line("race", Race(surface="himmelblau", seeds=3))
-    'race --surface=himmelblau --seeds=3'
+
+def command_line(name: str, settings: Any) -> str:
+    """The command line that repeats a run, without where it writes and what it prints.
+
+    >>> command_line("race", Race(surface="himmelblau", starts=3))
+    'race --surface=himmelblau --starts=3'
     """
     placed: list[str] = []
     flags: list[str] = []
@@ -492,7 +355,7 @@ def countable_seed(value: int) -> int:
 
 
 def as_json(settings: Any) -> dict[str, Any]:
-    """The settings as they stand in a config.json."""
+    """The settings as a config.json holds them."""
     values = {field.name: getattr(settings, field.name) for field in fields(settings)}
     return {name: _plain(value) for name, value in values.items() if name != "config"}
 
@@ -503,7 +366,7 @@ def _plain(value):
     return str(value) if isinstance(value, Path) else value
 
 
-def that_ends(path: Path) -> Path:
+def regular_file(path: Path) -> Path:
     """The path, unless it is a device, which has no end to read to.
 
     Raises:
@@ -517,14 +380,14 @@ def that_ends(path: Path) -> Path:
 def from_json(kind: type, path: Path) -> Any:
     """The settings that a config.json holds."""
     try:
-        values = json.loads(that_ends(Path(path)).read_text(encoding="utf-8"))
+        values = json.loads(regular_file(Path(path)).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"config must be the config.json of an earlier run; got {path}: {error}") from None
     return from_values(kind, values, path)
 
 
 def from_values(kind: type, values: Any, path: Path) -> Any:
-    """The settings that the JSON of a file says."""
+    """The settings from the JSON value of a file."""
     hints = get_type_hints(kind)
     if not isinstance(values, dict) or not values.keys() <= hints.keys():
         unknown = ", ".join(sorted(values.keys() - hints.keys())) if isinstance(values, dict) else type(values).__name__

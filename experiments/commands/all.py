@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,8 @@ import jax
 
 from experiments.cli import signals
 from experiments.cli.console import bar, print_table
-from experiments.cli.settings import All, InputError, at_least_one, experiments, module_of
-from experiments.reporting.run_folder import dump, held, write_json
+from experiments.cli.settings import All, Experiment, InputError, at_least_one, experiments, module_of
+from experiments.reporting.run_folder import dump, held, writable, write_json
 
 
 def main(settings: All) -> int:
@@ -32,21 +31,17 @@ def main(settings: All) -> int:
     out = settings.out or Path("runs") / ("quick" if settings.quick else "all")
     at_least_one("jobs", settings.jobs)
     refuse_another_size(out, settings.quick)
-    try:
+    with writable("folder", out):
         out.mkdir(parents=True, exist_ok=True)
         with held(out):
             return run(settings, out)
-    except BlockingIOError:
-        raise InputError(f"out must not be in use; another process is running experiments into {out}") from None
-    except OSError as error:
-        raise InputError(f"out must be a folder that can be written; {out}: {error.strerror}") from None
 
 
 def run(settings: All, out: Path) -> int:
     """Run what is not in the folder yet, and print the table; the exit status."""
     asked = {
-        name: replace(kind(), quick=settings.quick, pgf=settings.pgf, progress=False, out=out / name)
-        for name, kind in experiments().items()
+        name: Experiment(quick=settings.quick, pgf=settings.pgf, progress=False, out=out / name)
+        for name in experiments()
     }
     verdicts: dict[str, Any] = {}
     try:

@@ -5,15 +5,15 @@ import numpy as np
 
 import hessian
 from experiments.cli.settings import Classify
-from experiments.commands.report import Report, publish, shown, slices
 from experiments.reporting.figures import plt
+from experiments.reporting.target_report import Report, publish_report, shown, slices
 from experiments.workloads.user_loss import Target, target
 
 
 def main(settings: Classify) -> int:
     """Classify, print the verdict, write the folder; the exit status."""
     chosen = target(settings)
-    return publish(settings, "classify", lambda: _report(chosen, settings.seed))
+    return publish_report(settings, "classify", lambda: _report(chosen, settings.seed))
 
 
 def _report(chosen: Target, seed: int) -> Report:

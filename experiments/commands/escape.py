@@ -9,17 +9,17 @@ from jax.flatten_util import ravel_pytree
 
 import hessian
 from experiments.cli.settings import Escape
-from experiments.commands.report import Report, publish, shown, slices
 from experiments.reporting import figures
 from experiments.reporting.figures import plt
 from experiments.reporting.run_folder import write_arrays, write_json
+from experiments.reporting.target_report import Report, publish_report, shown, slices
 from experiments.workloads.user_loss import Target, target
 
 
 def main(settings: Escape) -> int:
     """Escape, print how, write the folder; the exit status."""
     chosen = target(settings)
-    return publish(settings, "escape", lambda: _report(chosen, settings.seed))
+    return publish_report(settings, "escape", lambda: _report(chosen, settings.seed))
 
 
 def _report(chosen: Target, seed: int) -> Report:

@@ -1,12 +1,10 @@
 """Which questions are asked here? The list of experiments: what each asks, which items it shows, how long it takes."""
 
-import ast
 import json
 import re
-from pathlib import Path
 
 from experiments.cli import settings
-from experiments.cli.settings import Experiments, command, file_of
+from experiments.cli.settings import Experiments, command
 
 SECONDS = settings.ROOM / "lectures" / "seconds.json"  # of a core, as `all` measures them
 
@@ -30,24 +28,19 @@ def main(settings: Experiments) -> int:
 
 
 def described() -> dict[str, dict]:
-    """What the docstring of each experiment says first, and its measured seconds, by name; nothing is imported."""
+    """The question, the items and the measured seconds of each experiment, by name; no experiment is imported."""
     seconds = json.loads(SECONDS.read_text(encoding="utf-8"))
     return {
-        name: {
-            **first_words(file_of(name)),
-            **seconds.get(name, {"full": None, "quick": None}),
-        }
+        name: {**split(settings.question(name)), **seconds.get(name, {"full": None, "quick": None})}
         for name in settings.experiments()
     }
 
 
-def first_words(file: Path) -> dict[str, str]:
-    """The question that a file opens with, and the items in the brackets after it.
+def split(words: str) -> dict[str, str]:
+    """The question, and the items in the brackets after it.
 
-    >>> first_words(settings.ROOM / "lectures" / "taylor.py")
-    {'question': 'Why does the gradient point the way, and how far may one go?', 'items': 'S54, S66-S72'}
+    >>> split("Why does the gradient point the way? (S54, S66-S72)")
+    {'question': 'Why does the gradient point the way?', 'items': 'S54, S66-S72'}
     """
-    docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
-    words = " ".join(docstring.partition("\n\n")[0].split())
     items = re.search(r" \(([^()]*)\)$", words)
     return {"question": words[: items.start()] if items else words, "items": items[1] if items else ""}

@@ -13,10 +13,10 @@ from jax.flatten_util import ravel_pytree
 
 import hessian
 from experiments.cli.settings import InputError, Map, at_least_one, deviation
-from experiments.commands.report import Report, publish, shown
 from experiments.reporting import figures
 from experiments.reporting.figures import plt
 from experiments.reporting.run_folder import write_dataset
+from experiments.reporting.target_report import Report, publish_report, shown
 from experiments.workloads.user_loss import Target, target
 
 LARGEST = 200  # parameters, each start needing dense Hessians
@@ -31,7 +31,7 @@ def main(settings: Map) -> int:
     size = ravel_pytree(chosen.params)[0].size
     if size > LARGEST:
         raise InputError(f"target must have at most {LARGEST} parameters for a map; {chosen.name} has {size:,}")
-    return publish(settings, "map", lambda: _report(chosen, settings))
+    return publish_report(settings, "map", lambda: _report(chosen, settings))
 
 
 def to_dataset(points: hessian.CriticalPoints) -> xarray.Dataset:

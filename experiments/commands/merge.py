@@ -1,8 +1,8 @@
-"""Join the stores of all shards of one sweep, computed by independent jobs."""
+"""Merge the stores that independent jobs wrote, one for each share of a sweep."""
 
 import gdlab
 from experiments.cli.settings import InputError, Merge
-from experiments.reporting.swept import publish
+from experiments.reporting.swept import publish_sweep
 
 
 def main(settings: Merge) -> int:
@@ -14,4 +14,4 @@ def main(settings: Merge) -> int:
             raise InputError(f"stores must be of `sweep`; {settings.stores[0]} is of another program")
         return dataset
 
-    return publish(settings, "merge", merged)
+    return publish_sweep(settings, "merge", merged)

@@ -17,11 +17,11 @@ from jax.flatten_util import ravel_pytree
 
 import gdlab
 import hessian
-from experiments.cli.console import bar, print_table
+from experiments.cli.console import bar
 from experiments.cli.settings import Race, as_json, at_least_one
-from experiments.reporting.endpoints import NOT_SEEN, Way, best_rates, classified, unclassified, ways_out
-from experiments.reporting.run_folder import Extras, Table, dump, new_folder, now, write_dataset, write_record, written
-from experiments.workloads.workload import Arena, arena, named_optimizers, rates_of, spaced
+from experiments.reporting.endpoints import NOT_SEEN, EscapeRoute, best_rates, classified, unclassified, ways_out
+from experiments.reporting.run_folder import Extras, Findings, Table, dump, publish, write_dataset
+from experiments.workloads.workload import Workload, load, named_optimizers, rates_of, spaced
 
 ROWS = 100  # rows of the recorded history
 DIVERGED = "diverged"
@@ -29,58 +29,60 @@ DIVERGED = "diverged"
 
 def main(settings: Race) -> int:
     """Race, print the table, write the folder; the exit status."""
-    started = now()
-    settings, where, optimizers, rates = resolve(settings)
-    with new_folder(settings.out) as folder, bar(settings.progress, ["race", "classify", "escape", "draw"]) as advance:
-        extras = Extras(folder)
-        raced = race(where, optimizers, rates, settings)
-        advance()
-        dataset = extras.made("the kinds of the stops", lambda: classified(raced, where), unclassified(raced))
-        advance()
-        none: list[Way] = []
-        ways = extras.made("the ways out of the saddles", lambda: ways_out(dataset, where), none)
-        advance()
-        summary = summarize(dataset, ways, where)
+    settings, workload, optimizers, rates = resolve(settings)
+
+    def find(extras: Extras) -> Findings:
+        with bar(settings.progress, ["race", "classify", "escape"]) as advance:
+            raced = race(workload, optimizers, rates, settings)
+            advance()
+            dataset = extras.made("the kinds of the stops", lambda: classified(raced, workload), unclassified(raced))
+            advance()
+            none: list[EscapeRoute] = []
+            ways = extras.made("the ways out of the saddles", lambda: ways_out(dataset, workload), none)
+            advance()
+        summary = summarize(dataset, ways, workload)
         dataset.attrs["config"] = dump(as_json(settings))
-        write_dataset(folder / "results.nc", dataset)
-        title = f"Race on {where.name}"
         nothing: tuple[list[Table], list[str]] = ([], [])
-        tables, words = extras.made("the table", lambda: told(summary, settings), nothing)
-        write_record(folder, "race", settings, started, summary, title, words, tables)
-        extras.figure("race", lambda: draw(dataset, ways, where), pgf=settings.pgf)
-        if settings.page:
-            from experiments.playground.page import page
+        tables, words = extras.made("the table", lambda: summary_text(summary, settings), nothing)
+        return Findings(
+            title=f"Race on {workload.name}",
+            summary=summary,
+            tables=tables,
+            draw=lambda: draw(dataset, ways, workload),
+            words=words,
+            save=lambda folder: write_dataset(folder / "results.nc", dataset),
+            pages=[("page.html", lambda _: page_of(dataset, workload, optimizers, settings))] if settings.page else [],
+            below="".join(f"{line}\n" for line in words),
+        )
 
-            extras.text("page.html", lambda: page(dataset, where, optimizers, settings))
-        advance()
-    if settings.json:
-        print(dump({**summary, "out": str(settings.out)}))
-    else:
-        for table in tables:
-            print_table(*table)
-        files = ("results.nc", "summary.json", "race.png", "race.svg", "page.html")
-        print("\n".join([*words, written(settings.out, *files)]))
-    return extras.status
+    return publish(settings, "race", find)
 
 
-def resolve(settings: Race) -> tuple[Race, Arena, dict[str, Any], jax.Array]:
+def page_of(dataset: xarray.Dataset, workload: Workload, optimizers: dict[str, Any], settings: Race) -> str:
+    """The race to play with in a browser."""
+    from experiments.playground.page import page
+
+    return page(dataset, workload, optimizers, settings)
+
+
+def resolve(settings: Race) -> tuple[Race, Workload, dict[str, Any], jax.Array]:
     """The settings with every default filled in, and what they name.
 
     Raises:
         InputError: for an unknown surface or optimizer, a range or number that is not allowed.
     """
-    for name in ("seeds", "steps"):
+    for name in ("starts", "steps"):
         if getattr(settings, name) is not None:
             at_least_one(name, getattr(settings, name))
-    where = arena(settings)
-    low, high, count = rates_of(settings, where)
-    steps, seeds = settings.steps or where.steps, len(where.seen_as)
+    workload = load(settings)
+    low, high, count = rates_of(settings, workload)
+    steps, starts = settings.steps or workload.steps, len(workload.seen_as)
     if settings.quick:
         if settings.lr is None:
             count = max(count // 8, 3)
-        if settings.seeds is None:
-            seeds = max(seeds // 4, 1)
-            where = arena(replace(settings, seeds=seeds))
+        if settings.starts is None:
+            starts = max(starts // 4, 1)
+            workload = load(replace(settings, starts=starts))
         if settings.steps is None:
             steps = max(steps // 4, 1)
     optimizers = named_optimizers(settings.optimizers)
@@ -89,34 +91,34 @@ def resolve(settings: Race) -> tuple[Race, Arena, dict[str, Any], jax.Array]:
         optimizers=tuple(optimizers),
         lr=f"{low!r}:{high!r}:{count}",
         steps=steps,
-        seeds=seeds,
+        starts=starts,
         quick=False,
         config=None,
     )
-    return settings, where, optimizers, spaced(low, high, count)
+    return settings, workload, optimizers, spaced(low, high, count)
 
 
-def race(where: Arena, optimizers: dict[str, Any], rates: jax.Array, settings: Race) -> xarray.Dataset:
+def race(workload: Workload, optimizers: dict[str, Any], rates: jax.Array, settings: Race) -> xarray.Dataset:
     """All runs: variables loss (optimizer, lr, start, step), end, and path where there are few parameters."""
-    total = settings.steps or where.steps
+    total = settings.steps or workload.steps
     every = -(-total // ROWS)
-    few = where.few
+    few = workload.few
 
     def run(optimizer, lr, start):
         params, seed = start
         key = jax.random.fold_in(jax.random.key(settings.seed), seed)
-        batches = None if where.batches is None else where.batches(key)
+        batches = None if workload.batches is None else workload.batches(key)
         ran = gdlab.minimize(
-            where.loss,
+            workload.loss,
             optimizer(lr),
             params,
             total,
-            args=() if where.batches else where.args,
+            args=() if workload.batches else workload.args,
             batches=batches,
             record=("loss", "params") if few else ("loss",),
             every=every,
         )
-        value, grads = jax.value_and_grad(where.loss)(ran.params, *where.args)
+        value, grads = jax.value_and_grad(workload.loss)(ran.params, *workload.args)
         result = {
             "loss": jnp.append(ran.history["loss"], value),
             "gradient_norm": optax.tree.norm(grads),
@@ -127,13 +129,13 @@ def race(where: Arena, optimizers: dict[str, Any], rates: jax.Array, settings: R
             result["path"] = jnp.append(path, result["end"][None], axis=0)
         return result
 
-    starts = (where.starts, jnp.arange(len(where.seen_as)))
+    starts = (workload.starts, jnp.arange(len(workload.seen_as)))
     names = {"loss": ["step"], "end": ["param"], **({"path": ["step", "param"]} if few else {})}
     dataset = gdlab.sweep(run, dims=names, optimizer=optimizers, lr=rates, start=starts)
-    return dataset.assign_coords(step=[*range(0, total, every), total], seen_as=("start", where.seen_as))
+    return dataset.assign_coords(step=[*range(0, total, every), total], seen_as=("start", workload.seen_as))
 
 
-def summarize(dataset: xarray.Dataset, ways: list[Way], where: Arena) -> dict[str, Any]:
+def summarize(dataset: xarray.Dataset, ways: list[EscapeRoute], workload: Workload) -> dict[str, Any]:
     """The numbers of the table: for each optimizer at its best learning rate, and for each saddle."""
     rows = {}
     final = dataset["loss"].values[..., -1]
@@ -155,10 +157,10 @@ def summarize(dataset: xarray.Dataset, ways: list[Way], where: Arena) -> dict[st
         {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in way._asdict().items()}
         for way in ways
     ]
-    return {"problem": where.name, "starts": dataset.sizes["start"], "optimizers": rows, "saddles": saddles}
+    return {"problem": workload.name, "starts": dataset.sizes["start"], "optimizers": rows, "saddles": saddles}
 
 
-def told(summary: dict[str, Any], settings: Race) -> tuple[list[Table], list[str]]:
+def summary_text(summary: dict[str, Any], settings: Race) -> tuple[list[Table], list[str]]:
     """The tables and the words of a race."""
     title = f"{summary['problem']}: {summary['starts']} starts, {settings.steps} steps, lr {settings.lr}"
     rows = [
@@ -197,7 +199,7 @@ def _point(x):
     return "(" + ", ".join(f"{float(value):.4g}" for value in x) + ")"
 
 
-def draw(dataset: xarray.Dataset, ways: list[Way], where: Arena) -> Any:
+def draw(dataset: xarray.Dataset, ways: list[EscapeRoute], workload: Workload) -> Any:
     """The figure: surface and paths (or the loss along the runs), loss and stops against the learning rate."""
     from experiments.reporting import figures
     from experiments.reporting.figures import plt
@@ -211,9 +213,9 @@ def draw(dataset: xarray.Dataset, ways: list[Way], where: Arena) -> Any:
 
     losses, steps = dataset["loss"].values, dataset["step"].values
     lowest = figures.lowest(losses, steps)
-    if where.box is not None:
-        figures.contours(left, where.flat_loss, where.box)
-        shown = sorted({min(k, len(where.seen_as) - 1) for k in (1, 3, 5)})
+    if workload.box is not None:
+        figures.contours(left, workload.flat_loss, workload.box)
+        shown = sorted({min(k, len(workload.seen_as) - 1) for k in (1, 3, 5)})
         for i, name in enumerate(names):
             for k in shown:
                 path = dataset["path"].values[i, best[i], k]
@@ -221,10 +223,10 @@ def draw(dataset: xarray.Dataset, ways: list[Way], where: Arena) -> Any:
                 left.plot(*path.T, "-", color=colour[name], linewidth=1.4, label=name if k == shown[0] else None)
                 left.plot(*path[-1:].T, "s", color=colour[name], markersize=4)
                 left.plot(*path[:1].T, "o", color="white", markeredgecolor="black", markersize=4)
-        figures.critical_points(left, where.points)
+        figures.critical_points(left, workload.points)
         for way in ways:
             figures.way_out(left, way.at, way.direction, way.reached, way.end)
-        left.set_title(f"{figures.plain(where.name)}: paths at the best rate, critical points, ways out")
+        left.set_title(f"{figures.plain(workload.name)}: paths at the best rate, critical points, ways out")
     else:
         curves = np.stack([losses[i, best[i]].T for i in range(len(names))])
         positive = lowest > 0  # else a log scale shows how far above the lowest they are
@@ -233,7 +235,7 @@ def draw(dataset: xarray.Dataset, ways: list[Way], where: Arena) -> Any:
             figures.band(left, steps, curve, colour[name], name)
         left.set(xlabel="updates", ylabel="loss" if positive else "loss above the lowest")
         figures.log_axis(left, "y", curves)
-        left.set_title(f"{figures.plain(where.name)}: loss at the best rate, median and quartiles over starts")
+        left.set_title(f"{figures.plain(workload.name)}: loss at the best rate, median and quartiles over starts")
     figures.legend(left, loc="best", fontsize=7, framealpha=0.9)
 
     rates, final = figures.drawable(dataset["lr"]), losses[..., -1]
@@ -242,7 +244,7 @@ def draw(dataset: xarray.Dataset, ways: list[Way], where: Arena) -> Any:
         figures.band(upper, rates, above[i], colour[name], name)
         gone = np.mean(~np.isfinite(final[i]), axis=1)
         lower.plot(rates, gone, ":", color=colour[name])
-        if where.few:
+        if workload.few:
             stopped = np.mean(dataset["kind"].values[i] == hessian.Kind.SADDLE, axis=1)
             lower.plot(rates, stopped, "-", color=colour[name])
     upper.set(xlabel="learning rate", ylabel="final loss above the lowest")
@@ -251,5 +253,5 @@ def draw(dataset: xarray.Dataset, ways: list[Way], where: Arena) -> Any:
     figures.log_axis(upper, "y", above)
     for part in (upper, lower):
         figures.log_axis(part, "x", rates)
-    lower.set_title("stopped on a saddle (solid), diverged (dotted)" if where.few else "diverged")
+    lower.set_title("stopped on a saddle (solid), diverged (dotted)" if workload.few else "diverged")
     return figure

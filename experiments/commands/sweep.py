@@ -14,8 +14,8 @@ import xarray
 import gdlab
 from experiments.cli.settings import InputError, Sweep, at_least_one, share
 from experiments.reporting.run_folder import dump
-from experiments.reporting.swept import publish, said_plainly
-from experiments.workloads.workload import Arena, arena, named_optimizers, rates_of, spaced
+from experiments.reporting.swept import publish_sweep, warnings_as_lines
+from experiments.workloads.workload import Workload, load, named_optimizers, rates_of, spaced
 
 
 def main(settings: Sweep) -> int:
@@ -25,13 +25,13 @@ def main(settings: Sweep) -> int:
         raise InputError(f"store must name a folder for the share {settings.shard}; got none")
     if settings.store is not None and settings.out.resolve() in (store := settings.store.resolve(), *store.parents):
         raise InputError(f"store must be no folder in out, which a finished sweep takes; got {settings.store}")
-    for name in ("steps", "seeds", "every", "chunk"):
+    for name in ("steps", "starts", "every", "chunk"):
         if getattr(settings, name) is not None:
             at_least_one(name, getattr(settings, name))
     try:
         if settings.shard is None:
-            return publish(settings, "sweep", lambda: swept(settings, shard))
-        with said_plainly():
+            return publish_sweep(settings, "sweep", lambda: swept(settings, shard))
+        with warnings_as_lines():
             dataset = swept(settings, shard)
     except KeyboardInterrupt:
         if settings.store is None:
@@ -47,14 +47,14 @@ def main(settings: Sweep) -> int:
 
 def swept(settings: Sweep, shard: tuple[int, int]) -> xarray.Dataset:
     """The dataset of a share of the sweep: the loss along each run, with dims (optimizer, lr, start, step)."""
-    where = arena(settings)
+    workload = load(settings)
     optimizers = named_optimizers(settings.optimizers)
-    low, high, count = rates_of(settings, where)
-    steps = settings.steps or where.steps
+    low, high, count = rates_of(settings, workload)
+    steps = settings.steps or workload.steps
     every = settings.every or -(-steps // 100)
-    said = {"problem": where.name, "steps": steps, "every": every, "seed": settings.seed}
+    said = {"problem": workload.name, "steps": steps, "every": every, "seed": settings.seed}
     return gdlab.sweep(
-        run_of(where, settings.seed, steps, every),
+        run_of(workload, settings.seed, steps, every),
         dims={"loss": ["step"]},
         chunk=settings.chunk,
         store=settings.store,
@@ -63,19 +63,19 @@ def swept(settings: Sweep, shard: tuple[int, int]) -> xarray.Dataset:
         attrs=said,
         optimizer=optimizers,
         lr=spaced(low, high, count),
-        start=(where.starts, jnp.arange(len(where.seen_as))),
+        start=(workload.starts, jnp.arange(len(workload.seen_as))),
     )
 
 
-def run_of(where: Arena, seed: int, steps: int, every: int) -> Callable[..., dict[str, jax.Array]]:
+def run_of(workload: Workload, seed: int, steps: int, every: int) -> Callable[..., dict[str, jax.Array]]:
     """The function of one run: its loss at each recorded step and at the end."""
 
     def run(optimizer, lr, start):
         params, number = start
         key = jax.random.fold_in(jax.random.key(seed), number)
-        batches = None if where.batches is None else where.batches(key)
-        args = () if where.batches else where.args
-        ran = gdlab.minimize(where.loss, optimizer(lr), params, steps, args=args, batches=batches, every=every)
-        return {"loss": jnp.append(ran.history["loss"], where.loss(ran.params, *where.args))}
+        batches = None if workload.batches is None else workload.batches(key)
+        args = () if workload.batches else workload.args
+        ran = gdlab.minimize(workload.loss, optimizer(lr), params, steps, args=args, batches=batches, every=every)
+        return {"loss": jnp.append(ran.history["loss"], workload.loss(ran.params, *workload.args))}
 
     return run

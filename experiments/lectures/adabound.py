@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import gdlab
-from experiments.cli.settings import Adabound
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import at_most, conclude, exactly, is_true, printed
 
 QUESTION = "Does AdaBound begin as Adam and end as descent with momentum? (S91; section 3.5)"
@@ -25,7 +25,7 @@ STEPS, RARE = 100_000, 30_000
 OPTIMIZERS = {"Adam": gdlab.adam(RATE), "AdaBound": gdlab.adabound(RATE), "AMSBound": gdlab.amsbound(RATE)}
 
 
-def main(settings: Adabound) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
     return conclude(settings, "adabound", QUESTION, measure)
 

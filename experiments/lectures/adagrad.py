@@ -18,7 +18,7 @@ import numpy as np
 
 import gdlab
 import hessian
-from experiments.cli.settings import Adagrad
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true, printed
 from gdlab import directions, scales
 from gdlab.problems import POKEMON_OPTIMUM, POKEMON_START, pokemon, pokemon_loss
@@ -33,7 +33,7 @@ UPDATES, RATE = 20_000, 0.01
 SAMPLES, RADIUS = 4000, 2.0
 
 
-def main(settings: Adagrad) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
     return conclude(settings, "adagrad", QUESTION, measure)
 

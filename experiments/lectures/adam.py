@@ -18,7 +18,7 @@ import numpy as np
 import optax
 
 import gdlab
-from experiments.cli.settings import Adam
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true, printed
 from experiments.reporting.run_folder import Table
 from gdlab import directions, scales
@@ -32,7 +32,7 @@ ETA = 0.01
 VALLEY = surface("rosenbrock_2d").loss
 
 
-def main(settings: Adam) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
     return conclude(settings, "adam", QUESTION, measure)
 
@@ -68,10 +68,13 @@ def weights():
     t = np.arange(50)
     lower = np.tril(0.1 * 0.9 ** (t[:, None] - t).clip(0))
     lower[:, 0] = 0.9**t
+    theirs = optax.rmsprop(ETA, eps=0.0)  # from sigma 0
+    first, _ = theirs.update(jnp.array(0.3), theirs.init(jnp.zeros([])))
     return (
         at_most("S77", "sum of the weights - 1", np.abs(lower.sum(1) - 1).max(), 1e-14),
         at_most("S77", "sigma^2 - weighted mean of g^2", np.abs(sigma**2 - lower @ g**2).max(), 1e-14),
         exactly("S77", "sigma_0 / |g_0|", sigma[0] / abs(g[0]), 1.0),
+        exactly("S77", "optax's, from sigma 0: first step over eta, 1 / sqrt(1 - alpha)", -first / ETA, 0.1**-0.5),
     )
 
 

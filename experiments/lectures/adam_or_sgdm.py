@@ -2,7 +2,7 @@
 
 The lecture's last table says: SGDM is slow, converges better, is stable, has the smaller generalisation gap; Adam is
 fast, possibly does not converge, is unstable, has the larger gap.  A network on 600 digits, 64-128-128-128-10, until
-the loss on all of them is below .001, and the problems of the contest, each optimizer at its best rate, say:
+the loss on all of them is below .001, and the problems of the tuned benchmark, each optimizer at its best rate, say:
 
 - Fast: all 600 in a batch, Adam (.001) takes some 270 updates and SGD (.1) more than ten times as many, as the lectures
   have it.  But it is the momentum that is missing there: SGDM (.1, lambda = .9) is as fast as Adam.  In batches of 8
@@ -22,9 +22,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import gdlab
-from experiments.cli.settings import AdamOrSgdm
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true
-from experiments.workloads.tuned_benchmark import PROBLEMS, best, contest, medians
+from experiments.workloads.tuned_benchmark import PROBLEMS, best, medians, tuned_benchmark
 from gdlab.problems import digits, network, network_accuracy, network_loss
 
 QUESTION = "Adam or SGD with momentum: which, and when? (S86, S101)"
@@ -39,14 +39,14 @@ SLOPE, TURNS = 4.0, 30_000  # of Reddi's example
 loss = partial(network_loss, activation=jax.nn.relu)
 
 
-def main(settings: AdamOrSgdm) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
     return conclude(settings, "adam_or_sgdm", QUESTION, lambda: measure(settings.quick))
 
 
 def measure(quick):
     """The checks and the figure; a quick one leaves the network on 600 digits out."""
-    results = contest(RIVALS)
+    results = tuned_benchmark(RIVALS)
     checks = [*wrong_end(), *stable(results), *which(results)]
     if quick:
         return checks, lambda: draw({}, results)
@@ -163,7 +163,7 @@ def which(results):
 
 
 def draw(full, results):
-    """The losses on the digits, and those of the contest by rate."""
+    """The losses on the digits, and those of the tuned benchmark by rate."""
     from experiments.reporting import figures
     from experiments.reporting.figures import plt
 

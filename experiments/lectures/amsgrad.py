@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import gdlab
-from experiments.cli.settings import Amsgrad
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true, printed
 from gdlab import directions, scales, schedules
 
@@ -41,7 +41,7 @@ ROUNDS = 30_000
 SEEDS, DRAWN = 20, 300_000
 
 
-def main(settings: Amsgrad) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
     return conclude(settings, "amsgrad", QUESTION, measure)
 

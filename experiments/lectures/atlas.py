@@ -28,7 +28,7 @@ import numpy as np
 
 import gdlab
 import hessian
-from experiments.cli.settings import Atlas
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import at_most, conclude, exactly, is_true
 from gdlab.problems import surface
 
@@ -63,15 +63,16 @@ BEARERS = {
 }
 
 
-def main(settings: Atlas) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
-    return conclude(settings, "atlas", QUESTION, measure)
+    return conclude(settings, "atlas", QUESTION, lambda: measure(settings.quick))
 
 
-def measure():
+def measure(quick):
     """The checks and the figure."""
     low, high = (float(value) for value in hessian.spectrum(BOWL.loss, jnp.zeros(2)).eigenvalues)
-    moved, borne, settled = by_momentum(), by_curvature(), by_start()
+    thin = 4 if quick else 1  # every fourth value of each axis
+    moved, borne, settled = by_momentum(thin), by_curvature(thin), by_start(thin)
     bottom = float(hessian.spectrum(well, jnp.ones(1)).eigenvalues[0])
     checks = [
         exactly("S63", "lowest curvature of the bowl", low, 1.0),
@@ -104,17 +105,17 @@ def after(loss, optimizer, start, *args):
     return {"loss": value, "early": losses[EARLY // 10], "highest": losses.max(), "gradient": jnp.linalg.norm(gradient)}
 
 
-def by_momentum():
-    """2 x 120 x 100 runs on the bowl."""
+def by_momentum(thin):
+    """2 x 120 x 100 runs on the bowl, or every `thin`-th of each axis."""
     return gdlab.sweep(
         lambda optimizer, lr, momentum: after(BOWL.loss, optimizer(lr, momentum), START),
         optimizer={name: optimizer for name, (optimizer, _) in MOVERS.items()},
-        lr=RATES,
-        momentum=MOMENTA,
+        lr=RATES[::thin],
+        momentum=MOMENTA[::thin],
     )
 
 
-def by_curvature():
+def by_curvature(thin):
     """6 x 90 x 80 runs on parabolas, begun at 1e-60, and the eigenvalue of each."""
 
     def parabola(theta, curvature):
@@ -126,12 +127,13 @@ def by_curvature():
         return {**after(parabola, optimizer(lr), start, curvature), "high": edge, "begin": parabola(start, curvature)}
 
     optimizers = {name: optimizer for name, (optimizer, _) in BEARERS.items()}
-    return gdlab.sweep(run, optimizer=optimizers, lr=WIDE_RATES, curvature=CURVATURES)
+    return gdlab.sweep(run, optimizer=optimizers, lr=WIDE_RATES[::thin], curvature=CURVATURES[::thin])
 
 
-def by_start():
+def by_start(thin):
     """150 x 121 runs of gradient descent in the double well."""
-    return gdlab.sweep(lambda lr, start: after(well, gdlab.gd(lr), start[None]), lr=WELL_RATES, start=STARTS)
+    run = lambda lr, start: after(well, gdlab.gd(lr), start[None])  # noqa: E731
+    return gdlab.sweep(run, lr=WELL_RATES[::thin], start=STARTS[::thin])
 
 
 def wrong(map_, name, high):
@@ -169,7 +171,7 @@ def at_the_edge(map_, low, high):
     begin = float(BOWL.loss(START))
     still = map_["loss"].sel(optimizer="momentum", momentum=0.0)
     largest = float(map_["lr"].where(still < begin).max())
-    next_rate = float(RATES[int(np.searchsorted(RATES, largest * 1.0001))])
+    next_rate = float(map_["lr"][int(np.searchsorted(map_["lr"], largest * 1.0001))])
     ratio = (np.sqrt(high) - np.sqrt(low)) / (np.sqrt(high) + np.sqrt(low))
     best = gdlab.momentum(4 / (np.sqrt(high) + np.sqrt(low)) ** 2, ratio**2)
     path = gdlab.minimize(BOWL.loss, best, START, 60)
@@ -187,11 +189,11 @@ def draw(moved, borne, settled, high, bottom):
 
     figure, axes = plt.subplots(3, 3, figsize=(11.5, 10.5))
     for panel, (name, (_, moved_edge)) in zip(axes[0], MOVERS.items(), strict=False):
-        shade(panel, RATES, MOMENTA, moved["early"].sel(optimizer=name), "lr", "momentum", -20)
+        shade(panel, moved["early"].sel(optimizer=name), "lr", "momentum", -20)
         line(panel, moved_edge(MOMENTA, high), MOMENTA)
         panel.set(xscale="log", xlabel="learning rate", ylabel="momentum", title=f"{name}, curvatures 1 and 10")
     panel = axes[0, 2]
-    shade(panel, STARTS, WELL_RATES, settled["early"], "start", "lr", -20)
+    shade(panel, settled["early"], "start", "lr", -20)
     mirror = np.sqrt(1 + 2 / WELL_RATES)
     for side in (-mirror, mirror):
         line(panel, side, WELL_RATES)
@@ -202,8 +204,8 @@ def draw(moved, borne, settled, high, bottom):
     for panel, (name, (_, edge)) in zip(axes[1:].flat, BEARERS.items(), strict=True):
         early = borne["early"].sel(optimizer=name)
         shown = early / borne["begin"].sel(optimizer=name)
-        drawn = shade(panel, WIDE_RATES, CURVATURES, shown, "lr", "curvature", -20)
-        line(panel, edge(borne["high"].sel(optimizer=name).isel(lr=0).values), CURVATURES)
+        drawn = shade(panel, shown, "lr", "curvature", -20)
+        line(panel, edge(borne["high"].sel(optimizer=name).isel(lr=0).values), borne["curvature"])
         panel.set(xscale="log", yscale="log", xlabel="learning rate", ylabel="curvature", title=name)
         panel.set(xlim=(WIDE_RATES[0], WIDE_RATES[-1]))
     said = "log10 of the loss after 100 steps; in the lower six over that of the start"
@@ -211,9 +213,9 @@ def draw(moved, borne, settled, high, bottom):
     return figure
 
 
-def shade(panel, x, y, values, along_x, along_y, lowest):
+def shade(panel, values, along_x, along_y, lowest):
     """Colour a map by the logarithm of its values; what diverged is the brightest."""
-    values = values.transpose(along_y, along_x).values
+    x, y, values = values[along_x], values[along_y], values.transpose(along_y, along_x).values
     shown = np.log10(np.clip(np.where(np.isfinite(values), values, 1e10), 10.0**lowest, 1e10))
     return panel.pcolormesh(x, y, shown, cmap="cividis", vmin=lowest, vmax=10, rasterized=True)
 

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import gdlab
-from experiments.cli.settings import BatchSize
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import Check, at_most, conclude, is_true
 from experiments.reporting.run_folder import Table
 from experiments.workloads.digits import FLOAT, examples, start
@@ -37,7 +37,7 @@ SLIDES = {  # accuracies on examples learnt from, read off; a batch of 60 000 is
 }
 
 
-def main(settings: BatchSize) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
     return conclude(settings, "batch_size", QUESTION, lambda: measure(settings.quick))
 

@@ -19,7 +19,7 @@ import numpy as np
 import optax
 
 import gdlab
-from experiments.cli.settings import Curriculum
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import at_most, conclude, is_true
 from gdlab.problems import digits, network, network_accuracy, network_loss
 
@@ -31,14 +31,15 @@ UNITS = (1.0, 16.0)
 SEEDS = 5
 
 
-def main(settings: Curriculum) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
     return conclude(settings, "curriculum", QUESTION, lambda: measure(settings.quick))
 
 
 def measure(quick):
     """The checks and the figure; a quick one leaves the curricula out."""
-    lessons, tuned, deep = None if quick else curricula(), fine_tuned(), normalised()
+    lessons, tuned = None if quick else curricula(), fine_tuned()
+    deep = normalised(RATES[::2] if quick else RATES)
     checks = [*faster(tuned), *deeper(deep)]
     return checks if quick else [*easy_first(lessons), *checks], lambda: draw(lessons, tuned, deep)
 
@@ -104,7 +105,7 @@ def standard(axis):
     return lambda z: (z - z.mean(axis, keepdims=True)) / jnp.sqrt(z.var(axis, keepdims=True) + 1e-5)
 
 
-def normalised():
+def normalised(rates):
     """The loss of a deep network after 200 updates, by norm, rate and the unit of the pixels."""
     images, labels = jax.tree.map(lambda leaf: leaf[:200], divided()[0])
     norms = {"none": lambda z: z, "batch": standard(0), "layer": standard(1)}
@@ -116,7 +117,7 @@ def normalised():
 
         return {"loss": loss(gdlab.minimize(loss, gdlab.sgd(rate), start, 200).params)}
 
-    return gdlab.sweep(learnt, norm=norms, rate=RATES, unit=np.array(UNITS))
+    return gdlab.sweep(learnt, norm=norms, rate=rates, unit=np.array(UNITS))
 
 
 def easy_first(lessons):
@@ -184,7 +185,7 @@ def draw(lessons, tuned, deep):
     for norm, colour in zip(deep["norm"].values, figures.PALETTE, strict=False):
         for unit, dash in zip(UNITS, ("-", "--"), strict=True):
             losses = deep["loss"].sel(norm=norm, unit=unit)
-            right.plot(RATES, losses, dash, color=colour, marker=".", label=f"{norm}, pixels to {unit:g}")
+            right.plot(deep["rate"], losses, dash, color=colour, marker=".", label=f"{norm}, pixels to {unit:g}")
     right.set(xscale="log", yscale="log", xlabel="rate", ylabel="loss after 200 updates", title="eight layers, by norm")
     for axes in (middle, right):
         axes.legend(fontsize=7)

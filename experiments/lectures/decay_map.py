@@ -16,7 +16,7 @@ import numpy as np
 import optax
 
 import gdlab
-from experiments.cli.settings import DecayMap
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import Check, at_most, conclude, is_true
 from experiments.workloads.digits import FLOAT, batches, examples, starts
 from gdlab.problems import network_loss
@@ -31,7 +31,7 @@ RULES = {  # name -> optimizer of a rate and a decay, how much of the decay is a
 }
 
 
-def main(settings: DecayMap) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
     return conclude(settings, "decay_map", QUESTION, lambda: measure(settings.quick))
 

@@ -18,7 +18,7 @@ import optax
 
 import gdlab
 import hessian
-from experiments.cli.settings import DigitsSaddle
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import at_most, conclude, is_true
 from experiments.workloads.digits import examples, start
 from gdlab.problems import network_loss
@@ -32,13 +32,13 @@ RATE = 0.05
 PRODUCTS = 60  # at most, whatever the width
 
 
-def main(settings: DigitsSaddle) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
     return conclude(settings, "digits_saddle", QUESTION, lambda: measure(32 if settings.quick else 512))
 
 
 def measure(units):
-    """The checks and the figure, for so many units in each hidden layer."""
+    """The checks and the figure, with this number of units in each hidden layer."""
     data, _ = examples(jax.random.key(0), LEARNT)
     small = learnt(start(jax.random.key(0), (64, UNITS, UNITS, UNITS, 10)), data)
     wide = copied(small, units // UNITS)
@@ -56,7 +56,7 @@ def learnt(params, data):
 
 
 def copied(layers, times):
-    """The network in which each hidden unit is there so many times, and its outgoing weights are shared."""
+    """The network in which each hidden unit is copied, its outgoing weights divided among the copies."""
     wide = []
     for i, layer in enumerate(layers):
         w, b = layer["w"], layer["b"]

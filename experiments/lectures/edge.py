@@ -29,7 +29,7 @@ from jax.flatten_util import ravel_pytree
 
 import gdlab
 import hessian
-from experiments.cli.settings import Edge
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import Check, at_most, conclude, is_true
 from gdlab.problems import digits, network, network_logits
 
@@ -68,7 +68,7 @@ STEPS, EVERY = 2000, 50
 INSIDE, OUTSIDE = np.linspace(0.02, 1 - 1e-9, 400), np.linspace(1 + 1e-9, 3, 400)
 
 
-def main(settings: Edge) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
     return conclude(settings, "edge", QUESTION, lambda: measure(settings.quick))
 

@@ -18,7 +18,7 @@ import numpy as np
 import optax
 
 import gdlab
-from experiments.cli.settings import Exploration
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true
 from gdlab.problems import digits, network, network_accuracy, network_logits, network_loss, surface
 
@@ -29,7 +29,7 @@ WRONG, DROPPED = 1 / 3, 0.5
 ETA, GAMMA = 0.01, 0.55  # of the noise, as in optax
 
 
-def main(settings: Exploration) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
     return conclude(settings, "exploration", QUESTION, lambda: measure(settings.quick))
 
@@ -37,7 +37,8 @@ def main(settings: Exploration) -> int:
 def measure(quick):
     """The checks and the figure; a quick one leaves the training with dropout out."""
     passes, saddles, dropouts = one_pass(), from_zero(), None if quick else dropped()
-    checks = [*shuffled(passes), *mean_of_dropout(), *noise(), *left(saddles)]
+    draws = 5000 if quick else 20_000
+    checks = [*shuffled(passes), *mean_of_dropout(draws), *noise(draws), *left(saddles)]
     return checks if quick else [*checks, *remembered(dropouts)], lambda: draw(passes, dropouts, saddles)
 
 
@@ -83,14 +84,15 @@ def with_dropout(params, inputs, key, share):
     return h * kept / (1 - share) @ last["w"] + last["b"]
 
 
-def mean_of_dropout():
+def mean_of_dropout(count):
     """The mean of many draws is the network without dropout, within four standard errors."""
     params, inputs = network(jax.random.key(0), SIZES), digits()[0][:1]
     draws = jax.vmap(lambda key: with_dropout(params, inputs, key, DROPPED)[0])(
-        jax.random.split(jax.random.key(1), 20_000)
+        jax.random.split(jax.random.key(1), count)
     )
-    error = (draws.mean(0) - network_logits(params, inputs)[0]) / (draws.std(0) / 20_000**0.5)
-    return (at_most("S99", "dropout: mean of 20 000 draws - without, in standard errors", jnp.abs(error).max(), 4.0),)
+    name = f"dropout: mean of {count // 1000} 000 draws - without, in standard errors"
+    error = (draws.mean(0) - network_logits(params, inputs)[0]) / (draws.std(0) / count**0.5)
+    return (at_most("S99", name, jnp.abs(error).max(), 4.0),)
 
 
 def dropped():
@@ -119,9 +121,9 @@ def dropped():
     return gdlab.sweep(learnt, share=jnp.array([0.0, DROPPED]), seed=jnp.arange(3))
 
 
-def noise():
+def noise(count):
     """Ours is optax's noisy_sgd, with the variance eta / (1 + t)^gamma."""
-    key, zeros = jax.random.key(3), jnp.zeros(20_000)
+    key, zeros = jax.random.key(3), jnp.zeros(count)
     ours = gdlab.chain(optax.add_noise(ETA, GAMMA, key), gdlab.sgd(1.0))
     paths = [
         np.asarray(
@@ -134,7 +136,7 @@ def noise():
     return (
         at_most("S99", "our chain - optax.noisy_sgd, 100 steps", np.abs(paths[0] - paths[1]).max(), 1e-12),
         at_most(
-            "S99", "variance of the noise over eta/(1 + t)^gamma - 1", np.abs(shape - 1).max(), 4 * (2 / 20_000) ** 0.5
+            "S99", "variance of the noise over eta/(1 + t)^gamma - 1", np.abs(shape - 1).max(), 4 * (2 / count) ** 0.5
         ),
     )
 

@@ -17,7 +17,7 @@ import numpy as np
 
 import gdlab
 import hessian
-from experiments.cli.settings import FeatureScaling
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true, printed
 from gdlab.problems import POKEMON_START, pokemon, pokemon_loss
 
@@ -30,7 +30,7 @@ DRAWS = 200_000
 MEAN, DEVIATION = 70.0, 9.0  # of the class
 
 
-def main(settings: FeatureScaling) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
     return conclude(settings, "feature_scaling", QUESTION, measure)
 

@@ -20,7 +20,7 @@ import numpy as np
 
 import gdlab
 import hessian
-from experiments.cli.settings import FlatMinima
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true
 from experiments.workloads.digits import FLOAT, examples, start
 from gdlab.problems import network_accuracy, network_loss
@@ -40,7 +40,7 @@ RUNS = {  # (optimizer, rate, batch size) -> epochs until the loss is about 1e-3
 QUICK = dict.fromkeys((("SGD", 0.1, 8), ("SGD", 0.01, 8)), 400)  # on a third of the digits, in a smaller network
 
 
-def main(settings: FlatMinima) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
     return conclude(settings, "flat_minima", QUESTION, lambda: measure(settings.quick))
 

@@ -1,8 +1,8 @@
 """What do the empty cells of the grid do? (S30, S81, S83, S101)
 
 Every optimizer is a cell: a sigma, which says how big gradients have been, and an m, which says where to go.  Most
-cells have no name.  Here each runs at its own best rate on the problems of the contest; what is compared is by how
-many decades its loss is behind that of the best cell.  What came out:
+cells have no name.  Here each runs at its own best rate on the problems of the tuned benchmark; what is compared is by
+how many decades its loss is behind that of the best cell.  What came out:
 
 - With each sigma, named or not, the heavy ball is ahead of the gradient alone, on the mean of all problems.
 - The average under sigma = 1 is no other optimizer: it is the heavy ball at the rate (1 - b) eta, to rounding.
@@ -18,9 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import gdlab
-from experiments.cli.settings import Grid
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import at_most, conclude, is_true
-from experiments.workloads.tuned_benchmark import PROBLEMS, best, contest
+from experiments.workloads.tuned_benchmark import PROBLEMS, best, tuned_benchmark
 from gdlab import directions, scales
 from gdlab.problems import surface
 
@@ -57,7 +57,7 @@ NAMES = {
 ARRIVED, FAR = 1e-6, 3.0  # losses below are all the same: there; three decades behind are as far as any
 
 
-def main(settings: Grid) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
     return conclude(settings, "grid", QUESTION, lambda: measure(settings.quick))
 
@@ -66,7 +66,7 @@ def measure(quick):
     """The checks and the figure."""
     sigmas, directions = (("1", "of all", "window"), list(DIRECTIONS)[:3]) if quick else (SIGMAS, DIRECTIONS)
     cells = [(sigma, m) for sigma in sigmas for m in directions]
-    losses = best(contest({f"{sigma}, {m}": cell(sigma, m) for sigma, m in cells})).values
+    losses = best(tuned_benchmark({f"{sigma}, {m}": cell(sigma, m) for sigma, m in cells})).values
     reached = np.maximum(losses, ARRIVED)
     behind = np.minimum(np.log10(reached / reached.min(1, keepdims=True)), FAR)
     table = dict(zip(cells, behind.T, strict=True))

@@ -16,7 +16,7 @@ import numpy as np
 import optax
 
 import gdlab
-from experiments.cli.settings import HardToReach
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import Check, conclude, exactly, is_true
 from experiments.workloads.digits import FLOAT, examples, start
 from gdlab.problems import network_loss
@@ -32,14 +32,14 @@ LAYERS, STUCK_LAYERS = (64, 32, 10), (64, 128, 128, 128, 10)
 rectified = partial(network_loss, activation=jax.nn.relu)
 
 
-def main(settings: HardToReach) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
     return conclude(settings, "hard_to_reach", QUESTION, lambda: measure(settings.quick))
 
 
 def measure(quick):
     """The checks and the figure."""
-    steps, stuck_steps = 1000, 2000 if quick else 5000
+    steps, stuck_steps = 1000, 1000 if quick else 5000
     learnt, wrong = (examples(jax.random.key(0), COUNT, wrong=share)[0] for share in (0.0, 0.2))
     first = start(jax.random.key(1), LAYERS)
     ordinary = {"Adam, rate .003": ORDINARY["Adam, rate .003"]} if quick else ORDINARY

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import gdlab
-from experiments.cli.settings import LearningRates
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import at_most, conclude, exactly, is_true, printed
 from gdlab.problems import surface
 
@@ -37,7 +37,7 @@ PLATEAU = surface("plateau").loss
 LONGEST = 120_000
 
 
-def main(settings: LearningRates) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
     return conclude(settings, "learning_rates", QUESTION, measure)
 

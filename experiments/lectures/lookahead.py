@@ -19,7 +19,7 @@ import numpy as np
 
 import gdlab
 import hessian
-from experiments.cli.settings import Lookahead
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import Check, at_most, conclude, is_true, printed
 from experiments.workloads.digits import FLOAT, examples, start
 from gdlab.problems import network_loss, surface
@@ -35,7 +35,7 @@ SETTINGS = {  # (rate, k, alpha) -> the variance as printed
 LANES, ROUNDS = 20_000, 60
 
 
-def main(settings: Lookahead) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
     return conclude(settings, "lookahead", QUESTION, lambda: measure(settings.quick))
 

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import gdlab
-from experiments.cli.settings import Minibatches
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import Check, at_most, conclude, is_true
 from gdlab.problems import digits, network, network_loss
 
@@ -27,14 +27,18 @@ SIZES = (1, 10, 100, 500, 1000)
 BATCHES = 4000
 
 
-def main(settings: Minibatches) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
-    return conclude(settings, "minibatches", QUESTION, measure)
+    return conclude(settings, "minibatches", QUESTION, lambda: measure(settings.quick))
 
 
-def measure():
+def measure(quick):
     """The checks and the figure."""
-    noise, paths, seconds = noise_law(), {size: path(size) for size in (1, EXAMPLES)}, timing()
+    noise, paths, seconds = (
+        noise_law(1000 if quick else BATCHES),
+        {size: path(size) for size in (1, EXAMPLES)},
+        timing(),
+    )
     checks = [*sums(), *orders(), *noise[0], *zigzag(paths), *seconds[0]]
     return checks, lambda: draw(noise[1], paths, seconds[1])
 
@@ -98,7 +102,7 @@ def orders():
     )
 
 
-def noise_law():
+def noise_law(batches):
     """The mean square error of a batch's gradient (S45)."""
     x, y = line(jax.random.key(0))
     each = per_example(jnp.array([-1.0, 0.5]), x, y)
@@ -109,11 +113,11 @@ def noise_law():
         means = jnp.cumsum(jax.random.permutation(key, each), 0)[jnp.array(SIZES) - 1] / jnp.array(SIZES)[:, None]
         return jnp.sum((means - whole) ** 2, 1)
 
-    measured = np.asarray(jax.lax.map(errors, jax.random.split(jax.random.key(2), BATCHES), batch_size=100))
+    measured = np.asarray(jax.lax.map(errors, jax.random.split(jax.random.key(2), batches), batch_size=100))
     checks, points = [], []
     for size, values in zip(SIZES, measured.T, strict=True):
         law = trace / size * (EXAMPLES - size) / (EXAMPLES - 1)
-        tolerance = max(4 * values.std() / BATCHES**0.5, 1e-24)
+        tolerance = max(4 * values.std() / batches**0.5, 1e-24)
         checks.append(Check("S45", f"B = {size}: E|g_B - g|^2", values.mean(), law, tolerance))
         points.append((size, values.mean(), law))
     (_, one, law), (_, ten, law_of_ten) = points[:2]
@@ -180,7 +184,7 @@ def draw(noise, paths, seconds):
     b = np.geomspace(1, EXAMPLES - 0.5, 300)
     expected = noise[0][2] / b * (EXAMPLES - b) / (EXAMPLES - 1)
     law.plot(b, expected, "-", color=figures.PALETTE[0], label="(tr C / B) (N - B) / (N - 1)")
-    law.plot(sizes[:-1], measured[:-1], "o", color=figures.PALETTE[3], label="4000 batches (at B = N: none)")
+    law.plot(sizes[:-1], measured[:-1], "o", color=figures.PALETTE[3], label="drawn (at B = N: none)")
     law.set(xscale="log", yscale="log", title="the noise of a batch")
     law.set(xlabel="batch size B of N = 1000", ylabel="mean of $|g_B - g|^2$")
     examples = line(jax.random.key(0))

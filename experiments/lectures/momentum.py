@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import gdlab
-from experiments.cli.settings import Momentum
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true, printed
 from gdlab.problems import POKEMON_CURVATURES, POKEMON_OPTIMUM, POKEMON_START, pokemon, pokemon_loss, surface
 
@@ -24,7 +24,7 @@ CHAIN = 200  # links of Nesterov's worst function
 GAPS = {10: (".1199", ".0829"), 100: (".0373", ".00790"), 400: (".0174", "1.87e-4"), 2000: (".00643", "1.77e-6")}
 
 
-def main(settings: Momentum) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
     return conclude(settings, "momentum", QUESTION, measure)
 

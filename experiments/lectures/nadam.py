@@ -9,7 +9,7 @@ times eta with a constant b1 (1.47 at .9, not Adam's eta).
 
 Under sigma = 1 and long after the start it is Nesterov's momentum at the rate (1 - b1) eta, and so it bears
 1 / (1 + 2 b1) of the rate that Adam bears, .357 at .9.  Each at its best rate, neither is faster on all problems of
-the contest.
+the tuned benchmark.
 """
 
 import jax
@@ -18,9 +18,9 @@ import numpy as np
 import optax
 
 import gdlab
-from experiments.cli.settings import Nadam
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import at_most, conclude, exactly, is_true
-from experiments.workloads.tuned_benchmark import PROBLEMS, best, contest, medians
+from experiments.workloads.tuned_benchmark import PROBLEMS, best, medians, tuned_benchmark
 from gdlab.problems import surface
 
 QUESTION = "What is Nadam, and is it faster than Adam? (S97)"
@@ -30,14 +30,14 @@ STEPS = 300
 CONTESTANTS = {"adam": lambda rate: gdlab.adam(rate, B1, B2), "nadam": lambda rate: gdlab.nadam(rate, B1, B2)}
 
 
-def main(settings: Nadam) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
     return conclude(settings, "nadam", QUESTION, lambda: measure(settings.quick))
 
 
 def measure(quick):
     """The checks and the figure."""
-    moves, results = paths(), None if quick else contest(CONTESTANTS)
+    moves, results = paths(), None if quick else tuned_benchmark(CONTESTANTS)
     steady = {name: steps[:, 3] for name, steps in moves.items()}
     checks = [*formulas(moves), *first_steps(steady), *limits()]
     return checks if quick else [*checks, *compared(results)], lambda: draw(steady, results)
@@ -152,7 +152,7 @@ def borne(direction):
 
 
 def compared(results):
-    """Each at its best rate on each problem of the contest."""
+    """Each at its best rate on each problem of the tuned benchmark."""
     losses = best(results)
     ahead = np.log10(losses.sel(optimizer="adam") / losses.sel(optimizer="nadam"))
     return (

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import gdlab
-from experiments.cli.settings import Noise
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true
 
 QUESTION = "What is the noise of single examples good for? (S40, S49, S65)"
@@ -29,7 +29,7 @@ X = jax.random.normal(jax.random.key(1), (POINTS,))  # y = x, so that the optimu
 FROM = jnp.array([0.5, 1.5])
 
 
-def main(settings: Noise) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
     return conclude(settings, "noise", QUESTION, measure)
 

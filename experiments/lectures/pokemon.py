@@ -23,7 +23,7 @@ import numpy as np
 
 import gdlab
 import hessian
-from experiments.cli.settings import Pokemon
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import Check, at_most, conclude, is_true, printed
 from experiments.workloads.pokemon_valley import (
     OPTIMUM,
@@ -43,7 +43,7 @@ LATE = 5000  # the updates of Adam whose distances are compared
 Paths = dict[str, np.ndarray]
 
 
-def main(settings: Pokemon) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
     return conclude(settings, "pokemon", QUESTION, measure)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 import gdlab
 import hessian
-from experiments.cli.settings import Saddle
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true, printed
 from gdlab.problems import surface
 
@@ -25,7 +25,7 @@ HIGHER = {0.01: "1.0002", 0.1: "1.0201", 0.5: "1.5625"}  # the loss at eps (1, -
 CASES = {"minimum": (1.0, 3.0), "maximum": (-1.0, -3.0), "saddle": (2.0, -2.0)}  # curvatures
 
 
-def main(settings: Saddle) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
     return conclude(settings, "saddle", QUESTION, measure)
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import gdlab
-from experiments.cli.settings import Signs
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true
 
 QUESTION = "Does dividing by the size of the gradient lose its mean? (section 3.2)"
@@ -25,7 +25,7 @@ STEPS, RATE = 10_000, 1e-3
 DECAYS = np.array([0.0, 0.5, 0.9, 0.99, 0.999, 0.9999])
 
 
-def main(settings: Signs) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
     return conclude(settings, "signs", QUESTION, measure)
 

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import gdlab
-from experiments.cli.settings import SparseFeatures
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import Check, conclude, is_true
 from gdlab import schedules
 
@@ -38,7 +38,7 @@ PRINTED = (0.2796, 0.2916, 0.3009, 0.3489)  # and of those that were learnt
 ONLINE = (0.3815, 0.3706, 0.3872, 0.4067)
 
 
-def main(settings: SparseFeatures) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
     return conclude(settings, "sparse_features", QUESTION, lambda: measure(settings.quick))
 

@@ -16,7 +16,7 @@ import numpy as np
 
 import gdlab
 import hessian
-from experiments.cli.settings import Taylor
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true, printed
 from gdlab.problems import POKEMON_OPTIMUM, POKEMON_START, pokemon, pokemon_loss, surface
 
@@ -31,7 +31,7 @@ STEPS = np.concatenate([[1.0, 0.1, 3.0], np.linspace(-4.8, 5.2, 300)])  # from t
 BOWL = surface("ill_conditioned_bowl").loss
 
 
-def main(settings: Taylor) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
     return conclude(settings, "taylor", QUESTION, measure)
 

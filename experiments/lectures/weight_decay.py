@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import gdlab
-from experiments.cli.settings import WeightDecay
+from experiments.cli.settings import Experiment
 from experiments.reporting.checks import Check, at_most, conclude, is_true, printed
 
 QUESTION = "Is weight decay the same as an L2 penalty? (S98; section 3.11)"
@@ -21,7 +21,7 @@ SCALES = jnp.array([1.0, 10.0, 100.0, 1e3, 1e4])
 RATE, DECAY, STEPS, LANES = 0.01, 0.1, 2000, 2000
 
 
-def main(settings: WeightDecay) -> int:
+def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
     return conclude(settings, "weight_decay", QUESTION, measure)
 

@@ -26,7 +26,7 @@ from experiments.cli.settings import Race
 from experiments.reporting import figures
 from experiments.reporting.endpoints import NOT_SEEN, best_rates
 from experiments.reporting.run_folder import dump
-from experiments.workloads.workload import Arena
+from experiments.workloads.workload import Workload
 from gdlab.base import Optimizer
 
 HERE = Path(__file__).parent
@@ -56,34 +56,34 @@ class Plane(NamedTuple):
     words: str
 
 
-def page(dataset: xarray.Dataset, where: Arena, optimizers: dict[str, Any], settings: Race) -> str:
+def page(dataset: xarray.Dataset, workload: Workload, optimizers: dict[str, Any], settings: Race) -> str:
     """The page of a race, which is run again at some of its rates with every piece of its steps recorded."""
     total = int(dataset["step"].values[-1])
-    starts = shown_starts(where)
+    starts = shown_starts(workload)
     most = min(RATES, max(1, BUDGET // (len(optimizers) * len(starts) * ROWS)), dataset.sizes["lr"])
     dataset = dataset.isel(lr=np.linspace(0, dataset.sizes["lr"] - 1, most).round().astype(int))
-    plane = plane_of(dataset, where, optimizers, settings)
+    plane = plane_of(dataset, workload, optimizers, settings)
     rows = np.unique(np.append(np.geomspace(1, total + 1, ROWS // 2) - 1, np.linspace(0, total, ROWS // 2)).astype(int))
-    ran = recorded(where, optimizers, jnp.asarray(dataset["lr"].values), starts, rows, plane, settings)
+    ran = recorded(workload, optimizers, jnp.asarray(dataset["lr"].values), starts, rows, plane, settings)
     data = {
         "optimizers": list(optimizers),
         "colours": list(figures.colours(list(optimizers)).values()),
         "kinds": {kind: colour for kind, (_, colour) in figures.MARKS.items()},
         "rates": dataset["lr"].values.tolist(),
         "steps": rows.tolist(),
-        "starts": [where.seen_as[k] for k in starts],
+        "starts": [workload.seen_as[k] for k in starts],
         "plain": dataset.sizes["param"] == 2,
         "axes": plane.axes,
-        "points": points(dataset, where, plane, starts),
+        "points": points(dataset, workload, plane, starts),
         "ends": ends(dataset, starts),
         "best": best_rates(dataset),
         "lowest": figures.lowest(ran["loss"], rows),
         "losses": packed(ran["loss"], "<f8"),  # as float32 a loss beside zero or beside another would be lost
-        **surface(where, plane),
+        **surface(workload, plane),
         "runs": {name: packed(values) for name, values in ran.items() if name != "loss"},
     }
     texts = {
-        "title": html.escape(f"Race on {where.name}"),
+        "title": html.escape(f"Race on {workload.name}"),
         "words": html.escape(plane.words),
         "data": dump(data).replace("<", "\\u003c"),
         "script": (HERE / "page.js").read_text(encoding="utf-8"),
@@ -98,14 +98,16 @@ def packed(values: Any, kind: str = "<f4") -> str:
         return base64.b64encode(np.asarray(values, kind).tobytes()).decode()
 
 
-def shown_starts(where: Arena) -> list[int]:
+def shown_starts(workload: Workload) -> list[int]:
     """The starts that are shown: one beside a saddle where there is one, and others."""
-    last = len(where.seen_as) - 1
-    picked = (0, 1) if where.points == [] else (1, 5)
-    return sorted({min(k, last) for k in picked[: 1 if where.batches else STARTS]})
+    last = len(workload.seen_as) - 1
+    picked = (0, 1) if workload.points == [] else (1, 5)
+    return sorted({min(k, last) for k in picked[: 1 if workload.batches else STARTS]})
 
 
-def recorded(where: Arena, optimizers: Any, rates: Any, starts: Any, rows: Any, plane: Plane, settings: Race) -> Any:
+def recorded(
+    workload: Workload, optimizers: Any, rates: Any, starts: Any, rows: Any, plane: Plane, settings: Race
+) -> Any:
     """What each run does at the rows, by name: arrays (optimizer, rate, start, row), or of pairs in the plane."""
 
     def onto(tree):
@@ -116,7 +118,7 @@ def recorded(where: Arena, optimizers: Any, rates: Any, starts: Any, rows: Any, 
         extra = {"value": moment.loss, "grad": moment.grads, "value_fn": moment.value_fn}
         seen = {
             "x": onto(moment.params) - plane.basis @ plane.origin,
-            "loss": where.loss(moment.params, *where.args),
+            "loss": workload.loss(moment.params, *workload.args),
             "update": onto(apply(moment.grads, moment.state, moment.params, **extra)[0]),
         }
         nothing = jnp.full_like(seen["x"], jnp.nan)
@@ -130,29 +132,31 @@ def recorded(where: Arena, optimizers: Any, rates: Any, starts: Any, rows: Any, 
     def run(optimizer, lr, start):
         params, seed = start
         batches = (
-            None if where.batches is None else where.batches(jax.random.fold_in(jax.random.key(settings.seed), seed))
+            None
+            if workload.batches is None
+            else workload.batches(jax.random.fold_in(jax.random.key(settings.seed), seed))
         )
         ran = gdlab.minimize(
-            where.loss, optimizer(lr), params, int(rows[-1]) + 1, args=() if where.batches else where.args,
+            workload.loss, optimizer(lr), params, int(rows[-1]) + 1, args=() if workload.batches else workload.args,
             batches=batches, record={"seen": look},
         )  # fmt: skip
         return jax.tree.map(lambda values: values[rows], ran.history["seen"])
 
-    begun = (jax.tree.map(lambda leaf: leaf[jnp.array(starts)], where.starts), jnp.array(starts))
+    begun = (jax.tree.map(lambda leaf: leaf[jnp.array(starts)], workload.starts), jnp.array(starts))
     dataset = gdlab.sweep(run, optimizer=optimizers, lr=rates, start=begun)
     return {name: dataset[name].values for name in ("x", "loss", "update", "eta", "m", "sigma")}
 
 
-def plane_of(dataset: xarray.Dataset, where: Arena, optimizers: Any, settings: Race) -> Plane:
+def plane_of(dataset: xarray.Dataset, workload: Workload, optimizers: Any, settings: Race) -> Plane:
     """The plane in which a race is drawn."""
     size = dataset.sizes["param"]
-    if size == 2 and where.box is not None:
-        box = [(float(low), float(high)) for low, high in where.box]
+    if size == 2 and workload.box is not None:
+        box = [(float(low), float(high)) for low, high in workload.box]
         said = f"The loss, and the runs on it: each path goes through up to {ROWS} of its steps, which can be read."
         return Plane(jnp.zeros(2), jnp.eye(2), box, ("θ₁", "θ₂"), said)
-    origin, seen, where_to = trajectories(dataset, where, optimizers, settings)
+    origin, seen, where_to = trajectories(dataset, workload, optimizers, settings)
     away = (seen - seen.mean(axis=0)) / (np.abs(seen - seen.mean(axis=0)).max() or 1.0)
-    basis, curvatures = steepest(where, origin, size) if settings.plane == "hessian" else (None, None)
+    basis, curvatures = steepest(workload, origin, size) if settings.plane == "hessian" else (None, None)
     if basis is not None and curvatures is not None:
         said = f"the two highest curvatures there, {curvatures[0]:.4g} and {curvatures[1]:.4g}"
         axes = ("along the highest curvature", "along the second highest")
@@ -173,9 +177,9 @@ def plane_of(dataset: xarray.Dataset, where: Arena, optimizers: Any, settings: R
     return Plane(jnp.asarray(origin), jnp.asarray(basis), box, axes, words)
 
 
-def steepest(where: Arena, origin: Any, size: int) -> tuple[Any, Any]:
+def steepest(workload: Workload, origin: Any, size: int) -> tuple[Any, Any]:
     """The directions of the two highest curvatures at a point, as rows, and these; None where they are not finite."""
-    spectrum = hessian.extremal(where.flat_loss, jnp.asarray(origin), k=min(2, size), which="highest")
+    spectrum = hessian.extremal(workload.flat_loss, jnp.asarray(origin), k=min(2, size), which="highest")
     basis = np.asarray(spectrum.eigenvectors).reshape(-1, size)[::-1]
     curvatures = np.asarray(spectrum.eigenvalues)[::-1]
     if not (np.isfinite(basis).all() and np.isfinite(curvatures).all()):
@@ -183,21 +187,21 @@ def steepest(where: Arena, origin: Any, size: int) -> tuple[Any, Any]:
     return np.vstack([basis, np.zeros_like(basis)])[:2], np.append(curvatures, 0.0)[:2]
 
 
-def trajectories(dataset: xarray.Dataset, where: Arena, optimizers: Any, settings: Race) -> tuple[Any, Any, str]:
+def trajectories(dataset: xarray.Dataset, workload: Workload, optimizers: Any, settings: Race) -> tuple[Any, Any, str]:
     """The point a plane goes through, points of the paths of each optimizer at its best rate, as rows; and what it is.
 
     It is the best end of the race, or the start where that is not finite or FAR from it, as a run without a bottom is.
     """
     total, at = int(dataset["step"].values[-1]), best_rates(dataset)
-    k = shown_starts(where)[0]  # the first may be on a saddle, where nothing moves
+    k = shown_starts(workload)[0]  # the first may be on a saddle, where nothing moves
     final = np.array([dataset["loss"].values[i, j, k, -1] for i, j in enumerate(at)])
-    start = jax.tree.map(lambda leaf: leaf[k], where.starts)
+    start = jax.tree.map(lambda leaf: leaf[k], workload.starts)
     key = jax.random.fold_in(jax.random.key(settings.seed), k)
     seen = []
     for j, optimizer in zip(at, optimizers.values(), strict=True):
         ran = gdlab.minimize(
-            where.loss, optimizer(float(dataset["lr"].values[j])), start, total,
-            args=() if where.batches else where.args, batches=where.batches and where.batches(key),
+            workload.loss, optimizer(float(dataset["lr"].values[j])), start, total,
+            args=() if workload.batches else workload.args, batches=workload.batches and workload.batches(key),
             record=("params",), every=max(1, total // 40),
         )  # fmt: skip
         seen.append(np.asarray(jax.vmap(lambda params: ravel_pytree(params)[0])(ran.history["params"])))
@@ -219,10 +223,10 @@ def within(points: Any, start: Any) -> Any:
     return finite & (far / FAR <= usual)
 
 
-def surface(where: Arena, plane: Plane) -> dict[str, Any]:
+def surface(workload: Workload, plane: Plane) -> dict[str, Any]:
     """The loss on a grid of the plane, and the heights of its contours."""
     across, up = (jnp.linspace(low, high, SIDE) for low, high in plane.box)
-    row = jax.vmap(lambda a, b: where.flat_loss(plane.origin + plane.basis.T @ jnp.stack([a, b])), (0, None))
+    row = jax.vmap(lambda a, b: workload.flat_loss(plane.origin + plane.basis.T @ jnp.stack([a, b])), (0, None))
     values = np.asarray(jax.jit(lambda up: jax.lax.map(lambda b: row(across, b), up))(up))
     known = values[np.isfinite(values)]
     levels = np.unique(np.quantile(known, np.linspace(0, 1, LEVELS)[1:-1])) if known.size else known
@@ -241,18 +245,18 @@ def ends(dataset: xarray.Dataset, starts: Any) -> list[list[list[str]]]:
     return np.vectorize(said, otypes=[object])(kinds, losses).tolist()
 
 
-def points(dataset: xarray.Dataset, where: Arena, plane: Plane, starts: Any) -> list[dict[str, Any]]:
+def points(dataset: xarray.Dataset, workload: Workload, plane: Plane, starts: Any) -> list[dict[str, Any]]:
     """Critical points in the plane, by kind, with the directions in which the loss falls."""
-    if where.points:
-        places = np.array([x for x, _ in where.points])
-    elif where.few:
+    if workload.points:
+        places = np.array([x for x, _ in workload.points])
+    elif workload.few:
         paths = dataset["path"].values.reshape(-1, dataset.sizes["param"])
         paths = paths[np.isfinite(paths).all(axis=1)]
         paths = paths[:: max(1, len(paths) // SEARCHED)]
         low, high = np.array(plane.box).T
         window = np.random.default_rng(0).uniform(low, high, (SEARCHED, 2))
         flat = np.concatenate([paths, plane.origin + window @ plane.basis])
-        found_there = hessian.find_critical_points(where.flat_loss, jnp.asarray(flat))
+        found_there = hessian.find_critical_points(workload.flat_loss, jnp.asarray(flat))
         if not len(found_there.loss):
             return []
         places = np.asarray(found_there.params)
@@ -261,7 +265,7 @@ def points(dataset: xarray.Dataset, where: Arena, plane: Plane, starts: Any) -> 
     places = places[np.isfinite(places).all(axis=1)]
     if not len(places):
         return []
-    judge = jax.jit(lambda x: hessian.classify(where.flat_loss, x))
+    judge = jax.jit(lambda x: hessian.classify(workload.flat_loss, x))
     found = []
     for x in places:
         point = judge(jnp.asarray(x))

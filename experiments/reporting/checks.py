@@ -7,13 +7,12 @@ fails.
 import inspect
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.cli.console import bar, print_table
+from experiments.cli.console import bar
 from experiments.cli.settings import Experiment
 from experiments.reporting.pages import CHECKED
-from experiments.reporting.run_folder import Extras, Table, dump, new_folder, now, write_record, written
+from experiments.reporting.run_folder import Extras, Findings, Table, publish
 
 COLUMNS = (CHECKED, "verdict", "check", "measured", "must be", "within")
 
@@ -74,25 +73,26 @@ def conclude(
         measure: a function that returns the checks, a function that draws the figure, and tables of what is shown but
             not judged; `lambda: measure(settings.quick)` where there is a smaller size.
     """
-    started = now()
-    out = settings.out or Path("runs") / name
-    with new_folder(out) as folder, bar(settings.progress, [name]) as advance:
-        checks, draw, *tables = measure()
-        advance()
-        rows = [{**check._asdict(), "passed": check.passed} for check in checks]
-        summary = {"experiment": name, "question": question, "passed": all(c.passed for c in checks), "checks": rows}
-        table = Table(_said(checks), COLUMNS, [_row(check) for check in checks])
-        write_record(folder, name, settings, started, summary, question, _paragraphs(measure), [table, *tables])
-        extras = Extras(folder)
-        extras.figure(name, draw, title=question, pgf=settings.pgf)
-    if settings.json:
-        print(dump({**summary, "out": str(out)}))
-    else:
-        print_table(question, COLUMNS, table.rows)
-        for shown in tables:
-            print_table(*shown)
-        print(f"{_said(checks)}; {written(out, f'{name}.png', f'{name}.svg', 'summary.json')}")
-    return extras.status if summary["passed"] else 1
+
+    def find(_: Extras) -> Findings:
+        with bar(settings.progress, [name]) as advance:
+            checks, draw, *tables = measure()
+            advance()
+        rows, passed = [_row(check) for check in checks], all(check.passed for check in checks)
+        listed = [{**check._asdict(), "passed": check.passed} for check in checks]
+        return Findings(
+            title=question,
+            summary={"experiment": name, "question": question, "passed": passed, "checks": listed},
+            tables=[Table(_said(checks), COLUMNS, rows), *tables],
+            printed=[Table(question, COLUMNS, rows), *tables],
+            below=f"{_said(checks)}; ",
+            draw=draw,
+            words=_paragraphs(measure),
+            caption=question,
+            passed=passed,
+        )
+
+    return publish(settings, name, find)
 
 
 def _said(checks):

@@ -84,7 +84,7 @@ def by_number(runs: Sequence[Run]) -> dict[str, str]:
 
 
 def section(rows: dict[str, str]) -> str:
-    """The section of the claims."""
+    """The section with a row for each claim."""
     return (
         '<section id="claims"><h2>Every claim by its number</h2><div class="wide"><table>'
         f"<tr><th>item</th><th>what it says</th><th>shown by</th></tr>{''.join(rows.values())}</table></div></section>"

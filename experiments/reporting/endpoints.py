@@ -12,13 +12,13 @@ import xarray
 
 import gdlab
 import hessian
-from experiments.workloads.workload import Arena
+from experiments.workloads.workload import Workload
 
 DOWNHILL = 5000  # steps of gradient descent after an escape
 NOT_SEEN = -1  # the kind of an end that was not classified
 
 
-class Way(NamedTuple):
+class EscapeRoute(NamedTuple):
     """A saddle on which runs stopped, and the way out of it."""
 
     at: np.ndarray
@@ -36,20 +36,20 @@ class Way(NamedTuple):
     end_kind: str
 
 
-def classified(dataset: xarray.Dataset, where: Arena) -> xarray.Dataset:
-    """The dataset with kind, index and extreme eigenvalues of the ends: all where parameters are few, else the best."""
+def classified(dataset: xarray.Dataset, workload: Workload) -> xarray.Dataset:
+    """The dataset with kind, index and extreme eigenvalues of each end; of many parameters, one end per optimizer."""
     dims = ("optimizer", "lr", "start")
     shape = tuple(dataset.sizes[dim] for dim in dims)
     lanes = np.zeros(shape, bool)
-    if where.few:
+    if workload.few:
         lanes[...] = True
     else:
         best = best_rates(dataset)
         for i in range(shape[0]):
             lanes[i, best[i], 0] = True
     ends = jnp.asarray(dataset["end"].values[lanes])
-    judge = jax.jit(lambda end: _verdict(where, end))
-    found = jax.vmap(judge)(ends) if where.few else jax.lax.map(judge, ends)
+    judge = jax.jit(lambda end: _verdict(workload, end))
+    found = jax.vmap(judge)(ends) if workload.few else jax.lax.map(judge, ends)
 
     def spread(values, empty):
         whole = np.full(shape, empty, np.asarray(values).dtype)
@@ -66,7 +66,7 @@ def classified(dataset: xarray.Dataset, where: Arena) -> xarray.Dataset:
 
 
 def unclassified(dataset: xarray.Dataset) -> xarray.Dataset:
-    """The dataset with the same variables, none of the ends being classified."""
+    """The dataset with the variables of `classified`, all unknown."""
     dims = ("optimizer", "lr", "start")
     none = np.full([dataset.sizes[dim] for dim in dims], NOT_SEEN)
     unknown = (dims, np.full(none.shape, np.nan))
@@ -77,8 +77,8 @@ def _flags():
     return {"flag_values": np.arange(NOT_SEEN, len(hessian.Kind)), "flag_meanings": _meanings()}
 
 
-def _verdict(where, end):
-    point = hessian.classify(where.loss, where.unravel(end), *where.args)
+def _verdict(workload, end):
+    point = hessian.classify(workload.loss, workload.unravel(end), *workload.args)
     return point.code, point.index, point.lowest.value, point.highest.value
 
 
@@ -93,9 +93,9 @@ def best_rates(dataset: xarray.Dataset) -> list[int]:
     return [int(i) for i in np.argmin(median, axis=1)]
 
 
-def ways_out(dataset: xarray.Dataset, where: Arena) -> list[Way]:
-    """The way out of each saddle on which a run stopped; saddles within 1e-3 of each other are one."""
-    if not where.few:
+def ways_out(dataset: xarray.Dataset, workload: Workload) -> list[EscapeRoute]:
+    """The escape route of each saddle on which a run stopped; saddles within 1e-3 of each other count as one."""
+    if not workload.few:
         return []
     stuck = np.argwhere(dataset["kind"].values == hessian.Kind.SADDLE)
     groups: list[tuple[np.ndarray, dict[str, int]]] = []
@@ -111,19 +111,19 @@ def ways_out(dataset: xarray.Dataset, where: Arena) -> list[Way]:
         return []
 
     def leave(at):
-        point = hessian.classify(where.flat_loss, at)
-        way = hessian.escape(where.flat_loss, at)
+        point = hessian.classify(workload.flat_loss, at)
+        way = hessian.escape(workload.flat_loss, at)
         steepest = jnp.maximum(
-            *(jnp.max(jnp.abs(hessian.spectrum(where.flat_loss, x).eigenvalues)) for x in (at, way.params))
+            *(jnp.max(jnp.abs(hessian.spectrum(workload.flat_loss, x).eigenvalues)) for x in (at, way.params))
         )
-        down = gdlab.minimize(where.flat_loss, gdlab.gd(0.5 / steepest), way.params, DOWNHILL, every=DOWNHILL)
-        end = hessian.classify(where.flat_loss, down.params)
-        return point, way, down.params, where.flat_loss(down.params), end
+        down = gdlab.minimize(workload.flat_loss, gdlab.gd(0.5 / steepest), way.params, DOWNHILL, every=DOWNHILL)
+        end = hessian.classify(workload.flat_loss, down.params)
+        return point, way, down.params, workload.flat_loss(down.params), end
 
     point, way, end, end_loss, end_point = jax.jit(jax.vmap(leave))(jnp.stack([at for at, _ in groups]))
     kinds = end_point.kind
     return [
-        Way(
+        EscapeRoute(
             at=at,
             index=int(point.index[i]),
             runs=runs,

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.cli.settings import InputError, command, that_ends
+from experiments.cli.settings import InputError, command, regular_file
 from experiments.reporting.run_folder import dump
 
 CHECKED = "lecture"  # the first column of a table of checks
@@ -100,7 +100,7 @@ def held(path: Path) -> list[dict[str, Any]]:
         InputError: where the file is no such page.
     """
     try:
-        text = that_ends(path).read_text(encoding="utf-8")
+        text = regular_file(path).read_text(encoding="utf-8")
         return json.loads(html.unescape(text.partition(HELD)[2].partition("</pre>")[0]))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"file must be a page that `report` wrote; got {path}: {error}") from None

@@ -23,12 +23,14 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from experiments.cli.console import print_table
 from experiments.cli.settings import InputError, as_json, command_line, in_one_line
 from gdlab.storage.store import PARTIAL, whole
 
@@ -46,7 +48,7 @@ def new_folder(out: Path) -> Iterator[Path]:
     out = Path(out)
     if "\0" in str(out):
         raise InputError(f"out must be the name of a folder, without null characters; got {str(out)!r}")
-    try:
+    with writable("folder", out):
         missing = [parent for parent in out.parents if not parent.exists()]
         if out.exists() or out.is_symlink():
             allowed = f"out must be a folder that does not exist yet, such as {_free(out)}"
@@ -54,15 +56,11 @@ def new_folder(out: Path) -> Iterator[Path]:
         out.parent.mkdir(parents=True, exist_ok=True)
         _clear(out)
         made = Path(tempfile.mkdtemp(prefix=f".{out.name}-", suffix=PARTIAL, dir=out.parent))
-    except OSError as error:
-        raise InputError(f"out must be a folder that can be written; {out}: {error.strerror}") from None
     try:
-        with held(made):
+        with writable("folder", out), held(made):
             yield made
             made.chmod(0o755)
             made.rename(out)
-    except OSError as error:
-        raise InputError(f"out must be a folder that can be written; {out}: {error.strerror}") from error
     finally:
         shutil.rmtree(made, ignore_errors=True)
         for parent in missing:  # from the inside out, those that hold nothing
@@ -71,11 +69,27 @@ def new_folder(out: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def writable(name: str, out: Path) -> Iterator[None]:
+    """Turn what the system says of a folder or file that cannot be written into the one sentence for it.
+
+    Raises:
+        InputError: where an OSError came.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"out must be a {name} that can be written; {out}: {error.strerror}") from error
+
+
+@contextlib.contextmanager
 def held(folder: Path) -> Iterator[None]:
     """Hold a folder against other processes; the system gives it back when this one dies.
 
+    The lock is on the folder itself, not on a file in it: a finished run folder holds what its command wrote, and
+    nothing else.
+
     Raises:
-        BlockingIOError: when another process holds it.
+        InputError: when another process holds it.
     """
     if sys.platform == "win32":
         yield  # a folder cannot be held there
@@ -85,6 +99,10 @@ def held(folder: Path) -> Iterator[None]:
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise InputError(f"out must not be in use; another process is writing into {folder}") from None
+    try:
         yield
     finally:
         os.close(handle)
@@ -93,7 +111,7 @@ def held(folder: Path) -> Iterator[None]:
 def _clear(out):
     """Remove the folders of processes that were killed while they wrote: nobody holds them any more."""
     for left in out.parent.glob(f".{glob.escape(out.name)}-*{PARTIAL}"):
-        with contextlib.suppress(OSError), held(left):
+        with contextlib.suppress(OSError, InputError), held(left):
             shutil.rmtree(left, ignore_errors=True)
 
 
@@ -110,12 +128,10 @@ def write_new(path: Path, text: str) -> None:
     """
     if path.exists() or path.is_symlink():
         raise InputError(f"out must be a file that does not exist yet; {path} is there already")
-    try:
+    with writable("file", path):
         with whole(path) as file:
             file.write(text.encode())
         path.chmod(0o644)
-    except OSError as error:
-        raise InputError(f"out must be a file that can be written; {path}: {error.strerror}") from None
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -148,12 +164,12 @@ class Moment(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """Since then."""
+        """The seconds since then."""
         return time.monotonic() - self.clock
 
 
 def now() -> Moment:
-    """This moment."""
+    """The date and the clock, now."""
     return Moment(datetime.now(UTC), time.monotonic())
 
 
@@ -165,21 +181,75 @@ class Table(NamedTuple):
     rows: Sequence[Sequence[str]]
 
 
-def write_record(
-    folder: Path,
-    command: str,
-    settings: Any,
-    started: Moment,
-    summary: dict[str, Any],
-    title: str,
-    words: Sequence[str],
-    tables: Sequence[Table],
-) -> None:
-    """What every run writes: the numbers, the settings, where they come from, and what a page shows of them."""
-    write_json(folder / "summary.json", summary)
+class Findings(NamedTuple):
+    """What a command found, and how it is shown."""
+
+    title: str
+    summary: dict[str, Any]  # the numbers, for summary.json and --json
+    tables: Sequence[Table]
+    draw: Callable[[], Any]  # makes the figure
+    words: Sequence[str] = ()  # paragraphs, for a page of runs
+    caption: str = ""  # above the figure
+    save: Callable[[Path], None] = lambda folder: None  # writes further results into the folder
+    pages: Sequence[tuple[str, Callable[[Path], str]]] = ()  # files of text that show the results, made from the folder
+    above: Sequence[str] = ()  # lines to print above the tables
+    printed: Sequence[Table] | None = None  # the tables to print, where they are not those of the folder
+    below: str = ""  # printed below the tables, in front of the names of the files
+    passed: bool = True  # whether the exit status may be 0
+
+
+def publish(settings: Any, command: str, find: Callable[["Extras"], Findings]) -> int:
+    """Write the folder of a run, whole or not at all, and print what it found: every command with a folder ends here.
+
+    Args:
+        settings: of the command; `out` is its folder, runs/COMMAND by default.
+        command: its name, which names the figure too.
+        find: makes the findings.  What it may fail at without loss it makes by the `Extras` that it is given.
+
+    Returns:
+        The exit status: 0 where everything is there and what was checked holds, else 1.
+
+    Raises:
+        InputError: when the folder exists already, is in use, or cannot be written.
+    """
+    started, out = now(), settings.out or Path("runs") / command
+    with new_folder(out) as folder:
+        extras = Extras(folder)
+        found = find(extras)
+        found.save(folder)
+        write_record(folder, command, settings, started, found)
+        extras.figure(command, found.draw, title=found.caption, pgf=settings.pgf)
+        for name, make in found.pages:
+            extras.text(name, partial(make, folder))
+    if settings.json:
+        print(dump({**found.summary, "out": str(out)}))
+    else:
+        show(found, f"written: {out}/{', '.join(name for name in _listed(command, found) if (out / name).is_file())}")
+    return extras.status if found.passed else 1
+
+
+def show(found: Findings, files: str) -> None:
+    """Print findings: lines, tables, and last the sentence that names the files."""
+    for line in found.above:
+        print(line)
+    for table in found.tables if found.printed is None else found.printed:
+        print_table(*table)
+    print(f"{found.below}{files}")
+
+
+def _listed(command, found):
+    """The files that the last line names, where they are there; the most telling first."""
+    pages = [name for name, _ in found.pages]
+    return ["results.nc", *pages, f"{command}.png", f"{command}.svg", "summary.json"]
+
+
+def write_record(folder: Path, command: str, settings: Any, started: Moment, found: Findings) -> None:
+    """Write what every run writes: the numbers, the settings, where they come from, and what a page shows of them."""
+    write_json(folder / "summary.json", found.summary)
     write_json(folder / "config.json", as_json(settings))
     write_json(folder / "meta.json", provenance(command_line(command, settings), getattr(settings, "seed", 0), started))
-    shown = {"command": command, "title": title, "words": words, "tables": [table._asdict() for table in tables]}
+    tables = [table._asdict() for table in found.tables]
+    shown = {"command": command, "title": found.title, "words": found.words, "tables": tables}
     write_json(folder / "report.json", shown)
 
 
@@ -220,10 +290,10 @@ def write_arrays(path: Path, arrays: dict[str, Any]) -> None:
 
 
 class Extras:
-    """What a run in this folder can do without: its figure, its page, its words; a part that fails costs no results."""
+    """The parts that only show the results: figure, page, words. One that fails is reported, and the results stay."""
 
     def __init__(self, folder: Path):
-        """None has failed yet."""
+        """For the folder of a run; no part has failed yet."""
         self.folder = folder
         self.status = 0  # the exit status: 1 once a part has failed
 
@@ -267,8 +337,3 @@ def write_figure(folder: Path, name: str, figure: Any, *, pgf: bool = False) -> 
         except BaseException:
             path.unlink(missing_ok=True)
             raise
-
-
-def written(out: Path, *names: str) -> str:
-    """The sentence that says which of these files a finished folder holds."""
-    return f"written: {out}/{', '.join(name for name in names if (out / name).is_file())}"

@@ -13,17 +13,16 @@ from typing import Any
 import numpy as np
 import xarray
 
-from experiments.cli.console import print_table
 from experiments.cli.settings import InputError, in_one_line
-from experiments.reporting.run_folder import Extras, Table, dump, new_folder, now, write_dataset, write_record, written
+from experiments.reporting.run_folder import Findings, Table, publish, write_dataset
 from gdlab.storage.store import StoreError
 
 COLUMNS = ("optimizer", "best lr", "median loss", "quartiles", "diverged")
 
 
 @contextlib.contextmanager
-def said_plainly() -> Iterator[None]:
-    """A store that cannot be used is bad input; what a store warns of is one line on stderr."""
+def warnings_as_lines() -> Iterator[None]:
+    """Report a store that cannot be used as bad input, and each warning of a store as one line on stderr."""
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = lambda message, *_: print("note:", in_one_line(str(message)), file=sys.stderr)
@@ -33,25 +32,17 @@ def said_plainly() -> Iterator[None]:
             raise InputError(str(error)) from None
 
 
-def publish(settings: Any, name: str, make: Callable[[], xarray.Dataset]) -> int:
+def publish_sweep(settings: Any, name: str, make: Callable[[], xarray.Dataset]) -> int:
     """Make the dataset of a sweep, write its folder, and print its table; the exit status."""
-    started = now()
-    with said_plainly(), new_folder(settings.out) as folder:
-        extras = Extras(folder)
-        title, summary, shown = _write(extras, name, make(), settings, started)
-    if settings.json:
-        print(dump({**summary, "out": str(settings.out)}))
-    else:
-        print_table(title, COLUMNS, shown)
-        print(written(settings.out, "results.nc", "summary.json", f"{name}.png", f"{name}.svg"))
-    return extras.status
+    with warnings_as_lines():
+        return publish(settings, name, lambda _: findings(make()))
 
 
-def _write(extras, name, dataset, settings, started):
+def findings(dataset: xarray.Dataset) -> Findings:
+    """The table of the best rates, and the figure, of the dataset of a sweep."""
     problem, steps, every = (dataset.attrs[name] for name in ("problem", "steps", "every"))
     dataset = dataset.assign_coords(step=[*range(0, steps, every), steps])
     rows = [_row(dataset.sel(optimizer=optimizer)) for optimizer in dataset["optimizer"].values]
-    summary = {"problem": problem, "runs": int(dataset["alive"].size), "optimizers": rows}
     shown = [
         [
             row["optimizer"],
@@ -63,10 +54,13 @@ def _write(extras, name, dataset, settings, started):
         for row in rows
     ]
     title = f"Sweep on {problem}: {dataset['alive'].size} runs, {steps} steps"
-    write_dataset(extras.folder / "results.nc", dataset)
-    write_record(extras.folder, name, settings, started, summary, title, [], [Table(title, COLUMNS, shown)])
-    extras.figure(name, lambda: _draw(dataset, title), pgf=settings.pgf)
-    return title, summary, shown
+    return Findings(
+        title=title,
+        summary={"problem": problem, "runs": int(dataset["alive"].size), "optimizers": rows},
+        tables=[Table(title, COLUMNS, shown)],
+        draw=lambda: _draw(dataset, title),
+        save=lambda folder: write_dataset(folder / "results.nc", dataset),
+    )
 
 
 def _final(dataset):

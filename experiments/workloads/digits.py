@@ -18,7 +18,7 @@ FLOAT = jnp.float32
 
 
 def examples(key: jax.Array, count: int, *, wrong: float = 0.0) -> tuple[Examples, Examples]:
-    """So many examples to learn from, drawn at random, and all others to be tested on.
+    """Examples to learn from, drawn at random, and all others to test on.
 
     Args:
         key: of the order, and of the wrong labels.
@@ -49,6 +49,6 @@ def starts(keys: jax.Array, sizes: Sequence[int]) -> Layers:
 
 
 def batches(data: Any, size: int, count: int, key: jax.Array) -> Any:
-    """So many batches, stacked: runs that share their order need not draw it."""
+    """`count` batches, stacked, for runs that share one order of the data."""
     stream = minibatches(data, size, key=key)
     return jax.lax.scan(lambda state, _: stream.next(state)[::-1], stream.init(), length=count)[1]

@@ -1,4 +1,4 @@
-"""A contest: optimizers at their best rates on a handful of problems, all in one run.
+"""A benchmark of tuned optimizers: each at its best rate on a handful of problems, all in one run.
 
 The loss is the sum of the losses of all problems, each on parameters of its own, so that an optimizer that works
 parameter by parameter runs on all of them at once; each problem then has its own best rate.
@@ -33,7 +33,7 @@ FEATURES, NOISE = 30, 0.1
 EXAMPLES = 500
 
 
-def contest(optimizers: Mapping[str, Callable[[Any], gdlab.Optimizer]]) -> Any:
+def tuned_benchmark(optimizers: Mapping[str, Callable[[Any], gdlab.Optimizer]]) -> Any:
     """What is left after STEPS steps: an xarray.Dataset of a loss by problem, with dims (optimizer, rate, seed).
 
     Args:

@@ -1,4 +1,4 @@
-"""What a command is pointed at: a surface by its name, or a loss of one's own with parameters from a file.
+"""The target of a command: a surface by its name, or a loss of your own with parameters from a file.
 
     himmelblau                                     a surface of gdlab.problems, at its start on a saddle if any
     my_loss.py:loss --params params.npz            the function `loss(params) -> scalar` of that file, which is run
@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.cli.settings import InputError, OnProblem, OnTarget, that_ends
+from experiments.cli.settings import InputError, OnProblem, OnTarget, regular_file
 from gdlab.problems import Surface, surfaces
 
 SAFETENSORS = {"F64": np.dtype("<f8"), "F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype(jnp.bfloat16)}
@@ -111,7 +111,7 @@ def _read(path):
     if path.suffix not in readers:
         raise InputError(f"params must be a file that ends in .npz or .safetensors; got {path}")
     try:
-        arrays = readers[path.suffix](that_ends(path))
+        arrays = readers[path.suffix](regular_file(path))
     except OSError as error:
         raise InputError(f"params must be a file that can be read; {path}: {error.strerror or error}") from None
     except Exception as error:  # whatever is wrong with the bytes

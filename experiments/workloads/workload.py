@@ -1,4 +1,4 @@
-"""What is raced on: a loss, the starts that all optimizers share, and the ranges that fit it.
+"""A workload: a loss, the starts that all optimizers share, and the ranges that fit it.
 
 | problem | parameters | starts |
 |---|---|---|
@@ -37,7 +37,7 @@ FEW = 10  # parameters
 MOST_STARTS = 10**7
 
 
-class Arena(NamedTuple):
+class Workload(NamedTuple):
     """A loss with all that a race on it needs."""
 
     name: str
@@ -66,28 +66,28 @@ class Arena(NamedTuple):
         return sum(leaf[0].size for leaf in jax.tree.leaves(self.starts)) <= FEW
 
 
-def arena(settings: OnProblem) -> Arena:
-    """The arena that the settings ask for.
+def load(settings: OnProblem) -> Workload:
+    """The workload that the settings ask for.
 
     Raises:
-        InputError: for an unknown surface, a loss or parameters of one's own that are none, or too many starts.
+        InputError: for an unknown surface, a loss or parameters that cannot be used, or too many starts.
     """
-    if (settings.seeds or 1) > MOST_STARTS:
-        raise InputError(f"seeds must be at most {MOST_STARTS}, as each start has a name; got {settings.seeds}")
+    if (settings.starts or 1) > MOST_STARTS:
+        raise InputError(f"starts must be at most {MOST_STARTS}, as each start has a name; got {settings.starts}")
     deviation(settings.spread)
     if settings.target is not None:
         return _own(settings)
     return {"surface": _surface, "pokemon": _pokemon, "digits": _digits}[settings.problem](settings)
 
 
-def rates_of(settings: OnProblem, where: Arena) -> tuple[float, float, int]:
-    """The range of learning rates that the settings ask for, or that fits the arena: lowest, highest, how many.
+def rates_of(settings: OnProblem, workload: Workload) -> tuple[float, float, int]:
+    """The range of learning rates that the settings ask for, or that fits the workload: lowest, highest, how many.
 
     Raises:
         InputError: for a range that is none, or more runs of an optimizer than 32 bits count.
     """
-    low, high, count = learning_rates(where.lr if settings.lr is None else settings.lr)
-    at_least_one("lr times seeds", count * len(where.seen_as))
+    low, high, count = learning_rates(workload.lr if settings.lr is None else settings.lr)
+    at_least_one("lr times starts", count * len(workload.seen_as))
     return low, high, count
 
 
@@ -96,8 +96,8 @@ def _surface(settings):
         chosen = surface(settings.surface)
     except ValueError as error:
         raise InputError(str(error)) from None
-    starts, seen_as = _surface_starts(chosen, settings.seeds or 16, np.random.default_rng(settings.seed))
-    return Arena(
+    starts, seen_as = _surface_starts(chosen, settings.starts or 16, np.random.default_rng(settings.seed))
+    return Workload(
         name=chosen.name,
         loss=chosen.loss,
         args=(),
@@ -117,12 +117,12 @@ def _own(settings):
         return _surface(replace(settings, surface=chosen.name))
     theta, unravel = ravel_pytree(chosen.params)
     few = theta.size <= FEW
-    count = settings.seeds or (16 if few else 4)
+    count = settings.starts or (16 if few else 4)
     around = settings.spread * np.random.default_rng(settings.seed).normal(size=(count - 1, theta.size))
     starts = jnp.concatenate([theta[None], theta + jnp.asarray(around, theta.dtype)])
     if not np.isfinite(float(jnp.max(jnp.abs(starts))) + 3 * settings.spread):
         raise InputError(f"spread must keep the starts within finite numbers; got {settings.spread}")
-    return Arena(
+    return Workload(
         name=chosen.name,
         loss=chosen.loss,
         args=(),
@@ -170,11 +170,11 @@ def _near(a, b):
 
 def _pokemon(settings):
     rng = np.random.default_rng(settings.seed)
-    count = settings.seeds or 16
+    count = settings.starts or 16
     box = ((-200.0, -100.0), (-5.0, 5.0))
     low, high = np.array(box).T
     others = rng.uniform(low, high, size=(count - 1, 2))
-    return Arena(
+    return Workload(
         name="pokemon",
         loss=pokemon_loss,
         args=(pokemon(),),
@@ -189,10 +189,10 @@ def _pokemon(settings):
 
 
 def _digits(settings):
-    count = settings.seeds or 4
+    count = settings.starts or 4
     data = digits()
     keys = jax.random.split(jax.random.key(settings.seed), count)
-    return Arena(
+    return Workload(
         name="digits",
         loss=network_loss,
         args=(data,),

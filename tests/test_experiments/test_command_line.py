@@ -19,7 +19,7 @@ from experiments.reporting import pages
 from experiments.reporting.checks import conclude, is_true
 from experiments.reporting.figures import plt
 
-SMALL = ["--surface", "linear_net", "--optimizers", "gd,adam", "--lr", "1e-2:1e-1:3", "--seeds", "5", "--steps", "400"]
+SMALL = ["--surface", "linear_net", "--optimizers", "gd,adam", "--lr", "1e-2:1e-1:3", "--starts", "5", "--steps", "400"]
 
 
 @pytest.fixture(autouse=True)
@@ -102,10 +102,10 @@ BAD = {
     "optax's name of no optimizer": (["race", "--optimizers", "optax.apply_updates"], "optax.apply_updates", "adam"),
     "private name": (["race", "--optimizers", "optax.__doc__"], "optax.__doc__", "adam"),
     "too many rates": (["race", "--lr", "1:2:99999999"], "lr", "10^7"),
-    "too many runs": (["race", "--lr", "1:2:9999999", "--seeds", "300"], "lr times seeds", "2^31"),
-    "more starts than names": (["race", "--seeds", "999999999"], "seeds", "at most 10000000"),
+    "too many runs": (["race", "--lr", "1:2:9999999", "--starts", "300"], "lr times starts", "2^31"),
+    "more starts than names": (["race", "--starts", "999999999"], "starts", "at most 10000000"),
     "more numbers than memory": (
-        ["race", "--optimizers=gd", "--lr=1:2:9999999", "--seeds=200", "--steps=1000"],
+        ["race", "--optimizers=gd", "--lr=1:2:9999999", "--starts=200", "--steps=1000"],
         "memory",
         "GiB",
     ),
@@ -136,7 +136,7 @@ BAD = {
     "a store within it": (["sweep", "--store", "a/b/c", "--out", "a"], "store", "no folder in out"),
     "name of no library": (["race", "--optimizers", ".adam"], "optimizers", "'.adam'"),
     "no steps": (["race", "--steps", "0"], "steps", "at least 1"),
-    "no starts": (["race", "--seeds", "0"], "seeds", "at least 1"),
+    "no starts": (["race", "--starts", "0"], "starts", "at least 1"),
     "negative steps": (["race", "--steps=-5"], "steps", "at least 1"),
     "missing config": (["race", "--config", "nowhere.json"], "config", "nowhere.json"),
     "unknown flag": (["race", "--no-such-flag"], "flags must be", "--no-such-flag"),
@@ -241,7 +241,7 @@ def test_problems_are_listed(capsys):
 def test_experiments_are_listed_with_their_items_and_without_jax(capsys):
     assert main(["experiments", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
-    assert list(listed) == list(experiments())
+    assert list(listed) == experiments()
     assert listed["saddle"]["items"] == "S52-S58"
     assert all(row["question"].endswith("?") for row in listed.values())
     assert main(["experiments"]) == 0
@@ -267,7 +267,7 @@ def test_all_runs_each_once_says_what_failed_and_goes_on(tmp_path, monkeypatch, 
 
     for name in CHECKS:
         monkeypatch.setitem(sys.modules, module_of(name), stand_in(name))
-    monkeypatch.setattr("experiments.commands.all.experiments", lambda: dict.fromkeys(CHECKS, Experiment))
+    monkeypatch.setattr("experiments.commands.all.experiments", lambda: list(CHECKS))
     assert all_main(All(quick=True, json=True, jobs=1)) == 1
     shown = json.loads(capsys.readouterr().out)
     assert not shown["passed"]

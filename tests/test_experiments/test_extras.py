@@ -18,7 +18,7 @@ from experiments.reporting.checks import conclude, is_true
 from experiments.reporting.endpoints import unclassified
 from experiments.reporting.figures import plt
 from experiments.reporting.run_folder import Extras, write_arrays
-from experiments.workloads import workload
+from experiments.workloads.workload import load
 from gdlab.problems import surfaces
 
 RECORD = {"results.nc", "summary.json", "config.json", "meta.json", "report.json"}
@@ -38,7 +38,7 @@ def names(folder):
 
 
 def test_runs_that_all_diverge_are_drawn(tmp_path, capsys):
-    flags = ["--optimizers", "gd,optax.sgd", "--lr", "10:1e8:3", "--seeds", "2", "--steps", "50", "--page", "--json"]
+    flags = ["--optimizers", "gd,optax.sgd", "--lr", "10:1e8:3", "--starts", "2", "--steps", "50", "--page", "--json"]
     assert main(["race", "himmelblau", *flags, "--out", "r"]) == 0
     shown = capsys.readouterr()
     assert shown.err == ""
@@ -50,11 +50,11 @@ def test_runs_that_all_diverge_are_drawn(tmp_path, capsys):
 
 
 def test_a_race_keeps_its_results_where_all_that_shows_them_fails(tmp_path, capsys, monkeypatch):
-    flags = ["--optimizers", "gd", "--lr", "0.01:0.1:2", "--seeds", "2", "--steps", "20", "--page"]
+    flags = ["--optimizers", "gd", "--lr", "0.01:0.1:2", "--starts", "2", "--steps", "20", "--page"]
     assert main(["race", "linear_net", *flags, "--out", "whole"]) == 0
     capsys.readouterr()
     for place in (
-        *(f"commands.race.{part}" for part in ("classified", "ways_out", "told", "draw")),
+        *(f"commands.race.{part}" for part in ("classified", "ways_out", "summary_text", "draw")),
         "playground.page.page",
     ):
         monkeypatch.setattr(f"experiments.{place}", fails)
@@ -84,7 +84,7 @@ def test_a_sweep_and_a_verdict_keep_theirs_and_half_a_figure_is_none(tmp_path, c
             fails()
 
     monkeypatch.setattr(Figure, "savefig", half)
-    assert main(["sweep", "himmelblau", "--optimizers", "gd", "--lr=1:2:2", "--seeds=1", "--steps=5", "--json"]) == 1
+    assert main(["sweep", "himmelblau", "--optimizers", "gd", "--lr=1:2:2", "--starts=1", "--steps=5", "--json"]) == 1
     assert "OverflowError" in capsys.readouterr().err
     assert names(tmp_path / "runs" / "sweep") == RECORD | {"sweep.png"}
     assert main(["classify", "himmelblau", "--json"]) == 1
@@ -132,8 +132,8 @@ def test_diverged_runs_count_as_infinite_in_the_median_of_a_race():
         },
         {"optimizer": ["gd"], "lr": [0.1]},
     )
-    where = workload.arena(Race(surface="linear_net", seeds=3))
-    row = summarize(unclassified(dataset), [], where)["optimizers"]["gd"]
+    workload = load(Race(surface="linear_net", starts=3))
+    row = summarize(unclassified(dataset), [], workload)["optimizers"]["gd"]
     assert (row["median_loss"], row["diverged_share"]) == (3.0, pytest.approx(1 / 3))
     assert row["kinds"] == {"not seen": 2, "diverged": 1}
 
@@ -204,13 +204,13 @@ def test_where_all_runs_fall_for_ever_the_chart_shows_where_they_start():
 
 @pytest.mark.parametrize("name", surfaces)
 def test_a_start_is_named_by_the_kind_of_the_point_it_is_beside(name):
-    where = workload.arena(Race(surface=name, seeds=4))
-    for start, said in zip(np.asarray(where.starts), where.seen_as, strict=True):
+    workload = load(Race(surface=name, starts=4))
+    for start, said in zip(np.asarray(workload.starts), workload.seen_as, strict=True):
         if said.startswith(("on the ", "1e-6 beside the ")):
-            near = [kind for x, kind in where.points if np.linalg.norm(start - x) < 1.1e-6]
+            near = [kind for x, kind in workload.points if np.linalg.norm(start - x) < 1.1e-6]
             assert near == [{"saddle": "saddle", "degenerate point": "degenerate"}[said.partition("the ")[2]]]
-    if "saddle" in (kind for _, kind in where.points):
-        assert where.seen_as[0] == "on the saddle"
+    if "saddle" in (kind for _, kind in workload.points):
+        assert workload.seen_as[0] == "on the saddle"
 
 
 def test_a_plane_ignores_what_is_far_outside_of_the_others_paths():

@@ -34,7 +34,7 @@ def raced(tmp_path_factory):
         "adam,optax.sgd",
         "--lr",
         "0.01:0.1:3",
-        "--seeds",
+        "--starts",
         "2",
         "--steps",
         "60",
@@ -111,7 +111,7 @@ def test_the_losses_are_those_of_the_race(page, raced):
 def unbounded(tmp_path_factory):
     """The folder of a race on a surface without a lowest point, and its dataset."""
     folder = tmp_path_factory.mktemp("unbounded") / "race"
-    flags = ["--optimizers", "gd,adam", "--lr", "1e-3:1:3", "--seeds", "6", "--steps", "90", "--page", "--json"]
+    flags = ["--optimizers", "gd,adam", "--lr", "1e-3:1:3", "--starts", "6", "--steps", "90", "--page", "--json"]
     assert main(["race", "monkey_saddle", *flags, "--out", str(folder)]) == 0
     return folder, xarray.open_dataset(folder / "results.nc", engine="h5netcdf")
 

@@ -16,7 +16,7 @@ from gdlab.problems import network_loss, surface
 @pytest.fixture(scope="module")
 def raced(tmp_path_factory):
     folder = tmp_path_factory.mktemp("raced") / "race"
-    flags = ["--surface", "linear_net_ridge", "--lr", "1e-2:1e-1:4", "--seeds", "6", "--steps", "500"]
+    flags = ["--surface", "linear_net_ridge", "--lr", "1e-2:1e-1:4", "--starts", "6", "--steps", "500"]
     assert main(["race", *flags, "--out", str(folder)]) == 0
     return xarray.open_dataset(folder / "results.nc", engine="h5netcdf"), json.loads(
         (folder / "summary.json").read_text()
@@ -83,7 +83,7 @@ def test_what_is_called_a_minimum_is_one(raced):
 
 def test_the_lectures_surface_ends_degenerate_never_minimum(tmp_path):
     assert (
-        main(["race", "--surface", "linear_net", "--lr", "0.1:0.1:1", "--seeds", "8", "--out", str(tmp_path / "r")])
+        main(["race", "--surface", "linear_net", "--lr", "0.1:0.1:1", "--starts", "8", "--out", str(tmp_path / "r")])
         == 0
     )
     dataset = xarray.open_dataset(tmp_path / "r" / "results.nc", engine="h5netcdf")
@@ -93,7 +93,7 @@ def test_the_lectures_surface_ends_degenerate_never_minimum(tmp_path):
 
 
 def test_an_unbounded_surface_diverges_as_data(tmp_path, capsys):
-    flags = ["--surface", "monkey_saddle", "--optimizers", "gd", "--lr", "0.1:1:3", "--seeds", "6", "--steps", "300"]
+    flags = ["--surface", "monkey_saddle", "--optimizers", "gd", "--lr", "0.1:1:3", "--starts", "6", "--steps", "300"]
     assert main(["race", *flags, "--out", str(tmp_path / "r"), "--json"]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert summary["optimizers"]["gd"]["diverged_share"] > 0.3
@@ -101,7 +101,7 @@ def test_an_unbounded_surface_diverges_as_data(tmp_path, capsys):
 
 
 def test_pokemon_races_too(tmp_path, capsys):
-    flags = ["--problem", "pokemon", "--optimizers", "adagrad", "--lr", "1:10:3", "--seeds", "2", "--steps", "30000"]
+    flags = ["--problem", "pokemon", "--optimizers", "adagrad", "--lr", "1:10:3", "--starts", "2", "--steps", "30000"]
     assert main(["race", *flags, "--out", str(tmp_path / "r"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["optimizers"]["adagrad"]["kinds"] == {"minimum": 2}
 
@@ -115,7 +115,7 @@ def test_digits_race_in_minibatches(tmp_path, capsys):
         "adam",
         "--lr",
         "0.01:0.02:2",
-        "--seeds",
+        "--starts",
         "1",
         "--steps",
         "60",

@@ -9,7 +9,7 @@ import xarray
 
 from experiments.__main__ import main
 
-FLAGS = ["himmelblau", "--optimizers", "gd,adam", "--lr", "1e-3:1:6", "--seeds", "4", "--steps", "200", "--chunk", "5"]
+FLAGS = ["himmelblau", "--optimizers", "gd,adam", "--lr", "1e-3:1:6", "--starts", "4", "--steps", "200", "--chunk", "5"]
 
 
 @pytest.fixture(autouse=True)

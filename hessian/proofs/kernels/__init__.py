@@ -1,0 +1,1 @@
+"""Kernels: how a program is enclosed on a ball."""

@@ -1,0 +1,50 @@
+"""`prove`: from a loss and a point to a record, or to the reason why there is none."""
+
+from typing import Any
+
+import jax.numpy as jnp  # noqa: F401  (the example)
+import numpy as np
+
+from hessian.product import Loss, Params
+from hessian.proofs.program import NotProved
+from hessian.proofs.record import Proof
+
+
+def prove(loss: Loss, params: Params, *args: Any) -> Proof:
+    """The proof that exactly one critical point lies beside params, and of its index, or why there is none.
+
+    Newton's method goes from params to the nearest critical point; Krawczyk's operator then proves that a ball around
+    it holds exactly one, and pivots in ball arithmetic prove its index.  What is proved is the real function that
+    `loss` denotes, not its rounded values: all numbers are enclosed by Arb, on the host.
+
+    Args:
+        loss: `loss(params, *args) -> scalar`, of JAX; comparisons must be decided beside the point.
+        params: pytree of real floating arrays, n numbers; a proof takes about n^2 times the operations of the loss.
+        *args: further arguments, taken as exact.
+
+    Returns:
+        A `Proof`: `proved`, `kind`, `index`, `center`, `radius`, `reason`, `distance`, `save(path)`.
+
+    Raises:
+        ImportError: where python-flint is not installed, which the extra `proof` brings.
+
+    Source: Krawczyk 1969; Neumaier, Interval Methods for Systems of Equations, 1990.
+
+    >>> proof = prove(lambda w: (1 - w[0] * w[1]) ** 2, jnp.array([1e-9, 0.0]))
+    >>> proof.kind, proof.index
+    ('saddle', 1)
+    >>> prove(lambda w: w[0] ** 3 + w[1] ** 2, jnp.array([1e-9, 0.0])).proved
+    False
+    """
+    try:
+        from hessian.proofs import lowering, point
+    except ImportError as error:
+        msg = "prove needs python-flint; install it with the extra: pip install 'gdlab[proof]'"
+        raise ImportError(msg) from error
+    try:
+        program, start = lowering.lowered(loss, params, *args)
+        ball = point.proved_at(program, start)
+    except NotProved as error:
+        return Proof(str(error))
+    proof = Proof("", ball, program)
+    return Proof("", ball, program, float(np.linalg.norm(proof.center - start)))

@@ -1,0 +1,187 @@
+"""Records: what is proved, as data, and the replay that trusts nothing but the arithmetic.
+
+A record is JSON: the statement in words, the ball (exact dyadic numbers), the index, and the loss itself as a program
+of `hessian.proofs.program`, with every constant.  Reading one runs no code of it.  `replayed` recomputes everything
+that the statement rests on, in more bits, from the file alone; it takes one thing for granted, that the program is the
+loss that the reader means.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hessian.proofs import program
+from hessian.proofs.program import Program
+
+FORMAT = "gdlab proof 1"
+LONGEST = 2**26  # bytes of a record that is read
+WORK = 10**10  # entries times the square of the inputs, at most, and products, at most
+
+
+class Ball(NamedTuple):
+    """Exactly one critical point lies where |x_i - center_i| < radius_i; so many eigenvalues there are negative."""
+
+    center: tuple[tuple[int, int], ...]  # m 2^e, exactly, for each coordinate
+    radius: tuple[float, ...]
+    index: int  # type: ignore[assignment]
+    bits: int
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What is proved of one point, or why nothing is.
+
+    `center` and `radius` are rounded to doubles to be read; the exact ones are in `ball`, and in the record.
+    """
+
+    reason: str  # why nothing is proved; "" where it is
+    ball: Ball | None = None
+    program: Program | None = None
+    distance: float = float("nan")  # from the parameters that were asked about to the center
+
+    @property
+    def proved(self) -> bool:
+        """Whether there is a proof."""
+        return self.ball is not None
+
+    @property
+    def index(self) -> int | None:
+        """How many eigenvalues of the Hessian are negative, at the critical point and on all of the ball."""
+        return None if self.ball is None else self.ball.index
+
+    @property
+    def kind(self) -> str:
+        """Minimum, maximum or saddle; "not proved" otherwise."""
+        if self.ball is None:
+            return "not proved"
+        return {0: "minimum", len(self.ball.center): "maximum"}.get(self.ball.index, "saddle")
+
+    @property
+    def center(self) -> np.ndarray | None:
+        """The middle of the ball, shape (n,)."""
+        return None if self.ball is None else np.array([np.ldexp(*_scaled(m, e)) for m, e in self.ball.center])
+
+    @property
+    def radius(self) -> np.ndarray | None:
+        """The half widths of the ball, shape (n,)."""
+        return None if self.ball is None else np.array(self.ball.radius)
+
+    @property
+    def statement(self) -> str:
+        """The theorem in words."""
+        if self.ball is None:
+            return f"not proved: {self.reason}"
+        return (
+            f"proved: exactly one critical point lies within {max(self.ball.radius):.2g} of the center in every "
+            f"coordinate; it is a {self.kind}, and its Hessian has exactly {self.index} negative eigenvalues of "
+            f"{len(self.ball.center)} and none that is zero"
+        )
+
+    def __str__(self) -> str:
+        """The statement."""
+        return self.statement
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the record, whole or not at all, to a file that must not exist yet.
+
+        Raises:
+            ValueError: where nothing is proved.
+            FileExistsError: where the file exists.
+        """
+        if self.ball is None or self.program is None:
+            msg = f"a record must hold a proof; got {self.statement}"
+            raise ValueError(msg)
+        record = {
+            "format": FORMAT,
+            "statement": self.statement,
+            "index": self.ball.index,
+            "center": [[str(m), e] for m, e in self.ball.center],
+            "radius": [r.hex() for r in self.ball.radius],
+            "bits": self.ball.bits,
+            "kernel": "arb",
+            "hypotheses": [],
+            "program": program.as_data(self.program),
+        }
+        half = Path(path).with_name(f".{Path(path).name}.{os.getpid()}")
+        try:
+            half.write_text(json.dumps(record), encoding="utf-8")
+            os.link(half, path)  # unlike a rename it overwrites nothing
+        finally:
+            half.unlink(missing_ok=True)
+
+
+def read(path: str | os.PathLike[str]) -> Proof:
+    """The record in a file; ValueError with a sentence for what is none."""
+    if os.path.getsize(path) > LONGEST:
+        msg = f"a record must have at most {LONGEST} bytes; got {os.path.getsize(path)}"
+        raise ValueError(msg)
+    try:
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        msg = f"a record must be JSON; got {str(error)[:100]}"
+        raise ValueError(msg) from None
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        msg = f"a record must have the format {FORMAT!r}"
+        raise ValueError(msg)
+    if data.get("hypotheses") != []:
+        msg = "a record must have no hypotheses: none is known to this version"
+        raise ValueError(msg)
+    return Proof("", _ball(data), _program(data))
+
+
+def _ball(data: dict[str, Any]) -> Ball:
+    fields: list[Any] = [data.get(name) for name in ("center", "radius", "index", "bits")]
+    center, radius, index, bits = fields
+    if not (isinstance(center, list) and isinstance(radius, list) and 0 < len(center) == len(radius)):
+        _refuse("center and radius must be lists of one length")
+    if not (_whole(index, len(center)) and _whole(bits, 4096) and bits >= 2):
+        _refuse("index and bits must be whole numbers in range")
+    return Ball(tuple(map(_dyadic, center)), tuple(map(_radius, radius)), index, bits)
+
+
+def _program(data: dict[str, Any]) -> Program:
+    made = program.from_data(data.get("program"))
+    n = made.inputs
+    products = sum(np.prod(one.detail, dtype=float) for one in made.operations if one.name == "matmul")
+    if n != len(data["center"]):
+        _refuse("the program must have as many inputs as the center has coordinates")
+    if (sum(one.size for one in made.operations) + products) * n**2 > WORK:
+        _refuse("the program is larger than is replayed")
+    return made
+
+
+def _dyadic(pair):
+    if not (isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) and type(pair[1]) is int):
+        _refuse("a coordinate of the center must be a text of digits and an exponent")
+    digits = pair[0].removeprefix("-")
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 2000 and abs(pair[1]) < 10**6):
+        _refuse("a coordinate of the center must be a text of digits and an exponent")
+    return int(pair[0]), pair[1]
+
+
+def _radius(text):
+    try:
+        value = float.fromhex(text)
+    except (TypeError, ValueError, OverflowError):
+        value = 0.0
+    if not 0 < value < float("inf"):
+        _refuse("a radius must be a positive double in hexadecimal")
+    return value
+
+
+def _whole(value, most):
+    return type(value) is int and 0 <= value <= most
+
+
+def _scaled(mantissa, exponent):
+    """A mantissa that a double can hold, and its exponent."""
+    extra = max(abs(mantissa).bit_length() - 60, 0)
+    return float(mantissa >> extra), exponent + extra
+
+
+def _refuse(sentence):
+    raise ValueError(sentence)
