@@ -29,22 +29,24 @@ SIGN_KNOWN = 1e-3  # the part of |curvature| * length above which a slope tells 
 
 
 def accepted(
-    value: jax.Array, reached: jax.Array, predicted: jax.Array, fell: jax.Array
+    value: jax.Array, reached: jax.Array, predicted: jax.Array, descends: jax.Array, fell: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Whether a step with predicted decrease > 0 is taken, and the share of it that was seen, or 0.
+    """Whether a step is taken, and the share of the predicted decrease that was seen in the loss, or 0.
 
     Args:
         value: the loss before the step.
         reached: the loss after it.
         predicted: the decrease that the quadratic model predicts.
+        descends: whether that is positive; for a short step it may have vanished by underflow.
         fell: whether the gradient fell, as `gradient_fell` says; read only where the decrease is hidden.
 
-    >>> [float(x) for x in accepted(jnp.array(1.0), jnp.array(0.5), jnp.array(1.0), jnp.array(False))]
+    >>> [float(x) for x in accepted(jnp.array(1.0), jnp.array(0.5), jnp.array(1.0), jnp.array(True), jnp.array(False))]
     [1.0, 0.5]
     """
     ratio = (value - reached) / divisor(predicted)
     seen = (reached < value) & (ratio > SUFFICIENT)
-    return seen | (is_hidden(value, reached, predicted) & fell), jnp.where(seen, ratio, 0)
+    good = descends & (seen | (is_hidden(value, reached, predicted) & fell))
+    return good, jnp.where(seen, ratio, 0)
 
 
 def is_hidden(value: jax.Array, reached: jax.Array, predicted: jax.Array) -> jax.Array:

@@ -261,10 +261,9 @@ def _tried(loss, theta, value, gradient, found, region, propose, adapt):
             lambda: gradient_fell(steepness, length(jax.grad(loss)(point))),
             lambda: jnp.bool_(False),
         )
-        good, ratio = accepted(value, reached, predicted, fell)
+        good, ratio = accepted(value, reached, predicted, decline > 0, fell)
         region = adapt(tries.region, size, ratio, on_boundary)
         by_gradient = good & (ratio == 0)  # which says nothing about the region
-        good &= decline > 0
         return _Tries(
             ~good & (tries.count + 1 < TRIES) & (size > 0),
             tries.count + 1,

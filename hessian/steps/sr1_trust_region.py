@@ -123,8 +123,7 @@ def _step(goal, stride):
     value, gradient = jax.value_and_grad(goal.flat)(point)
     predicted = -(found.projections @ p + 0.5 * found.values @ p**2)
     fell = gradient_fell(jnp.linalg.norm(walk.gradient), jnp.linalg.norm(gradient))
-    good, ratio = accepted(walk.value, value, predicted, fell)
-    good &= predicted > 0
+    good, ratio = accepted(walk.value, value, predicted, predicted > 0, fell)
     size = jnp.linalg.norm(p)
     adapted = TrustRegion.adapt(walk.region, size, ratio, on_boundary)
     after = walk._replace(

@@ -28,7 +28,7 @@ from hessian.product import Loss, Params
 from hessian.results import Outcome
 from hessian.spectra.bounds import num_matvecs_for
 from hessian.spectra.spectrum import Inertia, fits, rows_within
-from hessian.verdicts.drift import DRIFT
+from hessian.verdicts.drift import MAX_DRIFT
 from hessian.verdicts.evidence import Eigenpair, Evidence, dense
 from hessian.verdicts.krylov_evidence import CHECKS, matrix_free
 
@@ -99,7 +99,7 @@ class CriticalPoint(NamedTuple):
             undetermined = f"{critical}; gradient or Hessian jump here, so it is not twice differentiable"
         elif not self.settled:
             undetermined = f"{critical}, which is not known after {int(self.num_matvecs)} products with the Hessian"
-        elif self.change > DRIFT:
+        elif self.change > MAX_DRIFT:
             undetermined = f"{critical}; along it curvature changes by {float(self.change):.2g} of itself"
         else:
             undetermined = (

@@ -8,7 +8,7 @@ so the test does not depend on linear coordinates, and detects a Hessian that tu
 degenerate point |S| stays large at every distance: 1/2 for x^3, 5/9 for x^4, 0.14 for |x|^2.05.  The Hessian is
 computed at p and at both ends of a diagonal of the box that contains p, Newton's second step and the rounding of the
 gradient; the gradient also at p/2, at 2p and on both sides of theta as near as floats allow, where a kink shows.  Among
-the eigenvectors with |S| <= DRIFT at all of these H keeps its signs (Haynsworth): a test at seven points, no proof.
+the eigenvectors with |S| <= MAX_DRIFT at all of these H keeps its signs (Haynsworth): a test at seven points, no proof.
 
 | function | what it returns |
 |---|---|
@@ -27,7 +27,7 @@ from hessian.numerics import divided, divisor
 from hessian.roundoff import SAFETY, UNIFORM
 from hessian.spectra.spectrum import rounding
 
-DRIFT = 0.05  # the largest relative change of curvature under which a sign is certain
+MAX_DRIFT = 0.05  # the largest relative change of curvature under which a sign is certain
 HIDDEN = 3  # the part of Newton's step that rounding of the gradient may hide, in units of its spread
 BESIDE = 16  # the distance at which a kink is looked for, in units of eps |theta|
 STEPS = 16  # of Newton's with one Hessian, to see whether the slope vanishes
@@ -131,6 +131,6 @@ def drift(
     ahead = sizes[4] > SUDDEN * (sizes[0] + jnp.linalg.norm(frame.gradient_error))
     kink = (jnp.max(share[5:]) > jnp.max(share[1:3]) / 2) | ahead
     vanished = VANISHED * jnp.linalg.norm(jnp.where(seen, frame.gradient, 0)) + frame.gradient_error
-    uncertain = seen & (relative > DRIFT)
+    uncertain = seen & (relative > MAX_DRIFT)
     left_over = jax.lax.cond(jnp.any(uncertain), lambda: slope_left(frame, gradient_at), lambda: jnp.zeros_like(values))
     return Drift(relative, kink, jnp.all(left_over <= vanished))

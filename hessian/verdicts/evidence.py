@@ -32,7 +32,7 @@ from hessian.roundoff import SAFETY, spread
 from hessian.spectra import lanczos
 from hessian.spectra.eigh import eigh
 from hessian.tolerances import distance_tol, slope_tols, zero_band
-from hessian.verdicts.drift import DRIFT, Drift, Frame, drift
+from hessian.verdicts.drift import MAX_DRIFT, Drift, Frame, drift
 
 DRAWS = 8  # samples of rounding for a Hessian of one row; larger ones take fewer, since each holds more numbers
 GRADIENTS = 4  # eight gradients on the way, counted as products; the 16 where curvature changes are not counted
@@ -98,7 +98,7 @@ def dense(loss: Loss, params: Params, args: tuple, gradient_tol: Any, curvature_
         nothing = Drift(jnp.zeros_like(values), jnp.bool_(False), jnp.bool_(True))
         found = jax.lax.cond(candidate, lambda: drift(frame, gradient_at, curvature), lambda: nothing)
 
-    certain = frame.seen & (found.relative <= DRIFT)
+    certain = frame.seen & (found.relative <= MAX_DRIFT)
     slopes = jnp.where(certain, strict, loose)
     excess = jnp.max(divided(jnp.abs(projections), slopes), initial=0)
     excess = jnp.where(jnp.any((slopes == 0) & (projections != 0)), jnp.inf, excess)

@@ -22,7 +22,7 @@ from hessian.roundoff import SAFETY, UNIFORM, spread
 from hessian.spectra import lanczos
 from hessian.spectra.bounds import ends
 from hessian.tolerances import distance_tol, negligible_decrease, zero_band
-from hessian.verdicts.drift import BESIDE, DRIFT, HIDDEN
+from hessian.verdicts.drift import BESIDE, HIDDEN, MAX_DRIFT
 from hessian.verdicts.evidence import Eigenpair, Evidence
 
 FAMILY_SIZE = 1000  # verdicts that hold jointly with the confidence asked for: each takes its share of the doubt
@@ -104,7 +104,7 @@ def matrix_free(
 def _ends(found, spaces, seen, tau, unravel):
     """The lowest and the highest eigenpair, and how many Ritz values are certain to be positive, and negative."""
     values = jnp.stack([found.values[0], found.values[found.count - 1]])
-    certain = (jnp.abs(values) > tau) & (seen.change <= DRIFT) & ~seen.kink
+    certain = (jnp.abs(values) > tau) & (seen.change <= MAX_DRIFT) & ~seen.kink
     half = tau + jnp.where(certain, seen.change, 1) * jnp.abs(values)
     lowest = Eigenpair(values[0], unravel(seen.ends[0]), spaces.low - half[0], values[0] + half[0])
     highest = Eigenpair(values[1], unravel(seen.ends[1]), values[1] - half[1], spaces.high + half[1])

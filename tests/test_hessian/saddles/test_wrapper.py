@@ -98,7 +98,7 @@ def test_a_look_needs_the_loss():
     state = optimizer.init(jnp.zeros(2))
     with pytest.raises(ValueError, match="value_fn must be given to update"):
         optimizer.update(jnp.zeros(2), state, jnp.zeros(2))
-    with pytest.raises(ValueError, match="products must be a whole number, at least 2; got 1"):
+    with pytest.raises(ValueError, match="num_matvecs must be a whole number, at least 2; got 1"):
         hessian.with_saddle_escape(optax.sgd(0.1), num_matvecs=1)
 
 

@@ -114,7 +114,7 @@ def test_sharpness_names_its_measure(case):
         ),
         (
             lambda a: hessian.trace(quadratic, jnp.zeros(400), a, num_matvecs=5),
-            "products must be a whole number, at least 6; got 5",
+            "num_matvecs must be a whole number, at least 6; got 5",
         ),
         (lambda a: hessian.diagonal(quadratic, jnp.zeros(400), a, method="x"), "method must be 'hutchinson' or"),
     ],

@@ -134,7 +134,7 @@ def test_extremal_goes_through_jit_vmap_and_grad(wide):
         ({"k": 0}, "k must be a whole number, from 1 to 8; got 0"),
         ({"k": 9}, "k must be a whole number, from 1 to 8"),
         ({"which": "SA"}, "which must be 'lowest', 'highest' or 'both'; got 'SA'"),
-        ({"num_matvecs": 2}, "products must be at least 3 for 1 eigenpairs; got 2"),
+        ({"num_matvecs": 2}, "num_matvecs must be at least 3 for 1 eigenpairs; got 2"),
         ({"memory": 8.0}, "memory must be at least 384 bytes for a basis of 6 vectors; got 8"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
@@ -153,7 +153,7 @@ def test_a_dense_request_that_is_too_large_says_what_it_takes_and_what_to_call()
 
 @pytest.mark.parametrize("arguments", [{"method": "power"}, {"method": "lanczos", "num_matvecs": 3}])
 def test_a_verdict_names_what_is_wrong_with_its_arguments(arguments):
-    with pytest.raises(ValueError, match=r"method must be|products must be a whole number, at least 24; got 3"):
+    with pytest.raises(ValueError, match=r"method must be|num_matvecs must be a whole number, at least 24; got 3"):
         hessian.classify(quadratic, jnp.zeros(8), jnp.eye(8), **arguments)
 
 

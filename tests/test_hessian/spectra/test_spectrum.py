@@ -117,7 +117,9 @@ def test_a_basis_has_as_many_rows_as_fit_and_are_of_use():
 def test_the_fewest_products_that_give_eigenpairs_are_enough():
     a = jnp.asarray(symmetric(np.arange(1.0, 9))[0])
     for k, which, least in ((1, "lowest", 3), (2, "highest", 5), (1, "both", 5), (3, "lowest", 7)):
-        with pytest.raises(ValueError, match=f"products must be at least {least} for .* eigenpairs; got {least - 1}"):
+        with pytest.raises(
+            ValueError, match=f"num_matvecs must be at least {least} for .* eigenpairs; got {least - 1}"
+        ):
             hessian.extremal(quadratic, jnp.zeros(8), a, k=k, which=which, num_matvecs=least - 1)
         found = jax.eval_shape(
             lambda a, k=k, w=which, p=least: hessian.extremal(quadratic, jnp.zeros(8), a, k=k, which=w, num_matvecs=p),
@@ -127,7 +129,7 @@ def test_the_fewest_products_that_give_eigenpairs_are_enough():
     whole = hessian.extremal(quadratic, jnp.zeros(8), a, k=8, num_matvecs=16)
     np.testing.assert_allclose(whole.eigenvalues, np.arange(1, 9), atol=1e-12)
     assert whole.num_matvecs == 16
-    with pytest.raises(ValueError, match="products must be at least 17 for 8 eigenpairs; got 15"):
+    with pytest.raises(ValueError, match="num_matvecs must be at least 17 for 8 eigenpairs; got 15"):
         hessian.extremal(quadratic, jnp.zeros(8), a, k=8, num_matvecs=15)
 
 

@@ -1,4 +1,4 @@
-"""The last stretch: what counts as a good step, which way out of the hard case, and exact counts on a parabola."""
+"""The last stretch: which way out of the hard case, and exact counts on a parabola."""
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +9,6 @@ from hessian.steps import sr1_trust_region
 from hessian.steps.eigenbasis import Eigenbasis
 from hessian.steps.second_order import Flat
 
-EPS = np.finfo(float).eps
-
 
 def walk_at(value=0.0, gradient=(0.0, 0.0), region=1.0, theta=(0.0, 0.0), left=100):
     none = jnp.int32(0)
@@ -19,29 +17,6 @@ def walk_at(value=0.0, gradient=(0.0, 0.0), region=1.0, theta=(0.0, 0.0), left=1
         jnp.bool_(True), *arrays, jnp.bool_(True), jnp.bool_(False), jnp.int32(left), none, none, none, none, none,
         jax.random.key(0),
     )  # fmt: skip
-
-
-JUDGED = {
-    "half of what was promised": (1.0, 0.0, (1.0, 0.0), 2.0, True, 0.5),
-    "next to nothing": (1.0, 1 - 1e-4, (1.0, 0.0), 1.0, False, 0.0),
-    "a little more": (1.0, 1 - 2e-4, (1.0, 0.0), 1.0, True, 2e-4),
-    "uphill": (1.0, 1.5, (0.1, 0.0), 1.0, False, 0.0),
-    "nothing promised": (1.0, 0.5, (0.1, 0.0), 0.0, False, 0.5),
-    "hidden, and calmer": (1.0, 1.0, (0.89, 0.0), 9 * EPS, True, 0.0),
-    "hidden, at the edge": (1.0, 1.0, (0.89, 0.0), 10 * EPS, True, 0.0),
-    "not hidden": (1.0, 1.0, (0.89, 0.0), 11 * EPS, False, 0.0),
-    "hidden, and not calmer": (1.0, 1.0, (0.9, 0.0), 9 * EPS, False, 0.0),
-    "hidden, but uphill": (1.0, 1 + 2 * EPS, (0.0, 0.0), 9 * EPS, False, 0.0),
-}
-
-
-@pytest.mark.parametrize("case", JUDGED, ids=JUDGED)
-def test_a_step_is_judged_by_the_loss_or_where_that_is_blind_by_the_gradient(case):
-    before, after, gradient, predicted, good, ratio = JUDGED[case]
-    arrays = (jnp.asarray(x) for x in (after, gradient, predicted))
-    taken, share = sr1_trust_region._judged(walk_at(before, (1.0, 0.0)), *arrays)
-    assert bool(taken) == good
-    np.testing.assert_allclose(share, ratio, rtol=1e-9)
 
 
 @jax.jit

@@ -1,0 +1,54 @@
+"""When a step is taken: by the loss where its decrease is seen, else by the gradient; the smallest length; the sign."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hessian.steps.acceptance import accepted, descent_sign, gradient_fell, smallest_visible_step
+
+EPS = np.finfo(float).eps
+
+JUDGED = {
+    "half of what was promised": (1.0, 0.0, (1.0, 0.0), 2.0, True, 0.5),
+    "next to nothing": (1.0, 1 - 1e-4, (1.0, 0.0), 1.0, False, 0.0),
+    "a little more": (1.0, 1 - 2e-4, (1.0, 0.0), 1.0, True, 2e-4),
+    "uphill": (1.0, 1.5, (0.1, 0.0), 1.0, False, 0.0),
+    "nothing promised": (1.0, 0.5, (0.1, 0.0), 0.0, False, 0.5),
+    "hidden, and calmer": (1.0, 1.0, (0.89, 0.0), 9 * EPS, True, 0.0),
+    "hidden, at the edge": (1.0, 1.0, (0.89, 0.0), 10 * EPS, True, 0.0),
+    "not hidden": (1.0, 1.0, (0.89, 0.0), 11 * EPS, False, 0.0),
+    "hidden, and not calmer": (1.0, 1.0, (0.9, 0.0), 9 * EPS, False, 0.0),
+    "hidden, but uphill": (1.0, 1 + 2 * EPS, (0.0, 0.0), 9 * EPS, False, 0.0),
+}
+
+
+@pytest.mark.parametrize("case", JUDGED, ids=JUDGED)
+def test_a_step_is_judged_by_the_loss_or_where_that_is_blind_by_the_gradient(case):
+    before, after, gradient, predicted, good, ratio = JUDGED[case]
+    before, after, predicted = (jnp.asarray(x) for x in (before, after, predicted))
+    fell = gradient_fell(jnp.asarray(1.0), jnp.linalg.norm(jnp.asarray(gradient)))
+    taken, share = accepted(before, after, predicted, predicted > 0, fell)
+    assert bool(taken) == good
+    np.testing.assert_allclose(share, ratio, rtol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_the_smallest_visible_step_lowers_a_parabola_by_64_roundings(dtype):
+    for value, curvature in ((3.0, -2.0), (-0.5, 8.0)):
+        t = smallest_visible_step(jnp.asarray(value, dtype), jnp.asarray(curvature, dtype))
+        assert t.dtype == dtype
+        decrease = abs(curvature) * float(t) ** 2 / 2
+        np.testing.assert_allclose(decrease, 64 * jnp.finfo(dtype).eps * abs(value), rtol=1e-5)
+
+
+def test_the_gradient_tells_the_sign_where_its_slope_matters_at_this_length():
+    for slope, length, sign, known in (
+        (0.5, 1.0, -1, True),
+        (-0.5, 1.0, 1, True),
+        (0.0, 1.0, 1, False),
+        (2.1e-3, 1.0, -1, True),
+        (1.9e-3, 1.0, -1, False),
+        (1.9e-3, 0.5, -1, True),
+    ):
+        found = descent_sign(jnp.asarray(slope), jnp.asarray(-2.0), jnp.asarray(length))
+        assert (float(found[0]), bool(found[1])) == (sign, known)
