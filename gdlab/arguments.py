@@ -4,7 +4,8 @@
 
 | function | what it returns |
 |---|---|
-| `hyperparameter` | a real number, or an array of them, as a leaf of a piece |
+| `Range` | an interval, with or without its ends |
+| `real`, `hyperparameter` | a real number in a range, or an array of them, as a leaf of a piece |
 | `any_array`, `real_array` | an array; one of real numbers |
 | `sequence` | an array of real numbers with at least one axis, as floats |
 | `whole` | a whole number within bounds |
@@ -21,7 +22,7 @@ Values of arrays and tracers are data and go through unread; their kind is looke
 import math
 import numbers
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,19 +36,35 @@ PARTITION = (
 )
 
 
-def hyperparameter(
-    name: str, value: ArrayLike, low: float, high: float = math.inf, *, open: bool = False, above: bool = False
-) -> ArrayLike:
-    """The value as a leaf of a piece; numbers are checked to lie in [low, high] (`open`: < high, `above`: > low).
+class Range(NamedTuple):
+    """The real numbers from `low` to `high`; infinity is in no range."""
 
-    Arrays and tracers go through unread: their values are data.  Raises TypeError for what is no number, ValueError
-    for a number out of range; infinity is out of every range.
+    low: float = 0.0
+    high: float = math.inf
+    open: bool = False  # whether `high` itself is outside
+    above: bool = False  # whether `low` itself is outside
+
+    def __contains__(self, value: object) -> bool:
+        low, high, open_, above = self
+        inside = low <= value <= high and not math.isinf(value)  # type: ignore[operator, arg-type]
+        return inside and not (open_ and value == high) and not (above and value == low)
+
+    def __str__(self) -> str:
+        left = "(" if self.above or self.low == -math.inf else "["
+        right = ")" if self.open or self.high == math.inf else "]"
+        return f"{left}{self.low:g}, {self.high:g}{right}"
+
+
+def real(name: str, value: ArrayLike, allowed: Range) -> ArrayLike:
+    """The value as a leaf of a piece: a number as a float, an array as a floating one.
+
+    Numbers are checked to lie in the range.  Arrays and tracers go through unread: their values are data.  Raises
+    TypeError for what is no number, ValueError for a number out of range.
     """
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
         value = float(value)
-        if not low <= value <= high or math.isinf(value) or (open and value == high) or (above and value == low):
-            brackets = "(" if above or low == -math.inf else "[", ")" if open or high == math.inf else "]"
-            msg = f"{name} must lie in {brackets[0]}{low:g}, {high:g}{brackets[1]}; got {value:g}"
+        if value not in allowed:
+            msg = f"{name} must lie in {allowed}; got {value:g}"
             raise ValueError(msg)
         return value
     array = value if isinstance(value, jax.Array) or not hasattr(value, "__array__") else np.asarray(value)
@@ -56,6 +73,13 @@ def hyperparameter(
         raise TypeError(msg)
     is_leaf = isinstance(array, jax.Array) and jnp.issubdtype(array.dtype, jnp.floating)
     return array if is_leaf else jnp.asarray(array, dtype=float)
+
+
+def hyperparameter(
+    name: str, value: ArrayLike, low: float, high: float = math.inf, *, open: bool = False, above: bool = False
+) -> ArrayLike:
+    """`real` for a range that no field declares: [low, high], without high where `open`, without low where `above`."""
+    return real(name, value, Range(low, high, open, above))
 
 
 def any_array(name: str, value: Any, what: str = "an array") -> jax.Array:

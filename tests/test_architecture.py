@@ -27,6 +27,7 @@ STAIRS = {
         "directions scales problems storage",
         "schedules",
         "base progress",
+        "pieces",
         "arguments numerics",
     ],
     "gdlab.runs": ["long_run tune", "minimize", "data gradients"],

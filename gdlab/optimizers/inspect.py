@@ -19,10 +19,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.tree_util import Partial
 
 from gdlab.arguments import shown
-from gdlab.base import Optimizer, Params, Step
+from gdlab.base import Optimizer, Params, Rule, Step
 from gdlab.numerics import likes
 
 RATES = ("scale", "scale_by_schedule")
@@ -114,7 +113,9 @@ def _made(update: Callable, values: Params, state: Any, params: Any, extra: Mapp
 def _named(update):
     """The function of optax that an update was made by, and what its closure holds."""
     closure = introspection.getclosurevars(update).nonlocals if introspection.isfunction(update) else {}
-    name = getattr(update, "__qualname__", "a gdlab optimizer" if isinstance(update, Partial) else str(update))
+    if isinstance(getattr(update, "__self__", None), Rule):
+        return "a gdlab optimizer", {}
+    name = getattr(update, "__qualname__", str(update))
     name = name.split(".")[0]
     if name == "with_extra_args_support":
         return _named(closure["tx"].update)
