@@ -31,6 +31,17 @@ if not (importlib.util.find_spec("playwright") and shutil.which("chromium")) and
     collect_ignore.append("tests/test_experiments/test_page.py")
 
 
+def pytest_configure(config):
+    """Keep what is compiled from one run to the next, for tests are mostly compilation.
+
+    Not through the environment here either: a program that tests start, and kill, leaves nothing half written.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ and hasattr(config, "cache"):
+        jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("compiled")))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def forget_what_was_compiled():
     """Hundreds of compiled programs take gigabytes; no file needs those of another."""

@@ -3,6 +3,7 @@
 
     python3 lab.py race ...     an experiment: the same as  python -m experiments race ...
     python3 lab.py test ...     the tests: the same as  python -m pytest ...; all of them on every core
+    python3 lab.py test --fast  the quick ones: units, examples, and the laws on one optimizer of each kind of state
 
 With uv on PATH, uv makes the environment. Otherwise it is a private .venv made with pip, and made again
 only when pyproject.toml, the Python, or the place of this folder changes; until then no network is needed.
@@ -66,11 +67,17 @@ def set_up():
         file.write("\n".join([fingerprint(), *extras()]))
 
 
+def tests(arguments):
+    """What pytest is asked for: all tests, the quick ones, or what the arguments say."""
+    if arguments not in ([], ["--fast"]):
+        return arguments
+    quick = ["-m", "not full"] if arguments else []
+    return [*quick, "-n", "auto", "--maxprocesses", "4", "--dist", "worksteal"]
+
+
 def command(arguments):
     """The command line that does what the arguments ask for, set up first where that is needed."""
-    everything = ["-n", "auto", "--maxprocesses", "4", "--dist", "loadfile"]  # what a file compiles, it compiles once
-    pytest = ["-m", "pytest", *(arguments[1:] or everything)]
-    module = pytest if arguments[0] == "test" else ["-m", "experiments", *arguments]
+    module = ["-m", "pytest", *tests(arguments[1:])] if arguments[0] == "test" else ["-m", "experiments", *arguments]
     uv = shutil.which("uv")  # Asked before the Python's version, because uv can supply a newer Python.
     if uv:
         if not os.path.isdir(VENV):

@@ -176,7 +176,10 @@ def test_without_arguments_all_of_the_tests_run_on_every_core(house):
     house.add_uv()
     house.run("test")
     (call,) = house.calls()
-    assert call.endswith("[python] [-m] [pytest] [-n] [auto] [--maxprocesses] [4] [--dist] [loadfile]")
+    spread = "[-n] [auto] [--maxprocesses] [4] [--dist] [worksteal]"
+    assert call.endswith(f"[python] [-m] [pytest] {spread}")
+    house.run("test", "--fast")
+    assert house.calls()[-1].endswith(f"[python] [-m] [pytest] [-m] [not full] {spread}")
 
 
 def test_uv_gets_the_extras_of_the_environment(house):
