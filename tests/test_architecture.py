@@ -30,7 +30,7 @@ STAIRS = {
         "pieces",
         "arguments numerics",
     ],
-    "gdlab.runs": ["long_run tune", "minimize", "data gradients"],
+    "gdlab.runs": ["long_run tune", "minimize", "loop", "data gradients"],
     "gdlab.optimizers": ["named", "wrappers swats inspect"],
     "gdlab.sweeps": ["sweep trials", "dataset batching", "axes fusion"],
     "gdlab.scales": ["moments combinators"],

@@ -28,7 +28,8 @@ from gdlab.runs.gradients import scalar, value_and_gradient
 from gdlab.optimizers.named import adam
 from gdlab.base import Optimizer, Params
 from gdlab.pieces import ranges
-from gdlab.runs.minimize import data_of, minimize, walker
+from gdlab.runs.loop import data_of, loop_of
+from gdlab.runs.minimize import minimize
 from gdlab.schedules.of_count import Cosine, LrRangeTest
 
 OUTCOMES = ("found", "no fall", "falling to the end", "not finite")
@@ -183,25 +184,17 @@ def _bound(leaf, x, moves, share):
 
 def _unrolled(loss, optimizer, params, data, steps):
     """The loss after a run, and its parameters, with one state in about sqrt(steps) kept for the way back."""
-    start, look, move = walker(loss, optimizer, data)
-    batches = data[1] if not hasattr(data[1], "next") else None
+    loop = loop_of(loss, optimizer, data)
 
-    def at(count):
-        return jax.tree.map(lambda leaf: leaf[jnp.minimum(count, steps - 1)], batches)
-
-    def step(walk, _):
-        moment, fed = look(walk, at(walk.count))
-        return move(fed, moment), None
-
-    def segment(walk, length):
-        return jax.lax.scan(step, walk, length=length)[0]
+    def segment(carry, length):
+        return jax.lax.scan(lambda carry, _: (loop.step(carry)[0], None), carry, length=length)[0]
 
     length = math.isqrt(steps)
     whole, tail = divmod(steps, length)
     once = jax.checkpoint(partial(segment, length=length))
-    walk, _ = jax.lax.scan(lambda walk, _: (once(walk), None), start(params), length=whole)
-    walk = segment(walk, tail)
-    return look(walk, at(walk.count))[0].loss, walk.params
+    carry, _ = jax.lax.scan(lambda carry, _: (once(carry), None), loop.init(params), length=whole)
+    end, _ = segment(carry, tail)
+    return loop.evaluate(end)[0].loss, end.params
 
 
 def lr_range_test(

@@ -69,7 +69,7 @@ class Store:
         """
         path = self.path(number, kind)
         try:
-            with whole(path) as file:
+            with atomic_write(path) as file:
                 pack(file, arrays, self._named(path))
         except OSError as error:
             msg = f"store must have room and be writable; {path} could not be written: {error.strerror or error}; "
@@ -108,7 +108,7 @@ def opened(folder: str | os.PathLike, identity: Mapping[str, Any]) -> Iterator[S
             if path.exists():
                 check_same(folder, read_identity(folder), store.identity)
             else:
-                with whole(path) as file:
+                with atomic_write(path) as file:
                     file.write(json.dumps(store.identity, indent=2, sort_keys=True).encode())
         except OSError as error:
             msg = f"store must be a folder that can be written; {folder}: {error.strerror or error}"
@@ -194,7 +194,7 @@ def unpacked(content: bytes, name: str = "") -> dict[str, np.ndarray]:
 
 
 @contextlib.contextmanager
-def whole(path: Path) -> Iterator[Any]:
+def atomic_write(path: Path) -> Iterator[Any]:
     """A file to write, which is there whole at the end, or not at all."""
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", suffix=PARTIAL, dir=path.parent)
     try:

@@ -30,7 +30,7 @@ import numpy as np
 from gdlab.arguments import function, whole
 from gdlab.progress import alive, bar
 from gdlab.storage.fingerprint import array_bytes
-from gdlab.storage.multihost import kept, together
+from gdlab.storage.multihost import shared_store, together
 from gdlab.storage.store import Store, StoreError, check_same, digest, read_identity
 from gdlab.sweeps.axes import Grid, at
 from gdlab.sweeps.batching import all_devices, gathered, prepare
@@ -109,7 +109,7 @@ def sweep(
     labels, described, names = grid.labels(), description(grid, dims), leaf_names(prepared.results)
     placed(described, labels, dict(zip(names, map(jnp.shape, jax.tree.leaves(prepared.results)), strict=True)))
     identity = _identity(grid, prepared, chunk, described, shard, attrs) if store is not None else {}
-    held = contextlib.nullcontext() if store is None else kept(store, identity)
+    held = contextlib.nullcontext() if store is None else shared_store(store, identity)
     done: dict[int, dict[str, np.ndarray]] = {}
     chunks = -(-grid.lanes // chunk)
     with bar(progress, "sweep", grid.lanes) as advance, held as stored:
