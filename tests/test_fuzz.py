@@ -160,6 +160,7 @@ KINDS: dict[str, Kind] = {
     "loss": LOSS,
     **dict.fromkeys(["criterion", "f", "fn", "losses"], LOSS),
     "model": functions(twice),
+    "function": functions(lambda t: 0.1 / (t + 1), optax.constant_schedule(0.1)),
     "make": functions(gdlab.sgd, gdlab.adam),
     "validation": Kind([None, saddle], [3, "loss", jnp.ones(2)]),
     **dict.fromkeys(["params", "x0", "saddle"], PARAMS),

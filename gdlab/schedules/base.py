@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from gdlab.arguments import real
+from gdlab.arguments import function, real
 from gdlab.base import LossSchedule, Schedule
 from gdlab.pieces import NONNEGATIVE, Number, checked, number, piece
 
@@ -39,11 +39,16 @@ class Constant(Schedule):
         return jnp.asarray(self.rate)
 
 
+def _as_partial(name, value):
+    function(name, value, "count -> rate")
+    return value if isinstance(value, Partial) else Partial(value)
+
+
 @piece
 class FromFunction(Schedule):
     """eta_t = function(t), for any callable; the hyperparameters of a `jax.tree_util.Partial` stay leaves."""
 
-    function: Callable[[jax.Array], Any] = checked(lambda name, f: f if isinstance(f, Partial) else Partial(f))
+    function: Callable[[jax.Array], Any] = checked(_as_partial)
 
     def __call__(self, count):
         # The widest integer of the session, so that sqrt(count + 1) in a user's schedule is as exact as ours.
