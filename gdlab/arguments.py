@@ -1,4 +1,4 @@
-"""What arguments may be, and the one sentence that is raised where they are something else.
+"""Checks of arguments, all with one form of error message.
 
     <name> must be <what is allowed>; got <what came>
 
@@ -12,11 +12,11 @@
 | `prng_key` | a PRNG key |
 | `function` | a function |
 | `one_of`, `switch` | an instance of a class; True or False |
-| `choice` | what one of several words stands for |
-| `alike` | nothing, but raises for a pytree unlike params |
+| `choice` | the value that a word selects |
+| `alike` | nothing; raises for a pytree unlike params |
 | `floating` | a pytree of floating arrays |
 
-Values of arrays and tracers are data and go through unread; their kind is looked at.
+The values of arrays and tracers are data and are not checked; their dtypes and shapes are.
 """
 
 import math
@@ -103,7 +103,7 @@ def real_array(name: str, value: Any, what: str = "an array of real numbers") ->
 
 
 def sequence(name: str, values: Any, least: int = 0) -> jax.Array:
-    """A sequence of at least so many real numbers, as a floating array of at least one axis."""
+    """A sequence of at least `least` real numbers, as a floating array with at least one axis."""
     what = f"a sequence of {f'at least {least} ' if least else ''}real numbers"
     array = real_array(name, values, what)
     if array.ndim == 0 or len(array) < least:
@@ -123,7 +123,7 @@ def whole(name: str, value: Any, least: int = 1, most: int | None = None) -> int
 
 
 def prng_key(name: str, value: Any, axes: int = 0) -> jax.Array:
-    """The value, if it is a single PRNG key of either kind, or has so many axes of them."""
+    """The value, if it is one PRNG key of either kind, or an array of keys with `axes` axes."""
     array = isinstance(value, jax.Array | np.ndarray)
     new = array and jnp.issubdtype(value.dtype, jax.dtypes.prng_key) and value.ndim == axes
     shape = jax.random.key_data(jax.random.key(0)).shape
@@ -153,7 +153,7 @@ def one_of(name: str, value: Any, kind: type, example: str) -> Any:
 
 
 def choice(name: str, value: Any, choices: Mapping[str, Any]) -> Any:
-    """What the word stands for; ValueError for another word."""
+    """The value that the word selects; ValueError for another word."""
     if not isinstance(value, str) or value not in choices:
         msg = f"{name} must be one of {', '.join(choices)}; got {shown(value)}"
         raise ValueError(msg)

@@ -1,9 +1,9 @@
-"""The equation, once, and the only place where its parts meet.
+"""The equation: the only place where direction, scale and schedule meet.
 
     theta  <-  theta  -  eta_t / sigma_t * m_t
 
 m and sigma are parallel statistics of the same gradient, so `descent` is a fork-join; a chain of transformations
-would feed one into the other.  The sign is turned in `Step.update`, nowhere else.
+would feed one into the other.  The sign flips in `Step.update`, nowhere else.
 """
 
 from typing import Any, NamedTuple

@@ -1,7 +1,7 @@
-"""Averages of gradients, and the arithmetic near zero that they need.
+"""Numerics: moving averages of gradients, and safe arithmetic near zero.
 
-    decaying:   a <- b a + (1 - b) x          weight of what it has seen after t values: 1 - b^t
-    plain:      a  = (x_0 + ... + x_t) / (t + 1)
+    ema:    a <- b a + (1 - b) x, from 0;    after t values its weights sum to 1 - b^t
+    mean:   a  = (x_0 + ... + x_t) / (t + 1)
 
 Directions average gradients, scales average their squares; both divide by the weight.  Unless said otherwise
 they work on one leaf (one array); directions and scales map them over trees.
@@ -22,7 +22,7 @@ expression alone would give the right value and a NaN gradient, since both branc
 | `each` | a function of one leaf over trees, with hyperparameters in the precision of each leaf |
 | `ema`, `bias_corrected` | one step of the moving averages of a tree, and those divided by their weight |
 | `ema_weight`, `bias_weight` | 1 - b^t, exact to rounding for every b in [0, 1); the same in a given dtype |
-| `effective_length` | how many values a decaying average is worth, exact likewise |
+| `effective_length` | the effective number of values in a moving average, exact likewise |
 """
 
 from collections.abc import Callable
@@ -107,7 +107,7 @@ def least_square(dtype: jnp.dtype) -> float:
 def positive_root(x: jax.Array) -> jax.Array:
     """sqrt(x) for x >= 0, but never below the root of the smallest square that counts; there its derivative is 0.
 
-    What has been divided by it can be differentiated: even its inverse square is finite.
+    A quotient by it can be differentiated: even its inverse square is finite.
     """
     return jnp.sqrt(jnp.maximum(x, least_square(x.dtype)))
 
@@ -121,12 +121,12 @@ def safe_ratio(numerator: ArrayLike, denominator: jax.Array, otherwise: ArrayLik
 def power_of_two(size: jax.Array) -> jax.Array:
     """The power of two in (size / 2, size], without derivative; 1 for 0, a subnormal and what is not finite.
 
-    Dividing by it is exact, so that what is computed in this unit differs from what is not in nothing but its range.
-    Its inverse is no subnormal, which most devices take for 0: near the largest numbers it is half of the above.
+    Dividing by it is exact, so a computation in this unit differs in its range only.
+    Near the largest numbers it is half of that, so that its inverse is not subnormal, which many devices flush to 0.
     """
     size, info = jax.lax.stop_gradient(size), jnp.finfo(size.dtype)
     sound = jnp.isfinite(size) & (size >= info.tiny)
-    # The bits of the exponent alone: a quotient would be put together with others by the compiler, and overflow.
+    # From the bits of the exponent: a quotient could be merged with others by the compiler, and overflow.
     bits = jax.lax.bitcast_convert_type(jnp.where(sound, size, 1), f"uint{info.bits}")
     unit = jax.lax.bitcast_convert_type(bits >> info.nmant << info.nmant, size.dtype)
     return jnp.minimum(unit, jnp.asarray(2.0 ** (info.maxexp - 2), size.dtype))
@@ -135,7 +135,7 @@ def power_of_two(size: jax.Array) -> jax.Array:
 def norm(tree: Params) -> jax.Array:
     """The Euclidean norm of all numbers of a tree, at least float32, with derivative 0 at 0.
 
-    The squares are taken in a unit of the tree's own size: of 1e20 they overflow in float32, of 1e-23 they vanish.
+    Numbers are divided by their largest power of two first: in float32 the square of 1e20 overflows, of 1e-23 vanishes.
 
     >>> float(norm([jnp.float32(3e30), jnp.float32(4e30)])) == float(jnp.float32(5e30))
     True
@@ -190,7 +190,7 @@ def ema(average: Params, values: Params, decay: ArrayLike) -> Params:
 
 
 def ema_weight(decay: ArrayLike, count: ArrayLike) -> jax.Array:
-    """1 - b^t, the weight of t values in a decaying average that started at zero.
+    """1 - b^t, the sum of the weights of t values in a moving average that started at zero.
 
     Written as `-expm1(t log b)`: the plain `1 - b**t` cancels, and in float32 is 16 % off at b = .9999999, t = 1.
 

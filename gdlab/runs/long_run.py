@@ -1,11 +1,11 @@
-"""A long run: `minimize` in chunks that the host drives, so that it can be watched, stopped and taken up again.
+"""A long run: `minimize` in chunks that the host drives, so that it can be watched, stopped and resumed.
 
     for each chunk of steps:   carry, rows  <-  compiled(carry)        history[chunk], state[chunk]  ->  store
 
-One run, or many side by side: `batched` names the arguments that have a leading axis of runs.  What a chunk records goes,
-one row of all lanes after another, into a buffer that the next chunk uses again; the carry is donated as well.  With a
-store memory stays flat, however many steps there are, and a run that was killed goes on from its last whole chunk, bit
-for bit.
+One run, or many side by side: `batched` names the arguments that have a leading axis of runs.  Each chunk
+writes its rows, one for all lanes, into a buffer that the next chunk reuses; the carry is donated as well.  With a
+store, memory does not grow with the number of steps, and a killed run resumes from its last complete chunk, bit for
+bit.
 
 | function | what it returns |
 |---|---|
@@ -113,14 +113,14 @@ def long_run(
     work = (loss, static, tuple(recorders_of(record).items()), every, batched)
     rows = jax.eval_shape(partial(_rows, work, chunk // every), given, limits)
     begin = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), _begin(work, given, limits))  # it will be donated
-    driven = _Driven(work, given, limits, steps, chunk, rows)
-    held = contextlib.nullcontext() if store is None else opened(store, driven.identity(begin))
+    long = _LongRun(work, given, limits, steps, chunk, rows)
+    held = contextlib.nullcontext() if store is None else opened(store, long.identity(begin))
     with held as kept, bar(progress, "run", steps) as advance:
-        return driven.drive(begin, kept, advance)
+        return long.drive(begin, kept, advance)
 
 
 def read_history(folder: str | os.PathLike) -> dict[str, np.ndarray]:
-    """What a long run has recorded in its store so far.
+    """The history that a long run has written to its store so far.
 
     Returns:
         By name, arrays of shape (rows, ...) or (rows, runs, ...), where rows are `every` steps apart, and "step", the
@@ -145,15 +145,15 @@ def read_history(folder: str | os.PathLike) -> dict[str, np.ndarray]:
     return {"step": np.arange(rows) * store.identity["every"], **history}
 
 
-class _Driven:
-    """A long run whose chunks are compiled, and what the host does between them."""
+class _LongRun:
+    """The host's side of a long run: compiled chunks, and what happens between them."""
 
     def __init__(self, work, given, limits, steps, chunk, rows):
         self.work, self.given, self.limits, self.steps, self.chunk, self.rows = work, given, limits, steps, chunk, rows
         self.every = work[3]
 
     def drive(self, carry, kept, advance):
-        """All chunks that are not in the store yet, and the run they end in."""
+        """Run all chunks that are not in the store yet, and return the run."""
         number, carry = self._taken_up(carry, kept)
         buffer = jax.tree.map(lambda row: jnp.zeros(row.shape, row.dtype), self.rows)
         total = -(-self.steps // self.every)
@@ -175,7 +175,7 @@ class _Driven:
         return Run(end.params, end.state, jax.tree.map(jnp.asarray, history or {}), end.count, reason)
 
     def identity(self, carry):
-        """What makes this run this run, as JSON."""
+        """The identity of this run, as JSON: hashes of its program and arguments, and its sizes."""
         buffer = jax.tree.map(lambda row: jnp.zeros(row.shape, row.dtype), self.rows)
         ends = self.chunk, self.chunk  # any whole numbers
         traced = _advance.trace(self.work, self.given, self.limits, carry, buffer, *ends)
@@ -230,7 +230,7 @@ def _loop(work, given, limits):
 
 
 def _block(work, given, limits, carry, length):
-    """The next carry of one lane, and its row: where the lane has ended, the same carry and what stands for no number."""
+    """The next carry of one lane, and its row; where the lane has ended, the same carry and a row of NaN (or 0)."""
     new, row = _loop(work, given, limits).block(carry, length)
     if not limits:
         return new, row
@@ -240,7 +240,7 @@ def _block(work, given, limits, carry, length):
 
 
 def _axes(lanes, given):
-    """Where the arguments have their axis of lanes."""
+    """The axis of lanes of each argument, for vmap."""
 
     def axes(name, tree):
         if name not in lanes:

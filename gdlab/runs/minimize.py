@@ -1,13 +1,13 @@
-"""A run: one optimizer on one loss, a single jitted loop, with a labelled history.
+"""A run: one optimizer on one loss, one compiled loop, with a named history.
 
     for t in range(steps):   value, g = value_and_grad(loss)(theta);   theta <- theta + update(g)
 
-Any optax-compatible optimizer runs, ours or not.  Parameters, data, keys and the hyperparameters of a gdlab optimizer
+Any optax-compatible optimizer works.  Parameters, data, keys and the hyperparameters of a gdlab optimizer
 are arguments of the compiled loop: one trace serves all their values.  An optimizer of another library is compiled in.
-What is recorded is paid for at the recorded steps only.
+Recorders cost time at the recorded steps only.
 
-A run of a fixed length is a scan, differentiable in both directions.  One that may stop early is a while loop over
-scans of `every` steps; it can be vmapped, but differentiated forward only.
+A run of fixed length is a scan: differentiable in forward and reverse mode.  A run that may stop early is a while
+loop over blocks of `every` steps: it can be vmapped, but differentiated in forward mode only.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -134,7 +134,7 @@ def _run(loss, static, recorders, steps, every, optimizer, params, data):
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
 def _run_until(loss, static, recorders, steps, every, optimizer, params, data, limits):
-    """The run that ends at the first reason to."""
+    """The run that ends at the first reason to stop."""
     loop = loop_of(loss, optimizer if static is None else static, data, recorders, every, (steps, *limits))
     rows = -(-steps // every)
 
@@ -153,6 +153,6 @@ def _run_until(loss, static, recorders, steps, every, optimizer, params, data, l
 
 
 def _empty(row, rows):
-    """A history in which nothing is recorded yet."""
+    """An empty history: NaN, or 0 where it holds whole numbers."""
     fill = jnp.nan if jnp.issubdtype(row.dtype, jnp.inexact) else 0
     return jnp.full((rows, *row.shape), fill, row.dtype)

@@ -152,8 +152,8 @@ def _tune(loss, validation, steps, rounds, moving, optimizer, params, data, rate
         better = jnp.isfinite(value) & (value < best_score)
         best = jax.tree.map(lambda new, old: jnp.where(better, new, old), free, best)
         best_score = jnp.where(better, value, best_score)
-        # A run that has left the finite numbers has no gradient: half the way back to the best, and on from there.
-        # Losses at the end of a run span decades, so that their relative changes are followed.
+        # A run that is not finite has no gradient: go half the way back to the best, and on from there.
+        # Final losses span decades, so the descent follows their relative changes.
         size = jnp.where(value == 0, 1, jnp.abs(value))
         grads = jax.tree.map(lambda g: g / size, grads)
         updates, moved = outer.update(grads, state)
@@ -168,14 +168,14 @@ def _tune(loss, validation, steps, rounds, moving, optimizer, params, data, rate
 
 
 def _freed(leaf, moves, share):
-    """A hyperparameter as a number that may be anything."""
+    """A hyperparameter as an unconstrained number: its logit or logarithm, 0 where it does not move."""
     inside = (leaf > 0) & ((leaf < 1) | (not share))
     x = jnp.where(inside, leaf, 0.5)
     return jnp.where(inside & moves, jnp.log(x) - (jnp.log1p(-x) if share else 0), 0)
 
 
 def _bound(leaf, x, moves, share):
-    """The hyperparameter that such a number stands for; itself where it does not move."""
+    """The hyperparameter of an unconstrained number; the given one where it does not move."""
     if not moves:
         return leaf
     inside = (leaf > 0) & ((leaf < 1) | (not share))
@@ -183,7 +183,7 @@ def _bound(leaf, x, moves, share):
 
 
 def _unrolled(loss, optimizer, params, data, steps):
-    """The loss after a run, and its parameters, with one state in about sqrt(steps) kept for the way back."""
+    """The loss after a run, and its parameters; reverse mode stores one state in about sqrt(steps)."""
     loop = loop_of(loss, optimizer, data)
 
     def segment(carry, length):

@@ -1,4 +1,4 @@
-"""What stands for a learning rate: a number, a schedule, any callable, or a rate that answers to the loss.
+"""Learning rates: a number, a schedule, any callable of the count, or a rate that depends on the loss.
 
 | name | what it is |
 |---|---|

@@ -1,4 +1,4 @@
-"""Rates that answer to the loss: they ask for `update(..., value=loss)`, which `gdlab.minimize` gives.
+"""Rates that depend on the loss: `update` then needs `value=loss`, which `gdlab.minimize` passes.
 
     ReduceOnPlateau   eta <- eta * factor when the loss has stopped falling
     PolyakStep        eta = (loss - lowest) / norm(g)^2

@@ -1,6 +1,6 @@
-"""Several processes of one program, under `jax.distributed.initialize()`: the first one reads and writes, all are told.
+"""Several processes of one program (`jax.distributed.initialize()`): the first reads and writes, all get the result.
 
-A folder need not be seen by the other processes, and what stops the first one stops all of them with its words.
+Only the first process needs access to the folder; an error on it is raised on every process, with the same words.
 """
 
 import contextlib
@@ -51,7 +51,7 @@ def shared_store(folder: str | os.PathLike, identity: Mapping[str, Any]) -> Iter
 
 
 def on_first_process(act: Callable[[], Any]) -> Any:
-    """What an act of the first process returns, arrays by name or None, or the StoreError that it raises, on all."""
+    """The result of `act()` on the first process, arrays by name or None, on all of them; so is its StoreError."""
     if jax.process_count() == 1:
         return act()
     said = b""
@@ -79,7 +79,7 @@ def _broadcast(said):
 
 @contextlib.contextmanager
 def together() -> Iterator[None]:
-    """Say in one sentence that a process with which numbers are exchanged is gone.
+    """Turn the error of a lost peer process into one sentence.
 
     Raises:
         RuntimeError: instead of the error of the exchange.
