@@ -61,7 +61,7 @@ def real(name: str, value: ArrayLike, allowed: Range) -> ArrayLike:
     Numbers are checked to lie in the range.  Arrays and tracers go through unread: their values are data.  Raises
     TypeError for what is no number, ValueError for a number out of range.
     """
-    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+    if type(value) is float or (isinstance(value, numbers.Real) and not isinstance(value, bool)):
         value = float(value)
         if value not in allowed:
             msg = f"{name} must lie in {allowed}; got {value:g}"
