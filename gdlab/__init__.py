@@ -10,33 +10,18 @@ long as it takes.
 from gdlab import directions, problems, scales, schedules
 from gdlab.base import Optimizer, Step
 from gdlab.equation import descent
+from gdlab.optimizers import named
 from gdlab.optimizers.inspect import inspect
-from gdlab.optimizers.named import (
-    adabelief,
-    adabound,
-    adagrad,
-    adam,
-    adamax,
-    adamw,
-    amsbound,
-    amsgrad,
-    gd,
-    lion,
-    momentum,
-    nadam,
-    nesterov,
-    normalized_gd,
-    polyak,
-    radam,
-    rmsprop,
-    sgd,
-    sgdw,
-    sign_gd,
-    signum,
-    yogi,
-)
+from gdlab.optimizers.named import *  # noqa: F403  # its __all__ is the list of named optimizers
 from gdlab.optimizers.swats import swats
-from gdlab.optimizers.wrappers import chain, decayed, decayed_outright, lookahead, rolling, rolling_outside
+from gdlab.optimizers.wrappers import (
+    chain,
+    lookahead,
+    momentum_on_updates,
+    trace_on_updates,
+    with_independent_weight_decay,
+    with_weight_decay,
+)
 from gdlab.runs.data import minibatches, standardize
 from gdlab.runs.long_run import long_run, read_history
 from gdlab.runs.minimize import Run, minimize
@@ -46,55 +31,34 @@ from gdlab.sweeps.sweep import merge, sweep
 from gdlab.sweeps.trials import trials
 
 __all__ = [
+    *named.__all__,
     "Optimizer",
     "Run",
     "Step",
-    "adabelief",
-    "adabound",
-    "adagrad",
-    "adam",
-    "adamax",
-    "adamw",
-    "amsbound",
-    "amsgrad",
     "chain",
-    "decayed",
-    "decayed_outright",
     "descent",
     "directions",
     "draws",
-    "gd",
     "hyperparameters",
     "inspect",
-    "lion",
     "long_run",
     "lookahead",
     "lr_range_test",
     "merge",
     "minibatches",
     "minimize",
-    "momentum",
-    "nadam",
-    "nesterov",
-    "normalized_gd",
-    "polyak",
+    "momentum_on_updates",
     "problems",
-    "radam",
     "read_history",
-    "rmsprop",
-    "rolling",
-    "rolling_outside",
     "scales",
     "schedules",
     "seeds",
-    "sgd",
-    "sgdw",
-    "sign_gd",
-    "signum",
     "standardize",
     "swats",
     "sweep",
+    "trace_on_updates",
     "trials",
     "tune",
-    "yogi",
+    "with_independent_weight_decay",
+    "with_weight_decay",
 ]

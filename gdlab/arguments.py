@@ -1,27 +1,28 @@
-"""What arguments may be, and the one sentence that is raised where they are something else.
+"""Checks of arguments, all with one form of error message.
 
     <name> must be <what is allowed>; got <what came>
 
 | function | what it returns |
 |---|---|
-| `hyperparameter` | a real number, or an array of them, as a leaf of a piece |
+| `Range` | an interval, with or without its ends |
+| `real`, `hyperparameter` | a real number in a range, or an array of them, as a leaf of a piece |
 | `any_array`, `real_array` | an array; one of real numbers |
 | `sequence` | an array of real numbers with at least one axis, as floats |
 | `whole` | a whole number within bounds |
 | `prng_key` | a PRNG key |
 | `function` | a function |
 | `one_of`, `switch` | an instance of a class; True or False |
-| `choice` | what one of several words stands for |
-| `alike` | nothing, but raises for a pytree unlike params |
+| `choice` | the value that a word selects |
+| `alike` | nothing; raises for a pytree unlike params |
 | `floating` | a pytree of floating arrays |
 
-Values of arrays and tracers are data and go through unread; their kind is looked at.
+The values of arrays and tracers are data and are not checked; their dtypes and shapes are.
 """
 
 import math
 import numbers
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,19 +36,35 @@ PARTITION = (
 )
 
 
-def hyperparameter(
-    name: str, value: ArrayLike, low: float, high: float = math.inf, *, open: bool = False, above: bool = False
-) -> ArrayLike:
-    """The value as a leaf of a piece; numbers are checked to lie in [low, high] (`open`: < high, `above`: > low).
+class Range(NamedTuple):
+    """The real numbers from `low` to `high`; infinity is in no range."""
 
-    Arrays and tracers go through unread: their values are data.  Raises TypeError for what is no number, ValueError
-    for a number out of range; infinity is out of every range.
+    low: float = 0.0
+    high: float = math.inf
+    open: bool = False  # whether `high` itself is outside
+    above: bool = False  # whether `low` itself is outside
+
+    def __contains__(self, value: object) -> bool:
+        low, high, open_, above = self
+        inside = low <= value <= high and not math.isinf(value)  # type: ignore[operator, arg-type]
+        return inside and not (open_ and value == high) and not (above and value == low)
+
+    def __str__(self) -> str:
+        left = "(" if self.above or self.low == -math.inf else "["
+        right = ")" if self.open or self.high == math.inf else "]"
+        return f"{left}{self.low:g}, {self.high:g}{right}"
+
+
+def real(name: str, value: ArrayLike, allowed: Range) -> ArrayLike:
+    """The value as a leaf of a piece: a number as a float, an array as a floating one.
+
+    Numbers are checked to lie in the range.  Arrays and tracers go through unread: their values are data.  Raises
+    TypeError for what is no number, ValueError for a number out of range.
     """
-    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+    if type(value) is float or (isinstance(value, numbers.Real) and not isinstance(value, bool)):
         value = float(value)
-        if not low <= value <= high or math.isinf(value) or (open and value == high) or (above and value == low):
-            brackets = "(" if above or low == -math.inf else "[", ")" if open or high == math.inf else "]"
-            msg = f"{name} must lie in {brackets[0]}{low:g}, {high:g}{brackets[1]}; got {value:g}"
+        if value not in allowed:
+            msg = f"{name} must lie in {allowed}; got {value:g}"
             raise ValueError(msg)
         return value
     array = value if isinstance(value, jax.Array) or not hasattr(value, "__array__") else np.asarray(value)
@@ -56,6 +73,13 @@ def hyperparameter(
         raise TypeError(msg)
     is_leaf = isinstance(array, jax.Array) and jnp.issubdtype(array.dtype, jnp.floating)
     return array if is_leaf else jnp.asarray(array, dtype=float)
+
+
+def hyperparameter(
+    name: str, value: ArrayLike, low: float, high: float = math.inf, *, open: bool = False, above: bool = False
+) -> ArrayLike:
+    """`real` for a range that no field declares: [low, high], without high where `open`, without low where `above`."""
+    return real(name, value, Range(low, high, open, above))
 
 
 def any_array(name: str, value: Any, what: str = "an array") -> jax.Array:
@@ -79,7 +103,7 @@ def real_array(name: str, value: Any, what: str = "an array of real numbers") ->
 
 
 def sequence(name: str, values: Any, least: int = 0) -> jax.Array:
-    """A sequence of at least so many real numbers, as a floating array of at least one axis."""
+    """A sequence of at least `least` real numbers, as a floating array with at least one axis."""
     what = f"a sequence of {f'at least {least} ' if least else ''}real numbers"
     array = real_array(name, values, what)
     if array.ndim == 0 or len(array) < least:
@@ -99,7 +123,7 @@ def whole(name: str, value: Any, least: int = 1, most: int | None = None) -> int
 
 
 def prng_key(name: str, value: Any, axes: int = 0) -> jax.Array:
-    """The value, if it is a single PRNG key of either kind, or has so many axes of them."""
+    """The value, if it is one PRNG key of either kind, or an array of keys with `axes` axes."""
     array = isinstance(value, jax.Array | np.ndarray)
     new = array and jnp.issubdtype(value.dtype, jax.dtypes.prng_key) and value.ndim == axes
     shape = jax.random.key_data(jax.random.key(0)).shape
@@ -129,7 +153,7 @@ def one_of(name: str, value: Any, kind: type, example: str) -> Any:
 
 
 def choice(name: str, value: Any, choices: Mapping[str, Any]) -> Any:
-    """What the word stands for; ValueError for another word."""
+    """The value that the word selects; ValueError for another word."""
     if not isinstance(value, str) or value not in choices:
         msg = f"{name} must be one of {', '.join(choices)}; got {shown(value)}"
         raise ValueError(msg)

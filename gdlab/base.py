@@ -2,18 +2,19 @@
 
     theta  <-  theta  -  eta / sigma * m
 
-| piece | fields | what it is |
+| class | methods | what it is |
 |---|---|---|
-| `Schedule` | a callable: count -> eta | how far: a number per step |
-| `Driven` | `init()`, `follow(count, state, grads, value)` | a rate that answers to the loss |
-| `Direction` | `init(params)`, `follow(grads, state, count, eta)` | where to: m, a weighted sum of gradients |
-| `Scale` | `init(params)`, `measure(grads, state, count, eta, m)` | how big gradients have been: sigma > 0 |
+| `Schedule` | `__call__(count) -> eta` | how far: a number per step |
+| `LossSchedule` | `init()`, `follow(count, state, grads, value) -> eta, state` | a rate that answers to the loss |
+| `Direction` | `init(params)`, `follow(grads, state, count, eta) -> eta, m, state` | where to: a sum of gradients |
+| `Scale` | `init(params)`, `measure(grads, state, count, eta, m) -> sigma, state` | how big gradients have been, > 0 |
 | `Step` | `count, eta, sigma, m` | what one step is made of |
-| `Optimizer` | `init(params)`, `update(grads, state, params)` | optax's pair, and `step`, `extras`, which read it |
+| `Rule` | `init(params)`, `step(grads, state, params) -> Step, state` | an update rule made of pieces |
+| `Optimizer` | `init(params)`, `update(grads, state, params)` | optax's pair, made of a rule |
 
-All of them are pytrees whose leaves are their hyperparameters: functions are `jax.tree_util.Partial`s of module-level
-functions, so one trace serves all values, and `vmap` and `grad` go through an optimizer as through any other argument.
-No field of a Scale is called `update`, lest it slip silently into a chain of transformations.
+All but `Step` are frozen dataclasses whose fields are their hyperparameters (`gdlab.pieces`): pytrees, so one trace
+serves all values, and `vmap` and `grad` go through an optimizer as through any other argument.  The method of a Scale
+is not called `update`, so that none can be mistaken for a transformation of optax.
 """
 
 from collections.abc import Callable
@@ -22,13 +23,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from gdlab.arguments import alike
 from gdlab.numerics import Params, likes, widest
-
-Schedule = Callable[[ArrayLike], ArrayLike]
+from gdlab.pieces import Piece, rebuilt
 
 
 class Step(NamedTuple):
@@ -62,31 +61,89 @@ def _unit(sigma):
     return jnp.where(sigma < unit(-3 * half // 2), unit(half), far)
 
 
-class Driven(NamedTuple):
-    """A rate that answers to the loss: `follow(count, state, grads, value) -> (eta, state)`, from `init()`."""
+class LossSchedule(Piece):
+    """A rate that answers to the loss."""
 
-    init: Callable[[], Any]
-    follow: Callable[..., tuple[jax.Array, Any]]
+    def init(self) -> Any:
+        """The state before the first step."""
+        raise NotImplementedError
 
-
-class Direction(NamedTuple):
-    """Where to go: `follow(grads, state, count, eta) -> (eta, m, state)`.
-
-    A direction returns the rate as well, because a buffer that already holds rates (heavy ball) keeps moving the
-    parameters when the schedule says 0, and has then to name the rate in which its m is measured.
-    """
-
-    init: Callable[[Params], Any]
-    follow: Callable[..., tuple[jax.Array, Params, Any]]
+    def follow(self, count: ArrayLike, state: Any, grads: Params, value: ArrayLike | None) -> tuple[jax.Array, Any]:
+        """The rate of this step, and the state after it; the value is the loss before the step."""
+        raise NotImplementedError
 
 
-class Scale(NamedTuple):
-    """How big gradients have been: `measure(grads, state, count, eta, m) -> (sigma, state)`, sigma above 0."""
+class Schedule(LossSchedule):
+    """A rate for each count of steps, from 0; it ignores the loss and has no state."""
 
-    init: Callable[[Params], Any]
-    measure: Callable[..., tuple[Params, Any]]
-    # What else it knows of a step, by name; called with the hyperparameters of `measure` before its arguments.
-    extras: Callable[..., dict[str, jax.Array]] | None = None
+    def __call__(self, count: ArrayLike) -> jax.Array:
+        """The rate of the step before which `count` steps were taken."""
+        raise NotImplementedError
+
+    def init(self) -> Any:
+        """No state."""
+        return ()
+
+    def follow(self, count: ArrayLike, state: Any, grads: Params, value: ArrayLike | None) -> tuple[jax.Array, Any]:
+        """The rate of this step."""
+        return jnp.asarray(self(count)), state
+
+
+class Direction(Piece):
+    """Where to go: m, a weighted sum of gradients."""
+
+    def init(self, params: Params) -> Any:
+        """The state before the first step."""
+        raise NotImplementedError
+
+    def follow(self, grads: Params, state: Any, count: jax.Array, eta: jax.Array) -> tuple[jax.Array, Params, Any]:
+        """The rate, the direction m, and the state after this step.
+
+        `follow` also returns eta.  A heavy-ball buffer already contains past learning rates, so it still moves when
+        the schedule returns 0; m = v / eta would then divide by zero, and eta = 1 is used instead.
+        """
+        raise NotImplementedError
+
+
+class Scale(Piece):
+    """How big gradients have been: sigma, a positive size for each parameter."""
+
+    def init(self, params: Params) -> Any:
+        """The state before the first step."""
+        raise NotImplementedError
+
+    def measure(self, grads: Params, state: Any, count: jax.Array, eta: jax.Array, m: Params) -> tuple[Params, Any]:
+        """The sizes sigma > 0, and the state after this step."""
+        raise NotImplementedError
+
+    def extras(self, grads: Params, state: Any, count: jax.Array, eta: jax.Array, m: Params) -> dict[str, jax.Array]:
+        """What else the scale knows of this step, by name."""
+        return {}
+
+
+class Rule(Piece):
+    """How an optimizer makes its step; its fields are pieces, other optimizers and hyperparameters."""
+
+    def init(self, params: Params) -> Any:
+        """The state before the first step."""
+        raise NotImplementedError
+
+    def step(self, grads: Params, state: Any, params: Params | None = None, **extra: Any) -> tuple[Step, Any]:
+        """The step, and the state after it."""
+        raise NotImplementedError
+
+    def extras(self, grads: Params, state: Any, params: Params | None = None, **extra: Any) -> dict[str, jax.Array]:
+        """What else the rule knows of that step, by name."""
+        return {}
+
+    def update(self, grads: Params, state: Any, params: Params | None = None, **extra: Any) -> tuple[Params, Any]:
+        """The change of the parameters, `-eta / sigma * m` in the dtypes of the gradients, and the state after it."""
+        if params is not None:
+            alike("grads", grads, params)
+        step, state = self.step(grads, state, params, **extra)
+        updates = step.update
+        alike("grads", grads, updates)
+        return jax.tree.map(lambda u, g: u.astype(jnp.result_type(g)), updates, grads), state
 
 
 class Optimizer(optax.GradientTransformationExtraArgs):
@@ -94,10 +151,15 @@ class Optimizer(optax.GradientTransformationExtraArgs):
 
     It is a 2-tuple, so `optax.chain`, `masked`, `partition`, `MultiSteps` take it as it is; and a pytree of its
     hyperparameters, so it can be an argument of `jit`, `vmap` and `grad`.  Made by `gdlab.descent` and the named
-    optimizers; `optimizer_from` makes one from any step.
+    optimizers; `Optimizer(rule)` makes one from any `Rule`.
 
     >>> import gdlab, jax.numpy as jnp
     >>> optimizer = gdlab.gd(0.5)
+    >>> optimizer
+    Descent(
+      direction=Gradient(),
+      scale=Unit(),
+      schedule=Constant(rate=0.5))
     >>> state = optimizer.init(jnp.zeros(2))
     >>> step, state = optimizer.step(jnp.array([2.0, -4.0]), state)
     >>> float(step.eta), step.m.tolist(), step.update.tolist()
@@ -106,10 +168,19 @@ class Optimizer(optax.GradientTransformationExtraArgs):
 
     __slots__ = ()
 
+    def __new__(cls, rule: Rule) -> "Optimizer":
+        """The optimizer that follows the rule."""
+        return tuple.__new__(cls, (rule.init, rule.update))
+
+    @property
+    def rule(self) -> Rule:
+        """The pieces and the hyperparameters."""
+        return self.update.__self__
+
     @property
     def step(self) -> Callable[..., tuple[Step, Any]]:
         """`step(grads, state, params=None, **extra) -> (Step, state)`; `update` is defined by it."""
-        return self.update.args[0]
+        return self.rule.step
 
     @property
     def extras(self) -> Callable[..., dict[str, jax.Array]]:
@@ -118,31 +189,39 @@ class Optimizer(optax.GradientTransformationExtraArgs):
         RAdam's rho and r, AdaBound's bounds and the share of parameters that they clip, whether SWATS has switched;
         empty for most.  Reading costs a step; nothing is stored for it.
         """
-        step, extras = self.update.args
-        return Partial(extras.func, *step.args)
+        return self.rule.extras
+
+    def __repr__(self) -> str:
+        """The pieces and their numbers, one a line."""
+        rule = self.rule
+        named = [(name, repr(getattr(rule, name))) for name in (*rule._leaves, *rule._statics)]
+        lines = [f"{name}={text}".replace("\n", "\n  ") for name, text in named]
+        return f"{type(rule).__name__}(\n  " + ",\n  ".join(lines) + ")"
+
+    def __reduce__(self) -> tuple:
+        """What `pickle` and `copy` make it again of."""
+        return type(self), (self.rule,)
 
 
-def optimizer_from(init: Partial, step: Partial, extras: Callable[..., dict] | None = None) -> Optimizer:
-    """The optimizer whose update is `-eta / sigma * m` of what `step(grads, state, params, **extra)` returns.
-
-    `extras`, a module-level function, is called with the hyperparameters of `step` before its arguments.
-    """
-    return Optimizer(init, Partial(_move, step, Partial(extras or _no_extras)))
+def _flatten(optimizer):
+    rule = optimizer.rule
+    values = rule.__dict__
+    return [values[name] for name in rule._leaves], (type(rule), tuple([values[name] for name in rule._statics]))
 
 
-def _move(step, extras, grads, state, params=None, **extra):
-    del extras
-    if params is not None:
-        alike("grads", grads, params)
-    made, state = step(grads, state, params, **extra)
-    alike("grads", grads, made.update)
-    updates = jax.tree.map(lambda u, g: u.astype(jnp.result_type(g)), made.update, grads)
-    return updates, state
+def _flatten_with_keys(optimizer):
+    children, structure = _flatten(optimizer)
+    keys = map(jax.tree_util.GetAttrKey, optimizer.rule._leaves)
+    return list(zip(keys, children, strict=True)), structure
 
 
-def _no_extras(*args, **extra):
-    del args, extra
-    return {}
+def _unflatten(structure, children):
+    kind, statics = structure
+    return Optimizer(rebuilt(kind, children, statics))
+
+
+# An optimizer is the pytree of its rule: the names of its hyperparameters are `direction.decay`, `schedule.rate`, ...
+jax.tree_util.register_pytree_with_keys(Optimizer, _flatten_with_keys, _unflatten, _flatten)
 
 
 def rate_dtype(grads: Params) -> jnp.dtype:

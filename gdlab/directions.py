@@ -1,38 +1,51 @@
 """Directions: where to go, m, a weighted sum of gradients.
 
-    gradient          m = g
-    heavy ball        v <- lambda v + eta g;   m = v / eta                      (S73, S74: m <- lambda m - eta g)
-    Nesterov          v <- lambda v + eta g;   m = (lambda v + eta g) / eta     (S96, in the looked-ahead parameters)
-    running average   mu <- b mu + (1 - b) g;  m = mu
-    average           mu likewise;             m = mu / (1 - b^(t+1))            (S81)
-    sign              m = sign of another direction
+    gradient            m = g
+    heavy ball          v <- lambda v + eta g;   m = v / eta                      (S73, S74: m <- lambda m - eta g)
+    Nesterov            v <- lambda v + eta g;   m = (lambda v + eta g) / eta     (S96, in the looked-ahead parameters)
+    ema                 mu <- b mu + (1 - b) g;  m = mu
+    bias-corrected ema  mu likewise;             m = mu / (1 - b^(t+1))            (S81)
+    sign                m = sign of another direction
 
-The heavy ball holds the rate *inside* its buffer, as the lectures and keras do: what was thrown keeps its speed when
-the rate falls.  torch and optax multiply by the rate outside; the two agree for a constant rate only.
-A direction sees the raw gradients, as the scale does: the two are parallel statistics, never a chain.
+The heavy ball keeps the learning rate *inside* its buffer, as the lectures and keras do: momentum already gained is not
+reduced when the rate falls.  torch and optax multiply by the rate outside (`Trace`); the two agree only for a constant
+rate.  A direction reads the raw gradients, as the scale does: the two are parallel statistics, not a chain.
 
 | direction | state | source |
 |---|---|---|
-| `gradient()` | none | S3 |
-| `heavy_ball(decay)`, `nesterov(decay)` | `trace` v | S73-S76, S96; keras |
-| `heavy_ball_outside(decay)`, `nesterov_outside(decay)` | `trace`, without rates | torch, optax |
-| `running_average(decay)`, `average(decay)` | `mu` | AMSGrad; Adam (S81, S83) |
-| `nesterov_average(decay)` | `mu` | Nadam (S97; Dozat 2016), optax |
-| `nesterov_average_warming(decay, warming)` | `mu`, `product` | Nadam of torch and keras |
-| `interpolation(near=, far=)` | `mu` | Lion |
-| `sign(direction)` | that of the direction | sign descent, signum, Lion |
+| `Gradient()` | none | S3 |
+| `HeavyBall(decay)`, `Nesterov(decay)` | `trace` v | S73-S76, S96; keras |
+| `Trace(decay)`, `NesterovTrace(decay)` | `trace`, without rates | torch, optax |
+| `Ema(decay)`, `BiasCorrectedEma(decay)` | `mu` | AMSGrad; Adam (S81, S83) |
+| `NesterovEma(decay)` | `mu` | Nadam (S97; Dozat 2016), optax |
+| `NadamScheduled(decay, momentum_decay)` | `mu`, `product` | Nadam of torch and keras |
+| `LionInterpolation(b1=, b2=)` | `mu` | Lion |
+| `Sign(direction)` | that of the direction | sign descent, signum, Lion |
 """
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.tree_util import Partial
-from jax.typing import ArrayLike
 
-from gdlab.arguments import hyperparameter, one_of
 from gdlab.base import Direction
-from gdlab.numerics import Params, debiased, decaying, like, likes, shared, wide, zeros_wide
+from gdlab.numerics import Params, bias_corrected, each, ema, like, wide, zeros_wide
+from gdlab.pieces import CLOSED_SHARE, NONNEGATIVE, SHARE, Number, number, part, piece
+
+__all__ = [
+    "BiasCorrectedEma",
+    "Direction",
+    "Ema",
+    "Gradient",
+    "HeavyBall",
+    "LionInterpolation",
+    "NadamScheduled",
+    "Nesterov",
+    "NesterovEma",
+    "NesterovTrace",
+    "Sign",
+    "Trace",
+]
 
 
 class NoState(NamedTuple):
@@ -40,226 +53,232 @@ class NoState(NamedTuple):
 
 
 class TraceState(NamedTuple):
-    """The state of a direction with a buffer of moves."""
+    """The state of a direction with momentum."""
 
-    trace: Params  # sum of past moves, like params
+    trace: Params  # decayed sum of past steps or gradients, like params
 
 
 class MeanState(NamedTuple):
     """The state of a direction that averages."""
 
-    mu: Params  # decaying average of gradients from zero, like params
+    mu: Params  # moving average of gradients from zero, like params
 
 
-class WarmingMeanState(NamedTuple):
+class ScheduledMeanState(NamedTuple):
     """The state of an average whose decay grows."""
 
-    mu: Params  # decaying average of gradients from zero, like params
+    mu: Params  # moving average of gradients from zero, like params
     product: jax.Array  # of all decays so far: scalar
 
 
-def gradient() -> Direction:
+@piece
+class Gradient(Direction):
     """m = g: steepest descent (S3)."""
-    return Direction(Partial(_no_state), Partial(_gradient))
+
+    def init(self, params):
+        return NoState()
+
+    def follow(self, grads, state, count, eta):
+        return eta, jax.tree.map(wide, grads), state
 
 
-def _no_state(params):
-    del params
-    return NoState()
+class _Momentum(Direction):
+    def init(self, params):
+        return TraceState(jax.tree.map(zeros_wide, params))
 
 
-def _gradient(grads, state, count, eta):
-    del count
-    return eta, jax.tree.map(wide, grads), state
-
-
-def heavy_ball(decay: ArrayLike = 0.9) -> Direction:
+@piece
+class HeavyBall(_Momentum):
     """v <- decay v + eta g, m = v / eta: the previous movement plus the gradient's (S73; Polyak 1964).
 
     Args:
-        decay: how much of the movement is kept, lambda in [0, 1].
+        decay: the fraction of the movement that is kept, lambda in [0, 1].
     """
-    return Direction(Partial(_zero_trace), Partial(_heavy_ball, _decay(decay)))
+
+    decay: Number = number(CLOSED_SHARE, default=0.9)
+
+    def follow(self, grads, state, count, eta):
+        v = _accumulated(self.decay, eta, grads, state.trace)
+        return *_over_rate(v, eta), TraceState(v)
 
 
-def _zero_trace(params):
-    return TraceState(jax.tree.map(zeros_wide, params))
-
-
-def _heavy_ball(decay, grads, state, count, eta):
-    del count
-    trace = _thrown(decay, eta, grads, state.trace)
-    return *_in_units_of_rate(eta, trace), TraceState(trace)
-
-
-def nesterov(decay: ArrayLike = 0.9) -> Direction:
+@piece
+class Nesterov(_Momentum):
     """v <- decay v + eta g, m = (decay v + eta g) / eta: Nesterov's momentum at the looked-ahead point (S96).
 
     Args:
-        decay: how much of the movement is kept, lambda in [0, 1].
+        decay: the fraction of the movement that is kept, lambda in [0, 1].
     """
-    return Direction(Partial(_zero_trace), Partial(_nesterov, _decay(decay)))
+
+    decay: Number = number(CLOSED_SHARE, default=0.9)
+
+    def follow(self, grads, state, count, eta):
+        v = _accumulated(self.decay, eta, grads, state.trace)
+        ahead = _accumulated(self.decay, eta, grads, v)
+        return *_over_rate(ahead, eta), TraceState(v)
 
 
-def _nesterov(decay, grads, state, count, eta):
-    del count
-    trace = _thrown(decay, eta, grads, state.trace)
-    return *_in_units_of_rate(eta, _thrown(decay, eta, grads, trace)), TraceState(trace)
-
-
-def heavy_ball_outside(decay: ArrayLike = 0.9) -> Direction:
+@piece
+class Trace(_Momentum):
     """v <- decay v + g, m = v: the heavy ball of torch and optax, whose rate is not in the buffer.
 
     Args:
-        decay: how much of the sum is kept, lambda in [0, 1].
+        decay: the fraction of the sum that is kept, lambda in [0, 1].
     """
-    return Direction(Partial(_zero_trace), Partial(_heavy_ball_outside, _decay(decay)))
+
+    decay: Number = number(CLOSED_SHARE, default=0.9)
+
+    def follow(self, grads, state, count, eta):
+        v = _accumulated(self.decay, 1, grads, state.trace)
+        return eta, v, TraceState(v)
 
 
-def _heavy_ball_outside(decay, grads, state, count, eta):
-    del count
-    trace = _thrown(decay, 1, grads, state.trace)
-    return eta, trace, TraceState(trace)
-
-
-def nesterov_outside(decay: ArrayLike = 0.9) -> Direction:
+@piece
+class NesterovTrace(_Momentum):
     """v <- decay v + g, m = decay v + g: Nesterov's momentum of torch and optax, whose rate is not in the buffer.
 
     Args:
-        decay: how much of the sum is kept, lambda in [0, 1].
+        decay: the fraction of the sum that is kept, lambda in [0, 1].
     """
-    return Direction(Partial(_zero_trace), Partial(_nesterov_outside, _decay(decay)))
+
+    decay: Number = number(CLOSED_SHARE, default=0.9)
+
+    def follow(self, grads, state, count, eta):
+        v = _accumulated(self.decay, 1, grads, state.trace)
+        ahead = _accumulated(self.decay, 1, grads, v)
+        return eta, ahead, TraceState(v)
 
 
-def _nesterov_outside(decay, grads, state, count, eta):
-    del count
-    trace = _thrown(decay, 1, grads, state.trace)
-    return eta, _thrown(decay, 1, grads, trace), TraceState(trace)
+def _accumulated(decay, eta, grads, trace):
+    """Decay v + eta g."""
+
+    def step(v, g, decay, eta):
+        return decay * v + eta * g.astype(v.dtype)
+
+    return each(step, trace, grads, decay=decay, eta=eta)
 
 
-def _thrown(decay, eta, grads, trace):
-    """Lambda v + eta g."""
-    decay, eta = likes(decay), likes(eta)
-    return jax.tree.map(lambda v, g: decay(v) * v + eta(v) * jnp.asarray(g).astype(v.dtype), trace, grads)
+def _over_rate(v, eta):
+    """The rate, and m = v / eta; both for the rate 1 where the schedule returns 0 and v still moves."""
+    eta = jnp.where(eta == 0, jnp.ones_like(eta), eta)
+    return eta, each(lambda v, eta: v / eta, v, eta=eta)
 
 
-def _in_units_of_rate(eta, moves):
-    """A rate and the moves divided by it; the rate 1 where the schedule says 0 and the ball still rolls."""
-    unit = jnp.where(eta == 0, jnp.ones_like(eta), eta)
-    of = likes(unit)
-    return unit, jax.tree.map(lambda v: v / of(v), moves)
+class _Average(Direction):
+    def init(self, params):
+        return MeanState(jax.tree.map(zeros_wide, params))
 
 
-def running_average(decay: ArrayLike = 0.9) -> Direction:
-    """mu <- b mu + (1 - b) g from zero, m = mu, as it is: AMSGrad's (S90) and signum's.
+@piece
+class Ema(_Average):
+    """mu <- b mu + (1 - b) g from zero, m = mu, without bias correction: AMSGrad's (S90) and signum's.
 
     Args:
         decay: b in [0, 1); 0 is the gradient itself.
     """
-    return Direction(Partial(_zero_mean), Partial(_running_average, _decay(decay, open=True)))
+
+    decay: Number = number(SHARE, default=0.9)
+
+    def follow(self, grads, state, count, eta):
+        mu = ema(state.mu, grads, self.decay)
+        return eta, mu, MeanState(mu)
 
 
-def _zero_mean(params):
-    return MeanState(jax.tree.map(zeros_wide, params))
-
-
-def _running_average(decay, grads, state, count, eta):
-    del count
-    mu = decaying(state.mu, grads, decay)
-    return eta, mu, MeanState(mu)
-
-
-def average(decay: ArrayLike = 0.9) -> Direction:
-    """mu <- b mu + (1 - b) g, m = mu / (1 - b^(t+1)): the debiased average of gradients (S81; Kingma & Ba 2015).
+@piece
+class BiasCorrectedEma(_Average):
+    """mu <- b mu + (1 - b) g, m = mu / (1 - b^(t+1)): Adam's first moment (S81; Kingma & Ba 2015).
 
     Args:
         decay: b in [0, 1); 0 is the gradient itself.
     """
-    return Direction(Partial(_zero_mean), Partial(_average, _decay(decay, open=True)))
+
+    decay: Number = number(SHARE, default=0.9)
+
+    def follow(self, grads, state, count, eta):
+        mu = ema(state.mu, grads, self.decay)
+        m = bias_corrected(mu, self.decay, count + 1)
+        return eta, m, MeanState(mu)
 
 
-def _average(decay, grads, state, count, eta):
-    mu = decaying(state.mu, grads, decay)
-    return eta, debiased(mu, decay, count + 1), MeanState(mu)
-
-
-def nesterov_average(decay: ArrayLike = 0.9) -> Direction:
+@piece
+class NesterovEma(_Average):
     """m = b mu / (1 - b^(t+2)) + (1 - b) g / (1 - b^(t+1)): Nadam's (S97; Dozat 2016), with a constant decay.
 
     Args:
         decay: b in [0, 1).
     """
-    return Direction(Partial(_zero_mean), Partial(_nesterov_average, _decay(decay, open=True)))
+
+    decay: Number = number(SHARE, default=0.9)
+
+    def follow(self, grads, state, count, eta):
+        mu = ema(state.mu, grads, self.decay)
+        mu_ahead = bias_corrected(mu, self.decay, count + 2)
+        g = bias_corrected(jax.tree.map(wide, grads), self.decay, count + 1)
+        return eta, ema(mu_ahead, g, self.decay), MeanState(mu)
 
 
-def _nesterov_average(decay, grads, state, count, eta):
-    mu = decaying(state.mu, grads, decay)
-    ahead = debiased(mu, decay, count + 2)
-    g = debiased(jax.tree.map(wide, grads), decay, count + 1)
-    return eta, decaying(ahead, g, decay), MeanState(mu)
-
-
-def nesterov_average_warming(decay: ArrayLike = 0.9, warming: ArrayLike = 4e-3) -> Direction:
-    """Nadam's direction with the decay mu_t = b (1 - .96^(t warming) / 2), t from 1, as torch and keras have it.
+@piece
+class NadamScheduled(Direction):
+    """Nadam's direction with the decay mu_t = b (1 - .96^(t momentum_decay) / 2), t from 1, as torch and keras have it.
 
         m = mu_(t+1) mu / (1 - mu_1 ... mu_(t+1)) + (1 - mu_t) g / (1 - mu_1 ... mu_t)
 
     Args:
         decay: b in [0, 1).
-        warming: how fast the decay grows to b, >= 0: .004 in torch, 1 in keras.
+        momentum_decay: how fast the decay grows to b, >= 0: .004 in torch, 1 in keras.
     """
-    hypers = _decay(decay, open=True), hyperparameter("warming", warming, 0)
-    return Direction(Partial(_zero_warming_mean), Partial(_nesterov_average_warming, *hypers))
+
+    decay: Number = number(SHARE, default=0.9)
+    momentum_decay: Number = number(NONNEGATIVE, default=4e-3)
+
+    def init(self, params):
+        return ScheduledMeanState(jax.tree.map(zeros_wide, params), jnp.ones([]))
+
+    def follow(self, grads, state, count, eta):
+        product, t = state.product, like(count + 1, state.product)
+        now, ahead = self._decay_at(t), self._decay_at(t + 1)
+        product = product * now
+        mu = ema(state.mu, grads, self.decay)
+        of_mu, of_g = ahead / (1 - product * ahead), (1 - now) / (1 - product)
+        m = each(lambda mu, g, x, y: x * mu + y * g.astype(mu.dtype), mu, grads, x=of_mu, y=of_g)
+        return eta, m, ScheduledMeanState(mu, product)
+
+    def _decay_at(self, t):
+        return like(self.decay, t) * (1 - 0.5 * 0.96 ** (t * like(self.momentum_decay, t)))
 
 
-def _zero_warming_mean(params):
-    return WarmingMeanState(jax.tree.map(zeros_wide, params), jnp.ones([]))
-
-
-def _nesterov_average_warming(decay, warming, grads, state, count, eta):
-    def decay_at(t):
-        return like(decay, product) * (1 - 0.5 * 0.96 ** (t * like(warming, product)))
-
-    product, t = state.product, like(count + 1, state.product)
-    now, ahead = decay_at(t), decay_at(t + 1)
-    product = product * now
-    mu = decaying(state.mu, grads, decay)
-    of = shared(lambda dtype: [w.astype(dtype) for w in (ahead / (1 - product * ahead), (1 - now) / (1 - product))])
-    m = jax.tree.map(lambda mu, g: of(mu)[0] * mu + of(mu)[1] * jnp.asarray(g).astype(mu.dtype), mu, grads)
-    return eta, m, WarmingMeanState(mu, product)
-
-
-def interpolation(*, near: ArrayLike = 0.9, far: ArrayLike = 0.99) -> Direction:
-    """m = near mu + (1 - near) g, and only then mu <- far mu + (1 - far) g: Lion's (Chen et al. 2023).
+@piece
+class LionInterpolation(_Average):
+    """m = b1 mu + (1 - b1) g, and only then mu <- b2 mu + (1 - b2) g: Lion's (Chen et al. 2023).
 
     Args:
-        near: how much of the average is in this direction, in [0, 1].
-        far: how much of the average is kept, in [0, 1).
+        b1: the weight of the average in this direction, in [0, 1].
+        b2: the decay of the average, in [0, 1).
     """
-    hypers = hyperparameter("near", near, 0, 1), hyperparameter("far", far, 0, 1, open=True)
-    return Direction(Partial(_zero_mean), Partial(_interpolation, *hypers))
+
+    b1: Number = number(CLOSED_SHARE, default=0.9, kw_only=True)
+    b2: Number = number(SHARE, default=0.99, kw_only=True)
+
+    def follow(self, grads, state, count, eta):
+        m = ema(state.mu, grads, self.b1)
+        mu = ema(state.mu, grads, self.b2)
+        return eta, m, MeanState(mu)
 
 
-def _interpolation(near, far, grads, state, count, eta):
-    del count
-    return eta, decaying(state.mu, grads, near), MeanState(decaying(state.mu, grads, far))
-
-
-def sign(direction: Direction) -> Direction:
+@piece
+class Sign(Direction):
     """m = sign of another direction (z / abs(z) for complex z; 0 stays 0).
 
-    >>> _, m, _ = sign(gradient()).follow(jnp.array([3.0, 0.0, -0.1]), NoState(), 0, 1.0)
+    >>> _, m, _ = Sign(Gradient()).follow(jnp.array([3.0, 0.0, -0.1]), NoState(), 0, 1.0)
     >>> m.tolist()
     [1.0, 0.0, -1.0]
     """
-    one_of("direction", direction, Direction, "one of gdlab.directions, such as gradient()")
-    return Direction(direction.init, Partial(_sign, direction.follow))
 
+    direction: Direction = part(Direction, "one of gdlab.directions, such as Gradient()")
 
-def _sign(follow, grads, state, count, eta):
-    eta, m, state = follow(grads, state, count, eta)
-    return eta, jax.tree.map(jnp.sign, m), state
+    def init(self, params):
+        return self.direction.init(params)
 
-
-def _decay(value, *, open=False):
-    return hyperparameter("decay", value, 0, 1, open=open)
+    def follow(self, grads, state, count, eta):
+        eta, m, state = self.direction.follow(grads, state, count, eta)
+        return eta, jax.tree.map(jnp.sign, m), state

@@ -1,21 +1,19 @@
-"""The equation, once, and the only place where its parts meet.
+"""The equation: the only place where direction, scale and schedule meet.
 
     theta  <-  theta  -  eta_t / sigma_t * m_t
 
 m and sigma are parallel statistics of the same gradient, so `descent` is a fork-join; a chain of transformations
-would feed one into the other.  The sign is turned in `Step.update`, nowhere else.
+would feed one into the other.  The sign flips in `Step.update`, nowhere else.
 """
 
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.tree_util import Partial
-from jax.typing import ArrayLike
 
-from gdlab.arguments import one_of
-from gdlab.base import Direction, Driven, Optimizer, Scale, Schedule, Step, optimizer_from, rate_dtype
-from gdlab.schedules.base import as_driven
+from gdlab.base import Direction, LossSchedule, Optimizer, Rule, Scale, Step, rate_dtype
+from gdlab.pieces import checked, part, piece
+from gdlab.schedules.base import Rate, as_loss_schedule
 
 
 class DescentState(NamedTuple):
@@ -27,7 +25,7 @@ class DescentState(NamedTuple):
     schedule: Any  # the state of the schedule, empty unless the loss drives it
 
 
-def descent(direction: Direction, scale: Scale, schedule: ArrayLike | Schedule | Driven) -> Optimizer:
+def descent(direction: Direction, scale: Scale, schedule: Rate | LossSchedule) -> Optimizer:
     """The optimizer that moves by -eta / sigma * m (S83).
 
     Args:
@@ -40,40 +38,38 @@ def descent(direction: Direction, scale: Scale, schedule: ArrayLike | Schedule |
 
     >>> import jax.numpy as jnp
     >>> from gdlab import directions, scales
-    >>> sign_descent = descent(directions.gradient(), scales.running_root_mean_square(0.0), 0.5)
+    >>> sign_descent = descent(directions.Gradient(), scales.RunningRootMeanSquare(0.0), 0.5)
     >>> updates, _ = sign_descent.update(jnp.array([8.0, -0.1]), sign_descent.init(jnp.zeros(2)))
     >>> [round(float(u), 6) for u in updates]
     [-0.5, 0.5]
     """
-    one_of("direction", direction, Direction, "one of gdlab.directions, such as heavy_ball(0.9)")
-    one_of("scale", scale, Scale, "one of gdlab.scales, such as unit()")
-    rate = as_driven(schedule)
-    init = Partial(_init, direction.init, scale.init, rate.init)
-    return optimizer_from(init, Partial(_step, direction, scale, rate), _extras)
+    return Optimizer(Descent(direction, scale, schedule))
 
 
-def _init(init_direction, init_scale, init_schedule, params):
-    return DescentState(jnp.zeros([], jnp.int32), init_direction(params), init_scale(params), init_schedule())
+@piece
+class Descent(Rule):
+    """The rule theta <- theta - eta / sigma * m; its three pieces do not read each other's state."""
 
+    direction: Direction = part(Direction, "one of gdlab.directions, such as HeavyBall(0.9)")
+    scale: Scale = part(Scale, "one of gdlab.scales, such as Unit()")
+    schedule: Any = checked(lambda name, rate: as_loss_schedule(rate))
 
-def _step(direction, scale, schedule, grads, state, params=None, value=None, **extra):
-    del params, extra
-    (eta, m), follows = _aimed(direction, schedule, grads, state, value)
-    sigma, scale_state = scale.measure(grads, state.scale, state.count, eta, m)
-    direction_state, rate_state = follows
-    return Step(state.count, eta, sigma, m), DescentState(state.count + 1, direction_state, scale_state, rate_state)
+    def init(self, params):
+        zero = jnp.zeros([], jnp.int32)
+        return DescentState(zero, self.direction.init(params), self.scale.init(params), self.schedule.init())
 
+    def step(self, grads, state, params=None, value=None, **extra):
+        eta, schedule_state = self._rate(grads, state, value)
+        eta, m, direction_state = self.direction.follow(grads, state.direction, state.count, eta)
+        sigma, scale_state = self.scale.measure(grads, state.scale, state.count, eta, m)
+        after = DescentState(state.count + 1, direction_state, scale_state, schedule_state)
+        return Step(state.count, eta, sigma, m), after
 
-def _aimed(direction, schedule, grads, state, value):
-    """The rate and the direction of this step, and the states of both after it."""
-    eta, rate_state = schedule.follow(state.count, state.schedule, grads, value)
-    eta, m, direction_state = direction.follow(grads, state.direction, state.count, eta.astype(rate_dtype(grads)))
-    return (eta, m), (direction_state, rate_state)
+    def _rate(self, grads, state, value):
+        eta, schedule_state = self.schedule.follow(state.count, state.schedule, grads, value)
+        return eta.astype(rate_dtype(grads)), schedule_state
 
-
-def _extras(direction, scale, schedule, grads, state, params=None, value=None, **extra):
-    del params, extra
-    if scale.extras is None:
-        return {}
-    (eta, m), _ = _aimed(direction, schedule, grads, state, value)
-    return scale.extras(*scale.measure.args, grads, state.scale, state.count, eta, m)
+    def extras(self, grads, state, params=None, value=None, **extra):
+        eta, _ = self._rate(grads, state, value)
+        eta, m, _ = self.direction.follow(grads, state.direction, state.count, eta)
+        return self.scale.extras(grads, state.scale, state.count, eta, m)

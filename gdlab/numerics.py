@@ -1,7 +1,7 @@
-"""Averages of gradients, and the arithmetic near zero that they need.
+"""Numerics: moving averages of gradients, and safe arithmetic near zero.
 
-    decaying:   a <- b a + (1 - b) x          weight of what it has seen after t values: 1 - b^t
-    plain:      a  = (x_0 + ... + x_t) / (t + 1)
+    ema:    a <- b a + (1 - b) x, from 0;    after t values its weights sum to 1 - b^t
+    mean:   a  = (x_0 + ... + x_t) / (t + 1)
 
 Directions average gradients, scales average their squares; both divide by the weight.  Unless said otherwise
 they work on one leaf (one array); directions and scales map them over trees.
@@ -19,9 +19,10 @@ expression alone would give the right value and a NaN gradient, since both branc
 | `safe_root`, `positive_root` | sqrt(x) with derivative 0 at 0, and the same that is never 0 |
 | `safe_ratio` | a / b, and a given value where b = 0 |
 | `power_of_two`, `norm` | the unit of a number; the norm of a tree of any size |
-| `decaying`, `debiased` | one step of the decaying averages of a tree, and those divided by their weight |
-| `decaying_weight` | 1 - b^t, exact to rounding for every b in [0, 1) |
-| `effective_length` | how many values a decaying average is worth, exact likewise |
+| `each` | a function of one leaf over trees, with hyperparameters in the precision of each leaf |
+| `ema`, `bias_corrected` | one step of the moving averages of a tree, and those divided by their weight |
+| `ema_weight`, `bias_weight` | 1 - b^t, exact to rounding for every b in [0, 1); the same in a given dtype |
+| `effective_length` | the effective number of values in a moving average, exact likewise |
 """
 
 from collections.abc import Callable
@@ -106,7 +107,7 @@ def least_square(dtype: jnp.dtype) -> float:
 def positive_root(x: jax.Array) -> jax.Array:
     """sqrt(x) for x >= 0, but never below the root of the smallest square that counts; there its derivative is 0.
 
-    What has been divided by it can be differentiated: even its inverse square is finite.
+    A quotient by it can be differentiated: even its inverse square is finite.
     """
     return jnp.sqrt(jnp.maximum(x, least_square(x.dtype)))
 
@@ -120,12 +121,12 @@ def safe_ratio(numerator: ArrayLike, denominator: jax.Array, otherwise: ArrayLik
 def power_of_two(size: jax.Array) -> jax.Array:
     """The power of two in (size / 2, size], without derivative; 1 for 0, a subnormal and what is not finite.
 
-    Dividing by it is exact, so that what is computed in this unit differs from what is not in nothing but its range.
-    Its inverse is no subnormal, which most devices take for 0: near the largest numbers it is half of the above.
+    Dividing by it is exact, so a computation in this unit differs in its range only.
+    Near the largest numbers it is half of that, so that its inverse is not subnormal, which many devices flush to 0.
     """
     size, info = jax.lax.stop_gradient(size), jnp.finfo(size.dtype)
     sound = jnp.isfinite(size) & (size >= info.tiny)
-    # The bits of the exponent alone: a quotient would be put together with others by the compiler, and overflow.
+    # From the bits of the exponent: a quotient could be merged with others by the compiler, and overflow.
     bits = jax.lax.bitcast_convert_type(jnp.where(sound, size, 1), f"uint{info.bits}")
     unit = jax.lax.bitcast_convert_type(bits >> info.nmant << info.nmant, size.dtype)
     return jnp.minimum(unit, jnp.asarray(2.0 ** (info.maxexp - 2), size.dtype))
@@ -134,7 +135,7 @@ def power_of_two(size: jax.Array) -> jax.Array:
 def norm(tree: Params) -> jax.Array:
     """The Euclidean norm of all numbers of a tree, at least float32, with derivative 0 at 0.
 
-    The squares are taken in a unit of the tree's own size: of 1e20 they overflow in float32, of 1e-23 they vanish.
+    Numbers are divided by their largest power of two first: in float32 the square of 1e20 overflows, of 1e-23 vanishes.
 
     >>> float(norm([jnp.float32(3e30), jnp.float32(4e30)])) == float(jnp.float32(5e30))
     True
@@ -147,28 +148,53 @@ def norm(tree: Params) -> jax.Array:
     return safe_root(sum((jnp.sum(square(leaf / unit)) for leaf in leaves), jnp.zeros_like(unit))) * unit
 
 
-def decaying(averages: Params, values: Params, decay: ArrayLike) -> Params:
-    """One step of the decaying average, `b a + (1 - b) x`, in the dtype of each average."""
+def each(fn: Callable[..., jax.Array], first: Params, *others: Params, **numbers: Any) -> Params:
+    """`fn(leaf, ..., **numbers)` for the leaves of trees of one structure, all in the precision of the first tree's.
+
+    This is the one place where a piece casts: hyperparameters, rates and the leaves of the other trees arrive in the
+    real dtype of the first tree's leaf, so that an equation is written once, for one leaf, as in a textbook.  A number
+    may also be a function of that dtype, such as `bias_weight`; it is called once for all leaves of a dtype.
+
+    >>> each(lambda v, g, decay: decay * v + g, [jnp.float32(2)], [jnp.float64(1)], decay=0.5)[0].dtype
+    dtype('float32')
+    """
+    scalars = {name: number if callable(number) else jnp.asarray(number).astype for name, number in numbers.items()}
+    of = shared(lambda dtype: {name: scalar(dtype) for name, scalar in scalars.items()})
+
+    def leaf(first, *others):
+        return fn(first, *(_as_precise(other, first) for other in others), **of(first))
+
+    return jax.tree.map(leaf, first, *others)
+
+
+def _as_precise(array, first):
+    """The array in the dtype of the first; a complex one beside real ones stays, and a real one stays real."""
+    array = jnp.asarray(array)
+    if jnp.iscomplexobj(array) == jnp.iscomplexobj(first):
+        return array.astype(first.dtype)
+    return array if jnp.iscomplexobj(array) else array.astype(jnp.finfo(first.dtype).dtype)
+
+
+def ema(average: Params, values: Params, decay: ArrayLike) -> Params:
+    """One step of the exponential moving average, `b a + (1 - b) x`, in the dtype of each average."""
 
     def both(dtype):
         b = jnp.asarray(decay).astype(dtype)
         return b, 1 - b
 
-    of = shared(both)
+    def step(average, value, weights):
+        b, rest = weights
+        return b * average + rest * value.astype(average.dtype)
 
-    def step(average, value):
-        b, rest = of(average)
-        return b * average + rest * jnp.asarray(value).astype(average.dtype)
-
-    return jax.tree.map(step, averages, values)
+    return each(step, average, values, weights=both)
 
 
-def decaying_weight(decay: ArrayLike, count: ArrayLike) -> jax.Array:
-    """1 - b^t, the weight of t values in a decaying average that started at zero.
+def ema_weight(decay: ArrayLike, count: ArrayLike) -> jax.Array:
+    """1 - b^t, the sum of the weights of t values in a moving average that started at zero.
 
     Written as `-expm1(t log b)`: the plain `1 - b**t` cancels, and in float32 is 16 % off at b = .9999999, t = 1.
 
-    >>> float(decaying_weight(0.5, 2))
+    >>> float(ema_weight(0.5, 2))
     0.75
     """
     b = jnp.asarray(decay, dtype=widest(jnp.result_type(decay)))
@@ -176,10 +202,14 @@ def decaying_weight(decay: ArrayLike, count: ArrayLike) -> jax.Array:
     return jnp.where(zero, 1, -jnp.expm1(like(count, b) * jnp.log(jnp.where(zero, 1, b))))
 
 
-def debiased(averages: Params, decay: ArrayLike, count: ArrayLike) -> Params:
-    """Decaying averages of t values from zero, divided by their weight 1 - b^t."""
-    weight = shared(lambda dtype: decaying_weight(jnp.asarray(decay).astype(dtype), count))
-    return jax.tree.map(lambda average: average / weight(average), averages)
+def bias_weight(decay: ArrayLike, count: ArrayLike) -> Callable[[jnp.dtype], jax.Array]:
+    """The weight 1 - b^t in a dtype, for `each`."""
+    return lambda dtype: ema_weight(jnp.asarray(decay).astype(dtype), count)
+
+
+def bias_corrected(average: Params, decay: ArrayLike, count: ArrayLike) -> Params:
+    """Moving averages of t values from zero, divided by their weight 1 - b^t."""
+    return each(lambda a, weight: a / weight, average, weight=bias_weight(decay, count))
 
 
 def effective_length(decay: ArrayLike, count: ArrayLike) -> jax.Array:

@@ -1,4 +1,4 @@
-"""A bar on stderr for work that the host drives in parts; silent where stderr is no terminal."""
+"""A progress bar on stderr for work done in chunks; silent where stderr is no terminal."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ Report = Callable[[int, int], Any]
 
 @contextlib.contextmanager
 def bar(progress: bool | Report, name: str, total: int) -> Iterator[Callable[[int, str], None]]:
-    """A bar, or the caller's own report, or nothing: what to call with how much is done and words about it.
+    """A progress bar, the caller's own report, or nothing: a function of (done, words) to call after each chunk.
 
     Args:
         progress: True for a bar, which also shows the time left, False for none, or a function of (done, total).
@@ -34,7 +34,7 @@ def bar(progress: bool | Report, name: str, total: int) -> Iterator[Callable[[in
 
 
 def alive(arrays: dict[str, np.ndarray]) -> np.ndarray:
-    """Which rows of arrays with a common leading axis hold finite numbers only."""
+    """The rows, of arrays with a common leading axis, whose numbers are all finite."""
     inexact = [array for array in arrays.values() if jnp.issubdtype(array.dtype, jnp.inexact)]
     rows = [np.isfinite(array).all(axis=tuple(range(1, array.ndim))) for array in inexact]
     return np.logical_and.reduce(rows) if rows else np.ones(len(next(iter(arrays.values()))), bool)

@@ -129,3 +129,26 @@ def test_an_experiment_is_added_in_the_places_that_its_guide_names(tmp_path):
     done = run("experiments", "halving", "--quick", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["passed"]
+
+
+@pytest.mark.full
+def test_an_optimizer_added_as_the_guide_says_obeys_the_laws():
+    """The guide's own text makes the piece and the optimizer; its places are files that exist, and there are four."""
+    guide, names = (DOCS / "add_an_optimizer.md").read_text("utf-8"), {}
+    for block in re.findall(r"```python\n(.*?)```", guide, re.DOTALL):
+        exec(compile(block, "add_an_optimizer.md", "exec"), names)
+    places = re.findall(r"^(\d)\. \*\*.*?(?=^\d\. |\Z)", guide, re.DOTALL | re.MULTILINE)
+    assert places == ["1", "2", "3", "4"]
+    for file in re.findall(r"`((?:gdlab|tests)/[\w/]+\.py|CHANGELOG\.md)`", guide):
+        assert (DOCS.parent / file).is_file()
+    spec = importlib.util.spec_from_file_location("laws", Path(__file__).parent / "test_gdlab" / "test_laws.py")
+    laws = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(laws)
+    tested = [law for name, law in vars(laws).items() if name.startswith("test_") and arguments(law) == ["make"]]
+    assert len(tested) >= 12
+    for law in tested:
+        law(names["optimistic_gd"])
+
+
+def arguments(function):
+    return list(inspect.signature(function).parameters)

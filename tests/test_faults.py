@@ -1,11 +1,9 @@
 """What numerical faults and the strictest settings of JAX do to every piece, many of them in one program each.
 
-The optimizers are those of the law table, the functions of hessian one row each below.
+The optimizers are those of `cases`, the functions of hessian one row each below.
 """
 
-import importlib.util
-from pathlib import Path
-
+import cases
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,10 +11,6 @@ import pytest
 
 import gdlab
 import hessian
-
-_spec = importlib.util.spec_from_file_location("laws", Path(__file__).parent / "test_gdlab" / "test_laws.py")
-laws = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(laws)
 
 # name -> a number or a few of them that a function of hessian finds for a loss at a point
 FUNCTIONS = {
@@ -62,7 +56,7 @@ def steps(optimizers, params):
 
 
 def every_optimizer():
-    return {name: make(0.05) for name, make in laws.OPTIMIZERS.items()}
+    return {name: case.make(cases.RATE) for name, case in cases.OPTIMIZERS.items()}
 
 
 def cast(tree, dtype):
@@ -71,7 +65,7 @@ def cast(tree, dtype):
 
 def dtypes(dtype):
     """Those of the ends of every optimizer and of the findings of every function, by tracing alone."""
-    ends = jax.eval_shape(steps, every_optimizer(), cast(laws.start(), dtype))
+    ends = jax.eval_shape(steps, every_optimizer(), cast(cases.start(), dtype))
     found = {
         name: jax.eval_shape(lambda x, function=function: function(well, x), jnp.array([0.5, -1.5], dtype))
         for name, function in FUNCTIONS.items()
@@ -98,7 +92,7 @@ def test_without_x64_everything_is_float32():
 
 
 def test_nan_or_overflow_in_one_lane_leaves_the_others_bit_for_bit():
-    sound = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf, 2 * leaf]), laws.start())
+    sound = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf, 2 * leaf]), cases.start())
     spoilt = [jax.tree.map(lambda leaf, bad=bad: leaf.at[1].set(bad), sound) for bad in (jnp.nan, 1e200)]
     run = jax.jit(jax.vmap(steps, in_axes=(None, 0)))
     wanted = run(every_optimizer(), sound)

@@ -6,6 +6,7 @@ TypeError or ValueError, raised by us, that names the argument, what is allowed 
 row in `KINDS`, which the first test says.  `FUZZ_CALLS=10000` makes so many calls; the seed of each is its number.
 """
 
+import dataclasses
 import inspect
 import os
 import random
@@ -21,7 +22,9 @@ import optax
 import gdlab
 import hessian
 from gdlab import directions, problems, scales, schedules
-from gdlab.base import Direction, Driven, Optimizer, Scale
+from gdlab.base import Direction, LossSchedule, Optimizer, Scale
+from gdlab.pieces import Piece
+from gdlab.schedules.base import as_rate
 
 CALLS = int(os.environ.get("FUZZ_CALLS", "400"))
 LONG = CALLS > 400  # then slow functions are also called with allowed arguments, which their own tests do anyway
@@ -81,7 +84,7 @@ RATE = Kind(
         1e6,
         np.float32(0.1),
         jnp.array(0.1),
-        schedules.inverse_sqrt(0.1),
+        schedules.InverseSqrt(0.1),
         optax.constant_schedule(0.1),
     ],
     [*NO_NUMBERS, *BEYOND, -1.0],
@@ -101,8 +104,10 @@ PARAMS = Kind(
 THETA = Kind([PAIR], ["theta", None, 3.0, jnp.ones((2, 2)), [1j, 2], KEY, {"a": 1.0}, jnp.array([True, False])])
 OPTIMIZER = Kind([gdlab.gd(0.1), gdlab.adam(0.1)], [None, "adam", 0.1, gdlab.adam, (), optax.adam(0.1)])
 ANY_OPTIMIZER = Kind([gdlab.gd(0.1), gdlab.adam(0.1), optax.adam(0.1)], ["adam", 0.1, gdlab.adam, ()])
-SCALE = Kind([scales.unit(), scales.root_mean_square(1e-3)], [None, "unit", 1.0, directions.gradient(), scales.unit])
-DIRECTION = Kind([directions.gradient(), directions.average()], [None, "m", 1.0, scales.unit(), directions.gradient])
+SCALE = Kind([scales.Unit(), scales.RootMeanSquare(1e-3)], [None, "unit", 1.0, directions.Gradient(), scales.Unit])
+DIRECTION = Kind(
+    [directions.Gradient(), directions.BiasCorrectedEma()], [None, "m", 1.0, scales.Unit(), directions.Gradient]
+)
 SOURCE = Kind([ABSENT], ["", "matlab", None, 1, ["torch"]])
 BOOL = Kind([True, False, ABSENT], [None, "yes", 2, NAN, [True]])
 EIGENVALUES = Kind([jnp.array([-1.0, 0.0, 2.0])], [None, "x", 1.0, jnp.zeros(0), jnp.array([1j]), {}, [True]])
@@ -111,11 +116,9 @@ KINDS: dict[str, Kind] = {
     **dict.fromkeys(["learning_rate", "scaling", "weight_decay", "final_rate", "after", "rate", "other"], RATE),
     **dict.fromkeys(["b1", "b2", "mean_decay"], DECAY),
     "decay": numbers(0.5, 0.0, 0.9, bad=[-0.1, 1.1]),
-    **dict.fromkeys(["near", "factor", "least", "slow_rate"], SHARE),
-    "far": DECAY,
-    **dict.fromkeys(["eps", "closing", "most", "warming", "rtol", "atol", "tolerance", "start", "end"], NUMBER),
+    **dict.fromkeys(["factor", "min_factor", "slow_rate"], SHARE),
+    **dict.fromkeys(["eps", "max_rate", "momentum_decay", "rtol", "atol", "tolerance", "start", "end"], NUMBER),
     **dict.fromkeys(["power", "low", "high", "peak", "stable", "damping", "cooldown"], NUMBER),
-    "closing": POSITIVE,
     "eps_root": NUMBER,
     **dict.fromkeys(["every", "half", "period", "size", "start_ratio", "end_ratio", "radius", "weight"], POSITIVE),
     **dict.fromkeys(["epsilon", "offset", "stiffness", "tau", "gamma", "condition", "projection", "memory"], POSITIVE),
@@ -157,6 +160,7 @@ KINDS: dict[str, Kind] = {
     "loss": LOSS,
     **dict.fromkeys(["criterion", "f", "fn", "losses"], LOSS),
     "model": functions(twice),
+    "function": functions(lambda t: 0.1 / (t + 1), optax.constant_schedule(0.1)),
     "make": functions(gdlab.sgd, gdlab.adam),
     "validation": Kind([None, saddle], [3, "loss", jnp.ones(2)]),
     **dict.fromkeys(["params", "x0", "saddle"], PARAMS),
@@ -179,14 +183,14 @@ KINDS: dict[str, Kind] = {
     "rates": Kind([[0.1, 0.2]], [[0.1], "x", None, 3.0, [1j, 2], ["a", "b"], {}, []]),
     "boundaries": Kind([[5.0], (5,), jnp.array([5.0])], [[1.0, 2.0], "x", None, 3.0, [1j], ["a"], {}, []]),
     "schedules": Kind(
-        [[0.1, schedules.inverse_sqrt(0.1)]], [[0.1], "x", None, 3.0, ["a", "b"], {}, [], [0.1, -1.0], [0.1, NAN]]
+        [[0.1, schedules.InverseSqrt(0.1)]], [[0.1], "x", None, 3.0, ["a", "b"], {}, [], [0.1, -1.0], [0.1, NAN]]
     ),
     "variances": Kind([(3.0, 2.0), ABSENT], [None, 3.0, "x", (-1.0, 2.0), (1.0, 1.0), (), ("a", "b"), (NAN, 1.0)]),
     "mu": Kind([(2.0, 1.0)], [None, 3.0, "x", (), ("a", "b"), (1j, 1.0)]),
     "sizes": Kind([(2, 3), [4, 3, 2]], [(), (2,), (2, 0), (2.0, 3.0), "x", None, (2, "3"), 5]),
     "eigenvalues": EIGENVALUES,
     "chosen": Kind([{"w": True, "b": False}, lambda path: "w" in path], [None, "w", {"w": True}, 3]),
-    **dict.fromkeys(["quasi", "centred", "reset", "inside"], BOOL),
+    **dict.fromkeys(["quasi", "centered", "reset", "inside"], BOOL),
     "only": Kind([None, ("schedule.rate",)], [("rate",), "rate", 3, ["schedule.rate", 3]]),
 }
 
@@ -210,28 +214,10 @@ OVERRIDES: dict[tuple[str, str], Kind] = {
     ("gdlab.lr_range_test", "high"): numbers(1.0, 3, bad=[0, -1, 1e-9]),
     ("gdlab.lookahead", "period"): numbers(1, 5.0, bad=[0, -1]),
     ("gdlab.minibatches", "size"): wholes(1, 3, bad=[0, 7]),
-    ("gdlab.polyak", "most"): NUMBER,
+    ("gdlab.polyak", "max_rate"): NUMBER,
     ("gdlab.adabound", "final_rate"): NUMBER,
     ("gdlab.amsbound", "final_rate"): NUMBER,
-    ("gdlab.schedules.lr_range_test", "low"): POSITIVE,
-    ("gdlab.schedules.lr_range_test", "high"): POSITIVE,
-    ("gdlab.schedules.lr_range_test", "steps"): numbers(2, 10.0, bad=[1, 0, -1]),
-    **{
-        (f"gdlab.schedules.{name}", "steps"): POSITIVE
-        for name in ("cosine", "linear", "one_cycle", "one_cycle_cosine", "polynomial")
-    },
-    **{
-        (f"gdlab.schedules.{name}", "factor"): numbers(0.5, 0, 1.0, bad=[-1.0])
-        for name in ("step_decay", "exponential", "noam", "cyclic")
-    },
-    ("gdlab.schedules.inverse_time", "decay"): NUMBER,
-    ("gdlab.schedules.noam", "width"): POSITIVE,
-    ("gdlab.schedules.wsd", "decay"): POSITIVE,
-    ("gdlab.schedules.in_proportion", "rate"): NUMBER,
     ("gdlab.schedules.as_schedule", "name"): Kind([ABSENT], []),
-    ("gdlab.schedules.constant", "name"): Kind([ABSENT], []),
-    ("gdlab.schedules.constant", "rate"): NUMBER,
-    ("gdlab.scales.running_root_mean_square", "start"): Kind([*NUMBER.good, "gradient"], list(NUMBER.bad)),
     ("gdlab.problems.linear_net_ridge", "decay"): NUMBER,
     ("gdlab.problems.network", "key"): KEYS,
     **{
@@ -248,10 +234,6 @@ OVERRIDES: dict[tuple[str, str], Kind] = {
     ("gdlab.problems.matrix_factorization", "mu"): Kind([(2.0,), ABSENT], [None, 3.0, "x", (), ("a", "b"), (1j, 1.0)]),
     ("gdlab.seeds", "seed"): Kind([0, 3, -1], ["3", None, True, 1.5, NAN, INF, [1]]),
     ("gdlab.lion", "b1"): SHARE,
-    **{
-        (f"gdlab.scales.{name}", "eps_root"): optional(NUMBER)
-        for name in ("centred", "debiased_root_mean_square", "running_root_mean_square", "root_sum_square")
-    },
     **{(f"hessian.{name}", "method"): words("hutchinson", "hutch++") for name in ("trace", "diagonal")},
     ("hessian.find_critical_points", "method"): words(
         "levenberg_marquardt", "newton_mr", "eigenvector_following", "gentlest_ascent"
@@ -296,7 +278,8 @@ def public():
         for name in getattr(module, "__all__", vars(module)):
             function = getattr(module, name)
             here = getattr(function, "__module__", "").startswith(module.__name__)
-            if inspect.isfunction(function) and not name.startswith("_") and here:
+            piece = inspect.isclass(function) and issubclass(function, Piece) and function._leaves is not Piece._leaves
+            if (inspect.isfunction(function) or piece) and not name.startswith("_") and here:
                 yield f"{module.__name__}.{name}", function
 
 
@@ -304,7 +287,19 @@ PUBLIC = {name: function for name, function in public() if name not in ELSEWHERE
 
 
 def kind_of(function, argument):
-    return OVERRIDES.get((function, argument), KINDS.get(argument))
+    if (function, argument) in OVERRIDES or not inspect.isclass(PUBLIC[function]):
+        return OVERRIDES.get((function, argument), KINDS.get(argument))
+    declared = {field.name: field for field in dataclasses.fields(PUBLIC[function])}[argument]
+    if "range" not in declared.metadata:
+        return RATE if declared.metadata["check"] is as_rate else KINDS.get(argument)
+    return from_range(declared.metadata["range"], declared.default is None)
+
+
+def from_range(allowed, may_be_none):
+    """What a field of a piece says that its hyperparameter may be."""
+    tried = (0.5, 0.0, 0.9, 1.0, 2, 4.0, 10.0, 1e3, -0.5, -1, allowed.low, allowed.high)
+    kind = numbers(*(x for x in tried if x in allowed), bad=[x for x in tried if x not in allowed])
+    return optional(kind) if may_be_none else kind
 
 
 def test_every_argument_of_the_public_api_has_a_kind():
@@ -357,10 +352,10 @@ def finite(tree):
 def obeys(name, result, arguments):
     """Whether a result of allowed arguments is one."""
     if isinstance(result, Direction):
-        result = gdlab.descent(result, scales.unit(), 0.1)
+        result = gdlab.descent(result, scales.Unit(), 0.1)
     if isinstance(result, Scale):
-        result = gdlab.descent(directions.gradient(), result, 0.1)
-    if isinstance(result, Driven):
+        result = gdlab.descent(directions.Gradient(), result, 0.1)
+    if isinstance(result, LossSchedule) and not callable(result):
         result = gdlab.gd(result)
     if isinstance(result, Optimizer):
         return walks(result)

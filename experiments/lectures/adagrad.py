@@ -54,7 +54,7 @@ def read(optimizer, grads, *names):
 
 def windowed(length):
     """The root mean square of the last `length` gradients as sigma, with a constant rate."""
-    return gdlab.descent(directions.gradient(), scales.windowed_root_mean_square(length), RATE)
+    return gdlab.descent(directions.Gradient(), scales.WindowedRootMeanSquare(length), RATE)
 
 
 def descend(optimizer, updates):
@@ -84,7 +84,7 @@ def forms():
 def first_steps():
     """The first step is eta whatever the gradient (S22); a constant gradient makes steps eta / sqrt(t + 1) (S23)."""
     optimizers = {
-        "root mean square": gdlab.descent(directions.gradient(), scales.root_mean_square(), 0.3),
+        "root mean square": gdlab.descent(directions.Gradient(), scales.RootMeanSquare(), 0.3),
         "adagrad": gdlab.adagrad(0.3),
         "rmsprop": gdlab.rmsprop(0.3),
         "adam": gdlab.adam(0.3, eps=0.0),

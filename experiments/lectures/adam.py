@@ -81,7 +81,7 @@ def weights():
 def brakes():
     """sigma on |g| = .1 for 50 steps, 5 for 50, .1 for 200."""
     runs = {f"$\\alpha$ = {decay}": gdlab.rmsprop(ETA, decay) for decay in DECAYS}
-    runs["mean of all squares"] = gdlab.descent(directions.gradient(), scales.root_mean_square(), ETA)
+    runs["mean of all squares"] = gdlab.descent(directions.Gradient(), scales.RootMeanSquare(), ETA)
     return {name: read(optimizer, PROFILE, "sigma")[0] for name, optimizer in runs.items()}
 
 
@@ -125,17 +125,17 @@ def identities():
             "params"
         ]
 
-    plain = gdlab.descent(directions.running_average(0.0), scales.running_root_mean_square(0.9, start=0.0), ETA)
-    parts = gdlab.descent(directions.average(0.9), scales.debiased_root_mean_square(0.999, 1e-8), ETA)
+    plain = gdlab.descent(directions.Ema(0.0), scales.RunningRootMeanSquare(0.9, start=0.0), ETA)
+    parts = gdlab.descent(directions.BiasCorrectedEma(0.9), scales.BiasCorrectedRootMeanSquare(0.999, 1e-8), ETA)
     pairs = {
         "adam - optax.adam": (gdlab.adam(ETA), optax.adam(ETA)),
         "b1 = 0, not debiased - RMSProp from zero": (plain, optax.rmsprop(ETA, 0.9, eps=0.0)),
         "heavy ball, unit, eta - optax.sgd": (
-            gdlab.descent(directions.heavy_ball(0.9), scales.unit(), ETA),
+            gdlab.descent(directions.HeavyBall(0.9), scales.Unit(), ETA),
             optax.sgd(ETA, 0.9),
         ),
         "gradient, root of the sum, eta - optax.adagrad": (
-            gdlab.descent(directions.gradient(), scales.root_sum_square(), ETA),
+            gdlab.descent(directions.Gradient(), scales.RootSumSquare(), ETA),
             optax.adagrad(ETA, 0.0, 0.0),
         ),
         "average, debiased root mean square, eta - adam": (parts, gdlab.adam(ETA)),
@@ -193,7 +193,7 @@ def bounds():
     expected = {0.9: ".316", 0.99: "1", 0.999: "3.162", 0.9999: "10"}
     checks = [printed("3.3b", "a lone gradient after 20 000 zeros, eta", -update[-1], "3.162")]
     for b2, digits in expected.items():
-        raw = gdlab.descent(directions.running_average(0.9), scales.running_root_mean_square(b2, start=0.0), 1.0)
+        raw = gdlab.descent(directions.Ema(0.9), scales.RunningRootMeanSquare(b2, start=0.0), 1.0)
         (first,) = read(raw, np.array([0.7]), "update")
         (corrected,) = read(gdlab.adam(1.0, 0.9, b2, 0.0), np.array([0.7]), "update")
         checks.append(printed("3.3b", f"b2 = {b2}, not debiased: first step, eta", -first[0], digits))

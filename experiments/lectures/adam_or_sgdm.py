@@ -116,7 +116,7 @@ def gap(full, small):
 
 def wrong_end():
     """Slopes C, -1, -1, ... on [-1, 1], beta1 = 0, beta2 = 1/(1 + C^2), eta = .1/sqrt t (section 3.4); optimum -1."""
-    fading = gdlab.schedules.inverse_sqrt(0.1)
+    fading = gdlab.schedules.InverseSqrt(0.1)
     slopes = jnp.tile(jnp.array([SLOPE, -1.0, -1.0]), TURNS // 3)
 
     def end(optimizer):
@@ -128,7 +128,7 @@ def wrong_end():
         return jax.lax.scan(step, (jnp.array(1.0), optimizer.init(jnp.array(1.0))), slopes)[0][0]
 
     adam = gdlab.descent(
-        gdlab.directions.gradient(), gdlab.scales.running_root_mean_square(1 / (1 + SLOPE**2), start=0.0), fading
+        gdlab.directions.Gradient(), gdlab.scales.RunningRootMeanSquare(1 / (1 + SLOPE**2), start=0.0), fading
     )
     return (
         exactly("S101", "Reddi's example: where Adam ends, the wrong end", end(adam), 1.0),

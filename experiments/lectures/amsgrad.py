@@ -18,10 +18,10 @@ from gdlab import directions, scales, schedules
 
 QUESTION = "Does Adam converge where it should? (S90; section 3.4)"
 STEPS = 300_000
-FADING = schedules.inverse_sqrt(0.5)
+FADING = schedules.InverseSqrt(0.5)
 RUNS = {
     "Adam .5/sqrt t": gdlab.descent(
-        directions.running_average(0.9), scales.running_root_mean_square(0.99, 1e-8, start=0.0), FADING
+        directions.Ema(0.9), scales.RunningRootMeanSquare(0.99, 1e-8, start=0.0), FADING
     ),  # nothing debiased, as in the paper
     "AMSGrad .5/sqrt t": gdlab.amsgrad(FADING, 0.9, 0.99),
     "Adam 1e-3": gdlab.adam(1e-3, 0.9, 0.99),
@@ -136,7 +136,7 @@ def theorem_1():
     for large in LARGE:
         slopes = jnp.where(jnp.arange(1, ROUNDS + 1) % 3 == 1, large, -1.0)
         b2 = 1 / (1 + large**2)
-        rate = schedules.inverse_sqrt(0.9 * (1 - b2) ** 0.5)
+        rate = schedules.InverseSqrt(0.9 * (1 - b2) ** 0.5)
         optimizers = {
             "Adam": gdlab.adam(rate, 0.0, b2, 0.0),
             "AMSGrad": gdlab.amsgrad(rate, 0.0, b2, 0.0),

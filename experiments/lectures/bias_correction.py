@@ -29,7 +29,7 @@ DECAYS = (0.99, 0.999, 0.9999)
 RATES = tuple(np.geomspace(1e-4, 1e-1, 7).tolist())
 CODED = (64, 24, 6, 24, 64)  # the layers of the autoencoder
 CONVEX = {
-    "Adam": lambda rate: gdlab.adam(schedules.inverse_sqrt(10 * rate)),
+    "Adam": lambda rate: gdlab.adam(schedules.InverseSqrt(10 * rate)),
     "Nesterov": gdlab.nesterov,
     "Adagrad": gdlab.adagrad,
 }
@@ -71,7 +71,7 @@ def measure(quick):
 
 def uncorrected(rate, b2):
     """Adam with both averages started at zero and left so."""
-    return gdlab.descent(directions.running_average(0.9), scales.running_root_mean_square(b2, 1e-8, start=0.0), rate)
+    return gdlab.descent(directions.Ema(0.9), scales.RunningRootMeanSquare(b2, 1e-8, start=0.0), rate)
 
 
 def misdrawn(layers, batch):

@@ -41,9 +41,9 @@ BOUNDS = {
     "gradient": (gdlab.gd(1.0), 2.0, 1),
     "heavy ball": (gdlab.momentum(1.0, B), BALL, 1),
     "Nesterov": (gdlab.nesterov(1.0, B), LOOKED_AHEAD, 1),
-    "average": (gdlab.descent(gdlab.directions.average(B), gdlab.scales.unit(), 1.0), BALL / (1 - B), 1),
+    "average": (gdlab.descent(gdlab.directions.BiasCorrectedEma(B), gdlab.scales.Unit(), 1.0), BALL / (1 - B), 1),
     "Nesterov average": (
-        gdlab.descent(gdlab.directions.nesterov_average(B), gdlab.scales.unit(), 1.0),
+        gdlab.descent(gdlab.directions.NesterovEma(B), gdlab.scales.Unit(), 1.0),
         LOOKED_AHEAD / (1 - B),
         1,
     ),

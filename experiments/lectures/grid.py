@@ -27,19 +27,19 @@ from gdlab.problems import surface
 QUESTION = "What do the empty cells of the grid do? (S83, S101)"
 B1, B2 = 0.9, 0.99
 SIGMAS = {
-    "1": scales.unit(),
-    "of all": scales.root_mean_square(),
-    "running": scales.debiased_root_mean_square(B2),
-    "window": scales.windowed_root_mean_square(10),
-    "peak": scales.peak(scales.debiased_root_mean_square(B2)),
-    "maximum": scales.infinity(B2),
+    "1": scales.Unit(),
+    "of all": scales.RootMeanSquare(),
+    "running": scales.BiasCorrectedRootMeanSquare(B2),
+    "window": scales.WindowedRootMeanSquare(10),
+    "peak": scales.RunningMax(scales.BiasCorrectedRootMeanSquare(B2)),
+    "maximum": scales.Adamax(B2),
 }
 DIRECTIONS = {
-    "gradient": directions.gradient(),
-    "heavy ball": directions.heavy_ball(B1),
-    "Nesterov": directions.nesterov(B1),
-    "average": directions.average(B1),
-    "Nesterov average": directions.nesterov_average(B1),
+    "gradient": directions.Gradient(),
+    "heavy ball": directions.HeavyBall(B1),
+    "Nesterov": directions.Nesterov(B1),
+    "average": directions.BiasCorrectedEma(B1),
+    "Nesterov average": directions.NesterovEma(B1),
 }
 NAMES = {
     ("1", "gradient"): "gd",
@@ -78,7 +78,7 @@ def cell(sigma, m):
     """The optimizer of a cell, as a function of its rate; Adagrad's sigma goes with eta / sqrt(t + 1)."""
 
     def make(rate):
-        schedule = gdlab.schedules.inverse_sqrt(rate) if sigma == "of all" else rate
+        schedule = gdlab.schedules.InverseSqrt(rate) if sigma == "of all" else rate
         return gdlab.descent(DIRECTIONS[m], SIGMAS[sigma], schedule)
 
     return make
@@ -87,7 +87,7 @@ def cell(sigma, m):
 def same_cells():
     """The running average under sigma = 1 at the rate eta, against the heavy ball at (1 - b) eta (S83)."""
     loss, start = surface("rosenbrock_2d").loss, jnp.array([-1.2, 1.0])
-    averaged = gdlab.descent(directions.running_average(B1), SIGMAS["1"], 1e-2)
+    averaged = gdlab.descent(directions.Ema(B1), SIGMAS["1"], 1e-2)
     ends = [gdlab.minimize(loss, o, start, 1000).params for o in (averaged, gdlab.momentum(1e-2 * (1 - B1), B1))]
     return at_most(
         "S83", "sigma 1: average at eta - heavy ball at (1 - b) eta", jnp.abs(ends[0] - ends[1]).max(), 1e-12

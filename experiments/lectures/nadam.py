@@ -110,8 +110,8 @@ def first_steps(steady):
 def limits():
     """Under sigma = 1 it is Nesterov's momentum; and what a valley bears of Adam's rate."""
     loss, start = surface("rosenbrock_2d").loss, jnp.array([-1.2, 1.0])
-    late = gdlab.directions.nesterov_average(B1)
-    plain = gdlab.descent(late, gdlab.scales.unit(), 1e-2)
+    late = gdlab.directions.NesterovEma(B1)
+    plain = gdlab.descent(late, gdlab.scales.Unit(), 1e-2)
     state = plain.init(start)
     late_state = state._replace(count=jnp.full_like(state.count, 10_000))  # nothing left to debias
     ball = gdlab.nesterov(1e-2 * (1 - B1), B1)
@@ -125,7 +125,9 @@ def limits():
         return jax.lax.scan(step, (start, state), None, STEPS)[1]
 
     apart = jnp.abs(walk(plain, late_state) - walk(ball, ball.init(start))).max()
-    bears = {name: borne(direction) for name, direction in (("adam", gdlab.directions.average(B1)), ("nadam", late))}
+    bears = {
+        name: borne(direction) for name, direction in (("adam", gdlab.directions.BiasCorrectedEma(B1)), ("nadam", late))
+    }
     return (
         at_most("S97", f"sigma 1, late: {STEPS} steps - Nesterov's at (1 - b1) eta", apart, 1e-12),
         at_most(
@@ -141,7 +143,7 @@ def borne(direction):
     """The largest rate at which curvature 1 under sigma = 1 still shrinks, by bisection."""
 
     def shrinks(rate):
-        end = gdlab.minimize(lambda x: x * x / 2, gdlab.descent(direction, gdlab.scales.unit(), rate), 1.0, 20_000)
+        end = gdlab.minimize(lambda x: x * x / 2, gdlab.descent(direction, gdlab.scales.Unit(), rate), 1.0, 20_000)
         return jnp.abs(end.params) < 1
 
     low, high = 1.0, 100.0

@@ -121,7 +121,7 @@ def train(seeds):
         start = network(key, (1, 128, 1))
         # ReLU kinks spread over the interval, as where biases are drawn as well.
         start[0]["b"] = jax.random.uniform(jax.random.fold_in(key, 1), (128,), minval=-1.0, maxval=1.0)
-        rate = gdlab.schedules.join([0.01, gdlab.schedules.cosine(0.01, 1e-7, POLISHING)], [TRAINING])
+        rate = gdlab.schedules.Join([0.01, gdlab.schedules.Cosine(0.01, 1e-7, POLISHING)], [TRAINING])
         run = gdlab.minimize(mse, gdlab.adam(rate), start, TRAINING + POLISHING, every=POLISHING)
         gradient = jax.grad(mse)(run.params)
         norm = jnp.sqrt(sum(jnp.sum(g**2) for g in jax.tree.leaves(gradient)))

@@ -23,14 +23,14 @@ CURVATURE, NOISE = 2.0, 1.0
 START, STEPS, LANES = 3.0, 2000, 4000
 FLOORS = {0.1: ".0278", 0.5: ".2500"}  # of a constant rate, as printed
 RUNS = {
-    "constant .1": schedules.constant(0.1),
-    "constant .5": schedules.constant(0.5),
-    "step decay: halved every 200": schedules.step_decay(0.5, 0.5, every=200),
-    "$.5 / \\sqrt{t + 1}$": schedules.inverse_sqrt(0.5),
-    "$.5 / (1 + t)$": schedules.inverse_time(0.5, 1.0),
+    "constant .1": schedules.Constant(0.1),
+    "constant .5": schedules.Constant(0.5),
+    "step decay: halved every 200": schedules.StepDecay(0.5, 0.5, every=200),
+    "$.5 / \\sqrt{t + 1}$": schedules.InverseSqrt(0.5),
+    "$.5 / (1 + t)$": schedules.InverseTime(0.5, 1.0),
 }
-TRANSFORMER = schedules.noam(512, 4000)
-RESNET = schedules.piecewise([0.01, 0.1], [400])
+TRANSFORMER = schedules.Noam(512, 4000)
+RESNET = schedules.Piecewise([0.01, 0.1], [400])
 
 
 def main(settings: Experiment) -> int:
@@ -71,8 +71,8 @@ def law(schedule):
 
 def shapes():
     """Step decay, and the lectures' decay."""
-    steps = schedules.step_decay(0.1, 0.5, every=30)
-    fading = schedules.inverse_sqrt(1.0)
+    steps = schedules.StepDecay(0.1, 0.5, every=30)
+    fading = schedules.InverseSqrt(1.0)
     return (
         *(exactly("S12", f"halved every 30: rate at {t}", steps(t), 0.1 / 2 ** (t // 30)) for t in (0, 29, 30, 89, 90)),
         *(
@@ -87,7 +87,7 @@ def warm_ups():
     """The recipes of ResNet-110 and of the Transformer."""
     counts = jnp.arange(20_000)
     rates = jax.vmap(TRANSFORMER)(counts)
-    ramp = schedules.warmup(1.0, 4)
+    ramp = schedules.Warmup(1.0, 4)
     return (
         *(exactly("S17", f"4 steps of warm-up: rate at {t}", ramp(t), min((t + 1) / 4, 1)) for t in (0, 1, 3, 9)),
         *(
@@ -106,10 +106,10 @@ def warm_ups():
 
 def cycles():
     """The corners of the policies with cycles (section 3.14)."""
-    saw = schedules.cyclic(1.0, 3.0, 4)
-    waves = schedules.sgdr(1.0, 0.1, 10, growth=2)
-    cycle = schedules.one_cycle(1.0, 100, rise=0.3, fall=0.9)
-    test = schedules.lr_range_test(1e-5, 1.0, 101)
+    saw = schedules.Cyclic(1.0, 3.0, 4)
+    waves = schedules.Sgdr(1.0, 0.1, 10, growth=2)
+    cycle = schedules.OneCycle(1.0, 100, rise=0.3, fall=0.9)
+    test = schedules.LrRangeTest(1e-5, 1.0, 101)
     return (
         *(
             exactly("3.14", f"triangular policy at {t}", saw(t), rate)
@@ -138,7 +138,7 @@ def floors(clouds):
         floor = rate * NOISE**2 / (CURVATURE * (2 - rate * CURVATURE))
         checks.append(printed("S13", f"floor of the rate {rate}", floor, digits))
         checks.append(
-            Check("S13", f"constant {rate}: the recursion ends there", law(schedules.constant(rate))[-1], floor, 1e-12)
+            Check("S13", f"constant {rate}: the recursion ends there", law(schedules.Constant(rate))[-1], floor, 1e-12)
         )
     best = min(clouds[name][-1].mean() for name in RUNS if name.startswith("constant"))
     fading = [law(schedule)[-1] for name, schedule in RUNS.items() if not name.startswith("constant")]
@@ -168,7 +168,7 @@ def draw(clouds):
         "ResNet-110: .01, then .1": RESNET,
         "halved every 200": RUNS["step decay: halved every 200"],
         "$.5 / \\sqrt{t + 1}$": RUNS["$.5 / \\sqrt{t + 1}$"],
-        "SGDR: cosines of 1000, 2000, ...": schedules.sgdr(0.05, 1e-4, 1000, growth=2),
+        "SGDR: cosines of 1000, 2000, ...": schedules.Sgdr(0.05, 1e-4, 1000, growth=2),
     }
     for (name, schedule), colour in zip(shown.items(), figures.PALETTE, strict=False):
         right.plot(counts + 1, jax.vmap(schedule)(jnp.asarray(counts)), color=colour, label=name)

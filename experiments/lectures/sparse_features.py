@@ -31,7 +31,7 @@ OPTIMIZERS = {
     "Adagrad": gdlab.adagrad,
     "Adam": gdlab.adam,
     "SGD": gdlab.sgd,
-    "SGD, $\\eta / \\sqrt{t + 1}$": lambda rate: gdlab.sgd(schedules.inverse_sqrt(rate)),
+    "SGD, $\\eta / \\sqrt{t + 1}$": lambda rate: gdlab.sgd(schedules.InverseSqrt(rate)),
 }
 TRUE = 0.2465  # the loss of the true weights in the printed draw
 PRINTED = (0.2796, 0.2916, 0.3009, 0.3489)  # and of those that were learnt

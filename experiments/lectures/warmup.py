@@ -39,7 +39,7 @@ SCALED = (1.0, 1.5)  # rates with momentum that linear scaling asks for; all are
 WARM = (0, 20, 60)
 ADAPTIVE = {
     "Adam": gdlab.adam,
-    "Adam, warm-up": lambda rate: gdlab.adam(schedules.warmup(rate, 50)),
+    "Adam, warm-up": lambda rate: gdlab.adam(schedules.Warmup(rate, 50)),
     "RAdam": gdlab.radam,
     "AMSGrad": lambda rate: gdlab.amsgrad(rate, source="optax"),
     "Nadam": gdlab.nadam,
@@ -68,7 +68,7 @@ def measure(quick):
 
     def large(make, rates, widths, count):
         axes = {"rate": jnp.array(rates, FLOAT), "width": jnp.array(widths, FLOAT)}
-        return swept(300, lambda rate, width: make(schedules.warmup(rate, width)), count, **axes)
+        return swept(300, lambda rate, width: make(schedules.Warmup(rate, width)), count, **axes)
 
     ends = large(gdlab.momentum, rates, widths, 4 if quick else STARTS)
     axes = {"optimizer": {name: ADAPTIVE[name] for name in names}, "rate": jnp.array(RATES, FLOAT)}

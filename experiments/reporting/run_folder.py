@@ -32,7 +32,7 @@ import numpy as np
 
 from experiments.cli.console import print_table
 from experiments.cli.settings import InputError, as_json, command_line, in_one_line
-from gdlab.storage.store import PARTIAL, whole
+from gdlab.storage.store import PARTIAL, atomic_write
 
 T = TypeVar("T")
 PACKAGES = ("gdlab", "jax", "jaxlib", "optax", "numpy", "xarray", "h5netcdf", "matplotlib")
@@ -129,7 +129,7 @@ def write_new(path: Path, text: str) -> None:
     if path.exists() or path.is_symlink():
         raise InputError(f"out must be a file that does not exist yet; {path} is there already")
     with writable("file", path):
-        with whole(path) as file:
+        with atomic_write(path) as file:
             file.write(text.encode())
         path.chmod(0o644)
 

@@ -22,7 +22,7 @@ BURST = 1.0  # how far w leaves the valley in an explosion
 
 def rms(rate: Any) -> gdlab.Optimizer:
     """The root mean square of all gradients as sigma, with a rate that need not fall."""
-    return gdlab.descent(directions.gradient(), scales.root_mean_square(), rate)
+    return gdlab.descent(directions.Gradient(), scales.RootMeanSquare(), rate)
 
 
 def normal_equations() -> tuple[jax.Array, jax.Array]:

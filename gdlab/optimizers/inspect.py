@@ -2,15 +2,15 @@
 
     theta  <-  theta  -  eta_t / sigma_t * m_t
 
-A state alone does not tell: Adam, Nadam, RAdam, Yogi and Adamax share one.  So the optimizer itself is asked.  Its own
-update is made, part by part; the hyperparameters that optax keeps in closures tell eta and sigma, and m is what makes
-`-eta / sigma * m` the update that was made.  A part that no list here names is refused by its name.
+A state alone does not identify its optimizer: Adam, Nadam, RAdam, Yogi and Adamax share one.  So the optimizer's own
+update is run, transformation by transformation; the hyperparameters in optax's closures give eta and sigma, and m is
+then solved from update = -eta / sigma * m.  A transformation that is not in the lists below is refused by its name.
 
 | parts of optax | what they stand for |
 |---|---|
 | those in `SIGMAS`, such as `scale_by_adam` | sigma, which is 1 where there is none of them |
 | those in `RATES` | eta |
-| those in `ASIDE` | nothing of the two: they change m |
+| those in `ASIDE` | neither: they change m |
 """
 
 import inspect as introspection
@@ -19,10 +19,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.tree_util import Partial
 
 from gdlab.arguments import shown
-from gdlab.base import Optimizer, Params, Step
+from gdlab.base import Optimizer, Params, Rule, Step
 from gdlab.numerics import likes
 
 RATES = ("scale", "scale_by_schedule")
@@ -74,7 +73,7 @@ def inspect(optimizer: Any, grads: Params, state: Any, params: Params | None = N
     sigma = SIGMAS[measured[0].name](measured[0]) if measured else jax.tree.map(lambda u: jnp.ones_like(u.real), aimed)
     if all(part.name in (*RATES, "identity") for part in parts[first:]):
         m = jax.tree.map(jnp.multiply, sigma, aimed)
-    else:  # What comes behind the rate may move where the rate is 0.
+    else:  # Transformations after the rate may move the parameters where the rate is 0.
         eta = jnp.where(eta == 0, 1, eta)
         of = likes(-eta)
         m = jax.tree.map(lambda sigma, u: u * sigma / of(sigma), sigma, parts[-1].given)
@@ -93,7 +92,7 @@ class _Part(NamedTuple):
 
 
 def _made(update: Callable, values: Params, state: Any, params: Any, extra: Mapping) -> tuple[list[_Part], Any]:
-    """The parts of a transformation, made one after another, and its state after them."""
+    """The parts of a transformation, run one after another, and its state after them."""
     name, hypers = _named(update)
     if name == "chain":
         parts: list[_Part] = []
@@ -112,9 +111,11 @@ def _made(update: Callable, values: Params, state: Any, params: Any, extra: Mapp
 
 
 def _named(update):
-    """The function of optax that an update was made by, and what its closure holds."""
+    """The function of optax that made an update, and the values in its closure."""
     closure = introspection.getclosurevars(update).nonlocals if introspection.isfunction(update) else {}
-    name = getattr(update, "__qualname__", "a gdlab optimizer" if isinstance(update, Partial) else str(update))
+    if isinstance(getattr(update, "__self__", None), Rule):
+        return "a gdlab optimizer", {}
+    name = getattr(update, "__qualname__", str(update))
     name = name.split(".")[0]
     if name == "with_extra_args_support":
         return _named(closure["tx"].update)

@@ -6,8 +6,8 @@ r"""The grid: every named optimizer is one cell, one expression.
 | root of the mean square of all gradients, with eta / sqrt(t + 1) | `adagrad` | | | |
 | root of a running average of squares | `rmsprop` | `rmsprop(momentum=)` | `adam`, `nadam` | |
 | the same, divided by r_t | | | `radam` | |
-| its peak | | | `amsgrad` | |
-| between two closing bounds | | | `adabound`, `amsbound` | |
+| its running maximum | | | `amsgrad` | |
+| between two converging bounds | | | `adabound`, `amsbound` | |
 | spread around m, decayed maximum, bounded changes | | | `adabelief`, `adamax`, `yogi` | |
 | the norm of the gradient | `normalized_gd` | | | |
 
@@ -20,16 +20,47 @@ the default.  A source stands for a formula, not for its default numbers, which 
 from jax.typing import ArrayLike
 
 from gdlab import directions, scales, schedules
-from gdlab.arguments import choice, hyperparameter, switch
-from gdlab.base import Driven, Optimizer
+from gdlab.arguments import choice, real, switch
+from gdlab.base import LossSchedule, Optimizer
 from gdlab.equation import descent
-from gdlab.optimizers.wrappers import decayed, decayed_outright, rolling, rolling_outside
+from gdlab.optimizers.wrappers import (
+    momentum_on_updates,
+    trace_on_updates,
+    with_independent_weight_decay,
+    with_weight_decay,
+)
+from gdlab.pieces import CLOSED_SHARE, NONNEGATIVE, SHARE
 from gdlab.schedules.base import Rate, as_schedule
+
+__all__ = [
+    "adabelief",
+    "adabound",
+    "adagrad",
+    "adam",
+    "adamax",
+    "adamw",
+    "amsbound",
+    "amsgrad",
+    "gd",
+    "lion",
+    "momentum",
+    "nadam",
+    "nesterov",
+    "normalized_gd",
+    "polyak",
+    "radam",
+    "rmsprop",
+    "sgd",
+    "sgdw",
+    "sign_gd",
+    "signum",
+    "yogi",
+]
 
 from_zero = {"start": 0.0}
 
 
-def gd(learning_rate: Rate | Driven) -> Optimizer:
+def gd(learning_rate: Rate | LossSchedule) -> Optimizer:
     """theta <- theta - eta g (S3).
 
     >>> optimizer = gd(0.1)
@@ -37,57 +68,59 @@ def gd(learning_rate: Rate | Driven) -> Optimizer:
     >>> round(float(update), 6)
     -0.2
     """
-    return descent(directions.gradient(), scales.unit(), learning_rate)
+    return descent(directions.Gradient(), scales.Unit(), learning_rate)
 
 
 sgd = gd  # the same rule on the gradient of a mini-batch
 
 
-def polyak(most: ArrayLike = 1.0, *, lowest: ArrayLike = 0.0, scaling: Rate = 1.0, eps: ArrayLike = 0.0) -> Optimizer:
-    """Descent with eta = scaling min(most, (loss - lowest) / norm(g)^2); its update needs `value=` (Polyak 1969)."""
-    return gd(schedules.polyak_step(most, lowest=lowest, scaling=scaling, eps=eps))
+def polyak(
+    max_rate: ArrayLike = 1.0, *, lowest: ArrayLike = 0.0, scaling: Rate = 1.0, eps: ArrayLike = 0.0
+) -> Optimizer:
+    """Descent with eta = scaling min(max_rate, (loss - lowest) / norm(g)^2); needs `value=` (Polyak 1969)."""
+    return gd(schedules.PolyakStep(max_rate, lowest=lowest, scaling=scaling, eps=eps))
 
 
-def momentum(learning_rate: Rate | Driven, decay: ArrayLike = 0.9, *, source: str = "lecture") -> Optimizer:
+def momentum(learning_rate: Rate | LossSchedule, decay: ArrayLike = 0.9, *, source: str = "lecture") -> Optimizer:
     """v <- lambda v + eta g, theta <- theta - v: the rate inside the buffer (S73; Polyak 1964).
 
     Sources: "lecture", "keras"; "torch", "optax" have the rate outside, the same for a constant rate only.
     """
-    inside, outside = directions.heavy_ball(decay), directions.heavy_ball_outside(decay)
+    inside, outside = directions.HeavyBall(decay), directions.Trace(decay)
     m = _of(source, lecture=inside, keras=inside, torch=outside, optax=outside)
-    return descent(m, scales.unit(), learning_rate)
+    return descent(m, scales.Unit(), learning_rate)
 
 
-def nesterov(learning_rate: Rate | Driven, decay: ArrayLike = 0.9, *, source: str = "lecture") -> Optimizer:
+def nesterov(learning_rate: Rate | LossSchedule, decay: ArrayLike = 0.9, *, source: str = "lecture") -> Optimizer:
     """v <- lambda v + eta g, theta <- theta - lambda v - eta g, in the looked-ahead parameters (S96; Nesterov 1983).
 
     Sources: "lecture", "keras"; "torch", "optax" have the rate outside, the same for a constant rate only.
     """
-    inside, outside = directions.nesterov(decay), directions.nesterov_outside(decay)
+    inside, outside = directions.Nesterov(decay), directions.NesterovTrace(decay)
     m = _of(source, lecture=inside, keras=inside, torch=outside, optax=outside)
-    return descent(m, scales.unit(), learning_rate)
+    return descent(m, scales.Unit(), learning_rate)
 
 
 def adagrad(learning_rate: Rate, *, eps: ArrayLike = 0.0, source: str = "lecture") -> Optimizer:
     """theta <- theta - eta / sqrt(sum of all g^2) g, in the form of S19 (equal to S20; Duchi et al. 2011).
 
     Sources: "lecture"; "paper", "torch" (S20's form; torch has eps 1e-10); "optax", "keras" (the sum starts at .1, eps
-    is under the root; they have eps 1e-7).  Decaying rates of torch's: `schedules.inverse_time(rate, lr_decay)`.
+    is under the root; they have eps 1e-7).  Decaying rates of torch's: `schedules.InverseTime(rate, lr_decay)`.
     """
-    g, sums, learning_rate = directions.gradient(), scales.root_sum_square(eps), as_schedule(learning_rate)
+    g, sums, learning_rate = directions.Gradient(), scales.RootSumSquare(eps), as_schedule(learning_rate)
     if source == "lecture":
-        return descent(g, scales.root_mean_square(eps), schedules.inverse_sqrt(learning_rate))
-    tenth = scales.root_sum_square(start=0.1**0.5, eps_root=eps)
+        return descent(g, scales.RootMeanSquare(eps), schedules.InverseSqrt(learning_rate))
+    tenth = scales.RootSumSquare(start=0.1**0.5, eps_root=eps)
     return descent(g, _of(source, lecture=None, paper=sums, torch=sums, optax=tenth, keras=tenth), learning_rate)
 
 
 def rmsprop(
-    learning_rate: Rate | Driven,
+    learning_rate: Rate | LossSchedule,
     decay: ArrayLike = 0.9,
     eps: ArrayLike = 0.0,
     *,
     momentum: ArrayLike | None = None,
-    centred: bool = False,
+    centered: bool = False,
     source: str = "lecture",
 ) -> Optimizer:
     """sigma_0 = abs(g_0), sigma^2 <- a sigma^2 + (1 - a) g^2, theta <- theta - eta / sigma g (S77; Hinton 2012).
@@ -101,29 +134,29 @@ def rmsprop(
         eps: >= 0.
         momentum: None, or how much of the movement is kept.  In the lectures a heavy ball of raw gradients (S83); in
             the other sources momentum on the moves g / sigma, with the rate inside but for torch.
-        centred: sigma as the spread around the running mean, from zero in each source.
+        centered: sigma as the spread around the running mean, from zero in each source.
         source: whose formula.
     """
-    eps = hyperparameter("eps", eps, 0)
+    eps = real("eps", eps, NONNEGATIVE)
     under, over = {"eps_root": eps}, {"eps": eps}
     where = _of(source, lecture=over, torch=over, optax=under, keras=under)
     started = {} if source == "lecture" else from_zero
     sigma = (
-        scales.centred(decay, **where)
-        if switch("centred", centred)
-        else scales.running_root_mean_square(decay, **where, **started)
+        scales.Centered(decay, **where)
+        if switch("centered", centered)
+        else scales.RunningRootMeanSquare(decay, **where, **started)
     )
     if momentum is None:
-        return descent(directions.gradient(), sigma, learning_rate)
-    momentum = hyperparameter("momentum", momentum, 0, 1)
+        return descent(directions.Gradient(), sigma, learning_rate)
+    momentum = real("momentum", momentum, CLOSED_SHARE)
     if source == "lecture":
-        return descent(directions.heavy_ball(momentum), sigma, learning_rate)
-    moves = descent(directions.gradient(), sigma, learning_rate)
-    return rolling_outside(moves, momentum) if source == "torch" else rolling(moves, momentum)
+        return descent(directions.HeavyBall(momentum), sigma, learning_rate)
+    moves = descent(directions.Gradient(), sigma, learning_rate)
+    return trace_on_updates(moves, momentum) if source == "torch" else momentum_on_updates(moves, momentum)
 
 
 def adam(
-    learning_rate: Rate | Driven,
+    learning_rate: Rate | LossSchedule,
     b1: ArrayLike = 0.9,
     b2: ArrayLike = 0.999,
     eps: ArrayLike = 1e-8,
@@ -135,14 +168,14 @@ def adam(
     Sources: "lecture", "paper", "torch", "optax"; "keras" adds eps (1e-7) before sigma is debiased.
     """
     b1, b2 = _decays(b1, b2)
-    sigma = scales.debiased_root_mean_square(b2, eps)
-    early = scales.debias(scales.running_root_mean_square(b2, eps, **from_zero), b2)
+    sigma = scales.BiasCorrectedRootMeanSquare(b2, eps)
+    early = scales.BiasCorrected(scales.RunningRootMeanSquare(b2, eps, **from_zero), b2)
     sigma = _of(source, lecture=sigma, paper=sigma, torch=sigma, optax=sigma, keras=early)
-    return descent(directions.average(b1), sigma, learning_rate)
+    return descent(directions.BiasCorrectedEma(b1), sigma, learning_rate)
 
 
 def amsgrad(
-    learning_rate: Rate | Driven,
+    learning_rate: Rate | LossSchedule,
     b1: ArrayLike = 0.9,
     b2: ArrayLike = 0.999,
     eps: ArrayLike = 1e-8,
@@ -155,17 +188,17 @@ def amsgrad(
     "optax" (the peak of the debiased).
     """
     b1, b2 = _decays(b1, b2)
-    m, raw_m = directions.average(b1), directions.running_average(b1)
-    sigma = scales.debiased_root_mean_square(b2, eps)
-    raw = scales.running_root_mean_square(b2, **from_zero)
-    raw_eps = scales.running_root_mean_square(b2, eps, **from_zero)
+    m, raw_m = directions.BiasCorrectedEma(b1), directions.Ema(b1)
+    sigma = scales.BiasCorrectedRootMeanSquare(b2, eps)
+    raw = scales.RunningRootMeanSquare(b2, **from_zero)
+    raw_eps = scales.RunningRootMeanSquare(b2, eps, **from_zero)
     return _of(
         source,
-        lecture=descent(raw_m, scales.peak(raw_eps), learning_rate),
-        paper=descent(raw_m, scales.peak(raw_eps), learning_rate),
-        torch=descent(m, scales.debias(scales.peak(raw), b2, eps), learning_rate),
-        keras=descent(m, scales.debias(scales.peak(raw_eps), b2), learning_rate),
-        optax=descent(m, scales.peak(sigma), learning_rate),
+        lecture=descent(raw_m, scales.RunningMax(raw_eps), learning_rate),
+        paper=descent(raw_m, scales.RunningMax(raw_eps), learning_rate),
+        torch=descent(m, scales.BiasCorrected(scales.RunningMax(raw), b2, eps), learning_rate),
+        keras=descent(m, scales.BiasCorrected(scales.RunningMax(raw_eps), b2), learning_rate),
+        optax=descent(m, scales.RunningMax(sigma), learning_rate),
     )
 
 
@@ -176,28 +209,28 @@ def adabound(
     eps: ArrayLike = 1e-8,
     *,
     final_rate: ArrayLike = 0.1,
-    closing: ArrayLike = 1e-3,
+    gamma: ArrayLike = 1e-3,
     source: str = "lecture",
 ) -> Optimizer:
     """Adam whose rate eta / sigma is clipped between bounds that close in on `final_rate` (S91; Luo et al. 2019).
 
     Sources: "lecture" (both debiased); "paper" (nothing debiased, no eps, rate and bounds over sqrt(t + 1)); "code"
-    (the authors': debiased, then the raw average; the final rate follows the schedule).  Extras: see `scales.bounded`.
+    (the authors': debiased, then the raw average; the final rate follows the schedule).  Extras: see `scales.Bounded`.
 
     Args:
         learning_rate: eta, a rate or a schedule.
         b1, b2: decays in [0, 1).
         eps: >= 0.
         final_rate: what the bounds close in upon, > 0.
-        closing: how fast, > 0; 1 - b2 in the paper.
+        gamma: how fast, > 0; 1 - b2 in the paper.
         source: whose formula.
     """
     b1, b2 = _decays(b1, b2)
-    final_rate = hyperparameter("final_rate", final_rate, 0)
-    raw = scales.running_root_mean_square(b2, eps, **from_zero)
-    bare = scales.running_root_mean_square(b2, **from_zero)
-    whole = scales.debiased_root_mean_square(b2, eps)
-    return _bounded_adam(learning_rate, b1, b2, whole, bare, raw, final_rate, closing, source)
+    final_rate = real("final_rate", final_rate, NONNEGATIVE)
+    raw = scales.RunningRootMeanSquare(b2, eps, **from_zero)
+    bare = scales.RunningRootMeanSquare(b2, **from_zero)
+    whole = scales.BiasCorrectedRootMeanSquare(b2, eps)
+    return _bounded_adam(learning_rate, b1, b2, whole, bare, raw, final_rate, gamma, source)
 
 
 def amsbound(
@@ -207,33 +240,33 @@ def amsbound(
     eps: ArrayLike = 1e-8,
     *,
     final_rate: ArrayLike = 0.1,
-    closing: ArrayLike = 1e-3,
+    gamma: ArrayLike = 1e-3,
     source: str = "lecture",
 ) -> Optimizer:
     """AdaBound with AMSGrad's peak in the place of sigma (Luo et al. 2019); arguments and sources as `adabound`."""
     b1, b2 = _decays(b1, b2)
-    final_rate = hyperparameter("final_rate", final_rate, 0)
-    raw = scales.peak(scales.running_root_mean_square(b2, eps, **from_zero))
-    bare = scales.peak(scales.running_root_mean_square(b2, **from_zero))
-    whole = scales.peak(scales.debiased_root_mean_square(b2, eps))
-    return _bounded_adam(learning_rate, b1, b2, whole, bare, raw, final_rate, closing, source)
+    final_rate = real("final_rate", final_rate, NONNEGATIVE)
+    raw = scales.RunningMax(scales.RunningRootMeanSquare(b2, eps, **from_zero))
+    bare = scales.RunningMax(scales.RunningRootMeanSquare(b2, **from_zero))
+    whole = scales.RunningMax(scales.BiasCorrectedRootMeanSquare(b2, eps))
+    return _bounded_adam(learning_rate, b1, b2, whole, bare, raw, final_rate, gamma, source)
 
 
-def _bounded_adam(rate, b1, b2, whole, bare, raw, final_rate, closing, source):
+def _bounded_adam(rate, b1, b2, whole, bare, raw, final_rate, gamma, source):
     rate = as_schedule(rate)
-    m, raw_m, fading = directions.average(b1), directions.running_average(b1), schedules.inverse_sqrt
-    coded = scales.weighted(scales.debias(raw, b2), b1)
-    following = schedules.in_proportion(final_rate, rate)
+    m, raw_m, fading = directions.BiasCorrectedEma(b1), directions.Ema(b1), schedules.InverseSqrt
+    coded = scales.UndoBiasCorrection(scales.BiasCorrected(raw, b2), b1)
+    following = schedules.InProportion(final_rate, rate)
     return _of(
         source,
-        lecture=descent(m, scales.bounded(whole, final_rate, closing), rate),
-        paper=descent(raw_m, scales.bounded(bare, fading(final_rate), closing), fading(rate)),
-        code=descent(raw_m, scales.bounded(coded, following, closing), rate),
+        lecture=descent(m, scales.Bounded(whole, final_rate, gamma), rate),
+        paper=descent(raw_m, scales.Bounded(bare, fading(final_rate), gamma), fading(rate)),
+        code=descent(raw_m, scales.Bounded(coded, following, gamma), rate),
     )
 
 
 def radam(
-    learning_rate: Rate | Driven,
+    learning_rate: Rate | LossSchedule,
     b1: ArrayLike = 0.9,
     b2: ArrayLike = 0.999,
     eps: ArrayLike = 1e-8,
@@ -247,14 +280,14 @@ def radam(
     Extras: `rho`, `r`.
     """
     b1, b2 = _decays(b1, b2)
-    sigma = scales.debiased_root_mean_square(b2, eps)
-    early = scales.debias(scales.running_root_mean_square(b2, eps, **from_zero), b2)
+    sigma = scales.BiasCorrectedRootMeanSquare(b2, eps)
+    early = scales.BiasCorrected(scales.RunningRootMeanSquare(b2, eps, **from_zero), b2)
     sigma = _of(source, lecture=sigma, paper=sigma, optax=sigma, torch=early)
-    return descent(directions.average(b1), scales.rectified(sigma, b2, threshold), learning_rate)
+    return descent(directions.BiasCorrectedEma(b1), scales.Rectified(sigma, b2, threshold), learning_rate)
 
 
 def nadam(
-    learning_rate: Rate | Driven,
+    learning_rate: Rate | LossSchedule,
     b1: ArrayLike = 0.9,
     b2: ArrayLike = 0.999,
     eps: ArrayLike = 1e-8,
@@ -266,14 +299,14 @@ def nadam(
     Sources: "lecture", "optax" (constant b1); "torch", "keras" (b1 grows, slowly in torch, fast in keras).
     """
     b1, b2 = _decays(b1, b2)
-    constant = directions.nesterov_average(b1)
-    slow, fast = directions.nesterov_average_warming(b1, 4e-3), directions.nesterov_average_warming(b1, 1.0)
+    constant = directions.NesterovEma(b1)
+    slow, fast = directions.NadamScheduled(b1, 4e-3), directions.NadamScheduled(b1, 1.0)
     m = _of(source, lecture=constant, optax=constant, torch=slow, keras=fast)
-    return descent(m, scales.debiased_root_mean_square(b2, eps), learning_rate)
+    return descent(m, scales.BiasCorrectedRootMeanSquare(b2, eps), learning_rate)
 
 
 def adamax(
-    learning_rate: Rate | Driven,
+    learning_rate: Rate | LossSchedule,
     b1: ArrayLike = 0.9,
     b2: ArrayLike = 0.999,
     eps: ArrayLike = 1e-8,
@@ -285,13 +318,13 @@ def adamax(
     Sources: "torch", "optax" (eps within the maximum), "keras" (behind it), "paper" (no eps).
     """
     b1, b2 = _decays(b1, b2)
-    inside, bare = scales.infinity(b2, eps), scales.infinity(b2)
-    sigma = _of(source, torch=inside, optax=inside, keras=scales.plus(bare, eps), paper=bare)
-    return descent(directions.average(b1), sigma, learning_rate)
+    inside, bare = scales.Adamax(b2, eps), scales.Adamax(b2)
+    sigma = _of(source, torch=inside, optax=inside, keras=scales.AddEps(bare, eps), paper=bare)
+    return descent(directions.BiasCorrectedEma(b1), sigma, learning_rate)
 
 
 def adabelief(
-    learning_rate: Rate | Driven,
+    learning_rate: Rate | LossSchedule,
     b1: ArrayLike = 0.9,
     b2: ArrayLike = 0.999,
     eps: ArrayLike = 1e-16,
@@ -299,39 +332,40 @@ def adabelief(
 ) -> Optimizer:
     """Adam with the spread of gradients around m for sigma (Zhuang et al. 2020; both eps 1e-8 in the paper)."""
     b1, b2 = _decays(b1, b2)
-    sigma = scales.belief(mean_decay=b1, decay=b2, eps=eps, eps_root=eps_root)
-    return descent(directions.average(b1), sigma, learning_rate)
+    sigma = scales.AdaBelief(mean_decay=b1, decay=b2, eps=eps, eps_root=eps_root)
+    return descent(directions.BiasCorrectedEma(b1), sigma, learning_rate)
 
 
-def yogi(learning_rate: Rate | Driven, b1: ArrayLike = 0.9, b2: ArrayLike = 0.999, eps: ArrayLike = 1e-3) -> Optimizer:
+def yogi(
+    learning_rate: Rate | LossSchedule, b1: ArrayLike = 0.9, b2: ArrayLike = 0.999, eps: ArrayLike = 1e-3
+) -> Optimizer:
     """Adam whose average of squares moves by bounded amounts (Zaheer et al. 2018)."""
     b1, b2 = _decays(b1, b2)
-    return descent(directions.average(b1), scales.additive(b2, eps), learning_rate)
+    return descent(directions.BiasCorrectedEma(b1), scales.Yogi(b2, eps), learning_rate)
 
 
-def sign_gd(learning_rate: Rate | Driven) -> Optimizer:
+def sign_gd(learning_rate: Rate | LossSchedule) -> Optimizer:
     """theta <- theta - eta sign(g)."""
-    return descent(directions.sign(directions.gradient()), scales.unit(), learning_rate)
+    return descent(directions.Sign(directions.Gradient()), scales.Unit(), learning_rate)
 
 
-def signum(learning_rate: Rate | Driven, decay: ArrayLike = 0.9) -> Optimizer:
+def signum(learning_rate: Rate | LossSchedule, decay: ArrayLike = 0.9) -> Optimizer:
     """theta <- theta - eta sign(m), m the running average (Bernstein et al. 2018)."""
-    return descent(directions.sign(directions.running_average(decay)), scales.unit(), learning_rate)
+    return descent(directions.Sign(directions.Ema(decay)), scales.Unit(), learning_rate)
 
 
-def lion(learning_rate: Rate | Driven, b1: ArrayLike = 0.9, b2: ArrayLike = 0.99) -> Optimizer:
-    """theta <- theta - eta sign(b1 mu + (1 - b1) g) (Chen et al. 2023); `decayed(lion(rate), w)` decays weights."""
-    b1, b2 = hyperparameter("b1", b1, 0, 1), hyperparameter("b2", b2, 0, 1, open=True)
-    return descent(directions.sign(directions.interpolation(near=b1, far=b2)), scales.unit(), learning_rate)
+def lion(learning_rate: Rate | LossSchedule, b1: ArrayLike = 0.9, b2: ArrayLike = 0.99) -> Optimizer:
+    """theta <- theta - eta sign(b1 mu + (1 - b1) g) (Chen et al. 2023); for decay see `with_weight_decay`."""
+    return descent(directions.Sign(directions.LionInterpolation(b1=b1, b2=b2)), scales.Unit(), learning_rate)
 
 
-def normalized_gd(learning_rate: Rate | Driven, eps: ArrayLike = 0.0) -> Optimizer:
+def normalized_gd(learning_rate: Rate | LossSchedule, eps: ArrayLike = 0.0) -> Optimizer:
     """theta <- theta - eta g / norm(g): a step of length eta."""
-    return descent(directions.gradient(), scales.norm(eps), learning_rate)
+    return descent(directions.Gradient(), scales.GradientNorm(eps), learning_rate)
 
 
 def adamw(
-    learning_rate: Rate | Driven,
+    learning_rate: Rate | LossSchedule,
     b1: ArrayLike = 0.9,
     b2: ArrayLike = 0.999,
     eps: ArrayLike = 1e-8,
@@ -347,20 +381,20 @@ def adamw(
 
 
 def sgdw(
-    learning_rate: Rate | Driven, decay: ArrayLike = 0.9, *, weight_decay: Rate = 1e-2, source: str = "torch"
+    learning_rate: Rate | LossSchedule, decay: ArrayLike = 0.9, *, weight_decay: Rate = 1e-2, source: str = "torch"
 ) -> Optimizer:
     """Momentum with decay beside the gradient (S98; Loshchilov & Hutter 2017); sources as `adamw`."""
     return _with_decay(momentum(learning_rate, decay), weight_decay, source)
 
 
 def _with_decay(optimizer, weight_decay, source):
-    slow, outright = decayed(optimizer, weight_decay), decayed_outright(optimizer, weight_decay)
+    slow, outright = with_weight_decay(optimizer, weight_decay), with_independent_weight_decay(optimizer, weight_decay)
     return _of(source, torch=slow, keras=slow, optax=slow, paper=outright)
 
 
 def _decays(b1, b2):
     """Both decays, checked under the names that their caller knows them by."""
-    return hyperparameter("b1", b1, 0, 1, open=True), hyperparameter("b2", b2, 0, 1, open=True)
+    return real("b1", b1, SHARE), real("b2", b2, SHARE)
 
 
 def _of(source, **choices):

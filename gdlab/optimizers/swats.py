@@ -1,7 +1,7 @@
 """SWATS: Adam until its steps look like those of SGD with a steady rate, then SGD with that rate and momentum (S87).
 
-    p      = -eta / sigma * m                                  Adam's step
-    gamma  = p.p / (-p.g)                                      the rate of the SGD step whose shadow on p is p itself
+    p      = -eta / sigma * m                Adam's step
+    gamma  = p.p / (-p.g)                    the SGD learning rate whose step, projected onto p, equals p
     lambda <- b2 lambda + (1 - b2) gamma;   estimate = lambda / (1 - b2^k)
     switch at the first k >= 2 where abs(estimate - gamma) < tolerance and estimate > 0;   Lambda = estimate
     then   v <- b1 v + g;   theta <- theta - (1 - b1) Lambda v
@@ -13,28 +13,28 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from gdlab.arguments import choice, hyperparameter
-from gdlab.base import Optimizer, Step, optimizer_from, rate_dtype
+from gdlab.arguments import choice
+from gdlab.base import Optimizer, Rule, Step, rate_dtype
 from gdlab.numerics import (
     Params,
-    debiased,
-    decaying,
-    decaying_weight,
+    bias_corrected,
+    bias_weight,
+    each,
+    ema,
+    ema_weight,
     like,
-    likes,
     nearest_whole,
     positive_root,
     safe_ratio,
-    shared,
     square,
     wide,
     zeros_wide,
     zeros_wide_real,
 )
-from gdlab.schedules.base import Rate, as_schedule
+from gdlab.pieces import NONNEGATIVE, SHARE, Number, Range, checked, number, piece, static
+from gdlab.schedules.base import Rate, as_rate, rate_at
 
 
 class SwatsState(NamedTuple):
@@ -75,39 +75,113 @@ def swats(
         scope: "global" for one switch, "leaf" for one per leaf of params.
         after: a factor of Lambda or a schedule of factors, counted from the switch; for "global" only.
     """
-    scopes = {"global": (_init_global, _step_global), "leaf": (_init_leaf, _step_leaf)}
-    init, step = choice("scope", scope, scopes)
-    hypers: tuple = hyperparameter("b1", b1, 0, 1, open=True), hyperparameter("b2", b2, 0, 1, open=True)
-    hypers = *hypers, hyperparameter("eps", eps, 0), hyperparameter("tolerance", tolerance, 0)
-    hypers = *hypers, hyperparameter("min_steps", min_steps, 2), as_schedule(after, name="after")
-    extras = {"global": _extras_global, "leaf": _extras_leaf}[scope]
-    return optimizer_from(Partial(init), Partial(step, as_schedule(learning_rate), *hypers), extras)
+    return Optimizer(Swats(learning_rate, b1, b2, eps, tolerance, min_steps, scope, after))
 
 
-def _init_global(params):
-    return _init(params, rate_dtype(params))
+def _scope(name, value):
+    choice(name, value, {"global": 0, "leaf": 1})
+    return value
 
 
-def _init_leaf(params):
-    return _init(params, jax.tree.map(lambda leaf: rate_dtype(params), params))
+@piece
+class Swats(Rule):
+    """The rule of `swats`."""
 
+    learning_rate: Rate = checked(as_rate)
+    b1: Number = number(SHARE, default=0.9)
+    b2: Number = number(SHARE, default=0.999)
+    eps: Number = number(NONNEGATIVE, default=1e-9)
+    tolerance: Number = number(NONNEGATIVE, default=1e-9)
+    min_steps: Number = number(Range(2), default=2)
+    scope: str = static(_scope, default="global")
+    after: Rate = checked(as_rate, default=1.0)
 
-def _init(params, groups):
-    estimate = jax.tree.map(lambda dtype: jnp.zeros([], dtype), groups)
-    never = jax.tree.map(lambda zero: zero != 0, estimate)
-    at = jax.tree.map(lambda never: never.astype(jnp.int32), never)
-    mu, nu = jax.tree.map(zeros_wide, params), jax.tree.map(zeros_wide_real, params)
-    return SwatsState(jnp.zeros([], jnp.int32), mu, nu, estimate, estimate, never, at)
+    def init(self, params):
+        dtype = rate_dtype(params)
+        groups = dtype if self.scope == "global" else jax.tree.map(lambda leaf: dtype, params)
+        estimate = jax.tree.map(lambda dtype: jnp.zeros([], dtype), groups)
+        never = jax.tree.map(lambda zero: zero != 0, estimate)
+        at = jax.tree.map(lambda never: never.astype(jnp.int32), never)
+        mu, nu = jax.tree.map(zeros_wide, params), jax.tree.map(zeros_wide_real, params)
+        return SwatsState(jnp.zeros([], jnp.int32), mu, nu, estimate, estimate, never, at)
 
+    def step(self, grads, state, params=None, **extra):
+        gather, spread, pace = (_one_group if self.scope == "global" else _group_per_leaf)(grads)
+        g, k = jax.tree.map(wide, grads), state.count + 1
+        eta = rate_at(self.learning_rate, state.count).astype(rate_dtype(grads))
 
-def _step_global(schedule, b1, b2, eps, tolerance, min_steps, after, grads, state, params=None, **extra):
-    hypers = schedule, b1, b2, eps, tolerance, min_steps, after
-    return _step(_one_group, *hypers, grads, state, params, **extra)
+        adam, mu, nu = self._adam(g, eta, state)
+        p = adam.update
+        pp, pg = gather(jax.tree.map(_dot(eta), p, p)), gather(jax.tree.map(_dot(eta), p, g))
+        estimate, found, decided = self._decide(pp, pg, k, state)
 
+        v = each(lambda v, g, b1: b1 * v + g, state.mu, g, b1=self.b1)
+        rate = self._sgd_rate(eta, state)
+        eta = pace(jnp.where(eta == 0, 1, eta), state.switched, rate)
+        switched, rate = spread(state.switched), spread(rate)
+        sigma = jax.tree.map(_sgd_sigma(eta), switched, rate, adam.sigma)
+        m = jax.tree.map(lambda s, r, v, a: jnp.where(s, jnp.where(r == 0, 0, v), a), switched, rate, v, adam.m)
 
-def _step_leaf(schedule, b1, b2, eps, tolerance, min_steps, after, grads, state, params=None, **extra):
-    hypers = schedule, b1, b2, eps, tolerance, min_steps, after
-    return _step(_group_per_leaf, *hypers, grads, state, params, **extra)
+        def carried(s, d, v, mu):  # v starts from zero at the step after the decision
+            return jnp.where(s, v, jnp.where(d, 0, mu))
+
+        after = SwatsState(
+            count=k,
+            mu=jax.tree.map(carried, switched, spread(decided), v, mu),
+            nu=nu,
+            estimate=estimate,
+            rate=jax.tree.map(jnp.where, decided, found, state.rate),
+            switched=jax.tree.map(jnp.logical_or, decided, state.switched),
+            switch_step=jax.tree.map(lambda d, old: jnp.where(d, k, old), decided, state.switch_step),
+        )
+        return Step(state.count, eta, sigma, m), after
+
+    def _adam(self, g, eta, state):
+        """Adam's step with eps added before the bias correction, and its averages."""
+        mu, nu = ema(state.mu, g, self.b1), ema(state.nu, jax.tree.map(square, g), self.b2)
+
+        def root_weight(dtype):
+            return jnp.sqrt(bias_weight(self.b2, state.count + 1)(dtype))
+
+        sigma = each(lambda nu, eps, w: (positive_root(nu) + eps) / w, nu, eps=self.eps, w=root_weight)
+        m = bias_corrected(mu, self.b1, state.count + 1)
+        m = jax.tree.map(lambda m: jnp.where(eta == 0, 0, m), m)
+        return Step(state.count, eta, sigma, m), mu, nu
+
+    def _decide(self, pp, pg, k, state):
+        """The average of gamma, its estimate, and whether it is steady enough to be SGD's rate."""
+
+        def average(pp, pg, old, switched):
+            gamma = safe_ratio(pp, -pg, 0)
+            b2 = like(self.b2, pp)
+            return jnp.where((pg == 0) | switched, old, b2 * old + (1 - b2) * gamma)
+
+        def steady(found, pp, pg, switched):
+            close = jnp.abs(found - safe_ratio(pp, -pg, 0)) < like(self.tolerance, found)
+            return close & (found > 0) & (pg != 0) & (k >= nearest_whole(self.min_steps)) & ~switched
+
+        estimate = jax.tree.map(average, pp, pg, state.estimate, state.switched)
+        found = self._corrected(estimate, k)
+        return estimate, found, jax.tree.map(steady, found, pp, pg, state.switched)
+
+    def _corrected(self, estimate, k):
+        return each(lambda average, b2: average / ema_weight(b2, k), estimate, b2=self.b2)
+
+    def _sgd_rate(self, eta, state):
+        """(1 - b1) Lambda, times the factor of the steps since the switch."""
+
+        def rate(found, at):
+            factor = like(rate_at(self.after, jnp.maximum(state.count - at, 0)), eta)
+            return (1 - like(self.b1, eta)) * found * factor
+
+        return jax.tree.map(rate, state.rate, state.switch_step)
+
+    def extras(self, grads, state, params=None, **extra):
+        _, state = self.step(grads, state, params, **extra)
+        # After the switch the estimate rests; it is what it was then.
+        corrected = self._corrected(state.estimate, state.count)
+        estimate = jax.tree.map(jnp.where, state.switched, state.rate, corrected)
+        return {"switched": state.switched, "estimate": estimate, "rate": state.rate, "switch_step": state.switch_step}
 
 
 def _one_group(tree):
@@ -121,92 +195,13 @@ def _one_group(tree):
 
 def _group_per_leaf(tree):
     """The same where each leaf is a group, which makes one rate for all impossible: it goes into sigma."""
-    del tree
     return lambda parts: parts, lambda groups: groups, lambda eta, switched, rate: eta
 
 
-def _step(groups, schedule, b1, b2, eps, tolerance, min_steps, after, grads, state, params=None, **extra):
-    del params, extra
-    gather, spread, pace = groups(grads)
-    g, k = jax.tree.map(wide, grads), state.count + 1
-    eta = jnp.asarray(schedule(state.count)).astype(rate_dtype(grads))
-
-    adam, mu, nu = _adam(b1, b2, eps, eta, g, state)
-    p = adam.update
-    pp, pg = gather(jax.tree.map(_dot(eta), p, p)), gather(jax.tree.map(_dot(eta), p, g))
-    estimate, found, decided = _decide(b2, tolerance, min_steps, k, pp, pg, state)
-
-    keep = likes(b1)
-    v = jax.tree.map(lambda v, g: keep(v) * v + g, state.mu, g)
-    factor = jax.tree.map(lambda at: like(after(jnp.maximum(state.count - at, 0)), eta), state.switch_step)
-    rate = jax.tree.map(lambda big, factor: (1 - like(b1, eta)) * big * factor, state.rate, factor)
-    eta = pace(jnp.where(eta == 0, 1, eta), state.switched, rate)
-    switched, rate = spread(state.switched), spread(rate)
-    sigma = jax.tree.map(lambda s, r, a: jnp.where(s, like(safe_ratio(eta, r, 1), a), a), switched, rate, adam.sigma)
-    m = jax.tree.map(lambda s, r, v, a: jnp.where(s, jnp.where(r == 0, 0, v), a), switched, rate, v, adam.m)
-
-    # v starts from zero at the step after the decision.
-    carried = jax.tree.map(lambda s, d, v, mu: jnp.where(s, v, jnp.where(d, 0, mu)), switched, spread(decided), v, mu)
-    new = SwatsState(
-        count=k,
-        mu=carried,
-        nu=nu,
-        estimate=estimate,
-        rate=jax.tree.map(lambda d, found, old: jnp.where(d, found, old), decided, found, state.rate),
-        switched=jax.tree.map(jnp.logical_or, decided, state.switched),
-        switch_step=jax.tree.map(lambda d, old: jnp.where(d, k, old), decided, state.switch_step),
-    )
-    return Step(state.count, eta, sigma, m), new
-
-
-def _adam(b1, b2, eps, eta, g, state):
-    """Adam's step with eps under the correction of the bias, and its averages."""
-    mu, nu = decaying(state.mu, g, b1), decaying(state.nu, jax.tree.map(square, g), b2)
-    correction = shared(lambda dtype: jnp.sqrt(decaying_weight(jnp.asarray(b2).astype(dtype), state.count + 1)))
-    eps = likes(eps)
-    sigma = jax.tree.map(lambda nu: (positive_root(nu) + eps(nu)) / correction(nu), nu)
-    m = debiased(mu, b1, state.count + 1)
-    m = jax.tree.map(lambda m: jnp.where(eta == 0, 0, m), m)
-    return Step(state.count, eta, sigma, m), mu, nu
-
-
-def _decide(b2, tolerance, min_steps, k, pp, pg, state):
-    """The average of gamma, its estimate, and whether it is steady enough to be SGD's rate."""
-
-    def average(pp, pg, old, switched):
-        gamma = safe_ratio(pp, -pg, 0)
-        return jnp.where((pg == 0) | switched, old, like(b2, pp) * old + (1 - like(b2, pp)) * gamma)
-
-    def corrected(average):
-        return average / decaying_weight(like(b2, average), k)
-
-    def steady(found, pp, pg, switched):
-        close = jnp.abs(found - safe_ratio(pp, -pg, 0)) < like(tolerance, found)
-        return close & (found > 0) & (pg != 0) & (k >= nearest_whole(min_steps)) & ~switched
-
-    estimate = jax.tree.map(average, pp, pg, state.estimate, state.switched)
-    found = jax.tree.map(corrected, estimate)
-    return estimate, found, jax.tree.map(steady, found, pp, pg, state.switched)
+def _sgd_sigma(eta):
+    """Adam's sigma before the switch; after it the sigma for which eta / sigma is SGD's rate."""
+    return lambda switched, rate, adams: jnp.where(switched, like(safe_ratio(eta, rate, 1), adams), adams)
 
 
 def _dot(eta):
     return lambda a, b: jnp.sum(jnp.real(a.conj() * b)).astype(eta.dtype)
-
-
-def _extras_global(*args, **extra):
-    return _read(_step_global(*args, **extra)[1], args[2])
-
-
-def _extras_leaf(*args, **extra):
-    return _read(_step_leaf(*args, **extra)[1], args[2])
-
-
-def _read(state, b2):
-    def corrected(average):
-        return average / decaying_weight(like(b2, average), state.count)
-
-    # After the switch the estimate rests; it is what it was then.
-    estimate = jax.tree.map(
-        lambda s, rate, average: jnp.where(s, rate, corrected(average)), state.switched, state.rate, state.estimate
-    )
-    return {"switched": state.switched, "estimate": estimate, "rate": state.rate, "switch_step": state.switch_step}

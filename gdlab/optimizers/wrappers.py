@@ -1,13 +1,13 @@
 """Optimizers made from other optimizers; each step stays readable as -eta / sigma * m.
 
-    chain             transformations of the gradient, one of our optimizers, transformations of the move
-    rolling           v <- lambda v + eta / sigma * m;  theta <- theta - v               momentum on moves
-    rolling_outside   v <- lambda v + m / sigma;        theta <- theta - eta v
-    decayed           theta <- theta - eta / sigma * m - eta w theta                      AdamW as known  (S98)
-    decayed_outright  theta <- theta - eta / sigma * m - w theta                          decoupled in truth
-    lookahead         k moves forward, one back to slow weights                           (S95)
+    chain                          transformations of the gradient, one of our optimizers, transformations of the update
+    momentum_on_updates            v <- lambda v + eta / sigma * m;  theta <- theta - v
+    trace_on_updates               v <- lambda v + m / sigma;        theta <- theta - eta v
+    with_weight_decay              theta <- theta - eta / sigma * m - eta w theta              AdamW as known  (S98)
+    with_independent_weight_decay  theta <- theta - eta / sigma * m - w theta                  as in its paper
+    lookahead                      k steps forward, one back to slow weights                   (S95)
 
-What the other optimizer calls sigma is kept; m becomes what makes `-eta / sigma * m` the move that is made.
+The sigma of the wrapped optimizer is kept, and m is chosen so that `-eta / sigma * m` is the update that is made.
 """
 
 from functools import lru_cache
@@ -16,26 +16,28 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from gdlab.arguments import hyperparameter, one_of
-from gdlab.base import Optimizer, Step, optimizer_from
-from gdlab.numerics import Params, likes, nearest_whole, wide, zeros_wide
-from gdlab.schedules.base import Rate, as_schedule
+from gdlab.arguments import one_of
+from gdlab.base import Optimizer, Rule, Step
+from gdlab.numerics import Params, each, likes, nearest_whole, wide, zeros_wide
+from gdlab.pieces import CLOSED_SHARE, Number, Range, checked, number, part, piece, static
+from gdlab.schedules.base import Rate, as_rate, rate_at
+
+EXAMPLE = "one of gdlab, such as gdlab.adam(1e-3)"
 
 
-class RollingState(NamedTuple):
-    """The state of momentum on the moves of another optimizer."""
+class MomentumOnUpdatesState(NamedTuple):
+    """The state of momentum on the updates of another optimizer."""
 
     inner: Any  # the state of that optimizer
-    trace: Params  # sum of past moves, like params
+    trace: Params  # decayed sum of past updates, like params
 
 
 class LookaheadState(NamedTuple):
     """The state of an optimizer with slow weights."""
 
-    inner: Any  # the state of the optimizer that goes ahead
+    inner: Any  # the state of the fast optimizer
     slow: Params  # the slow weights, like params
 
 
@@ -44,7 +46,7 @@ def chain(*parts: optax.GradientTransformation) -> Optimizer:
 
     Args:
         *parts: any transformations, of which exactly one is a `gdlab.Optimizer`; those before it change the gradient,
-            those behind it the move.
+            those behind it the update.
 
     Raises:
         ValueError: when none or several of the parts are ours.
@@ -59,125 +61,165 @@ def chain(*parts: optax.GradientTransformation) -> Optimizer:
     if len(ours) != 1:
         msg = f"parts must hold exactly one optimizer of gdlab; got {len(ours)}"
         raise ValueError(msg)
-    for part in parts:
-        one_of("parts", part, optax.GradientTransformation, "optax transformations, such as optax.clip(1.0)")
-    parts = tuple(part if isinstance(part, Optimizer) else _without_leaves(part) for part in parts)
-    before, optimizer, after = parts[: ours[0]], parts[ours[0]], parts[ours[0] + 1 :]
-    updates = (tuple(part[1] for part in before), optimizer.update, tuple(part[1] for part in after))
-    return optimizer_from(
-        Partial(_init_chain, tuple(part[0] for part in parts)), Partial(_chain, *updates), _chain_extras
-    )
+    for one in parts:
+        one_of("parts", one, optax.GradientTransformation, "optax transformations, such as optax.clip(1.0)")
+    place = ours[0]
+    before, after = (tuple(map(_with_extra, some)) for some in (parts[:place], parts[place + 1 :]))
+    return Optimizer(Chain(before, parts[place], after))
 
 
-@lru_cache(maxsize=256)  # the same structure for the same transformation, so that chains of it share a trace
-def _without_leaves(transform):
-    transform = optax.with_extra_args_support(transform)
-    return Partial(transform.init), Partial(transform.update)
+@lru_cache(maxsize=256)  # the same object for the same transformation, so that chains of it share a trace
+def _with_extra(transformation):
+    return optax.with_extra_args_support(transformation)
 
 
-def _init_chain(inits, params):
-    return tuple(init(params) for init in inits)
+@piece
+class Chain(Rule):
+    """The rule of `chain`: transformations of optax, which are structure, before and after an optimizer."""
+
+    before: tuple = static(lambda name, parts: parts)
+    optimizer: Optimizer = part(Optimizer, EXAMPLE)
+    after: tuple = static(lambda name, parts: parts)
+
+    def init(self, params):
+        return tuple(one.init(params) for one in (*self.before, self.optimizer, *self.after))
+
+    def step(self, grads, state, params=None, **extra):
+        place = len(self.before)
+        grads, states = _through(self.before, grads, state[:place], params, extra)
+        step, inner_state = self.optimizer.step(grads, state[place], params, **extra)
+        if not self.after:
+            return step, (*states, inner_state)
+        update, after_states = _through(self.after, step.update, state[place + 1 :], params, extra)
+        return _with_update(step, update), (*states, inner_state, *after_states)
+
+    def extras(self, grads, state, params=None, **extra):
+        grads, _ = _through(self.before, grads, state[: len(self.before)], params, extra)
+        return self.optimizer.extras(grads, state[len(self.before)], params, **extra)
 
 
-def _chain(before, inner, after, grads, state, params=None, **extra):
-    grads, states = _through(before, grads, state[: len(before)], params, extra)
-    step, inner_state = Optimizer(None, inner).step(grads, state[len(before)], params, **extra)
-    if not after:
-        return step, (*states, inner_state)
-    move, after_states = _through(after, step.update, state[len(before) + 1 :], params, extra)
-    return _remade(step, move), (*states, inner_state, *after_states)
-
-
-def _through(updates, values, states, params, extra):
+def _through(transformations, values, states, params, extra):
     new = []
-    for update, state in zip(updates, states, strict=True):
-        values, state = update(values, state, params, **extra)
+    for transformation, state in zip(transformations, states, strict=True):
+        values, state = transformation.update(values, state, params, **extra)
         new.append(state)
     return values, new
 
 
-def _chain_extras(before, inner, after, grads, state, params=None, **extra):
-    del after
-    grads, _ = _through(before, grads, state[: len(before)], params, extra)
-    return Optimizer(None, inner).extras(grads, state[len(before)], params, **extra)
-
-
-def rolling(optimizer: Optimizer, decay: ArrayLike = 0.9) -> Optimizer:
-    """v <- decay v + eta / sigma * m, theta <- theta - v: a heavy ball thrown by the moves of another optimizer.
+def momentum_on_updates(optimizer: Optimizer, decay: ArrayLike = 0.9) -> Optimizer:
+    """v <- decay v + eta / sigma * m, theta <- theta - v: a heavy ball made of the updates of another optimizer.
 
     Args:
         optimizer: one of ours.
-        decay: how much of the movement is kept, in [0, 1].
+        decay: the fraction of the movement that is kept, in [0, 1].
     """
-    step = Partial(_rolling, _ours(optimizer).update, hyperparameter("decay", decay, 0, 1))
-    return optimizer_from(Partial(_init_rolling, optimizer.init), step, _extras_of_rolling)
+    return Optimizer(MomentumOnUpdates(optimizer, decay))
 
 
-def _init_rolling(init, params):
-    return RollingState(init(params), jax.tree.map(zeros_wide, params))
+class _OnUpdates(Rule):
+    optimizer: Optimizer
+
+    def init(self, params):
+        return MomentumOnUpdatesState(self.optimizer.init(params), jax.tree.map(zeros_wide, params))
+
+    def extras(self, grads, state, params=None, **extra):
+        return self.optimizer.extras(grads, state.inner, params, **extra)
 
 
-def _rolling(inner, decay, grads, state, params=None, **extra):
-    step, inner_state = Optimizer(None, inner).step(grads, state.inner, params, **extra)
-    keep = likes(decay)
-    trace = jax.tree.map(lambda v, u: keep(v) * v + u, state.trace, step.update)
-    return _remade(step, trace), RollingState(inner_state, trace)
+@piece
+class MomentumOnUpdates(_OnUpdates):
+    """The rule of `momentum_on_updates`."""
+
+    optimizer: Optimizer = part(Optimizer, EXAMPLE)
+    decay: Number = number(CLOSED_SHARE, default=0.9)
+
+    def step(self, grads, state, params=None, **extra):
+        step, inner_state = self.optimizer.step(grads, state.inner, params, **extra)
+        v = each(lambda v, u, decay: decay * v + u, state.trace, step.update, decay=self.decay)
+        return _with_update(step, v), MomentumOnUpdatesState(inner_state, v)
 
 
-def rolling_outside(optimizer: Optimizer, decay: ArrayLike = 0.9) -> Optimizer:
+def trace_on_updates(optimizer: Optimizer, decay: ArrayLike = 0.9) -> Optimizer:
     """v <- decay v + m / sigma, theta <- theta - eta v: the same with the rate outside the buffer, as torch has it.
 
     Args:
         optimizer: one of ours.
-        decay: how much of the sum is kept, in [0, 1].
+        decay: the fraction of the sum that is kept, in [0, 1].
     """
-    step = Partial(_rolling_outside, _ours(optimizer).update, hyperparameter("decay", decay, 0, 1))
-    return optimizer_from(Partial(_init_rolling, optimizer.init), step, _extras_of_rolling)
+    return Optimizer(TraceOnUpdates(optimizer, decay))
 
 
-def _rolling_outside(inner, decay, grads, state, params=None, **extra):
-    step, inner_state = Optimizer(None, inner).step(grads, state.inner, params, **extra)
-    keep = likes(decay)
-    trace = jax.tree.map(lambda v, sigma, m: keep(v) * v + m / sigma, state.trace, step.sigma, step.m)
-    return step._replace(m=jax.tree.map(jnp.multiply, trace, step.sigma)), RollingState(inner_state, trace)
+@piece
+class TraceOnUpdates(_OnUpdates):
+    """The rule of `trace_on_updates`."""
+
+    optimizer: Optimizer = part(Optimizer, EXAMPLE)
+    decay: Number = number(CLOSED_SHARE, default=0.9)
+
+    def step(self, grads, state, params=None, **extra):
+        step, inner_state = self.optimizer.step(grads, state.inner, params, **extra)
+        v = each(lambda v, sigma, m, decay: decay * v + m / sigma, state.trace, step.sigma, step.m, decay=self.decay)
+        return step._replace(m=jax.tree.map(jnp.multiply, v, step.sigma)), MomentumOnUpdatesState(inner_state, v)
 
 
-def decayed(optimizer: Optimizer, weight_decay: Rate) -> Optimizer:
-    """theta <- theta - eta / sigma * m - eta w theta: decay beside the gradient, at the pace of the rate (S98).
+def with_weight_decay(optimizer: Optimizer, weight_decay: Rate) -> Optimizer:
+    """theta <- theta - eta / sigma * m - eta w theta: weight decay that is scaled by the learning rate (S98).
 
-    This is AdamW as torch, keras and optax have it; `decayed_outright` leaves out the rate.
+    This is AdamW as torch, keras and optax have it; `with_independent_weight_decay` leaves out the rate.
 
     Args:
         optimizer: one of ours; its `update` must then be given `params`.
         weight_decay: w >= 0, a number or a schedule.
     """
-    step = Partial(_decayed, _ours(optimizer).update, as_schedule(weight_decay, name="weight_decay"))
-    return optimizer_from(optimizer.init, step, _extras_of_inner)
+    return Optimizer(WithWeightDecay(optimizer, weight_decay))
 
 
-def _decayed(inner, weight_decay, grads, state, params=None, **extra):
-    step, state = Optimizer(None, inner).step(grads, state, params, **extra)
-    w = likes(weight_decay(step.count))
-    pull = jax.tree.map(lambda sigma, m, theta: m + w(m) * sigma * wide(theta), step.sigma, step.m, _given(params))
-    return step._replace(m=pull), state
+class _Decayed(Rule):
+    optimizer: Optimizer
+
+    def init(self, params):
+        return self.optimizer.init(params)
+
+    def extras(self, grads, state, params=None, **extra):
+        return self.optimizer.extras(grads, state, params, **extra)
 
 
-def decayed_outright(optimizer: Optimizer, weight_decay: Rate) -> Optimizer:
-    """theta <- theta - eta / sigma * m - w theta: decay that no learning rate scales (S98; Loshchilov & Hutter 2017).
+@piece
+class WithWeightDecay(_Decayed):
+    """The rule of `with_weight_decay`."""
+
+    optimizer: Optimizer = part(Optimizer, EXAMPLE)
+    weight_decay: Rate = checked(as_rate)
+
+    def step(self, grads, state, params=None, **extra):
+        step, state = self.optimizer.step(grads, state, params, **extra)
+        w = rate_at(self.weight_decay, step.count)
+        m = each(lambda m, sigma, theta, w: m + w * sigma * wide(theta), step.m, step.sigma, _given(params), w=w)
+        return step._replace(m=m), state
+
+
+def with_independent_weight_decay(optimizer: Optimizer, weight_decay: Rate) -> Optimizer:
+    """theta <- theta - eta / sigma * m - w theta: weight decay independent of the rate (S98; Loshchilov & Hutter 2017).
 
     Args:
         optimizer: one of ours; its `update` must then be given `params`.
         weight_decay: w >= 0, a number or a schedule.
     """
-    step = Partial(_decayed_outright, _ours(optimizer).update, as_schedule(weight_decay, name="weight_decay"))
-    return optimizer_from(optimizer.init, step, _extras_of_inner)
+    return Optimizer(WithIndependentWeightDecay(optimizer, weight_decay))
 
 
-def _decayed_outright(inner, weight_decay, grads, state, params=None, **extra):
-    step, state = Optimizer(None, inner).step(grads, state, params, **extra)
-    w = likes(weight_decay(step.count))
-    move = jax.tree.map(lambda u, theta: u - w(u) * wide(theta), step.update, _given(params))
-    return _remade(step, move), state
+@piece
+class WithIndependentWeightDecay(_Decayed):
+    """The rule of `with_independent_weight_decay`."""
+
+    optimizer: Optimizer = part(Optimizer, EXAMPLE)
+    weight_decay: Rate = checked(as_rate)
+
+    def step(self, grads, state, params=None, **extra):
+        step, state = self.optimizer.step(grads, state, params, **extra)
+        w = rate_at(self.weight_decay, step.count)
+        update = each(lambda u, theta, w: u - w * wide(theta), step.update, _given(params), w=w)
+        return _with_update(step, update), state
 
 
 def lookahead(optimizer: Optimizer, period: ArrayLike = 5, slow_rate: ArrayLike = 0.5) -> Optimizer:
@@ -199,13 +241,35 @@ def lookahead(optimizer: Optimizer, period: ArrayLike = 5, slow_rate: ArrayLike 
     >>> float(theta)
     -1.0
     """
-    hypers = hyperparameter("period", period, 1), hyperparameter("slow_rate", slow_rate, 0, 1)
-    step = Partial(_lookahead, _ours(optimizer).update, *hypers)
-    return optimizer_from(Partial(_init_lookahead, optimizer.init), step, _extras_of_lookahead)
+    return Optimizer(Lookahead(optimizer, period, slow_rate))
 
 
-def _init_lookahead(init, params):
-    return LookaheadState(init(params), jax.tree.map(_copy, params))
+@piece
+class Lookahead(Rule):
+    """The rule of `lookahead`."""
+
+    optimizer: Optimizer = part(Optimizer, EXAMPLE)
+    period: Number = number(Range(1), default=5)
+    slow_rate: Number = number(CLOSED_SHARE, default=0.5)
+
+    def init(self, params):
+        return LookaheadState(self.optimizer.init(params), jax.tree.map(_copy, params))
+
+    def step(self, grads, state, params=None, **extra):
+        step, inner_state = self.optimizer.step(grads, state.inner, params, **extra)
+        back = (step.count + 1) % nearest_whole(self.period) == 0
+
+        def pulled(slow, u, theta, alpha):
+            return jnp.where(back, slow + alpha * (wide(theta) + u - slow), slow)
+
+        def update(slow, u, theta):
+            return jnp.where(back, slow - wide(theta), u)
+
+        slow = each(pulled, state.slow, step.update, _given(params), alpha=self.slow_rate)
+        return _with_update(step, jax.tree.map(update, slow, step.update, params)), LookaheadState(inner_state, slow)
+
+    def extras(self, grads, state, params=None, **extra):
+        return self.optimizer.extras(grads, state.inner, params, **extra)
 
 
 def _copy(leaf):
@@ -214,44 +278,11 @@ def _copy(leaf):
     return zeros if isinstance(leaf, jax.ShapeDtypeStruct) else zeros + jnp.asarray(leaf, zeros.dtype)
 
 
-def _lookahead(inner, period, slow_rate, grads, state, params=None, **extra):
-    step, inner_state = Optimizer(None, inner).step(grads, state.inner, params, **extra)
-    back = (step.count + 1) % nearest_whole(period) == 0
-    alpha = likes(slow_rate)
-
-    def pulled(slow, u, theta):
-        return jnp.where(back, slow + alpha(slow) * (wide(theta) + u - slow), slow)
-
-    def move(slow, u, theta):
-        return jnp.where(back, slow - wide(theta), u)
-
-    slow = jax.tree.map(pulled, state.slow, step.update, _given(params))
-    return _remade(step, jax.tree.map(move, slow, step.update, params)), LookaheadState(inner_state, slow)
-
-
-def _extras_of_inner(inner, decay, grads, state, params=None, **extra):
-    del decay
-    return Optimizer(None, inner).extras(grads, state, params, **extra)
-
-
-def _extras_of_rolling(inner, decay, grads, state, params=None, **extra):
-    return _extras_of_inner(inner, decay, grads, state.inner, params, **extra)
-
-
-def _extras_of_lookahead(inner, period, slow_rate, grads, state, params=None, **extra):
-    del period
-    return _extras_of_inner(inner, slow_rate, grads, state.inner, params, **extra)
-
-
-def _remade(step, move):
-    """The step that makes another move with the same sigma; its rate is 1 where the rate was 0."""
+def _with_update(step, update):
+    """The step that makes another update with the same sigma; its rate is 1 where the rate was 0."""
     eta = jnp.where(step.eta == 0, jnp.ones_like(step.eta), step.eta)
     of = likes(-eta)
-    return Step(step.count, eta, step.sigma, jax.tree.map(lambda u, sigma: u * sigma / of(sigma), move, step.sigma))
-
-
-def _ours(optimizer):
-    return one_of("optimizer", optimizer, Optimizer, "one of gdlab, such as gdlab.adam(1e-3)")
+    return Step(step.count, eta, step.sigma, jax.tree.map(lambda u, sigma: u * sigma / of(sigma), update, step.sigma))
 
 
 def _given(params):

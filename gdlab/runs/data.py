@@ -1,9 +1,9 @@
-"""Data: features on one scale, and examples in batches.
+"""Data: standardized features, and examples in batches.
 
     standardize:  x <- (x - mean) / deviation, column by column                          (S34, S35, S38)
-    minibatches:  every example exactly once an epoch, in an order drawn anew each epoch  (S44, S45)
+    minibatches:  every example exactly once an epoch, reshuffled each epoch  (S44, S45)
 
-Both are pure; neither looks at the labels.  `fitting` is the one place that says what a run takes as its batches.
+Both are pure functions and ignore the labels.  `fitting` checks the batches of every run.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,7 +19,7 @@ from gdlab.numerics import power_of_two, widest
 
 
 class Scaling(NamedTuple):
-    """The map between raw features and standardised ones; both ways take arrays of shape (..., features)."""
+    """The map between raw and standardized features; both directions take arrays of shape (..., features)."""
 
     mean: jax.Array  # of each column
     deviation: jax.Array  # of each column, 1 where the column is constant
@@ -35,7 +35,7 @@ class Scaling(NamedTuple):
         return (self.mean * part + self.deviation * part * jnp.asarray(z)) / part
 
     def _part(self):
-        """A quarter where features may be large: their difference may be out of range where they are not."""
+        """1/4 where features are large, else 1: the difference of two of them may overflow though neither does."""
         return jnp.where(self.deviation > 1, 0.25, 1).astype(self.deviation.dtype)
 
 
@@ -59,7 +59,7 @@ def standardize(x: ArrayLike) -> tuple[jax.Array, Scaling]:
         msg = f"x must have at least one row of features, shape (examples, ...); got shape {x.shape}"
         raise ValueError(msg)
     x = x.astype(widest(x.dtype))
-    unit = power_of_two(jnp.max(jnp.abs(x), axis=0))  # of each column, lest sums and squares leave the range
+    unit = power_of_two(jnp.max(jnp.abs(x), axis=0))  # of each column, so that sums and squares do not overflow
     small = x / unit
     mean = jnp.mean(small, axis=0)
     mean = mean + jnp.mean(small - mean, axis=0)  # the second pass removes the rounding of the first
@@ -84,16 +84,16 @@ class Minibatches:
 
     @property
     def examples(self) -> int:
-        """How many examples an epoch has."""
+        """The number of examples of an epoch."""
         return jax.tree.leaves(self.data)[0].shape[0]
 
     def init(self) -> "StreamState":
-        """Before the first batch: the orders of the first two epochs."""
+        """The state before the first batch: the orders of the first two epochs."""
         zero = jnp.zeros([], jnp.int32)
         return StreamState(zero, zero, self._order(zero), self._order(zero + 1))
 
     def next(self, state: "StreamState") -> tuple[Any, "StreamState"]:
-        """The batch at the front of the stream, and the state behind it."""
+        """The next batch, and the state after it."""
         order = jnp.concatenate([state.order, state.order_after])
         index = jax.lax.dynamic_slice_in_dim(order, state.offset, self.size)
         batch = jax.tree.map(lambda leaf: leaf[index], self.data)
@@ -152,7 +152,7 @@ def minibatches(data: Any, size: int, *, key: jax.Array) -> Minibatches:
 
 
 def fitting(batches: Any, steps: int, *, lanes: bool = False) -> Any:
-    """The batches of a run of so many steps: None, a stream, or a pytree of arrays with one batch a step.
+    """The batches of a run of `steps` steps: None, a stream, or a pytree of arrays with one batch per step.
 
     Args:
         batches: what the run was given.

@@ -1,4 +1,4 @@
-"""Values and gradients of a loss, taken in one place: whatever runs an optimizer asks here.
+"""Values and gradients of a loss: the one place where a run differentiates.
 
     gradient = conj(jax.grad(loss))          jax's gradient is the conjugate of the direction of steepest ascent
 
@@ -9,7 +9,7 @@ For real parameters the two are equal.  For complex ones, theta = x + i y, the g
 |---|---|
 | `value_and_gradient` | the loss and its gradient |
 | `scalar` | the function, checked to return one real number |
-| `conjugate` | what jax.grad returns for a gradient, and the gradient for what it returns |
+| `conjugate` | the gradient for what jax.grad returns, and back |
 """
 
 from collections.abc import Callable

@@ -1,11 +1,11 @@
-"""A long run: `minimize` in chunks that the host drives, so that it can be watched, stopped and taken up again.
+"""A long run: `minimize` in chunks that the host drives, so that it can be watched, stopped and resumed.
 
     for each chunk of steps:   carry, rows  <-  compiled(carry)        history[chunk], state[chunk]  ->  store
 
-One run, or many side by side: `lanes` names the arguments that have a leading axis of runs.  What a chunk records goes,
-one row of all lanes after another, into a buffer that the next chunk uses again; the carry is donated as well.  With a
-store memory stays flat, however many steps there are, and a run that was killed goes on from its last whole chunk, bit
-for bit.
+One run, or many side by side: `batched` names the arguments that have a leading axis of runs.  Each chunk
+writes its rows, one for all lanes, into a buffer that the next chunk reuses; the carry is donated as well.  With a
+store, memory does not grow with the number of steps, and a killed run resumes from its last complete chunk, bit for
+bit.
 
 | function | what it returns |
 |---|---|
@@ -33,24 +33,21 @@ from gdlab.runs.data import Minibatches
 from gdlab.base import Params
 from gdlab.storage.fingerprint import array_bytes, fingerprint
 from gdlab.progress import Report, bar
-from gdlab.runs.minimize import (
+from gdlab.runs.loop import (
     REASONS,
     Recorder,
-    Run,
     all_finite,
-    batch_at,
     data_of,
     limits_of,
+    loop_of,
     recorders_of,
     traced_or_static,
-    walker,
-    watched_start,
-    watching,
 )
+from gdlab.runs.minimize import COUNTABLE, Run
 from gdlab.storage.store import Store, StoreError, digest, opened, read_identity
 
 SCHEMA = 1  # the version of the layout of a store
-LANES = ("optimizer", "params", "args", "batches", "key")
+BATCHED = ("optimizer", "params", "args", "batches", "key")
 
 
 def long_run(
@@ -60,7 +57,7 @@ def long_run(
     steps: int,
     *,
     chunk: int | None = None,
-    lanes: Sequence[str] = (),
+    batched: Sequence[str] = (),
     args: Sequence[Any] = (),
     batches: Minibatches | Any = None,
     key: jax.Array | None = None,
@@ -76,26 +73,26 @@ def long_run(
     Args:
         loss, optimizer, params, steps, args, batches, key, record, every, tolerance, patience: as for `minimize`.
         chunk: how many steps are taken between two looks of the host, a multiple of `every`; by default a hundredth.
-        lanes: which of "optimizer", "params", "args", "batches", "key" have a leading axis of runs in every array that
+        batched: which of "optimizer", "params", "args", "batches", "key" have a leading axis of runs in every array that
             has an axis at all; of mini-batches only the key has one, the data are shared.
         store: a folder that keeps each finished chunk.  The same run goes on from it; another one is refused.
         progress: True for a bar on stderr with the median loss, the share of runs alive and the time left (silent when
             that is no terminal), or a function of (done, total) steps.
 
     Returns:
-        A `Run` as from `minimize`; with lanes, `params`, `state`, `steps` and `reason` have a leading axis of runs and
+        A `Run` as from `minimize`; with `batched`, `params`, `state`, `steps` and `reason` have a leading axis of runs and
         `history[name]` has shape (rows, runs, ...).  The run ends with the chunk in which the last lane ends, by
         tolerance, patience or a number that is not finite; later rows are NaN, or 0 where they are whole numbers.  With
         a store `history` is empty, and `read_history` reads it.
 
     Raises:
         TypeError: for parameters that are not floating arrays, or what is no optimizer.
-        ValueError: for steps, every or chunk out of range, an unknown name in `record` or `lanes`.
+        ValueError: for steps, every or chunk out of range, an unknown name in `record` or `batched`.
         StoreError: for a store of another run, in use, or that cannot be written (a ValueError).
 
     >>> import gdlab
     >>> rates = jnp.array([0.25, 0.5])
-    >>> run = long_run(lambda x: x * x, gdlab.gd(rates), 4.0, 3, lanes=["optimizer"])
+    >>> run = long_run(lambda x: x * x, gdlab.gd(rates), 4.0, 3, batched=["optimizer"])
     >>> run.params.tolist(), run.history["loss"].tolist()
     ([0.5, 0.0], [[16.0, 16.0], [4.0, 0.0], [1.0, 0.0]])
     """
@@ -104,26 +101,26 @@ def long_run(
     if chunk % every:
         msg = f"chunk must be a multiple of every, {every}; got {chunk}"
         raise ValueError(msg)
-    lanes = (lanes,) if isinstance(lanes, str) else tuple(lanes)
-    if not set(lanes) <= set(LANES):
-        msg = f"lanes must name some of {', '.join(LANES)}; got {lanes!r}"
+    batched = (batched,) if isinstance(batched, str) else tuple(batched)
+    if not set(batched) <= set(BATCHED):
+        msg = f"batched must name some of {', '.join(BATCHED)}; got {batched!r}"
         raise ValueError(msg)
     function("loss", loss, "loss(params, ...) -> scalar")
     traced, static = traced_or_static(optimizer)
     limits = limits_of(tolerance, patience)
-    args, batches, key = data_of(args, batches, key, steps, lanes)
+    args, batches, key = data_of(args, batches, key, steps, batched)
     given = jax.tree.map(_array, (traced, floating("params", params), args, batches, key))
-    work = (loss, static, tuple(recorders_of(record).items()), every, lanes)
+    work = (loss, static, tuple(recorders_of(record).items()), every, batched)
     rows = jax.eval_shape(partial(_rows, work, chunk // every), given, limits)
-    begin = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), _begin(work, given))  # it will be donated
-    driven = _Driven(work, given, limits, steps, chunk, rows)
-    held = contextlib.nullcontext() if store is None else opened(store, driven.identity(begin))
+    begin = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), _begin(work, given, limits))  # it will be donated
+    long = _LongRun(work, given, limits, steps, chunk, rows)
+    held = contextlib.nullcontext() if store is None else opened(store, long.identity(begin))
     with held as kept, bar(progress, "run", steps) as advance:
-        return driven.drive(begin, kept, advance)
+        return long.drive(begin, kept, advance)
 
 
 def read_history(folder: str | os.PathLike) -> dict[str, np.ndarray]:
-    """What a long run has recorded in its store so far.
+    """The history that a long run has written to its store so far.
 
     Returns:
         By name, arrays of shape (rows, ...) or (rows, runs, ...), where rows are `every` steps apart, and "step", the
@@ -148,15 +145,15 @@ def read_history(folder: str | os.PathLike) -> dict[str, np.ndarray]:
     return {"step": np.arange(rows) * store.identity["every"], **history}
 
 
-class _Driven:
-    """A long run whose chunks are compiled, and what the host does between them."""
+class _LongRun:
+    """The host's side of a long run: compiled chunks, and what happens between them."""
 
     def __init__(self, work, given, limits, steps, chunk, rows):
         self.work, self.given, self.limits, self.steps, self.chunk, self.rows = work, given, limits, steps, chunk, rows
         self.every = work[3]
 
     def drive(self, carry, kept, advance):
-        """All chunks that are not in the store yet, and the run they end in."""
+        """Run all chunks that are not in the store yet, and return the run."""
         number, carry = self._taken_up(carry, kept)
         buffer = jax.tree.map(lambda row: jnp.zeros(row.shape, row.dtype), self.rows)
         total = -(-self.steps // self.every)
@@ -174,15 +171,15 @@ class _Driven:
                     whole_history[first : first + count] = rows
             number, reason = number + 1, self._reason(carry)
             advance(until, _words(recorded, reason))
-        (walk, _), reason = carry, jnp.where(reason == 0, REASONS.index("steps"), reason).astype(jnp.int32)
-        return Run(walk.params, walk.state, jax.tree.map(jnp.asarray, history or {}), walk.count, reason)
+        (end, _), reason = carry, jnp.where(reason == 0, REASONS.index("steps"), reason).astype(jnp.int32)
+        return Run(end.params, end.state, jax.tree.map(jnp.asarray, history or {}), end.count, reason)
 
     def identity(self, carry):
-        """What makes this run this run, as JSON."""
+        """The identity of this run, as JSON: hashes of its program and arguments, and its sizes."""
         buffer = jax.tree.map(lambda row: jnp.zeros(row.shape, row.dtype), self.rows)
         ends = self.chunk, self.chunk  # any whole numbers
         traced = _advance.trace(self.work, self.given, self.limits, carry, buffer, *ends)
-        _, _, recorders, every, lanes = self.work
+        _, _, recorders, every, batched = self.work
         return {
             "schema": SCHEMA,
             "kind": "long run",
@@ -191,7 +188,7 @@ class _Driven:
             "steps": self.steps,
             "chunk": self.chunk,
             "every": every,
-            "lanes": list(lanes),
+            "batched": list(batched),
             "record": [name for name, _ in recorders],
             "versions": {"jax": jax.__version__, "device": jax.devices()[0].device_kind},
             "argv": " ".join(sys.argv),
@@ -199,8 +196,8 @@ class _Driven:
 
     def _reason(self, carry):
         """Why each lane ended, 0 where it has not."""
-        walk, watch = carry
-        return np.asarray(watch.reason if self.limits else _lost(self.work[4], walk.params))
+        state, watch = carry
+        return np.asarray(watch.reason if self.limits else _lost(self.work[4], state.params))
 
     def _taken_up(self, carry, kept):
         """The number of the first chunk to compute, and where it begins."""
@@ -224,39 +221,26 @@ class _Driven:
         kept.discard(number - 2, "state")  # two are kept: the last one might be damaged
 
 
-def _one(work, given, limits):
-    """The start and the steps of one lane: begin() -> carry, block(carry, length) -> carry, row."""
+def _loop(work, given, limits):
+    """The loop of one lane."""
     loss, static, recorders, every, _ = work
-    optimizer, params, *data = given
-    parts = walker(loss, optimizer if static is None else static, tuple(data))
-    batches = None if isinstance(data[1], Minibatches) else data[1]
-    watched = watching(parts, batches, jnp.iinfo(jnp.int32).max, limits) if limits else None
+    optimizer, _, *data = given
+    limits = limits and (COUNTABLE, *limits)
+    return loop_of(loss, optimizer if static is None else static, tuple(data), recorders, every, limits)
 
-    def step(carry, recorders=()):
-        if watched:
-            return watched(carry, recorders)
-        walk, watch = carry
-        moment, walk = parts.look(walk, batch_at(batches, walk.count))
-        return (parts.move(walk, moment), watch), {name: recorder(moment) for name, recorder in recorders}
 
-    def going(carry, new):
-        return jax.tree.map(partial(jnp.where, carry[1].reason == 0), new, carry) if watched else new
-
-    def block(carry, length):
-        """One recorded step, and those behind it that are not."""
-        new, row = step(carry, recorders)
-        if watched:
-            row = jax.tree.map(lambda leaf: jnp.where(carry[1].reason == 0, leaf, _missing(leaf.dtype)), row)
-        carry = going(carry, new)
-        if every > 1:  # a loop of no turns would still be asked for at every step
-            carry = jax.lax.fori_loop(1, length, lambda _, carry: going(carry, step(carry)[0]), carry)
-        return carry, row
-
-    return partial(watched_start, parts, params, batches), block
+def _block(work, given, limits, carry, length):
+    """The next carry of one lane, and its row; where the lane has ended, the same carry and a row of NaN (or 0)."""
+    new, row = _loop(work, given, limits).block(carry, length)
+    if not limits:
+        return new, row
+    going = carry[1].reason == 0
+    row = jax.tree.map(lambda leaf: jnp.where(going, leaf, _missing(leaf.dtype)), row)
+    return jax.tree.map(partial(jnp.where, going), new, carry), row
 
 
 def _axes(lanes, given):
-    """Where the arguments have their axis of lanes."""
+    """The axis of lanes of each argument, for vmap."""
 
     def axes(name, tree):
         if name not in lanes:
@@ -265,7 +249,7 @@ def _axes(lanes, given):
             return dataclasses.replace(tree, data=None, key=0)  # type: ignore[arg-type]  # a tree of axes
         return jax.tree.map(lambda leaf: 0 if jnp.ndim(leaf) else None, tree)
 
-    return tuple(axes(name, tree) for name, tree in zip(LANES, given, strict=True))
+    return tuple(axes(name, tree) for name, tree in zip(BATCHED, given, strict=True))
 
 
 def _over_lanes(lanes, fn, given, *carried):
@@ -276,14 +260,17 @@ def _over_lanes(lanes, fn, given, *carried):
 
 
 @partial(jax.jit, static_argnums=0)
-def _begin(work, given):
-    return _over_lanes(work[4], lambda given: _one(work, given, None)[0](), given)
+def _begin(work, given, limits):
+    return _over_lanes(work[4], lambda given: _loop(work, given, limits).init(given[1]), given)
 
 
 def _rows(work, count, given, limits):
     """The buffer of a chunk, traced for its shapes."""
-    row = _over_lanes(work[4], lambda given: _one(work, given, limits)[1](_one(work, given, None)[0](), 1)[1], given)
-    return jax.tree.map(lambda leaf: jnp.zeros((count, *leaf.shape), leaf.dtype), row)
+
+    def row(given):
+        return _block(work, given, limits, _loop(work, given, limits).init(given[1]), 1)[1]
+
+    return jax.tree.map(lambda leaf: jnp.zeros((count, *leaf.shape), leaf.dtype), _over_lanes(work[4], row, given))
 
 
 @partial(jax.jit, static_argnums=0, donate_argnums=(3, 4))
@@ -295,7 +282,7 @@ def _advance(work, given, limits, carry, buffer, done, until):
         carry, buffer = ahead
         length = jnp.minimum(every, until - done - i * every)
         carry, row = _over_lanes(
-            work[4], lambda given, carry: _one(work, given, limits)[1](carry, length), given, carry
+            work[4], lambda given, carry: _block(work, given, limits, carry, length), given, carry
         )
         write = partial(jax.lax.dynamic_update_index_in_dim, index=i, axis=0)
         return carry, jax.tree.map(write, buffer, row)

@@ -3,8 +3,8 @@
     h  <-  h  -  d L(theta_T(h)) / d h
 
 Every optimizer is a pytree of its hyperparameters, so the whole run can be differentiated with respect to them.  They
-move where they may: what lies between 0 and 1 (decays) in its logit, other positive numbers (rates) in their logarithm,
-zeros not at all.
+move within the ranges that their fields declare: a number of a range up to 1 (a decay) in its logit, other positive
+numbers (rates) in their logarithm, zeros not at all.
 
 | function | what it returns |
 |---|---|
@@ -13,7 +13,6 @@ zeros not at all.
 | `lr_range_test` | at which rates the loss falls, and at which it leaves |
 """
 
-import inspect
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -22,23 +21,19 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from gdlab.arguments import choice, floating, function, hyperparameter, one_of, shown, whole
 from gdlab.runs.gradients import scalar, value_and_gradient
 from gdlab.optimizers.named import adam
 from gdlab.base import Optimizer, Params
-from gdlab.runs.minimize import data_of, minimize, walker
-from gdlab.schedules.of_count import cosine
-from gdlab.schedules.of_count import lr_range_test as range_schedule
+from gdlab.pieces import ranges
+from gdlab.runs.loop import data_of, loop_of
+from gdlab.runs.minimize import minimize
+from gdlab.schedules.of_count import Cosine, LrRangeTest
 
 OUTCOMES = ("found", "no fall", "falling to the end", "not finite")
 UNSEEN = 100  # eps abs(loss): a fall below it is rounding
-
-# Names of hyperparameters that lie between 0 and 1.
-SHARES = {"b1", "b2", "decay", "factor", "fall", "far", "mean_decay", "near", "rise", "slow_rate"}
-
 
 class Tuned(NamedTuple):
     """What tuning found."""
@@ -64,38 +59,14 @@ class RangeTest(NamedTuple):
 
 
 def hyperparameters(optimizer: Optimizer) -> dict[str, Any]:
-    """The hyperparameters of an optimizer by name, in the order of `jax.tree.leaves`.
+    """The hyperparameters of an optimizer by their pytree path, in the order of `jax.tree.leaves`.
 
     >>> import gdlab
     >>> hyperparameters(gdlab.adam(0.1))
     {'direction.decay': 0.9, 'scale.decay': 0.999, 'scale.eps': 1e-08, 'schedule.rate': 0.1}
     """
     one_of("optimizer", optimizer, Optimizer, "one of gdlab, whose hyperparameters are leaves")
-    named: dict[str, Any] = {}
-    for path, leaf in _named(optimizer, ()):
-        name = ".".join(path)
-        while name in named:
-            name += "'"
-        named[name] = leaf
-    return named
-
-
-def _named(piece, path):
-    """Path and leaf of every hyperparameter; the names are those of the arguments that hold them."""
-    if isinstance(piece, Partial):
-        for name, argument in zip(inspect.signature(piece.func).parameters, piece.args, strict=False):
-            yield from _named(argument, _longer(path, name))
-    elif isinstance(piece, tuple):
-        for part in piece:
-            yield from _named(part, path)
-    elif piece is not None:
-        yield path, piece
-
-
-def _longer(path, name):
-    name = name.removeprefix("init_")
-    plumbing = name in {"step", "inner", "extras", "init", "measure", "follow", "inits", "before", "after", "parts"}
-    return path if plumbing or path[-1:] == (name,) else (*path, name)
+    return {name: leaf for name, leaf, _ in ranges(optimizer)}
 
 
 def tune(
@@ -145,7 +116,7 @@ def tune(
             raise ValueError(msg)
     moving = (
         tuple(name in chosen for name in names),
-        tuple(name.rsplit(".")[-1].rstrip("'") in SHARES for name in names),
+        tuple(allowed.high == 1 for _, _, allowed in ranges(optimizer)),
     )
     if validation is not None:
         function("validation", validation, "validation(params) -> scalar")
@@ -170,7 +141,7 @@ def _tune(loss, validation, steps, rounds, moving, optimizer, params, data, rate
         end = _unrolled(loss, jax.tree.unflatten(structure, bound(free)), params, data, steps)
         return end[0] if validation is None else scalar(validation, "validation")(end[1])
 
-    outer = adam(cosine(rate, 0.0, rounds), 0.8, 0.9, eps=0.0)
+    outer = adam(Cosine(rate, 0.0, rounds), 0.8, 0.9, eps=0.0)
 
     def round_(carry, _):
         free, state, best, best_score = carry
@@ -181,8 +152,8 @@ def _tune(loss, validation, steps, rounds, moving, optimizer, params, data, rate
         better = jnp.isfinite(value) & (value < best_score)
         best = jax.tree.map(lambda new, old: jnp.where(better, new, old), free, best)
         best_score = jnp.where(better, value, best_score)
-        # A run that has left the finite numbers has no gradient: half the way back to the best, and on from there.
-        # Losses at the end of a run span decades, so that their relative changes are followed.
+        # A run that is not finite has no gradient: go half the way back to the best, and on from there.
+        # Final losses span decades, so the descent follows their relative changes.
         size = jnp.where(value == 0, 1, jnp.abs(value))
         grads = jax.tree.map(lambda g: g / size, grads)
         updates, moved = outer.update(grads, state)
@@ -197,14 +168,14 @@ def _tune(loss, validation, steps, rounds, moving, optimizer, params, data, rate
 
 
 def _freed(leaf, moves, share):
-    """A hyperparameter as a number that may be anything."""
+    """A hyperparameter as an unconstrained number: its logit or logarithm, 0 where it does not move."""
     inside = (leaf > 0) & ((leaf < 1) | (not share))
     x = jnp.where(inside, leaf, 0.5)
     return jnp.where(inside & moves, jnp.log(x) - (jnp.log1p(-x) if share else 0), 0)
 
 
 def _bound(leaf, x, moves, share):
-    """The hyperparameter that such a number stands for; itself where it does not move."""
+    """The hyperparameter of an unconstrained number; the given one where it does not move."""
     if not moves:
         return leaf
     inside = (leaf > 0) & ((leaf < 1) | (not share))
@@ -212,26 +183,18 @@ def _bound(leaf, x, moves, share):
 
 
 def _unrolled(loss, optimizer, params, data, steps):
-    """The loss after a run, and its parameters, with one state in about sqrt(steps) kept for the way back."""
-    start, look, move = walker(loss, optimizer, data)
-    batches = data[1] if not hasattr(data[1], "next") else None
+    """The loss after a run, and its parameters; reverse mode stores one state in about sqrt(steps)."""
+    loop = loop_of(loss, optimizer, data)
 
-    def at(count):
-        return jax.tree.map(lambda leaf: leaf[jnp.minimum(count, steps - 1)], batches)
-
-    def step(walk, _):
-        moment, fed = look(walk, at(walk.count))
-        return move(fed, moment), None
-
-    def segment(walk, length):
-        return jax.lax.scan(step, walk, length=length)[0]
+    def segment(carry, length):
+        return jax.lax.scan(lambda carry, _: (loop.step(carry)[0], None), carry, length=length)[0]
 
     length = math.isqrt(steps)
     whole, tail = divmod(steps, length)
     once = jax.checkpoint(partial(segment, length=length))
-    walk, _ = jax.lax.scan(lambda walk, _: (once(walk), None), start(params), length=whole)
-    walk = segment(walk, tail)
-    return look(walk, at(walk.count))[0].loss, walk.params
+    carry, _ = jax.lax.scan(lambda carry, _: (once(carry), None), loop.init(params), length=whole)
+    end, _ = segment(carry, tail)
+    return loop.evaluate(end)[0].loss, end.params
 
 
 def lr_range_test(
@@ -266,8 +229,8 @@ def lr_range_test(
     hyperparameter("high", high, low, above=True)
     for name in options:
         choice("options", name, dict.fromkeys(("args", "batches", "key")))
-    run = minimize(loss, make(range_schedule(low, high, steps)), params, steps, record=("loss",), **options)
-    rates = jax.vmap(range_schedule(low, high, steps))(jnp.arange(steps))
+    run = minimize(loss, make(LrRangeTest(low, high, steps)), params, steps, record=("loss",), **options)
+    rates = jax.vmap(LrRangeTest(low, high, steps))(jnp.arange(steps))
     return RangeTest(rates, run.history["loss"], *_told(rates, run.history["loss"]))
 
 

@@ -3,44 +3,9 @@
 `gdlab.scales.moments` measures it from gradients; `gdlab.scales.combinators` makes a scale of another scale.
 """
 
-from gdlab.scales.combinators import (
-    bounded,
-    debias,
-    peak,
-    plus,
-    rectified,
-    weighted,
-)
-from gdlab.scales.moments import (
-    additive,
-    belief,
-    centred,
-    debiased_root_mean_square,
-    infinity,
-    norm,
-    root_mean_square,
-    root_sum_square,
-    running_root_mean_square,
-    unit,
-    windowed_root_mean_square,
-)
+from gdlab.base import Scale
+from gdlab.scales import combinators, moments
+from gdlab.scales.combinators import *  # noqa: F403
+from gdlab.scales.moments import *  # noqa: F403
 
-__all__ = [
-    "additive",
-    "belief",
-    "bounded",
-    "centred",
-    "debias",
-    "debiased_root_mean_square",
-    "infinity",
-    "norm",
-    "peak",
-    "plus",
-    "rectified",
-    "root_mean_square",
-    "root_sum_square",
-    "running_root_mean_square",
-    "unit",
-    "weighted",
-    "windowed_root_mean_square",
-]
+__all__ = ["Scale", *combinators.__all__, *moments.__all__]

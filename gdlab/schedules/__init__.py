@@ -3,56 +3,10 @@
 `gdlab.schedules.of_count` reads the count of steps, `gdlab.schedules.of_loss` the loss as well.
 """
 
-from gdlab.schedules.base import (
-    as_schedule,
-    constant,
-)
-from gdlab.schedules.of_count import (
-    cosine,
-    cyclic,
-    exponential,
-    in_proportion,
-    inverse_sqrt,
-    inverse_time,
-    join,
-    linear,
-    lr_range_test,
-    noam,
-    one_cycle,
-    one_cycle_cosine,
-    piecewise,
-    polynomial,
-    sgdr,
-    step_decay,
-    warmup,
-    wsd,
-)
-from gdlab.schedules.of_loss import (
-    polyak_step,
-    reduce_on_plateau,
-)
+from gdlab.base import LossSchedule, Schedule
+from gdlab.schedules import of_count, of_loss
+from gdlab.schedules.base import Constant, FromFunction, as_schedule
+from gdlab.schedules.of_count import *  # noqa: F403
+from gdlab.schedules.of_loss import *  # noqa: F403
 
-__all__ = [
-    "as_schedule",
-    "constant",
-    "cosine",
-    "cyclic",
-    "exponential",
-    "in_proportion",
-    "inverse_sqrt",
-    "inverse_time",
-    "join",
-    "linear",
-    "lr_range_test",
-    "noam",
-    "one_cycle",
-    "one_cycle_cosine",
-    "piecewise",
-    "polyak_step",
-    "polynomial",
-    "reduce_on_plateau",
-    "sgdr",
-    "step_decay",
-    "warmup",
-    "wsd",
-]
+__all__ = ["Constant", "FromFunction", "LossSchedule", "Schedule", "as_schedule", *of_count.__all__, *of_loss.__all__]

@@ -1,10 +1,12 @@
-"""What stands for a learning rate: a number, a schedule, any callable, or a rate that answers to the loss.
+"""Learning rates: a number, a schedule, any callable of the count, or a rate that depends on the loss.
 
-| function | what it returns |
+| name | what it is |
 |---|---|
-| `constant` | the schedule of one rate |
+| `Constant` | the schedule of one rate |
+| `FromFunction` | the schedule of any callable count -> rate, such as one of optax |
 | `as_schedule` | the schedule that a rate stands for |
-| `as_driven` | the same as a rate that might answer to the loss |
+| `as_loss_schedule` | the same, where the rate may answer to the loss |
+| `as_rate`, `rate_at` | the check of a field that holds a rate; the value of such a field at a count |
 | `as_float` | a count as a float |
 """
 
@@ -16,49 +18,67 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from gdlab.arguments import hyperparameter
-from gdlab.base import Driven
+from gdlab.arguments import function, real
+from gdlab.base import LossSchedule, Schedule
+from gdlab.pieces import NONNEGATIVE, Number, checked, number, piece
 
 Rate = ArrayLike | Callable[[ArrayLike], Any]  # a number or a schedule
 
 
-def constant(rate: ArrayLike, *, name: str = "learning_rate") -> Partial:
-    """eta_t = rate, for a rate >= 0, which errors call by its name.
+@piece
+class Constant(Schedule):
+    """eta_t = rate, for a rate >= 0.
 
-    >>> float(constant(0.5)(7))
+    >>> float(Constant(0.5)(7))
     0.5
     """
-    return Partial(_constant, hyperparameter(name, rate, 0))
+
+    rate: Number = number(NONNEGATIVE)
+
+    def __call__(self, count):
+        return jnp.asarray(self.rate)
 
 
-def _constant(rate, count):
-    del count
-    return jnp.asarray(rate)
+def _as_partial(name, value):
+    function(name, value, "count -> rate")
+    return value if isinstance(value, Partial) else Partial(value)
 
 
-def as_schedule(rate: Rate, *, name: str = "learning_rate") -> Partial:
-    """The schedule that a rate stands for: itself where it is callable, else constant."""
-    if isinstance(rate, Partial):
-        return rate
-    if isinstance(rate, Driven):
-        msg = f"{name} must here be a number or a schedule, which does not answer to the loss; got {rate!r}"
+@piece
+class FromFunction(Schedule):
+    """eta_t = function(t), for any callable; the hyperparameters of a `jax.tree_util.Partial` stay leaves."""
+
+    function: Callable[[jax.Array], Any] = checked(_as_partial)
+
+    def __call__(self, count):
+        # The widest integer of the session, so that sqrt(count + 1) in a user's schedule is as exact as ours.
+        return jnp.asarray(self.function(jnp.asarray(count).astype(int)))
+
+
+def as_rate(name: str, value: Rate) -> Rate:
+    """A rate as a field, `checked(as_rate)`, holds it: a number >= 0, or a schedule."""
+    if isinstance(value, Schedule):
+        return value
+    if isinstance(value, LossSchedule):
+        msg = f"{name} must here be a number or a schedule, which does not answer to the loss; got {value!r}"
         raise TypeError(msg)
-    return Partial(_called, Partial(rate)) if callable(rate) else constant(rate, name=name)
+    return FromFunction(value) if callable(value) else real(name, value, NONNEGATIVE)
 
 
-def _called(schedule, count):
-    # The widest integer of the session, so that sqrt(count + 1) in a user's schedule is as exact as ours.
-    return jnp.asarray(schedule(jnp.asarray(count).astype(int)))
+def rate_at(rate: Rate, count: ArrayLike) -> jax.Array:
+    """The value of a rate field at a count of steps."""
+    return rate(count) if callable(rate) else jnp.asarray(rate)
 
 
-def as_driven(rate: Rate | Driven) -> Driven:
-    """The rate as one that might answer to the loss; a schedule does not look at it."""
-    return rate if isinstance(rate, Driven) else Driven(Partial(tuple), Partial(_undriven, as_schedule(rate)))
+def as_schedule(rate: Rate, *, name: str = "learning_rate") -> Schedule:
+    """The schedule that a rate, which errors call by its name, stands for: itself where it is one, else constant."""
+    checked_rate = as_rate(name, rate)
+    return checked_rate if isinstance(checked_rate, Schedule) else Constant(checked_rate)
 
 
-def _undriven(schedule, count, state, grads, value):
-    del grads, value
-    return jnp.asarray(schedule(count)), state
+def as_loss_schedule(rate: Rate | LossSchedule) -> LossSchedule:
+    """The rate as one that may answer to the loss; a schedule ignores it."""
+    return rate if isinstance(rate, LossSchedule) else as_schedule(rate)
 
 
 def as_float(count: ArrayLike) -> jax.Array:

@@ -2,221 +2,263 @@
 
     eta_t = schedule(t)
 
-A schedule is a `jax.tree_util.Partial` whose leaves are its parameters: each can be traced, vmapped and
-differentiated.  The count is turned into a float *first*: `jnp.sqrt` of an int32 is float32 even where x64 is on.
-Any other callable `count -> rate`, optax's schedules included, fits wherever a learning rate is asked for.
+A schedule is a piece whose fields are its parameters: each can be traced, vmapped and differentiated.  The count is
+turned into a float *first*: `jnp.sqrt` of an int32 is float32 even where x64 is on.  Any other callable
+`count -> rate`, optax's schedules included, fits wherever a learning rate is asked for.
 
 | schedule | eta_t | source |
 |---|---|---|
-| `constant` | eta | |
-| `inverse_sqrt` | eta / sqrt(t + 1) | S14 (the lectures call it "1/t decay") |
-| `inverse_time` | eta / (1 + decay t / every) | keras, torch's Adagrad |
-| `step_decay` | eta factor^floor(t / every) | S12 |
-| `exponential` | eta factor^(t / every) | |
-| `piecewise` | rates[how many boundaries are <= t] | |
-| `linear`, `polynomial`, `cosine` | from start to end in so many steps | |
-| `warmup` | another schedule, led up to in so many steps | S17 (Goyal et al. 2017) |
-| `join` | one schedule after another, each from its own 0 | |
-| `one_cycle`, `one_cycle_cosine` | up, down, and further down | S92 (Smith & Topin 2017) |
-| `cyclic` | up and down again, in three modes | S92 (Smith 2015) |
-| `sgdr` | cosines from the top again and again | S92 (Loshchilov & Hutter 2016) |
-| `noam` | up by t, down by 1 / sqrt(t) | S17 (the Transformer's) |
-| `wsd` | warm-up, stable, decay | |
-| `in_proportion` | another schedule's course from another start | |
-| `lr_range_test` | every rate from low to high once | S92 |
-| `reduce_on_plateau`, `polyak_step` | driven by the loss | `gdlab.schedules.of_loss` |
+| `Constant` | eta | |
+| `InverseSqrt` | eta / sqrt(t + 1) | S14 (the lectures call it "1/t decay") |
+| `InverseTime` | eta / (1 + decay t / every) | keras, torch's Adagrad |
+| `StepDecay` | eta factor^floor(t / every) | S12 |
+| `Exponential` | eta factor^(t / every) | |
+| `Piecewise` | rates[number of boundaries <= t] | |
+| `Linear`, `Polynomial`, `Cosine` | from start to end in a number of steps | |
+| `Warmup` | another schedule after a linear rise | S17 (Goyal et al. 2017) |
+| `Join` | one schedule after another, each from its own 0 | |
+| `OneCycle`, `OneCycleCosine` | up, down, and further down | S92 (Smith & Topin 2017) |
+| `Cyclic` | up and down again, in three modes | S92 (Smith 2015) |
+| `Sgdr` | cosines, each restarted at the highest rate | S92 (Loshchilov & Hutter 2016) |
+| `Noam` | up by t, down by 1 / sqrt(t) | S17 (the Transformer's) |
+| `Wsd` | warm-up, stable, decay | |
+| `InProportion` | a rate times the relative course of another schedule | |
+| `LrRangeTest` | every rate from low to high once | S92 |
+| `ReduceOnPlateau`, `PolyakStep` | driven by the loss | `gdlab.schedules.of_loss` |
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.tree_util import Partial
-from jax.typing import ArrayLike
 
-from gdlab.arguments import choice, hyperparameter, sequence, shown
+from gdlab.arguments import choice, sequence, shown
+from gdlab.base import Schedule
 from gdlab.numerics import safe_ratio
-from gdlab.schedules.base import Rate, as_float, as_schedule
+from gdlab.pieces import NONNEGATIVE, OPEN_SHARE, POSITIVE, Number, Range, checked, number, piece, static
+from gdlab.schedules.base import Rate, as_float, as_rate, as_schedule, rate_at
+
+__all__ = [
+    "Cosine",
+    "Cyclic",
+    "Exponential",
+    "InProportion",
+    "InverseSqrt",
+    "InverseTime",
+    "Join",
+    "Linear",
+    "LrRangeTest",
+    "Noam",
+    "OneCycle",
+    "OneCycleCosine",
+    "Piecewise",
+    "Polynomial",
+    "Sgdr",
+    "StepDecay",
+    "Warmup",
+    "Wsd",
+]
 
 
-def inverse_sqrt(rate: Rate) -> Partial:
+@piece
+class InverseSqrt(Schedule):
     """eta_t = rate / sqrt(t + 1), for a rate >= 0 or a schedule of rates (S14).
 
-    >>> float(inverse_sqrt(1.0)(3))
+    >>> float(InverseSqrt(1.0)(3))
     0.5
     """
-    return Partial(_inverse_sqrt, as_schedule(rate, name="rate"))
+
+    rate: Rate = checked(as_rate)
+
+    def __call__(self, count):
+        return rate_at(self.rate, count) / jnp.sqrt(as_float(count) + 1)
 
 
-def _inverse_sqrt(schedule, count):
-    return schedule(count) / jnp.sqrt(as_float(count) + 1)
-
-
-def inverse_time(rate: Rate, decay: ArrayLike, *, every: ArrayLike = 1.0) -> Partial:
+@piece
+class InverseTime(Schedule):
     """eta_t = rate / (1 + decay t / every), for a rate or a schedule of rates, decay >= 0 and every > 0.
 
-    >>> float(inverse_time(1.0, 0.5)(2))
+    >>> float(InverseTime(1.0, 0.5)(2))
     0.5
     """
-    return Partial(
-        _inverse_time, as_schedule(rate, name="rate"), hyperparameter("decay", decay, 0), _positive("every", every)
-    )
+
+    rate: Rate = checked(as_rate)
+    decay: Number = number(NONNEGATIVE)
+    every: Number = number(POSITIVE, default=1.0, kw_only=True)
+
+    def __call__(self, count):
+        return rate_at(self.rate, count) / (1 + self.decay * as_float(count) / self.every)
 
 
-def _inverse_time(schedule, slowing, every, count):
-    return schedule(count) / (1 + slowing * as_float(count) / every)
+@piece
+class StepDecay(Schedule):
+    """eta_t = rate factor^floor(t / every): multiplied by a factor >= 0 every `every` steps (S12).
 
-
-def step_decay(rate: Rate, factor: ArrayLike, *, every: ArrayLike) -> Partial:
-    """eta_t = rate factor^floor(t / every): reduced by a factor >= 0 every so many steps (S12).
-
-    >>> [float(step_decay(1.0, 0.5, every=10)(t)) for t in (0, 9, 10, 25)]
+    >>> [float(StepDecay(1.0, 0.5, every=10)(t)) for t in (0, 9, 10, 25)]
     [1.0, 1.0, 0.5, 0.25]
     """
-    return Partial(
-        _step_decay, as_schedule(rate, name="rate"), hyperparameter("factor", factor, 0), _positive("every", every)
-    )
+
+    rate: Rate = checked(as_rate)
+    factor: Number = number(NONNEGATIVE)
+    every: Number = number(POSITIVE, kw_only=True)
+
+    def __call__(self, count):
+        return rate_at(self.rate, count) * _power(self.factor, jnp.floor(as_float(count) / self.every))
 
 
-def _step_decay(schedule, factor, every, count):
-    return schedule(count) * _power(factor, jnp.floor(as_float(count) / every))
-
-
-def exponential(rate: Rate, factor: ArrayLike, *, every: ArrayLike = 1.0) -> Partial:
+@piece
+class Exponential(Schedule):
     """eta_t = rate factor^(t / every), for factor >= 0 and every > 0.
 
-    >>> float(exponential(1.0, 0.25, every=2)(1))
+    >>> float(Exponential(1.0, 0.25, every=2)(1))
     0.5
     """
-    return Partial(
-        _exponential, as_schedule(rate, name="rate"), hyperparameter("factor", factor, 0), _positive("every", every)
-    )
+
+    rate: Rate = checked(as_rate)
+    factor: Number = number(NONNEGATIVE)
+    every: Number = number(POSITIVE, default=1.0, kw_only=True)
+
+    def __call__(self, count):
+        return rate_at(self.rate, count) * _power(self.factor, as_float(count) / self.every)
 
 
-def _exponential(schedule, factor, every, count):
-    return schedule(count) * _power(factor, as_float(count) / every)
-
-
-def piecewise(rates: ArrayLike | Sequence[float], boundaries: ArrayLike | Sequence[float]) -> Partial:
+@piece
+class Piecewise(Schedule):
     """eta_t = rates[k] where k boundaries are <= t; one rate more than boundaries.
 
-    >>> [float(piecewise([1.0, 0.1], [5])(t)) for t in (4, 5)]
+    >>> [float(Piecewise([1.0, 0.1], [5])(t)) for t in (4, 5)]
     [1.0, 0.1]
     """
-    rates, boundaries = sequence("rates", rates), sequence("boundaries", boundaries)
-    if rates.shape[-1:] != (boundaries.shape[-1] + 1,):
-        msg = (
-            f"rates must be one more than boundaries; got {rates.shape[-1]} rates and {boundaries.shape[-1]} boundaries"
-        )
-        raise ValueError(msg)
-    return Partial(_piecewise, rates, boundaries)
+
+    rates: Any = checked(sequence)
+    boundaries: Any = checked(sequence)
+
+    def __post_init__(self):
+        """The number of rates is checked beside what each field checks."""
+        super().__post_init__()
+        rates, boundaries = self.rates.shape[-1:], self.boundaries.shape[-1]
+        if rates != (boundaries + 1,):
+            msg = f"rates must be one more than boundaries; got {rates[0]} rates and {boundaries} boundaries"
+            raise ValueError(msg)
+
+    def __call__(self, count):
+        return self.rates[jnp.sum(self.boundaries <= as_float(count)).astype(int)]
 
 
-def _piecewise(rates, boundaries, count):
-    return rates[jnp.sum(boundaries <= as_float(count)).astype(int)]
+@piece
+class Linear(Schedule):
+    """eta_t from start to end in a straight line of `steps` > 0 steps, then end.
 
-
-def linear(start: ArrayLike, end: ArrayLike, steps: ArrayLike) -> Partial:
-    """eta_t from start to end in a straight line of so many steps > 0, then end.
-
-    >>> [float(linear(1.0, 0.0, 4)(t)) for t in (0, 1, 9)]
+    >>> [float(Linear(1.0, 0.0, 4)(t)) for t in (0, 1, 9)]
     [1.0, 0.75, 0.0]
     """
-    return Partial(_linear, *_ends(start, end), _positive("steps", steps))
+
+    start: Number = number(NONNEGATIVE)
+    end: Number = number(NONNEGATIVE)
+    steps: Number = number(POSITIVE)
+
+    def __call__(self, count):
+        return _between(self.start, self.end, _progress(count, self.steps))
 
 
-def _linear(start, end, steps, count):
-    return _between(start, end, _share(count, steps))
-
-
-def polynomial(start: ArrayLike, end: ArrayLike, steps: ArrayLike, power: ArrayLike) -> Partial:
+@piece
+class Polynomial(Schedule):
     """eta_t = (start - end) (1 - t / steps)^power + end, then end, for steps > 0 and power >= 0.
 
-    >>> float(polynomial(1.0, 0.0, 4, power=2)(2))
+    >>> float(Polynomial(1.0, 0.0, 4, power=2)(2))
     0.25
     """
-    hypers = *_ends(start, end), _positive("steps", steps), hyperparameter("power", power, 0)
-    return Partial(_polynomial, *hypers)
+
+    start: Number = number(NONNEGATIVE)
+    end: Number = number(NONNEGATIVE)
+    steps: Number = number(POSITIVE)
+    power: Number = number(NONNEGATIVE)
+
+    def __call__(self, count):
+        return (self.start - self.end) * _power(1 - _progress(count, self.steps), self.power) + self.end
 
 
-def _polynomial(start, end, steps, power, count):
-    return (start - end) * _power(1 - _share(count, steps), power) + end
-
-
-def cosine(start: ArrayLike, end: ArrayLike, steps: ArrayLike) -> Partial:
+@piece
+class Cosine(Schedule):
     """eta_t = end + (start - end) (1 + cos(pi t / steps)) / 2, then end, for steps > 0.
 
-    >>> [round(float(cosine(1.0, 0.0, 4)(t)), 6) for t in (0, 2, 4)]
+    >>> [round(float(Cosine(1.0, 0.0, 4)(t)), 6) for t in (0, 2, 4)]
     [1.0, 0.5, 0.0]
     """
-    return Partial(_cosine, *_ends(start, end), _positive("steps", steps))
+
+    start: Number = number(NONNEGATIVE)
+    end: Number = number(NONNEGATIVE)
+    steps: Number = number(POSITIVE)
+
+    def __call__(self, count):
+        return self.end + (self.start - self.end) * _half_cosine(_progress(count, self.steps))
 
 
-def _cosine(start, end, steps, count):
-    return end + (start - end) * _half_cosine(_share(count, steps))
-
-
-def warmup(rate: Rate, width: ArrayLike) -> Partial:
-    """Leads up to another schedule: eta_t = (t + 1) / width of its first rate, then the schedule from its own 0 (S17).
+@piece
+class Warmup(Schedule):
+    """A linear rise, then another schedule: eta_t = (t + 1) / width of its first rate, then it from its own 0 (S17).
 
     The first rate is above 0, so that no step is wasted; width 0 is no warm-up at all.
 
     Args:
         rate: a rate or a schedule of rates.
-        width: how many steps, >= 0.
+        width: the number of steps of the rise, >= 0.
 
-    >>> [float(warmup(1.0, 4)(t)) for t in (0, 1, 3, 9)]
+    >>> [float(Warmup(1.0, 4)(t)) for t in (0, 1, 3, 9)]
     [0.25, 0.5, 1.0, 1.0]
     """
-    return Partial(_warmup, as_schedule(rate, name="rate"), hyperparameter("width", width, 0))
+
+    rate: Rate = checked(as_rate)
+    width: Number = number(NONNEGATIVE)
+
+    def __call__(self, count):
+        t = as_float(count)
+        width = jnp.asarray(self.width, t.dtype)
+        risen = (t + 1) / jnp.where(width == 0, 1, width)
+        return jnp.where(t < width, risen, 1) * rate_at(self.rate, jnp.maximum(t - width, 0))
 
 
-def _warmup(schedule, width, count):
-    t = as_float(count)
-    width = jnp.asarray(width, t.dtype)
-    risen = (t + 1) / jnp.where(width == 0, 1, width)
-    return jnp.where(t < width, risen, 1) * schedule(jnp.maximum(t - width, 0))
+def _schedules(name, parts):
+    if not isinstance(parts, Sequence) or isinstance(parts, str):
+        msg = f"{name} must be a sequence of rates or schedules; got {shown(parts)}"
+        raise TypeError(msg)
+    return tuple(as_schedule(part, name=name) for part in parts)
 
 
-def join(schedules: Sequence[Rate], boundaries: ArrayLike | Sequence[float]) -> Partial:
+@piece
+class Join(Schedule):
     """One schedule after another: schedule k between boundaries k - 1 (included) and k, counted from its own 0.
 
     Args:
         schedules: at least one, rates or schedules.
         boundaries: the counts at which the second, third, ... take over, ascending.
 
-    >>> [float(join([1.0, inverse_sqrt(0.5)], [2])(t)) for t in (1, 2, 5)]
+    >>> [float(Join([1.0, InverseSqrt(0.5)], [2])(t)) for t in (1, 2, 5)]
     [1.0, 0.5, 0.25]
     """
-    if not isinstance(schedules, Sequence) or isinstance(schedules, str):
-        msg = f"schedules must be a sequence of rates or schedules; got {shown(schedules)}"
-        raise TypeError(msg)
-    parts = tuple(as_schedule(part, name="schedules") for part in schedules)
-    boundaries = sequence("boundaries", boundaries)
-    if len(parts) != boundaries.shape[-1] + 1:
-        got = f"{len(parts)} schedules and {boundaries.shape[-1]} boundaries"
-        msg = f"schedules must be one more than boundaries; got {got}"
-        raise ValueError(msg)
-    return Partial(_join, parts, boundaries)
+
+    schedules: Sequence[Rate] = checked(_schedules)
+    boundaries: Any = checked(sequence)
+
+    def __post_init__(self):
+        """The number of schedules is checked beside what each field checks."""
+        super().__post_init__()
+        parts, boundaries = len(self.schedules), self.boundaries.shape[-1]
+        if parts != boundaries + 1:
+            msg = f"schedules must be one more than boundaries; got {parts} schedules and {boundaries} boundaries"
+            raise ValueError(msg)
+
+    def __call__(self, count):
+        t = as_float(count)
+        rate = rate_at(self.schedules[0], count)
+        for part, begin in zip(self.schedules[1:], self.boundaries, strict=True):
+            rate = jnp.where(t >= begin, rate_at(part, jnp.maximum(t - begin, 0)), rate)
+        return rate
 
 
-def _join(parts, boundaries, count):
-    t = as_float(count)
-    rate = parts[0](count)
-    for part, begin in zip(parts[1:], boundaries, strict=True):
-        rate = jnp.where(t >= begin, part(jnp.maximum(t - begin, 0)), rate)
-    return rate
-
-
-def one_cycle(
-    peak: ArrayLike,
-    steps: ArrayLike,
-    *,
-    rise: ArrayLike = 0.3,
-    fall: ArrayLike = 0.85,
-    start_ratio: ArrayLike = 25.0,
-    end_ratio: ArrayLike = 1e4,
-) -> Partial:
+@piece
+class OneCycle(Schedule):
     """Warm-up, annealing, fine-tuning, in straight lines (S92; Smith & Topin 2017).
 
     peak / start_ratio at 0, peak at rise * steps, peak / start_ratio at fall * steps, and peak / (start_ratio
@@ -228,34 +270,36 @@ def one_cycle(
         rise, fall: where two parts of it end, 0 < rise < fall < 1.
         start_ratio, end_ratio: > 0.
 
-    >>> [float(one_cycle(1.0, 20, rise=0.5, fall=0.75, start_ratio=2.0)(t)) for t in (0, 5, 10, 15)]
+    >>> [float(OneCycle(1.0, 20, rise=0.5, fall=0.75, start_ratio=2.0)(t)) for t in (0, 5, 10, 15)]
     [0.5, 0.75, 1.0, 0.5]
     """
-    fall = _share_of_one("fall", fall)
-    hypers = *_cycle(peak, steps, rise, start_ratio, end_ratio), fall
-    if isinstance(rise, float) and isinstance(fall, float) and not rise < fall:
-        msg = f"fall must be above rise = {rise:g}; got {fall:g}"
-        raise ValueError(msg)
-    return Partial(_one_cycle, *hypers)
+
+    peak: Number = number(NONNEGATIVE)
+    steps: Number = number(POSITIVE)
+    rise: Number = number(OPEN_SHARE, default=0.3, kw_only=True)
+    fall: Number = number(OPEN_SHARE, default=0.85, kw_only=True)
+    start_ratio: Number = number(POSITIVE, default=25.0, kw_only=True)
+    end_ratio: Number = number(POSITIVE, default=1e4, kw_only=True)
+
+    def __post_init__(self):
+        """The order of rise and fall is checked beside what each field checks."""
+        super().__post_init__()
+        rise, fall = self.rise, self.fall
+        if isinstance(rise, float) and isinstance(fall, float) and not rise < fall:
+            msg = f"fall must be above rise = {rise:g}; got {fall:g}"
+            raise ValueError(msg)
+
+    def __call__(self, count):
+        low = self.peak / self.start_ratio
+        t, top, bottom = as_float(count), self.rise * self.steps, self.fall * self.steps
+        up = _between(low, self.peak, _progress(t, top))
+        down = _between(self.peak, low, _progress(t - top, bottom - top))
+        out = _between(low, low / self.end_ratio, _progress(t - bottom, self.steps - bottom))
+        return jnp.where(t < top, up, jnp.where(t < bottom, down, out))
 
 
-def _one_cycle(peak, steps, rise, start_ratio, end_ratio, fall, count):
-    low = peak / start_ratio
-    t, top, bottom = as_float(count), rise * steps, fall * steps
-    up = _between(low, peak, _share(t, top))
-    down = _between(peak, low, _share(t - top, bottom - top))
-    out = _between(low, low / end_ratio, _share(t - bottom, steps - bottom))
-    return jnp.where(t < top, up, jnp.where(t < bottom, down, out))
-
-
-def one_cycle_cosine(
-    peak: ArrayLike,
-    steps: ArrayLike,
-    *,
-    rise: ArrayLike = 0.3,
-    start_ratio: ArrayLike = 25.0,
-    end_ratio: ArrayLike = 1e4,
-) -> Partial:
+@piece
+class OneCycleCosine(Schedule):
     """One cycle in two half cosines: peak / start_ratio, peak at rise * steps, peak / (start_ratio end_ratio) at steps.
 
     Args:
@@ -264,27 +308,38 @@ def one_cycle_cosine(
         rise: where the peak is, 0 < rise < 1.
         start_ratio, end_ratio: > 0.
 
-    >>> [round(float(one_cycle_cosine(1.0, 20, rise=0.5, start_ratio=2.0)(t)), 6) for t in (0, 5, 10)]
+    >>> [round(float(OneCycleCosine(1.0, 20, rise=0.5, start_ratio=2.0)(t)), 6) for t in (0, 5, 10)]
     [0.5, 0.75, 1.0]
     """
-    return Partial(_one_cycle_cosine, *_cycle(peak, steps, rise, start_ratio, end_ratio))
+
+    peak: Number = number(NONNEGATIVE)
+    steps: Number = number(POSITIVE)
+    rise: Number = number(OPEN_SHARE, default=0.3, kw_only=True)
+    start_ratio: Number = number(POSITIVE, default=25.0, kw_only=True)
+    end_ratio: Number = number(POSITIVE, default=1e4, kw_only=True)
+
+    def __call__(self, count):
+        peak, low, t, top = self.peak, self.peak / self.start_ratio, as_float(count), self.rise * self.steps
+        bottom = low / self.end_ratio
+        up = peak + (low - peak) * _half_cosine(_progress(t, top))
+        down = bottom + (peak - bottom) * _half_cosine(_progress(t - top, self.steps - top))
+        return jnp.where(t < top, up, down)
 
 
-def _one_cycle_cosine(peak, steps, rise, start_ratio, end_ratio, count):
-    low, t, top = peak / start_ratio, as_float(count), rise * steps
-    up = peak + (low - peak) * _half_cosine(_share(t, top))
-    down = low / end_ratio + (peak - low / end_ratio) * _half_cosine(_share(t - top, steps - top))
-    return jnp.where(t < top, up, down)
+HEIGHTS = {  # the height of a cycle, from the schedule and the count
+    "triangular": lambda one, t: 1.0,
+    "triangular2": lambda one, t: _power(0.5, jnp.floor(t / (2 * one.half))),
+    "exp_range": lambda one, t: _power(one.factor, t),
+}
 
 
-def _cycle(peak, steps, rise, start_ratio, end_ratio):
-    ratios = _positive("start_ratio", start_ratio), _positive("end_ratio", end_ratio)
-    return hyperparameter("peak", peak, 0), _positive("steps", steps), _share_of_one("rise", rise), *ratios
+def _mode(name, value):
+    choice(name, value, HEIGHTS)
+    return value
 
 
-def cyclic(
-    low: ArrayLike, high: ArrayLike, half: ArrayLike, mode: str = "triangular", *, factor: ArrayLike = 0.99994
-) -> Partial:
+@piece
+class Cyclic(Schedule):
     """Up from low to high in `half` steps, down again in as many, and so on (S92; Smith 2015).
 
     Args:
@@ -294,33 +349,25 @@ def cyclic(
             multiplied by `factor` with each step.
         factor: of "exp_range", >= 0.
 
-    >>> [float(cyclic(1.0, 3.0, 2)(t)) for t in (0, 1, 2, 3, 4)]
+    >>> [float(Cyclic(1.0, 3.0, 2)(t)) for t in (0, 1, 2, 3, 4)]
     [1.0, 2.0, 3.0, 2.0, 1.0]
     """
-    hypers = hyperparameter("low", low, 0), hyperparameter("high", high, 0), _positive("half", half)
-    modes = {
-        "triangular": Partial(_triangular, *hypers),
-        "triangular2": Partial(_triangular_halving, *hypers),
-        "exp_range": Partial(_triangular_decaying, *hypers, hyperparameter("factor", factor, 0)),
-    }
-    return choice("mode", mode, modes)
+
+    low: Number = number(NONNEGATIVE)
+    high: Number = number(NONNEGATIVE)
+    half: Number = number(POSITIVE)
+    mode: str = static(_mode, default="triangular")
+    factor: Number = number(NONNEGATIVE, default=0.99994, kw_only=True)
+
+    def __call__(self, count):
+        height = HEIGHTS[self.mode](self, as_float(count))
+        t = as_float(count)
+        t = t - 2 * self.half * jnp.floor(t / (2 * self.half))  # within its cycle, exact for whole numbers
+        return self.low + (self.high - self.low) * (1 - jnp.abs(t / self.half - 1)) * height
 
 
-def _triangular(low, high, half, count, height=1.0):
-    t = as_float(count)
-    t = t - 2 * half * jnp.floor(t / (2 * half))  # within its cycle, exact for whole numbers
-    return low + (high - low) * (1 - jnp.abs(t / half - 1)) * height
-
-
-def _triangular_halving(low, high, half, count):
-    return _triangular(low, high, half, count, _power(0.5, jnp.floor(as_float(count) / (2 * half))))
-
-
-def _triangular_decaying(low, high, half, factor, count):
-    return _triangular(low, high, half, count, _power(factor, as_float(count)))
-
-
-def sgdr(high: ArrayLike, low: ArrayLike, period: ArrayLike, growth: ArrayLike = 1.0) -> Partial:
+@piece
+class Sgdr(Schedule):
     """eta_t = low + (high - low) (1 + cos(pi T_cur / T_i)) / 2, restarted after each T_i steps (S92).
 
     The first period T_0 is `period`, each next one `growth` times as long (Loshchilov & Hutter 2016).
@@ -330,31 +377,34 @@ def sgdr(high: ArrayLike, low: ArrayLike, period: ArrayLike, growth: ArrayLike =
         period: the first period in steps, > 0.
         growth: >= 1.
 
-    >>> [round(float(sgdr(1.0, 0.0, 2, growth=2)(t)), 6) for t in (0, 1, 2, 4, 6)]
+    >>> [round(float(Sgdr(1.0, 0.0, 2, growth=2)(t)), 6) for t in (0, 1, 2, 4, 6)]
     [1.0, 0.5, 1.0, 0.5, 1.0]
     """
-    hypers = hyperparameter("high", high, 0), hyperparameter("low", low, 0)
-    return Partial(_sgdr, *hypers, _positive("period", period), hyperparameter("growth", growth, 1))
+
+    high: Number = number(NONNEGATIVE)
+    low: Number = number(NONNEGATIVE)
+    period: Number = number(POSITIVE)
+    growth: Number = number(Range(1), default=1.0)
+
+    def __call__(self, count):
+        t, period = as_float(count), self.period
+        growth = jnp.asarray(self.growth, t.dtype)
+        steady = growth == 1
+        g = jnp.where(steady, 2, growth)
+
+        def begin(n):
+            return period * jnp.where(steady, n, (_power(g, n) - 1) / (g - 1))
+
+        grown = jnp.log1p(t * (g - 1) / period) / jnp.log(g)
+        n = jax.lax.stop_gradient(jnp.floor(jnp.where(steady, t / period, grown)))
+        due = t * (1 + 16 * jnp.finfo(t.dtype).eps)  # a restart that only rounding puts off is due
+        n = jnp.where(begin(n + 1) <= due, n + 1, n)
+        length = period * jnp.where(steady, 1, _power(g, n))
+        return self.low + (self.high - self.low) * _half_cosine((t - begin(n)) / length)
 
 
-def _sgdr(high, low, period, growth, count):
-    t = as_float(count)
-    growth = jnp.asarray(growth, t.dtype)
-    steady = growth == 1
-    g = jnp.where(steady, 2, growth)
-
-    def begin(n):
-        return period * jnp.where(steady, n, (_power(g, n) - 1) / (g - 1))
-
-    grown = jnp.log1p(t * (g - 1) / period) / jnp.log(g)
-    n = jax.lax.stop_gradient(jnp.floor(jnp.where(steady, t / period, grown)))
-    due = t * (1 + 16 * jnp.finfo(t.dtype).eps)  # a restart that only rounding puts off is due
-    n = jnp.where(begin(n + 1) <= due, n + 1, n)
-    length = period * jnp.where(steady, 1, _power(g, n))
-    return low + (high - low) * _half_cosine((t - begin(n)) / length)
-
-
-def noam(size: ArrayLike, width: ArrayLike, factor: ArrayLike = 1.0) -> Partial:
+@piece
+class Noam(Schedule):
     """eta_t = factor size^(-1/2) min((t + 1)^(-1/2), (t + 1) width^(-3/2)): the Transformer's (S17).
 
     Args:
@@ -362,98 +412,95 @@ def noam(size: ArrayLike, width: ArrayLike, factor: ArrayLike = 1.0) -> Partial:
         width: of the warm-up in steps, > 0.
         factor: >= 0.
 
-    >>> float(noam(4.0, 4)(3))
+    >>> float(Noam(4.0, 4)(3))
     0.25
     """
-    hypers = _positive("size", size), _positive("width", width), hyperparameter("factor", factor, 0)
-    return Partial(_noam, *hypers)
+
+    size: Number = number(POSITIVE)
+    width: Number = number(POSITIVE)
+    factor: Number = number(NONNEGATIVE, default=1.0)
+
+    def __call__(self, count):
+        t = as_float(count) + 1
+        size = jnp.sqrt(jnp.asarray(self.size, t.dtype))
+        return self.factor / size * jnp.minimum(1 / jnp.sqrt(t), t / _power(self.width, 1.5))
 
 
-def _noam(size, width, factor, count):
-    t = as_float(count) + 1
-    return factor / jnp.sqrt(jnp.asarray(size, t.dtype)) * jnp.minimum(1 / jnp.sqrt(t), t / _power(width, 1.5))
-
-
-def wsd(peak: ArrayLike, width: ArrayLike, stable: ArrayLike, decay: ArrayLike, end: ArrayLike = 0.0) -> Partial:
+@piece
+class Wsd(Schedule):
     """Warm-up, stable, decay: (t + 1) / width of the peak, the peak, and a straight line down to the end.
 
     Args:
         peak, end: rates >= 0.
-        width, stable: how many steps of warm-up and at the peak, >= 0.
-        decay: how many steps down, > 0.
+        width, stable: the numbers of steps of warm-up and at the peak, >= 0.
+        decay: the number of steps down, > 0.
 
-    >>> [float(wsd(1.0, 2, 3, 4)(t)) for t in (0, 1, 4, 5, 7, 9)]
+    >>> [float(Wsd(1.0, 2, 3, 4)(t)) for t in (0, 1, 4, 5, 7, 9)]
     [0.5, 1.0, 1.0, 1.0, 0.5, 0.0]
     """
-    rising = warmup(hyperparameter("peak", peak, 0), width)
-    hyperparameter("end", end, 0)
-    falling = linear(peak, end, _positive("decay", decay))
-    return Partial(_wsd, rising, hyperparameter("stable", stable, 0), falling)
+
+    peak: Number = number(NONNEGATIVE)
+    width: Number = number(NONNEGATIVE)
+    stable: Number = number(NONNEGATIVE)
+    decay: Number = number(POSITIVE)
+    end: Number = number(NONNEGATIVE, default=0.0)
+
+    def __call__(self, count):
+        begin = self.width + self.stable
+        rising = Warmup(self.peak, self.width)(count)
+        falling = Linear(self.peak, self.end, self.decay)(jnp.maximum(as_float(count) - begin, 0))
+        return jnp.where(as_float(count) < begin, rising, falling)
 
 
-def _wsd(rising, stable, falling, count):
-    begin = rising.args[1] + stable
-    return jnp.where(as_float(count) < begin, rising(count), falling(jnp.maximum(as_float(count) - begin, 0)))
-
-
-def lr_range_test(low: ArrayLike, high: ArrayLike, steps: ArrayLike) -> Partial:
+@piece
+class LrRangeTest(Schedule):
     """eta_t = low (high / low)^(t / (steps - 1)): every rate once, from low at 0 to high at steps - 1; then high (S92).
 
     `gdlab.lr_range_test` runs it and names the rates at which the loss falls fastest and at which it leaves.
 
     Args:
         low, high: rates > 0.
-        steps: how many, > 1.
+        steps: the number of steps, > 1.
 
-    >>> [round(float(lr_range_test(0.01, 1.0, 3)(t)), 6) for t in (0, 1, 2)]
+    >>> [round(float(LrRangeTest(0.01, 1.0, 3)(t)), 6) for t in (0, 1, 2)]
     [0.01, 0.1, 1.0]
     """
-    return Partial(
-        _lr_range_test, _positive("low", low), _positive("high", high), hyperparameter("steps", steps, 1, above=True)
-    )
+
+    low: Number = number(POSITIVE)
+    high: Number = number(POSITIVE)
+    steps: Number = number(Range(1, above=True))
+
+    def __call__(self, count):
+        return self.low * _power(self.high / self.low, _progress(count, self.steps - 1))
 
 
-def _lr_range_test(low, high, steps, count):
-    return low * _power(high / low, _share(count, steps - 1))
-
-
-def in_proportion(rate: ArrayLike, other: Rate) -> Partial:
+@piece
+class InProportion(Schedule):
     """eta_t = rate * other_t / other_0: one rate that follows the course of another schedule.
 
-    >>> float(in_proportion(0.1, linear(1.0, 0.0, 4))(2))
+    >>> float(InProportion(0.1, Linear(1.0, 0.0, 4))(2))
     0.05
     """
-    return Partial(_in_proportion, hyperparameter("rate", rate, 0), as_schedule(other, name="other"))
+
+    rate: Number = number(NONNEGATIVE)
+    other: Rate = checked(as_rate)
+
+    def __call__(self, count):
+        return self.rate * safe_ratio(rate_at(self.other, count), rate_at(self.other, 0), 1)
 
 
-def _in_proportion(rate, other, count):
-    return rate * safe_ratio(other(count), other(0), 1)
-
-
-def _ends(start, end):
-    return hyperparameter("start", start, 0), hyperparameter("end", end, 0)
-
-
-def _positive(name, value):
-    return hyperparameter(name, value, 0, above=True)
-
-
-def _share_of_one(name, value):
-    return hyperparameter(name, value, 0, 1, open=True, above=True)
-
-
-def _share(count, steps):
-    """How much of so many steps is over, in [0, 1]."""
+def _progress(count, steps):
+    """The fraction of the steps that is over, in [0, 1]."""
     return jnp.clip(as_float(count) / steps, 0, 1)
 
 
-def _between(start, end, share):
-    return start + (end - start) * share
+def _between(start, end, progress):
+    return start + (end - start) * progress
 
 
-def _half_cosine(share):
+def _half_cosine(progress):
     """From 1 down to 0 along half a cosine."""
-    return (1 + jnp.cos(jnp.pi * share)) / 2
+    return (1 + jnp.cos(jnp.pi * progress)) / 2
 
 
 def _power(base, exponent):

@@ -1,7 +1,7 @@
-"""Programs: what tells one traced function from another, the same in every process.
+"""Fingerprints: a hash of a traced function that is the same in every process.
 
-The text of a program names the arrays that it closes over by shape alone, so that they are counted in: those of the
-program itself and those of every program within it.
+The text of a jaxpr shows the arrays that it closes over by shape alone, so their values are hashed as well, those of
+nested jaxprs included.
 """
 
 import hashlib

@@ -1,6 +1,6 @@
-"""Several processes of one program, under `jax.distributed.initialize()`: the first one reads and writes, all are told.
+"""Several processes of one program (`jax.distributed.initialize()`): the first reads and writes, all get the result.
 
-A folder need not be seen by the other processes, and what stops the first one stops all of them with its words.
+Only the first process needs access to the folder; an error on it is raised on every process, with the same words.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from gdlab.storage.store import Store, StoreError, opened, pack, unpacked
 FAILED, NOTHING, ARRAYS = b"!", b"0", b"1"
 
 
-class Kept:
+class SharedStore:
     """A store that the first process holds, and that all processes read and write together."""
 
     def __init__(self, store: Store | None):
@@ -27,18 +27,18 @@ class Kept:
 
     def read(self, number: int) -> dict[str, np.ndarray] | None:
         """The arrays of a chunk, the same on every process."""
-        return _from_first(lambda: self._store and self._store.read(number))
+        return on_first_process(lambda: self._store and self._store.read(number))
 
     def write(self, number: int, arrays: Mapping[str, np.ndarray]) -> None:
         """Keep the arrays of a chunk."""
         if self._store is None:
-            _from_first(lambda: None)
+            on_first_process(lambda: None)
         else:
-            _from_first(partial(self._store.write, number, arrays))
+            on_first_process(partial(self._store.write, number, arrays))
 
 
 @contextlib.contextmanager
-def kept(folder: str | os.PathLike, identity: Mapping[str, Any]) -> Iterator[Kept]:
+def shared_store(folder: str | os.PathLike, identity: Mapping[str, Any]) -> Iterator[SharedStore]:
     """The store in a folder, opened by the first process.
 
     Raises:
@@ -46,12 +46,12 @@ def kept(folder: str | os.PathLike, identity: Mapping[str, Any]) -> Iterator[Kep
     """
     with contextlib.ExitStack() as stack:
         held: list[Store] = []
-        _from_first(lambda: held.append(stack.enter_context(opened(folder, identity))))
-        yield Kept(held[0] if held else None)
+        on_first_process(lambda: held.append(stack.enter_context(opened(folder, identity))))
+        yield SharedStore(held[0] if held else None)
 
 
-def _from_first(act: Callable[[], Any]) -> Any:
-    """What an act of the first process returns, arrays by name or None, or the StoreError that it raises, on all."""
+def on_first_process(act: Callable[[], Any]) -> Any:
+    """The result of `act()` on the first process, arrays by name or None, on all of them; so is its StoreError."""
     if jax.process_count() == 1:
         return act()
     said = b""
@@ -79,7 +79,7 @@ def _broadcast(said):
 
 @contextlib.contextmanager
 def together() -> Iterator[None]:
-    """Say in one sentence that a process with which numbers are exchanged is gone.
+    """Turn the error of a lost peer process into one sentence.
 
     Raises:
         RuntimeError: instead of the error of the exchange.

@@ -1,10 +1,10 @@
-"""A store: what a sweep or a long run has finished, on disk, so that a killed one goes on where it stopped.
+"""A store: the finished chunks of a sweep or a long run on disk, so that a killed run resumes where it stopped.
 
     store/store.json        what is computed: hashes of the program and of its arguments, sizes, versions
     store/chunk-00007.npz   arrays of one part, with checksums, and the hash of the store they belong to
     store/lock              held while a process writes here; the system gives it back when that process dies
 
-A file is written beside its place, flushed to the disk, and renamed: it is there whole or not at all.  A part that is
+A file is written under a temporary name, flushed to disk and renamed: it is complete or absent.  A part that is
 damaged, or comes from elsewhere, is reported and computed again.  A store of something else is refused, with what
 differs.  Where the disk is full or may not be written the work stops with one sentence, and what is there stays.
 """
@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 IDENTITY, LOCK, META, PARTIAL = "store.json", "lock", "meta.json", ".partial"
-NOTES = ("labels", "description", "config", "argv", "attrs")  # what an identity says for readers only
+NOTES = ("labels", "description", "config", "argv", "attrs")  # entries of an identity that are for readers only
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -38,7 +38,7 @@ class Store:
     """The parts in a folder that `opened` holds."""
 
     def __init__(self, folder: str | os.PathLike, identity: Mapping[str, Any]):
-        """Name the folder and what it holds; nothing is read or written."""
+        """Set the folder and the identity; nothing is read or written."""
         self.folder = Path(folder)
         self.identity = identity
 
@@ -69,7 +69,7 @@ class Store:
         """
         path = self.path(number, kind)
         try:
-            with whole(path) as file:
+            with atomic_write(path) as file:
                 pack(file, arrays, self._named(path))
         except OSError as error:
             msg = f"store must have room and be writable; {path} could not be written: {error.strerror or error}; "
@@ -108,7 +108,7 @@ def opened(folder: str | os.PathLike, identity: Mapping[str, Any]) -> Iterator[S
             if path.exists():
                 check_same(folder, read_identity(folder), store.identity)
             else:
-                with whole(path) as file:
+                with atomic_write(path) as file:
                     file.write(json.dumps(store.identity, indent=2, sort_keys=True).encode())
         except OSError as error:
             msg = f"store must be a folder that can be written; {folder}: {error.strerror or error}"
@@ -172,7 +172,7 @@ def digest(*parts: bytes) -> str:
 
 
 def pack(file: Any, arrays: Arrays, name: str = "") -> None:
-    """Write arrays as an .npz file that bears a name, the same bytes at any time of day."""
+    """Write arrays as an .npz file with a name inside; the bytes do not depend on the time."""
     dtypes = {key: str(array.dtype) for key, array in arrays.items()}  # .npy knows no bfloat16
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr(zipfile.ZipInfo(META), json.dumps({"name": name, "dtypes": dtypes}))
@@ -182,7 +182,7 @@ def pack(file: Any, arrays: Arrays, name: str = "") -> None:
 
 
 def unpacked(content: bytes, name: str = "") -> dict[str, np.ndarray]:
-    """The arrays of such a file; raises where a checksum or the name is another."""
+    """The arrays of such a file; raises where a checksum or the name does not match."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         meta = json.loads(archive.read(META))
         if meta["name"] != name:
@@ -194,8 +194,8 @@ def unpacked(content: bytes, name: str = "") -> dict[str, np.ndarray]:
 
 
 @contextlib.contextmanager
-def whole(path: Path) -> Iterator[Any]:
-    """A file to write, which is there whole at the end, or not at all."""
+def atomic_write(path: Path) -> Iterator[Any]:
+    """A file to write that appears complete, on success, or not at all."""
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", suffix=PARTIAL, dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -209,6 +209,6 @@ def whole(path: Path) -> Iterator[Any]:
         raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:
-        os.fsync(folder)  # the new name, too, outlives a power cut
+        os.fsync(folder)  # so that the rename survives a power failure
     finally:
         os.close(folder)

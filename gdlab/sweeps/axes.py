@@ -1,4 +1,4 @@
-"""Axes: the named lists of values that a sweep takes the product of.
+"""Axes: the named lists of values whose product a sweep computes.
 
     lanes  =  axis_1 x ... x axis_n  over the numeric axes;      cases  =  the same over the axes of names
 
@@ -12,7 +12,7 @@ function untraced.  Labels stay on the host: a dict of axes would come back sort
 | `Grid` | the axes of a sweep: sizes, cases, lanes, and the point at a lane |
 | `path_name` | the name of a leaf of a result |
 | `storable`, `is_text` | an array in a dtype that a file can hold; whether it can hold a text |
-| `seeds` | PRNG keys, one for each number of a run |
+| `seeds` | PRNG keys, one for each run |
 | `draws` | random or quasi-random points of a box, as a zipped axis |
 | `range_of` | the bounds that a range names |
 | `names_of` | values by their labels |
@@ -115,7 +115,7 @@ def path_name(path: Sequence[Any]) -> str:
 
 
 def seeds(count: int, seed: int = 0) -> jax.Array:
-    """PRNG keys for `count` runs, each folded from the number of its run: more runs leave the first ones as they are.
+    """PRNG keys for `count` runs, each folded from the number of its run, so that more runs keep the first keys.
 
     >>> bool((jax.random.key_data(seeds(3))[1] == jax.random.key_data(seeds(2))[1]).all())
     True
@@ -158,9 +158,9 @@ def draws(count: int, *, seed: int = 0, quasi: bool = False, **ranges: Sequence[
 
 
 def range_of(name: str, given: Any, otherwise: str = "") -> tuple[float, float, bool]:
-    """The lowest and the highest value of a range, and whether its scale is logarithmic; ValueError if it is none.
+    """The bounds of a range, and whether its scale is logarithmic; ValueError for what is no range.
 
-    `otherwise` says what else is allowed.
+    `otherwise` names what else the argument may be, for the error.
     """
     ends: Any = given if isinstance(given, Sequence) and len(given) in (2, 3) else (math.nan, math.nan)
     low, high, *scale = ends
@@ -198,12 +198,12 @@ def names_of(name: str, labels: Iterable[Any], values: Iterable[Any]) -> dict[An
 
 
 def is_text(text: str) -> bool:
-    """Whether a file can hold the text: HDF5 ends one at a null, and writes it in UTF-8."""
+    """Whether a file can hold the text: HDF5 ends a text at a null character and writes it in UTF-8."""
     return "\0" not in text and text == text.encode("utf-8", "ignore").decode()
 
 
 def storable(array: Any) -> np.ndarray:
-    """The array in a dtype that a NetCDF file can hold: numbers of 8 bits or less, and bfloat16, in the next wider."""
+    """The array in a dtype that NetCDF can hold: 8-bit floats and bfloat16 become the next wider type."""
     array = np.asarray(array)
     if array.dtype.isbuiltin == 1 or array.dtype.kind in "US":
         return array

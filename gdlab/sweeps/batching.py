@@ -1,11 +1,11 @@
-"""Lanes: one function at many points, compiled once, in blocks that stay in the cache, over all devices.
+"""Batching: one function at many points (lanes), compiled once, in blocks that fit the cache, over all devices.
 
     results  =  for each device, or core of a CPU:  for each block of lanes:  vmap(point)(block)
 
 What is compiled is one block, the same for any number of devices, cores and processes, which only share the blocks.
-On a CPU lanes in blocks are faster than one wide vmap, once what the loops of all lanes carry outgrows the cache; the
-block is chosen so that what one block carries fits.  Runs over a few numbers are one kernel a block.  Whatever arrays
-the function closes over are arguments of what is compiled, never constants in it.
+On a CPU, blocks are faster than one wide vmap as soon as the loop state of all lanes exceeds the cache; the
+block size is chosen so that its loop state fits.  Runs over a few numbers become one kernel per block.  All arrays that
+the function closes over are arguments of the compiled program, never constants in it.
 """
 
 import concurrent.futures
@@ -31,7 +31,7 @@ CACHE = 2**19
 # at once .62 ns a lane and step, 64 1.0, 4096 .95.
 KERNEL_CACHE = 2**14
 LARGEST_BLOCK, VECTOR = 512, 16
-# Vectors as wide as the machine has; and no product of matrices handed to a library, which no kernel can call.
+# The widest vectors of the machine; and no matrix product from a library, which a kernel cannot call.
 KERNEL_OPTIONS = {"xla_cpu_prefer_vector_width": 512, "xla_cpu_experimental_ynn_fusion_type": ""}
 AXIS = "lanes"  # the axis of the devices
 
@@ -73,7 +73,7 @@ def _prepare(point, tree, shapes, chunk, block, mesh):
         return point(lane, jax.tree.unflatten(tree, leaves))
 
     traced, results = jax.make_jaxpr(flat, return_shape=True)(jax.ShapeDtypeStruct((), jnp.int32), *shapes)
-    # What a result stacks along its first axis, such as the steps of a history, is written in that order: lanes second.
+    # A scan writes its history one step at a time, so steps stay the leading axis and lanes come second.
     axes = [min(1, len(aval.shape)) for aval in traced.out_avals]
 
     def together(constants, lanes, leaves):
@@ -92,9 +92,9 @@ def _prepare(point, tree, shapes, chunk, block, mesh):
 
 
 def _lanes_to_cut(chunk, block, mesh):
-    """The lanes that blocks are cut from: all of them, so that a block is the same for any number of devices.
+    """The lanes from which blocks are cut: all of them, so that the block does not depend on the number of devices.
 
-    An accelerator, whose blocks are as large as can be, has its share where no block was asked for.
+    On an accelerator, whose blocks are as large as possible, it is the share of one device unless a block is given.
     """
     return chunk if mesh is None or block or jax.default_backend() == "cpu" else -(-chunk // mesh.size)
 
@@ -102,7 +102,7 @@ def _lanes_to_cut(chunk, block, mesh):
 def _blocks(together, axes, block, each, options):
     """`together(constants, lanes, leaves)`, whose results have lanes along these axes, in so many blocks of the lanes.
 
-    The compiler is not told how many turns the loop takes: what it makes of a block is the same for any share of them.
+    The number of blocks is not a constant of the program, so that a block is compiled alike for any share of them.
     """
 
     def blocks(constants, lanes, leaves, turns):
@@ -126,7 +126,7 @@ def _blocks(together, axes, block, each, options):
 
 
 def _first_able(programs):
-    """The first of the programs that this compiler can make, by device: of a kernel it finds out by trying."""
+    """The first program that this compiler can build for a device; for a kernel only trying tells."""
     made: dict[Any, Callable[..., Any]] = {}
 
     def able(arguments):
@@ -199,7 +199,7 @@ def fitting_block(carried: int, lanes: int) -> int:
 
 
 def carried_bytes(jaxpr: Any) -> int:
-    """The bytes that the largest loop of a program hands from turn to turn, nested loops included; at least 1."""
+    """The bytes of the largest loop state of a program, nested loops included; at least 1."""
     largest = 1
     for equation in jaxpr.eqns:
         for inner in jax.extend.core.jaxprs_in_params(equation.params):
@@ -212,7 +212,7 @@ def carried_bytes(jaxpr: Any) -> int:
 
 
 def gathered(parts: list[Any], lanes: int) -> list[np.ndarray]:
-    """The results on this host, those of other processes included, of the lanes that were asked for."""
+    """The results of the requested lanes, gathered on this host from all processes."""
     if jax.process_count() > 1:
         from jax.experimental import multihost_utils
 

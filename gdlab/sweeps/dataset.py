@@ -1,8 +1,8 @@
-"""The dataset of a sweep: what its parts are called, how they lie, and that a NetCDF file can hold every one of them.
+"""The dataset of a sweep: the names and the layout of its variables, each of which a NetCDF file can hold.
 
     variable[axis_1, ..., axis_n, *dims]  =  the result of that name, of all cases and lanes
 
-Whatever could not become a dataset, or a file, is refused before anything is computed.
+What cannot become a dataset, or a file, is refused before anything is computed.
 
 | function | what it does |
 |---|---|

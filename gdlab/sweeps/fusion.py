@@ -1,6 +1,6 @@
-"""One kernel: a small program, with all of its loops, as one function of the machine.
+"""Fusion: a small program, with all of its loops, compiled to one kernel.
 
-On a CPU each operation of a loop's body is a kernel of its own, and calling one costs about 50 ns, turn by turn.  Runs
+On a CPU each operation of a loop's body is a kernel of its own, and each call costs about 50 ns per iteration.  Runs
 over a few numbers spend most of their time there; as one kernel they run at the speed of loops written in C.  Large
 arrays and matrix products are better off with the kernels of the library, which know the cache and all cores.
 
@@ -21,9 +21,9 @@ import jax.extend.core
 from jax.experimental.xla_metadata import set_xla_metadata
 
 LARGEST_ARRAY = 2**12  # numbers in one array of a kernel
-LARGEST_PRODUCT = 16  # multiplications in one product of matrices: its loops are plain ones
+LARGEST_PRODUCT = 16  # multiplications in one matrix product, whose loops are plain in a kernel
 
-# Operations that are functions of libraries, which no kernel can call, by a word of their names.
+# Operations that call a library, which a kernel cannot, by a word of their names.
 # fmt: off
 OF_LIBRARIES = frozenset((
     "callback", "cholesky", "conv", "cumlogsumexp", "cummax", "cummin", "cumprod", "cumsum", "eig", "eigh",
@@ -61,12 +61,12 @@ def _is_simple(equation, looped):
 def as_kernel(fn: Callable[..., Any]) -> Callable[..., Any]:
     """The function, marked to be compiled as one kernel; elsewhere than on a CPU the mark says nothing.
 
-    The kernel hands its arguments back: on one that nothing uses, once the program is simplified, the compiler aborts.
+    The fused call also returns its inputs, because XLA's CPU compiler crashes when simplification leaves one unused.
     """
     called = jax.jit(lambda *args: (fn(*args), args))
 
     def marked(*args):
         both = set_xla_metadata(called(*args), xla_cpu_small_call="true", inlineable="false")
-        return jax.lax.optimization_barrier(both)[0]  # without it what is handed back would be dropped
+        return jax.lax.optimization_barrier(both)[0]  # without it the returned inputs would be removed
 
     return marked

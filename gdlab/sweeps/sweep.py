@@ -30,7 +30,7 @@ import numpy as np
 from gdlab.arguments import function, whole
 from gdlab.progress import alive, bar
 from gdlab.storage.fingerprint import array_bytes
-from gdlab.storage.multihost import kept, together
+from gdlab.storage.multihost import shared_store, together
 from gdlab.storage.store import Store, StoreError, check_same, digest, read_identity
 from gdlab.sweeps.axes import Grid, at
 from gdlab.sweeps.batching import all_devices, gathered, prepare
@@ -109,7 +109,7 @@ def sweep(
     labels, described, names = grid.labels(), description(grid, dims), leaf_names(prepared.results)
     placed(described, labels, dict(zip(names, map(jnp.shape, jax.tree.leaves(prepared.results)), strict=True)))
     identity = _identity(grid, prepared, chunk, described, shard, attrs) if store is not None else {}
-    held = contextlib.nullcontext() if store is None else kept(store, identity)
+    held = contextlib.nullcontext() if store is None else shared_store(store, identity)
     done: dict[int, dict[str, np.ndarray]] = {}
     chunks = -(-grid.lanes // chunk)
     with bar(progress, "sweep", grid.lanes) as advance, held as stored:
@@ -122,7 +122,7 @@ def sweep(
                     arrays = dict(zip(names, gathered(computed, chunk), strict=True))
                 if stored:
                     stored.write(number, arrays)
-            if not done and chunks > 1:  # what one chunk holds is there already
+            if not done and chunks > 1:  # the results of one chunk are in memory already
                 _must_fit(arrays, chunks + chunks // parts)  # the dataset, and the chunks that it is made of
             done[number] = arrays
             advance(min((number + 1) * chunk, grid.lanes), f"alive {alive(arrays).mean():.0%}" if progress else "")
@@ -190,7 +190,7 @@ class _Point:
 
 
 def _must_fit(arrays, chunks):
-    """Refuse, as soon as one chunk is known, what would end hours later without memory."""
+    """Refuse, after the first chunk, a sweep whose results cannot fit in memory."""
     needed = chunks * sum(array.nbytes for array in arrays.values())
     if hasattr(os, "sysconf") and needed > (there := os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")):
         gib = f"{needed / 2**30:.3g} GiB of {there / 2**30:.3g}"
@@ -205,7 +205,7 @@ def _config(grid, chunk, block, shard):
 
 
 def _identity(grid, prepared, chunk, described, shard, attrs):
-    """What makes this sweep this sweep, as JSON."""
+    """The identity of this sweep, as JSON: hashes of its program and arguments, and its sizes."""
     axes = {
         f"axis {name}": f"{grid.sizes[name]} values, {digest(*map(array_bytes, jax.tree.leaves(values)))}"
         for name, values in grid.numeric.items()

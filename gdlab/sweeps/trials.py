@@ -2,8 +2,8 @@
 
     ask n points  ->  vmap(fn)(points)  ->  tell n values
 
-Any study with `ask` and `tell` will do; this file imports none.  No trial that was asked for is left running: what
-cannot be told its value is told that it failed.
+Any study with `ask` and `tell` will do; this file imports none.  No trial is left running: one that
+gets no value is told that it failed.
 """
 
 import contextlib
@@ -24,8 +24,8 @@ from gdlab.sweeps.axes import names_of, range_of
 def trials(study: Any, fn: Callable[..., jax.Array], count: int, /, *, batch: int = 32, **ranges: Any) -> Any:
     """Ask a study for trials, compute them batch by batch in one compiled program, and tell it the values.
 
-    A trial whose value is not finite is told as failed, so that a sampler learns nothing wrong from it; and so are the
-    trials of a batch that ends in an exception, or is interrupted.
+    A trial whose value is not finite is reported as failed, so that it does not mislead the sampler; so are the
+    trials of a batch that ends in an exception or is interrupted.
 
     Args:
         study: an `optuna.Study`, or what has its `ask` and `tell`; of samplers that wait for values, such as TPE, ask
@@ -176,7 +176,7 @@ class _Programs:
         return values
 
     def _value(self, returned):
-        """What the function returned, as a number or a vector; TypeError where it is not one number an objective."""
+        """The returned value as a number or a vector; TypeError unless it has one number for each objective."""
         parts = returned if isinstance(returned, tuple | list) else [returned]
         if parts and all(map(_is_real, parts)) and (parts[0] is returned or all(np.ndim(part) == 0 for part in parts)):
             value = jnp.asarray(returned)

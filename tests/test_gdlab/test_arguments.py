@@ -1,5 +1,6 @@
 """Arguments: what each may be, what it is when it is not said, and the sentence where it is something else."""
 
+import copy
 import dataclasses
 import importlib
 import inspect
@@ -7,6 +8,7 @@ import math
 import pkgutil
 from typing import Any
 
+import cases
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,66 +16,67 @@ import pytest
 
 import gdlab
 from gdlab import arguments, directions, scales
+from gdlab.pieces import ranges
 
 # name of a piece or an optimizer: each hyperparameter, its value where it is not said, and its range
 RANGES = """
-directions.average: decay=0.9 [0, 1)
-directions.heavy_ball: decay=0.9 [0, 1]
-directions.heavy_ball_outside: decay=0.9 [0, 1]
-directions.interpolation: near=0.9 [0, 1]; far=0.99 [0, 1)
-directions.nesterov: decay=0.9 [0, 1]
-directions.nesterov_average: decay=0.9 [0, 1)
-directions.nesterov_average_warming: decay=0.9 [0, 1); warming=0.004 [0, inf)
-directions.nesterov_outside: decay=0.9 [0, 1]
-directions.running_average: decay=0.9 [0, 1)
-scales.additive: decay=0.999 [0, 1); eps=0.001 [0, inf); start=0.001 [0, inf)
-scales.belief: mean_decay=0.9 [0, 1); decay=0.999 [0, 1); eps=1e-16 [0, inf); eps_root=1e-16 [0, inf)
-scales.bounded: final_rate=0.1 [0, inf); closing=0.001 (0, inf)
-scales.centred: decay=0.9 [0, 1]; eps=0.0 [0, inf); eps_root=None [0, inf)
-scales.debias: decay [0, 1); eps=0.0 [0, inf)
-scales.debiased_root_mean_square: decay=0.999 [0, 1); eps=0.0 [0, inf); eps_root=None [0, inf)
-scales.infinity: decay=0.999 [0, 1]; eps=0.0 [0, inf)
-scales.norm: eps=0.0 [0, inf)
-scales.plus: eps [0, inf)
-scales.rectified: decay=0.999 [0, 1); threshold=4.0 [4, inf)
-scales.root_mean_square: eps=0.0 [0, inf)
-scales.root_sum_square: eps=0.0 [0, inf); start=0.0 [0, inf); eps_root=None [0, inf)
-scales.running_root_mean_square: decay=0.9 [0, 1]; eps=0.0 [0, inf); start='gradient' [0, inf); eps_root=None [0, inf)
-scales.weighted: decay [0, 1)
-scales.windowed_root_mean_square: eps=0.0 [0, inf)
-schedules.cosine: start [0, inf); end [0, inf); steps (0, inf)
-schedules.cyclic: low [0, inf); high [0, inf); half (0, inf); factor=0.99994 [0, inf)
-schedules.exponential: rate [0, inf); factor [0, inf); every=1.0 (0, inf)
-schedules.in_proportion: rate [0, inf); other [0, inf)
-schedules.inverse_sqrt: rate [0, inf)
-schedules.inverse_time: rate [0, inf); decay [0, inf); every=1.0 (0, inf)
-schedules.linear: start [0, inf); end [0, inf); steps (0, inf)
-schedules.lr_range_test: low (0, inf); high (0, inf); steps (1, inf)
-schedules.noam: size (0, inf); width (0, inf); factor=1.0 [0, inf)
-schedules.one_cycle: peak [0, inf); steps (0, inf); rise=0.3 (0, 1); fall=0.85 (0, 1); start_ratio=25.0 (0, inf);
+directions.BiasCorrectedEma: decay=0.9 [0, 1)
+directions.HeavyBall: decay=0.9 [0, 1]
+directions.Trace: decay=0.9 [0, 1]
+directions.LionInterpolation: b1=0.9 [0, 1]; b2=0.99 [0, 1)
+directions.Nesterov: decay=0.9 [0, 1]
+directions.NesterovEma: decay=0.9 [0, 1)
+directions.NadamScheduled: decay=0.9 [0, 1); momentum_decay=0.004 [0, inf)
+directions.NesterovTrace: decay=0.9 [0, 1]
+directions.Ema: decay=0.9 [0, 1)
+scales.Yogi: decay=0.999 [0, 1); eps=0.001 [0, inf); start=0.001 [0, inf)
+scales.AdaBelief: mean_decay=0.9 [0, 1); decay=0.999 [0, 1); eps=1e-16 [0, inf); eps_root=1e-16 [0, inf)
+scales.Bounded: final_rate=0.1 [0, inf); gamma=0.001 (0, inf)
+scales.Centered: decay=0.9 [0, 1]; eps=0.0 [0, inf); eps_root=None [0, inf)
+scales.BiasCorrected: decay [0, 1); eps=0.0 [0, inf)
+scales.BiasCorrectedRootMeanSquare: decay=0.999 [0, 1); eps=0.0 [0, inf); eps_root=None [0, inf)
+scales.Adamax: decay=0.999 [0, 1]; eps=0.0 [0, inf)
+scales.GradientNorm: eps=0.0 [0, inf)
+scales.AddEps: eps [0, inf)
+scales.Rectified: decay=0.999 [0, 1); threshold=4.0 [4, inf)
+scales.RootMeanSquare: eps=0.0 [0, inf)
+scales.RootSumSquare: eps=0.0 [0, inf); start=0.0 [0, inf); eps_root=None [0, inf)
+scales.RunningRootMeanSquare: decay=0.9 [0, 1]; eps=0.0 [0, inf); start=None [0, inf); eps_root=None [0, inf)
+scales.UndoBiasCorrection: decay [0, 1)
+scales.WindowedRootMeanSquare: eps=0.0 [0, inf)
+schedules.Cosine: start [0, inf); end [0, inf); steps (0, inf)
+schedules.Cyclic: low [0, inf); high [0, inf); half (0, inf); factor=0.99994 [0, inf)
+schedules.Exponential: rate [0, inf); factor [0, inf); every=1.0 (0, inf)
+schedules.InProportion: rate [0, inf); other [0, inf)
+schedules.InverseSqrt: rate [0, inf)
+schedules.InverseTime: rate [0, inf); decay [0, inf); every=1.0 (0, inf)
+schedules.Linear: start [0, inf); end [0, inf); steps (0, inf)
+schedules.LrRangeTest: low (0, inf); high (0, inf); steps (1, inf)
+schedules.Noam: size (0, inf); width (0, inf); factor=1.0 [0, inf)
+schedules.OneCycle: peak [0, inf); steps (0, inf); rise=0.3 (0, 1); fall=0.85 (0, 1); start_ratio=25.0 (0, inf);
     end_ratio=10000.0 (0, inf)
-schedules.one_cycle_cosine: peak [0, inf); steps (0, inf); rise=0.3 (0, 1); start_ratio=25.0 (0, inf);
+schedules.OneCycleCosine: peak [0, inf); steps (0, inf); rise=0.3 (0, 1); start_ratio=25.0 (0, inf);
     end_ratio=10000.0 (0, inf)
-schedules.polyak_step: most=1.0 [0, inf); lowest=0.0 (-inf, inf); scaling=1.0 [0, inf); eps=0.0 [0, inf)
-schedules.polynomial: start [0, inf); end [0, inf); steps (0, inf); power [0, inf)
-schedules.reduce_on_plateau: rate [0, inf); factor=0.1 [0, 1]; patience=10 [1, inf); rtol=0.0001 [0, inf);
-    atol=0.0 [0, inf); cooldown=0 [0, inf); window=1 [1, inf); least=0.0 [0, 1]
-schedules.sgdr: high [0, inf); low [0, inf); period (0, inf); growth=1.0 [1, inf)
-schedules.step_decay: rate [0, inf); factor [0, inf); every (0, inf)
-schedules.warmup: rate [0, inf); width [0, inf)
-schedules.wsd: peak [0, inf); width [0, inf); stable [0, inf); decay (0, inf); end=0.0 [0, inf)
+schedules.PolyakStep: max_rate=1.0 [0, inf); lowest=0.0 (-inf, inf); scaling=1.0 [0, inf); eps=0.0 [0, inf)
+schedules.Polynomial: start [0, inf); end [0, inf); steps (0, inf); power [0, inf)
+schedules.ReduceOnPlateau: rate [0, inf); factor=0.1 [0, 1]; patience=10 [1, inf); rtol=0.0001 [0, inf);
+    atol=0.0 [0, inf); cooldown=0 [0, inf); window=1 [1, inf); min_factor=0.0 [0, 1]
+schedules.Sgdr: high [0, inf); low [0, inf); period (0, inf); growth=1.0 [1, inf)
+schedules.StepDecay: rate [0, inf); factor [0, inf); every (0, inf)
+schedules.Warmup: rate [0, inf); width [0, inf)
+schedules.Wsd: peak [0, inf); width [0, inf); stable [0, inf); decay (0, inf); end=0.0 [0, inf)
 adabelief: learning_rate [0, inf); b1=0.9 [0, 1); b2=0.999 [0, 1); eps=1e-16 [0, inf); eps_root=1e-16 [0, inf)
 adabound: learning_rate [0, inf); b1=0.9 [0, 1); b2=0.999 [0, 1); eps=1e-08 [0, inf); final_rate=0.1 [0, inf);
-    closing=0.001 (0, inf)
+    gamma=0.001 (0, inf)
 adagrad: learning_rate [0, inf); eps=0.0 [0, inf)
 adam: learning_rate [0, inf); b1=0.9 [0, 1); b2=0.999 [0, 1); eps=1e-08 [0, inf)
 adamax: learning_rate [0, inf); b1=0.9 [0, 1); b2=0.999 [0, 1); eps=1e-08 [0, inf)
 adamw: learning_rate [0, inf); b1=0.9 [0, 1); b2=0.999 [0, 1); eps=1e-08 [0, inf); weight_decay=0.01 [0, inf)
 amsbound: learning_rate [0, inf); b1=0.9 [0, 1); b2=0.999 [0, 1); eps=1e-08 [0, inf); final_rate=0.1 [0, inf);
-    closing=0.001 (0, inf)
+    gamma=0.001 (0, inf)
 amsgrad: learning_rate [0, inf); b1=0.9 [0, 1); b2=0.999 [0, 1); eps=1e-08 [0, inf)
-decayed: weight_decay [0, inf)
-decayed_outright: weight_decay [0, inf)
+with_weight_decay: weight_decay [0, inf)
+with_independent_weight_decay: weight_decay [0, inf)
 gd: learning_rate [0, inf)
 lion: learning_rate [0, inf); b1=0.9 [0, 1]; b2=0.99 [0, 1)
 lookahead: period=5 [1, inf); slow_rate=0.5 [0, 1]
@@ -83,8 +86,8 @@ nesterov: learning_rate [0, inf); decay=0.9 [0, 1]
 normalized_gd: learning_rate [0, inf); eps=0.0 [0, inf)
 radam: learning_rate [0, inf); b1=0.9 [0, 1); b2=0.999 [0, 1); eps=1e-08 [0, inf); threshold=4.0 [4, inf)
 rmsprop: learning_rate [0, inf); decay=0.9 [0, 1]; eps=0.0 [0, inf); momentum=None [0, 1]
-rolling: decay=0.9 [0, 1]
-rolling_outside: decay=0.9 [0, 1]
+momentum_on_updates: decay=0.9 [0, 1]
+trace_on_updates: decay=0.9 [0, 1]
 sgdw: learning_rate [0, inf); decay=0.9 [0, 1]; weight_decay=0.01 [0, inf)
 sign_gd: learning_rate [0, inf)
 signum: learning_rate [0, inf); decay=0.9 [0, 1)
@@ -92,7 +95,49 @@ swats: learning_rate [0, inf); b1=0.9 [0, 1); b2=0.999 [0, 1); eps=1e-09 [0, inf
     min_steps=2 [2, inf); after=1.0 [0, inf)
 yogi: learning_rate [0, inf); b1=0.9 [0, 1); b2=0.999 [0, 1); eps=0.001 [0, inf)
 """
-GIVEN = {"optimizer": gdlab.gd(0.1), "scale": scales.unit(), "direction": directions.gradient(), "length": 3}
+PIECES = [one for module in (directions, scales, gdlab.schedules) for one in map(vars(module).get, module.__all__)]
+PIECES = [one for one in PIECES if inspect.isclass(one) and dataclasses.is_dataclass(one)]
+FIELDS = [(piece, field) for piece in PIECES for field in dataclasses.fields(piece) if "range" in field.metadata]
+
+
+@pytest.mark.parametrize(
+    ("piece", "field"), [pytest.param(*one, id=f"{one[0].__name__}.{one[1].name}") for one in FIELDS]
+)
+def test_each_field_takes_what_its_range_holds_and_refuses_the_rest(piece, field):
+    allowed, check = field.metadata["range"], field.metadata["check"]
+    for value in (allowed.low, allowed.high, allowed.low - 1, allowed.high + 1, 0.0, 0.5, 4.5, math.nan, math.inf):
+        if value in allowed:
+            assert check(field.name, value) == value
+        else:
+            with pytest.raises(ValueError) as caught:
+                check(field.name, value)
+            assert str(caught.value) == f"{field.name} must lie in {allowed}; got {value:g}"
+    if field.default not in (None, dataclasses.MISSING):
+        assert field.default in allowed
+
+
+def test_the_ranges_of_an_optimizer_are_in_the_order_of_its_leaves():
+    for case in cases.OPTIMIZERS.values():
+        optimizer = case.make(0.1)
+        named = list(ranges(optimizer))
+        assert [value for _, value, _ in named] == jax.tree.leaves(optimizer)
+        assert all(value in allowed for _, value, allowed in named)
+        assert len({name for name, _, _ in named}) == len(named)
+
+
+def test_an_optimizer_prints_its_pieces_and_comes_back_from_a_copy():
+    for case in cases.OPTIMIZERS.values():
+        optimizer = case.make(0.1)
+        assert f"{optimizer}".count("=") >= 3
+        again = copy.copy(optimizer)
+        assert jax.tree.structure(again) == jax.tree.structure(optimizer)
+        assert jax.tree.leaves(again) == jax.tree.leaves(optimizer)
+    assert "rate=0.001" in str(gdlab.adam(1e-3))
+    assert "an array of dtype float64 and shape (2,)" in str(gdlab.adam(jnp.array([1e-3, 1e-2])))
+    assert "decay=0.5" in repr(directions.HeavyBall(jnp.array(0.5)))
+
+
+GIVEN = {"optimizer": gdlab.gd(0.1), "scale": scales.Unit(), "direction": directions.Gradient(), "length": 3}
 
 
 def rows():
@@ -249,15 +294,15 @@ def test_what_is_allowed_comes_back():
 def test_decays_that_stand_beside_decays_are_named_by_the_caller():
     """No range tells one from another, nor from an eps."""
     for call in (
-        lambda: scales.belief(0.999, 1e-8),
-        lambda: directions.interpolation(0.99, 0.9),
+        lambda: scales.AdaBelief(0.999, 1e-8),
+        lambda: directions.LionInterpolation(0.99, 0.9),
         lambda: gdlab.sgdw(0.1, 1e-2, 0.9),
         lambda: gdlab.adamw(0.1, 0.9, 0.999, 1e-8, 1e-8),
         lambda: gdlab.polyak(1.0, 1e-8),
         lambda: gdlab.adagrad(0.1, 0.1),
-        lambda: gdlab.schedules.step_decay(0.1, 10, 0.5),
-        lambda: gdlab.schedules.exponential(0.1, 1000, 0.9),
-        lambda: gdlab.schedules.inverse_time(0.1, 100, 0.5),
+        lambda: gdlab.schedules.StepDecay(0.1, 10, 0.5),
+        lambda: gdlab.schedules.Exponential(0.1, 1000, 0.9),
+        lambda: gdlab.schedules.InverseTime(0.1, 100, 0.5),
     ):
         with pytest.raises(TypeError, match="positional argument"):
             call()

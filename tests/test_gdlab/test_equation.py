@@ -10,7 +10,7 @@ from gdlab import base, descent, directions, scales, schedules
 
 def test_a_cell_without_a_name_is_its_three_parts():
     """Heavy ball over a running root mean square: both see the raw gradients."""
-    optimizer = descent(directions.heavy_ball(0.5), scales.running_root_mean_square(0.75), schedules.inverse_sqrt(0.1))
+    optimizer = descent(directions.HeavyBall(0.5), scales.RunningRootMeanSquare(0.75), schedules.InverseSqrt(0.1))
     grads, state, v, nu = np.random.default_rng(2).normal(size=(50, 3)), optimizer.init(jnp.zeros(3)), 0, None
     for t, g in enumerate(grads):
         eta = 0.1 / np.sqrt(t + 1)
@@ -21,7 +21,7 @@ def test_a_cell_without_a_name_is_its_three_parts():
 
 
 def test_a_ball_keeps_rolling_when_the_rate_is_zero():
-    optimizer = descent(directions.heavy_ball(0.5), scales.unit(), lambda t: jnp.where(t == 0, 1.0, 0.0))
+    optimizer = descent(directions.HeavyBall(0.5), scales.Unit(), lambda t: jnp.where(t == 0, 1.0, 0.0))
     state = optimizer.init(0.0)
     first, state = optimizer.update(1.0, state)
     second, state = optimizer.update(1.0, state)
@@ -29,7 +29,7 @@ def test_a_ball_keeps_rolling_when_the_rate_is_zero():
 
 
 def test_sigma_is_above_zero_and_m_is_zero_where_nothing_was_seen():
-    optimizer = descent(directions.gradient(), scales.running_root_mean_square(0.9), 0.1)
+    optimizer = descent(directions.Gradient(), scales.RunningRootMeanSquare(0.9), 0.1)
     step, _ = optimizer.step(jnp.array([0.0, 3.0]), optimizer.init(jnp.zeros(2)))
     assert 0 < step.sigma[0] < 1e-150
     assert step.sigma[1] == 3
@@ -39,7 +39,7 @@ def test_sigma_is_above_zero_and_m_is_zero_where_nothing_was_seen():
 
 def test_a_schedule_may_be_any_callable_and_sees_the_widest_integer():
     seen = []
-    optimizer = descent(directions.gradient(), scales.unit(), lambda t: seen.append(t.dtype) or 1 / jnp.sqrt(t + 1))
+    optimizer = descent(directions.Gradient(), scales.Unit(), lambda t: seen.append(t.dtype) or 1 / jnp.sqrt(t + 1))
     state = optimizer.init(jnp.zeros(2))
     _, state = optimizer.update(jnp.ones(2), state)
     updates, _ = optimizer.update(jnp.ones(2), state)
@@ -49,19 +49,19 @@ def test_a_schedule_may_be_any_callable_and_sees_the_widest_integer():
 
 @pytest.mark.parametrize("name", ["direction", "scale"])
 def test_a_wrong_piece_is_named(name):
-    parts = {"direction": directions.gradient(), "scale": scales.unit(), "schedule": 0.1, name: 0.9}
+    parts = {"direction": directions.Gradient(), "scale": scales.Unit(), "schedule": 0.1, name: 0.9}
     with pytest.raises(TypeError, match=f"{name} must be one of gdlab.{name}s"):
         descent(**parts)
 
 
 def test_the_rate_is_as_wide_as_the_parameters():
     assert (
-        descent(directions.gradient(), scales.unit(), 0.1)
-        .step(jnp.ones(2), descent(directions.gradient(), scales.unit(), 0.1).init(jnp.ones(2)))[0]
+        descent(directions.Gradient(), scales.Unit(), 0.1)
+        .step(jnp.ones(2), descent(directions.Gradient(), scales.Unit(), 0.1).init(jnp.ones(2)))[0]
         .eta.dtype
         == jnp.zeros([]).dtype
     )
-    optimizer = descent(directions.gradient(), scales.unit(), 0.1)
+    optimizer = descent(directions.Gradient(), scales.Unit(), 0.1)
     step, _ = jax.jit(optimizer.step)(jnp.ones(2, "float16"), optimizer.init(jnp.ones(2, "float16")))
     assert step.eta.dtype == jnp.float32
 
@@ -77,7 +77,7 @@ def test_leaves_that_share_a_sigma_share_its_division_and_others_do_not():
 
 
 def test_an_optimizer_without_extras_has_none_and_the_rate_is_as_wide_as_the_widest_leaf():
-    optimizer = descent(directions.gradient(), scales.unit(), 0.1)
+    optimizer = descent(directions.Gradient(), scales.Unit(), 0.1)
     assert optimizer.extras(jnp.ones(2), optimizer.init(jnp.ones(2))) == {}
     for dtypes, rate in ((["float16"], "float32"), (["float32", "float64"], "float64"), (["complex64"], "float32")):
         assert base.rate_dtype([jnp.zeros(1, dtype) for dtype in dtypes]) == rate

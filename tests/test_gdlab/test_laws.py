@@ -5,95 +5,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from cases import DTYPES, RATE, every, start
 
-import gdlab
-
-RATE = 0.05
-CLIP, SHRINK = optax.clip_by_global_norm(2.0), optax.scale(0.9)
-
-# name -> a constructor of the learning rate; hyperparameters small enough that their effect can be seen
-OPTIMIZERS = {
-    "gd": gdlab.gd,
-    "momentum": lambda rate: gdlab.momentum(rate, 0.8),
-    "momentum, torch": lambda rate: gdlab.momentum(gdlab.schedules.inverse_sqrt(rate), 0.8, source="torch"),
-    "nesterov": lambda rate: gdlab.nesterov(rate, 0.8),
-    "adagrad": lambda rate: gdlab.adagrad(rate, eps=1e-3),
-    "adagrad, torch": lambda rate: gdlab.adagrad(rate, eps=1e-3, source="torch"),
-    "rmsprop": lambda rate: gdlab.rmsprop(rate, 0.8, eps=1e-3),
-    "rmsprop, momentum": lambda rate: gdlab.rmsprop(rate, 0.8, eps=1e-3, momentum=0.7),
-    "rmsprop, torch, all": lambda rate: gdlab.rmsprop(rate, 0.8, 1e-1, momentum=0.7, centred=True, source="torch"),
-    "windowed": lambda rate: gdlab.descent(
-        gdlab.directions.gradient(), gdlab.scales.windowed_root_mean_square(3, 1e-2), rate
-    ),
-    "adam": lambda rate: gdlab.adam(rate, 0.8, 0.9, 1e-3),
-    "amsgrad": lambda rate: gdlab.amsgrad(rate, 0.8, 0.9, 1e-2),
-    "amsgrad, optax": lambda rate: gdlab.amsgrad(rate, 0.8, 0.9, 1e-3, source="optax"),
-    "adabound": lambda rate: gdlab.adabound(rate, 0.8, 0.9, 1e-3, final_rate=0.02, closing=0.9),
-    "amsbound, code": lambda rate: gdlab.amsbound(rate, 0.8, 0.9, 1e-3, final_rate=0.02, closing=0.9, source="code"),
-    "radam": lambda rate: gdlab.radam(rate, 0.8, 0.9, 1e-3),
-    "nadam": lambda rate: gdlab.nadam(rate, 0.8, 0.9, 1e-3),
-    "nadam, torch": lambda rate: gdlab.nadam(rate, 0.8, 0.9, 1e-3, source="torch"),
-    "adamax": lambda rate: gdlab.adamax(rate, 0.8, 0.9, 1e-3),
-    "adabelief": lambda rate: gdlab.adabelief(rate, 0.8, 0.9, 1e-3, 1e-4),
-    "yogi": lambda rate: gdlab.yogi(rate, 0.8, 0.9, 1e-3),
-    "sign_gd": gdlab.sign_gd,
-    "signum": lambda rate: gdlab.signum(rate, 0.8),
-    "lion": lambda rate: gdlab.lion(rate, 0.7, 0.8),
-    "normalized_gd": lambda rate: gdlab.normalized_gd(rate, 1e-2),
-    "adamw": lambda rate: gdlab.adamw(rate, 0.8, 0.9, 1e-3, weight_decay=0.1),
-    "sgdw, paper": lambda rate: gdlab.sgdw(rate, 0.8, weight_decay=0.1, source="paper"),
-    "lookahead": lambda rate: gdlab.lookahead(gdlab.adam(rate, 0.8, 0.9, 1e-3), 3, 0.4),
-    "swats": lambda rate: gdlab.swats(rate, 0.8, 0.9, 1e-3, tolerance=0.05, min_steps=3),
-    "swats by leaf": lambda rate: gdlab.swats(rate, 0.8, 0.9, 1e-3, tolerance=0.05, min_steps=3, scope="leaf"),
-    "chain": lambda rate: gdlab.chain(CLIP, gdlab.adam(rate, 0.8, 0.9, 1e-3), SHRINK),
-    "polyak": lambda rate: gdlab.polyak(2 * rate, lowest=-1.0),
-    "plateau": lambda rate: gdlab.gd(
-        gdlab.schedules.reduce_on_plateau(rate, factor=0.5, patience=1, rtol=0.3, window=2)
-    ),
-}
-every_optimizer = pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
-
-# Of each of these the same with eps = 0: no step may come out of a gradient that was always zero.
-WITHOUT_EPS = {
-    "gd": gdlab.gd,
-    "momentum": gdlab.momentum,
-    "nesterov": gdlab.nesterov,
-    "adagrad": gdlab.adagrad,
-    "adagrad, torch": lambda rate: gdlab.adagrad(rate, source="torch"),
-    "rmsprop": gdlab.rmsprop,
-    "rmsprop, momentum": lambda rate: gdlab.rmsprop(rate, momentum=0.9),
-    "rmsprop, centred": lambda rate: gdlab.rmsprop(rate, momentum=0.9, centred=True, source="torch"),
-    "windowed": lambda rate: gdlab.descent(
-        gdlab.directions.gradient(), gdlab.scales.windowed_root_mean_square(10), rate
-    ),
-    "adam": lambda rate: gdlab.adam(rate, eps=0.0),
-    "adam, keras": lambda rate: gdlab.adam(rate, eps=0.0, source="keras"),
-    "amsgrad": lambda rate: gdlab.amsgrad(rate, eps=0.0),
-    "amsgrad, optax": lambda rate: gdlab.amsgrad(rate, eps=0.0, source="optax"),
-    "adabound": lambda rate: gdlab.adabound(rate, eps=0.0),
-    "amsbound, code": lambda rate: gdlab.amsbound(rate, eps=0.0, source="code"),
-    "radam": lambda rate: gdlab.radam(rate, eps=0.0),
-    "nadam": lambda rate: gdlab.nadam(rate, eps=0.0),
-    "adamax": lambda rate: gdlab.adamax(rate, eps=0.0),
-    "adabelief": lambda rate: gdlab.adabelief(rate, eps=0.0, eps_root=0.0),
-    "yogi": lambda rate: gdlab.yogi(rate, eps=0.0),
-    "sign_gd": gdlab.sign_gd,
-    "signum": gdlab.signum,
-    "normalized_gd": gdlab.normalized_gd,
-    "lookahead": lambda rate: gdlab.lookahead(gdlab.adam(rate, eps=0.0)),
-    "swats": lambda rate: gdlab.swats(rate, eps=0.0, tolerance=1e-3),
-    "plateau": lambda rate: gdlab.gd(gdlab.schedules.reduce_on_plateau(rate)),
-}
+every_optimizer = pytest.mark.parametrize("make", every())
 
 
 def loss(params):
     """A bowl that depends on every coordinate but the last of `w`."""
     w, b = params["w"], params["b"]
     return jnp.sum(jnp.arange(1.0, 3.0) * w[:2] ** 2) + (w[0] - 2 * b) ** 2 + jnp.cos(b)
-
-
-def start():
-    return {"w": jnp.array([1.0, -2.0, 0.5]), "b": jnp.array(0.3)}
 
 
 def one_step(optimizer, params, state):
@@ -176,11 +96,13 @@ def test_update_is_exactly_minus_eta_over_sigma_times_m(make):
                 assert jnp.array_equal(read, done)
                 assert jnp.array_equal(made, done)
             assert all(jnp.all(sigma > 0) for sigma in jax.tree.leaves(step.sigma))
+            assert step.eta.shape == ()
+            assert jax.tree.map(jnp.shape, step.m) == jax.tree.map(jnp.shape, params)
             params = optax.apply_updates(params, updates)
 
 
 @every_optimizer
-@pytest.mark.parametrize("dtypes", [("float64", "float32", "bfloat16", "float16"), ("float16",), ("complex64",)])
+@pytest.mark.parametrize("dtypes", [DTYPES, ("float16",), ("complex64",)])
 def test_dtypes_shapes_and_structure_are_fixed_from_the_start(make, dtypes):
     params = {
         dtype: [jnp.array([[1.0, -2.0]], dtype), jnp.zeros((0,), dtype), jnp.array(0.5, dtype)] for dtype in dtypes
@@ -211,7 +133,7 @@ def test_gradient_of_a_run_with_respect_to_the_optimizer_equals_finite_differenc
         np.testing.assert_allclose(slope, (ends[0] - ends[1]) / (2 * width), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("make", WITHOUT_EPS.values(), ids=WITHOUT_EPS)
+@pytest.mark.parametrize("make", every("bare"))
 def test_gradient_of_a_long_run_is_finite_beside_a_coordinate_without_gradient(make):
     def final_loss(optimizer):
         def body(carry, _):
@@ -223,9 +145,9 @@ def test_gradient_of_a_long_run_is_finite_beside_a_coordinate_without_gradient(m
         assert jnp.isfinite(slope)
 
 
-@pytest.mark.parametrize("make", WITHOUT_EPS.values(), ids=WITHOUT_EPS)
+@pytest.mark.parametrize("make", every("bare"))
 def test_zero_gradient_gives_zero_step_without_eps(make):
-    params = [jnp.array([1.0, 2.0], dtype) for dtype in ("float64", "float32", "bfloat16", "float16")]
+    params = [jnp.array([1.0, 2.0], dtype) for dtype in DTYPES]
     optimizer, zeros = make(0.1), jax.tree.map(jnp.zeros_like, params)
     state, update = optimizer.init(params), jax.jit(optimizer.update)
     for _ in range(3):
@@ -302,25 +224,7 @@ def test_the_state_is_laid_out_over_devices_as_the_parameters_are(make):
         assert jax.tree.map(jax.typeof, jax.jit(optimizer.init)(params)) == jax.tree.map(jax.typeof, state)
 
 
-# name -> the rate with which optax's own tests expect it to arrive
-ARRIVALS = {
-    "momentum": lambda: gdlab.momentum(1e-3),
-    "adagrad": lambda: gdlab.adagrad(1.0),
-    "rmsprop": lambda: gdlab.rmsprop(5e-3),
-    "adam": lambda: gdlab.adam(1e-1),
-    "amsgrad": lambda: gdlab.amsgrad(1e-1, source="optax"),
-    "nadam": lambda: gdlab.nadam(1e-2),
-    "radam": lambda: gdlab.radam(5e-3),
-    "adamax": lambda: gdlab.adamax(1e-1),
-    "adabelief": lambda: gdlab.adabelief(1e-2),
-    "yogi": lambda: gdlab.yogi(1e-1),
-    "adamw": lambda: gdlab.adamw(1e-1, weight_decay=1e-4),
-    "adabound": lambda: gdlab.adabound(1e-2, final_rate=1e-3),
-    "lookahead": lambda: gdlab.lookahead(gdlab.adam(1e-1)),
-}
-
-
-@pytest.mark.parametrize("make", ARRIVALS.values(), ids=ARRIVALS)
+@pytest.mark.parametrize("make", every("arrives"))
 @pytest.mark.parametrize("dtype", ["float32", "complex64"])
 def test_arrives_at_the_minima_of_optaxs_own_tests(make, dtype):
     unit = 1 + 1j if dtype == "complex64" else 1.0

@@ -16,16 +16,16 @@ from gdlab.schedules.of_count import _power
 def test_the_weight_is_exact_in_float32(decay, count):
     b = np.float32(decay)
     exact = -np.expm1(count * np.log1p(np.float64(b) - 1))
-    np.testing.assert_allclose(numerics.decaying_weight(b, jnp.int32(count)), exact, rtol=1e-6)
+    np.testing.assert_allclose(numerics.ema_weight(b, jnp.int32(count)), exact, rtol=1e-6)
 
 
 def test_the_weight_of_no_memory_is_one():
-    assert float(numerics.decaying_weight(0.0, 3)) == 1
-    assert float(jax.grad(numerics.decaying_weight)(0.0, 3)) == 0
+    assert float(numerics.ema_weight(0.0, 3)) == 1
+    assert float(jax.grad(numerics.ema_weight)(0.0, 3)) == 0
 
 
 def test_the_weight_has_the_derivative_of_its_formula():
-    np.testing.assert_allclose(jax.grad(numerics.decaying_weight)(0.9, 5), -5 * 0.9**4, rtol=1e-13)
+    np.testing.assert_allclose(jax.grad(numerics.ema_weight)(0.9, 5), -5 * 0.9**4, rtol=1e-13)
 
 
 def test_the_root_has_derivative_zero_at_zero():
@@ -37,7 +37,7 @@ def test_the_root_has_derivative_zero_at_zero():
 def test_a_second_moment_of_bfloat16_gradients_does_not_stall():
     nu = numerics.zeros_wide_real(jnp.zeros((), "bfloat16"))
     one = jnp.ones((), "bfloat16")
-    nu = jax.lax.fori_loop(0, 3000, lambda _, nu: numerics.decaying(nu, one, 0.999), nu)
+    nu = jax.lax.fori_loop(0, 3000, lambda _, nu: numerics.ema(nu, one, 0.999), nu)
     assert nu.dtype == jnp.float32
     np.testing.assert_allclose(nu, 1 - 0.999**3000, rtol=1e-4)
 
@@ -102,10 +102,10 @@ def test_debiased_averages_of_a_constant_are_the_constant():
     value = {"a": jnp.array([3.0, -1.0]), "b": jnp.array(2.0, "float32")}
     average = jax.tree.map(jnp.zeros_like, value)
     for count in range(1, 6):
-        average = numerics.decaying(average, value, 0.75)
+        average = numerics.ema(average, value, 0.75)
         for name, weight in (("a", 1 - 0.75**count), ("b", 1 - 0.75**count)):
             np.testing.assert_allclose(average[name], weight * value[name], rtol=1e-6)
-            np.testing.assert_allclose(numerics.debiased(average, 0.75, count)[name], value[name], rtol=1e-6)
+            np.testing.assert_allclose(numerics.bias_corrected(average, 0.75, count)[name], value[name], rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_debiased_averages_of_a_constant_are_the_constant():
         (numerics.safe_root, [0, 0.25]),
         (numerics.positive_root, [0, 0.25]),
         (lambda x: numerics.safe_ratio(3.0, x, 7.0), [0, -3 / 16]),
-        (lambda x: numerics.decaying_weight(x / 8, 3), [0, -3 / 32]),
+        (lambda x: numerics.ema_weight(x / 8, 3), [0, -3 / 32]),
         (lambda x: _power(x, 2.0), [0, 8]),
         (lambda x: _power(x, 0.5), [0, 0.25]),
         (lambda x: _power(x, 0.0), [0, 0]),

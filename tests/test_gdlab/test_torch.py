@@ -10,7 +10,7 @@ import gdlab
 torch = pytest.importorskip("torch")
 
 ETA, LAM, B1, B2, EPS = 0.02, 0.8, 0.9, 0.99, 1e-8
-inverse_sqrt = gdlab.schedules.inverse_sqrt(ETA)
+inverse_sqrt = gdlab.schedules.InverseSqrt(ETA)
 
 
 def path(optimizer, gradients):
@@ -33,7 +33,7 @@ CASES = {
         lambda p: OPTIM.SGD(p, ETA, LAM, nesterov=True),
     ),
     "rmsprop": (
-        gdlab.rmsprop(inverse_sqrt, 0.99, EPS, momentum=LAM, centred=True, source="torch"),
+        gdlab.rmsprop(inverse_sqrt, 0.99, EPS, momentum=LAM, centered=True, source="torch"),
         lambda p: OPTIM.RMSprop(p, ETA, 0.99, EPS, momentum=LAM, centered=True),
     ),
     "adagrad": (gdlab.adagrad(inverse_sqrt, eps=1e-10, source="torch"), lambda p: OPTIM.Adagrad(p, ETA)),

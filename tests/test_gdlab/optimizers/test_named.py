@@ -133,12 +133,12 @@ def rmsprop_with_momentum(grads, decay=0.9, keep=0.8):
         yield m / np.sqrt(nu)
 
 
-def rmsprop_torch(grads, alpha=0.99, eps=1e-8, keep=0.8, centred=True):
+def rmsprop_torch(grads, alpha=0.99, eps=1e-8, keep=0.8, centered=True):
     square = mean = buffer = 0
     for t, g in enumerate(grads):
         square = alpha * square + (1 - alpha) * g**2
         mean = alpha * mean + (1 - alpha) * g
-        buffer = keep * buffer + g / (np.sqrt(square - centred * mean**2) + eps)
+        buffer = keep * buffer + g / (np.sqrt(square - centered * mean**2) + eps)
         yield -RATE / np.sqrt(t + 1) * buffer
 
 
@@ -366,24 +366,24 @@ def swats(grads, b1=0.9, b2=0.999, eps=1e-9, tolerance=5e-4, first=2, after=lamb
 S = gdlab.schedules
 TRANSCRIPTIONS = {
     "gd": (gdlab.gd(RATE), gd),
-    "gd, eta / sqrt(t + 1)": (gdlab.gd(S.inverse_sqrt(RATE)), gd_decayed),
+    "gd, eta / sqrt(t + 1)": (gdlab.gd(S.InverseSqrt(RATE)), gd_decayed),
     "momentum": (gdlab.momentum(RATE), momentum),
-    "momentum, eta / sqrt(t + 1)": (gdlab.momentum(S.inverse_sqrt(RATE)), momentum_decayed),
-    "momentum, torch": (gdlab.momentum(S.inverse_sqrt(RATE), source="torch"), momentum_outside),
+    "momentum, eta / sqrt(t + 1)": (gdlab.momentum(S.InverseSqrt(RATE)), momentum_decayed),
+    "momentum, torch": (gdlab.momentum(S.InverseSqrt(RATE), source="torch"), momentum_outside),
     "nesterov": (gdlab.nesterov(RATE), nesterov),
-    "nesterov, torch": (gdlab.nesterov(S.inverse_sqrt(RATE), source="torch"), nesterov_outside),
+    "nesterov, torch": (gdlab.nesterov(S.InverseSqrt(RATE), source="torch"), nesterov_outside),
     "adagrad": (gdlab.adagrad(RATE), adagrad),
     "adagrad, paper": (gdlab.adagrad(RATE, source="paper"), adagrad),
     "adagrad, optax": (gdlab.adagrad(RATE, eps=1e-7, source="optax"), adagrad_from_a_tenth),
     "rmsprop": (gdlab.rmsprop(RATE), rmsprop),
     "rmsprop, momentum": (gdlab.rmsprop(RATE, momentum=0.8), rmsprop_with_momentum),
     "rmsprop, torch": (
-        gdlab.rmsprop(S.inverse_sqrt(RATE), 0.99, 1e-8, momentum=0.8, centred=True, source="torch"),
+        gdlab.rmsprop(S.InverseSqrt(RATE), 0.99, 1e-8, momentum=0.8, centered=True, source="torch"),
         rmsprop_torch,
     ),
     "rmsprop, keras": (gdlab.rmsprop(RATE, 0.9, 1e-7, momentum=0.8, source="keras"), rmsprop_keras),
     "windowed": (
-        gdlab.descent(gdlab.directions.gradient(), gdlab.scales.windowed_root_mean_square(7), RATE),
+        gdlab.descent(gdlab.directions.Gradient(), gdlab.scales.WindowedRootMeanSquare(7), RATE),
         windowed,
     ),
     "adam": (gdlab.adam(RATE), adam),
@@ -393,8 +393,8 @@ TRANSCRIPTIONS = {
     "amsgrad, optax": (gdlab.amsgrad(RATE, source="optax"), amsgrad_optax),
     "adabound": (gdlab.adabound(RATE), adabound),
     "adabound, paper": (gdlab.adabound(RATE, source="paper"), adabound_paper),
-    "adabound, code": (gdlab.adabound(S.inverse_sqrt(RATE), source="code"), adabound_code),
-    "amsbound, code": (gdlab.amsbound(S.inverse_sqrt(RATE), source="code"), amsbound_code),
+    "adabound, code": (gdlab.adabound(S.InverseSqrt(RATE), source="code"), adabound_code),
+    "amsbound, code": (gdlab.amsbound(S.InverseSqrt(RATE), source="code"), amsbound_code),
     "radam": (gdlab.radam(RATE), radam),
     "nadam": (gdlab.nadam(RATE), nadam),
     "nadam, torch": (gdlab.nadam(RATE, source="torch"), nadam_warming),
@@ -412,7 +412,7 @@ TRANSCRIPTIONS = {
     "lookahead": (gdlab.lookahead(gdlab.adam(RATE)), lookahead),
     "swats": (gdlab.swats(RATE, tolerance=5e-4), swats),
     "swats, late and slowing": (
-        gdlab.swats(RATE, tolerance=5e-4, min_steps=300, after=S.inverse_sqrt(1.0)),
+        gdlab.swats(RATE, tolerance=5e-4, min_steps=300, after=S.InverseSqrt(1.0)),
         lambda grads: swats(grads, first=300, after=lambda j: 1 / np.sqrt(j + 1)),
     ),
     "swats, never": (gdlab.swats(RATE, tolerance=0.0), lambda grads: swats(grads, tolerance=0.0)),
@@ -478,8 +478,8 @@ def test_what_is_not_said_is_what_the_papers_say():
     for made, numbers in (
         (gdlab.swats(0.1), [1e-9, 1e-9, 0.1, 0.9, 0.999, 1, 2]),
         (gdlab.polyak(), [0, 0, 1, 1]),
-        (gdlab.directions.nesterov_outside(), [0.9]),
-        (gdlab.directions.nesterov_average_warming(), [0.004, 0.9]),
+        (gdlab.directions.NesterovTrace(), [0.9]),
+        (gdlab.directions.NadamScheduled(), [0.004, 0.9]),
     ):
         assert sorted(jax.tree.leaves(made)) == numbers
 
@@ -530,9 +530,9 @@ def test_adabounds_extras_are_its_bounds_and_the_share_it_clips():
 
 def test_adabound_is_adam_to_the_bit_before_it_clips_and_momentum_in_the_end():
     grads = gradients(20) / np.array([1e-3, 1e-1, 1.0, 10.0, 100.0])
-    wide = gdlab.adabound(RATE, final_rate=0.1, closing=1e-9)
+    wide = gdlab.adabound(RATE, final_rate=0.1, gamma=1e-9)
     np.testing.assert_array_equal(path(wide, grads), path(gdlab.adam(RATE), grads))
-    late = path(gdlab.adabound(RATE, final_rate=0.1, closing=1e12), grads)
+    late = path(gdlab.adabound(RATE, final_rate=0.1, gamma=1e12), grads)
     m = 0
     for t, g in enumerate(grads, start=1):
         m = 0.9 * m + 0.1 * g
@@ -573,10 +573,10 @@ def test_swats_learns_nothing_from_a_gradient_across_its_step():
 def test_what_wraps_an_optimizer_passes_on_what_it_knows():
     inner, params, grads = gdlab.radam(0.1), jnp.ones(2), jnp.array([1.0, -2.0])
     wrapped = {
-        "rolling": gdlab.rolling(inner),
-        "rolling outside": gdlab.rolling_outside(inner),
-        "decayed": gdlab.decayed(inner, 0.1),
-        "decayed outright": gdlab.decayed_outright(inner, 0.1),
+        "rolling": gdlab.momentum_on_updates(inner),
+        "rolling outside": gdlab.trace_on_updates(inner),
+        "decayed": gdlab.with_weight_decay(inner, 0.1),
+        "decayed outright": gdlab.with_independent_weight_decay(inner, 0.1),
         "lookahead": gdlab.lookahead(inner),
         "chain": gdlab.chain(optax.trace(0.0), optax.scale(1.0), inner, optax.scale(2.0), optax.trace(0.0)),
     }

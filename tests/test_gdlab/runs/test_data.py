@@ -144,7 +144,7 @@ RUNS = {
     "minimize with patience": partial(gdlab.minimize, patience=3),
     "minimize with a tolerance": partial(gdlab.minimize, tolerance=0.0),
     "long_run": gdlab.long_run,
-    "long_run in lanes": partial(gdlab.long_run, lanes="params"),
+    "long_run in lanes": partial(gdlab.long_run, batched="params"),
     "tune": gdlab.tune,
     "lr_range_test": lambda loss, optimizer, *args, **how: gdlab.lr_range_test(loss, gdlab.sgd, *args, **how),
 }
@@ -179,10 +179,10 @@ def test_batches_that_do_not_fit_the_steps_are_one_sentence_everywhere(name, run
 
 def test_batches_of_lanes_have_one_batch_a_step_behind_the_lanes():
     losses = jnp.arange(12.0).reshape(2, 6, 1)
-    run = gdlab.long_run(lambda x, batch: batch[0] + 0 * x, gdlab.gd(0.1), 1.0, 6, batches=losses, lanes="batches")
+    run = gdlab.long_run(lambda x, batch: batch[0] + 0 * x, gdlab.gd(0.1), 1.0, 6, batches=losses, batched="batches")
     np.testing.assert_array_equal(run.history["loss"], losses[:, :, 0].T)
     with pytest.raises(ValueError, match=r"here 5, along their second axis; got arrays with 6"):
-        gdlab.long_run(squares, gdlab.gd(0.1), jnp.ones(2), 5, batches=losses, lanes="batches")
+        gdlab.long_run(squares, gdlab.gd(0.1), jnp.ones(2), 5, batches=losses, batched="batches")
 
 
 def test_a_list_of_batches_is_stacked_as_the_sentence_says():

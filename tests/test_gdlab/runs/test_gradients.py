@@ -51,7 +51,7 @@ ISOTROPIC = {  # m and sigma turn with the plane of a complex number, and have o
     "sgdw": gdlab.sgdw(0.05),
     "lookahead": gdlab.lookahead(gdlab.momentum(0.05)),
     "clipped": gdlab.chain(optax.clip_by_global_norm(0.5), gdlab.gd(0.1)),
-    "plateau": gdlab.gd(gdlab.schedules.reduce_on_plateau(0.9, patience=2, rtol=0.5)),
+    "plateau": gdlab.gd(gdlab.schedules.ReduceOnPlateau(0.9, patience=2, rtol=0.5)),
 }
 
 
@@ -75,7 +75,7 @@ PEERS = {  # their sigma is of abs(g)^2, one for both parts
     "adagrad": (gdlab.adagrad(0.5, eps=1e-7, source="optax"), optax.adagrad(0.5)),
     "rmsprop": (gdlab.rmsprop(0.05, eps=1e-8, source="optax"), optax.rmsprop(0.05)),
     "centred": (
-        gdlab.rmsprop(0.05, eps=1e-2, source="optax", centred=True),
+        gdlab.rmsprop(0.05, eps=1e-2, source="optax", centered=True),
         optax.rmsprop(0.05, eps=1e-2, centered=True),
     ),
     "lion": (gdlab.lion(0.05), optax.lion(0.05, weight_decay=0.0)),

@@ -41,7 +41,7 @@ def test_each_lane_ends_where_it_would_alone_and_is_then_silent():
         gdlab.gd(RATES),
         START,
         50,
-        lanes="optimizer",
+        batched="optimizer",
         tolerance=1e-3,
         every=5,
         chunk=10,
@@ -60,7 +60,7 @@ def test_a_run_ends_when_its_last_lane_has_ended():
         gdlab.gd(jnp.array([10.0, 1e3])),
         START,
         10_000,
-        lanes=["optimizer"],
+        batched=["optimizer"],
         progress=lambda done, _: seen.append(done),
     )
     assert seen == [100]
@@ -78,7 +78,7 @@ def test_minibatches_share_their_data_and_each_lane_has_its_order(tmp_path):
 
     def ran(**how):
         keyed = dataclasses.replace(stream, key=gdlab.seeds(3))
-        how = {"lanes": ["batches"], "chunk": 10, "every": 5, "record": ("loss", "params"), **how}
+        how = {"batched": ["batches"], "chunk": 10, "every": 5, "record": ("loss", "params"), **how}
         return gdlab.long_run(loss, adam, {"w": jnp.zeros(2)}, 45, batches=keyed, **how)
 
     long = ran()
@@ -118,7 +118,7 @@ def test_keys_in_a_state_survive_a_store(tmp_path):
 BAD = {
     "chunk": ({"chunk": 3, "every": 2}, "chunk must be a multiple of every, 2; got 3"),
     "no chunk": ({"chunk": 0}, "chunk must be a whole number"),
-    "lanes": ({"lanes": ["loss"]}, "lanes must name some of optimizer"),
+    "batched": ({"batched": ["loss"]}, "batched must name some of optimizer"),
     "record": ({"record": "lost"}, "record must name some of"),
 }
 
@@ -141,7 +141,7 @@ def test_a_history_without_a_store_is_whole_and_reports_words(monkeypatch):
 
     monkeypatch.setattr(importlib.import_module("gdlab.runs.long_run"), "bar", bar)
     record = {"loss": lambda moment: moment.loss, "count": lambda moment: moment.count}
-    how = {"record": record, "every": 4, "chunk": 12, "lanes": ["optimizer"], "progress": True}
+    how = {"record": record, "every": 4, "chunk": 12, "batched": ["optimizer"], "progress": True}
     long = gdlab.long_run(lambda x: x * x, gdlab.gd(jnp.array([0.25, 1e9, 0.5])), 1e100, 33, **how)
     assert long.history["count"].tolist() == [[4 * i] * 3 for i in range(9)]
     np.testing.assert_allclose(long.history["loss"][:3, 0], 1e200 * 0.25 ** jnp.array([0.0, 4.0, 8.0]))
@@ -156,7 +156,7 @@ def test_a_history_without_a_store_is_whole_and_reports_words(monkeypatch):
 
 def test_what_happens_after_the_end_is_recorded_as_nothing():
     record = {"loss": lambda moment: moment.loss, "count": lambda moment: moment.count}
-    how = {"record": record, "every": 2, "chunk": 4, "lanes": ["params"], "tolerance": 0.3}
+    how = {"record": record, "every": 2, "chunk": 4, "batched": ["params"], "tolerance": 0.3}
     long = gdlab.long_run(lambda x: x * x, gdlab.gd(0.25), jnp.array([0.1, 1.0, 8.0]), 8, **how)
     assert long.steps.tolist() == [0, 3, 6]
     assert [gdlab.runs.minimize.REASONS[reason] for reason in long.reason] == ["small gradient"] * 3
@@ -202,9 +202,9 @@ def test_the_last_sound_state_is_taken_up(tmp_path):
     assert (int(again.steps), again.why) == (20, "steps")
     assert gdlab.read_history(tmp_path / "s")["step"].tolist() == [0, 5, 10, 15]
     identity = json.loads((tmp_path / "s" / "store.json").read_text())
-    said = {name: identity[name] for name in ("schema", "kind", "steps", "chunk", "every", "lanes", "record")}
+    said = {name: identity[name] for name in ("schema", "kind", "steps", "chunk", "every", "batched", "record")}
     assert said == {
-        "schema": 1, "kind": "long run", "steps": 20, "chunk": 5, "every": 5, "lanes": [], "record": ["loss"],
+        "schema": 1, "kind": "long run", "steps": 20, "chunk": 5, "every": 5, "batched": [], "record": ["loss"],
     }  # fmt: skip
 
 
@@ -213,7 +213,7 @@ def test_arguments_and_keys_may_be_lanes_and_what_is_lost_at_the_start_is_run_fo
         return scale * (x - target) ** 2 + 0.1 * x * jax.random.normal(key)
 
     targets, keys = jnp.array([0.0, 2.0, -1.0]), gdlab.seeds(3)
-    long = gdlab.long_run(noisy, gdlab.gd(0.2), 1.0, 6, lanes=["args", "key"], args=(targets, 0.5), key=keys, chunk=2)
+    long = gdlab.long_run(noisy, gdlab.gd(0.2), 1.0, 6, batched=["args", "key"], args=(targets, 0.5), key=keys, chunk=2)
     for i in range(3):
         alone = gdlab.minimize(noisy, gdlab.gd(0.2), 1.0, 6, args=(targets[i], 0.5), key=keys[i])
         np.testing.assert_allclose(long.params[i], alone.params, rtol=1e-12)
@@ -234,5 +234,5 @@ def test_keys_that_do_not_fit_the_lanes_are_named():
         (keys[0], ("key",), "key must be PRNG keys with 1 axis, such as jax.random.split(jax.random.key(0), 3); got"),
     ):
         with pytest.raises(TypeError) as caught:
-            gdlab.long_run(noisy, gdlab.gd(0.1), 1.0, 2, key=key, lanes=lanes)
+            gdlab.long_run(noisy, gdlab.gd(0.1), 1.0, 2, key=key, batched=lanes)
         assert str(caught.value).startswith(said)

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import gdlab
-from gdlab.runs.minimize import RECORDERS
+from gdlab.runs.loop import RECORDERS
 
 
 def bowl(x):
@@ -283,7 +283,7 @@ WRONG = {
     "steps": ({"steps": 2**31}, ValueError, f"steps must be a whole number, from 1 to {2**31 - 1}; got {2**31}"),
     "tolerance": ({"tolerance": -1e-9}, ValueError, "tolerance must lie in [0, inf); got -1e-09"),
     "patience": ({"patience": 0.5}, ValueError, "patience must lie in [1, inf); got 0.5"),
-    "a recorder": ({"record": {"a": 3}}, TypeError, "record must be a function, of a gdlab.runs.minimize.Moment; got 3"),
+    "a recorder": ({"record": {"a": 3}}, TypeError, "record must be a function, of a gdlab.runs.loop.Snapshot; got 3"),
     "a number": (
         {"record": 3},
         ValueError,

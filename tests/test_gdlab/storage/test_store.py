@@ -91,7 +91,7 @@ def test_what_no_store_is_cannot_be_read(tmp_path):
 
 def test_what_a_kill_left_half_written_is_removed_and_an_error_leaves_nothing(tmp_path):
     (tmp_path / ".chunk-00000.npz-x.partial").write_text("half")
-    with store.opened(tmp_path, IDENTITY) as kept, pytest.raises(KeyError), store.whole(kept.path(1)) as file:
+    with store.opened(tmp_path, IDENTITY) as kept, pytest.raises(KeyError), store.atomic_write(kept.path(1)) as file:
         file.write(b"half")
         raise KeyError
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lock", "store.json"]
@@ -118,7 +118,7 @@ def test_only_the_first_process_acts_and_all_hear_what_came_of_it(tmp_path, monk
     def both(act):
         for index in (0, 1):
             monkeypatch.setattr(jax, "process_index", lambda index=index: index)
-            yield multihost._from_first(act if index == 0 else pytest.fail)
+            yield multihost.on_first_process(act if index == 0 else pytest.fail)
 
     monkeypatch.setattr(multihost, "_broadcast", broadcast)
     assert list(both(lambda: None)) == [None, None]
@@ -127,12 +127,12 @@ def test_only_the_first_process_acts_and_all_hear_what_came_of_it(tmp_path, monk
     for index in (0, 1):
         monkeypatch.setattr(jax, "process_index", lambda index=index: index)
         with pytest.raises(store.StoreError, match=r"^no room$"):
-            multihost._from_first(refuse if index == 0 else pytest.fail)
+            multihost.on_first_process(refuse if index == 0 else pytest.fail)
 
 
 def test_a_process_alone_sends_nothing(monkeypatch):
     monkeypatch.setattr(multihost, "_broadcast", pytest.fail)
-    assert multihost._from_first(lambda: ARRAYS) is ARRAYS
+    assert multihost.on_first_process(lambda: ARRAYS) is ARRAYS
 
 
 def test_a_process_alone_raises_what_happened_and_one_of_several_says_that_another_is_gone(monkeypatch):
