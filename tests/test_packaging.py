@@ -45,7 +45,7 @@ def test_a_room_imports_only_what_is_declared(room):
 
 
 def test_the_tests_import_only_what_is_declared():
-    assert imported(ROOT / "tests") <= DECLARED | TESTED_WITH | EXTRAS["hessian"]
+    assert imported(ROOT / "tests") <= DECLARED | TESTED_WITH | EXTRAS["hessian"] | {"cases"}
 
 
 def test_contributing_explains_every_dependency_and_no_other():
