@@ -338,7 +338,7 @@ def recording(lanes, steps, rounds):
         return gdlab.minimize(rosenbrock, gdlab.momentum(lr), start, steps, every=every).history
 
     def long(every):
-        how = {"lanes": "optimizer", "chunk": steps // 10, "every": every}
+        how = {"batched": "optimizer", "chunk": steps // 10, "every": every}
         return gdlab.long_run(rosenbrock, gdlab.momentum(rates), start, steps, **how).history
 
     none = steps // 10  # a row per chunk

@@ -357,7 +357,7 @@ def swept(store, progress=False):
     return gdlab.sweep(noisy, chunk=4, store=store, progress=progress, **axes)["value"].values
 
 def ran(store, progress=False):
-    how = {"lanes": "optimizer", "chunk": 10, "every": 5, "store": store, "progress": progress}
+    how = {"batched": "optimizer", "chunk": 10, "every": 5, "store": store, "progress": progress}
     start, rates = jnp.array([-1.2, 1.0]), jnp.geomspace(1e-4, 1.0, 8)
     run = gdlab.long_run(gdlab.problems.rosenbrock, gdlab.adam(rates), start, 800, **how)
     history = gdlab.read_history(store)["loss"] if store else run.history["loss"]
