@@ -17,6 +17,8 @@ import pytest
 
 from experiments.__main__ import main
 
+pytestmark = pytest.mark.full
+
 DOCS = Path(__file__).parents[1] / "docs"
 
 

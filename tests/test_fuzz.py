@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 import gdlab
 import hessian
@@ -25,6 +26,8 @@ from gdlab import directions, problems, scales, schedules
 from gdlab.base import Direction, LossSchedule, Optimizer, Scale
 from gdlab.pieces import Piece
 from gdlab.schedules.base import as_rate
+
+pytestmark = pytest.mark.full
 
 CALLS = int(os.environ.get("FUZZ_CALLS", "400"))
 LONG = CALLS > 400  # then slow functions are also called with allowed arguments, which their own tests do anyway

@@ -18,7 +18,7 @@ import pytest
 LAUNCHER = Path(__file__).parents[1] / "lab.py"
 PYTHON = sys.executable
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="the fake programs are shell scripts")
+pytestmark = [pytest.mark.full, pytest.mark.skipif(os.name != "posix", reason="the fake programs are shell scripts")]
 
 # A script that writes its name, its folder and each of its arguments in brackets, then does more.
 FAKE = """#!/bin/sh

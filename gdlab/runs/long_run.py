@@ -28,11 +28,9 @@ import optax
 from jax.typing import ArrayLike
 
 from gdlab.arguments import floating, function, whole
-from gdlab.sweeps.axes import path_name
-from gdlab.runs.data import Minibatches
 from gdlab.base import Params
-from gdlab.storage.fingerprint import array_bytes, fingerprint
 from gdlab.progress import Report, bar
+from gdlab.runs.data import Minibatches
 from gdlab.runs.loop import (
     REASONS,
     Recorder,
@@ -44,7 +42,9 @@ from gdlab.runs.loop import (
     traced_or_static,
 )
 from gdlab.runs.minimize import COUNTABLE, Run
+from gdlab.storage.fingerprint import array_bytes, fingerprint
 from gdlab.storage.store import Store, StoreError, digest, opened, read_identity
+from gdlab.sweeps.axes import path_name
 
 SCHEMA = 1  # the version of the layout of a store
 BATCHED = ("optimizer", "params", "args", "batches", "key")
@@ -73,15 +73,15 @@ def long_run(
     Args:
         loss, optimizer, params, steps, args, batches, key, record, every, tolerance, patience: as for `minimize`.
         chunk: how many steps are taken between two looks of the host, a multiple of `every`; by default a hundredth.
-        batched: which of "optimizer", "params", "args", "batches", "key" have a leading axis of runs in every array that
-            has an axis at all; of mini-batches only the key has one, the data are shared.
+        batched: which of "optimizer", "params", "args", "batches", "key" have a leading axis of runs in every array
+            that has an axis at all; of mini-batches only the key has one, the data are shared.
         store: a folder that keeps each finished chunk.  The same run goes on from it; another one is refused.
         progress: True for a bar on stderr with the median loss, the share of runs alive and the time left (silent when
             that is no terminal), or a function of (done, total) steps.
 
     Returns:
-        A `Run` as from `minimize`; with `batched`, `params`, `state`, `steps` and `reason` have a leading axis of runs and
-        `history[name]` has shape (rows, runs, ...).  The run ends with the chunk in which the last lane ends, by
+        A `Run` as from `minimize`; with `batched`, `params`, `state`, `steps` and `reason` have a leading axis of runs,
+        and `history[name]` has shape (rows, runs, ...).  The run ends with the chunk in which the last lane ends, by
         tolerance, patience or a number that is not finite; later rows are NaN, or 0 where they are whole numbers.  With
         a store `history` is empty, and `read_history` reads it.
 
@@ -281,9 +281,7 @@ def _advance(work, given, limits, carry, buffer, done, until):
     def row(i, ahead):
         carry, buffer = ahead
         length = jnp.minimum(every, until - done - i * every)
-        carry, row = _over_lanes(
-            work[4], lambda given, carry: _block(work, given, limits, carry, length), given, carry
-        )
+        carry, row = _over_lanes(work[4], lambda given, carry: _block(work, given, limits, carry, length), given, carry)
         write = partial(jax.lax.dynamic_update_index_in_dim, index=i, axis=0)
         return carry, jax.tree.map(write, buffer, row)
 

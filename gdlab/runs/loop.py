@@ -5,9 +5,9 @@
     reason     <-  judge(snapshot)         only in a run that may stop early
     theta      <-  apply(theta, snapshot)  what the optimizer makes of it
 
-`Loop.step` is these four lines, and `Loop.block` is one recorded step and those behind it that are not.  The runs differ
-in what repeats the blocks: `minimize` scans them, or loops while no reason to stop is found; `long_run` drives chunks of
-them from the host; `tune` differentiates through segments of steps.
+`Loop.step` is these four lines, and `Loop.block` is one recorded step and those behind it that are not.  The runs
+differ in what repeats the blocks: `minimize` scans them, or loops while no reason to stop is found; `long_run` drives
+chunks of them from the host; `tune` differentiates through segments of steps.
 
 | name | what it is |
 |---|---|
@@ -235,7 +235,9 @@ def all_finite(params: Params) -> jax.Array:
 def recorders_of(record: Sequence[str] | Mapping[str, Recorder]) -> dict[str, Recorder]:
     """The recorders by name; ValueError for an unknown name."""
     if isinstance(record, Mapping):
-        return {name: function("record", recorder, "of a gdlab.runs.loop.Snapshot") for name, recorder in record.items()}
+        return {
+            name: function("record", recorder, "of a gdlab.runs.loop.Snapshot") for name, recorder in record.items()
+        }
     names = (record,) if not isinstance(record, Sequence) or isinstance(record, str) else tuple(record)
     for name in names:
         if not isinstance(name, str) or name not in RECORDERS:
@@ -255,7 +257,7 @@ def limits_of(tolerance: ArrayLike | None, patience: ArrayLike | None) -> tuple 
 
 
 def traced_or_static(optimizer: Any) -> tuple[Any, Any]:
-    """(traced, static): the optimizer as an argument of the compiled program, or, from another library, as a part of it."""
+    """(traced, static): the optimizer as an argument of the compiled program or, from another library, a part of it."""
     transformation(optimizer)
     numeric = not any(_foreign(leaf) for leaf in jax.tree.leaves(optimizer))
     return (optimizer, None) if numeric else (None, optimizer)

@@ -24,16 +24,17 @@ import optax
 from jax.typing import ArrayLike
 
 from gdlab.arguments import choice, floating, function, hyperparameter, one_of, shown, whole
-from gdlab.runs.gradients import scalar, value_and_gradient
-from gdlab.optimizers.named import adam
 from gdlab.base import Optimizer, Params
+from gdlab.optimizers.named import adam
 from gdlab.pieces import ranges
+from gdlab.runs.gradients import scalar, value_and_gradient
 from gdlab.runs.loop import data_of, loop_of
 from gdlab.runs.minimize import minimize
 from gdlab.schedules.of_count import Cosine, LrRangeTest
 
 OUTCOMES = ("found", "no fall", "falling to the end", "not finite")
 UNSEEN = 100  # eps abs(loss): a fall below it is rounding
+
 
 class Tuned(NamedTuple):
     """What tuning found."""

@@ -19,6 +19,8 @@ from experiments.reporting import pages
 from experiments.reporting.checks import conclude, is_true
 from experiments.reporting.figures import plt
 
+pytestmark = pytest.mark.full
+
 SMALL = ["--surface", "linear_net", "--optimizers", "gd,adam", "--lr", "1e-2:1e-1:3", "--starts", "5", "--steps", "400"]
 
 

@@ -21,6 +21,8 @@ from experiments.reporting.run_folder import Extras, write_arrays
 from experiments.workloads.workload import load
 from gdlab.problems import surfaces
 
+pytestmark = pytest.mark.full
+
 RECORD = {"results.nc", "summary.json", "config.json", "meta.json", "report.json"}
 
 

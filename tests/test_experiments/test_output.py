@@ -11,6 +11,8 @@ from experiments.cli import signals
 from experiments.cli.stdout import Output
 from experiments.reporting.run_folder import held, new_folder
 
+pytestmark = pytest.mark.full
+
 
 def test_an_interrupt_that_python_forgets_comes_again():
     with pytest.raises(KeyboardInterrupt):

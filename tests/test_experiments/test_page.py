@@ -12,6 +12,8 @@ from playwright.sync_api import sync_playwright
 from experiments.__main__ import main
 from experiments.playground import page as of_page
 
+pytestmark = pytest.mark.full
+
 QUIET = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
 QUIET += " --disable-component-update --disable-sync"
 LOSS = """

@@ -8,6 +8,8 @@ pytest.importorskip("flint")
 
 from experiments.__main__ import main
 
+pytestmark = pytest.mark.full
+
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):

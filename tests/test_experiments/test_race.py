@@ -12,6 +12,8 @@ import hessian
 from experiments.__main__ import main
 from gdlab.problems import network_loss, surface
 
+pytestmark = pytest.mark.full
+
 
 @pytest.fixture(scope="module")
 def raced(tmp_path_factory):

@@ -16,6 +16,8 @@ from experiments.reporting.checks import conclude, is_true, printed
 from experiments.reporting.claims import claims
 from experiments.reporting.figures import plt
 
+pytestmark = pytest.mark.full
+
 TABLE = {"caption": "", "columns": ["rate", "loss"], "rows": [["0.1", "3.5"], ["0.1", "2.5"]]}
 MEASURED = {"saddle": 0.98011, "taylor": 1.0}
 

@@ -9,6 +9,8 @@ import xarray
 
 from experiments.__main__ import main
 
+pytestmark = pytest.mark.full
+
 FLAGS = ["himmelblau", "--optimizers", "gd,adam", "--lr", "1e-3:1:6", "--starts", "4", "--steps", "200", "--chunk", "5"]
 
 

@@ -10,6 +10,8 @@ import xarray
 
 from experiments.__main__ import main
 
+pytestmark = pytest.mark.full
+
 LOSS = """
 import jax.numpy as jnp
 import numpy as np

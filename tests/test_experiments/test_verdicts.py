@@ -8,6 +8,8 @@ from experiments.__main__ import main
 from experiments.cli.settings import experiments
 from experiments.reporting.checks import Check, at_most, exactly, is_true, printed
 
+pytestmark = pytest.mark.full
+
 
 @pytest.mark.parametrize("name", experiments())
 def test_every_check_of_the_lectures_passes(name, tmp_path, capsys):

@@ -7,6 +7,8 @@ import pytest
 
 import hessian
 
+pytestmark = pytest.mark.full
+
 PARAMS = {"w": jnp.arange(6.0).reshape(2, 3) / 7, "b": (jnp.ones(3), jnp.float64(0.5))}
 
 

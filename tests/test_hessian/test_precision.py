@@ -12,6 +12,8 @@ import pytest
 
 import hessian
 
+pytestmark = pytest.mark.full
+
 ONE = {"w": np.array([0.5, -1.5]), "b": np.array(0.25)}
 DATA = np.array([1.0, -2.0, 0.5])  # float64
 

@@ -15,6 +15,8 @@ import pytest
 import gdlab
 from gdlab.storage.store import StoreError
 
+pytestmark = pytest.mark.full
+
 START = jnp.array([-1.2, 1.0])
 RATES = jnp.geomspace(1e-4, 1e3, 6)
 ROSENBROCK = gdlab.problems.rosenbrock

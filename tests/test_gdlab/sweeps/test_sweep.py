@@ -21,6 +21,8 @@ import gdlab
 from gdlab.storage.store import StoreError, opened
 from gdlab.sweeps.batching import carried_bytes
 
+pytestmark = pytest.mark.full
+
 ROOT = str(Path(__file__).parents[2])
 TARGET = jnp.array([1.0, -2.0])
 

@@ -19,6 +19,8 @@ from hessian.steps.second_order import Flat
 from hessian.steps.sr1_trust_region import Walk
 from hessian.verdicts.classify import Kind
 
+pytestmark = pytest.mark.full
+
 SIGNS = {
     "value": 1.0, "floor": -9.0, "left": 5, "steps": 5, "theta": 0.0, "moved": True, "gradient": 1e-3, "tilt": 0.0,
     "gradient_tol": None, "code": Kind.MINIMUM, "negative": 0, "lowest": 1.0,

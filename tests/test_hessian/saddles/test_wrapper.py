@@ -10,6 +10,8 @@ import gdlab
 import hessian
 from gdlab.problems import octopus, quadratic_bowl, surface
 
+pytestmark = pytest.mark.full
+
 
 def stiff_octopus(x):
     return octopus(x, stiffness=3.0)

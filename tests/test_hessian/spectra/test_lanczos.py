@@ -10,6 +10,8 @@ import pytest
 import hessian
 from hessian.spectra import bounds, lanczos
 
+pytestmark = pytest.mark.full
+
 
 def quadratic(w, a):
     return w @ (a @ w) / 2

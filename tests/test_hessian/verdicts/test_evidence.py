@@ -8,6 +8,8 @@ import pytest
 import hessian
 from hessian.verdicts import evidence
 
+pytestmark = pytest.mark.full
+
 EPS = np.finfo(float).eps
 CLAIMS = ("minimum", "maximum", "saddle")
 LENGTH = 1e-9

@@ -14,6 +14,8 @@ from hessian.verdicts import critical_points, search
 from hessian.verdicts.classify import Kind
 from hessian.verdicts.critical_points import SearchOutcome
 
+pytestmark = pytest.mark.full
+
 
 def in_modes(values, slope):
     values, slope = jnp.asarray(values, float), jnp.asarray(slope, float)
