@@ -57,12 +57,12 @@ def chain(*parts: optax.GradientTransformation) -> Optimizer:
     >>> float(step.m), float(step.update)
     (1.0, -0.5)
     """
+    for one in parts:
+        one_of("parts", one, optax.GradientTransformation, "optax transformations, such as optax.clip(1.0)")
     ours = [i for i, part in enumerate(parts) if isinstance(part, Optimizer)]
     if len(ours) != 1:
         msg = f"parts must hold exactly one optimizer of gdlab; got {len(ours)}"
         raise ValueError(msg)
-    for one in parts:
-        one_of("parts", one, optax.GradientTransformation, "optax transformations, such as optax.clip(1.0)")
     place = ours[0]
     before, after = (tuple(map(_with_extra, some)) for some in (parts[:place], parts[place + 1 :]))
     return Optimizer(Chain(before, parts[place], after))
