@@ -26,6 +26,7 @@ GUIDES = (
     "add_an_optimizer",
     "add_an_experiment",
     "add_a_verdict",
+    "design",
     "promises",
 )
 ROOMS = ("gdlab", "hessian")
