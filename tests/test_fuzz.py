@@ -290,7 +290,7 @@ PUBLIC = {name: function for name, function in public() if name not in ELSEWHERE
 
 
 def kind_of(function, argument):
-    if (function, argument) in OVERRIDES or not inspect.isclass(PUBLIC[function]):
+    if (function, argument) in OVERRIDES or not inspect.isclass(PUBLIC.get(function)):
         return OVERRIDES.get((function, argument), KINDS.get(argument))
     declared = {field.name: field for field in dataclasses.fields(PUBLIC[function])}[argument]
     if "range" not in declared.metadata:

@@ -63,9 +63,9 @@ def on_sphere(values: jax.Array, projections: jax.Array, radius: jax.Array) -> j
     t = _on_boundary(values, projections, -values[0], radius)
     p = shifted_step(values, projections, -values[0], t)
     size = length(p)
-    rest = other_leg(radius, size)
-    with_rest = p.at[0].add(jnp.where(projections[0] > 0, -rest, rest))
-    return jnp.where(rest > 0, with_rest, p / divisor(size / radius))
+    first = other_leg(radius, length(p.at[0].set(0)))
+    completed = p.at[0].set(jnp.where(projections[0] > 0, -first, first))
+    return jnp.where(other_leg(radius, size) > 0, completed, p / divisor(size / radius))
 
 
 def shifted_step(values: jax.Array, projections: jax.Array, base: jax.Array, t: jax.Array) -> jax.Array:

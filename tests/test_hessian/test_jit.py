@@ -50,5 +50,5 @@ def test_spectra_and_verdicts_agree_with_and_without_jit():
         assert eigenvalues.shape == (10,)
         assert all(leaf.shape[0] == 10 for leaf in jax.tree.leaves(eigenvectors))
         code, lowest = run(verdict)(PARAMS)
-        assert 0 <= int(code) < len(hessian.KINDS)
+        assert 0 <= int(code) < len(hessian.Kind)
         np.testing.assert_allclose(lowest, eigenvalues[0], rtol=1e-12)
