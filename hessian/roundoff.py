@@ -22,6 +22,7 @@ import numpy as np
 from jax.extend.core import Literal
 from jax.flatten_util import ravel_pytree
 
+from hessian.jaxprs import opened, scan_parts
 from hessian.product import Loss, Params, flat_product, gradient
 from hessian.spectra.lanczos import unit
 
@@ -165,13 +166,8 @@ def _summed(equation, inputs):
 
 def _inside(inner, inputs, errors):
     """The outputs of a jaxpr within the jaxpr."""
-    jaxpr, consts = _opened(inner)
+    jaxpr, consts = opened(inner)
     return _evaluate(jaxpr, consts, inputs, errors)
-
-
-def _opened(inner):
-    """A jaxpr, closed or not, and its constants."""
-    return getattr(inner, "jaxpr", inner), getattr(inner, "consts", ())
 
 
 def _branch(closed, errors):
@@ -179,17 +175,9 @@ def _branch(closed, errors):
 
 
 def _scan(equation, inputs, errors):
-    params, body = equation.params, _opened(equation.params["jaxpr"])[0]
-    # What is scanned, in and out, has one axis more outside than within; versions of JAX count the rest differently.
-    kept = sum(
-        len(out.aval.shape) == len(within.aval.shape)
-        for out, within in zip(equation.outvars, body.outvars, strict=True)
-    )
-    scanned = sum(
-        len(x.aval.shape) > len(within.aval.shape) for x, within in zip(equation.invars, body.invars, strict=True)
-    )
-    first = len(inputs) - scanned
-    fixed = first - kept
+    params = equation.params
+    fixed, kept = scan_parts(equation)
+    first = fixed + kept
 
     def turn(carry, xs):
         count, *state = carry
@@ -215,4 +203,4 @@ def _while(params, inputs, errors):
 
 
 def _evaluate_exactly(closed, inputs):
-    return jax.core.eval_jaxpr(*_opened(closed), *inputs)[0]
+    return jax.core.eval_jaxpr(*opened(closed), *inputs)[0]

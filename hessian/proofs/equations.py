@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hessian.proofs.tape import Uncovered
+
 
 def narrows(equation):
     """Whether an operation on numbers rounds to fewer bits than it got."""
@@ -23,9 +25,36 @@ def is_logaddexp(inner):
     return any(str(inner) == str(one.params.get("call_jaxpr")) for one in known)
 
 
-def bound(equation, inputs):
+def worked_out(equation, inputs, narrow):
+    """The outputs of an equation on whole numbers, truths and keys, exactly; None where they are numbers with a rule.
+
+    Where 64 bits are off for the caller (`narrow`), what would be other in 32 bits is refused: random draws, overflow.
+    """
+    name = equation.primitive.name
+    if narrow and name in ("random_bits", "threefry2x32"):
+        msg = "random draws are others in 64 bits: set jax_enable_x64, or draw outside of the loss"
+        raise Uncovered(msg)
+    (aval, *_), numbers = (out.aval for out in equation.outvars), any(floating(out.aval) for out in equation.outvars)
+    if numbers and name not in ("iota", "bitcast_convert_type", "convert_element_type"):
+        return None
+    made = bound(equation, inputs)
+    rounded = name == "iota" and numbers and max(aval.shape) > 2 ** jnp.finfo(aval.dtype).nmant
+    if name == "convert_element_type" and numbers:
+        rounded = made[0].astype(np.float64).tolist() != inputs[0].tolist()
+    if rounded:
+        msg = f"{name} rounds to {aval.dtype}; what is proved must be computed in one precision"
+        raise Uncovered(msg)
+    most = {np.dtype(np.int64): 2**31 - 1, np.dtype(np.uint64): 2**32 - 1}
+    whole = [one for one in made if getattr(one, "dtype", None) in most]
+    if narrow and any(np.any((one > most[one.dtype]) | (one < -(2**31))) for one in whole):
+        msg = f"{name} goes beyond 32 bits: set jax_enable_x64"
+        raise Uncovered(msg)
+    return made
+
+
+def bound(equation, inputs, **changed):
     """What JAX itself makes of whole numbers, truths and keys."""
-    out = equation.primitive.bind(*map(jnp.asarray, inputs), **equation.params)
+    out = equation.primitive.bind(*map(jnp.asarray, inputs), **{**equation.params, **changed})
     return [seen(one) for one in (out if equation.primitive.multiple_results else [out])]
 
 

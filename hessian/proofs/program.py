@@ -26,6 +26,8 @@ FUNCTIONS = (
     *("neg", "square", "abs", "sign", "exp", "expm1", "log", "log1p", "sqrt", "rsqrt", "cbrt", "logistic", "erf"),
     *("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh"),
 )
+MOST = 10**8  # entries of a program, and sizes in it
+HIGHEST = 9999  # exponent of `power`
 PAIRS = ("add", "sub", "mul", "div", "max", "min")
 ARITY = {
     **dict.fromkeys(("input", "constant", "truth"), 0),
@@ -64,9 +66,22 @@ class Program(NamedTuple):
         return self.operations[0].size
 
 
-def pruned(operations: Sequence[Operation]) -> Program:
-    """The operations that the last one needs, and the inputs."""
-    needed, stack = {0}, [len(operations) - 1]
+def last_uses(program: "Program") -> list[list[int]]:
+    """The operations that no later one than this needs, for each operation."""
+    last = {}
+    for place, operation in enumerate(program.operations):
+        last[place] = place
+        last.update(dict.fromkeys(operation.inputs, place))
+    uses: list[list[int]] = [[] for _ in program.operations]
+    for place, until in last.items():
+        if place < len(program.operations) - 1:
+            uses[until].append(place)
+    return uses
+
+
+def pruned(operations: Sequence[Operation], guarded: Sequence[int] = ()) -> Program:
+    """The operations that the last one needs, the inputs, and what must have a value all the same."""
+    needed, stack = {0}, [len(operations) - 1, *guarded]
     while stack:
         place = stack.pop()
         if place not in needed:
@@ -91,7 +106,7 @@ def as_data(program: Program) -> list[list[Any]]:
     ]
 
 
-def from_data(data: Any, entries: int = 10**8) -> Program:
+def from_data(data: Any, entries: int = MOST) -> Program:
     """The program that `as_data` wrote; ValueError with a sentence for anything else.
 
     Nothing in the data is run: every word is one of the table, every number is checked before it is used.
@@ -108,7 +123,7 @@ def from_data(data: Any, entries: int = 10**8) -> Program:
             _refuse(f"the inputs of operation {place} must be earlier operations")
         if not (_whole(size) and isinstance(detail, list)):
             _refuse(f"operation {place} must have a size and a list of details")
-        total += size
+        total += size + (sum(operations[i].size for i in inputs) if name in ("take", "pick") else 0)
         if total > entries:
             _refuse(f"the program must have at most {entries} entries")
         operation = Operation(name, tuple(inputs), size, tuple(detail))
@@ -131,7 +146,8 @@ def _check(place, operation, inputs):
     truths = [one.name in TRUTHS for one in inputs]
 
     def places():
-        return len(detail) == size and all(_whole(one) and one < sum(sizes) for one in detail)
+        pool = sum(sizes)
+        return len(detail) == size and all(_whole(one) and one < pool for one in detail)
 
     fits = {
         "input": lambda: detail == (size,) and size > 0,
@@ -139,11 +155,11 @@ def _check(place, operation, inputs):
         "truth": lambda: len(detail) == size and all(isinstance(one, bool) for one in detail),
         "take": places,
         "pick": places,
-        "power": lambda: len(detail) == 1 and type(detail[0]) is int and abs(detail[0]) < 10**4 and sizes == [size],
+        "power": lambda: len(detail) == 1 and type(detail[0]) is int and abs(detail[0]) <= HIGHEST and sizes == [size],
         "sum": lambda: len(detail) == 1 and _whole(detail[0]) and detail[0] > 0 and sizes == [size * detail[0]],
         "matmul": lambda: (
             len(detail) == 4
-            and all(map(_whole, detail))
+            and all(_whole(one) and 0 < one <= MOST for one in detail)
             and sizes == [detail[0] * detail[1] * detail[2], detail[0] * detail[2] * detail[3]]
             and size == detail[0] * detail[1] * detail[3]
         ),

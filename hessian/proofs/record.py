@@ -7,6 +7,7 @@ loss that the reader means.
 """
 
 import json
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hessian.proofs import program
-from hessian.proofs.program import Program
+from hessian.proofs.program import Program, last_uses
 
 FORMAT = "gdlab proof 1"
 LONGEST = 2**26  # bytes of a record that is read
-WORK = 10**10  # entries times the square of the inputs, at most, and products, at most
+WORK = 10**10  # multiplications of a replay, at most
+LIVE = 2 * 10**7  # balls that are held at once, at most: about 1 GiB
 
 
 class Ball(NamedTuple):
@@ -75,10 +77,11 @@ class Proof:
         """The theorem in words."""
         if self.ball is None:
             return f"not proved: {self.reason}"
+        low, high = (0.994 * one for one in (min(self.ball.radius), max(self.ball.radius)))  # rounded down below
         return (
-            f"proved: exactly one critical point lies within {max(self.ball.radius):.2g} of the center in every "
-            f"coordinate; it is a {self.kind}: of the {len(self.ball.center)} eigenvalues of its Hessian exactly "
-            f"{self.index} are negative, and none is zero"
+            f"proved: exactly one critical point lies in the box of radii {low:.3g} to {high:.3g} around the center; "
+            f"it is a {self.kind}: of the {len(self.ball.center)} eigenvalues of its Hessian exactly {self.index} are "
+            "negative, and none is zero"
         )
 
     def __str__(self) -> str:
@@ -116,11 +119,13 @@ class Proof:
 
 def read(path: str | os.PathLike[str]) -> Proof:
     """The record in a file; ValueError with a sentence for what is none."""
-    if os.path.getsize(path) > LONGEST:
-        msg = f"a record must have at most {LONGEST} bytes; got {os.path.getsize(path)}"
+    with open(path, "rb") as file:
+        text = file.read(LONGEST + 1)
+    if len(text) > LONGEST:
+        msg = f"a record must have at most {LONGEST} bytes"
         raise ValueError(msg)
     try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
+        data = json.loads(text.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         msg = f"a record must be JSON; got {str(error)[:100]}"
         raise ValueError(msg) from None
@@ -130,7 +135,11 @@ def read(path: str | os.PathLike[str]) -> Proof:
     if data.get("hypotheses") != []:
         msg = "a record must have no hypotheses: none is known to this version"
         raise ValueError(msg)
-    return Proof("", _ball(data), _program(data))
+    proof = Proof("", _ball(data), _program(data))
+    if data.get("statement") != proof.statement:
+        msg = f"a record must say what its numbers say, {proof.statement!r}"
+        raise ValueError(msg)
+    return proof
 
 
 def _ball(data: dict[str, Any]) -> Ball:
@@ -146,12 +155,23 @@ def _ball(data: dict[str, Any]) -> Ball:
 def _program(data: dict[str, Any]) -> Program:
     made = program.from_data(data.get("program"))
     n = made.inputs
-    products = sum(np.prod(one.detail, dtype=float) for one in made.operations if one.name == "matmul")
     if n != len(data["center"]):
         _refuse("the program must have as many inputs as the center has coordinates")
-    if (sum(one.size for one in made.operations) + products) * n**2 > WORK:
+    work = sum(math.prod(one.detail) if one.name == "matmul" else one.size for one in made.operations)
+    if work * (n**2 + n + 1) + n**3 > WORK or _most_entries_at_once(made) * (n**2 + n + 1) > LIVE:
         _refuse("the program is larger than is replayed")
     return made
+
+
+def _most_entries_at_once(made: Program) -> int:
+    """How many entries are held at once, at most, when each is forgotten after its last use."""
+    last = last_uses(made)
+    held = most = 0
+    for place, operation in enumerate(made.operations):
+        held += operation.size
+        most = max(most, held)
+        held -= sum(made.operations[i].size for i in last[place])
+    return most
 
 
 def _dyadic(pair):

@@ -30,7 +30,9 @@ class Truth(NamedTuple):
 class Tape:
     """The operations so far, and the rules that add to them."""
 
-    def __init__(self, inputs):
+    def __init__(self, inputs, narrow=False):
+        self.narrow = narrow  # whether 64 bits are off for whoever asks
+        self.guarded: list[int] = []  # operations that must have values, though no other may need them
         self.operations = [Operation("input", (), inputs, (inputs,))]
 
     def emit(self, name, inputs, shape, detail=(), kind=Real):
@@ -42,6 +44,9 @@ class Tape:
         """Numbers as an operation; those that are known become constants."""
         if isinstance(value, Real):
             return value
+        if isinstance(value, Truth):
+            msg = "truths that depend on numbers have no such rule"
+            raise Uncovered(msg)
         value = np.asarray(value)
         if not np.iscomplexobj(value):
             given = value.astype(np.float64) if floats(value) else value  # bfloat16, too, is no type of NumPy's own

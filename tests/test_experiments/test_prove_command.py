@@ -57,6 +57,11 @@ def test_what_is_no_record_is_one_sentence(folder, capsys):
 def test_a_record_whose_index_was_changed_does_not_pass(folder, capsys):
     assert main(["prove", "classical_saddle"]) == 0
     record = folder / "runs/prove/proof.json"
-    record.write_text(json.dumps({**json.loads(record.read_text()), "index": 0}))
+    data = json.loads(record.read_text())
+    record.write_text(json.dumps({**data, "index": 0}))
+    assert main(["check", str(record)]) == 2
+    assert "must say what its numbers say" in capsys.readouterr().err
+    said = data["statement"].replace("a saddle", "a minimum").replace("exactly 1 are", "exactly 0 are")
+    record.write_text(json.dumps({**data, "index": 0, "statement": said}))
     assert main(["check", str(record)]) == 1
     assert "not replayed" in capsys.readouterr().out

@@ -13,7 +13,10 @@ from typing import Any, NamedTuple
 
 from flint import arb, arb_mat, ctx
 
-from hessian.proofs.program import Operation, Program, Refused
+from hessian.proofs.program import Operation, Program, Refused, last_uses
+
+HIGHEST_EXPONENT = 2**20  # no number of a loss is as large; those of a hostile record would fill the memory
+LARGEST = arb((1, HIGHEST_EXPONENT))
 
 
 class Jet(NamedTuple):
@@ -44,8 +47,10 @@ def jet(program: Program, inputs: Sequence[Any]) -> Jet:
     none = arb_mat(n, n)
     seeds = [Jet(x, arb_mat(n, 1, [int(i == j) for j in range(n)]), none) for i, x in enumerate(inputs)]
     made: list[list[Any]] = []
-    for operation in program.operations:
+    for operation, finished in zip(program.operations, last_uses(program), strict=True):
         made.append(_entries(operation, [made[i] for i in operation.inputs], seeds))
+        for place in finished:
+            made[place] = []  # no later operation needs it
     (out,) = made[-1]
     return out if isinstance(out, Jet) else Jet(out, arb_mat(n, 1), none)
 
@@ -96,6 +101,9 @@ def _finite(name, x):
     if not x.is_finite():
         msg = f"{name} leaves its domain on the ball"
         raise Refused(msg)
+    if not x.abs_upper() < LARGEST:
+        msg = f"{name} makes numbers beyond 2^{HIGHEST_EXPONENT}"
+        raise Refused(msg)
     return x
 
 
@@ -115,13 +123,13 @@ def _mul(a, b):
     if isinstance(a, Jet) and isinstance(b, Jet):
         cross = a.gradient * b.gradient.transpose()
         return Jet(
-            a.value * b.value,
+            _finite("mul", a.value * b.value),
             a.gradient * b.value + b.gradient * a.value,
             a.hessian * b.value + b.hessian * a.value + cross + cross.transpose(),
         )
     if isinstance(a, Jet):
         return _scaled(a, b)
-    return _scaled(b, a) if isinstance(b, Jet) else a * b
+    return _scaled(b, a) if isinstance(b, Jet) else _finite("mul", a * b)
 
 
 def _sub(a, b):
