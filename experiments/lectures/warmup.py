@@ -70,10 +70,10 @@ def measure(quick):
         axes = {"rate": jnp.array(rates, FLOAT), "width": jnp.array(widths, FLOAT)}
         return swept(300, lambda rate, width: make(schedules.Warmup(rate, width)), count, **axes)
 
-    ends = large(gdlab.momentum, rates, widths, 4 if quick else STARTS)
+    ends = large(gdlab.momentum, rates, widths, 8 if quick else STARTS)
     axes = {"optimizer": {name: ADAPTIVE[name] for name in names}, "rate": jnp.array(RATES, FLOAT)}
     adaptive = dict(
-        zip(names, swept(60, lambda optimizer, rate: optimizer(rate), 2 if quick else STARTS, **axes), strict=True)
+        zip(names, swept(60, lambda optimizer, rate: optimizer(rate), 4 if quick else STARTS, **axes), strict=True)
     )
     checks = [*raised(rates, widths, ends), *rectified(adaptive)]
     if not quick:
@@ -111,7 +111,7 @@ def raised(rates, widths, ends):
     runs = failed(ends)
     without, warm = runs[:, 0], runs[:, -1]
     if runs.shape[-1] < STARTS:
-        yield is_true("3.8", "rate .4: no more of 4 fail with 60 steps than without", warm[0].sum() <= without[0].sum())
+        yield is_true("3.8", "rate .4: no more of 8 fail with 60 steps than without", warm[0].sum() <= without[0].sum())
         yield is_true("S17", "the median loss is smaller, too", *np.diff(np.median(ends[0], axis=1)) < 0)
         return
     for rate, of_rate in zip(rates, runs, strict=True):

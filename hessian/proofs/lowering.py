@@ -33,6 +33,7 @@ MOVES = [
     "concatenate",
     "pad",
     "stack",
+    "unstack",
 ]
 MOVES += ["gather", "dynamic_slice", "dynamic_update_slice", "split", "copy", "copy_p", "scatter", "select_n"]
 # Operations whose own jaxpr is what they do, once, to their inputs.
