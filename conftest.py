@@ -24,6 +24,8 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 hypothesis.settings.register_profile("gdlab", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("gdlab")
 
+SLOW_EXAMPLES = ("hessian.saddles", "hessian.verdicts", "hessian.spectra", "hessian.steps", "experiments.workloads")
+
 # torch is another witness of our formulas, too large to ask every contributor to install.
 collect_ignore = [] if importlib.util.find_spec("torch") else ["tests/test_gdlab/test_torch.py"]
 # A browser is not everyone's either; where GDLAB_BROWSER is set, as in .ci/run, its absence is an error instead.
@@ -40,6 +42,13 @@ def pytest_configure(config):
         jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("compiled")))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def pytest_collection_modifyitems(items):
+    """The examples of whole searches, verdicts and steps compile for seconds each: the quick loop leaves them out."""
+    for item in items:
+        if isinstance(item, pytest.DoctestItem) and str(item.name).startswith(SLOW_EXAMPLES):
+            item.add_marker(pytest.mark.full)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -231,6 +231,7 @@ CHECKS = [
 ]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_the_house_has_no(check):
     assert check(ROOT) == []

@@ -12,6 +12,8 @@ import pytest
 import gdlab
 import hessian
 
+pytestmark = pytest.mark.full
+
 # name -> a number or a few of them that a function of hessian finds for a loss at a point
 FUNCTIONS = {
     "hvp": lambda f, x: hessian.hvp(f, x)(x),

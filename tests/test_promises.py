@@ -28,6 +28,7 @@ def test_every_row_of_the_promises_names_a_test():
     assert [row for row in rows if "::" not in row and row != "| Promise | Test |"] == []
 
 
+@pytest.mark.full
 def test_nothing_needs_the_network_at_run_time(monkeypatch, capsys):
     def offline(*_):
         raise OSError("the network was asked for")

@@ -83,6 +83,7 @@ def test_what_is_accumulated_is_at_least_float32_whatever_promotion_is_allowed()
     assert numerics.zeros_wide(jnp.ones(2, "complex64")).dtype == "complex64"
 
 
+@pytest.mark.full
 def test_roots_and_ratios_are_safe_at_zero_and_exact_elsewhere():
     least = numerics.least_square(jnp.float32)
     assert least == 1024 * float(np.finfo("float32").tiny)
@@ -127,6 +128,7 @@ def test_derivatives_near_zero_are_the_same_forward_and_backward_and_no_nan_is_o
             np.testing.assert_allclose(jax.vmap(derivative(function))(x), slopes, atol=1e-15)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_norm_has_the_size_of_its_numbers(dtype):
     info = np.finfo(dtype)
@@ -143,6 +145,7 @@ def test_a_norm_has_the_size_of_its_numbers(dtype):
     assert numerics.norm({}) == 0
 
 
+@pytest.mark.full
 def test_a_unit_is_a_power_of_two_whose_inverse_is_one_as_well():
     for dtype in ("float32", "float64"):
         info = np.finfo(dtype)

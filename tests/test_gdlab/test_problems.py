@@ -33,6 +33,8 @@ from gdlab.problems import (
     valleys,
 )
 
+pytestmark = pytest.mark.full
+
 # Losses that grow in every direction, with isolated nondegenerate critical points that are all known.
 MORSE = [
     name

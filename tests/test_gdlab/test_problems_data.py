@@ -24,6 +24,8 @@ from gdlab.problems import (
 )
 from gdlab.problems.pokemon import curvatures, line_of_least_squares
 
+pytestmark = pytest.mark.full
+
 
 @pytest.fixture(autouse=True)
 def _double_precision():

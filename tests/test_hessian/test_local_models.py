@@ -26,6 +26,7 @@ def test_the_polynomials_of_the_sine_about_a_quarter_of_pi_have_the_lectures_err
     np.testing.assert_allclose(abs(one(CENTRE + 3) - math.sin(CENTRE + 3)), 3.43, rtol=2e-3)
 
 
+@pytest.mark.full
 def test_the_coefficients_of_the_sine_are_the_lectures_listing():
     signs = np.array((1, 1, -1, -1, 1, 1, -1, -1, 1, 1, -1))
     sums = [float(hessian.taylor(jnp.sin, CENTRE, order=k)(CENTRE + 1)) for k in range(len(signs))]
@@ -73,6 +74,7 @@ def on_circle(g, h, radius, inside):
     )
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("inside", [False, True])
 @pytest.mark.parametrize("radius", [0.01, 0.3, 2.0])
 @pytest.mark.parametrize(
@@ -150,6 +152,7 @@ def test_what_is_not_said_is_the_second_order_and_the_circle_itself():
     np.testing.assert_allclose(jnp.linalg.norm(delta), 4)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("dtype", "powers"), [("float32", (-30, 25, 37)), ("float64", (-200, 200, 300))])
 def test_best_steps_and_circles_do_not_depend_on_the_size_of_the_function(dtype, powers):
     def told(scale, w):

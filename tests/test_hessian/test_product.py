@@ -27,6 +27,7 @@ def case():
     return params, vector, jax.random.normal(keys[6], (5, 3)), jax.random.normal(keys[7], (5,))
 
 
+@pytest.mark.full
 def test_product_is_the_dense_hessian_times_the_vector(case):
     params, vector, x, y = case
     flat, unravel = ravel_pytree(params)
@@ -48,6 +49,7 @@ def test_product_is_the_difference_of_gradients(case):
     np.testing.assert_allclose(product, (ahead - behind) / (2 * h), rtol=1e-7, atol=1e-8)
 
 
+@pytest.mark.full
 def test_matrix_is_symmetric_to_the_bit_and_does_not_depend_on_the_chunk(case):
     params, _, x, y = case
     whole = matrix(network, params, x, y)

@@ -7,6 +7,8 @@ import pytest
 
 from hessian.roundoff import POOL, jittered, spread
 
+pytestmark = pytest.mark.full
+
 W = np.array([0.7, -1.3, 2.0])
 
 

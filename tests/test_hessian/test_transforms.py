@@ -14,6 +14,8 @@ import hessian
 from hessian import transforms
 from hessian.product import matrix
 
+pytestmark = pytest.mark.full
+
 
 def model(params, x):
     return jnp.tanh(x @ params["in"] + params["bias"]) @ params["out"]

@@ -108,6 +108,7 @@ def all_of_optax(g):
                 yield name, made, state, updates
 
 
+@pytest.mark.full
 def test_every_transformation_of_optax_is_read_right_or_named():
     g, read, named = {"w": jnp.asarray(GRADS[0])}, set(), set()
     for name, optimizer, state, updates in all_of_optax(g):

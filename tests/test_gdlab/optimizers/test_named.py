@@ -484,6 +484,7 @@ def test_what_is_not_said_is_what_the_papers_say():
         assert sorted(jax.tree.leaves(made)) == numbers
 
 
+@pytest.mark.full
 def test_swats_by_leaf_switches_each_leaf_as_if_it_were_alone():
     optimizer = gdlab.swats(RATE, tolerance=5e-4, scope="leaf")
     grads = [gradients(300, seed) * scale for seed, scale in ((0, 1.0), (1, 2.0))]
@@ -500,6 +501,7 @@ def test_swats_by_leaf_switches_each_leaf_as_if_it_were_alone():
     assert state.switch_step[0] != state.switch_step[1]
 
 
+@pytest.mark.full
 def test_radams_extras_are_the_numbers_of_the_paper():
     """LECTURE 3.7; the first adapted step is the fifth in the paper and the sixth in torch and optax."""
     ours, theirs = gdlab.radam(1.0), gdlab.radam(1.0, threshold=5.0)
@@ -570,6 +572,7 @@ def test_swats_learns_nothing_from_a_gradient_across_its_step():
     assert int(state.switch_step) == 3
 
 
+@pytest.mark.full
 def test_what_wraps_an_optimizer_passes_on_what_it_knows():
     inner, params, grads = gdlab.radam(0.1), jnp.ones(2), jnp.array([1.0, -2.0])
     wrapped = {

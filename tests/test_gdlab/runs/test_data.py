@@ -10,6 +10,7 @@ import pytest
 import gdlab
 
 
+@pytest.mark.full
 def test_standardised_columns_have_mean_zero_and_variance_one():
     x = np.random.default_rng(0).normal(size=(200, 4)) * [1e-3, 1.0, 1e4, 1.0] + [0.0, 1e6, -5.0, 2.0]
     z, scaling = gdlab.standardize(x)
@@ -19,6 +20,7 @@ def test_standardised_columns_have_mean_zero_and_variance_one():
     np.testing.assert_allclose(scaling.apply(x[:3]), z[:3])
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("dtype", "sizes"), [("float32", (-35, -25, 25, 38)), ("float64", (-300, -200, 200, 308))])
 def test_features_of_any_size_are_standardised(dtype, sizes):
     x = np.array([[0.5, -1.0], [1.7, 0.25], [-0.9, 1.5], [1.1, 0.3]])
@@ -32,12 +34,14 @@ def test_features_of_any_size_are_standardised(dtype, sizes):
             np.testing.assert_allclose(scaling.apply(features), expected, rtol=3e-6)
 
 
+@pytest.mark.full
 def test_a_column_of_many_sizes_comes_back():
     z, scaling = gdlab.standardize(jnp.array([1.9e30, 6e24, 7e22], "float32"))
     np.testing.assert_allclose(z, [2**0.5, -(0.5**0.5), -(0.5**0.5)], rtol=1e-5)
     np.testing.assert_allclose(scaling.invert(z)[0], 1.9e30, rtol=1e-6)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("constant", [0.0, 7.0, 0.1, 1e8 + 0.1])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_constant_column_becomes_zero_and_comes_back(constant, dtype):
@@ -56,6 +60,7 @@ def drawn(stream, batches):
     return jax.lax.scan(lambda state, _: stream.next(state)[::-1], stream.init(), None, batches)[1]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("examples", "size"), [(6, 2), (7, 3), (5, 5), (4, 1), (5, 4)])
 def test_each_example_comes_exactly_once_an_epoch(examples, size):
     stream = gdlab.minibatches(jnp.arange(examples), size, key=jax.random.key(3))
@@ -64,6 +69,7 @@ def test_each_example_comes_exactly_once_an_epoch(examples, size):
         assert sorted(epoch.tolist()) == list(range(examples))
 
 
+@pytest.mark.full
 def test_epochs_differ_and_the_key_decides():
     def make(seed):
         return drawn(gdlab.minibatches(jnp.arange(30), 30, key=jax.random.key(seed)), 3)
@@ -74,6 +80,7 @@ def test_epochs_differ_and_the_key_decides():
     assert not jnp.array_equal(first[0], first[1])
 
 
+@pytest.mark.full
 def test_leaves_of_the_data_stay_together():
     data = {"x": jnp.arange(16).reshape(8, 2), "y": 10 * jnp.arange(8)}
     stream = gdlab.minibatches(data, 3, key=jax.random.key(0))
@@ -82,6 +89,7 @@ def test_leaves_of_the_data_stay_together():
     assert stream.examples == 8
 
 
+@pytest.mark.full
 def test_each_lane_of_a_vmap_has_its_own_order():
     keys = jax.random.split(jax.random.key(0), 2)
     lanes = jax.vmap(lambda key: drawn(gdlab.minibatches(jnp.arange(20), 5, key=key), 4))(keys)
@@ -101,6 +109,7 @@ def test_unequal_data_is_named():
         gdlab.minibatches((jnp.zeros(2), jnp.zeros(3)), 1, key=jax.random.key(0))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_what_varies_by_more_than_rounding_is_kept_and_what_does_not_is_constant(dtype):
     eps = float(np.finfo(dtype).eps)
@@ -201,6 +210,7 @@ def test_what_is_no_key_is_named_by_every_run(key):
             run(lambda x, key: x * x, gdlab.gd(0.1), 1.0, 3, key=key)
 
 
+@pytest.mark.full
 def test_a_raw_key_draws_what_the_key_of_the_same_seed_draws():
     def noisy(x, key):
         return x * x + jax.random.normal(key)

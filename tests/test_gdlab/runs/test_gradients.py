@@ -26,6 +26,7 @@ def waves(z):
     return jnp.sin(z[0].real) * jnp.cos(z[1].imag) + jnp.abs(z[0] * z[1]) ** 2 + (z[0] ** 2 * 1j).real
 
 
+@pytest.mark.full
 def test_the_gradient_is_that_of_both_parts():
     z = jnp.array([0.3 - 0.7j, 1.1 + 0.2j])
     value, gradient = value_and_gradient(waves, z)
@@ -100,6 +101,7 @@ def test_steps_on_complex_parameters_are_those_of_optax(ours, theirs):
     np.testing.assert_allclose(z, w, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.full
 def test_whatever_runs_goes_down_on_complex_parameters():
     np.testing.assert_allclose(gdlab.minimize(bowl, gdlab.gd(0.2), Z0, 300).params, AIM, rtol=1e-9)
     np.testing.assert_allclose(gdlab.minimize(bowl, optax.adam(0.1), Z0, 600).params, AIM, rtol=1e-5)
@@ -113,6 +115,7 @@ def test_whatever_runs_goes_down_on_complex_parameters():
     assert 0.5 < test.highest < 4  # about 1, beyond which a step along the steeper bend raises the loss
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "optimizer",
     [optax.lbfgs(), optax.chain(optax.sgd(1.0), optax.scale_by_backtracking_linesearch(20))],

@@ -17,6 +17,7 @@ def bowl(x):
 START = jnp.array([1.0, -2.0])
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "optimizer",
     [
@@ -46,6 +47,7 @@ def test_runs_any_optimizer_of_optax(optimizer):
     assert run.history["loss"].shape == (20,)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("steps", "every"), [(1, 3), (9, 3), (10, 4), (4, 20)])
 def test_the_history_has_every_kth_moment_and_does_not_change_the_run(steps, every):
     run = gdlab.minimize(bowl, gdlab.adam(0.1), START, steps, record=RECORDERS, every=every)
@@ -102,6 +104,7 @@ def test_a_run_goes_through_vmap_and_grad():
     np.testing.assert_allclose(jax.jacobian(final)(0.5), -3 * 0.25 * START)
 
 
+@pytest.mark.full
 def test_batches_come_once_an_epoch_or_one_a_step():
     data = jnp.arange(6.0)
     seen = {"batch": lambda moment: moment.grads}
@@ -162,6 +165,7 @@ def test_a_run_stops_at_the_first_gradient_within_the_tolerance(every):
     assert seen.tolist() == [row * every <= first for row in range(len(seen))]
 
 
+@pytest.mark.full
 def test_a_run_stops_on_a_plateau_and_where_the_loss_is_not_finite():
     flat = gdlab.minimize(lambda x: jnp.sum(0 * x), gdlab.gd(0.5), START, 50, patience=5)
     assert (int(flat.steps), flat.why) == (5, "plateau")
@@ -176,6 +180,7 @@ def test_a_run_stops_on_a_plateau_and_where_the_loss_is_not_finite():
     assert (int(same.steps), same.why) == (5, "steps")
 
 
+@pytest.mark.full
 def test_lanes_that_stop_early_wait_for_the_others_unchanged():
     def run(rate):
         return gdlab.minimize(bowl, gdlab.gd(rate), START, 40, tolerance=1e-2, every=3)
@@ -190,6 +195,7 @@ def test_lanes_that_stop_early_wait_for_the_others_unchanged():
         np.testing.assert_allclose(lanes.history["loss"][i], alone.history["loss"], rtol=1e-13)
 
 
+@pytest.mark.full
 def test_early_stopping_sees_the_same_batches_and_keys():
     stream = gdlab.minibatches(jnp.arange(6.0), 2, key=jax.random.key(1))
 
@@ -203,6 +209,7 @@ def test_early_stopping_sees_the_same_batches_and_keys():
         np.testing.assert_allclose(watched.history["loss"], fixed.history["loss"], rtol=1e-13)
 
 
+@pytest.mark.full
 def test_a_run_unpacks_into_three_and_records_curvature_and_extras():
     def curvature(moment):
         return jnp.linalg.eigvalsh(jax.hessian(moment.value_fn)(moment.params))
@@ -216,6 +223,7 @@ def test_a_run_unpacks_into_three_and_records_curvature_and_extras():
     assert float(history["r"][0]) == 0 < float(history["r"][1])
 
 
+@pytest.mark.full
 def test_patience_counts_steps_since_the_lowest_loss():
     """The loss falls for three steps and then stays; patience counts steps since its lowest."""
     losses = jnp.array([5.0, 4.0, 3.0, 3.0, 3.0, 3.5, 2.9, 9.0])

@@ -9,6 +9,8 @@ import pytest
 import gdlab
 from gdlab.runs.tune import _bound, _freed, _unrolled
 
+pytestmark = pytest.mark.full
+
 
 def bowl(x):
     return 0.5 * jnp.sum(jnp.array([1.0, 10.0]) * x**2)

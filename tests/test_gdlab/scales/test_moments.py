@@ -81,6 +81,7 @@ def test_the_effective_length_is_exact_in_float32(b2):
         np.testing.assert_allclose(numerics.effective_length(np.float32(b2), t), float(exact), rtol=3e-6)
 
 
+@pytest.mark.full
 def test_adabelief_of_a_steady_gradient_has_a_small_sigma_and_adam_has_not():
     grads = jnp.ones((200, 1))
     belief, _ = gdlab.adabelief(0.1), None
@@ -139,6 +140,7 @@ def test_amsgrad_on_the_online_example():
     np.testing.assert_allclose(clipped_path(gdlab.adam(rate, 0.9, 0.99), gradient, 10_000, 0.0), 0.948, atol=5e-4)
 
 
+@pytest.mark.full
 def test_lookahead_reduces_the_variance_as_its_paper_says():
     """LECTURE 3.9: the noisy quadratic with gamma A = .5, k = 5, alpha = .5: .113402."""
     lanes, steps = 20_000, 60
@@ -173,6 +175,7 @@ def test_both_forms_of_nesterov_are_one():
         np.testing.assert_allclose(ahead, theta - keep * m, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.full
 def test_decay_of_weights_is_l2_for_descent_and_is_not_for_adam():
     """S98; LECTURE 3.11: gradients of scale 1 to 1e4, AdamW shrinks all weights alike."""
     import optax
@@ -199,6 +202,7 @@ def test_decay_of_weights_is_l2_for_descent_and_is_not_for_adam():
     assert float(jnp.max(jnp.abs(alike - drift))) > 0.1
 
 
+@pytest.mark.full
 def test_scales_of_other_scales_are_what_they_say():
     grads = jnp.array([[3.0], [4.0], [0.0], [2.0]])
     of = scales.RunningRootMeanSquare(0.5, start=0.0)

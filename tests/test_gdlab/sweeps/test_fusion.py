@@ -30,6 +30,7 @@ def test_small_simple_loops_are_kernels(fn, fits):
     assert fits_kernel(jax.make_jaxpr(fn)(jnp.ones(2)).jaxpr) == fits
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("make", [gdlab.adam, gdlab.radam, gdlab.swats])
 def test_a_kernel_computes_what_the_program_does(make):
     from gdlab.problems import surface
@@ -67,6 +68,7 @@ def test_arguments_that_nothing_uses_once_the_program_is_simplified_abort_nothin
     np.testing.assert_array_equal(found["value"], 0.5)
 
 
+@pytest.mark.full
 def test_threads_of_several_cores_change_nothing(monkeypatch):
     def run(rate):
         return gdlab.minimize(lambda x: jnp.sum(x**4), gdlab.adam(rate), jnp.ones(2), 20).history["loss"]

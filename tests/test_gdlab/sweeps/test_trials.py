@@ -10,6 +10,7 @@ import gdlab
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
+@pytest.mark.full
 def test_a_study_is_told_what_a_loop_would_tell_it():
     traces = []
 

@@ -15,6 +15,8 @@ from hessian.proofs.lowering import lowered
 from hessian.proofs.record import Ball, Proof, read
 from hessian.proofs.replay import replayed
 
+pytestmark = pytest.mark.full
+
 INFINITE, MISSING = jnp.array([jnp.inf, 1.0]), jnp.array([jnp.nan])
 
 

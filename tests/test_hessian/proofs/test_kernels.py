@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.full
+
 flint = pytest.importorskip("flint")
 
 from hessian.proofs.kernels import arb as judge  # noqa: E402
@@ -85,6 +87,7 @@ LOSSES = {
 }
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_program_is_the_loss_and_its_jet_the_derivatives(name):
     loss, w = LOSSES[name], jnp.array([0.3, 0.9, -0.6]) if name != "real power" else jnp.array([0.3, 0.9, 0.2])

@@ -15,6 +15,8 @@ import hessian
 from hessian.proofs.record import read
 from hessian.proofs.replay import replayed
 
+pytestmark = pytest.mark.full
+
 WITHOUT_RULES = ("octopus_3d",)  # its pieces are chosen by argmax
 SURFACES = {name: one for name, one in gdlab.problems.surfaces.items() if name not in WITHOUT_RULES}
 

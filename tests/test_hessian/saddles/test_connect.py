@@ -55,6 +55,7 @@ def followed(begin, bends, wall, radius, steps):
     return _followed(lambda w: bowl(w, bends, wall), begin, radius, steps)
 
 
+@pytest.mark.full
 def test_each_step_is_as_long_as_its_radius_until_the_valley_ends():
     valley = jnp.array([1.0, 1.0])
     x = 5.0

@@ -117,6 +117,7 @@ SADDLES = {
 }
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 @pytest.mark.parametrize("name", SADDLES)
 def test_leaves_from_on_the_saddle_and_beside_it(name, dtype):
@@ -135,6 +136,7 @@ def check_left(way, start, saddle):
     assert jnp.linalg.norm(way.params - saddle) > 0.05
 
 
+@pytest.mark.full
 def test_leaves_in_six_dimensions():
     saddle = jnp.full(6, 0.15673125)
     way = hessian.escape(styblinski_tang, saddle)
@@ -185,6 +187,7 @@ def test_an_unbounded_surface_ends_at_the_longest_step():
         assert jnp.isfinite(way.loss_after)
 
 
+@pytest.mark.full
 def test_never_to_a_higher_loss_wherever_it_starts():
     wild = functools.partial(LOSSES["wild"], a=1.0, b=1.0)
     starts = 2 * jax.random.normal(jax.random.key(1), (500, 2))

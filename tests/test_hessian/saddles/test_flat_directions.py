@@ -41,6 +41,7 @@ STAYS = {
 }
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("case", FALLS, ids=FALLS)
 def test_the_lowest_of_the_places_is_a_tenth_of_the_size_away(case):
     found, value, before = look(**FALLS[case])

@@ -10,6 +10,8 @@ import gdlab
 import hessian
 from gdlab.problems import surface
 
+pytestmark = pytest.mark.full
+
 
 def test_measured_times_are_those_of_the_theory_over_seeds():
     def run(key, offset):

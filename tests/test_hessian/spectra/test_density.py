@@ -12,6 +12,8 @@ from hessian.spectra.density import Density
 from hessian.spectra.density import _mean as mean_of_probes
 from hessian.spectra.trace import _mean
 
+pytestmark = pytest.mark.full
+
 
 def quadratic(w, a):
     return w @ (a @ w) / 2

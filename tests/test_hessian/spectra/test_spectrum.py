@@ -42,6 +42,7 @@ def test_the_eigenvector_of_the_lectures_saddle_is_the_diagonal():
     assert vectors[1][0] * vectors[1][1] < 0
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("eigenvalues", [(3.0,), (-1, 2), (1, 1, 1), (-4, 0, 0, 7), tuple(range(-5, 6))])
 def test_eigenpairs_solve_the_eigenvalue_equation(eigenvalues):
     a, _ = symmetric(eigenvalues)
@@ -51,6 +52,7 @@ def test_eigenpairs_solve_the_eigenvalue_equation(eigenvalues):
     np.testing.assert_allclose(vectors @ vectors.T, np.eye(len(a)), atol=1e-13)
 
 
+@pytest.mark.full
 def test_eigenvectors_come_back_as_pytrees():
     params = {"a": jnp.ones(()), "b": jnp.ones((2, 1))}
     values, vectors, *_ = hessian.spectrum(lambda p: p["a"] ** 2 + jnp.sum(p["b"] ** 3), params)
@@ -114,6 +116,7 @@ def test_a_basis_has_as_many_rows_as_fit_and_are_of_use():
     assert rows_within(44_000, theta, 50, 11) == 11
 
 
+@pytest.mark.full
 def test_the_fewest_products_that_give_eigenpairs_are_enough():
     a = jnp.asarray(symmetric(np.arange(1.0, 9))[0])
     for k, which, least in ((1, "lowest", 3), (2, "highest", 5), (1, "both", 5), (3, "lowest", 7)):

@@ -14,6 +14,7 @@ from hessian.steps.eigenbasis import Eigenbasis, sr1_update
 EPS = np.finfo(float).eps
 
 
+@pytest.mark.full
 def test_what_a_step_taught_is_the_update_of_rank_one_unless_it_is_rounding():
     rng = np.random.default_rng(0)
     values, vectors = np.sort(rng.normal(size=3)), np.linalg.qr(rng.normal(size=(3, 3)))[0]
@@ -44,6 +45,7 @@ def modes_of(bends, slope, krylov):
     return eigenbasis.eigenbasis(lambda w: curved(w, bends, slope), zero, slope, krylov, jax.random.key(0))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("space", [2, 4], ids=["the gradient's own space is smaller", "it is full"])
 def test_the_modes_of_two_krylov_spaces_are_those_of_the_projection(space):
     bends = np.array([-2.0, -1.9, 0.1, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0])
@@ -58,6 +60,7 @@ def test_the_modes_of_two_krylov_spaces_are_those_of_the_projection(space):
     assert found.num_matvecs == 4 + 4 + 1
 
 
+@pytest.mark.full
 def test_small_problems_take_the_whole_matrix():
     bends = jnp.array([3.0, -1.0, 2.0])
     for krylov in (None, 2):
@@ -81,6 +84,7 @@ def test_a_clear_direction_is_far_below_zero_and_nearly_an_eigenvector():
         assert bool(eigenbasis._negative(None, found)) == clear
 
 
+@pytest.mark.full
 def test_a_vector_is_freed_of_a_basis_or_drawn_afresh_where_nothing_is_left():
     basis = jnp.eye(5)[:2]
     for vector, want in (
@@ -94,6 +98,7 @@ def test_a_vector_is_freed_of_a_basis_or_drawn_afresh_where_nothing_is_left():
     np.testing.assert_allclose(jnp.linalg.norm(afresh), 1)
 
 
+@pytest.mark.full
 def test_the_lowest_direction_takes_few_products_where_it_is_clear_and_all_where_there_is_none():
     @jax.jit
     def lowest(bends):

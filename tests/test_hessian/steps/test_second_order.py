@@ -15,6 +15,8 @@ from hessian.steps.eigenbasis import Eigenbasis
 from hessian.steps.second_order import Cubic, Flat, Newton, SaddleFree, TrustRegion
 from hessian.steps.trust_region import cubic, in_ball, other_leg
 
+pytestmark = pytest.mark.full
+
 
 def model(seed, n=5, hard=False):
     a, h = jax.random.normal(jax.random.key(seed), (n,)), jax.random.normal(jax.random.key(seed + 99), (n, n))

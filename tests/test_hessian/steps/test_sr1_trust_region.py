@@ -70,6 +70,7 @@ WALKS = {
 }
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("case", WALKS, ids=WALKS)
 def test_on_a_parabola_every_count_is_known(case):
     start, bends, region, left, gradient_tol, curvature_tol, floor, end, *counts = WALKS[case]

@@ -10,6 +10,8 @@ from hessian.spectra.bounds import num_matvecs_for
 from hessian.verdicts.classify import _verdict
 from hessian.verdicts.evidence import Eigenpair, Evidence
 
+pytestmark = pytest.mark.full
+
 
 def lecture(w):
     return (1 - w[0] * w[1]) ** 2
