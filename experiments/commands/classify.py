@@ -1,12 +1,10 @@
 """What kind of point is this? The verdict, the evidence for it, and slices along the extreme eigenvectors (S52-S57)."""
 
 import jax
-import numpy as np
 
 import hessian
 from experiments.cli.settings import Classify
-from experiments.reporting.figures import plt
-from experiments.reporting.target_report import Report, publish_report, shown, slices
+from experiments.reporting.target_report import Report, extreme_slices, publish_report, shown
 from experiments.workloads.user_loss import Target, target
 
 
@@ -21,8 +19,6 @@ def _report(chosen: Target, seed: int) -> Report:
     least, most = (int(bound) for bound in point.index_bounds)
     index = str(least) if least == most else f"from {least} to {most}"
     inertia = {name: int(count) for name, count in point.inertia._asdict().items()}
-    pairs = [("lowest", point.lowest.vector, float(point.lowest.value))]
-    pairs.append(("highest", point.highest.vector, float(point.highest.value)))
     value = float(chosen.loss(chosen.params))
     words = [
         *chosen.words,
@@ -43,10 +39,15 @@ def _report(chosen: Target, seed: int) -> Report:
         "products": int(point.num_matvecs),
     }  # fmt: skip
     columns = ["", "at least", "estimate", "at most"]
-    return Report(f"What {chosen.name} is like here", words, columns, rows, summary, lambda: _draw(chosen, pairs))
 
+    def draw():
+        return extreme_slices(chosen.loss, chosen.params, point)
 
-def _draw(chosen, pairs):
-    figure, axes = plt.subplots(figsize=(7, 4.4))
-    slices(axes, chosen.loss, chosen.params, [pair for pair in pairs if np.isfinite(pair[2])])
-    return figure
+    return Report(
+        f"What {chosen.name} is like here",
+        words,
+        columns,
+        rows,
+        summary,
+        lambda: extreme_slices(chosen.loss, chosen.params, point),
+    )

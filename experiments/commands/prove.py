@@ -7,8 +7,7 @@ import numpy as np
 
 import hessian
 from experiments.cli.settings import InputError, Prove
-from experiments.reporting.figures import plt
-from experiments.reporting.target_report import Report, publish_report, shown, slices
+from experiments.reporting.target_report import Report, extreme_slices, publish_report, shown
 from experiments.workloads.user_loss import Target, target
 
 SHOWN = 12  # coordinates in the table
@@ -50,9 +49,4 @@ def _report(chosen: Target, seed: int) -> Report:
 
 def _draw(chosen, seed):
     point = hessian.classify(chosen.loss, chosen.params, key=jax.random.key(seed))
-    pairs = [
-        (name, end.vector, float(end.value)) for name, end in (("lowest", point.lowest), ("highest", point.highest))
-    ]
-    figure, axes = plt.subplots(figsize=(7, 4.4))
-    slices(axes, chosen.loss, chosen.params, [pair for pair in pairs if np.isfinite(pair[2])])
-    return figure
+    return extreme_slices(chosen.loss, chosen.params, point)

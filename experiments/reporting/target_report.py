@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+import hessian
 from experiments.cli.settings import OnTarget
 from experiments.reporting import figures, pages
 from experiments.reporting.run_folder import Findings, Table, publish
@@ -80,6 +81,15 @@ def slices(axes: Any, loss: Callable, params: Any, pairs: Sequence[tuple[str, An
         xlabel="distance", ylabel="loss", title="slices of the loss, and what slope and curvature predict (dotted)"
     )
     figures.legend(axes, fontsize=7)
+
+
+def extreme_slices(loss: Callable, params: Any, point: hessian.CriticalPoint) -> Any:
+    """A figure of the slices along the eigenvectors of the lowest and the highest eigenvalue, where they are known."""
+    ends = (("lowest", point.lowest), ("highest", point.highest))
+    pairs = [(name, end.vector, float(end.value)) for name, end in ends]
+    figure, axes = figures.plt.subplots(figsize=(7, 4.4))
+    slices(axes, loss, params, [pair for pair in pairs if np.isfinite(pair[2])])
+    return figure
 
 
 def shown(value: Any) -> str:

@@ -1,11 +1,12 @@
 """`prove`: from a loss and a point to a record, or to the reason why there is none."""
 
+from dataclasses import replace
 from typing import Any
 
 import jax.numpy as jnp  # noqa: F401  (the example)
 import numpy as np
 
-from hessian.product import Loss, Params
+from hessian.precision import Loss, Params, check
 from hessian.proofs.program import NotProved
 from hessian.proofs.record import Proof
 
@@ -27,6 +28,7 @@ def prove(loss: Loss, params: Params, *args: Any) -> Proof:
 
     Raises:
         ImportError: where python-flint is not installed, which the extra `proof` brings.
+        TypeError, ValueError: as `hessian.classify`, for params that are no real floating arrays or a loss of more.
 
     Source: Krawczyk 1969; Neumaier, Interval Methods for Systems of Equations, 1990.
 
@@ -41,10 +43,11 @@ def prove(loss: Loss, params: Params, *args: Any) -> Proof:
     except ImportError as error:
         msg = "prove needs python-flint; install it with the extra: pip install 'gdlab[proof]'"
         raise ImportError(msg) from error
+    check(loss, params, *args)
     try:
         program, start = lowering.lowered(loss, params, *args)
         ball = point.proved_at(program, start)
     except NotProved as error:
         return Proof(str(error))
     proof = Proof("", ball, program)
-    return Proof("", ball, program, float(np.linalg.norm(proof.center - start)))
+    return replace(proof, distance=float(np.linalg.norm(proof.center - start)))

@@ -121,6 +121,23 @@ def test_what_has_no_rule_is_refused_by_name(name):
     assert "\n" not in str(proof)
 
 
+BAD = {
+    "no function": (lambda: hessian.prove("x", jnp.ones(2)), "loss must be a function; got 'x'"),
+    "no arrays": (lambda: hessian.prove(jnp.sum, "w"), "params must be a pytree of real floating arrays; got 'w'"),
+    "whole numbers": (lambda: hessian.prove(jnp.sum, jnp.arange(3)), "params must be .* got int"),
+    "nothing": (lambda: hessian.prove(jnp.sum, jnp.ones(0)), "params must hold at least one value"),
+    "more than a number": (lambda: hessian.prove(lambda w: (w[0], w), jnp.ones(2)), "loss must return a scalar"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_sentence_that_names_the_argument(name):
+    call, said = BAD[name]
+    with pytest.raises((TypeError, ValueError), match=said) as error:
+        call()
+    assert "\n" not in str(error.value)
+
+
 def test_a_lookalike_of_logaddexp_is_computed_as_it_is_written():
     @jax.custom_jvp
     def logaddexp(a, b):
