@@ -178,10 +178,15 @@ def window(windows):
     """Windows of K on the Pokemon surface against a NumPy loop (S30)."""
     far = {k: np.median(distances(run["params"][-LAST:])) for k, run in windows.items()}
     looped = {k: np.median(distances(numpy_window(k)[-LAST:])) for k in (1, 3, 10)}
+    filling = {k: np.abs(windows[k]["params"][: 2 * k] - numpy_window(k, 2 * k)).max() for k in (100, 1000)}
     steps = np.abs(np.diff(windows[1]["params"], axis=0))
     decades = [np.log10(far[k] / far[10 * k]) for k in (1, 10, 100)]
     return (
         *(Check("S30", f"K = {k}: median distance, against NumPy", far[k], d, 0.01 * d) for k, d in looped.items()),
+        *(
+            at_most("S30", f"K = {k}: the first {2 * k} updates, against NumPy", off, 1e-9)
+            for k, off in filling.items()
+        ),
         at_most("S30", "K = 1: step - eta, sign descent", np.abs(steps - RATE).max(), 1e-12),
         Check("S30", "powers of ten nearer from K = 1 to 10", decades[0], 1.0, 0.3),
         Check("S30", "powers of ten nearer from K = 10 to 100", decades[1], 1.0, 0.5),
@@ -205,11 +210,11 @@ def distances(path):
     return np.linalg.norm(path - np.array(POKEMON_OPTIMUM), axis=-1)
 
 
-def numpy_window(length):
+def numpy_window(length, updates=UPDATES):
     """The path of the same run by a loop in NumPy."""
     x, y = (np.asarray(values) for values in pokemon())
-    theta, squares, path = np.array(POKEMON_START), np.zeros((length, 2)), np.empty((UPDATES, 2))
-    for t in range(UPDATES):
+    theta, squares, path = np.array(POKEMON_START), np.zeros((length, 2)), np.empty((updates, 2))
+    for t in range(updates):
         path[t] = theta
         e = theta[0] + theta[1] * x - y
         g = np.array([2 * e.sum(), 2 * e @ x])

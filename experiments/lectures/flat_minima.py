@@ -50,7 +50,7 @@ def measure(quick):
     epochs = QUICK if quick else {run: many for run, (many, _) in RUNS.items()}
     size = (200, (64, 32, 32, 10), 1) if quick else (COUNT, LAYERS, 2)
     found = {run: learnt_by_heart(*run, many, *size) for run, many in epochs.items()}
-    checks = [*shifted(), *rescaled(*size[:2]), *fast_and_slow(found)]
+    checks = [*shifted(), *by_hand(), *rescaled(*size[:2]), *fast_and_slow(found)]
     if not quick:
         checks += [*as_printed(found), *full_batch(found), *clean()]
     return checks, lambda: draw(found)
@@ -63,6 +63,20 @@ def shifted():
     return (
         exactly("S51", "curvature 1: rise over a shift of .3", flat, 0.045),
         exactly("S51", "curvature 100: rise over a shift of .3", sharp, 4.5),
+    )
+
+
+def by_hand():
+    """Keskar's sharpness where the highest corner of the box is known: 100 rise / (1 + L), away from 0, L not 0."""
+    curvatures, at = np.array([1.0, 100.0]), np.array([2.0, -0.5])
+    bowl = lambda w: curvatures @ w**2 / 2  # noqa: E731
+    corner = at + 1e-3 * (np.abs(at) + 1) * np.sign(at)
+    rise = curvatures @ (corner**2 - at**2) / 2
+    found = hessian.sharpness(bowl, jnp.asarray(at), measure="keskar").value
+    highest = hessian.sharpness(bowl, jnp.asarray(at)).value
+    return (
+        Check("3.12", "a bowl: Keskar's sharpness, from its corner", found, 100 * rise / (1 + bowl(at)), 1e-9),
+        Check("S51", "and lambda_max, its larger curvature", highest, 100.0, 1e-9),
     )
 
 

@@ -119,7 +119,18 @@ def cycles():
             exactly("3.14", f"SGDR at {t}", waves(t), rate)
             for t, rate in ((0, 1), (5, 0.55), (10, 1), (20, 0.55), (30, 1))
         ),
-        exactly("S92", "one cycle: its peak at 30 % of the steps", cycle(30), 1.0),
+        *(
+            exactly("S92", f"one cycle at {t}", cycle(t), rate)
+            for t, rate in (
+                (0, 1 / 25),
+                (15, (1 / 25 + 1) / 2),
+                (30, 1),
+                (60, (1 + 1 / 25) / 2),
+                (90, 1 / 25),
+                (95, (1 / 25 + 1 / 25e4) / 2),
+                (100, 1 / 25e4),
+            )
+        ),
         is_true("S92", "one cycle: up, then down to the end", cycle(0) < cycle(30) > cycle(60) > cycle(99)),
         *(exactly("S92", f"range test at {t}", test(t), 10 ** (t / 20 - 5)) for t in (0, 20, 100)),
     )

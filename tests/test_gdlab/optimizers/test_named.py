@@ -190,24 +190,27 @@ def amsgrad_optax(grads, b1=0.9, b2=0.999, eps=1e-8):
         yield -RATE * m / (1 - b1**t) / (np.sqrt(peak) + eps)
 
 
-def adabound(grads, b1=0.9, b2=0.999, eps=1e-8):
+def adabound(grads, b1=0.9, b2=0.999, eps=1e-8, amsbound=False):
     """The lecture's: Clip(eta / (sqrt(v hat) + eps)) m hat."""
-    m = v = 0
+    m = v = peak = 0
     for t, g in enumerate(grads, start=1):
         m = b1 * m + (1 - b1) * g
         v = b2 * v + (1 - b2) * g**2
         low, high = 0.1 - 0.1 / ((1 - b2) * t + 1), 0.1 + 0.1 / ((1 - b2) * t)
-        yield -np.clip(RATE / (np.sqrt(v / (1 - b2**t)) + eps), low, high) * m / (1 - b1**t)
+        peak = np.maximum(peak, v / (1 - b2**t))
+        seen = peak if amsbound else v / (1 - b2**t)
+        yield -np.clip(RATE / (np.sqrt(seen) + eps), low, high) * m / (1 - b1**t)
 
 
-def adabound_paper(grads, b1=0.9, b2=0.999):
-    """Algorithm 2."""
-    m = v = 0
+def adabound_paper(grads, b1=0.9, b2=0.999, amsbound=False):
+    """Algorithm 2, and 3."""
+    m = v = peak = 0
     for t, g in enumerate(grads, start=1):
         m = b1 * m + (1 - b1) * g
         v = b2 * v + (1 - b2) * g**2
         low, high = 0.1 - 0.1 / ((1 - b2) * t + 1), 0.1 + 0.1 / ((1 - b2) * t)
-        yield -np.clip(RATE / np.sqrt(v), low, high) / np.sqrt(t) * m
+        peak = np.maximum(peak, v)
+        yield -np.clip(RATE / np.sqrt(peak if amsbound else v), low, high) / np.sqrt(t) * m
 
 
 def adabound_code(grads, b1=0.9, b2=0.999, eps=1e-8, final_lr=0.1, gamma=1e-3, amsbound=False):
@@ -224,8 +227,8 @@ def adabound_code(grads, b1=0.9, b2=0.999, eps=1e-8, final_lr=0.1, gamma=1e-3, a
         yield -np.clip(lr * np.sqrt(1 - b2**t) / (1 - b1**t) / denominator, low, high) * m
 
 
-def amsbound_code(grads):
-    return adabound_code(grads, amsbound=True)
+def amsbound(of):
+    return lambda grads: of(grads, amsbound=True)
 
 
 def radam(grads, b1=0.9, b2=0.999, eps=1e-8):
@@ -394,7 +397,9 @@ TRANSCRIPTIONS = {
     "adabound": (gdlab.adabound(RATE), adabound),
     "adabound, paper": (gdlab.adabound(RATE, source="paper"), adabound_paper),
     "adabound, code": (gdlab.adabound(S.InverseSqrt(RATE), source="code"), adabound_code),
-    "amsbound, code": (gdlab.amsbound(S.InverseSqrt(RATE), source="code"), amsbound_code),
+    "amsbound": (gdlab.amsbound(RATE), amsbound(adabound)),
+    "amsbound, paper": (gdlab.amsbound(RATE, source="paper"), amsbound(adabound_paper)),
+    "amsbound, code": (gdlab.amsbound(S.InverseSqrt(RATE), source="code"), amsbound(adabound_code)),
     "radam": (gdlab.radam(RATE), radam),
     "nadam": (gdlab.nadam(RATE), nadam),
     "nadam, torch": (gdlab.nadam(RATE, source="torch"), nadam_warming),
