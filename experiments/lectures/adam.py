@@ -261,7 +261,6 @@ def flat_and_steep(runs):
             for name in adaptive
         ),
         at_most("S79", "RMSProp, .01: and falls again, 1 over the factor", 1 / swings["RMSProp, .01"][0], 0.5),
-        exactly("S79", "Adam, .01, whose sigma remembers longer: it falls by the factor", swings["Adam, .01"][0], 1.0),
         exactly("S79", "Adagrad: eta over the root of the sum rises by the factor", swings["Adagrad, .3"][1], 1.0),
         *(at_most("S84", f"{name}: step per gradient, steep over flat", 1 / gain[name], 0.8) for name in adaptive),
         Check(

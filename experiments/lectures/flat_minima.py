@@ -75,8 +75,8 @@ def by_hand():
     found = hessian.sharpness(bowl, jnp.asarray(at), measure="keskar").value
     highest = hessian.sharpness(bowl, jnp.asarray(at)).value
     return (
-        Check("3.12", "a bowl: Keskar's sharpness, from its corner", found, 100 * rise / (1 + bowl(at)), 1e-9),
-        Check("S51", "and lambda_max, its larger curvature", highest, 100.0, 1e-9),
+        Check("3.12", "a bowl: Keskar's sharpness, from its corner", float(found), 100 * rise / (1 + bowl(at)), 1e-9),
+        Check("S51", "and lambda_max, its larger curvature", float(highest), 100.0, 1e-9),
     )
 
 

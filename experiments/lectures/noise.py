@@ -1,8 +1,8 @@
 """What is the noise of single examples good for? (S40, S49, S65)
 
-"With 20 examples, 20 times faster": full-batch descent needs 20 to 23 epochs for what one epoch of single examples
-does, 20 (and a little) as eta -> 0.  The printed 22 is the median here at the rate .05, at .01 it is 21: it depends
-on the examples drawn.
+"With 20 examples, 20 times faster": full-batch descent needs about as many epochs for what one epoch of single
+examples does.  The median over 300 data sets is 21 at the rates 1e-5, .001 and .01, and 22 at .05; 22 is printed for
+.01, too, of one data set.  The slide's two points are met by examples that were chosen for that: an illustration.
 
 "Noisy gradients help to leave saddles" is true of noise added to every coordinate.  It is false of label noise on
 (y - w1 w2)^2: every example keeps the line w1 = -w2 invariant, which leads into the saddle, and so do mini-batches
@@ -24,8 +24,8 @@ from experiments.reporting.checks import Check, at_most, conclude, exactly, is_t
 
 QUESTION = "What is the noise of single examples good for? (S40, S49, S65)"
 POINTS = 20
-RATES = {0.001: 21, 0.01: 22, 0.05: 22}
-X = jax.random.normal(jax.random.key(1), (POINTS,))  # y = x, so that the optimum is (b, w) = (0, 1)
+RATES = {1e-5: 21, 0.001: 21, 0.01: 21, 0.05: 22}
+DATA_SETS = 300
 FROM = jnp.array([0.5, 1.5])
 
 
@@ -48,26 +48,24 @@ def squared(theta, example):
 
 def epochs_needed():
     """How many epochs of full-batch descent reach the loss that one epoch of single examples does (S40)."""
-    y, everything = X, (X, X)
-    orders = jax.vmap(lambda key: jax.random.permutation(key, POINTS))(jax.random.split(jax.random.key(0), 200))
+    drawn = jax.random.normal(jax.random.key(1), (DATA_SETS, POINTS))  # in the order in which they are taken
 
-    def needed(rate, order):
-        single = gdlab.minimize(squared, gdlab.sgd(rate), FROM, POINTS, batches=(X[order], y[order])).params
+    def needed(rate, x):
+        everything = (x, x)  # y = x, so that the optimum is (b, w) = (0, 1)
+        single = gdlab.minimize(squared, gdlab.sgd(rate), FROM, POINTS, batches=everything).params
         full = gdlab.minimize(squared, gdlab.gd(rate), FROM, 40, args=(everything,)).history["loss"]
         return jnp.argmax(full <= squared(single, everything))
 
-    rates = (1e-5, *RATES)
-    every_order = jax.vmap(needed, (None, 0))
-    counts = dict(zip(rates, np.asarray(jax.vmap(every_order, (0, None))(jnp.array(rates), orders)), strict=True))
+    every_set = jax.vmap(needed, (None, 0))
+    counts = dict(zip(RATES, np.asarray(jax.vmap(every_set, (0, None))(jnp.array([*RATES]), drawn)), strict=True))
     wide = 10 * jax.random.uniform(jax.random.key(4), (POINTS,))  # examples as on the slide
     one = FROM - 0.009 * jax.grad(squared)(FROM, (wide, wide))
     twenty = gdlab.minimize(squared, gdlab.sgd(0.009), FROM, POINTS, batches=(wide, wide)).params
     checks = [
         *(
-            Check("S40", f"rate {rate}: epochs, median of 200 orders", np.median(counts[rate]), n, 1.0)
-            for rate, n in RATES.items()
+            Check("S40", f"rate {rate:g}: epochs, median of {DATA_SETS} data sets", np.median(counts[rate]), n, 0.5)
+            for rate, n in RATES.items()  # medians of whole numbers
         ),
-        Check("S40", "rate 1e-5: epochs", np.median(counts[1e-5]), 20.5, 0.5),
         *(
             Check("S40", f"slide, one full step: {n}", one[i], v, 0.05)
             for i, (n, v) in enumerate((("b", 0.44), ("w", 1.14)))
@@ -194,7 +192,7 @@ def draw(epochs, paths):
     needed.set_xticks(range(19, 25))
     needed.set(
         xlabel="epochs of full-batch descent for one of single examples",
-        ylabel="share of 200 orders",
+        ylabel=f"share of {DATA_SETS} data sets",
         title="20 examples: 20 times faster?",
     )
     figures.contours(saddle, lambda w: (1 - w[0] * w[1]) ** 2, ((-1.5, 1.5), (-1.5, 1.5)))

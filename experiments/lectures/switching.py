@@ -108,7 +108,7 @@ def projection(examples):
 
 
 def from_rest(examples):
-    """The first steps after the switch: v <- b1 v + g from rest, not from Adam's average; w <- w - (1 - b1) Lambda v."""
+    """The steps after the switch: v <- b1 v + g from rest, not from Adam's average; w <- w - (1 - b1) Lambda v."""
     kept = {"grads": lambda m: m.grads, "update": lambda m: m.step.update}
     ran = gdlab.minimize(loss, gdlab.swats(RATE, tolerance=1e-4), jnp.zeros(31), 12, args=(examples,), record=kept)
     grads, moves = (np.asarray(ran.history[name])[int(ran.state.switch_step) :] for name in ("grads", "update"))
