@@ -1,5 +1,8 @@
 """What do a running average of squares and its correction do to the steps? (S77-S84, S89; section 3.3)
 
+Errata of note 003 and its slide: the squares under sigma_t's root carry their own index i, not t, and RMSProp's step is
+divided by sigma, not by sigma^2, which would make it longer for smaller gradients.
+
 RMSProp's sigma brakes when gradients grow and forgets when they shrink, the sooner the smaller alpha; the mean of all
 squares hardly does either.  Adam is RMSProp with momentum and both averages debiased: its path does not depend on the
 scale of the loss.  After zeros a lone gradient makes a step of eta (1 - b1) / sqrt(1 - b2), 3.16 eta, printed as the

@@ -67,7 +67,7 @@ def descend(x, y):
 
 def conditions(runs):
     """The condition numbers, and why: each derivative is the size of its feature (S33)."""
-    raw, scaled = (runs[name]["eigenvalues"] for name in ("raw", "standardised"))
+    scaled = runs["standardised"]["eigenvalues"]
     theta, x = jnp.array([1.0, 2.0, 3.0]), jnp.array([5.0, 700.0])
     outputs = jax.grad(lambda theta: theta[0] + x @ theta[1:])(theta)
     h = jnp.diag(jax.hessian(mse)(theta, jnp.stack([FIRST, SECOND], 1), FIRST))

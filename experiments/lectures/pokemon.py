@@ -3,6 +3,8 @@
 Ten Pokemon, a line y = b + w x, the sum of squared errors, a start at (-120, -4): almost every missing figure of the
 lectures is this surface.  Every row of their table is re-run here, 100 000 updates each, and compared digit by digit.
 
+What is sought is the argmin over theta; note 000 writes it over lambda.
+
 The gradient is that of the normal equations, H theta - c, from which the printed digits were made.  It matters: with
 the root mean square of all gradients and a constant rate, descent explodes and recovers again and again, and *when*
 depends on rounding.  The same run with the gradient summed over residuals explodes at other updates; the table

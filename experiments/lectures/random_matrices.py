@@ -7,9 +7,10 @@ n = 4, 5, 6.  The lecture notes' .0026, 1e-4 and 2.5e-6 are draws.  One hit in 4
 few happen in 45 of 100 draws, and that number is not judged.
 A Hessian is no such matrix.  In the lecture's figure the "minimum ratio", the share of positive eigenvalues where a
 network's gradient vanished, reaches .5 to .6 and "never a real local minimum" was seen.  The network of that homework
-(1-128-1, ReLU, sin(5 pi x)/(5 pi x)) shows what the ratio counts: most of its eigenvalues are zero, and each is
-counted by the sign of its rounding.  With a tolerance there are hardly any negative ones left: (+, 0, -) must be
-reported.
+(1-128-1, ReLU, sin(5 pi x)/(5 pi x)) shows what the ratio counts.  Some 150 of its 385 eigenvalues are rounding, zero
+to 1e-12 of the largest, and counted by its sign; most others are small but not zero, and which of them count as zero
+is the tolerance's choice: (+, 0, -) must be reported with it.  Nor do the negative ones say saddle: in three
+of the four networks |g| is larger than the lowest of them, too far from a critical point for a verdict.
 """
 
 import jax
@@ -149,9 +150,15 @@ def ratios(trained):
         ),
         exactly("S60", "and by their signs with a tolerance", ((norms < 1e-3) & (zero == 0) & (minus == 0)).sum(), 0),
         *(Check("S60", f"seed {i}: minimum ratio, zeros counted by sign", r, 0.57, 0.05) for i, r in enumerate(raw)),
-        is_true("S60", "more than 47 % of the eigenvalues are zero, for all seeds", (zero > 0.47).all()),
+        *(
+            is_true("S60", f"seed {i}: counted by 1e-12 of the largest, fewer than half are zero", share < 0.5)
+            for i, share in enumerate((np.abs(eigenvalues) <= 1e-12 * eigenvalues.max(1, keepdims=True)).mean(1))
+        ),
+        is_true("S60", "by 1e-6 of the largest more than 47 % are zero, for all seeds", (zero > 0.47).all()),
         at_most("S60", "largest share of negative ones", minus.max(), 0.23),
-        is_true("S60", "most of what the raw ratio calls negative is zero", ((1 - raw) > 2 * minus).all()),
+        is_true(
+            "S60", "most of what the raw ratio calls negative is zero by that tolerance", ((1 - raw) > 2 * minus).all()
+        ),
     )
 
 

@@ -5,7 +5,9 @@ Under gradient noise of variance s^2 a constant rate ends in a cloud around the 
     E (x - x*)^2  ->  eta s^2 / (a (2 - eta a)),
 
 however long it runs; rates that fall to zero reach the minimum.  Far from the target large, near it small: that is the
-reason for decay.  The "1/t decay" of the lectures, eta / sqrt(t + 1), is in truth 1 / sqrt(t).  Warm-up goes the other
+reason for decay.  The "1/t decay" of the lectures, eta / sqrt(t + 1), is in truth 1 / sqrt(t).  The true one,
+eta / (1 + t), is good here, under noise; what is fatal on the error surface (S21, `pokemon`) is its combination with
+the root mean square of all gradients, whose steps then add up to no more than eta log t.  Warm-up goes the other
 way first; its shapes are exact here, its effect is another question, and RAdam (S18) has an experiment of its own.
 """
 

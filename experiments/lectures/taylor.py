@@ -4,7 +4,10 @@ Near a point a function is its Taylor polynomial: the sine about pi/4 up to orde
 order 2 or 3.  On a small circle |delta| = d the linear part is least at -d g / |g|; the true minimum on the circle
 lies an angle ~ d beside it, found here by trying 10 800 directions.  The lectures' angles, 3.75 degrees at d = 1 to
 .0160 at .01, belong to a surface that is not named; on the one below the angles shrink in the same way, tenfold for
-each tenth of d.  Jumping to the lowest point of the circle again and again is normalised descent: with a fixed d it
+each tenth of d.  (Note 000 writes the circle without the square on theta_2 - b, and 004 a = -eta b
+with step and gradient reversed.)
+
+Jumping to the lowest point of the circle again and again is normalised descent: with a fixed d it
 never arrives.
 """
 
