@@ -59,7 +59,7 @@ STAIRS = {
     "hessian.verdicts": ["search", "critical_points", "classify refinement", "krylov_evidence", "evidence", "drift"],
     "hessian.steps": ["newton_cg sr1_trust_region", "second_order", "trust_region", "acceptance eigenbasis"],
     "hessian.proofs": ["prove replay", "point", "record lowering kernels", "rules equations", "tape", "program"],
-    "hessian.proofs.kernels": ["arb"],
+    "hessian.proofs.kernels": ["arb arrays", "calculus"],
     "hessian.spectra": ["density sharpness trace", "spectrum", "bounds", "lanczos", "eigh"],
     "experiments": ["__main__", "commands", "lectures benchmarks playground", "reporting", "workloads", "cli"],
     "experiments.commands": [
@@ -85,6 +85,7 @@ ROOMS = " ".join(STAIRS[""]).split()
 # Libraries that have one place; the modules below these names may import them, no others.
 GUESTS = {
     "flint": ["hessian.proofs.kernels"],
+    "ival": ["hessian.proofs.kernels"],
     "matfree": ["hessian.spectra.spectrum"],
     "matplotlib": ["experiments"],
     "xarray": ["gdlab.sweeps", "experiments"],

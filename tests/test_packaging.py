@@ -18,7 +18,7 @@ def names(requirements: list[str]) -> set[str]:
 
 
 DECLARED = names(PROJECT["project"]["dependencies"])
-EXTRAS = {"hessian": {"flint"}}  # what an extra brings, and a room does without
+EXTRAS = {"hessian": {"flint", "ival"}}  # what an extra brings, and a room does without
 TESTED_WITH = names(PROJECT["project"]["optional-dependencies"]["test"])
 
 

@@ -9,10 +9,12 @@ F. Johansson, Arb: efficient arbitrary-precision midpoint-radius interval arithm
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from flint import arb, arb_mat, ctx
 
+from hessian.proofs.kernels import calculus
 from hessian.proofs.program import Operation, Program, Refused, last_uses
 
 HIGHEST_EXPONENT = 2**20  # no number of a loss is as large; those of a hostile record would fill the memory
@@ -74,13 +76,11 @@ def _entries(operation: Operation, inputs: list[list[Any]], seeds: list[Jet]) ->
         return [_sum(terms[i * length : (i + 1) * length]) for i in range(size)]
     if name == "matmul":
         return _products(*inputs, *detail)
-    if name == "power":
-        return [_function(name, x, *_power(_value(x), detail[0])) for x in inputs[0]]
     if name in PAIRS:
         return [PAIRS[name](a, b) for a, b in zip(*inputs, strict=True)]
     if name == "not":
         return [not one for one in inputs[0]]
-    return [_function(name, x, *FUNCTIONS[name](_value(x))) for x in inputs[0]]
+    return [_function(name, x, *derivatives(name, _value(x), detail)) for x in inputs[0]]
 
 
 def _value(x):
@@ -196,24 +196,15 @@ def _products(a, b, batches, m, k, n):
     ]
 
 
-# ---------------------------------------------------------------------------------- f, f' and f'' on a ball
+# -------------------------------------------------------------------------------------------- values on a ball
 
 
-def _raised(x, k):
-    """x^k for a whole k >= 0: Arb's own ** is exp(k log x), which has no value where x may be negative."""
+def _raised(x, n):
+    """x^n for a whole n >= 0: Arb's own ** is exp(n log x), which has no value where x may be negative."""
     result = arb(1)
-    for digit in bin(k)[2:]:
+    for digit in bin(n)[2:]:
         result = result * result * x if digit == "1" else result * result
     return result
-
-
-def _power(x, k):
-    def term(coefficient, exponent):
-        if coefficient == 0:
-            return arb(0)
-        return coefficient * _raised(x, exponent) if exponent >= 0 else coefficient / _raised(x, -exponent)
-
-    return term(1, k), term(k, k - 1), term(k * (k - 1), k - 2)
 
 
 def _square(x):
@@ -221,111 +212,33 @@ def _square(x):
     return x * x if x > 0 or x < 0 else (x * x).nonnegative_part()
 
 
-def _exp(x):
-    e = x.exp()
-    return e, e, e
-
-
-def _log(x):
-    return (x.log() if x > 0 else arb.nan()), 1 / x, -1 / _square(x)
-
-
-def _log1p(x):
-    inverse = 1 / (1 + x)
-    return (x.log1p() if x > -1 else arb.nan()), inverse, -(_square(inverse))
-
-
-def _sqrt(x):
-    root = x.sqrt()
-    return root, 1 / (2 * root), -1 / (4 * _raised(root, 3))
-
-
-def _rsqrt(x):
-    inverse = x.rsqrt()
-    return inverse, -(_raised(inverse, 3)) / 2, 3 * _raised(inverse, 5) / 4
-
-
 def _cbrt(x):
     if not x > 0 and not x < 0:
-        return arb.nan(), x, x
-    root = x.root(3) if x > 0 else -(-x).root(3)
-    return root, 1 / (3 * _raised(root, 2)), -2 / (9 * _raised(root, 5))
+        return arb.nan()
+    return x.root(3) if x > 0 else -(-x).root(3)
 
 
-def _logistic(x):
-    s = 1 / (1 + (-x).exp())
-    return s, s * (1 - s), s * (1 - s) * (1 - 2 * s)
-
-
-def _erf(x):
-    slope = 2 * (-(_square(x))).exp() / arb.pi().sqrt()
-    return x.erf(), slope, -2 * x * slope
-
-
-def _tan(x):
-    t = x.tan()
-    return t, 1 + _square(t), 2 * t * (1 + _square(t))
-
-
-def _tanh(x):
-    t = x.tanh()
-    return t, 1 - _square(t), -2 * t * (1 - _square(t))
-
-
-def _asin(x):
-    inverse = (1 - _square(x)).rsqrt()
-    return x.asin(), inverse, x * _raised(inverse, 3)
-
-
-def _acos(x):
-    _, slope, bend = _asin(x)
-    return x.acos(), -slope, -bend
-
-
-def _atan(x):
-    inverse = 1 / (1 + _square(x))
-    return x.atan(), inverse, -2 * x * _square(inverse)
-
-
-def _asinh(x):
-    inverse = (1 + _square(x)).rsqrt()
-    return x.asinh(), inverse, -x * _raised(inverse, 3)
-
-
-def _acosh(x):
-    inverse = (_square(x) - 1).rsqrt()
-    return (x.acosh() if x > 1 else arb.nan()), inverse, -x * _raised(inverse, 3)
-
-
-def _atanh(x):
-    inverse = 1 / (1 - _square(x))
-    return x.atanh(), inverse, 2 * x * _square(inverse)
-
-
-def _sign_of(name, x):
+def _sign(x):
     if x > 0 or x < 0:
         return arb(1 if x > 0 else -1)
-    msg = f"{name} is undecided on the ball: not twice differentiable there, for all that is known"
+    msg = "the sign of a number is undecided on the ball: not twice differentiable there, for all that is known"
     raise Refused(msg)
 
 
-def _abs(x):
-    sign = _sign_of("abs", x)
-    return sign * x, sign, arb(0)
+VALUES = SimpleNamespace(  # what `calculus` asks of a kernel
+    **{"square": _square, "raised": _raised, "cbrt": _cbrt, "sign": _sign},
+    **{"exp": arb.exp, "expm1": arb.expm1, "sqrt": arb.sqrt, "rsqrt": arb.rsqrt, "erf": arb.erf},
+    **{"sin": arb.sin, "cos": arb.cos, "tan": arb.tan, "asin": arb.asin, "acos": arb.acos, "atan": arb.atan},
+    **{"sinh": arb.sinh, "cosh": arb.cosh, "tanh": arb.tanh, "asinh": arb.asinh, "atanh": arb.atanh},
+    log=lambda x: x.log() if x > 0 else arb.nan(),
+    log1p=lambda x: x.log1p() if x > -1 else arb.nan(),
+    acosh=lambda x: x.acosh() if x > 1 else arb.nan(),
+    reciprocal=lambda x: 1 / x,
+    two_over_root_pi=lambda: 2 / arb.pi().sqrt(),
+)
 
 
-FUNCTIONS = {
-    "neg": lambda x: (-x, arb(-1), arb(0)),
-    "square": lambda x: (_square(x), 2 * x, arb(2)),
-    "abs": _abs,
-    "sign": lambda x: (_sign_of("sign", x), arb(0), arb(0)),
-    "exp": _exp,
-    "expm1": lambda x: (x.expm1(), x.exp(), x.exp()),
-    **{"log": _log, "log1p": _log1p, "sqrt": _sqrt, "rsqrt": _rsqrt, "cbrt": _cbrt, "logistic": _logistic, "erf": _erf},
-    "sin": lambda x: (x.sin(), x.cos(), -x.sin()),
-    "cos": lambda x: (x.cos(), -x.sin(), -x.cos()),
-    "sinh": lambda x: (x.sinh(), x.cosh(), x.sinh()),
-    "cosh": lambda x: (x.cosh(), x.sinh(), x.cosh()),
-    **{"tan": _tan, "tanh": _tanh, "asin": _asin, "acos": _acos, "atan": _atan},
-    **{"asinh": _asinh, "acosh": _acosh, "atanh": _atanh},
-}
+def derivatives(name: str, x: Any, detail: tuple[Any, ...] = ()) -> tuple[Any, Any, Any]:
+    """f, f' and f'' of one function on a ball."""
+    made = calculus.power(VALUES, x, *detail) if name == "power" else calculus.RULES[name](VALUES, x)
+    return tuple(map(arb, made))  # type: ignore[return-value]

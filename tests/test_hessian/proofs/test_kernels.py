@@ -44,7 +44,7 @@ def series(name, x):
 def test_a_rule_contains_the_power_series_at_more_bits(name, shift):
     x = OUTSIDE.get(name, 0.3) + shift
     with judge.bits(53):
-        made = judge.FUNCTIONS[name](flint.arb(x))
+        made = judge.derivatives(name, flint.arb(x))
     with judge.bits(200):
         for ball, exact in zip(made, series(name, flint.arb(x)), strict=True):
             assert ball.overlaps(exact)
@@ -55,7 +55,7 @@ def test_a_rule_contains_the_power_series_at_more_bits(name, shift):
 def test_a_rule_on_a_wide_ball_contains_it_everywhere(name):
     middle = OUTSIDE.get(name, 0.3) + 0.2
     with judge.bits(53):
-        wide = judge.FUNCTIONS[name](flint.arb(middle, 0.1))
+        wide = judge.derivatives(name, flint.arb(middle, 0.1))
     for x in np.linspace(middle - 0.0999, middle + 0.0999, 9):
         with judge.bits(200):
             assert all(ball.overlaps(exact) for ball, exact in zip(wide, series(name, flint.arb(x)), strict=True))
