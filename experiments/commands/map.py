@@ -118,9 +118,8 @@ def _draw(chosen, points):
     else:
         for kind, (mark, colour) in figures.MARKS.items():
             of_kind = points.kind == kind
-            axes.plot(
-                points.index[of_kind], figures.drawable(points.loss[of_kind]), mark, color=colour, label=kind, alpha=0.6
-            )
+            losses = figures.drawable(points.loss[of_kind])
+            axes.plot(points.index[of_kind], losses, mark, color=colour, markeredgecolor="black", label=kind)
         axes.set(xlabel="index: negative eigenvalues", ylabel="loss", title="critical points")
         figures.legend(axes, fontsize=7)
     return figure

@@ -25,6 +25,7 @@ from experiments.workloads.workload import Workload, load, named_optimizers, rat
 
 ROWS = 100  # rows of the recorded history
 DIVERGED = "diverged"
+SOLVED = 1e-8  # of the highest final loss above the lowest: the figure tells apart no smaller ones
 
 
 def main(settings: Race) -> int:
@@ -204,54 +205,73 @@ def draw(dataset: xarray.Dataset, ways: list[EscapeRoute], workload: Workload) -
     from experiments.reporting import figures
     from experiments.reporting.figures import plt
 
-    names = [str(name) for name in dataset["optimizer"].values]
-    colour = figures.colours(names)
-    best = best_rates(dataset)
-    figure = plt.figure(figsize=(11, 5.2))
+    line = figures.lines([str(name) for name in dataset["optimizer"].values])
+    figure = plt.figure(figsize=(11, 5.8))
     grid = figure.add_gridspec(2, 2, width_ratios=(1.35, 1))
     left, upper, lower = figure.add_subplot(grid[:, 0]), figure.add_subplot(grid[0, 1]), figure.add_subplot(grid[1, 1])
-
-    losses, steps = dataset["loss"].values, dataset["step"].values
-    lowest = figures.lowest(losses, steps)
+    lowest = figures.lowest(dataset["loss"].values, dataset["step"].values)
     if workload.box is not None:
-        figures.contours(left, workload.flat_loss, workload.box)
-        shown = sorted({min(k, len(workload.seen_as) - 1) for k in (1, 3, 5)})
-        for i, name in enumerate(names):
-            for k in shown:
-                path = dataset["path"].values[i, best[i], k]
-                path = path[np.all(np.isfinite(path), axis=1)]
-                left.plot(*path.T, "-", color=colour[name], linewidth=1.4, label=name if k == shown[0] else None)
-                left.plot(*path[-1:].T, "s", color=colour[name], markersize=4)
-                left.plot(*path[:1].T, "o", color="white", markeredgecolor="black", markersize=4)
-        figures.critical_points(left, workload.points)
-        for way in ways:
-            figures.way_out(left, way.at, way.direction, way.reached, way.end)
-        left.set_title(f"{figures.plain(workload.name)}: paths at the best rate, critical points, ways out")
+        draw_paths(left, dataset, ways, workload, line)
     else:
-        curves = np.stack([losses[i, best[i]].T for i in range(len(names))])
-        positive = lowest > 0  # else a log scale shows how far above the lowest they are
-        curves = curves if positive else figures.above(curves, lowest)
-        for name, curve in zip(names, curves, strict=True):
-            figures.band(left, steps, curve, colour[name], name)
-        left.set(xlabel="updates", ylabel="loss" if positive else "loss above the lowest")
-        figures.log_axis(left, "y", curves)
-        left.set_title(f"{figures.plain(workload.name)}: loss at the best rate, median and quartiles over starts")
-    figures.legend(left, loc="best", fontsize=7, framealpha=0.9)
+        draw_losses(left, dataset, lowest, workload, line)
+    draw_ends(upper, lower, dataset, lowest, workload, line)
+    entries, labels = left.get_legend_handles_labels()
+    if labels:  # below the axes, where it hides no point
+        figure.legend(entries, labels, loc="outside lower center", ncols=min(len(labels), 9), fontsize=8, frameon=False)
+    return figure
 
-    rates, final = figures.drawable(dataset["lr"]), losses[..., -1]
+
+def draw_paths(axes, dataset, ways, workload, line):
+    """Contours, the paths of a few starts at the best rate, critical points, ways out of saddles."""
+    from experiments.reporting import figures
+
+    figures.contours(axes, workload.flat_loss, workload.box)
+    shown = sorted({min(k, len(workload.seen_as) - 1) for k in (1, 3, 5)})
+    for i, ((name, style), at) in enumerate(zip(line.items(), best_rates(dataset), strict=True)):
+        for k in shown:
+            path = dataset["path"].values[i, at, k]
+            path = path[np.all(np.isfinite(path), axis=1)]
+            axes.plot(*path.T, label=name if k == shown[0] else None, **style)
+            axes.plot(*path[-1:].T, "s", color=style["color"], markersize=4)
+            axes.plot(*path[:1].T, ".", color="black", markersize=5)
+    figures.critical_points(axes, workload.points)
+    for way in ways:
+        figures.way_out(axes, way.at, way.direction, way.reached, way.end)
+    axes.set_title(f"{figures.plain(workload.name)}: paths at the best rate, critical points, ways out")
+
+
+def draw_losses(axes, dataset, lowest, workload, line):
+    """The loss along the runs at the best rate: median and quartiles over the starts."""
+    from experiments.reporting import figures
+
+    curves = np.stack([dataset["loss"].values[i, at].T for i, at in enumerate(best_rates(dataset))])
+    positive = lowest > 0  # else a log scale shows how far above the lowest they are
+    curves = curves if positive else figures.above(curves, lowest)
+    for (name, style), curve in zip(line.items(), curves, strict=True):
+        figures.band(axes, dataset["step"].values, curve, style["color"], name, **style)
+    axes.set(xlabel="updates", ylabel="loss" if positive else "loss above the lowest")
+    figures.log_axis(axes, "y", curves)
+    axes.set_title(f"{figures.plain(workload.name)}: loss at the best rate, median and quartiles over starts")
+
+
+def draw_ends(upper, lower, dataset, lowest, workload, line):
+    """Against the rate: the median of the final losses, and the shares that diverged or stopped on a saddle."""
+    from experiments.reporting import figures
+
+    rates, final = figures.drawable(dataset["lr"]), dataset["loss"].values[..., -1]
     above = figures.above(final, lowest)
-    for i, name in enumerate(names):
-        figures.band(upper, rates, above[i], colour[name], name)
-        gone = np.mean(~np.isfinite(final[i]), axis=1)
-        lower.plot(rates, gone, ":", color=colour[name])
+    solved = SOLVED * np.nanmax(above, initial=0.0) or 1e-16
+    above = np.maximum(above, solved)
+    for i, style in enumerate(line.values()):
+        finite = np.isfinite(above[i]).any(axis=1)
+        upper.plot(rates[finite], np.nanmedian(above[i][finite], axis=1), **style)
+        lower.plot(rates, np.mean(~np.isfinite(final[i]), axis=1), **{**style, "linestyle": ":"})
         if workload.few:
-            stopped = np.mean(dataset["kind"].values[i] == hessian.Kind.SADDLE, axis=1)
-            lower.plot(rates, stopped, "-", color=colour[name])
-    upper.set(xlabel="learning rate", ylabel="final loss above the lowest")
-    upper.set_title("median and quartiles over the starts that stayed finite")
+            lower.plot(rates, np.mean(dataset["kind"].values[i] == hessian.Kind.SADDLE, axis=1), **style)
+    upper.set(xlabel="learning rate", ylabel=f"final loss above the lowest, or {solved:.0e}")
+    upper.set_title("median over the starts that stayed finite")
     lower.set(xlabel="learning rate", ylabel="share of starts", ylim=(-0.03, 1.03))
     figures.log_axis(upper, "y", above)
     for part in (upper, lower):
         figures.log_axis(part, "x", rates)
     lower.set_title("stopped on a saddle (solid), diverged (dotted)" if workload.few else "diverged")
-    return figure

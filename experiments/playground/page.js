@@ -427,7 +427,7 @@ const GLYPHS = { minimum: "●", saddle: "✖", maximum: "▲", degenerate: "◆
 for (const kind of new Set(data.points.map((point) => point.kind))) {
   const glyph = document.createElement("span");
   glyph.textContent = GLYPHS[kind] || "○";
-  if (kind in GLYPHS) glyph.style.cssText = `color:${data.kinds[kind]};-webkit-text-stroke:.6px #000`;
+  if (kind in GLYPHS) glyph.style.cssText = `color:${data.kinds[kind]};-webkit-text-stroke:.6px var(--ink)`;
   $("legend").append(glyph, kind in GLYPHS ? ` ${kind}, ` : ` an end that is ${kind}, `);
 }
 addEventListener("resize", () => change({}));

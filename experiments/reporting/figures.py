@@ -1,7 +1,8 @@
 """What the figures share: colours that colour-blind readers can tell apart, marks of critical points, contours, axes.
 
-The palette is Okabe and Ito's (2008).  Every kind of critical point has its own mark as well as its own colour.  Runs
-diverge, so that any number may come: what is not finite or beyond LARGEST is left out, and says so where all is.
+The palette is Okabe and Ito's (2008), and a colour of it always means an optimizer or a run: kinds of critical points
+are told apart by their marks, in black, grey and white.  Runs diverge, so that any number may come: what is not finite
+or beyond LARGEST is left out, and says so where all is.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,11 +19,13 @@ import numpy as np
 
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
 MARKS = {
-    "minimum": ("o", "#009E73"),
-    "saddle": ("X", "#D55E00"),
-    "maximum": ("^", "#0072B2"),
-    "degenerate": ("D", "#F0E442"),
+    "minimum": ("o", "#ffffff"),
+    "saddle": ("X", "#000000"),
+    "maximum": ("^", "#999999"),
+    "degenerate": ("D", "#d9d9d9"),
 }
+DASHES = ("-", "--", "-.", ":")  # one after the other, each time that the palette is used up
+WIDEST, THINNEST = 2.8, 1.0  # of the lines of runs, so that lines that coincide are seen inside one another
 LARGEST = 1e150  # a number that can be drawn, with margins on a log scale
 DECADES = 40  # of a log scale
 BOTTOMLESS = 10.0
@@ -35,6 +38,19 @@ plt.rcParams.update(
 def colours(names: Sequence[str]) -> dict[str, str]:
     """A colour for each name, the same for the same list."""
     return {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(names)}
+
+
+def lines(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """How to draw the line of each name: its colour, dashes beyond the palette, each thinner than the one before.
+
+    >>> [style["linewidth"] for style in lines(["gd", "momentum", "adam"]).values()]
+    [2.8, 1.9, 1.0]
+    """
+    widths = np.linspace(WIDEST, THINNEST, len(names)) if len(names) > 1 else [THINNEST]
+    return {
+        name: {"color": colour, "linestyle": DASHES[i // len(PALETTE) % len(DASHES)], "linewidth": float(width)}
+        for i, ((name, colour), width) in enumerate(zip(colours(names).items(), widths, strict=True))
+    }
 
 
 def contours(axes: Any, loss: Callable, box: Sequence[Sequence[float]], levels: int = 20) -> None:
@@ -72,22 +88,20 @@ def way_out(axes: Any, at: Any, direction: Any, reached: Any, end: Any) -> None:
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     length = 0.12 * min(right - left, top - bottom)
     tips = np.stack([at - length * direction, at + length * direction])
-    axes.annotate(
-        "", tips[1], tips[0], arrowprops={"arrowstyle": "<->", "color": "#D55E00", "linewidth": 1.6}, zorder=6
-    )
-    axes.plot(*np.stack([at, reached]).T, "--", color="#D55E00", linewidth=1.0, zorder=4)
-    axes.plot(*np.stack([reached, end]).T, ":", color="#D55E00", linewidth=1.0, zorder=4)
-    axes.plot(*end, "*", color="#D55E00", markersize=9, zorder=6)
+    axes.annotate("", tips[1], tips[0], arrowprops={"arrowstyle": "<->", "color": "black", "linewidth": 1.6}, zorder=6)
+    axes.plot(*np.stack([at, reached]).T, "--", color="black", linewidth=1.0, zorder=4)
+    axes.plot(*np.stack([reached, end]).T, ":", color="black", linewidth=1.0, zorder=4)
+    axes.plot(*end, "*", color="black", markersize=9, zorder=6)
     axes.set(xlim=(left, right), ylim=(bottom, top))
 
 
-def band(axes: Any, x: Any, values: Any, colour: str, name: str) -> None:
-    """Draw the median of the last axis against x, with the band between its quartiles."""
+def band(axes: Any, x: Any, values: Any, colour: str, name: str, **line: Any) -> None:
+    """Draw the median of the last axis against x, as `line` says, with the band between its quartiles."""
     values = drawable(values)
     some = np.isfinite(values).any(axis=-1)
     x, values = drawable(x)[some], values[some]
     low, middle, high = np.nanquantile(values, (0.25, 0.5, 0.75), axis=-1) if some.any() else values.T[:1].repeat(3, 0)
-    axes.plot(x, middle, "-", color=colour, label=name)
+    axes.plot(x, middle, **{"color": colour, "label": name, **line})
     axes.fill_between(x, low, high, color=colour, alpha=0.1, linewidth=0)
 
 
