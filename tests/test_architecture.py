@@ -58,8 +58,15 @@ STAIRS = {
     "hessian.saddles": ["connect", "find_minimum trajectory", "rounds", "wrapper", "escape flat_directions"],
     "hessian.verdicts": ["search", "critical_points", "classify refinement", "krylov_evidence", "evidence", "drift"],
     "hessian.steps": ["newton_cg sr1_trust_region", "second_order", "trust_region", "acceptance eigenbasis"],
-    "hessian.proofs": ["prove replay", "point", "record lowering kernels", "rules equations", "tape", "program"],
-    "hessian.proofs.kernels": ["arb arrays", "calculus"],
+    "hessian.proofs": [
+        "prove replay",
+        "point curvature",
+        "record lowering kernels",
+        "rules equations shifts",
+        "tape",
+        "program",
+    ],
+    "hessian.proofs.kernels": ["taylor", "balls", "arb arrays", "calculus"],
     "hessian.spectra": ["density sharpness trace", "spectrum", "bounds", "lanczos", "eigh"],
     "experiments": ["__main__", "commands", "lectures benchmarks playground", "reporting", "workloads", "cli"],
     "experiments.commands": [

@@ -12,8 +12,7 @@ from gdlab.problems import surfaces
 def main(settings: Check) -> int:
     """Replay the record, say what was checked and what was taken for granted; 0 where it holds, else 1."""
     try:
-        from hessian.proofs.record import read
-        from hessian.proofs.replay import replayed
+        from hessian.proofs.replay import read, replayed
     except ImportError:
         raise InputError("check needs python-flint; install it with the extra: pip install 'gdlab[proof]'") from None
     try:
@@ -29,11 +28,11 @@ def main(settings: Check) -> int:
         False: f"the program in the record is not, operation by operation, that of {settings.loss}",
     }[same]
     if settings.json:
-        print(json.dumps({"passed": passed, "said": replay.said, "loss": same}))
+        print(json.dumps({"passed": passed, "said": replay.said, "by": replay.by, "loss": same}))
         return 0 if passed else 1
     print(replay.said)
     if replay.passed and proof.program is not None:
-        print(f"checked: {len(proof.program.operations)} operations, in twice the bits, from the file alone")
+        print(f"checked: {len(proof.program.operations)} operations, {replay.by}, from the file alone")
     print(granted)
     return 0 if passed else 1
 

@@ -19,6 +19,7 @@ from hessian.jaxprs import opened, scan_parts
 from hessian.proofs.equations import bound, floating, is_logaddexp, narrows, seen, worked_out
 from hessian.proofs.program import FUNCTIONS, Program, pruned
 from hessian.proofs.rules import Rules
+from hessian.proofs.shifts import without_shifts
 from hessian.proofs.tape import Real, Truth, Uncovered, floats, shape_of
 
 # Operations that only move what they get, and are made of places by themselves.
@@ -69,7 +70,7 @@ def lowered(loss: Callable[..., Any], params: Any, *args: Any) -> tuple[Program,
         tape = _Lowering(flat.size, narrow)
         (out,) = tape.evaluate(closed.jaxpr, closed.consts, [Real(0, flat.shape)])
         tape.emit("take", [tape.real(out)], (), (0,))
-        return pruned(tape.operations, tape.guarded), np.asarray(flat)
+        return pruned(*without_shifts(tape.operations, tape.guarded)), np.asarray(flat)
 
 
 class _Lowering(Rules):

@@ -11,6 +11,7 @@ An operation makes one vector of earlier ones; operation 0 is the vector of the 
 | `neg`, `exp`, `log`, `sin`, ... of `FUNCTIONS` | a | | entry by entry |
 | `power` | a | k, whole | a^k |
 | `sum` | a | length | sums of so many neighboring entries |
+| `logsumexp` | a | length | the logarithms of the sums of exp of so many neighboring entries |
 | `matmul` | a, b | batches, m, k, n | the products of (m, k) and (k, n) matrices, row by row |
 | `less`, `equal` | a, b | | whether a < b, a = b: truths |
 | `truth` | | truths | these |
@@ -31,7 +32,7 @@ HIGHEST = 9999  # exponent of `power`
 PAIRS = ("add", "sub", "mul", "div", "max", "min")
 ARITY = {
     **dict.fromkeys(("input", "constant", "truth"), 0),
-    **dict.fromkeys((*FUNCTIONS, "power", "sum", "not"), 1),
+    **dict.fromkeys((*FUNCTIONS, "power", "sum", "logsumexp", "not"), 1),
     **dict.fromkeys((*PAIRS, "matmul", "less", "equal", "and", "or"), 2),
     "select": 3,
 }
@@ -149,6 +150,9 @@ def _check(place, operation, inputs):
         pool = sum(sizes)
         return len(detail) == size and all(_whole(one) and one < pool for one in detail)
 
+    def grouped():
+        return len(detail) == 1 and _whole(detail[0]) and detail[0] > 0 and sizes == [size * detail[0]]
+
     fits = {
         "input": lambda: detail == (size,) and size > 0,
         "constant": lambda: len(detail) == size,
@@ -156,7 +160,8 @@ def _check(place, operation, inputs):
         "take": places,
         "pick": places,
         "power": lambda: len(detail) == 1 and type(detail[0]) is int and abs(detail[0]) <= HIGHEST and sizes == [size],
-        "sum": lambda: len(detail) == 1 and _whole(detail[0]) and detail[0] > 0 and sizes == [size * detail[0]],
+        "sum": grouped,
+        "logsumexp": grouped,
         "matmul": lambda: (
             len(detail) == 4
             and all(_whole(one) and 0 < one <= MOST for one in detail)

@@ -9,6 +9,7 @@ loss that the reader means.
 import json
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -109,16 +110,21 @@ class Proof:
             "hypotheses": [],
             "program": program.as_data(self.program),
         }
-        half = Path(path).with_name(f".{Path(path).name}.{os.getpid()}")
-        try:
-            half.write_text(json.dumps(record), encoding="utf-8")
-            os.link(half, path)  # unlike a rename it overwrites nothing
-        finally:
-            half.unlink(missing_ok=True)
+        save(path, record)
 
 
-def read(path: str | os.PathLike[str]) -> Proof:
-    """The record in a file; ValueError with a sentence for what is none."""
+def save(path: str | os.PathLike[str], record: dict[str, Any]) -> None:
+    """Write a record, whole or not at all, to a file that must not exist yet."""
+    half = Path(path).with_name(f".{Path(path).name}.{os.getpid()}")
+    try:
+        half.write_text(json.dumps(record), encoding="utf-8")
+        os.link(half, path)  # unlike a rename it overwrites nothing
+    finally:
+        half.unlink(missing_ok=True)
+
+
+def data_of(path: str | os.PathLike[str], formats: Sequence[str]) -> dict[str, Any]:
+    """The data of a record of one of these formats; ValueError with a sentence for what is none."""
     with open(path, "rb") as file:
         text = file.read(LONGEST + 1)
     if len(text) > LONGEST:
@@ -129,12 +135,17 @@ def read(path: str | os.PathLike[str]) -> Proof:
     except (ValueError, RecursionError) as error:
         msg = f"a record must be JSON; got {str(error)[:100]}"
         raise ValueError(msg) from None
-    if not isinstance(data, dict) or data.get("format") != FORMAT:
-        msg = f"a record must have the format {FORMAT!r}"
+    if not isinstance(data, dict) or data.get("format") not in formats:
+        msg = f"a record must have the format {' or '.join(map(repr, formats))}"
         raise ValueError(msg)
     if data.get("hypotheses") != []:
         msg = "a record must have no hypotheses: none is known to this version"
         raise ValueError(msg)
+    return data
+
+
+def from_data(data: dict[str, Any]) -> Proof:
+    """The record in this data; ValueError with a sentence for what is none."""
     proof = Proof("", _ball(data), _program(data))
     if data.get("statement") != proof.statement:
         msg = f"a record must say what its numbers say, {proof.statement!r}"

@@ -95,7 +95,13 @@ class Rules(Tape):
         del params
         if not isinstance(x, Real):
             return np.isfinite(x.astype(np.float64))
-        self.guarded.append(x.place)  # what is not finite is refused where it is computed
+        places = [x.place]
+        while places:  # the largest of finite numbers is finite; what is not finite is refused where it is computed
+            operation = self.operations[place := places.pop()]
+            if operation.name in ("max", "min", "take"):
+                places += operation.inputs
+            else:
+                self.guarded.append(place)
         return np.ones(x.shape, bool)
 
     # ----------------------------------------------------------------------------------------- sums and products

@@ -47,14 +47,22 @@ def jet(program: Program, inputs: Sequence[Any]) -> Jet:
     """
     n = len(inputs)
     none = arb_mat(n, n)
-    seeds = [Jet(x, arb_mat(n, 1, [int(i == j) for j in range(n)]), none) for i, x in enumerate(inputs)]
+    return _run(program, [Jet(x, arb_mat(n, 1, [int(i == j) for j in range(n)]), none) for i, x in enumerate(inputs)])
+
+
+def along(program: Program, inputs: Sequence[Any], direction: Sequence[float]) -> Jet:
+    """The value, g.v and v.Hv of a program where its inputs are these balls, v exact; raises as `jet`."""
+    return _run(program, [Jet(x, arb_mat(1, 1, [v]), arb_mat(1, 1)) for x, v in zip(inputs, direction, strict=True)])
+
+
+def _run(program, seeds):
     made: list[list[Any]] = []
     for operation, finished in zip(program.operations, last_uses(program), strict=True):
         made.append(_entries(operation, [made[i] for i in operation.inputs], seeds))
         for place in finished:
             made[place] = []  # no later operation needs it
     (out,) = made[-1]
-    return out if isinstance(out, Jet) else Jet(out, arb_mat(n, 1), none)
+    return out if isinstance(out, Jet) else Jet(out, 0 * seeds[0].gradient, 0 * seeds[0].hessian)
 
 
 def _entries(operation: Operation, inputs: list[list[Any]], seeds: list[Jet]) -> list[Any]:
@@ -74,13 +82,25 @@ def _entries(operation: Operation, inputs: list[list[Any]], seeds: list[Jet]) ->
     if name == "sum":
         (length,), (terms,) = detail, inputs
         return [_sum(terms[i * length : (i + 1) * length]) for i in range(size)]
+    if name == "logsumexp":
+        (length,), (terms,) = detail, inputs
+        return [_log_sum_exp(terms[i * length : (i + 1) * length]) for i in range(size)]
     if name == "matmul":
         return _products(*inputs, *detail)
     if name in PAIRS:
         return [PAIRS[name](a, b) for a, b in zip(*inputs, strict=True)]
     if name == "not":
         return [not one for one in inputs[0]]
-    return [_function(name, x, *derivatives(name, _value(x), detail)) for x in inputs[0]]
+    return [_applied(name, x, detail) for x in inputs[0]]
+
+
+def _applied(name, x, detail=()):
+    return _function(name, x, *derivatives(name, _value(x), detail))
+
+
+def _log_sum_exp(terms):
+    top = max(arb(_value(term).mid()) for term in terms)  # any number does; with this one nothing overflows
+    return _add(_applied("log", _sum([_applied("exp", _add(term, -top)) for term in terms])), top)
 
 
 def _value(x):

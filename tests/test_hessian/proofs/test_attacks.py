@@ -12,8 +12,8 @@ pytest.importorskip("flint")
 
 import hessian
 from hessian.proofs.lowering import lowered
-from hessian.proofs.record import Ball, Proof, read
-from hessian.proofs.replay import replayed
+from hessian.proofs.record import Ball, Proof
+from hessian.proofs.replay import read, replayed
 
 pytestmark = pytest.mark.full
 

@@ -12,8 +12,7 @@ pytest.importorskip("flint")
 
 import gdlab
 import hessian
-from hessian.proofs.record import read
-from hessian.proofs.replay import replayed
+from hessian.proofs.replay import read, replayed
 
 pytestmark = pytest.mark.full
 
