@@ -66,7 +66,7 @@ STAIRS = {
         "tape",
         "program",
     ],
-    "hessian.proofs.kernels": ["taylor", "balls", "arb arrays", "calculus"],
+    "hessian.proofs.kernels": ["adjoint", "taylor", "balls", "arb arrays", "calculus"],
     "hessian.spectra": ["density sharpness trace", "spectrum", "bounds", "lanczos", "eigh"],
     "experiments": ["__main__", "commands", "lectures benchmarks playground", "reporting", "workloads", "cli"],
     "experiments.commands": [

@@ -2,7 +2,8 @@
 
     v.Hv in [low, high] wherever |theta_i - params_i| <= radius;  high < 0 says that no local minimum lies there
 
-The loss is followed along theta + t v to the second order in t, whole arrays at a time: about two passes over it.
+The loss is followed along theta + t v to the second order in t, whole arrays at a time: one pass at a point, and one
+forward and backward on a box, for the gradient of v.Hv and the mean value theorem.
 """
 
 import json
@@ -113,7 +114,7 @@ def prove_saddle(loss: Loss, params: Params, direction: Params, *args: Any, radi
     """
     try:
         from hessian.proofs import lowering
-        from hessian.proofs.kernels import taylor
+        from hessian.proofs.kernels import adjoint
     except ImportError as error:
         msg = "prove_saddle needs python-flint and crival; install them with the extra: pip install 'gdlab[proof]'"
         raise ImportError(msg) from error
@@ -124,7 +125,7 @@ def prove_saddle(loss: Loss, params: Params, direction: Params, *args: Any, radi
         raise ValueError(msg)
     try:
         program, center = lowering.lowered(loss, params, *args)
-        low, high = taylor.curvature(program, center, float(radius), v)
+        low, high = adjoint.curvature(program, center, float(radius), v)
     except NotProved as error:
         return Curvature(str(error), radius=float(radius))
     return Curvature("", low, high, float(radius), center, v, program)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from hessian.proofs import curvature, point, record
 from hessian.proofs.curvature import Curvature
-from hessian.proofs.kernels import arb, taylor
+from hessian.proofs.kernels import adjoint, arb
 from hessian.proofs.program import NotProved
 from hessian.proofs.record import Proof
 
@@ -58,5 +58,5 @@ def _along(proof):
             if bend < proof.low or bend > proof.high:
                 return False, f"by Arb in {BITS} bits"
             same += f"; Arb in {BITS} bits says {bend.str(10)}"
-    low, high = taylor.curvature(proof.program, proof.center, proof.radius, proof.direction)
+    low, high = adjoint.curvature(proof.program, proof.center, proof.radius, proof.direction)
     return proof.low <= low and high <= proof.high, same

@@ -50,7 +50,10 @@ def test_a_loss_of_ones_own_is_proved_and_compared(folder, capsys):
 def test_what_is_no_record_is_one_sentence(folder, capsys):
     (folder / "x.json").write_text("{}")
     assert main(["check", "x.json"]) == 2
-    assert capsys.readouterr().err == "error: x.json: a record must have the format 'gdlab proof 1' or 'gdlab curvature 1'\n"
+    assert (
+        capsys.readouterr().err
+        == "error: x.json: a record must have the format 'gdlab proof 1' or 'gdlab curvature 1'\n"
+    )
     assert main(["check", "nothing.json"]) == 2
 
 

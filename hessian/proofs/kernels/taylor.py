@@ -39,19 +39,6 @@ def along(program: Program, at: Balls, direction: np.ndarray) -> Taylor:
     return made[-1]
 
 
-def curvature(program: Program, center: np.ndarray, radius: float, direction: np.ndarray) -> tuple[float, float]:
-    """Bounds of v.Hv wherever no coordinate is further than `radius` from the center; raises as `along`."""
-    at = Balls(center, np.full(center.size, radius)) if radius else Balls(center)
-    bend = along(program, at, direction).bend
-    if bend is None:
-        return 0.0, 0.0
-    low, high = float(bend.low[0]), float(bend.high[0])
-    if not np.isfinite([low, high]).all():
-        msg = "the bounds are beyond the range of doubles"
-        raise Refused(msg)
-    return low, high
-
-
 def forward(operation: Operation, inputs: list[Any], seed: Taylor, order: int) -> Any:
     """What one operation makes: a Taylor model to this order, or truths; the inputs are the seed."""
     name, _, _, detail = operation

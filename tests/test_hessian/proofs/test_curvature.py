@@ -14,8 +14,11 @@ pytestmark = pytest.mark.full
 flint = pytest.importorskip("flint")
 pytest.importorskip("ival")
 
+from hessian.proofs.kernels import adjoint  # noqa: E402
 from hessian.proofs.kernels import arb as judge  # noqa: E402
+from hessian.proofs.kernels.balls import Balls  # noqa: E402
 from hessian.proofs.lowering import lowered  # noqa: E402
+from hessian.proofs.program import FUNCTIONS  # noqa: E402
 from hessian.proofs.replay import read, replayed  # noqa: E402
 
 DRAW = np.random.default_rng(20)
@@ -76,7 +79,7 @@ def test_the_bounds_at_a_point_hold_the_value_at_200_bits_and_nearly_that_of_jax
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_the_bounds_on_a_box_hold_the_values_at_its_corners_and_inside(name):
-    radius = 1e-4
+    radius = 1e-5
     found = prove_saddle(LOSSES[name], PARAMS, DIRECTION, radius=radius)
     assert not found.reason
     draw = np.random.default_rng(21)
@@ -87,7 +90,28 @@ def test_the_bounds_on_a_box_hold_the_values_at_its_corners_and_inside(name):
         assert found.high >= exact
     slopes = jax.grad(lambda params: curvature_by_jax(LOSSES[name], params))(PARAMS)
     growth = sum(float(jnp.sum(jnp.abs(leaf))) for leaf in jax.tree.leaves(slopes))
-    assert (found.high - found.low) / 2 <= 2 * radius * growth
+    steady = 1e-6 * abs(found.low)  # where it does not grow to the first order
+    assert (found.high - found.low) / 2 <= 2 * radius * growth + steady
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_gradient_of_the_curvature_is_that_of_jax_for_every_function(name):
+    inside = {"acosh": 1.5, "atanh": 0.1, "asin": 0.1, "acos": 0.1}.get(name, 0.4)
+    function = {
+        **{"neg": jnp.negative, "square": jnp.square, "abs": jnp.abs, "sign": jnp.sign, "cbrt": jnp.cbrt},
+        **{"logistic": jax.nn.sigmoid, "rsqrt": jax.lax.rsqrt, "erf": jax.lax.erf},
+    }.get(name) or getattr(jnp, name)
+
+    def loss(w):
+        return jnp.sum(function(w[:3]) * w[3:]) + function(w[0] * w[1] / w[2])
+
+    at = inside + jnp.array([0.0, 0.1, 0.05, -0.2, 0.3, 0.2])
+    v = jnp.array([1.0, -0.5, 0.3, 0.2, 0.7, -1.1])
+    program, center = lowered(loss, at)
+    made = adjoint.gradient(program, Balls(center), np.asarray(v))
+    exact = jax.grad(lambda w: jnp.vdot(v, jax.jvp(jax.grad(loss), (w,), (v,))[1]))(at)
+    np.testing.assert_allclose(made.mid, exact, rtol=1e-10, atol=1e-10)
+    assert np.all(made.rad < 1e-10)
 
 
 def test_planted_saddles_are_proved_and_bowls_never_are():
