@@ -269,7 +269,13 @@ OVERRIDES["hessian.perturbed_gd", "threshold"].bad.remove(INF)
 ELSEWHERE = {
     *("gdlab.sweep", "gdlab.merge", "gdlab.long_run", "gdlab.read_history", "gdlab.trials", "gdlab.draws"),
     *("gdlab.inspect", "gdlab.problems.network_accuracy", "gdlab.problems.network_logits"),
-    *("gdlab.problems.network_loss", "gdlab.problems.pokemon_loss", "hessian.data_parallel", "hessian.prove"),
+    *(
+        "gdlab.problems.network_loss",
+        "gdlab.problems.pokemon_loss",
+        "hessian.data_parallel",
+        "hessian.prove",
+        "hessian.prove_saddle",
+    ),
 }
 SLOW = {"find_minimum", "connect", "find_critical_points", "escape_trajectory", "tune", "classify", "escape"}
 SLOW |= {"extremal", "spectrum", "density", "minimum_ratio", "trace", "diagonal", "sharpness", "lr_range_test"}

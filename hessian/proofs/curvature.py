@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp  # noqa: F401  (the example)
 import numpy as np
 
+from hessian.arguments import alike, number
 from hessian.precision import Loss, Params, check
 from hessian.proofs.program import NotProved, Program
 from hessian.proofs.record import save
@@ -93,7 +94,7 @@ def prove_saddle(loss: Loss, params: Params, direction: Params, *args: Any, radi
     Args:
         loss: `loss(params, *args) -> scalar`, of JAX; comparisons must be decided on the box.
         params: pytree of real floating arrays, n numbers, of any n: the cost is about that of two Hessian products.
-        direction: v, like params; any length but 0; taken as exact.
+        direction: v, like params, in their dtypes; any length but 0; taken as exact.
         *args: further arguments, taken as exact.
         radius: how far each coordinate may be from params; 0 for the point alone.
 
@@ -119,29 +120,19 @@ def prove_saddle(loss: Loss, params: Params, direction: Params, *args: Any, radi
         msg = "prove_saddle needs python-flint and crival; install them with the extra: pip install 'gdlab[proof]'"
         raise ImportError(msg) from error
     check(loss, params, *args)
-    v = _flat(direction, params)
-    if not (isinstance(radius, int | float | np.number) and 0 <= radius < np.inf):
-        msg = f"radius must be a number of at least 0; got {radius!r}"
-        raise ValueError(msg)
-    try:
-        program, center = lowering.lowered(loss, params, *args)
-        low, high = adjoint.curvature(program, center, float(radius), v)
-    except NotProved as error:
-        return Curvature(str(error), radius=float(radius))
-    return Curvature("", low, high, float(radius), center, v, program)
-
-
-def _flat(direction, params):
-    """The direction as one vector of doubles."""
-    shapes = [jax.tree.map(np.shape, tree) for tree in (direction, params)]
-    if shapes[0] != shapes[1]:
-        msg = f"direction must be like params; got the shapes {shapes[0]} for {shapes[1]}"
-        raise ValueError(msg)
-    v = np.concatenate([np.asarray(leaf, np.float64).reshape(-1) for leaf in jax.tree.leaves(direction)])
+    radius = float(np.asarray(number("radius", radius, "[0, inf)")))
+    v = np.concatenate(
+        [np.asarray(leaf, np.float64).reshape(-1) for leaf in jax.tree.leaves(alike("direction", direction, params))]
+    )
     if not (np.isfinite(v).all() and v.any()):
         msg = "direction must be finite and not zero"
         raise ValueError(msg)
-    return v
+    try:
+        program, center = lowering.lowered(loss, params, *args)
+        low, high = adjoint.curvature(program, center, radius, v)
+    except NotProved as error:
+        return Curvature(str(error), radius=radius)
+    return Curvature("", low, high, radius, center, v, program)
 
 
 def from_data(data: dict[str, Any]) -> Curvature:

@@ -226,6 +226,7 @@ DEFAULTS = {
     "spectrum": {"chunk": 64, "memory": 8 * 2**30},
     "taylor": {"order": 2},
     "trace": {"method": "hutch++", "num_matvecs": 99},
+    "prove_saddle": {"radius": 0.0},
     "trust_region_step": {"order": 1, "inside": False},
     "trust_region": {"radius": 1.0},
 }  # fmt: skip

@@ -146,7 +146,7 @@ def test_where_the_curvature_is_zero_nothing_is_claimed():
     [
         ({"direction": jnp.zeros(2)}, "direction must be finite and not zero"),
         ({"direction": jnp.ones(3)}, "direction must be like params"),
-        ({"radius": -1.0}, "radius must be a number of at least 0; got -1.0"),
+        ({"radius": -1.0}, r"radius must lie in \[0, inf\); got -1"),
     ],
 )
 def test_bad_input_gets_one_sentence(change, words):
