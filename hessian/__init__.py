@@ -8,7 +8,7 @@ Every function takes `loss(params, *args)` and any pytree of floating arrays, an
 | eigenvalues | `spectrum`, `inertia`, `condition_number` | `extremal`, `density`, `minimum_ratio`, `sharpness` |
 | trace and diagonal | | `trace`, `diagonal` |
 | kind of point | `classify` | `classify(method="lanczos")` |
-| proof | `prove`, `prove_saddle` | |
+| proof | `prove`, `prove_all`, `prove_saddle` | |
 | leave a saddle | `escape`, `find_minimum`, `escape_trajectory` | the same, `with_saddle_escape`, `perturbed_gd` |
 | second-order steps | `newton`, `saddle_free_newton`, `trust_region`, `cubic_regularization` | the same, `newton_cg` |
 | all critical points | `find_critical_points`, `connect` | |
@@ -19,6 +19,7 @@ Every function takes `loss(params, *args)` and any pytree of floating arrays, an
 
 from hessian.local_models import newton_step_length, quadratic_model, taylor, trust_region_step
 from hessian.product import hvp
+from hessian.proofs.complete import prove_all
 from hessian.proofs.curvature import prove_saddle
 from hessian.proofs.prove import prove
 from hessian.proofs.record import Proof
@@ -92,6 +93,7 @@ __all__ = [
     "pooled",
     "preconditioned",
     "prove",
+    "prove_all",
     "prove_saddle",
     "quadratic_model",
     "saddle_free_newton",

@@ -1,0 +1,158 @@
+"""`prove_all`: every critical point in a box, each with its proof, and the proof that there are no others."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from hessian.arguments import number, whole
+from hessian.precision import Loss, check
+from hessian.proofs.program import NotProved
+from hessian.proofs.record import Ball, Proof
+
+
+@dataclass(frozen=True)
+class CompleteList:
+    """All critical points in a box, as far as they are proved.
+
+    Each critical point in the box is one of `points` or lies in one of the `undecided` boxes.
+    """
+
+    box: np.ndarray  # shape (n, 2): lows and highs
+    points: tuple[Proof, ...]
+    undecided: np.ndarray  # shape (k, n, 2): boxes of which it is not known what they hold
+    on_edge: np.ndarray  # shape (points,): too near the edge of the box to say on which side
+    boxes: int  # how many were examined
+    reason: str  # why something is undecided; "" where nothing is
+
+    @property
+    def complete(self) -> bool:
+        """Whether `points` are proved to be all critical points in the box."""
+        return not len(self.undecided)
+
+    @property
+    def statement(self) -> str:
+        """The theorem in words."""
+        kinds = ", ".join(f"{count} of index {index}" for index, count in sorted(Counter(p.index for p in self.points).items()))  # type: ignore[type-var]
+        edge = f"; {self.on_edge.sum()} of them on its edge or just outside" if self.on_edge.any() else ""
+        count = f"{len(self.points)} critical points" + (f" ({kinds})" if kinds else "") + edge
+        if self.complete:
+            return f"proved: the box holds {count}, and no others"
+        return f"not complete: {count} proved; {len(self.undecided)} boxes are undecided: {self.reason}"
+
+    def __str__(self) -> str:
+        """The statement."""
+        return self.statement
+
+
+def prove_all(
+    loss: Loss,
+    box: Any,
+    *args: Any,
+    smallest: float = 1e-7,
+    max_boxes: int = 10**6,
+    progress: Callable[[int, int], None] | None = None,
+) -> CompleteList:
+    """Every critical point in a box, each with its proof and index, and the proof that there are no others.
+
+    Branch and bound with Krawczyk's operator: boxes are dropped where the gradient cannot vanish, decided where exactly
+    one critical point lies, and halved otherwise; then each point is proved as by `prove`.  For up to 4 or 5 parameters.
+
+    Args:
+        loss: `loss(params, *args) -> scalar`, of JAX, of one array of n parameters.
+        box: shape (n, 2), the lowest and the highest value of each parameter.
+        *args: further arguments, taken as exact.
+        smallest: boxes of less than this share of the box's widths are left undecided.
+        max_boxes: how many boxes are examined at most; what is left then is undecided.
+        progress: a function of (boxes examined, boxes known of).
+
+    Returns:
+        A `CompleteList`: `points`, `complete`, `undecided`, `on_edge`, `statement`.
+
+    Raises:
+        ImportError: where the extra `proof` is not installed.
+        TypeError, ValueError: for a box that is no box, and as `prove`.
+
+    Source: Kearfott, Rigorous Global Search, 1996; Krawczyk 1969.
+
+    >>> found = prove_all(lambda w: (w[0] ** 2 - 1) ** 2 + w[1] ** 2, [(-2, 2), (-1, 1.5)])
+    >>> found.complete, sorted(point.kind for point in found.points)
+    (True, ['minimum', 'minimum', 'saddle'])
+    """
+    try:
+        from hessian.proofs import lowering
+        from hessian.proofs.kernels import boxes
+    except ImportError as error:
+        msg = "prove_all needs python-flint and crival; install them with the extra: pip install 'gdlab[proof]'"
+        raise ImportError(msg) from error
+    ends = _ends(box)
+    smallest, max_boxes = float(np.asarray(number("smallest", smallest, "(0, 1)"))), whole("max_boxes", max_boxes)
+    middle = jnp.asarray(ends.mean(axis=1))
+    check(loss, middle, *args)
+    try:
+        program, _ = lowering.lowered(loss, middle, *args)
+    except NotProved as error:
+        return CompleteList(ends, (), ends[None], np.zeros(0, bool), 0, str(error))
+    found = boxes.search(program, ends, smallest, max_boxes, progress)
+    points, edge, left = [], [], list(found.undecided)
+    reason = "degenerate, not twice differentiable, or in need of more boxes or smaller ones" if left else ""
+    for near, alone in zip(found.near, found.alone, strict=True):
+        if (near[:, 1] < ends[:, 0]).any() or (near[:, 0] > ends[:, 1]).any():
+            continue  # it lies outside: boxes are blown up a little
+        proof = _proved(program, near, alone)
+        if proof.proved:
+            points.append(proof)
+            edge.append(bool(((near[:, 0] < ends[:, 0]) | (near[:, 1] > ends[:, 1])).any()))
+        else:
+            left.append(near)
+            reason = proof.reason
+    undecided = np.stack(left) if left else np.zeros((0, *ends.shape))
+    return CompleteList(ends, tuple(points), undecided, np.array(edge, bool), found.examined, reason)
+
+
+def _ends(box):
+    """The box as an array of doubles, shape (n, 2)."""
+    try:
+        ends = np.array(box, np.float64)
+    except (TypeError, ValueError):
+        ends = np.zeros(0)
+    if ends.ndim != 2 or ends.shape[1] != 2 or not len(ends):
+        msg = "box must be a low and a high for each parameter, shape (n, 2), such as [(-1, 1), (0, 2)]"
+        raise ValueError(msg)
+    if not (np.isfinite(ends).all() and (ends[:, 0] < ends[:, 1]).all()):
+        msg = f"box must have finite lows below its highs; got {ends.tolist()}"
+        raise ValueError(msg)
+    return ends
+
+
+def _proved(program, near, alone):
+    """The proof of the only critical point in a small box, by the judge; not proved where it may be another one."""
+    from hessian.proofs import point
+
+    try:
+        ball = point.proved_at(program, near.mean(axis=1))
+    except NotProved as error:
+        return Proof(str(error))
+    if _holds(ball, near) or _inside(ball, alone):
+        return Proof("", ball, program)
+    return Proof("the proved ball may hold another point than the box")
+
+
+def _holds(ball: Ball, near: np.ndarray) -> bool:
+    """Whether all of a box lies in the ball."""
+    return all(
+        Fraction(m) * Fraction(2) ** e - Fraction(r) < Fraction(low) and Fraction(high) < Fraction(m) * Fraction(2) ** e + Fraction(r)
+        for (m, e), r, (low, high) in zip(ball.center, ball.radius, near.tolist(), strict=True)
+    )
+
+
+def _inside(ball: Ball, alone: np.ndarray) -> bool:
+    """Whether all of the ball lies in a box."""
+    return all(
+        Fraction(low) <= Fraction(m) * Fraction(2) ** e - Fraction(r) and Fraction(m) * Fraction(2) ** e + Fraction(r) <= Fraction(high)
+        for (m, e), r, (low, high) in zip(ball.center, ball.radius, alone.tolist(), strict=True)
+    )
