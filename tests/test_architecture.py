@@ -60,13 +60,14 @@ STAIRS = {
     "hessian.steps": ["newton_cg sr1_trust_region", "second_order", "trust_region", "acceptance eigenbasis"],
     "hessian.proofs": [
         "prove replay",
+        "covered complete",
         "point curvature",
         "record lowering kernels",
         "rules equations shifts",
-        "tape",
+        "tape cover",
         "program",
     ],
-    "hessian.proofs.kernels": ["adjoint", "taylor", "balls", "arb arrays", "calculus"],
+    "hessian.proofs.kernels": ["adjoint boxes", "taylor", "balls", "arb arrays", "calculus"],
     "hessian.spectra": ["density sharpness trace", "spectrum", "bounds", "lanczos", "eigh"],
     "experiments": ["__main__", "commands", "lectures benchmarks playground", "reporting", "workloads", "cli"],
     "experiments.commands": [

@@ -275,6 +275,7 @@ ELSEWHERE = {
         "hessian.data_parallel",
         "hessian.prove",
         "hessian.prove_saddle",
+        "hessian.prove_all",
     ),
 }
 SLOW = {"find_minimum", "connect", "find_critical_points", "escape_trajectory", "tune", "classify", "escape"}

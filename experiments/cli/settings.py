@@ -251,7 +251,13 @@ class Escape(OnTarget):
 
 @dataclass(frozen=True)
 class Prove(OnTarget):
-    """Prove that a ball at the parameters holds exactly one critical point, and its index; status 1 where it is not."""
+    """Prove that a ball at the parameters holds exactly one critical point, and its index; status 1 where it is not.
+
+    With --box: every critical point in a box, each with its proof, and the proof that there are no others.
+    """
+
+    box: str | None = None
+    """LOW:HIGH of each parameter, such as --box=-6:6,-6:6; one pair stands for all of them."""
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,9 @@ def _same(loss, proof):
     from hessian.proofs.program import NotProved
 
     try:
-        program, _ = lowered(surfaces[loss].loss if loss in surfaces else function_of(loss), np.asarray(proof.center))
+        program, _ = lowered(
+            surfaces[loss].loss if loss in surfaces else function_of(loss), np.zeros(proof.program.inputs)
+        )
     except NotProved as error:
         raise InputError(f"loss must be made of operations with a rule; got {loss}: {error}") from None
     return program == proof.program

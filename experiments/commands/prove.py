@@ -1,22 +1,92 @@
-"""Is it proved? One critical point in a ball, its index by ball arithmetic, and the record that anyone can check."""
+"""Is it proved? One critical point in a ball, or all of a box, by ball arithmetic, and the record to check it."""
 
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 
 import hessian
 from experiments.cli.settings import InputError, Prove
+from experiments.reporting import figures
+from experiments.reporting.figures import plt
 from experiments.reporting.target_report import Report, extreme_slices, publish_report, shown
 from experiments.workloads.user_loss import Target, target
 
 SHOWN = 12  # coordinates in the table
+LISTED = 100  # points in the table
 
 
 def main(settings: Prove) -> int:
     """Prove, print the statement, write the record; 0 where it is proved, else 1."""
     chosen = target(settings)
-    return publish_report(settings, "prove", lambda: _report(chosen, settings.seed))
+    if settings.box is None:
+        return publish_report(settings, "prove", lambda: _report(chosen, settings.seed))
+    box = _box(settings.box, len(ravel_pytree(chosen.params)[0]))
+    return publish_report(settings, "prove", lambda: _report_of_all(chosen, box))
+
+
+def _box(text: str, n: int) -> list[tuple[float, float]]:
+    """The sides of the box."""
+    try:
+        sides = [(float(low), float(high)) for low, high in (side.split(":") for side in text.split(","))]
+    except ValueError:
+        sides = []
+    if len(sides) not in (1, n) or not all(-np.inf < low < high < np.inf for low, high in sides):
+        raise InputError(f"box must be LOW:HIGH for each of the {n} parameters, or one pair for all; got {text!r}")
+    return sides * n if len(sides) == 1 else sides
+
+
+def _report_of_all(chosen: Target, box: list[tuple[float, float]]) -> Report:
+    _, unravel = ravel_pytree(chosen.params)
+    try:
+        found = hessian.prove_all(lambda flat: chosen.loss(unravel(flat)), box)
+    except ImportError as error:
+        raise InputError(str(error)) from None
+    points = sorted(found.points, key=lambda point: (point.index, np.asarray(point.center).tolist()))
+    words = [*chosen.words, f"In the box {found.box.tolist()}: {found.statement}."]
+    words.append(f"{found.boxes} boxes were examined.")
+    words += [f"The table has the first {LISTED} points, the record all of them."] if len(points) > LISTED else []
+    rows = [
+        [point.kind, str(point.index), shown(np.asarray(point.center)), f"{max(np.asarray(point.radius)):.3g}"]
+        for point in points[:LISTED]
+    ]
+    summary = {
+        "target": chosen.name, "complete": found.complete, "statement": found.statement, "box": found.box.tolist(),
+        "points": [{"kind": p.kind, "index": p.index, "center": np.asarray(p.center).tolist()} for p in points],
+        "undecided": found.undecided[:LISTED].tolist(), "boxes": found.boxes, "reason": found.reason,
+    }  # fmt: skip
+
+    def save(folder: Path) -> None:
+        if found.complete:
+            found.save(folder / "proof.json")
+
+    title = f"What is proved of {chosen.name} in a box"
+    columns = ["kind", "index", "center", "radius"]
+    return Report(title, words, columns, rows, summary, lambda: _draw_all(chosen, found), save, found.complete)
+
+
+def _draw_all(chosen, found):
+    _, unravel = ravel_pytree(chosen.params)
+    figure, axes = plt.subplots(figsize=(6.5, 5))
+    if len(found.box) == 2:
+        figures.contours(axes, lambda flat: chosen.loss(unravel(flat)), found.box.tolist())
+        figures.critical_points(axes, [(point.center, point.kind) for point in found.points])
+        for (left, right), (bottom, top) in found.undecided[: 10 * LISTED]:
+            axes.add_patch(plt.Rectangle((left, bottom), right - left, top - bottom, fill=False, color="0.3"))
+        if len(found.undecided):
+            axes.plot([], [], "s", color="none", markeredgecolor="0.3", label="undecided")
+    else:
+        for kind, (mark, colour) in figures.MARKS.items():
+            of_kind = [point for point in found.points if point.kind == kind]
+            losses = figures.drawable([float(chosen.loss(unravel(jnp.asarray(point.center)))) for point in of_kind])
+            name = kind if of_kind else None
+            axes.plot([p.index for p in of_kind], losses, mark, color=colour, markeredgecolor="black", label=name)
+        axes.set(xlabel="index: negative eigenvalues", ylabel="loss")
+    axes.set_title(f"{figures.plain(chosen.name)}: proved critical points")
+    figures.legend(axes, loc="upper left", bbox_to_anchor=(1, 1), fontsize=8, frameon=False)
+    return figure
 
 
 def _report(chosen: Target, seed: int) -> Report:

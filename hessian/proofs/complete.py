@@ -1,5 +1,6 @@
 """`prove_all`: every critical point in a box, each with its proof, and the proof that there are no others."""
 
+import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,8 +12,10 @@ import numpy as np
 
 from hessian.arguments import number, whole
 from hessian.precision import Loss, check
-from hessian.proofs.program import NotProved
-from hessian.proofs.record import Ball, Proof
+from hessian.proofs.program import NotProved, Program, as_data
+from hessian.proofs.record import Ball, Proof, ball_of, data_of_ball, program_of, save
+
+FORMAT = "gdlab list 1"
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,8 @@ class CompleteList:
     on_edge: np.ndarray  # shape (points,): too near the edge of the box to say on which side
     boxes: int  # how many were examined
     reason: str  # why something is undecided; "" where nothing is
+    program: Program | None = None
+    cover: str = "."  # how the box was halved: `hessian.proofs.cover`
 
     @property
     def complete(self) -> bool:
@@ -37,9 +42,11 @@ class CompleteList:
     @property
     def statement(self) -> str:
         """The theorem in words."""
-        kinds = ", ".join(f"{count} of index {index}" for index, count in sorted(Counter(p.index for p in self.points).items()))  # type: ignore[type-var]
+        counts = Counter(point.index or 0 for point in self.points)
+        kinds = ", ".join(f"{count} of index {index}" for index, count in sorted(counts.items()))
         edge = f"; {self.on_edge.sum()} of them on its edge or just outside" if self.on_edge.any() else ""
-        count = f"{len(self.points)} critical points" + (f" ({kinds})" if kinds else "") + edge
+        plural = "" if len(self.points) == 1 else "s"
+        count = f"{len(self.points)} critical point{plural}" + (f" ({kinds})" if kinds else "") + edge
         if self.complete:
             return f"proved: the box holds {count}, and no others"
         return f"not complete: {count} proved; {len(self.undecided)} boxes are undecided: {self.reason}"
@@ -47,6 +54,50 @@ class CompleteList:
     def __str__(self) -> str:
         """The statement."""
         return self.statement
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the record, with the cover, whole or not at all, to a file that must not exist yet.
+
+        Raises:
+            ValueError: where the list is not complete.
+            FileExistsError: where the file exists.
+        """
+        if not self.complete or self.program is None:
+            msg = f"a record must hold a complete list; got {self.statement}"
+            raise ValueError(msg)
+        record = {
+            "format": FORMAT,
+            "statement": self.statement,
+            "box": [[low.hex(), high.hex()] for low, high in self.box.tolist()],
+            "points": [data_of_ball(one.ball) for one in self.points if one.ball is not None],
+            "on_edge": self.on_edge.tolist(),
+            "cover": self.cover,
+            "kernel": "arrays",
+            "hypotheses": [],
+            "program": as_data(self.program),
+        }
+        save(path, record)
+
+
+def from_data(data: dict[str, Any]) -> CompleteList:
+    """The record in this data; ValueError with a sentence for what is none."""
+    try:
+        ends = np.array([[float.fromhex(end) for end in side] for side in data.get("box")])  # type: ignore[union-attr]
+    except (TypeError, ValueError, OverflowError):
+        ends = np.zeros(0)
+    box, points, edge, cover = _ends(ends), data.get("points"), data.get("on_edge"), data.get("cover")
+    balls = [ball_of(one) for one in points] if isinstance(points, list) else []
+    sound = isinstance(points, list) and isinstance(edge, list) and len(edge) == len(points) and isinstance(cover, str)
+    if not (sound and all(isinstance(one, bool) for one in edge) and all(len(b.center) == len(box) for b in balls)):  # type: ignore[union-attr]
+        msg = "a record must have points of as many coordinates as the box, a truth for each, and a cover"
+        raise ValueError(msg)
+    program = program_of(data, len(box))
+    proofs, none = tuple(Proof("", ball, program) for ball in balls), np.zeros((0, *box.shape))
+    proof = CompleteList(box, proofs, none, np.array(edge, bool), len(cover), "", program, cover)  # type: ignore[arg-type]
+    if data.get("statement") != proof.statement:
+        msg = f"a record must say what its numbers say, {proof.statement!r}"
+        raise ValueError(msg)
+    return proof
 
 
 def prove_all(
@@ -60,7 +111,7 @@ def prove_all(
     """Every critical point in a box, each with its proof and index, and the proof that there are no others.
 
     Branch and bound with Krawczyk's operator: boxes are dropped where the gradient cannot vanish, decided where exactly
-    one critical point lies, and halved otherwise; then each point is proved as by `prove`.  For up to 4 or 5 parameters.
+    one critical point lies, and halved otherwise; then each point is proved as by `prove`.  For up to 5 parameters.
 
     Args:
         loss: `loss(params, *args) -> scalar`, of JAX, of one array of n parameters.
@@ -71,7 +122,7 @@ def prove_all(
         progress: a function of (boxes examined, boxes known of).
 
     Returns:
-        A `CompleteList`: `points`, `complete`, `undecided`, `on_edge`, `statement`.
+        A `CompleteList`: `points`, `complete`, `undecided`, `on_edge`, `statement`, `save(path)`.
 
     Raises:
         ImportError: where the extra `proof` is not installed.
@@ -111,7 +162,9 @@ def prove_all(
             left.append(near)
             reason = proof.reason
     undecided = np.stack(left) if left else np.zeros((0, *ends.shape))
-    return CompleteList(ends, tuple(points), undecided, np.array(edge, bool), found.examined, reason)
+    return CompleteList(
+        ends, tuple(points), undecided, np.array(edge, bool), found.examined, reason, program, found.cover
+    )
 
 
 def _ends(box):
@@ -145,14 +198,20 @@ def _proved(program, near, alone):
 def _holds(ball: Ball, near: np.ndarray) -> bool:
     """Whether all of a box lies in the ball."""
     return all(
-        Fraction(m) * Fraction(2) ** e - Fraction(r) < Fraction(low) and Fraction(high) < Fraction(m) * Fraction(2) ** e + Fraction(r)
-        for (m, e), r, (low, high) in zip(ball.center, ball.radius, near.tolist(), strict=True)
+        first < Fraction(low) and Fraction(high) < last
+        for (first, last), (low, high) in zip(_sides(ball), near.tolist(), strict=True)
     )
 
 
 def _inside(ball: Ball, alone: np.ndarray) -> bool:
     """Whether all of the ball lies in a box."""
     return all(
-        Fraction(low) <= Fraction(m) * Fraction(2) ** e - Fraction(r) and Fraction(m) * Fraction(2) ** e + Fraction(r) <= Fraction(high)
-        for (m, e), r, (low, high) in zip(ball.center, ball.radius, alone.tolist(), strict=True)
+        Fraction(low) <= first and last <= Fraction(high)
+        for (first, last), (low, high) in zip(_sides(ball), alone.tolist(), strict=True)
     )
+
+
+def _sides(ball):
+    """The ends of a ball, exactly."""
+    middles = [Fraction(m) * Fraction(2) ** e for m, e in ball.center]
+    return [(m - Fraction(r), m + Fraction(r)) for m, r in zip(middles, ball.radius, strict=True)]

@@ -102,10 +102,7 @@ class Proof:
         record = {
             "format": FORMAT,
             "statement": self.statement,
-            "index": self.ball.index,
-            "center": [[str(m), e] for m, e in self.ball.center],
-            "radius": [r.hex() for r in self.ball.radius],
-            "bits": self.ball.bits,
+            **data_of_ball(self.ball),
             "kernel": "arb",
             "hypotheses": [],
             "program": program.as_data(self.program),
@@ -146,14 +143,23 @@ def data_of(path: str | os.PathLike[str], formats: Sequence[str]) -> dict[str, A
 
 def from_data(data: dict[str, Any]) -> Proof:
     """The record in this data; ValueError with a sentence for what is none."""
-    proof = Proof("", _ball(data), _program(data))
+    proof = Proof("", ball_of(data), program_of(data, len(data["center"])))
     if data.get("statement") != proof.statement:
         msg = f"a record must say what its numbers say, {proof.statement!r}"
         raise ValueError(msg)
     return proof
 
 
-def _ball(data: dict[str, Any]) -> Ball:
+def data_of_ball(ball: Ball) -> dict[str, Any]:
+    """Index, center, radius and bits, exactly, as JSON has them."""
+    center = [[str(m), e] for m, e in ball.center]
+    return {"index": ball.index, "center": center, "radius": [r.hex() for r in ball.radius], "bits": ball.bits}
+
+
+def ball_of(data: Any) -> Ball:
+    """The ball in the data of a point; ValueError with a sentence for what is none."""
+    if not isinstance(data, dict):
+        _refuse("a point must have a center, a radius, an index and bits")
     fields: list[Any] = [data.get(name) for name in ("center", "radius", "index", "bits")]
     center, radius, index, bits = fields
     if not (isinstance(center, list) and isinstance(radius, list) and 0 < len(center) == len(radius)):
@@ -163,10 +169,10 @@ def _ball(data: dict[str, Any]) -> Ball:
     return Ball(tuple(map(_dyadic, center)), tuple(map(_radius, radius)), index, bits)
 
 
-def _program(data: dict[str, Any]) -> Program:
+def program_of(data: dict[str, Any], n: int) -> Program:
+    """The program of n inputs in a record; ValueError with a sentence for what is none, or too large to be replayed."""
     made = program.from_data(data.get("program"))
-    n = made.inputs
-    if n != len(data["center"]):
+    if n != made.inputs:
         _refuse("the program must have as many inputs as the center has coordinates")
     work = sum(math.prod(one.detail) if one.name == "matmul" else one.size for one in made.operations)
     if work * (n**2 + n + 1) + n**3 > WORK or _most_entries_at_once(made) * (n**2 + n + 1) > LIVE:

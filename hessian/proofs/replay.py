@@ -4,7 +4,8 @@ import math
 import os
 from typing import NamedTuple
 
-from hessian.proofs import curvature, point, record
+from hessian.proofs import complete, covered, curvature, point, record
+from hessian.proofs.complete import CompleteList
 from hessian.proofs.curvature import Curvature
 from hessian.proofs.kernels import adjoint, arb
 from hessian.proofs.program import NotProved
@@ -22,22 +23,37 @@ class Replay(NamedTuple):
     by: str = ""  # the kernel and its precision
 
 
-def read(path: str | os.PathLike[str]) -> Proof | Curvature:
+def read(path: str | os.PathLike[str]) -> Proof | Curvature | CompleteList:
     """The record in a file; ValueError with a sentence for what is none."""
-    data = record.data_of(path, [record.FORMAT, curvature.FORMAT])
-    return (record if data["format"] == record.FORMAT else curvature).from_data(data)
+    kinds = {one.FORMAT: one for one in (record, curvature, complete)}
+    data = record.data_of(path, list(kinds))
+    return kinds[data["format"]].from_data(data)
 
 
-def replayed(proof: Proof | Curvature, more: int = 2) -> Replay:
+def replayed(proof: Proof | Curvature | CompleteList, more: int = 2) -> Replay:
     """Whether the statement comes out again from the record alone: in so many times the bits, or by another kernel."""
     if proof.program is None:
         return Replay(False, proof.statement)
     try:
-        held, by = _along(proof) if isinstance(proof, Curvature) else _at_a_point(proof, more)
-    except NotProved as error:
+        if isinstance(proof, Curvature):
+            (held, by), fault = _along(proof), "the bounds are wrong"
+        elif isinstance(proof, CompleteList):
+            held, by, fault = _of_all(proof, more)
+        else:
+            (held, by), fault = _at_a_point(proof, more), "the ball or the index is wrong"
+    except (NotProved, ValueError) as error:
         return Replay(False, f"not replayed: {error}")
-    wrong = "the bounds are wrong" if isinstance(proof, Curvature) else "the ball or the index is wrong"
-    return Replay(held, proof.statement if held else f"not replayed: {wrong}", by)
+    return Replay(held, proof.statement if held else f"not replayed: {fault}", by)
+
+
+def _of_all(proof, more):
+    """Each point, and that there are no others."""
+    for one in proof.points:
+        if not _at_a_point(one, more)[0]:
+            return False, "", "a ball or an index is wrong"
+    balls = [one.ball for one in proof.points]
+    fault = covered.wrong(proof.program, proof.box, balls, proof.on_edge.tolist(), proof.cover)
+    return not fault, f"by Arb in {covered.BITS} bits and more", fault
 
 
 def _at_a_point(proof, more):

@@ -52,7 +52,7 @@ def test_what_is_no_record_is_one_sentence(folder, capsys):
     assert main(["check", "x.json"]) == 2
     assert (
         capsys.readouterr().err
-        == "error: x.json: a record must have the format 'gdlab proof 1' or 'gdlab curvature 1'\n"
+        == "error: x.json: a record must have the format 'gdlab proof 1' or 'gdlab curvature 1' or 'gdlab list 1'\n"
     )
     assert main(["check", "nothing.json"]) == 2
 
@@ -68,3 +68,16 @@ def test_a_record_whose_index_was_changed_does_not_pass(folder, capsys):
     record.write_text(json.dumps({**data, "index": 0, "statement": said}))
     assert main(["check", str(record)]) == 1
     assert "not replayed" in capsys.readouterr().out
+
+
+def test_all_points_of_a_box_are_proved_and_the_list_is_checked(folder, capsys):
+    assert main(["prove", "himmelblau", "--box=-6:6", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["complete"], len(found["points"]), found["undecided"]) == (True, 9, [])
+    assert (folder / "runs/prove/prove.png").stat().st_size > 10_000
+    assert main(["check", "runs/prove/proof.json", "--loss", "himmelblau"]) == 0
+    assert "and no others" in capsys.readouterr().out
+    assert main(["prove", "linear_net", "--box=-2:2,-2:2.1", "--out", "valley"]) == 1
+    assert not (folder / "valley/proof.json").exists()
+    assert main(["prove", "himmelblau", "--box=6:-6"]) == 2
+    assert "box must be LOW:HIGH for each of the 2 parameters" in capsys.readouterr().err

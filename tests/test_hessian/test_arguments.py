@@ -227,6 +227,7 @@ DEFAULTS = {
     "taylor": {"order": 2},
     "trace": {"method": "hutch++", "num_matvecs": 99},
     "prove_saddle": {"radius": 0.0},
+    "prove_all": {"smallest": 1e-7, "max_boxes": 10**6},
     "trust_region_step": {"order": 1, "inside": False},
     "trust_region": {"radius": 1.0},
 }  # fmt: skip

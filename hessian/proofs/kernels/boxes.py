@@ -3,7 +3,7 @@
     0 not in g(X), or not in g(m) + H(X) (X - m)             no critical point in X
     K = m - Y g(m) + (I - Y H(X)) (X - m),  Y ~ H(m)^-1      each one in X lies in K (Krawczyk)
     K inside X                                               exactly one in X, and it lies in K
-    otherwise                                                X becomes its part in K, and is halved
+    otherwise                                                X is halved
 
 Krawczyk's test is made on X blown up a little, so that points on the edges between boxes are found too; the same point
 of two boxes is told by K of the one within X of the other.  All boxes of a batch are one array.
@@ -17,62 +17,71 @@ from typing import NamedTuple
 import numpy as np
 from ival import Interval
 
+from hessian.proofs.cover import cut, written
 from hessian.proofs.kernels.arrays import enclose, intervals, total
 from hessian.proofs.program import Program
 
-SPLIT = 0.487  # of a side: halves would put the points of symmetric functions on edges for ever
 BLOWN = 0.1  # of the width, on each side, for Krawczyk's test
 ENTRIES = 2**15  # of derivatives in a batch, about
 TURNS = 6  # of Krawczyk's operator, to sharpen where a point lies
 
 
 class Found(NamedTuple):
-    """What the boxes hold; the last axis of boxes is (low, high)."""
+    """What a box holds; the last axis of boxes is (low, high)."""
 
     near: np.ndarray  # (points, n, 2) where each lies
     alone: np.ndarray  # (points, n, 2) where there is no other
     undecided: np.ndarray  # (boxes, n, 2) where nothing is known
     examined: int
+    cover: str  # how the box was halved, as `cover` writes it
 
 
 def search(
     program: Program, box: np.ndarray, smallest: float, most: int, progress: Callable[[int, int], None] | None = None
 ) -> Found:
-    """The critical points in a box, shape (n, 2): boxes are halved down to `smallest` of its widths, `most` in all."""
-    waiting, undecided, found = [box[None]], [], [np.zeros((0, len(box), 2, 2))]
-    widths, examined = box[:, 1] - box[:, 0], 0
+    """The critical points in a box, shape (n, 2).
+
+    Boxes are halved until each of their widths is at most `smallest` of the box's and of 1 + |x|, and `most` are
+    examined.
+    """
+    boxes, names = box[None], np.zeros(1, int)
+    halved: list[tuple[np.ndarray, np.ndarray, int]] = []  # names of boxes, the sides they are cut across, first half
+    found, undecided = [np.zeros((0, len(box), 2, 2))], [np.zeros((0, len(box), 2))]
+    examined, named = 0, 1
     batch = max(64, ENTRIES // (1 + len(box)) ** 2)
-    while waiting and examined < most:
-        boxes = np.concatenate(waiting)
-        waiting = [boxes[batch:]] if len(boxes) > batch else []
-        boxes = boxes[:batch]
-        examined += len(boxes)
-        rest, points = _examined(program, boxes)
+    while len(boxes) and examined < most:
+        now, boxes, ours, names = boxes[:batch], boxes[batch:], names[:batch], names[batch:]
+        examined += len(now)
+        still, points = _examined(program, now)
         found.append(points)
-        share = ((rest[..., 1] - rest[..., 0]) / widths).max(axis=1, initial=0.0)
-        undecided.append(rest[share <= smallest])
-        waiting.append(_halved(rest[share > smallest], widths))
-        waiting = [one for one in waiting if len(one)]
+        now, ours = now[still], ours[still]
+        width = now[..., 1] - now[..., 0]
+        small = (width <= smallest * np.minimum(box[:, 1] - box[:, 0], 1 + np.abs(now).max(axis=2))).all(axis=1)
+        undecided.append(now[small])
+        now, ours, width = now[~small], ours[~small], width[~small]
+        sides = (width / (box[:, 1] - box[:, 0])).argmax(axis=1)
+        halved.append((ours, sides, named))
+        boxes = np.concatenate([boxes, *_halves(now, sides)])
+        names = np.concatenate([names, named + np.arange(2 * len(now))])
+        named += 2 * len(now)
         if progress is not None:
-            progress(examined, examined + sum(map(len, waiting)))
+            progress(examined, examined + len(boxes))
     points, unclear = _once(program, np.concatenate(found))
-    left = np.concatenate([*undecided, *waiting, unclear])
-    return Found(points[..., 0], points[..., 1], left, examined)
+    left = np.concatenate([*undecided, boxes, unclear])
+    return Found(points[..., 0], points[..., 1], left, examined, written(halved, named))
 
 
 def _examined(program, boxes):
-    """The boxes, or the parts of them, that are still open; and of the decided ones the points, as K and X."""
-    open_box = np.ones(len(boxes), bool)
+    """Which boxes are still open; and of the decided ones the points, as K and X."""
+    still = np.ones(len(boxes), bool)
     first = enclose(program, _as_intervals(boxes), 1)
-    open_box[first.smooth] = _holds_zero(first.gradient).all(axis=1)[first.smooth]
-    boxes = boxes[open_box]
-    blown = _blown(boxes)
+    still[first.smooth] = _holds_zero(first.gradient).all(axis=1)[first.smooth]
+    blown = _blown(boxes[still])
     into, alone, none, smooth = _krawczyk(program, blown)
-    low, high = np.maximum(boxes[..., 0], into[..., 0]), np.minimum(boxes[..., 1], into[..., 1])
-    empty = smooth & (none | (low > high).any(axis=1))
-    part = np.where(smooth[:, None, None], np.stack([low, high], -1), boxes)
-    points = np.stack([into, blown], -1)[smooth & alone & ~empty]
-    return part[~empty & ~(smooth & alone)], points
+    aside = ((into[..., 0] > boxes[still][..., 1]) | (into[..., 1] < boxes[still][..., 0])).any(axis=1)
+    empty, alone = smooth & (none | aside), smooth & alone
+    still[still] = ~empty & ~alone
+    return still, np.stack([into, blown], -1)[alone & ~empty]
 
 
 def _krawczyk(program, boxes):
@@ -85,7 +94,8 @@ def _krawczyk(program, boxes):
     bends, slopes = wide.hessian, thin.gradient
     away = around - intervals(middle, middle)
     taylor = slopes + total(bends * away[:, None, :], 2)
-    inverse = _inverses(np.where(smooth[:, None, None], bends.lo / 2 + bends.hi / 2, 0.0))
+    with np.errstate(all="ignore"):
+        inverse = _inverses(np.where(smooth[:, None, None], bends.lo / 2 + bends.hi / 2, 0.0))
     inverse = intervals(inverse, inverse)
     step = total(inverse * slopes[:, None, :], 2)
     unit = np.broadcast_to(np.eye(n), (count, n, n))
@@ -95,7 +105,9 @@ def _krawczyk(program, boxes):
     known = np.isfinite(ends).all(axis=(1, 2))
     ends = np.where(known[:, None, None], ends, boxes)
     alone = known & ((ends[..., 0] > boxes[..., 0]) & (ends[..., 1] < boxes[..., 1])).all(axis=1)
-    none = ~_holds_zero(taylor).all(axis=1) | (known & ((ends[..., 0] > boxes[..., 1]) | (ends[..., 1] < boxes[..., 0])).any(1))
+    none = ~_holds_zero(taylor).all(axis=1) | (
+        known & ((ends[..., 0] > boxes[..., 1]) | (ends[..., 1] < boxes[..., 0])).any(1)
+    )
     return ends, alone, none, smooth
 
 
@@ -136,14 +148,11 @@ def _within(inner, outer):
     return ((outer[..., 0] <= inner[..., 0]) & (inner[..., 1] <= outer[..., 1])).all(axis=-1)
 
 
-def _halved(boxes, widths):
-    """Both parts of each box, cut across its widest side."""
-    rows, side = np.arange(len(boxes)), ((boxes[..., 1] - boxes[..., 0]) / widths).argmax(axis=1)
-    low, high = boxes[rows, side, 0], boxes[rows, side, 1]
-    cut = low + SPLIT * (high - low)
-    lower, upper = boxes.copy(), boxes.copy()
-    lower[rows, side, 1] = upper[rows, side, 0] = cut
-    return np.concatenate([lower, upper])
+def _halves(boxes, sides):
+    """The lower and the upper part of each box, cut across a side."""
+    rows, lower, upper = np.arange(len(boxes)), boxes.copy(), boxes.copy()
+    lower[rows, sides, 1] = upper[rows, sides, 0] = cut(boxes[rows, sides, 0], boxes[rows, sides, 1])
+    return lower, upper
 
 
 def _blown(boxes):
@@ -151,11 +160,9 @@ def _blown(boxes):
     return np.stack([boxes[..., 0] - more, boxes[..., 1] + more], -1)
 
 
-def _as_intervals(boxes) -> Interval:
+def _as_intervals(boxes: np.ndarray) -> Interval:
     return intervals(boxes[..., 0], boxes[..., 1])
 
 
 def _holds_zero(x):
     return ~((x.lo > 0) | (x.hi < 0))  # what is not a number may be zero
-
-
