@@ -49,7 +49,7 @@ def _report_of_all(chosen: Target, box: list[tuple[float, float]]) -> Report:
     words.append(f"{found.boxes} boxes were examined.")
     words += [f"The table has the first {LISTED} points, the record all of them."] if len(points) > LISTED else []
     rows = [
-        [point.kind, str(point.index), shown(np.asarray(point.center)), f"{max(np.asarray(point.radius)):.3g}"]
+        [point.kind, str(point.index), shown(np.asarray(point.center)), f"{np.max(np.asarray(point.radius)):.3g}"]
         for point in points[:LISTED]
     ]
     summary = {

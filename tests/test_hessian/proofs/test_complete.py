@@ -80,7 +80,7 @@ def test_the_published_lists_are_complete_with_every_index(name):
     found = prove_all(loss, box)
     assert found.complete
     assert [Counter(point.index for point in found.points)[k] for k in range(len(box) + 1)] == counts
-    assert found.statement.startswith(f"proved: the box holds {sum(counts)} critical points")
+    assert found.statement.startswith(f"proved: the box holds {sum(counts)} critical point")
 
 
 DEGENERATE = {
