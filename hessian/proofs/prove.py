@@ -20,7 +20,7 @@ def prove(loss: Loss, params: Params, *args: Any) -> Proof:
 
     Args:
         loss: `loss(params, *args) -> scalar`, of JAX; comparisons must be decided beside the point.
-        params: pytree of real floating arrays, n numbers; a proof takes about n^2 times the operations of the loss.
+        params: pytree of real floating arrays, n numbers; up to about a thousand.
         *args: further arguments, taken as exact.
 
     Returns:
@@ -41,7 +41,7 @@ def prove(loss: Loss, params: Params, *args: Any) -> Proof:
     try:
         from hessian.proofs import lowering, point
     except ImportError as error:
-        msg = "prove needs python-flint; install it with the extra: pip install 'gdlab[proof]'"
+        msg = "prove needs python-flint and crival; install them with the extra: pip install 'gdlab[proof]'"
         raise ImportError(msg) from error
     check(loss, params, *args)
     try:

@@ -23,6 +23,8 @@ FORMAT = "gdlab proof 1"
 LONGEST = 2**26  # bytes of a record that is read
 WORK = 10**10  # multiplications of a replay, at most
 LIVE = 2 * 10**7  # balls that are held at once, at most: about 1 GiB
+MANY = 64  # parameters beyond which Hessians are made by rows over arrays, for Arb takes hours
+ROWS = 10**12  # multiplications of a replay by rows, at most
 
 
 class Ball(NamedTuple):
@@ -32,6 +34,7 @@ class Ball(NamedTuple):
     radius: tuple[float, ...]
     index: int  # type: ignore[assignment]
     bits: int
+    kernel: str = "arb"  # that found it: `arb`, or `balls` over arrays
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,6 @@ class Proof:
             "format": FORMAT,
             "statement": self.statement,
             **data_of_ball(self.ball),
-            "kernel": "arb",
             "hypotheses": [],
             "program": program.as_data(self.program),
         }
@@ -153,7 +155,8 @@ def from_data(data: dict[str, Any]) -> Proof:
 def data_of_ball(ball: Ball) -> dict[str, Any]:
     """Index, center, radius and bits, exactly, as JSON has them."""
     center = [[str(m), e] for m, e in ball.center]
-    return {"index": ball.index, "center": center, "radius": [r.hex() for r in ball.radius], "bits": ball.bits}
+    radius = [r.hex() for r in ball.radius]
+    return {"index": ball.index, "center": center, "radius": radius, "bits": ball.bits, "kernel": ball.kernel}
 
 
 def ball_of(data: Any) -> Ball:
@@ -166,7 +169,9 @@ def ball_of(data: Any) -> Ball:
         _refuse("center and radius must be lists of one length")
     if not (_whole(index, len(center)) and _whole(bits, 4096) and bits >= 2):
         _refuse("index and bits must be whole numbers in range")
-    return Ball(tuple(map(_dyadic, center)), tuple(map(_radius, radius)), index, bits)
+    if (kernel := data.get("kernel")) not in ("arb", "balls"):
+        _refuse("kernel must be arb or balls")
+    return Ball(tuple(map(_dyadic, center)), tuple(map(_radius, radius)), index, bits, kernel)
 
 
 def program_of(data: dict[str, Any], n: int) -> Program:
@@ -175,7 +180,8 @@ def program_of(data: dict[str, Any], n: int) -> Program:
     if n != made.inputs:
         _refuse("the program must have as many inputs as the center has coordinates")
     work = sum(math.prod(one.detail) if one.name == "matmul" else one.size for one in made.operations)
-    if work * (n**2 + n + 1) + n**3 > WORK or _most_entries_at_once(made) * (n**2 + n + 1) > LIVE:
+    few = work * (n**2 + n + 1) + n**3 <= WORK and _most_entries_at_once(made) * (n**2 + n + 1) <= LIVE
+    if not (few if n <= MANY else work * n + n**3 <= ROWS and _most_entries_at_once(made) <= LIVE):
         _refuse("the program is larger than is replayed")
     return made
 

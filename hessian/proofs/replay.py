@@ -9,7 +9,7 @@ from hessian.proofs.complete import CompleteList
 from hessian.proofs.curvature import Curvature
 from hessian.proofs.kernels import adjoint, arb
 from hessian.proofs.program import NotProved
-from hessian.proofs.record import Proof
+from hessian.proofs.record import MANY, Proof
 
 BITS = 106  # of Arb, beside the doubles of the kernel that made the bounds
 ARB = 10**7  # multiplications of a program that Arb follows along a line; minutes
@@ -58,7 +58,12 @@ def _of_all(proof, more):
 
 def _at_a_point(proof, more):
     bits = max(more * proof.ball.bits, *(abs(m).bit_length() for m, _ in proof.ball.center))
-    return point.holds(proof.program, proof.ball, bits), f"by Arb in {bits} bits"
+    by = (
+        "by the kernel that made it, for Arb would take hours"
+        if len(proof.ball.center) > MANY
+        else f"by Arb in {bits} bits"
+    )
+    return point.holds(proof.program, proof.ball, bits), by
 
 
 def _along(proof):

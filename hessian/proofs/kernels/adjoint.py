@@ -1,24 +1,27 @@
-"""The gradient of the curvature along a line: Taylor models taken backward.
+"""Taylor models of a program taken backward: the gradient of the curvature along a line, and rows of the Hessian.
 
     x* = f'(x) y*     a* = b y*     A* = Y* B'     the transpose of what moves or sums
 
-Each line is between Taylor models, so that the last coefficient that comes back to the inputs is d^2/dt^2 of the
-gradient at theta + t v, which is the gradient of v.Hv.  SLOPES has f'(x) of each function as an expression in x and
-y = f(x), so that no third derivative is needed.
+Each line is between Taylor models.  Of the second order, along v, the last coefficient that comes back to the inputs
+is d^2/dt^2 of the gradient at theta + t v, which is the gradient of v.Hv; of the first order, along many directions at
+once, the slopes are the products of the Hessian with them.  SLOPES has f'(x) of each function as an expression in x
+and y = f(x), so that no further derivative is needed.
 """
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from hessian.proofs.kernels import taylor
 from hessian.proofs.kernels.balls import Balls, gathered, total
-from hessian.proofs.kernels.taylor import Taylor, applied, linear, negative, plus
+from hessian.proofs.kernels.taylor import Taylor, linear, negative, plus
 from hessian.proofs.program import Operation, Program, Refused
 
 TWO_OVER_ROOT_PI = Balls(np.array([2 / np.sqrt(np.pi)]), np.array([2.0**-51]))
+CHUNK = 2**22  # numbers of one array at a time, about
 
 
 def curvature(program: Program, center: np.ndarray, radius: float, direction: np.ndarray) -> tuple[float, float]:
@@ -54,69 +57,114 @@ def gradient(program: Program, at: Balls, direction: np.ndarray) -> Balls:
     Raises:
         Refused: where the program is not twice differentiable for certain on all of the balls.
     """
-    with np.errstate(all="ignore"):
-        made: list[Any] = []
-        for operation in program.operations:
-            inputs = [made[i] for i in operation.inputs]
-            made.append(taylor.forward(operation, inputs, Taylor(at, Balls(direction)), 2))
-        back: list[Any] = [None] * len(made)
-        back[-1] = Taylor(Balls(np.ones(1)))
-        for place in range(len(made) - 1, 0, -1):
-            given, back[place] = back[place], None
-            operation, y = program.operations[place], made[place]
-            if given is None or not isinstance(y, Taylor) or y.slope is None:
-                continue
-            inputs = [made[i] for i in operation.inputs]
-            for i, one in zip(operation.inputs, _backward(operation, inputs, y, given), strict=True):
-                if one is not None and made[i].slope is not None:
-                    back[i] = one if back[i] is None else plus(back[i], one)
-    bend = None if back[0] is None else back[0].bend
+    bend = Backward(2).through(program, Taylor(at, Balls(direction))).bend
     return Balls(np.zeros_like(direction)) if bend is None else bend
 
 
-def _backward(operation: Operation, inputs: list[Any], y: Taylor, given: Taylor) -> list[Taylor | None]:
-    """What comes back to each input; None to truths."""
-    name, _, _, detail = operation
-    if name == "add":
-        return [given, given]
-    if name == "sub":
-        return [given, negative(given)]
-    if name == "take":
-        return _to_their_places(inputs, given, np.asarray(detail, int))
-    if name == "sum":
-        return [_repeated(given, detail[0])]
-    if name in ("select", "max", "min"):
-        return _to_the_chosen(name, inputs, given)
-    if name == "mul":
-        return [_times(given, other) for other in inputs[::-1]]
-    if name == "matmul":
-        return _through_matmul(inputs, given, *detail)
-    if name == "div":
-        scaled = _times(given, taylor.inverse(inputs[1], 2))
-        return [scaled, negative(_times(scaled, y))]
-    (x,) = inputs
-    if name == "logsumexp":
-        softmax = applied("exp", plus(x, negative(_repeated(y, detail[0]))))
-        return [_times(_repeated(given, detail[0]), softmax)]
-    if name == "power":
-        (k,) = detail
-        return [_times(given, _scaled(applied("power", x, (k - 1,)), float(k)))]
-    return [_times(given, SLOPES[name](x, y))]
+def derivatives(program: Program, at: Balls) -> tuple[Balls, Balls]:
+    """The gradient, shape (n,), and the Hessian, shape (n, n), on the balls; raises as `gradient`."""
+    n = program.inputs
+    rows = max(1, CHUNK // max(one.size for one in program.operations))
+    parts = [products(program, at, np.eye(n)[start : start + rows]) for start in range(0, n, rows)]
+    mid, rad = (np.concatenate([getattr(one.filled(), ends) for _, one in parts]) for ends in ("mid", "rad"))
+    return parts[0][0], Balls(mid, rad)
 
 
-def _times(a, b):
-    return taylor.multiply(a, b, 2)
+def products(program: Program, at: Balls, directions: np.ndarray) -> tuple[Balls, Balls]:
+    """The gradient, shape (n,), and the products of the Hessian with rows, shape (d, n); raises as `gradient`."""
+    back = Backward(1).through(program, Taylor(at, Balls(directions)))
+    zeros = Balls(np.zeros_like(directions))
+    return back.value, zeros if back.slope is None else zeros + back.slope
 
 
-def _scaled(x, factor):
-    return _times(x, _number(x, factor))
+@dataclass(frozen=True)
+class Backward:
+    """What comes back to the inputs, as Taylor models of an order."""
+
+    order: int
+
+    def through(self, program: Program, seed: Taylor) -> Taylor:
+        """What comes back to all inputs where they are the seed."""
+        with np.errstate(all="ignore"):
+            made: list[Any] = []
+            for operation in program.operations:
+                made.append(taylor.forward(operation, [made[i] for i in operation.inputs], seed, self.order))
+            back: list[Any] = [None] * len(made)
+            back[-1] = Taylor(Balls(np.ones(1)))
+            for place in range(len(made) - 1, 0, -1):
+                given, back[place] = back[place], None
+                operation, y = program.operations[place], made[place]
+                if given is None or not isinstance(y, Taylor) or y.slope is None:
+                    continue
+                inputs = [made[i] for i in operation.inputs]
+                for i, one in zip(operation.inputs, self.backward(operation, inputs, y, given), strict=True):
+                    if one is not None and made[i].slope is not None:
+                        back[i] = one if back[i] is None else plus(back[i], one)
+        return Taylor(Balls(np.zeros_like(seed.value.mid))) if back[0] is None else back[0]
+
+    def backward(self, operation: Operation, inputs: list[Any], y: Taylor, given: Taylor) -> list[Taylor | None]:
+        """What comes back to each input of one operation; None to truths."""
+        name, _, _, detail = operation
+        if name == "add":
+            return [given, given]
+        if name == "sub":
+            return [given, negative(given)]
+        if name == "take":
+            return _to_their_places(inputs, given, np.asarray(detail, int))
+        if name == "sum":
+            return [_repeated(given, detail[0])]
+        if name in ("select", "max", "min"):
+            return _to_the_chosen(name, inputs, given)
+        if name == "mul":
+            return [self.times(given, other) for other in inputs[::-1]]
+        if name == "matmul":
+            return self.through_matmul(inputs, given, *detail)
+        if name == "div":
+            scaled = self.times(given, self.inverse(inputs[1]))
+            return [scaled, negative(self.times(scaled, y))]
+        (x,) = inputs
+        if name == "logsumexp":
+            softmax = self.applied("exp", plus(x, negative(_repeated(y, detail[0]))))
+            return [self.times(_repeated(given, detail[0]), softmax)]
+        if name == "power":
+            (k,) = detail
+            return [self.times(given, self.scaled(self.applied("power", x, (k - 1,)), float(k)))]
+        return [self.times(given, SLOPES[name](self, x, y))]
+
+    def times(self, a: Taylor, b: Taylor) -> Taylor:
+        return taylor.multiply(a, b, self.order)
+
+    def applied(self, name: str, x: Taylor, detail: tuple[Any, ...] = ()) -> Taylor:
+        return taylor.applied(name, x, detail, self.order)
+
+    def inverse(self, x: Taylor) -> Taylor:
+        return taylor.inverse(x, self.order)
+
+    def scaled(self, x: Taylor, factor: float | Balls) -> Taylor:
+        return self.times(x, _number(x, factor))
+
+    def squared(self, x: Taylor) -> Taylor:
+        return self.applied("square", x)
+
+    def through_matmul(self, inputs, given, batches, m, k, n):
+        a, b = inputs
+        right = None if a.slope is None else _turned(b, batches, k, n)
+        left = None if b.slope is None else _turned(a, batches, m, k)
+        return [
+            None if right is None else taylor.matmul(given, right, batches, m, n, k, order=self.order),
+            None if left is None else taylor.matmul(left, given, batches, k, m, n, order=self.order),
+        ]
+
+
+def _turned(x, batches, rows, columns):
+    places = np.arange(batches * rows * columns).reshape(batches, rows, columns).transpose(0, 2, 1).reshape(-1)
+    return linear(lambda y: y.moved(lambda ends: ends[..., places]), x)
 
 
 def _number(like, value):
     ball = value if isinstance(value, Balls) else Balls(np.array([value]))
-    return Taylor(
-        Balls(np.broadcast_to(ball.mid, like.value.mid.shape), np.broadcast_to(ball.rad, like.value.mid.shape))
-    )
+    mid, rad = (np.broadcast_to(one, like.value.mid.shape) for one in (ball.mid, ball.rad))
+    return Taylor(Balls(mid) if ball.exact else Balls(mid, rad))
 
 
 def _shifted(x, number):
@@ -127,36 +175,32 @@ def _repeated(x, length):
     return linear(lambda y: y.moved(lambda ends: np.repeat(ends, length, -1)), x)
 
 
-def _squared(x):
-    return applied("square", x)
-
-
-SLOPES: dict[str, Callable[[Taylor, Taylor], Taylor]] = {
-    "neg": lambda x, y: _number(x, -1.0),
-    "square": lambda x, y: _scaled(x, 2.0),
-    "abs": lambda x, y: applied("sign", x),
-    "sign": lambda x, y: _number(x, 0.0),
-    "exp": lambda x, y: y,
-    "expm1": lambda x, y: _shifted(y, 1.0),
-    "log": lambda x, y: taylor.inverse(x, 2),
-    "log1p": lambda x, y: taylor.inverse(_shifted(x, 1.0), 2),
-    "sqrt": lambda x, y: taylor.inverse(_scaled(y, 2.0), 2),
-    "rsqrt": lambda x, y: _scaled(applied("power", y, (3,)), -0.5),
-    "cbrt": lambda x, y: taylor.inverse(_scaled(_squared(y), 3.0), 2),
-    "logistic": lambda x, y: _times(y, negative(_shifted(y, -1.0))),
-    "erf": lambda x, y: _scaled(applied("exp", negative(_squared(x))), TWO_OVER_ROOT_PI),
-    "sin": lambda x, y: applied("cos", x),
-    "cos": lambda x, y: negative(applied("sin", x)),
-    "tan": lambda x, y: _shifted(_squared(y), 1.0),
-    "asin": lambda x, y: applied("rsqrt", negative(_shifted(_squared(x), -1.0))),
-    "acos": lambda x, y: negative(applied("rsqrt", negative(_shifted(_squared(x), -1.0)))),
-    "atan": lambda x, y: taylor.inverse(_shifted(_squared(x), 1.0), 2),
-    "sinh": lambda x, y: applied("cosh", x),
-    "cosh": lambda x, y: applied("sinh", x),
-    "tanh": lambda x, y: negative(_shifted(_squared(y), -1.0)),
-    "asinh": lambda x, y: applied("rsqrt", _shifted(_squared(x), 1.0)),
-    "acosh": lambda x, y: applied("rsqrt", _shifted(_squared(x), -1.0)),
-    "atanh": lambda x, y: taylor.inverse(negative(_shifted(_squared(x), -1.0)), 2),
+SLOPES: dict[str, Callable[[Backward, Taylor, Taylor], Taylor]] = {
+    "neg": lambda to, x, y: _number(x, -1.0),
+    "square": lambda to, x, y: to.scaled(x, 2.0),
+    "abs": lambda to, x, y: to.applied("sign", x),
+    "sign": lambda to, x, y: _number(x, 0.0),
+    "exp": lambda to, x, y: y,
+    "expm1": lambda to, x, y: _shifted(y, 1.0),
+    "log": lambda to, x, y: to.inverse(x),
+    "log1p": lambda to, x, y: to.inverse(_shifted(x, 1.0)),
+    "sqrt": lambda to, x, y: to.inverse(to.scaled(y, 2.0)),
+    "rsqrt": lambda to, x, y: to.scaled(to.applied("power", y, (3,)), -0.5),
+    "cbrt": lambda to, x, y: to.inverse(to.scaled(to.squared(y), 3.0)),
+    "logistic": lambda to, x, y: to.times(y, negative(_shifted(y, -1.0))),
+    "erf": lambda to, x, y: to.scaled(to.applied("exp", negative(to.squared(x))), TWO_OVER_ROOT_PI),
+    "sin": lambda to, x, y: to.applied("cos", x),
+    "cos": lambda to, x, y: negative(to.applied("sin", x)),
+    "tan": lambda to, x, y: _shifted(to.squared(y), 1.0),
+    "asin": lambda to, x, y: to.applied("rsqrt", negative(_shifted(to.squared(x), -1.0))),
+    "acos": lambda to, x, y: negative(to.applied("rsqrt", negative(_shifted(to.squared(x), -1.0)))),
+    "atan": lambda to, x, y: to.inverse(_shifted(to.squared(x), 1.0)),
+    "sinh": lambda to, x, y: to.applied("cosh", x),
+    "cosh": lambda to, x, y: to.applied("sinh", x),
+    "tanh": lambda to, x, y: negative(_shifted(to.squared(y), -1.0)),
+    "asinh": lambda to, x, y: to.applied("rsqrt", _shifted(to.squared(x), 1.0)),
+    "acosh": lambda to, x, y: to.applied("rsqrt", _shifted(to.squared(x), -1.0)),
+    "atanh": lambda to, x, y: to.inverse(negative(_shifted(to.squared(x), -1.0))),
 }
 
 
@@ -174,16 +218,3 @@ def _to_the_chosen(name, inputs, given):
     which = inputs[0] if name == "select" else taylor.less(*inputs) ^ (name == "min")
     no, yes = (linear(lambda y: y.moved(lambda ends: np.where(ones, ends, 0.0)), given) for ones in (~which, which))  # noqa: B023
     return [None, no, yes] if name == "select" else [no, yes]
-
-
-def _through_matmul(inputs, given, batches, m, k, n):
-    a, b = inputs
-
-    def turned(x, rows, columns):
-        places = np.arange(batches * rows * columns).reshape(batches, rows, columns).transpose(0, 2, 1).reshape(-1)
-        return linear(lambda y: y.moved(lambda ends: ends[..., places]), x)
-
-    return [
-        None if a.slope is None else taylor.matmul(given, turned(b, k, n), batches, m, n, k, order=2),
-        None if b.slope is None else taylor.matmul(turned(a, m, k), given, batches, k, m, n, order=2),
-    ]

@@ -3,8 +3,8 @@
     A B in fl(A B) +/- (k eps |A| |B| + |A| rad B + rad A (|B| + rad B))     k terms a sum; any order, FMA or not
 
 Midpoints are rounded to nearest; eps = 2^-52, twice the unit roundoff, bounds their errors.  Radii are sums and
-products of numbers that are not negative: each comes with a relative error of a few roundings, which `_up` puts on top.
-What has no bound in floating point, exp or tanh, goes through intervals (`arrays`).
+products of numbers that are not negative: each comes with a relative error of a few roundings, which `upward` puts on
+top.  What has no bound in floating point, exp or tanh, goes through intervals (`arrays`).
 
 C.-P. Jeannerod and S. M. Rump, Improved error bounds for inner products in floating-point arithmetic, SIAM J. Matrix
 Anal. Appl. 34 (2013); S. M. Rump, Fast and parallel interval arithmetic, BIT 39 (1999).
@@ -35,7 +35,7 @@ class Balls:
     def __add__(self, other: "Balls") -> "Balls":
         """The sum."""
         mid = self.mid + other.mid
-        return Balls(mid, _up(self.rad + other.rad + EPS * np.abs(mid)))
+        return Balls(mid, upward(self.rad + other.rad + EPS * np.abs(mid)))
 
     def __neg__(self) -> "Balls":
         """The negative, exactly."""
@@ -49,7 +49,7 @@ class Balls:
         """The product."""
         mid = self.mid * other.mid
         spread = self._spread(other) + other._spread(self) + np.multiply(self.rad, other.rad)
-        return Balls(mid, _up(spread + EPS * np.abs(mid)) + TINY)
+        return Balls(mid, upward(spread + EPS * np.abs(mid)) + TINY)
 
     def _spread(self, other):
         return EXACT if self.exact else self.rad * np.abs(other.mid)
@@ -97,7 +97,7 @@ def together(move: Any, *of: Balls) -> Balls:
 def hull(low: np.ndarray, high: np.ndarray) -> Balls:
     """The smallest balls, nearly, that hold these intervals."""
     mid = low / 2 + high / 2
-    return Balls(mid, _up(np.maximum(high - mid, mid - low)) + TINY)
+    return Balls(mid, upward(np.maximum(high - mid, mid - low)) + TINY)
 
 
 def total(x: Balls, length: int) -> Balls:
@@ -105,7 +105,7 @@ def total(x: Balls, length: int) -> Balls:
     rows = x.moved(lambda ends: ends.reshape(*ends.shape[:-1], -1, length))
     mid = rows.mid.sum(-1)
     rad = length * EPS * np.abs(rows.mid).sum(-1) + (0 if x.exact else rows.rad.sum(-1))
-    return Balls(mid, _up(rad, length))
+    return Balls(mid, upward(rad, length))
 
 
 def gathered(x: Balls, places: np.ndarray, size: int) -> Balls:
@@ -123,7 +123,7 @@ def gathered(x: Balls, places: np.ndarray, size: int) -> Balls:
     rad = most * EPS * summed(np.abs(x.mid)) if most > 1 else EXACT
     if not x.exact:
         rad = rad + summed(x.rad)
-    return Balls(summed(x.mid), rad if rad is EXACT else _up(rad, most))
+    return Balls(summed(x.mid), rad if rad is EXACT else upward(rad, most))
 
 
 def product(lefts: Sequence[Balls], rights: Sequence[Balls]) -> Balls:
@@ -135,7 +135,7 @@ def product(lefts: Sequence[Balls], rights: Sequence[Balls]) -> Balls:
     rad = _bound_of_product(terms * EPS * left + a.rad, right)
     if not b.exact:
         rad = rad + _bound_of_product(left + a.rad, b.rad)
-    return Balls(a.mid @ b.mid, _up(rad) + TINY)
+    return Balls(a.mid @ b.mid, upward(rad) + TINY)
 
 
 def _side_by_side(of, axis):
@@ -154,10 +154,10 @@ def _bound_of_product(a, b):
     """
     terms = a.shape[-1]
     if terms > SHORT:
-        return _up(a @ b, terms) + TINY
+        return upward(a @ b, terms) + TINY
     (a, m), (b, n) = _single(a), _single(b)
     bound = (a @ b).astype(np.float64) * (1 + (terms + 8) * 2.0**-23) + terms * 2.0**-120
-    return _up(bound * m * n) + TINY
+    return upward(bound * m * n) + TINY
 
 
 def _single(a):
@@ -166,7 +166,7 @@ def _single(a):
     return (a / scale * (1 + 2.0**-22)).astype(np.float32) + np.float32(2.0**-100), scale
 
 
-def _up(bound, roundings=16):
+def upward(bound: Any, roundings: int = 16) -> Any:
     """A bound after so many roundings of what is not negative."""
     return bound * (1 + (roundings + 16) * EPS)
 
