@@ -10,6 +10,9 @@ r"""The grid: every named optimizer is one cell, one expression.
 | between two converging bounds | | | `adabound`, `amsbound` | |
 | spread around m, decayed maximum, bounded changes | | | `adabelief`, `adamax`, `yogi` | |
 | the norm of the gradient | `normalized_gd` | | | |
+| (M M')^1/2 of the direction, an operator on matrices | | | `muon`, `scion` | |
+| L^1/4 (x) R^1/4, sums or averages of G G' and G' G | `shampoo(source="paper")` | | `shampoo` | |
+| Adam's in the eigenbasis of L and R | | | `soap` | |
 
 Around it: `adamw`, `sgdw` (weight decay), and `gdlab.lookahead`, `gdlab.swats`.
 
@@ -23,6 +26,7 @@ from gdlab import directions, scales, schedules
 from gdlab.arguments import choice, real, switch
 from gdlab.base import LossSchedule, Optimizer
 from gdlab.equation import descent
+from gdlab.matrices import Rule
 from gdlab.optimizers.wrappers import (
     momentum_on_updates,
     trace_on_updates,
@@ -44,16 +48,20 @@ __all__ = [
     "gd",
     "lion",
     "momentum",
+    "muon",
     "nadam",
     "nesterov",
     "normalized_gd",
     "polyak",
     "radam",
     "rmsprop",
+    "scion",
     "sgd",
     "sgdw",
+    "shampoo",
     "sign_gd",
     "signum",
+    "soap",
     "yogi",
 ]
 
@@ -362,6 +370,124 @@ def lion(learning_rate: Rate | LossSchedule, b1: ArrayLike = 0.9, b2: ArrayLike 
 def normalized_gd(learning_rate: Rate | LossSchedule, eps: ArrayLike = 0.0) -> Optimizer:
     """theta <- theta - eta g / norm(g): a step of length eta."""
     return descent(directions.Gradient(), scales.GradientNorm(eps), learning_rate)
+
+
+def muon(
+    learning_rate: Rate | LossSchedule,
+    decay: ArrayLike = 0.95,
+    eps: ArrayLike = 1e-8,
+    *,
+    b1: ArrayLike = 0.9,
+    b2: ArrayLike = 0.999,
+    length: str = "width",
+    matrices: str | Rule = "last two",
+    source: str = "optax",
+) -> Optimizer:
+    """theta <- theta - eta length U V', the polar factor of momentum M = U S V' (Jordan et al. 2024); Nadam beside it.
+
+    Sources: "optax" (five steps of Newton-Schulz, singular values from .7 to 1.2), "dion" (a polynomial for each of the
+    five), "exact" (the polar factor itself).  optax takes leaves of rank 2 alone, matrices="rank two".
+
+    Args:
+        learning_rate: eta.
+        decay: of the momentum of matrices, Nesterov's, in [0, 1).
+        eps: added to the norm of a matrix, and to the root of the rest, >= 0.
+        b1, b2: decays of the leaves without matrices, which Nadam moves.
+        length: of a step, "width", "ratio", "rms" or "one"; see `scales.Polar`.
+        matrices: which leaves hold matrices, a rule of `gdlab.matrices`.
+        source: whose polar factor.
+    """
+    b1, b2 = _decays(b1, b2)
+    eps = real("eps", eps, NONNEGATIVE)
+    m = directions.ByLeaf(directions.NesterovEma(decay), directions.NesterovEma(b1), matrices)
+    how = (scales.BiasCorrectedRootMeanSquare(b2, eps),), {"length": length, "matrices": matrices}
+    sigma = _of(
+        source,
+        optax=scales.NewtonSchulz(*how[0], eps, **how[1]),
+        dion=scales.NewtonSchulz(*how[0], eps, scales.DION, **how[1]),
+        exact=scales.Polar(*how[0], **how[1]),
+    )
+    return descent(m, sigma, learning_rate)
+
+
+def scion(
+    learning_rate: Rate | LossSchedule,
+    decay: ArrayLike = 0.9,
+    eps: ArrayLike = 1e-7,
+    *,
+    matrices: str | Rule = "last two",
+) -> Optimizer:
+    """theta <- theta - eta sqrt(columns / rows) U V' for matrices, -eta m / rms(m) beside (Pethick et al. 2025).
+
+    Steps of norm eta, from rms to rms, of the running average of gradients.  Its constrained form, which keeps the
+    parameters in a ball of radius r, is `with_weight_decay(scion(r * eta), 1 / r)`.
+
+    Args:
+        learning_rate: eta.
+        decay: of the average, in [0, 1); the paper's alpha is 1 - decay.
+        eps: added to norms, >= 0.
+        matrices: which leaves hold matrices, a rule of `gdlab.matrices`.
+    """
+    eps = real("eps", eps, NONNEGATIVE)
+    sigma = scales.NewtonSchulz(scales.DirectionRms(eps), eps, length="ratio", matrices=matrices)
+    return descent(directions.Ema(decay), sigma, learning_rate)
+
+
+def shampoo(
+    learning_rate: Rate | LossSchedule,
+    b1: ArrayLike = 0.9,
+    b2: ArrayLike = 0.999,
+    eps: ArrayLike = 1e-12,
+    *,
+    matrices: str | Rule = "last two",
+    source: str = "ema",
+) -> Optimizer:
+    """theta <- theta - eta L^(-1/4) M R^(-1/4), L of G G', R of G' G (Gupta et al. 2018); Adam beside it.
+
+    Sources: "ema" (averages, bias-corrected; with b1 = b2 = eps = 0 the polar factor of the gradient), "paper" (sums
+    that start at eps, the gradient itself, no b1 and b2; Adagrad beside it).
+
+    Args:
+        learning_rate: eta.
+        b1, b2: decays in [0, 1).
+        eps: of both moments, in all directions, >= 0.
+        matrices: which leaves hold matrices, a rule of `gdlab.matrices`.
+        source: whose formula.
+    """
+    b1, b2 = _decays(b1, b2)
+    eps = real("eps", eps, NONNEGATIVE)
+    mean = scales.Shampoo(scales.BiasCorrectedRootMeanSquare(b2, eps_root=eps), b2, eps, matrices=matrices)
+    total = scales.ShampooSum(scales.RootSumSquare(eps_root=eps), eps, matrices=matrices)
+    return _of(
+        source,
+        ema=descent(directions.BiasCorrectedEma(b1), mean, learning_rate),
+        paper=descent(directions.Gradient(), total, learning_rate),
+    )
+
+
+def soap(
+    learning_rate: Rate | LossSchedule,
+    b1: ArrayLike = 0.95,
+    b2: ArrayLike = 0.95,
+    eps: ArrayLike = 1e-8,
+    *,
+    basis_decay: ArrayLike = 0.95,
+    every: int = 10,
+    matrices: str | Rule = "last two",
+) -> Optimizer:
+    """Adam in the eigenbasis of Shampoo's L and R (Vyas et al. 2024); its first step only makes the basis.
+
+    Args:
+        learning_rate: eta.
+        b1, b2: Adam's decays, in [0, 1).
+        eps: added to the root before sigma is debiased, >= 0.
+        basis_decay: of L and R, in [0, 1).
+        every: steps between two turns of the basis, a whole number >= 1.
+        matrices: which leaves hold matrices, a rule of `gdlab.matrices`.
+    """
+    b1, b2 = _decays(b1, b2)
+    m = directions.AfterFirst(directions.BiasCorrectedEma(b1))
+    return descent(m, scales.Soap(b2, eps, basis_decay=basis_decay, every=every, matrices=matrices), learning_rate)
 
 
 def adamw(
