@@ -20,8 +20,8 @@ Only `solve` is computed in a step.  The rest is for readers, and takes an eigen
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar, dataclass_transform
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +30,7 @@ from gdlab.matrices import View
 from gdlab.numerics import Params, safe_ratio
 from gdlab.roots import eigh
 
+T = TypeVar("T")
 Stack = Any  # (count, rows, columns), one for each matrix of a leaf
 
 
@@ -41,7 +42,7 @@ class Operator:
 
     def solve(self, x: jax.Array) -> jax.Array:
         """Sigma^-1 [x], of the pseudo-inverse where Sigma is singular."""
-        return self.view.unstack(self._solve(self.view.stack(x)), x)
+        raise NotImplementedError
 
     def apply(self, x: jax.Array) -> jax.Array:
         """Sigma [x]."""
@@ -63,18 +64,17 @@ class Operator:
         """The same operator in its eigenbasis."""
         raise NotImplementedError
 
-    def _solve(self, stack):
-        raise NotImplementedError
-
     def _stacked(self):
         return jax.eval_shape(self.view.stack, jax.ShapeDtypeStruct(self.shape, jnp.float32)).shape
 
 
-def operator(cls: type) -> type:
-    """The class as a pytree of its stacks, whose view and shape are structure."""
+@dataclass_transform(frozen_default=True, eq_default=False)
+def operator(cls: type[T]) -> type[T]:
+    """The class as a pytree of its stacks; what stands behind the shape of the leaf is structure as well."""
     cls = dataclass(frozen=True, eq=False)(cls)
-    fields = [name for name in cls.__annotations__ if name not in ("view", "shape")]  # those of the class itself
-    return jax.tree_util.register_dataclass(cls, fields, ["view", "shape"])
+    names = [field.name for field in fields(cls)]  # type: ignore[arg-type]
+    stacks = names.index("view")
+    return jax.tree_util.register_dataclass(cls, names[:stacks], names[stacks:])
 
 
 @operator
@@ -93,8 +93,8 @@ class Rotated(Operator):
     def eigenbasis(self):
         return self
 
-    def _solve(self, stack):
-        return _in_basis(self, stack, lambda y: safe_ratio(y, self.sizes, 0))
+    def solve(self, x):
+        return self.view.unstack(_in_basis(self, self.view.stack(x), lambda y: safe_ratio(y, self.sizes, 0)), x)
 
 
 @operator
@@ -111,8 +111,8 @@ class InverseFactors(Operator):
         right, right_sizes = _inverted(self.right)
         return Rotated(left, right, left_sizes[:, :, None] * right_sizes[:, None, :], self.view, self.shape)
 
-    def _solve(self, stack):
-        return _turned(self.left, stack, self.right)
+    def solve(self, x):
+        return self.view.unstack(_turned(self.left, self.view.stack(x), self.right), x)
 
 
 @operator
@@ -123,26 +123,29 @@ class NewtonSchulz(Operator):
 
     The odd polynomial of the singular values is s p(s^2), and p > 0 for the coefficients in use: Sigma is never
     singular, and tends to (M M')^1/2 only as closely as the iteration converges.  What is solved for goes through the
-    iteration beside Y; where it is M itself, the two are one computation to the compiler.
+    iteration beside Y; where it is M itself, the very array, the two are one.
     """
 
-    matrix: Stack  # M
+    leaf: jax.Array  # M, the leaf itself
     size: jax.Array  # (count, 1, 1): what M is divided by
-    coefficients: jax.Array  # (steps, 3)
-    factor: jax.Array  # of the step
     view: View
     shape: tuple[int, ...]
+    coefficients: tuple[tuple[float, float, float], ...]  # one row a step
+    factor: float  # of the step
 
-    def _solve(self, stack):
-        y, x = self.matrix / self.size, stack / self.size
+    def solve(self, x):
+        y = self.view.stack(self.leaf) / self.size
+        moved = y if x is self.leaf else self.view.stack(x) / self.size
         for a, b, c in self.coefficients:
             gram = y @ _adjoint(y)
             polynomial = b * gram + c * (gram @ gram)
-            y, x = a * y + polynomial @ y, a * x + polynomial @ x
-        return self.factor * x
+            after = a * y + polynomial @ y
+            moved = after if moved is y else a * moved + polynomial @ moved
+            y = after
+        return self.view.unstack(self.factor * moved, x)
 
     def eigenbasis(self):
-        y = self.matrix / self.size
+        y = self.view.stack(self.leaf) / self.size
         squares, basis = jax.vmap(eigh)(y @ _adjoint(y))
         total, squares = jnp.ones_like(squares), jnp.maximum(squares, 0)
         for a, b, c in self.coefficients:
@@ -157,14 +160,14 @@ def is_operator(sigma: Any) -> bool:
     return isinstance(sigma, Operator)
 
 
-def has_operators(sigma: Params) -> bool:
-    """Whether the sigma of any leaf is an operator."""
-    return any(map(is_operator, jax.tree.leaves(sigma, is_leaf=is_operator)))
-
-
 def by_leaf(fn: Callable[..., Any], sigma: Params, *others: Params) -> Params:
     """`fn(sigma, ...)` for each leaf, where that of a leaf may be an operator."""
     return jax.tree.map(fn, sigma, *others, is_leaf=is_operator)
+
+
+def of_operators(sigma: Params, tree: Params) -> Params:
+    """The tree with None in the place of the leaves whose sigma is no operator."""
+    return by_leaf(lambda sigma, leaf: leaf if is_operator(sigma) else None, sigma, tree)
 
 
 def applied(sigma: Any, x: jax.Array) -> jax.Array:

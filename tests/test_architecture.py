@@ -33,7 +33,7 @@ STAIRS = {
         "arguments numerics roots",
     ],
     "gdlab.runs": ["long_run tune", "minimize", "loop", "data gradients"],
-    "gdlab.optimizers": ["named", "wrappers swats inspect"],
+    "gdlab.optimizers": ["of_matrices", "named", "wrappers swats inspect"],
     "gdlab.sweeps": ["sweep trials", "dataset batching", "axes fusion"],
     "gdlab.scales": ["combinators", "matrices moments"],
     "gdlab.schedules": ["of_count of_loss", "base"],

@@ -10,11 +10,9 @@ r"""The grid: every named optimizer is one cell, one expression.
 | between two converging bounds | | | `adabound`, `amsbound` | |
 | spread around m, decayed maximum, bounded changes | | | `adabelief`, `adamax`, `yogi` | |
 | the norm of the gradient | `normalized_gd` | | | |
-| (M M')^1/2 of the direction, an operator on matrices | | | `muon`, `scion` | |
-| L^1/4 (x) R^1/4, sums or averages of G G' and G' G | `shampoo(source="paper")` | | `shampoo` | |
-| Adam's in the eigenbasis of L and R | | | `soap` | |
 
-Around it: `adamw`, `sgdw` (weight decay), and `gdlab.lookahead`, `gdlab.swats`.
+The rows below it, in which sigma is an operator on matrices, are in `gdlab.optimizers.of_matrices`.  Around it:
+`adamw`, `sgdw` (weight decay), and `gdlab.lookahead`, `gdlab.swats`.
 
 Rates may be numbers, arrays or schedules.  Where sources differ, `source` names whose formula it is; the first one is
 the default.  A source stands for a formula, not for its default numbers, which each docstring gives.
@@ -26,7 +24,6 @@ from gdlab import directions, scales, schedules
 from gdlab.arguments import choice, real, switch
 from gdlab.base import LossSchedule, Optimizer
 from gdlab.equation import descent
-from gdlab.matrices import Rule
 from gdlab.optimizers.wrappers import (
     momentum_on_updates,
     trace_on_updates,
@@ -48,20 +45,16 @@ __all__ = [
     "gd",
     "lion",
     "momentum",
-    "muon",
     "nadam",
     "nesterov",
     "normalized_gd",
     "polyak",
     "radam",
     "rmsprop",
-    "scion",
     "sgd",
     "sgdw",
-    "shampoo",
     "sign_gd",
     "signum",
-    "soap",
     "yogi",
 ]
 
@@ -175,7 +168,7 @@ def adam(
 
     Sources: "lecture", "paper", "torch", "optax"; "keras" adds eps (1e-7) before sigma is debiased.
     """
-    b1, b2 = _decays(b1, b2)
+    b1, b2 = decays(b1, b2)
     sigma = scales.BiasCorrectedRootMeanSquare(b2, eps)
     early = scales.BiasCorrected(scales.RunningRootMeanSquare(b2, eps, **from_zero), b2)
     sigma = _of(source, lecture=sigma, paper=sigma, torch=sigma, optax=sigma, keras=early)
@@ -195,7 +188,7 @@ def amsgrad(
     Sources: "lecture", "paper" (nothing is debiased); "torch" (the peak, then debiased); "keras" (eps before that);
     "optax" (the peak of the debiased).
     """
-    b1, b2 = _decays(b1, b2)
+    b1, b2 = decays(b1, b2)
     m, raw_m = directions.BiasCorrectedEma(b1), directions.Ema(b1)
     sigma = scales.BiasCorrectedRootMeanSquare(b2, eps)
     raw = scales.RunningRootMeanSquare(b2, **from_zero)
@@ -233,7 +226,7 @@ def adabound(
         gamma: how fast, > 0; 1 - b2 in the paper.
         source: whose formula.
     """
-    b1, b2 = _decays(b1, b2)
+    b1, b2 = decays(b1, b2)
     final_rate = real("final_rate", final_rate, NONNEGATIVE)
     raw = scales.RunningRootMeanSquare(b2, eps, **from_zero)
     bare = scales.RunningRootMeanSquare(b2, **from_zero)
@@ -252,7 +245,7 @@ def amsbound(
     source: str = "lecture",
 ) -> Optimizer:
     """AdaBound with AMSGrad's peak in the place of sigma (Luo et al. 2019); arguments and sources as `adabound`."""
-    b1, b2 = _decays(b1, b2)
+    b1, b2 = decays(b1, b2)
     final_rate = real("final_rate", final_rate, NONNEGATIVE)
     raw = scales.RunningMax(scales.RunningRootMeanSquare(b2, eps, **from_zero))
     bare = scales.RunningMax(scales.RunningRootMeanSquare(b2, **from_zero))
@@ -287,7 +280,7 @@ def radam(
     Sources: "lecture", "paper", "optax" (eps after debiasing), "torch" (before).  torch and optax have threshold 5.
     Extras: `rho`, `r`.
     """
-    b1, b2 = _decays(b1, b2)
+    b1, b2 = decays(b1, b2)
     sigma = scales.BiasCorrectedRootMeanSquare(b2, eps)
     early = scales.BiasCorrected(scales.RunningRootMeanSquare(b2, eps, **from_zero), b2)
     sigma = _of(source, lecture=sigma, paper=sigma, optax=sigma, torch=early)
@@ -306,7 +299,7 @@ def nadam(
 
     Sources: "lecture", "optax" (constant b1); "torch", "keras" (b1 grows, slowly in torch, fast in keras).
     """
-    b1, b2 = _decays(b1, b2)
+    b1, b2 = decays(b1, b2)
     constant = directions.NesterovEma(b1)
     slow, fast = directions.NadamScheduled(b1, 4e-3), directions.NadamScheduled(b1, 1.0)
     m = _of(source, lecture=constant, optax=constant, torch=slow, keras=fast)
@@ -325,7 +318,7 @@ def adamax(
 
     Sources: "torch", "optax" (eps within the maximum), "keras" (behind it), "paper" (no eps).
     """
-    b1, b2 = _decays(b1, b2)
+    b1, b2 = decays(b1, b2)
     inside, bare = scales.Adamax(b2, eps), scales.Adamax(b2)
     sigma = _of(source, torch=inside, optax=inside, keras=scales.AddEps(bare, eps), paper=bare)
     return descent(directions.BiasCorrectedEma(b1), sigma, learning_rate)
@@ -339,7 +332,7 @@ def adabelief(
     eps_root: ArrayLike = 1e-16,
 ) -> Optimizer:
     """Adam with the spread of gradients around m for sigma (Zhuang et al. 2020; both eps 1e-8 in the paper)."""
-    b1, b2 = _decays(b1, b2)
+    b1, b2 = decays(b1, b2)
     sigma = scales.AdaBelief(mean_decay=b1, decay=b2, eps=eps, eps_root=eps_root)
     return descent(directions.BiasCorrectedEma(b1), sigma, learning_rate)
 
@@ -348,7 +341,7 @@ def yogi(
     learning_rate: Rate | LossSchedule, b1: ArrayLike = 0.9, b2: ArrayLike = 0.999, eps: ArrayLike = 1e-3
 ) -> Optimizer:
     """Adam whose average of squares moves by bounded amounts (Zaheer et al. 2018)."""
-    b1, b2 = _decays(b1, b2)
+    b1, b2 = decays(b1, b2)
     return descent(directions.BiasCorrectedEma(b1), scales.Yogi(b2, eps), learning_rate)
 
 
@@ -370,124 +363,6 @@ def lion(learning_rate: Rate | LossSchedule, b1: ArrayLike = 0.9, b2: ArrayLike 
 def normalized_gd(learning_rate: Rate | LossSchedule, eps: ArrayLike = 0.0) -> Optimizer:
     """theta <- theta - eta g / norm(g): a step of length eta."""
     return descent(directions.Gradient(), scales.GradientNorm(eps), learning_rate)
-
-
-def muon(
-    learning_rate: Rate | LossSchedule,
-    decay: ArrayLike = 0.95,
-    eps: ArrayLike = 1e-8,
-    *,
-    b1: ArrayLike = 0.9,
-    b2: ArrayLike = 0.999,
-    length: str = "width",
-    matrices: str | Rule = "last two",
-    source: str = "optax",
-) -> Optimizer:
-    """theta <- theta - eta length U V', the polar factor of momentum M = U S V' (Jordan et al. 2024); Nadam beside it.
-
-    Sources: "optax" (five steps of Newton-Schulz, singular values from .7 to 1.2), "dion" (a polynomial for each of the
-    five), "exact" (the polar factor itself).  optax takes leaves of rank 2 alone, matrices="rank two".
-
-    Args:
-        learning_rate: eta.
-        decay: of the momentum of matrices, Nesterov's, in [0, 1).
-        eps: added to the norm of a matrix, and to the root of the rest, >= 0.
-        b1, b2: decays of the leaves without matrices, which Nadam moves.
-        length: of a step, "width", "ratio", "rms" or "one"; see `scales.Polar`.
-        matrices: which leaves hold matrices, a rule of `gdlab.matrices`.
-        source: whose polar factor.
-    """
-    b1, b2 = _decays(b1, b2)
-    eps = real("eps", eps, NONNEGATIVE)
-    m = directions.ByLeaf(directions.NesterovEma(decay), directions.NesterovEma(b1), matrices)
-    how = (scales.BiasCorrectedRootMeanSquare(b2, eps),), {"length": length, "matrices": matrices}
-    sigma = _of(
-        source,
-        optax=scales.NewtonSchulz(*how[0], eps, **how[1]),
-        dion=scales.NewtonSchulz(*how[0], eps, scales.DION, **how[1]),
-        exact=scales.Polar(*how[0], **how[1]),
-    )
-    return descent(m, sigma, learning_rate)
-
-
-def scion(
-    learning_rate: Rate | LossSchedule,
-    decay: ArrayLike = 0.9,
-    eps: ArrayLike = 1e-7,
-    *,
-    matrices: str | Rule = "last two",
-) -> Optimizer:
-    """theta <- theta - eta sqrt(columns / rows) U V' for matrices, -eta m / rms(m) beside (Pethick et al. 2025).
-
-    Steps of norm eta, from rms to rms, of the running average of gradients.  Its constrained form, which keeps the
-    parameters in a ball of radius r, is `with_weight_decay(scion(r * eta), 1 / r)`.
-
-    Args:
-        learning_rate: eta.
-        decay: of the average, in [0, 1); the paper's alpha is 1 - decay.
-        eps: added to norms, >= 0.
-        matrices: which leaves hold matrices, a rule of `gdlab.matrices`.
-    """
-    eps = real("eps", eps, NONNEGATIVE)
-    sigma = scales.NewtonSchulz(scales.DirectionRms(eps), eps, length="ratio", matrices=matrices)
-    return descent(directions.Ema(decay), sigma, learning_rate)
-
-
-def shampoo(
-    learning_rate: Rate | LossSchedule,
-    b1: ArrayLike = 0.9,
-    b2: ArrayLike = 0.999,
-    eps: ArrayLike = 1e-12,
-    *,
-    matrices: str | Rule = "last two",
-    source: str = "ema",
-) -> Optimizer:
-    """theta <- theta - eta L^(-1/4) M R^(-1/4), L of G G', R of G' G (Gupta et al. 2018); Adam beside it.
-
-    Sources: "ema" (averages, bias-corrected; with b1 = b2 = eps = 0 the polar factor of the gradient), "paper" (sums
-    that start at eps, the gradient itself, no b1 and b2; Adagrad beside it).
-
-    Args:
-        learning_rate: eta.
-        b1, b2: decays in [0, 1).
-        eps: of both moments, in all directions, >= 0.
-        matrices: which leaves hold matrices, a rule of `gdlab.matrices`.
-        source: whose formula.
-    """
-    b1, b2 = _decays(b1, b2)
-    eps = real("eps", eps, NONNEGATIVE)
-    mean = scales.Shampoo(scales.BiasCorrectedRootMeanSquare(b2, eps_root=eps), b2, eps, matrices=matrices)
-    total = scales.ShampooSum(scales.RootSumSquare(eps_root=eps), eps, matrices=matrices)
-    return _of(
-        source,
-        ema=descent(directions.BiasCorrectedEma(b1), mean, learning_rate),
-        paper=descent(directions.Gradient(), total, learning_rate),
-    )
-
-
-def soap(
-    learning_rate: Rate | LossSchedule,
-    b1: ArrayLike = 0.95,
-    b2: ArrayLike = 0.95,
-    eps: ArrayLike = 1e-8,
-    *,
-    basis_decay: ArrayLike = 0.95,
-    every: int = 10,
-    matrices: str | Rule = "last two",
-) -> Optimizer:
-    """Adam in the eigenbasis of Shampoo's L and R (Vyas et al. 2024); its first step only makes the basis.
-
-    Args:
-        learning_rate: eta.
-        b1, b2: Adam's decays, in [0, 1).
-        eps: added to the root before sigma is debiased, >= 0.
-        basis_decay: of L and R, in [0, 1).
-        every: steps between two turns of the basis, a whole number >= 1.
-        matrices: which leaves hold matrices, a rule of `gdlab.matrices`.
-    """
-    b1, b2 = _decays(b1, b2)
-    m = directions.AfterFirst(directions.BiasCorrectedEma(b1))
-    return descent(m, scales.Soap(b2, eps, basis_decay=basis_decay, every=every, matrices=matrices), learning_rate)
 
 
 def adamw(
@@ -518,7 +393,7 @@ def _with_decay(optimizer, weight_decay, source):
     return _of(source, torch=slow, keras=slow, optax=slow, paper=outright)
 
 
-def _decays(b1, b2):
+def decays(b1, b2):
     """Both decays, checked under the names that their caller knows them by."""
     return real("b1", b1, SHARE), real("b2", b2, SHARE)
 

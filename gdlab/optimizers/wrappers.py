@@ -19,9 +19,9 @@ import optax
 from jax.typing import ArrayLike
 
 from gdlab.arguments import one_of
-from gdlab.base import Optimizer, Rule, Step
+from gdlab.base import Optimizer, Rule
 from gdlab.numerics import Params, each, like, likes, nearest_whole, wide, zeros_wide
-from gdlab.operators import applied, by_leaf, has_operators, is_operator, solved
+from gdlab.operators import applied, by_leaf, is_operator, of_operators, solved
 from gdlab.pieces import CLOSED_SHARE, Number, Range, checked, number, part, piece, static
 from gdlab.schedules.base import Rate, as_rate, rate_at
 
@@ -161,7 +161,7 @@ class TraceOnUpdates(_OnUpdates):
         step, inner_state = self.optimizer.step(grads, state.inner, params, **extra)
         moves = by_leaf(solved, step.sigma, step.m)
         v = each(lambda v, move, decay: decay * v + move, state.trace, moves, decay=self.decay)
-        moved = each(lambda v, eta: -eta * v, v, eta=step.eta) if has_operators(step.sigma) else None
+        moved = each(lambda v, eta: -eta * v, of_operators(step.sigma, v), eta=step.eta)
         return step._replace(m=by_leaf(applied, step.sigma, v), moved=moved), MomentumOnUpdatesState(inner_state, v)
 
 
@@ -288,10 +288,9 @@ def _pulled(step, params, w):
         theta = wide(theta).astype(m.dtype)
         return m + (of(m) * sigma.apply(theta) if is_operator(sigma) else of(m) * sigma * theta)
 
-    m, moved = by_leaf(pull, step.sigma, step.m, params), None
-    if has_operators(step.sigma):
-        moved = each(lambda u, theta, rate: u - rate * wide(theta), step.update, params, rate=step.eta * like(w, step.eta))
-    return step._replace(m=m, moved=moved)
+    update, theta = (of_operators(step.sigma, tree) for tree in (step.update, params))
+    moved = each(lambda u, theta, rate: u - rate * wide(theta), update, theta, rate=step.eta * like(w, step.eta))
+    return step._replace(m=by_leaf(pull, step.sigma, step.m, params), moved=moved)
 
 
 def _given(params):

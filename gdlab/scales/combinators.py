@@ -44,13 +44,9 @@ __all__ = [
 def _diagonal(name, scale):
     one_of(name, scale, Scale, "one of gdlab.scales, such as Unit()")
     if isinstance(scale, MatrixScale):
-        msg = f"{name} must be a scale with a size for each parameter, such as Unit(), not one of matrices; got {scale!r}"
+        msg = f"{name} must be a scale with a size for each parameter, such as Unit(); got {scale!r}, one of matrices"
         raise ValueError(msg)
     return scale
-
-
-def _other() -> Any:
-    return checked(_diagonal)
 
 
 class RunningMaxState(NamedTuple):
@@ -64,7 +60,7 @@ class RunningMaxState(NamedTuple):
 class RunningMax(Scale):
     """sigma <- max(sigma, that of the other scale): a scale that never shrinks (Reddi et al. 2018)."""
 
-    scale: Scale = _other()
+    scale: Scale = checked(_diagonal)
 
     def init(self, params):
         return RunningMaxState(self.scale.init(params), jax.tree.map(zeros_wide_real, params))
@@ -94,7 +90,7 @@ class BiasCorrected(_Stateless):
         eps: added to the quotient, >= 0.
     """
 
-    scale: Scale = _other()
+    scale: Scale = checked(_diagonal)
     decay: Number = number(SHARE)
     eps: Number = number(NONNEGATIVE, default=0.0)
 
@@ -114,7 +110,7 @@ class UndoBiasCorrection(_Stateless):
         decay: b in [0, 1).
     """
 
-    scale: Scale = _other()
+    scale: Scale = checked(_diagonal)
     decay: Number = number(SHARE)
 
     def measure(self, grads, state, count, eta, m):
@@ -126,7 +122,7 @@ class UndoBiasCorrection(_Stateless):
 class AddEps(_Stateless):
     """sigma = that of the other scale + eps, for eps >= 0."""
 
-    scale: Scale = _other()
+    scale: Scale = checked(_diagonal)
     eps: Number = number(NONNEGATIVE)
 
     def measure(self, grads, state, count, eta, m):
@@ -149,7 +145,7 @@ class Bounded(_Stateless):
         gamma: how fast the bounds converge, > 0; the paper has 1 - b2.
     """
 
-    scale: Scale = _other()
+    scale: Scale = checked(_diagonal)
     final_rate: Rate = checked(as_rate, default=0.1)
     gamma: Number = number(POSITIVE, default=1e-3)
 
@@ -197,7 +193,7 @@ class Rectified(_Stateless):
         threshold: of rho, >= 4: 4 in the paper, 5 in the authors' code, torch and optax.
     """
 
-    scale: Scale = _other()
+    scale: Scale = checked(_diagonal)
     decay: Number = number(SHARE, default=0.999)
     threshold: Number = number(Range(4), default=4.0)
 

@@ -26,12 +26,12 @@ import jax
 import jax.numpy as jnp
 
 from gdlab import operators
-from gdlab.arguments import choice, sequence, whole
+from gdlab.arguments import choice, sequence, shown, whole
 from gdlab.base import Scale
 from gdlab.matrices import each_matrix, merged, only_matrices, rule_of, without_matrices
 from gdlab.numerics import Params, bias_weight, each, ema, like, positive_root, square, wide, zeros_wide_real
 from gdlab.operators import InverseFactors, Rotated, is_operator
-from gdlab.pieces import NONNEGATIVE, SHARE, Number, checked, number, part, piece, static
+from gdlab.pieces import NONNEGATIVE, SHARE, Number, number, part, piece, static
 from gdlab.roots import eigh, inverse_modulus, inverse_root, orthonormal
 
 __all__ = ["DION", "NewtonSchulz", "Polar", "Shampoo", "ShampooSum", "Soap"]
@@ -46,7 +46,7 @@ DION = (  # Ahn et al. 2025, one row a step
 )
 
 # What a step of unit singular values is multiplied by, for a matrix of so many rows (inputs) and columns (outputs).
-LENGTHS: dict[str, Callable[[int, int], float]] = {
+SHAPE_FACTORS: dict[str, Callable[[int, int], float]] = {
     "one": lambda rows, columns: 1.0,
     "width": lambda rows, columns: math.sqrt(max(1.0, columns / rows)),  # Jordan et al. 2024, optax
     "ratio": lambda rows, columns: math.sqrt(columns / rows),  # Pethick et al. 2025: norm 1 from rms to rms
@@ -56,8 +56,8 @@ LENGTHS: dict[str, Callable[[int, int], float]] = {
 OTHERS = "one of gdlab.scales, such as Unit()"
 
 
-def _length(name, value):
-    choice(name, value, LENGTHS)
+def _shape_factor(name, value):
+    choice(name, value, SHAPE_FACTORS)
     return value
 
 
@@ -107,27 +107,31 @@ class _WithOthers(MatrixScale):
     def _begin(self, params):
         return ()
 
+    def _measure(self, grads, state, count, m):
+        """The operators of leaves with matrices, None in the place of the rest, and what is kept of the matrices."""
+        raise NotImplementedError
+
 
 @piece
 class Polar(_WithOthers):
-    """Sigma = (M M')^1/2 / length, the exact one: Sigma^-1 M is the polar factor U V' of the direction, times length.
+    """Sigma = (M M')^1/2 / f, the exact one: Sigma^-1 M is the polar factor U V' of the direction, times a factor f.
 
     Args:
         others: the scale of leaves without matrices.
-        length: "one", "width" sqrt(max(1, columns / rows)), "ratio" sqrt(columns / rows) or "rms"
+        shape_factor: "one", "width" sqrt(max(1, columns / rows)), "ratio" sqrt(columns / rows) or "rms"
             .2 sqrt(max(rows, columns)), for matrices that map rows to columns.
         matrices: which leaves hold matrices, a rule of `gdlab.matrices`.
     """
 
     others: Scale = part(Scale, OTHERS)
-    length: str = static(_length, default="one")
+    shape_factor: str = static(_shape_factor, default="one")
     matrices: Any = static(rule_of, default="last two")
 
     def _measure(self, grads, state, count, m):
         def sigma(view, m):
-            wider, length = view.wide(m.shape), LENGTHS[self.length](*view.sizes(m.shape))
-            factor = jax.vmap(inverse_modulus)(wider.stack(m))
-            return InverseFactors(length * factor, None, wider, m.shape)
+            wider, factor = view.wide(m.shape), SHAPE_FACTORS[self.shape_factor](*view.sizes(m.shape))
+            root = jax.vmap(inverse_modulus)(wider.stack(m))
+            return InverseFactors(factor * root, None, wider, m.shape)
 
         return each_matrix(self.matrices, sigma, m), state
 
@@ -135,14 +139,14 @@ class Polar(_WithOthers):
 def _coefficients(name, value):
     array = sequence(name, value)
     if array.shape[1:] != (3,):
-        msg = f"{name} must be an array of shape (steps, 3); got one of shape {array.shape}"
+        msg = f"{name} must be a sequence of rows (a, b, c), one a step; got {shown(value)}"
         raise ValueError(msg)
-    return array
+    return tuple(map(tuple, array.tolist()))
 
 
 @piece
 class NewtonSchulz(_WithOthers):
-    """Sigma^-1 = the polynomial in M M' that steps of Newton-Schulz apply to M / (norm(M) + eps), times length.
+    """Sigma^-1 = the polynomial in M M' that steps of Newton-Schulz apply to M / (norm(M) + eps), times the factor.
 
         X  <-  a X + (b A + c A^2) X,   A = X X'
 
@@ -150,24 +154,21 @@ class NewtonSchulz(_WithOthers):
         others: the scale of leaves without matrices.
         eps: added to the norm, >= 0.
         coefficients: a, b, c of each step, shape (steps, 3); five equal steps of Jordan et al. (2024).
-        length: as in `Polar`.
+        shape_factor: as in `Polar`.
         matrices: which leaves hold matrices, a rule of `gdlab.matrices`.
     """
 
     others: Scale = part(Scale, OTHERS)
     eps: Number = number(NONNEGATIVE, default=1e-8)
-    coefficients: Any = checked(_coefficients, default=STANDARD)
-    length: str = static(_length, default="one")
+    coefficients: Any = static(_coefficients, default=STANDARD)
+    shape_factor: str = static(_shape_factor, default="one")
     matrices: Any = static(rule_of, default="last two")
 
     def _measure(self, grads, state, count, m):
         def sigma(view, m):
-            wider, length = view.wide(m.shape), LENGTHS[self.length](*view.sizes(m.shape))
-            matrix = wider.stack(m)
-            size = jnp.sqrt(jnp.sum(square(matrix), axis=(1, 2), keepdims=True))
-            size = positive_root(jnp.square(size)) + like(self.eps, size)
-            rows = like(self.coefficients, size)
-            return operators.NewtonSchulz(matrix, size, rows, jnp.asarray(length, size.dtype), wider, m.shape)
+            wider, factor = view.wide(m.shape), SHAPE_FACTORS[self.shape_factor](*view.sizes(m.shape))
+            size = positive_root(jnp.sum(square(wider.stack(m)), axis=(1, 2), keepdims=True))
+            return operators.NewtonSchulz(m, size + like(self.eps, size), wider, m.shape, self.coefficients, factor)
 
         return each_matrix(self.matrices, sigma, m), state
 
@@ -309,9 +310,7 @@ class Soap(MatrixScale):
             return view.unstack(jnp.take_along_axis(stack, right[:, None, :], axis=2), nu)
 
         orders = jax.tree.map(order, state.moments, state.bases)
-        nu = merged(
-            each_matrix(self.matrices, sort, state.nu, *orders), without_matrices(self.matrices, state.nu)
-        )
+        nu = merged(each_matrix(self.matrices, sort, state.nu, *orders), without_matrices(self.matrices, state.nu))
         return SoapState(nu, state.moments, jax.tree.map(turn, state.moments, state.bases, orders))
 
 
