@@ -63,7 +63,7 @@ STAIRS = {
         "covered complete",
         "point curvature",
         "record lowering kernels",
-        "rules equations shifts",
+        "rules sums equations shifts",
         "tape cover",
         "program",
     ],

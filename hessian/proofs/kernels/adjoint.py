@@ -180,6 +180,7 @@ SLOPES: dict[str, Callable[[Backward, Taylor, Taylor], Taylor]] = {
     "square": lambda to, x, y: to.scaled(x, 2.0),
     "abs": lambda to, x, y: to.applied("sign", x),
     "sign": lambda to, x, y: _number(x, 0.0),
+    "floor": lambda to, x, y: _number(x, 0.0),
     "exp": lambda to, x, y: y,
     "expm1": lambda to, x, y: _shifted(y, 1.0),
     "log": lambda to, x, y: to.inverse(x),

@@ -245,8 +245,16 @@ def _sign(x):
     raise Refused(msg)
 
 
+def _floor(x):
+    whole = x.floor()
+    if whole.is_exact() and x > whole:
+        return whole
+    msg = "the whole part of a number is undecided on the ball: not continuous there, for all that is known"
+    raise Refused(msg)
+
+
 VALUES = SimpleNamespace(  # what `calculus` asks of a kernel
-    **{"square": _square, "raised": _raised, "cbrt": _cbrt, "sign": _sign},
+    **{"square": _square, "raised": _raised, "cbrt": _cbrt, "sign": _sign, "floor": _floor},
     **{"exp": arb.exp, "expm1": arb.expm1, "sqrt": arb.sqrt, "rsqrt": arb.rsqrt, "erf": arb.erf},
     **{"sin": arb.sin, "cos": arb.cos, "tan": arb.tan, "asin": arb.asin, "acos": arb.acos, "atan": arb.atan},
     **{"sinh": arb.sinh, "cosh": arb.cosh, "tanh": arb.tanh, "asinh": arb.asinh, "atanh": arb.atanh},

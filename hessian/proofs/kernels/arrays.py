@@ -247,9 +247,22 @@ def _sign(x):
     return intervals(sign, sign)
 
 
+def _floor(x):
+    low = np.floor(x.lo)
+    whole = np.where((low == np.floor(x.hi)) & (low < x.lo), low, np.nan)  # no number where it is undecided, or jumps
+    return intervals(whole, whole)
+
+
 PI: Any = Interval(math.pi, math.nextafter(math.pi, 4))  # the double below pi, and the next
 VALUES = SimpleNamespace(  # what `calculus` asks of a kernel; outside of a domain crival gives what is not finite
-    **{"square": ival.sqr, "raised": ival.pown, "sign": _sign, "reciprocal": ival.recip, "cbrt": ival.cbrt},
+    **{
+        "square": ival.sqr,
+        "raised": ival.pown,
+        "sign": _sign,
+        "floor": _floor,
+        "reciprocal": ival.recip,
+        "cbrt": ival.cbrt,
+    },
     **{"exp": ival.exp, "expm1": ival.expm1, "log": ival.log, "log1p": ival.log1p, "sqrt": ival.sqrt},
     **{"rsqrt": ival.rsqrt, "erf": ival.erf, "sin": ival.sin, "cos": ival.cos, "tan": ival.tan},
     **{"asin": ival.asin, "acos": ival.acos, "atan": ival.atan, "sinh": ival.sinh, "cosh": ival.cosh},

@@ -183,7 +183,7 @@ def function(name: str, x: Balls, detail: tuple[Any, ...] = (), order: int = 2) 
     made = arrays.derivatives(name, arrays.intervals(x.low, x.high), detail, alone=order == 0)[: order + 1]
     for one in made:
         if not (np.isfinite(one.lo).all() and np.isfinite(one.hi).all()):
-            undecided = name in ("abs", "sign")
+            undecided = name in ("abs", "sign", "floor")
             msg = (
                 f"{name} is undecided on the ball: not twice differentiable there, for all that is known"
                 if undecided

@@ -140,6 +140,7 @@ RULES: dict[str, Rule] = {
     "square": lambda k, x: (k.square(x), 2 * x, 2),
     "abs": _abs,
     "sign": lambda k, x: (k.sign(x), 0, 0),
+    "floor": lambda k, x: (k.floor(x), 0, 0),
     **{"exp": _exp, "expm1": _expm1, "log": _log, "log1p": _log1p, "sqrt": _sqrt, "rsqrt": _rsqrt, "cbrt": _cbrt},
     **{"logistic": _logistic, "erf": _erf, "sin": _sin, "cos": _cos, "tan": _tan},
     **{"sinh": _sinh, "cosh": _cosh, "tanh": _tanh, "asin": _asin, "acos": _acos, "atan": _atan},

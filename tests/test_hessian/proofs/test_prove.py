@@ -107,7 +107,7 @@ REFUSED = {
     "a loop": (lambda w: jax.lax.while_loop(lambda x: x < 3, lambda x: 2 * x, w[0] + 1.0), "while has no rule"),
     "half precision": (lambda w: jnp.sum(w.astype(jnp.float16) ** 2), "rounds to float16"),
     "an infinite constant": (lambda w: jnp.sum(w**2) + jnp.inf, "finite"),
-    "rounding": (lambda w: jnp.sum(jnp.round(w) * w), "round has no rule"),
+    "a mask of -inf": (lambda w: jnp.sum(jnp.exp(jnp.where(jnp.arange(3) > 0, w, -jnp.inf))), "-1e30"),
 }
 
 
