@@ -239,3 +239,20 @@ def test_what_is_not_proved_has_no_record(tmp_path):
     )
     with pytest.raises(ValueError, match="must hold a proof; got not proved: the Hessian is singular"):
         proof.save(tmp_path / "x.json")
+
+
+def test_a_verdict_carries_its_record_and_says_so():
+    point = hessian.classify(lambda w: (1 - w[0] * w[1]) ** 2, jnp.zeros(2), proof=True)
+    assert (point.kind, point.proof.kind, point.proof.index) == ("saddle", "saddle", 1)
+    assert "; proved: exactly one critical point" in point.certificate
+    flat = hessian.classify(lambda w: (1 - w[0] * w[1]) ** 2, jnp.ones(2), proof=True)
+    assert flat.kind == "degenerate"
+    assert "; not proved: " in flat.certificate
+    assert hessian.classify(lambda w: jnp.sum(w**2), jnp.zeros(2)).proof is None
+
+
+def test_a_proof_inside_jit_is_refused_in_a_sentence():
+    with pytest.raises(TypeError, match="outside of jit"):
+        jax.jit(lambda w: hessian.classify(lambda w: jnp.sum(w**2), w, proof=True).code)(jnp.zeros(2))
+    with pytest.raises(TypeError, match="outside of jit"):
+        jax.vmap(lambda a: hessian.prove(lambda w, a: jnp.sum(a * w**2), jnp.zeros(2), a).index)(jnp.ones(3))
