@@ -67,7 +67,7 @@ STAIRS = {
         "tape cover",
         "program",
     ],
-    "hessian.proofs.kernels": ["points", "adjoint boxes", "taylor", "balls", "arb arrays", "calculus"],
+    "hessian.proofs.kernels": ["points", "adjoint boxes", "taylor", "balls", "arb arrays", "calculus choices"],
     "hessian.spectra": ["density sharpness trace", "spectrum", "bounds", "lanczos", "eigh"],
     "experiments": ["__main__", "commands", "lectures benchmarks playground", "reporting", "workloads", "cli"],
     "experiments.commands": [
