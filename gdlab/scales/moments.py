@@ -13,6 +13,7 @@ Second moments are kept in at least float32 whatever the parameters are.
 |---|---|---|
 | `Unit()` | none | gd, momentum, nesterov |
 | `GradientNorm(eps)` | none | normalized_gd |
+| `DirectionRms(eps)` | none | scion, beside its matrices |
 | `RootMeanSquare(eps)`, `RootSumSquare(eps)` | `nu` sum of squares | adagrad in its two forms |
 | `RunningRootMeanSquare(decay, eps, start=)` | `nu` moving average | rmsprop |
 | `WindowedRootMeanSquare(length, eps)` | `recent` squares | note 004's idea |
@@ -51,6 +52,7 @@ __all__ = [
     "Adamax",
     "BiasCorrectedRootMeanSquare",
     "Centered",
+    "DirectionRms",
     "GradientNorm",
     "RootMeanSquare",
     "RootSumSquare",
@@ -123,6 +125,26 @@ class GradientNorm(Scale):
             return jnp.full(shape, positive + jnp.asarray(self.eps).astype(dtype))
 
         return _uniform(m, size), state
+
+
+@piece
+class DirectionRms(Scale):
+    """sigma = root of the mean square of m over its leaf + eps, one number for each leaf: Scion's for vectors.
+
+    Args:
+        eps: added to the root, >= 0.
+    """
+
+    eps: Number = number(NONNEGATIVE, default=0.0)
+
+    def init(self, params):
+        return UnitState()
+
+    def measure(self, grads, state, count, eta, m):
+        def size(m, eps):
+            return jnp.full(m.shape, positive_root(jnp.mean(square(m)) if m.size else jnp.zeros([])) + eps)
+
+        return each(size, m, eps=self.eps), state
 
 
 class _Squares(Scale):
