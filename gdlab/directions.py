@@ -160,7 +160,7 @@ class NesterovTrace(_Momentum):
 
 
 def _accumulated(decay, eta, grads, trace):
-    """Decay v + eta g."""
+    """The sum decay v + eta g."""
 
     def step(v, g, decay, eta):
         return decay * v + eta * g.astype(v.dtype)

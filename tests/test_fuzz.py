@@ -225,6 +225,7 @@ OVERRIDES: dict[tuple[str, str], Kind] = {
     ("gdlab.minimize", "tolerance"): optional(numbers(0.0, 1e-12, bad=[-1.0])),  # none that ends a run at once
     ("gdlab.minimize", "record"): Kind([(), ("loss",), "loss", ABSENT], ["speed", ("loss", "speed"), [3], 3, None]),
     ("hessian.classify", "memory"): optional(KINDS["memory"]),
+    ("hessian.classify", "proof"): Kind([False, ABSENT], BOOL.bad),
     ("gdlab.minimize", "patience"): optional(KINDS["patience"]),
     ("gdlab.minimize", "optimizer"): ANY_OPTIMIZER,
     ("gdlab.minimize", "key"): Kind([None], list(KEYS.bad)),

@@ -222,7 +222,7 @@ def adabound(
         learning_rate: eta, a rate or a schedule.
         b1, b2: decays in [0, 1).
         eps: >= 0.
-        final_rate: what the bounds close in upon, > 0.
+        final_rate: what the bounds close in upon, >= 0.
         gamma: how fast, > 0; 1 - b2 in the paper.
         source: whose formula.
     """

@@ -189,7 +189,7 @@ class Rectified(_Stateless):
 
     Args:
         scale: the other scale.
-        decay: its b, in (.6, 1), so that rho_inf > 4.
+        decay: its b, in [0, 1); up to .6 rho never exceeds 4, and sigma stays 1.
         threshold: of rho, >= 4: 4 in the paper, 5 in the authors' code, torch and optax.
     """
 
@@ -205,7 +205,7 @@ class Rectified(_Stateless):
     def _rectification(self, count, eta):
         b = like(self.decay, eta)
         rho, rho_inf = effective_length(b, count + 1), (1 + b) / (1 - b)
-        r_squared = (rho - 4) * (rho - 2) * rho_inf / ((rho_inf - 4) * (rho_inf - 2) * rho)
+        r_squared = safe_ratio((rho - 4) * (rho - 2) * rho_inf, (rho_inf - 4) * (rho_inf - 2) * rho, 0)
         return rho, safe_root(jnp.where(rho > like(self.threshold, eta), r_squared, 0))
 
     def extras(self, grads, state, count, eta, m):

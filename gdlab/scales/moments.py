@@ -24,6 +24,9 @@ Second moments are kept in at least float32 whatever the parameters are.
 | `Yogi(decay, eps)` | `nu` moving average, moved by bounded amounts | yogi |
 | `AdaBelief(mean_decay=, decay=, eps=)` | `mu`, `nu` mean and mean square deviation | adabelief |
 | `Adamax(decay, eps)` | `nu` decayed maximum of abs(g) | adamax |
+
+Scales made of another scale (amsgrad's maximum, radam's rectification, the bounds of adabound) are in
+`gdlab.scales.combinators`, those of matrices in `gdlab.scales.matrices`.
 """
 
 from functools import cache

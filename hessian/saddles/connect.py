@@ -19,7 +19,7 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from hessian.arguments import number, whole
-from hessian.numerics import bisect, divisor
+from hessian.numerics import bisect, divisor, length_scale
 from hessian.precision import working
 from hessian.product import Loss, Params
 from hessian.results import Outcome
@@ -110,7 +110,7 @@ def _connect(loss, steps, stored, saddle, args, radius, floor):
     out = eigenbasis(flat, theta, jnp.zeros_like(theta), None, jax.random.key(0)).vectors[0]
 
     def way(sign):
-        begin = theta + sign * radius * (1 + jnp.linalg.norm(theta)) * out
+        begin = theta + sign * radius * length_scale(theta) * out
         end = _followed(flat, begin, radius, steps)
         return find_minimum(loss, stored(unravel(end)), *args, radius=radius, floor=floor)
 
@@ -125,7 +125,7 @@ def _followed(flat, begin, radius, steps):
         _, count, here, gradient = state
         found = eigenbasis(flat, here, gradient, None, jax.random.key(0))
         spectral_norm = jnp.max(jnp.abs(found.values))
-        longest = radius * (1 + jnp.linalg.norm(here))
+        longest = radius * length_scale(here)
         p = _flow(found, spectral_norm, longest)
         there = here + found.step(p)
         new = gradient_at(there)

@@ -19,6 +19,7 @@ from jax.typing import ArrayLike
 
 from hessian.arguments import prng_key, tolerance, whole
 from hessian.limits import DENSE_SPECTRUM
+from hessian.numerics import length_scale
 from hessian.precision import Storage, storage, working
 from hessian.product import Loss, Params, gradient, hvp
 from hessian.results import Outcome
@@ -142,13 +143,13 @@ def line_search_along(
     directional_derivative = ravel_pytree(gradient(loss, params, *args))[0] @ u
     before = loss(params, *args)
     band = jnp.asarray(rounding(spectral_norm) if curvature_tol is None else curvature_tol, theta.dtype)
-    length_scale = 1 + jnp.linalg.norm(theta)
+    scale = length_scale(theta)
 
     def loss_at(length):
         return loss(stored.landed(unravel(theta + length * u)), *args)
 
-    line = _Line(loss_at, before, directional_derivative, jnp.abs(curvature), 100 * length_scale)
-    balanced = _balanced_length(loss, params, args, u, curvature, length_scale)
+    line = _Line(loss_at, before, directional_derivative, jnp.abs(curvature), 100 * scale)
+    balanced = _balanced_length(loss, params, args, u, curvature, scale)
     start = jnp.minimum(jnp.maximum(balanced, smallest_visible_step(before, curvature)), line.longest)
     sign = _lower_side(line, start)
     negative = curvature < -band
@@ -167,7 +168,7 @@ def line_search_along(
     return Escape(stored(unravel(after)), step, stored(unravel(sign * u)), before, reached, curvature, code)
 
 
-def _balanced_length(loss, params, args, u, curvature, length_scale):
+def _balanced_length(loss, params, args, u, curvature, scale):
     """|curvature| / (its change per length along u); the length scale where the curvature does not change."""
     theta, unravel = ravel_pytree(params)
 
@@ -175,10 +176,10 @@ def _balanced_length(loss, params, args, u, curvature, length_scale):
         hv = hvp(loss, unravel(theta + length * u), *args)(unravel(u))
         return ravel_pytree(hv)[0] @ u
 
-    h = jnp.finfo(theta.dtype).eps ** (1 / 4) * length_scale
+    h = jnp.finfo(theta.dtype).eps ** (1 / 4) * scale
     change = jnp.maximum(jnp.abs(curvature_at(h) - curvature), jnp.abs(curvature_at(-h) - curvature)) / h
-    is_constant = change * length_scale <= jnp.abs(curvature)
-    return jnp.where(is_constant, length_scale, jnp.abs(curvature) / jnp.where(is_constant, 1, change))
+    is_constant = change * scale <= jnp.abs(curvature)
+    return jnp.where(is_constant, scale, jnp.abs(curvature) / jnp.where(is_constant, 1, change))
 
 
 def _lower_side(line, length):

@@ -26,6 +26,7 @@ from jax.typing import ArrayLike
 
 from hessian.arguments import choice, number, prng_key, tolerance, transformation, whole
 from hessian.limits import DENSE_STEP
+from hessian.numerics import length_scale
 from hessian.precision import working
 from hessian.product import Loss, Params
 from hessian.results import Outcome
@@ -271,13 +272,13 @@ def _code(flat, walk, point, floor, gradient_tol):
     negative = point.inertia.negative > 0
     critical_here = (point.code != Kind.NOT_CRITICAL) & (point.code != Kind.UNDETERMINED)
     finite = jnp.isfinite(walk.value) & jnp.isfinite(point.gradient_norm) & jnp.isfinite(point.lowest.value)
-    length_scale = 1 + jnp.linalg.norm(walk.theta)
+    reach = length_scale(walk.theta)
     # On a slope that flattens towards infinity the gradient becomes small beside |theta|.
-    share = 1 if gradient_tol is not None else 1 / length_scale
+    share = 1 if gradient_tol is not None else 1 / reach
     spent = (walk.left <= 0) & (walk.steps > 0) & (point.gradient_norm > share * point.gradient_tol)
     directions = jax.random.normal(walk.key, (4, walk.theta.size), walk.theta.dtype)
     directions /= jnp.linalg.norm(directions, axis=1, keepdims=True)
-    probes = jnp.concatenate([walk.theta + scale * length_scale * directions for scale in (1e-3, 1e-2, 1e-1)])
+    probes = jnp.concatenate([walk.theta + share * reach * directions for share in (1e-3, 1e-2, 1e-1)])
     change = jnp.max(jnp.abs(jax.lax.map(flat, probes) - walk.value))
     flat_here = (point.gradient_norm == 0) & (change <= 8 * jnp.finfo(walk.value.dtype).eps * jnp.abs(walk.value))
     return MinimumOutcome.code_of(

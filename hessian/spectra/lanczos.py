@@ -27,7 +27,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from hessian.numerics import divisor
+from hessian.numerics import divisor, length, unit
 from hessian.spectra.eigh import eigh
 
 BREAKDOWN = 10  # in units of eps |H|: below it a remainder is rounding
@@ -110,17 +110,6 @@ def ritz(krylov: Krylov) -> Ritz:
     return Ritz(values, vectors, residuals, count, jnp.maximum(-values[0], values[count - 1]))
 
 
-def unit(vector: jax.Array) -> jax.Array:
-    """The vector divided by its length; 0 for 0, which is all that is left when a basis spans the whole space."""
-    return vector / divisor(length(vector))
-
-
-def length(vector: jax.Array) -> jax.Array:
-    """The Euclidean length, also where squares would underflow or overflow; 0 for 0."""
-    largest = jnp.max(jnp.abs(vector))
-    return largest * jnp.linalg.norm(vector / divisor(largest))
-
-
 def _step(product: Product, krylov: Krylov) -> Krylov:
     """One product, one more row."""
     j, q = krylov.count, krylov.following
@@ -151,7 +140,7 @@ def _without(basis: jax.Array, w: jax.Array) -> jax.Array:
 
 
 def _freed(basis: jax.Array, w: jax.Array) -> jax.Array:
-    """W without the basis, twice where the first time took away more than rounding."""
+    """The vector w without its part in the basis, twice where the first time took away more than rounding."""
     with jax.default_matmul_precision("highest"):
         once = _without(basis, w)
         moved = length(w - once) > jnp.sqrt(jnp.finfo(w.dtype).eps) * length(once)

@@ -25,6 +25,8 @@ from hessian.limits import BASIS_MEMORY, DENSE_SPECTRUM, MATRIX_MEMORY
 from hessian.numerics import divisor
 from hessian.precision import Storage, working
 from hessian.product import Loss, Params
+from hessian.proofs.prove import prove
+from hessian.proofs.record import Proof
 from hessian.results import Outcome
 from hessian.spectra.bounds import num_matvecs_for
 from hessian.spectra.spectrum import Inertia, fits, rows_within
@@ -65,6 +67,7 @@ class CriticalPoint(NamedTuple):
     settled: jax.Array  # bool: the distance is known
     num_matvecs: jax.Array  # products with the Hessian that it took
     num_matvecs_needed: jax.Array  # products that would decide an undetermined kind, at most; else 0
+    proof: Proof | None = None  # the record, where it was asked for
 
     @property
     def kind(self) -> Any:
@@ -83,7 +86,7 @@ class CriticalPoint(NamedTuple):
 
     @property
     def certificate(self) -> str:
-        """The evidence in one sentence, for one point: certain to rounding, no proof.  Not inside `jit`."""
+        """The evidence in one sentence, for one point: certain to rounding, and what is proved.  Not inside `jit`."""
         g, g_tol, tau = float(self.gradient_norm), float(self.gradient_tol), float(self.curvature_tol)
         (low, below, above), (high, under, over) = (
             (float(end.value), float(end.low), float(end.high)) for end in (self.lowest, self.highest)
@@ -117,7 +120,8 @@ class CriticalPoint(NamedTuple):
             f"{critical}, and of {n} eigenvalues {zero} with no certain sign beyond {tau:.2g}, none opposite",
         )
         dtype = self.gradient_norm.dtype
-        return f"{self.kind}: {reasons[int(self.code)]}" + ("" if dtype == np.float64 else f"; in {dtype}")
+        proof = "" if self.proof is None else f"; {self.proof}"
+        return f"{self.kind}: {reasons[int(self.code)]}" + ("" if dtype == np.float64 else f"; in {dtype}") + proof
 
 
 def classify(
@@ -131,6 +135,7 @@ def classify(
     confidence: ArrayLike = 0.99,
     num_matvecs: int = 200,
     memory: float | None = None,
+    proof: bool = False,
 ) -> CriticalPoint:
     """The kind of a point of the loss surface, with its index, inertia and extreme eigenpairs (S52-S57).
 
@@ -149,12 +154,14 @@ def classify(
             runs, 0 < confidence < 1.
         num_matvecs: how many products with the Hessian "lanczos" may take, >= 24.
         memory: bytes of the dense matrix and its eigenvectors, or of the basis; by default 8 and 2 GiB.
+        proof: whether `hessian.prove` is asked too, outside of `jit`; its record comes back as `.proof`.
 
     Returns:
         A `CriticalPoint`.  A gradient or Hessian that is not finite is "undetermined", never an exception.
 
     Raises:
         TypeError, ValueError: as `hessian.hvp`; ValueError for method, confidence, products and memory out of range.
+        ImportError: for a proof where the extra `proof` is not installed.
 
     >>> point = classify(lambda w: (1 - w[0] * w[1]) ** 2, jnp.zeros(2))
     >>> point.kind, int(point.index), float(point.lowest.value), float(point.highest.value)
@@ -162,6 +169,7 @@ def classify(
     >>> classify(lambda w: (1 - w[0] * w[1]) ** 2, jnp.ones(2)).kind
     'degenerate'
     """
+    record = prove(loss, params, *args) if choice("proof", proof, (True, False)) else None
     loss, params, stored = working(loss, params, *args)
     theta = ravel_pytree(params)[0]
     choice("method", method, ("auto", "dense", "lanczos"))
@@ -174,10 +182,10 @@ def classify(
     if method == "dense" or (method == "auto" and theta.size <= DENSE_SPECTRUM):
         fits(theta, MATRIX_MEMORY if memory is None else memory)
         found = dense(loss, params, args, gradient_tol, curvature_tol)
-        return _verdict(found, theta.size, 1.0).in_storage(stored)
+        return _verdict(found, theta.size, 1.0).in_storage(stored)._replace(proof=record)
     rows = rows_within(BASIS_MEMORY if memory is None else memory, theta, num_matvecs - CHECKS, least=2)
     found = matrix_free(loss, params, args, gradient_tol, curvature_tol, start, confidence, num_matvecs, rows)
-    return _verdict(found, theta.size, confidence).in_storage(stored)
+    return _verdict(found, theta.size, confidence).in_storage(stored)._replace(proof=record)
 
 
 def _verdict(found: Evidence, n: int, confidence: ArrayLike) -> CriticalPoint:

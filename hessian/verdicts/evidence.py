@@ -26,10 +26,9 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from hessian.numerics import divided, divisor
+from hessian.numerics import divided, divisor, length
 from hessian.product import Loss, Params, gradient, matrix
 from hessian.roundoff import SAFETY, spread
-from hessian.spectra import lanczos
 from hessian.spectra.eigh import eigh
 from hessian.tolerances import distance_tol, slope_tols, zero_band
 from hessian.verdicts.drift import MAX_DRIFT, Drift, Frame, drift
@@ -93,7 +92,7 @@ def dense(loss: Loss, params: Params, args: tuple, gradient_tol: Any, curvature_
             theta, projections, values, basis, jnp.abs(values) > zero, errors, 4 * (blur / n**0.5 + eps * spectral_norm)
         )
         strict, loose = slope_tols(theta, loss(params, *args), values, frame.seen, errors, distance_tol(theta))
-        norm = lanczos.length(projections)
+        norm = length(projections)
         candidate = jnp.all(jnp.abs(projections) <= loose) if gradient_tol is None else norm <= gradient_tol
         nothing = Drift(jnp.zeros_like(values), jnp.bool_(False), jnp.bool_(True))
         found = jax.lax.cond(candidate, lambda: drift(frame, gradient_at, curvature), lambda: nothing)
@@ -116,7 +115,7 @@ def dense(loss: Loss, params: Params, args: tuple, gradient_tol: Any, curvature_
     return Evidence(
         norm, jnp.asarray(tolerance, theta.dtype), jnp.asarray(zero, theta.dtype), lowest, highest, positive, negative,
         jnp.bool_(True), flat, found.kink, change, jnp.bool_(True),
-        jnp.sqrt(jnp.abs(projections @ step)), lanczos.length(step),
+        jnp.sqrt(jnp.abs(projections @ step)), length(step),
         jnp.int32(n + 2 * draws) + jnp.where(candidate, 3 * n + GRADIENTS, 0),
         jnp.isfinite(norm) & jnp.isfinite(spectral_norm) & jnp.isfinite(blur),
     )  # fmt: skip
