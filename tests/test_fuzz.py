@@ -205,6 +205,7 @@ KINDS: dict[str, Kind] = {
     "eigenvalues": EIGENVALUES,
     "chosen": Kind([{"w": True, "b": False}, lambda path: "w" in path], [None, "w", {"w": True}, 3]),
     **dict.fromkeys(["quasi", "centered", "reset", "inside"], BOOL),
+    "symmetries": Kind([None, (), ABSENT], ["rotations", 3, [3]]),
     "only": Kind([None, ("schedule.rate",)], [("rate",), "rate", 3, ["schedule.rate", 3]]),
 }
 

@@ -26,6 +26,8 @@ from hessian.results import Outcome
 from hessian.spectra.spectrum import rounding, spectrum
 from hessian.steps.acceptance import descent_sign, smallest_visible_step
 from hessian.steps.eigenbasis import lowest_direction
+from hessian.symmetry.declared import declare, refuse_wrong
+from hessian.symmetry.slices import sliced
 
 
 class EscapeOutcome(Outcome):
@@ -85,6 +87,7 @@ def escape(
     curvature_tol: ArrayLike | None = None,
     key: jax.Array | None = None,
     num_matvecs: int = 100,
+    symmetries: Any = None,
 ) -> Escape:
     """One step out of a saddle, along its direction of most negative curvature (S57).
 
@@ -96,12 +99,14 @@ def escape(
         key: of the random start of Lanczos, above 1024 parameters; `jax.random.key(0)` by default.
         num_matvecs: how many products with the Hessian Lanczos may take, >= 5; it stops at the first clear direction of
             negative curvature, which need not be an eigenvector.
+        symmetries: as in `hessian.classify`; the step then leads off the orbit.  Inside `jit` they are not checked.
 
     Returns:
         An `Escape`; its `reason` says what was done.  The loss never rises.
 
     Raises:
-        TypeError, ValueError: as `hessian.hvp`; ValueError for fewer products.
+        TypeError, ValueError: as `hessian.hvp`; ValueError for fewer products,
+            and for symmetries that do not hold.
 
     >>> way = escape(lambda w: (1 - w[0] * w[1]) ** 2, jnp.zeros(2))
     >>> float(way.curvature), float(way.loss_before), round(float(way.loss_after), 6)
@@ -110,6 +115,9 @@ def escape(
     loss, params, stored = working(loss, params, *args)
     num_matvecs, key = whole("num_matvecs", num_matvecs, 5), prng_key(key)
     tolerance("curvature_tol", curvature_tol)
+    symmetries = declare(symmetries, params)
+    refuse_wrong(loss, params, args, symmetries)
+    loss, args, _ = sliced(loss, args, symmetries, params)
     if sum(leaf.size for leaf in jax.tree.leaves(params)) <= DENSE_SPECTRUM:
         found = spectrum(loss, params, *args)
         lowest = jax.tree.map(lambda v: v[0], found.eigenvectors)

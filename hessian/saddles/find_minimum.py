@@ -34,6 +34,7 @@ from hessian.saddles.flat_directions import POINTS, probe_flat_directions
 from hessian.saddles.rounds import run_rounds
 from hessian.steps.second_order import Flat
 from hessian.steps.sr1_trust_region import Walk, sr1_trust_region
+from hessian.symmetry.declared import Symmetries, declare, refuse_wrong
 from hessian.verdicts.classify import CriticalPoint, Kind, Method, classify
 
 
@@ -99,6 +100,7 @@ def find_minimum(
     curvature_tol: ArrayLike | None = None,
     method: Method = "auto",
     key: jax.Array | None = None,
+    symmetries: Any = None,
 ) -> MinimumSearch:
     """A second-order point below the start, with its certificate, or the reason why there is none (S57, S61).
 
@@ -115,9 +117,11 @@ def find_minimum(
         floor: a loss below this counts as unbounded; by default 1e12 max(1, |loss at the start|) below zero.
         gradient_tol, curvature_tol, method: as in `hessian.classify`, which gives their defaults.
         key: of the random directions, `jax.random.key(0)` by default; each check draws a fresh one.
+        symmetries: as in `hessian.classify`; directions that they make flat leave a minimum one.
 
     Raises:
-        TypeError, ValueError: as `hessian.hvp`; ValueError for rounds, steps or finish out of range.
+        TypeError, ValueError: as `hessian.hvp`; ValueError for rounds, steps or finish out of range, and for
+            symmetries that do not hold.
 
     >>> end = find_minimum(lambda w: (1 - w[0] * w[1]) ** 2, jnp.zeros(2))  # from the saddle of S52
     >>> bool(end.converged), float(end.loss_before), round(float(end.loss), 9)
@@ -136,10 +140,13 @@ def find_minimum(
         transformation(optimizer)
     numeric = all(isinstance(leaf, jax.Array | np.ndarray | np.number | float | int) for leaf in _leaves(optimizer))
     traced, static = (optimizer, None) if numeric else (None, optimizer)
-    plan = _Plan(rounds if optimizer is not None else 0, steps, reset, method)
+    known = isinstance(symmetries, Symmetries)
+    symmetries = declare(symmetries, params)
+    holds = True if known else refuse_wrong(loss, params, args, symmetries)
+    plan = _Plan(rounds if optimizer is not None else 0, steps, reset, method, symmetries)
     key = prng_key(key)
     return _find_minimum(
-        loss, static, plan, stored, traced, finish, params, args, radius, floor, gradient_tol, curvature_tol, key
+        loss, static, plan, stored, traced, finish, params, args, radius, floor, gradient_tol, curvature_tol, key, holds
     )
 
 
@@ -148,11 +155,12 @@ class _Plan(NamedTuple):
     steps: int
     reset: bool
     method: Method
+    symmetries: Symmetries | None
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _find_minimum(
-    loss, static, plan, stored, optimizer, budget, params, args, radius, floor, gradient_tol, curvature_tol, key
+    loss, static, plan, stored, optimizer, budget, params, args, radius, floor, gradient_tol, curvature_tol, key, holds
 ):
     optimizer = optimizer if static is None else static
     theta, unravel = ravel_pytree(params)
@@ -160,7 +168,7 @@ def _find_minimum(
     before = flat(theta)
     floor = -1e12 * jnp.maximum(1, jnp.abs(before)) if floor is None else jnp.asarray(floor, before.dtype)
     region = jnp.asarray(radius, theta.dtype)
-    search = _Search(flat, floor, region, gradient_tol, curvature_tol, plan.method)
+    search = _Search(flat, floor, region, gradient_tol, curvature_tol, plan.method, plan.symmetries, holds)
     walk = _begun(theta, before, region, budget, key)
     if plan.rounds:
         walk = run_rounds(flat, optimizer, walk, floor, curvature_tol, plan.rounds, plan.steps, plan.reset)
@@ -184,13 +192,16 @@ class _Search:
     gradient_tol: Any
     curvature_tol: Any
     method: Method
+    symmetries: Symmetries | None
+    symmetric: Any  # bool: they hold
 
     def verdict(self, theta: jax.Array, key: jax.Array) -> CriticalPoint:
         """What `classify` says of theta."""
         return classify(
             self.flat.loss, self.flat.unravel(theta), *self.flat.args,
             gradient_tol=self.gradient_tol, curvature_tol=self.curvature_tol, method=self.method, key=key,
-        )  # fmt: skip
+            symmetries=self.symmetries,
+        ).provided(self.symmetric)  # fmt: skip
 
 
 def _begun(theta, value, region, budget, key):

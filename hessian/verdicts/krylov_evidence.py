@@ -21,6 +21,7 @@ from hessian.product import Loss, Params, flat_product, gradient
 from hessian.roundoff import SAFETY, UNIFORM, spread
 from hessian.spectra import lanczos
 from hessian.spectra.bounds import ends
+from hessian.symmetry.slices import Orbit
 from hessian.tolerances import distance_tol, negligible_decrease, zero_band
 from hessian.verdicts.drift import BESIDE, HIDDEN, MAX_DRIFT
 from hessian.verdicts.evidence import Eigenpair, Evidence
@@ -63,8 +64,12 @@ def matrix_free(
     confidence: Any,
     num_matvecs: int,
     rows: int,
+    orbit: Orbit | None = None,
 ) -> Evidence:
-    """Evidence from at most `num_matvecs` products, in Lanczos bases of `rows` vectors."""
+    """Evidence from at most `num_matvecs` products, in Lanczos bases of `rows` vectors.
+
+    Where the loss is that of the slice across an orbit the bases lie in the slice, too.
+    """
     theta, unravel = ravel_pytree(params)
     doubt = (1 - confidence) / FAMILY_SIZE / 2
 
@@ -82,7 +87,7 @@ def matrix_free(
         def zero(spectral_norm):
             return zero_band(spectral_norm, blur, curvature_tol)
 
-        spaces = _spaces(product, theta, g, key, rows, num_matvecs - CHECKS, zero, doubt, gradient_error)
+        spaces = _spaces(product, theta, g, key, rows, num_matvecs - CHECKS, zero, doubt, gradient_error, orbit)
         found = lanczos.ritz(spaces.krylov)
         seen = _changes(gradient_at, product, theta, g, spaces, found, zero, gradient_error)
 
@@ -91,7 +96,7 @@ def matrix_free(
     near_point = _nearness(loss(params, *args), theta, g, spaces, seen, lowest, highest, gradient_error)
     settled = (gradient_tol is not None) | near_point.settled
     tolerance = near_point.gradient_tol if gradient_tol is None else gradient_tol
-    norm, n = length(g), theta.size
+    norm, n = length(g), _dimension(theta, orbit)
     return Evidence(
         norm, jnp.asarray(tolerance, theta.dtype), jnp.asarray(tau, theta.dtype), lowest, highest,
         jnp.where(lowest.low > 0, n, positive), jnp.where(highest.high < 0, n, negative),
@@ -99,6 +104,11 @@ def matrix_free(
         jnp.sqrt(jnp.abs(g @ spaces.step)), near_point.distance, (spaces.num_matvecs + CHECKS).astype(jnp.int32),
         jnp.isfinite(norm) & jnp.isfinite(spaces.spectral_norm) & jnp.isfinite(tau),
     )  # fmt: skip
+
+
+def _dimension(theta, orbit):
+    """The dimension of the space of the bases."""
+    return theta.size if orbit is None else theta.size - orbit.dimension
 
 
 def _ends(found, spaces, seen, tau, unravel):
@@ -139,9 +149,10 @@ def _nearness(value, theta, g, spaces, seen, lowest, highest, gradient_error):
     return _Nearness(distance, tolerance, (norm <= gradient_error) | (known & falling))
 
 
-def _spaces(product, theta, g, key, rows, limit, zero, doubt, goal):
+def _spaces(product, theta, g, key, rows, limit, zero, doubt, goal, orbit):
     """The three Krylov spaces, one after the other; the third only where the second makes a minimum or a maximum."""
     n, norm = theta.size, length(g)
+    within = None if orbit is None else orbit.across
 
     def newton(krylov, found):
         """Newton's step in the basis, and the norm of the gradient that it leaves, as far as the basis tells."""
@@ -163,15 +174,17 @@ def _spaces(product, theta, g, key, rows, limit, zero, doubt, goal):
         one_sign = ((before.low > tau) | (before.high < -tau)) & moved
         spare = limit - before.num_matvecs
         may = jnp.stack([jnp.where(norm > goal, limit // 3, 0), jnp.where(moved, spare // 2, spare), spare])
-        start = lanczos.begin(jax.random.fold_in(key, which), n, rows, theta.dtype)
+        start = lanczos.begin(jax.random.fold_in(key, which), n, rows, theta.dtype, within)
         start = start._replace(following=jnp.where(which == 0, g / divisor(norm), start.following))
         at = theta + jnp.where(which == 2, before.step, 0)
         allowed = jnp.where((which < 2) | one_sign, may[which], 0)
-        krylov, found = lanczos.grow(partial(product, at), start, allowed, enough)
+        allowed = allowed if orbit is None else jnp.minimum(allowed, _dimension(theta, orbit))
+        krylov, found = lanczos.grow(partial(product, at), start, allowed, enough, within=within)
         begun = krylov.count > 0
         low, high = ends(krylov, found, doubt)
         step = jnp.where(begun, newton(krylov, found)[0], 0) @ krylov.basis
-        of_gradient = before._replace(step=step, exhausted=(krylov.coupling == 0) | (krylov.count == n) | ~begun)
+        whole = krylov.count == _dimension(theta, orbit)
+        of_gradient = before._replace(step=step, exhausted=(krylov.coupling == 0) | whole | ~begun)
         of_start = before._replace(krylov=krylov, low=low, high=high)
         lower, upper = jnp.minimum(before.low, low), jnp.maximum(before.high, high)
         of_other = before._replace(low=jnp.where(begun, lower, before.low), high=jnp.where(begun, upper, before.high))
