@@ -242,7 +242,9 @@ def draw(raw, scaled, y, runs):
         at = jnp.array([best[1] + 0.6 * width, best[2] + 0.5 * width])
         g = np.asarray(jax.grad(loss)(at))
         tip = np.asarray(at) - 0.4 * width * g / np.linalg.norm(g)
-        panel.annotate("", tip, np.asarray(at), arrowprops={"arrowstyle": "->", "color": "#D55E00", "linewidth": 1.6})
+        panel.annotate(
+            "", tuple(tip), tuple(np.asarray(at)), arrowprops={"arrowstyle": "->", "color": "#D55E00", "linewidth": 1.6}
+        )
         panel.plot(*best[1:], "x", color="black", markersize=8)
         panel.set(title=f"{name}: the way of steepest descent", xlabel="$w_1$", ylabel="$w_2$", aspect="equal")
     for (name, run), colour in zip(runs.items(), figures.PALETTE, strict=False):

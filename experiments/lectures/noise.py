@@ -14,6 +14,8 @@ examples together take 456 updates, with momentum 114, in batches of 4 208, with
 negative eigenvector 16.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -187,7 +189,7 @@ def draw(epochs, paths, losses, out):
     from experiments.reporting import figures
     from experiments.reporting.figures import plt
 
-    layout = [["needed", "plane", "stuck"], ["saddle", "bars", "bars"]]
+    layout: list[Any] = [["needed", "plane", "stuck"], ["saddle", "bars", "bars"]]
     figure, panels = plt.subplot_mosaic(layout, figsize=(14, 8))
     needed, plane, stuck, saddle, bars = panels.values()
     counted, slide = epochs
