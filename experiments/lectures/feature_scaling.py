@@ -148,7 +148,7 @@ def to_the_centre():
     away = np.random.default_rng(0).normal(size=(100, 2))
     angles = {}
     for name, x in features.items():
-        g = 2 * away @ (x.T @ x) / len(x)
+        g = away @ (x.T @ x)
         cosines = (g * away).sum(1) / np.linalg.norm(g, axis=1) / np.linalg.norm(away, axis=1)
         angles[name] = np.degrees(np.arccos(cosines.clip(-1, 1)))
     return (

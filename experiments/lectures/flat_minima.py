@@ -248,6 +248,7 @@ def draw(found):
     left.set_title("bars: mean; marks: seeds" + ("; black: as printed" if len(found) == len(RUNS) else ""))
     right.set(
         xscale="log",
+        xlim=(0.1, 60),
         xlabel="Keskar's sharpness",
         ylabel="accuracy on unseen digits",
         title="a fifth of the labels wrong, learnt by heart",

@@ -216,7 +216,7 @@ def draw(noise, paths, seconds):
     law.set(xlabel="batch size B of N = 1000", ylabel="mean of $|g_B - g|^2$")
     examples = line(jax.random.key(0))
     figures.contours(plane, lambda theta: squared(theta, examples), ((-4, 4), (-4, 5)))
-    shades = ("#D55E00", "#E69F00", "#009E73", "#0072B2")
+    shades = ("#D55E00", "#000000", "#56B4E9", "#0072B2")
     for (size, path), colour, width in zip(paths.items(), shades, (0.7, 1.0, 1.4, 2.2), strict=True):
         plane.plot(
             *path.T, ".-", color=colour, linewidth=width, markersize=3, label=f"batches of {size}", zorder=4 - width
