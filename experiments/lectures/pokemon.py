@@ -26,7 +26,7 @@ import numpy as np
 import gdlab
 import hessian
 from experiments.cli.settings import Experiment
-from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true, printed
+from experiments.reporting.checks import Check, at_most, conclude, exactly, is_proved, is_true, printed
 from experiments.workloads.pokemon_valley import (
     OPTIMUM,
     START,
@@ -91,6 +91,12 @@ def surface() -> list[Check]:
         *both("optimum", OPTIMUM, ("-188.43319666", "2.66945497"), "S1"),
         printed("S1", "loss at the optimum", pokemon_loss(jnp.array(OPTIMUM), data), "101936.7299"),
         is_true("S55", "the optimum is a minimum", point.kind == "minimum"),
+        *is_proved(
+            "2.1",
+            "proved: one critical point in [-300, -100] x [0, 5]",
+            lambda: hessian.prove_all(pokemon_loss, [(-300, -100), (0, 5)], data),
+            lambda found: found.complete and [one.index for one in found.points] == [0],
+        ),
         printed("2.1", "lowest curvature", eigenvalues[0], "5.57347746"),
         printed("2.1", "highest curvature", eigenvalues[1], "1.74683043e6"),
         printed("S15", "condition number", eigenvalues[1] / eigenvalues[0], "313418"),

@@ -59,6 +59,15 @@ def at_most(item: str, name: str, measured: Any, bound: float) -> Check:
     return Check(item, name, float(measured), 0.0, bound)
 
 
+def is_proved(item: str, name: str, prove: Callable[[], Any], held: Callable[[Any], bool]) -> tuple[Check, ...]:
+    """The check that a record says what `held` asks of it; no check where the extra `proof` is not installed."""
+    try:
+        proof = prove()
+    except ImportError:
+        return ()
+    return (is_true(item, name, held(proof)),)
+
+
 def is_true(item: str, name: str, held: Any) -> Check:
     """The check that a statement holds: 1 for true."""
     return Check(item, name, float(bool(held)), 1.0, 0.0)

@@ -1,10 +1,22 @@
 """What an equation of a jaxpr is like, and what JAX itself makes of whole numbers, truths and keys."""
 
+import operator
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from hessian.proofs.tape import Uncovered
+
+EXACT: dict[str, Callable[[Any, Any], Any]] = {
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+}
+FEW = 16  # numbers that are worked out one by one: counts, and not data
 
 
 def narrows(equation):
@@ -50,6 +62,19 @@ def worked_out(equation, inputs, narrow):
         msg = f"{name} goes beyond 32 bits: set jax_enable_x64"
         raise Uncovered(msg)
     return made
+
+
+def exact(name, a, b):
+    """The sum, difference or product of numbers that are known, where no rounding is needed; else None."""
+    if name not in EXACT or max(a.size, b.size) > FEW or not (np.isfinite(a).all() and np.isfinite(b).all()):
+        return None
+    with np.errstate(all="ignore"):
+        known = np.asarray(EXACT[name](*(one.astype(np.float64) for one in (a, b))))
+    if not np.isfinite(known).all():
+        return None
+    pairs = zip(*(one.reshape(-1).tolist() for one in np.broadcast_arrays(a.astype(np.float64), b)), strict=True)
+    exactly = [EXACT[name](Fraction(x), Fraction(y)) for x, y in pairs]
+    return known if known.reshape(-1).tolist() == exactly else None
 
 
 def bound(equation, inputs, **changed):

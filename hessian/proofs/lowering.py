@@ -16,10 +16,11 @@ import numpy as np
 from jax.extend.core import Literal
 
 from hessian.jaxprs import opened, scan_parts
-from hessian.proofs.equations import bound, floating, is_logaddexp, narrows, seen, worked_out
+from hessian.proofs.equations import bound, exact, floating, is_logaddexp, narrows, seen, worked_out
 from hessian.proofs.program import FUNCTIONS, Program, pruned
 from hessian.proofs.rules import Rules
 from hessian.proofs.shifts import without_shifts
+from hessian.proofs.sums import Sums
 from hessian.proofs.tape import Real, Truth, Uncovered, floats, shape_of
 
 # Operations that only move what they get, and are made of places by themselves.
@@ -58,7 +59,11 @@ def lowered(loss: Callable[..., Any], params: Any, *args: Any) -> tuple[Program,
 
     Raises:
         Uncovered: where the loss holds an operation without a rule, a narrowing conversion, or a loop without a length.
+        TypeError: for what `jit`, `vmap` or `grad` traces.
     """
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((params, args))):
+        msg = "params and further arguments must be numbers: proofs are made on the host, outside of jit, vmap and grad"
+        raise TypeError(msg)
     narrow = jnp.result_type(float) != jnp.float64  # 64 bits are off for whoever asks
     with jax.enable_x64(True):
         wide = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf), jnp.float64), params)
@@ -70,10 +75,14 @@ def lowered(loss: Callable[..., Any], params: Any, *args: Any) -> tuple[Program,
         tape = _Lowering(flat.size, narrow)
         (out,) = tape.evaluate(closed.jaxpr, closed.consts, [Real(0, flat.shape)])
         tape.emit("take", [tape.real(out)], (), (0,))
-        return pruned(*without_shifts(tape.operations, tape.guarded)), np.asarray(flat)
+        program = pruned(*without_shifts(tape.operations, tape.guarded))
+    if not all(np.isfinite(one.detail).all() for one in program.operations if one.name == "constant"):
+        msg = "a constant must be finite; where one masks, as in softmax, a large one such as -1e30 does"
+        raise Uncovered(msg)
+    return program, np.asarray(flat)
 
 
-class _Lowering(Rules):
+class _Lowering(Rules, Sums):
     """Equations into operations: calls are entered, loops unrolled, moves made on places."""
 
     def evaluate(self, jaxpr, consts, args):
@@ -111,12 +120,14 @@ class _Lowering(Rules):
         if name in SAME:
             return list(inputs)
         if name in MOVES and not (name == "select_n" and isinstance(inputs[0], Truth)):
-            return self._moved(equation, inputs)
-        rule = getattr(self, "_" + name, None)
+            unknown = any(isinstance(one, Real | Truth) for one in inputs)
+            return self._moved(equation, inputs) if unknown else bound(equation, inputs)
+        rule = getattr(self, "_" + name.replace("-", "_"), None)
         if rule is not None:
             return [rule(params, *inputs)]
         if name in PAIRS:
-            return [self.pair(PAIRS[name], *inputs)]
+            known = exact(name, *inputs) if all(map(floats, inputs)) else None
+            return [self.pair(PAIRS[name], *inputs) if known is None else known]
         if name in FUNCTIONS:
             return [self.function(name, inputs[0])]
         msg = f"{name} has no rule here; what is proved must be made of the operations of hessian.proofs.program"
@@ -154,7 +165,18 @@ class _Lowering(Rules):
         if any(isinstance(one, Truth) or one.dtype == bool for one in cases if not isinstance(one, Real)):
             either = self._and(None, which, yes), self._and(None, self._not(None, which), no)
             return self._or(None, *either)
-        return self.emit("select", [which, self.real(no), self.real(yes)], shape)
+        no, yes = (self._finite(which, case, side) for side, case in enumerate(cases))
+        return self.emit("select", [which, no, yes], shape)
+
+    def _finite(self, which, case, side):
+        """A case as numbers; where it is not finite zero, beside a logarithm that has no value if it is chosen."""
+        if not floats(case) or np.isfinite(case).all():
+            return self.real(case)
+        known = np.isfinite(case)
+        signs = [np.ones(case.shape), np.where(known, 1.0, -1.0)]
+        chosen = self.emit("select", [which, *map(self.real, signs if side else signs[::-1])], case.shape)
+        self.guarded.append(self.function("log", chosen).place)
+        return self.real(np.where(known, case, 0.0))
 
     # ----------------------------------------------------------------------------------------- loops and branches
 

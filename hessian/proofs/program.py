@@ -24,7 +24,22 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 FUNCTIONS = (
-    *("neg", "square", "abs", "sign", "exp", "expm1", "log", "log1p", "sqrt", "rsqrt", "cbrt", "logistic", "erf"),
+    *(
+        "neg",
+        "square",
+        "abs",
+        "sign",
+        "floor",
+        "exp",
+        "expm1",
+        "log",
+        "log1p",
+        "sqrt",
+        "rsqrt",
+        "cbrt",
+        "logistic",
+        "erf",
+    ),
     *("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh"),
 )
 MOST = 10**8  # entries of a program, and sizes in it

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hessian.proofs.program import HIGHEST
-from hessian.proofs.tape import Real, Tape, Truth, Uncovered, shape_of
+from hessian.proofs.tape import Real, Tape, Truth, Uncovered
 
 
 class Rules(Tape):
@@ -36,6 +36,34 @@ class Rules(Tape):
         del params
         return self.function("exp", self.pair("mul", self.function("log", np.float64(2.0)), x))
 
+    def _erfc(self, params, x):
+        del params
+        return self.pair("sub", np.float64(1.0), self.function("erf", x))
+
+    def _atan2(self, params, y, x):
+        """The angle of (x, y), by its half; the line where it jumps is a pole of this."""
+        del params
+        length = self.function(
+            "sqrt", self.pair("add", *(self.pair("mul", one, one) for one in map(self.real, (x, y))))
+        )
+        return self.pair(
+            "mul", np.float64(2.0), self.function("atan", self.pair("div", y, self.pair("add", length, x)))
+        )
+
+    def _ceil(self, params, x):
+        del params
+        return self.function("neg", self.function("floor", self.function("neg", x)))
+
+    def _round(self, params, x):
+        del params  # a tie, where the kinds of rounding differ, is a jump
+        return self.function("floor", self.pair("add", x, np.float64(0.5)))
+
+    def _rem(self, params, x, y):
+        del params  # x less the multiple of y that is next to it on the side of zero
+        ratio = self.pair("div", x, y)
+        whole = self.pair("mul", self.function("sign", ratio), self.function("floor", self.function("abs", ratio)))
+        return self.pair("sub", x, self.pair("mul", y, whole))
+
     def _clamp(self, params, low, x, high):
         del params
         return self.pair("min", self.pair("max", x, low), high)
@@ -51,7 +79,7 @@ class Rules(Tape):
         if not jnp.issubdtype(to, jnp.floating):
             msg = "convert_element_type of numbers to whole numbers has no rule here"
             raise Uncovered(msg)
-        return x if isinstance(x, Real) else self.real(x)
+        return x  # exact: what narrows has been refused
 
     # ---------------------------------------------------------------------------------------------------- truths
 
@@ -70,26 +98,30 @@ class Rules(Tape):
 
     def _eq(self, params, a, b):
         del params
+        if isinstance(a, Truth) or isinstance(b, Truth):
+            return self._not(None, self._xor(None, a, b))
         if isinstance(a, Real) and isinstance(b, Real) and a == b:
             self.guarded.append(a.place)  # a number is itself, where it is one: the guard against NaN
             return np.ones(a.shape, bool)
         return self.compared("equal", a, b)
 
     def _ne(self, params, a, b):
-        same = self._eq(params, a, b)
-        return ~same if isinstance(same, np.ndarray) else self._not(params, same)
+        return self._not(params, self._eq(params, a, b))
 
     def _not(self, params, x):
         del params
-        return self.emit("not", [self.truth(x)], shape_of(x), kind=Truth)
+        return self.emit("not", [x], x.shape, kind=Truth) if isinstance(x, Truth) else ~x
 
     def _and(self, params, a, b):
         del params
-        return self.emit("and", [self.truth(a), self.truth(b)], shape_of(a), kind=Truth)
+        return self.joined("and", a, b)
 
     def _or(self, params, a, b):
         del params
-        return self.emit("or", [self.truth(a), self.truth(b)], shape_of(a), kind=Truth)
+        return self.joined("or", a, b)
+
+    def _xor(self, params, a, b):
+        return self._and(params, self._or(params, a, b), self._not(params, self._and(params, a, b)))
 
     def _is_finite(self, params, x):
         del params
@@ -103,56 +135,3 @@ class Rules(Tape):
             else:
                 self.guarded.append(place)
         return np.ones(x.shape, bool)
-
-    # ----------------------------------------------------------------------------------------- sums and products
-
-    def _reduce_sum(self, params, x):
-        x, length, shape = self.grouped(x, params["axes"])
-        return self.emit("sum", [x], shape, [length]) if length else self.real(np.zeros(shape))
-
-    def _reduced(self, name, params, x):
-        x, length, shape = self.grouped(x, params["axes"])
-        if not length:
-            msg = f"{name} of nothing has no rule here"
-            raise Uncovered(msg)
-        places = np.arange(math.prod(x.shape)).reshape(*shape, length)
-        parts = [self.taken([x], places[..., i]) for i in range(length)]
-        while len(parts) > 1:
-            paired = [self.pair(name, *parts[i : i + 2]) for i in range(0, len(parts) - 1, 2)]
-            parts = paired + parts[2 * len(paired) :]
-        return parts[0]
-
-    def _reduce_max(self, params, x):
-        return self._reduced("max", params, x)
-
-    def _reduce_min(self, params, x):
-        return self._reduced("min", params, x)
-
-    def _reduce_prod(self, params, x):
-        return self._reduced("mul", params, x)
-
-    def _cumsum(self, params, x):
-        x, axis = self.real(x), params["axis"]
-        length = x.shape[axis]
-        upper = np.triu(np.ones((length, length)))
-        back = {"axes": (axis,)}
-        last, _, rest = self.grouped(x, back["axes"])
-        count = math.prod(rest)
-        steps = self.real(upper.T if params["reverse"] else upper)
-        made = self.emit("matmul", [last, steps], (*rest, length), [1, count, length, length])
-        return self.taken([made], np.moveaxis(np.arange(math.prod(x.shape)).reshape(*rest, length), -1, axis))
-
-    def _dot_general(self, params, a, b):
-        a, b = self.real(a), self.real(b)
-        (inner_a, inner_b), (batch_a, batch_b) = params["dimension_numbers"]
-        free_a = [i for i in range(len(a.shape)) if i not in (*inner_a, *batch_a)]
-        free_b = [i for i in range(len(b.shape)) if i not in (*inner_b, *batch_b)]
-        places_a = np.arange(math.prod(a.shape)).reshape(a.shape).transpose([*batch_a, *free_a, *inner_a])
-        places_b = np.arange(math.prod(b.shape)).reshape(b.shape).transpose([*batch_b, *inner_b, *free_b])
-        shape = [a.shape[i] for i in (*batch_a, *free_a)] + [b.shape[i] for i in free_b]
-        sizes = [
-            math.prod(of.shape[i] for i in axes) for of, axes in ((a, batch_a), (a, free_a), (a, inner_a), (b, free_b))
-        ]
-        if not sizes[2]:
-            return self.real(np.zeros(shape))
-        return self.emit("matmul", [self.taken([a], places_a), self.taken([b], places_b)], shape, sizes)

@@ -51,9 +51,11 @@ class Tape:
         if not np.iscomplexobj(value):
             given = value.astype(np.float64) if floats(value) else value  # bfloat16, too, is no type of NumPy's own
             numbers = [float(one) for one in given.reshape(-1).tolist()]
-            if np.all(np.isfinite(numbers)) and numbers == given.reshape(-1).tolist():
-                return self.emit("constant", [], value.shape, numbers)
-        msg = "a constant must be a finite real double"
+            if np.array_equal(numbers, np.asarray(given.reshape(-1).tolist()), equal_nan=True):
+                return self.emit(
+                    "constant", [], value.shape, numbers
+                )  # `lowered` refuses what is needed and not finite
+        msg = "a constant must be a real double"
         raise Uncovered(msg)
 
     def truth(self, value):
@@ -85,8 +87,18 @@ class Tape:
 
     def compared(self, name, a, b):
         """Whether a < b, or a = b, entry by entry."""
+        if floats(a) and floats(b):
+            return np.less(a, b) if name == "less" else np.equal(a, b)
         shape = np.broadcast_shapes(shape_of(a), shape_of(b))
+        for one, beyond in ((a, -math.inf), (b, math.inf)):  # every number lies between the two
+            if floats(one) and np.isinf(one).all():
+                return np.broadcast_to((one == beyond) & (name == "less"), shape)
         return self.emit(name, [self.broadcast(self.real(one), shape) for one in (a, b)], shape, kind=Truth)
+
+    def joined(self, name, a, b):
+        """Whether both are true, or one is, entry by entry."""
+        shape = np.broadcast_shapes(shape_of(a), shape_of(b))
+        return self.emit(name, [self.broadcast(self.truth(one), shape) for one in (a, b)], shape, kind=Truth)
 
     def grouped(self, x, axes):
         """The numbers with the axes that are reduced last, how many those hold, and the shape of the rest."""
@@ -97,7 +109,12 @@ class Tape:
         return self.taken([x], places), length, tuple(x.shape[axis] for axis in rest)
 
     def taken(self, values, places):
-        """The numbers at these places of values, put one after another."""
+        """The numbers at these places of values, put one after another; values of which none is taken are left out."""
+        sizes = np.array([math.prod(one.shape) for one in values])
+        of = np.searchsorted(np.cumsum(sizes), places, side="right")
+        kept = np.unique(of) if places.size else np.zeros(1, int)
+        unused = np.where(np.isin(np.arange(len(values)), kept), 0, sizes)
+        values, places = [values[i] for i in kept], places - np.cumsum(unused)[of]
         count = math.prod(values[0].shape)
         if len(values) == 1 and places.size == count and np.array_equal(places.reshape(-1), np.arange(count)):
             return values[0]._replace(shape=places.shape)

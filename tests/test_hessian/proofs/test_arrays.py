@@ -30,6 +30,9 @@ def arguments(name, rng):
         low, signs = sizes, rng.choice([-1, 1], COUNT)
         ends = np.sort(np.stack([signs * low, signs * (low + sizes)]), axis=0)
         return ends[0], ends[1]
+    if name == "floor":
+        low = rng.integers(-9, 9, COUNT) + rng.uniform(0.01, 0.5, COUNT)
+        return low, low + rng.uniform(0, 0.4, COUNT)
     if name == "tan":
         return np.sort(rng.uniform(-1.5, 1.5, (2, COUNT)), axis=0)
     low = sizes * rng.choice([-1, 1], COUNT)
@@ -164,6 +167,8 @@ OUTSIDE = {
     "a pole": ("tan", 1.0, 2.0),
     "a kink": ("abs", -0.1, 0.2),
     "a jump": ("sign", -0.1, 0.2),
+    "a step": ("floor", 0.9, 1.1),
+    "a step at its end": ("floor", 1.0, 1.1),
     "a cube root": ("cbrt", -0.1, 0.2),
     "an inverse root": ("rsqrt", -0.1, 0.2),
 }

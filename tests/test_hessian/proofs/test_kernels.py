@@ -19,6 +19,7 @@ SERIES = {  # by composition, where a series has no method of this name
     "square": lambda x: x * x,
     "abs": lambda x: x,
     "sign": lambda x: x * 0 + 1,
+    "floor": lambda x: x * 0 + x[0].floor(),
     "expm1": lambda x: x.exp() - 1,
     "log1p": lambda x: (x + 1).log(),
     "cbrt": lambda x: (x.log() / 3).exp(),
@@ -64,6 +65,21 @@ def test_a_rule_on_a_wide_ball_contains_it_everywhere(name):
 X = np.random.default_rng(0).normal(size=(5, 3))
 TABLE = jnp.array([[0.3, -1.2], [2.0, 0.7]])
 
+IMAGE = jnp.asarray(np.random.default_rng(1).normal(size=(2, 4, 5, 2)))
+SPREAD = jnp.linspace(-1.0, 1.0, 12)
+window = jax.lax.reduce_window
+
+
+def convolved(w, padding, strides=(1, 1), dilation=(1, 1), feature_group_count=1, **more):
+    """A convolution with a kernel that w spans."""
+    taps = jnp.sin(jnp.outer(w, jnp.arange(1.0, 9))).reshape(2, 3, 2 // feature_group_count, -1)
+    made = jax.lax.conv_general_dilated(
+        IMAGE, taps, strides, padding, rhs_dilation=dilation, feature_group_count=feature_group_count,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"), **more,
+    )  # fmt: skip
+    return made if feature_group_count == 1 else made[..., 0].reshape(-1)[:12]
+
+
 LOSSES = {
     "polynomial": lambda w: w[0] ** 3 * w[1] - w[2] ** -2 + w[1] ** 4,
     "network": lambda w: jnp.mean((jnp.tanh(X @ jnp.stack([w, w**2]).T) @ w[:2] - 1) ** 2),
@@ -83,6 +99,23 @@ LOSSES = {
     "scan": lambda w: jax.lax.scan(lambda x, y: (x * y + w[2], x**2), w[0], w)[1] @ w,
     "split and concatenate": lambda w: jnp.sum(jnp.concatenate([*jnp.split(w, 3), w * 2]) ** 3),
     "dynamic slice": lambda w: jax.lax.dynamic_slice(w, (1,), (2,)) @ jnp.ones(2) * w[0],
+    "convolution": lambda w: jnp.sum(jnp.tanh(convolved(w, "SAME", strides=(2, 1), dilation=(1, 2))) ** 2),
+    "transposed convolution": lambda w: jnp.sum(jnp.tanh(convolved(w, ((1, 0), (2, -1)), lhs_dilation=(2, 1))) ** 2),
+    "grouped convolution": lambda w: jnp.sum(jnp.sin(convolved(w, "VALID", feature_group_count=2)) * SPREAD),
+    "pooled": lambda w: jnp.sum(window(jnp.outer(w, w + 1), 0.0, jax.lax.add, (2, 2), (1, 2), "SAME") ** 2),
+    "largest of a window": lambda w: jnp.sum(window(w, -jnp.inf, jax.lax.max, (2,), (1,), "SAME") ** 2),
+    "running": lambda w: jnp.sum(jnp.cumprod(w) * w[::-1]) + jnp.sum(jax.lax.cummax(w) ** 2),
+    "running reversed": lambda w: jnp.sum(jax.lax.cummin(w, reverse=True) ** 2 + jax.lax.cumlogsumexp(w) ** 2),
+    "scattered sum": lambda w: jnp.sum(jnp.ones(4).at[jnp.array([0, 2, 0])].add(w) ** 3),
+    "segments": lambda w: jnp.sum(jax.ops.segment_sum(jnp.outer(w, w), jnp.array([1, 0, 1]), 3) ** 2),
+    "scattered rows": lambda w: jnp.sum(jnp.zeros((4, 3)).at[jnp.array([3, 9, 3])].add(jnp.outer(w, w)) ** 2),
+    "moments": lambda w: jnp.var(w) + jnp.std(w * jnp.arange(1.0, 4)) + jnp.mean(w) ** 2,
+    "exact gelu": lambda w: jnp.sum(jax.nn.gelu(w, approximate=False) + jax.scipy.special.ndtr(w)),
+    "angle": lambda w: jnp.arctan2(w[0], w[1]) * jnp.arctan2(w[2], -w[1]) + jnp.hypot(w[0], w[2]),
+    "periodic": lambda w: (
+        jnp.sum((w - jnp.round(w)) ** 2 * w) + jnp.sum((w % 0.7) ** 3 + jnp.ceil(w) * jnp.floor(w) * w)
+    ),
+    "entropy": lambda w: jnp.sum(jax.scipy.special.entr(w + 1)) + jnp.sum(jnp.nan_to_num(w) ** 2),
     "stopped gradient": lambda w: jax.lax.stop_gradient(w[0]) * w[1] ** 2,
 }
 
@@ -128,6 +161,9 @@ UNDECIDED = {
     "division": lambda w: 1 / w[0],
     "root": lambda w: jnp.sqrt(w[0]),
     "inverse sine": lambda w: jnp.arcsin(w[0] + 1.0),
+    "a jump": lambda w: jnp.floor(w[0]) * w[0] ** 2,
+    "the cut of an angle": lambda w: jnp.arctan2(w[0], w[0] - 1.0),
+    "what is not finite where it is chosen": lambda w: jnp.where(w[0] < 1.0, jnp.inf, w[0]),
 }
 
 
