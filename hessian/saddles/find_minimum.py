@@ -123,7 +123,7 @@ def find_minimum(
     (True, 1.0, 0.0)
     """
     rounds, steps, finish = whole("rounds", rounds, 0), whole("steps", steps), whole("finish", finish, 0)
-    loss, params, stored = working(loss, params, *args)
+    loss, params, args, stored = working(loss, params, *args)
     radius = number("radius", radius)
     choice("reset", reset, (True, False))
     choice("method", method, ("auto", "dense", "lanczos"))
@@ -137,9 +137,10 @@ def find_minimum(
     traced, static = (optimizer, None) if numeric else (None, optimizer)
     plan = _Plan(rounds if optimizer is not None else 0, steps, reset, method)
     key = prng_key(key)
-    return _find_minimum(
+    found = _find_minimum(
         loss, static, plan, stored, traced, finish, params, args, radius, floor, gradient_tol, curvature_tol, key
     )
+    return found._replace(params=stored.whole(found.params, args))
 
 
 class _Plan(NamedTuple):

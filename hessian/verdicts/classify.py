@@ -162,7 +162,7 @@ def classify(
     >>> classify(lambda w: (1 - w[0] * w[1]) ** 2, jnp.ones(2)).kind
     'degenerate'
     """
-    loss, params, stored = working(loss, params, *args)
+    loss, params, args, stored = working(loss, params, *args)
     theta = ravel_pytree(params)[0]
     choice("method", method, ("auto", "dense", "lanczos"))
     tolerance("gradient_tol", gradient_tol)
