@@ -48,7 +48,7 @@ class Named:
         if of_rate is not None:
             return self.made(**{of_rate: rate}, **given)
         made = self.made(**given)
-        has_rate = any(isinstance(value, Named) for value in given.values())
+        has_rate = any(isinstance(value, Named) for _, value in self.given)
         return made if has_rate else optax.chain(made, optax.scale_by_learning_rate(rate))
 
 
