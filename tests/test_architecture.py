@@ -60,6 +60,7 @@ STAIRS = {
         "transforms",
         "product",
         "precision jaxprs",
+        "models",
         "arguments numerics limits results",
     ],
     "hessian.saddles": ["connect", "find_minimum trajectory", "rounds", "wrapper", "escape flat_directions"],
@@ -92,7 +93,7 @@ STAIRS = {
     "experiments.benchmarks": ["sweep_speed"],
     "experiments.playground": ["page"],
     "experiments.reporting": ["checks claims swept target_report", "figures pages", "run_folder", "endpoints"],
-    "experiments.workloads": ["workload", "tuned_benchmark digits cutest pokemon_valley user_loss"],
+    "experiments.workloads": ["workload optimizers", "tuned_benchmark digits cutest pokemon_valley user_loss"],
     "experiments.cli": ["console settings signals stdout"],
 }
 
