@@ -266,17 +266,19 @@ function listed(box, title, rows, colour = "") {
   box.replaceChildren(head, list);
 }
 function pointWords(p, known) {
-  const kind = known ? known.kind : null, ways = index(p) ? ["no way", "one direction", "every direction"][index(p)] : "";
-  const curved = `index ${index(p)}: eigenvalues ${short(p.low)} along ${pair(p.lowest)}, ${short(p.high)} along ${pair(p.highest)}`;
-  const said = !kind ? "no critical point: the gradient is not 0"
+  const kind = known ? known.kind : Math.hypot(...p.g) === 0 && plain() ? kindOf(p) : null;
+  const ways = ["no direction", "one direction", "every direction"][index(p)], where = plain() ? "" : " in the plane";
+  const curved = `index ${index(p)}${where}: eigenvalues ${short(p.low)} along ${pair(p.lowest)}, ${short(p.high)} along ${pair(p.highest)}`;
+  const said = !kind ? "no critical point is known here"
+    : !plain() ? `${kind}, by all ${size} parameters`
     : kind === "saddle" ? `a saddle: the loss falls both ways along ${pair(p.lowest)}, and rises along ${pair(p.highest)}`
-    : kind === "degenerate" || kind === "undetermined" ? "its Hessian does not decide its kind: an eigenvalue is 0 to rounding"
-    : `a ${kind}: the loss ${kind === "minimum" ? "rises" : "falls"} in every direction`;
+    : kind === "minimum" || kind === "maximum" ? `a ${kind}: the loss ${kind === "minimum" ? "rises" : "falls"} in every direction`
+    : "its Hessian does not decide its kind: an eigenvalue is 0 to rounding";
   return [["kind", said], ["loss", short(p.value)], ["at", pair(p.x)], ["gradient", `${pair(p.g)}, length ${short(Math.hypot(...p.g))}`],
     ["Hessian", `[[${short(p.hessian[0])}, ${short(p.hessian[1])}], [${short(p.hessian[1])}, ${short(p.hessian[2])}]]`],
-    ["curvature", curved + (ways && !kind ? `; it curves down in ${ways}` : "")]];
+    ["curvature", curved + (kind ? "" : `; it curves down in ${ways}`)]];
 }
-const knownAt = (x) => points.find((point) => point.x[0] === x[0] && point.x[1] === x[1]);
+const knownAt = (x) => points.find((point) => [0, 1].every((k) => Math.abs(point.x[k] - x[k]) <= 1e-9 * (box[k][1] - box[k][0])));
 function explain() {
   const at = cursor || state.start, p = look(at), known = knownAt(at);
   listed($("point"), cursor ? "Under the cursor" : "At the start", pointWords(p, known));
@@ -292,7 +294,8 @@ function explain() {
     if (!state.on[i]) return null;
     const r = runs[i], row = document.createElement("tr"), last = [r.x[2 * r.last], r.x[2 * r.last + 1]];
     const said = r.last < state.steps ? `not finite after ${r.last} steps` : short(r.loss[r.last]);
-    for (const words of [name, short(r.loss[Math.min(state.row, r.last)]), said, r.last < state.steps ? "" : pair(last)]) row.append(Object.assign(document.createElement("td"), { textContent: words }));
+    const here = r.last < Math.min(state.row + 1, state.steps) ? "not finite" : short(r.loss[state.row]);
+    for (const words of [name, here, said, r.last < state.steps ? "" : pair(last)]) row.append(Object.assign(document.createElement("td"), { textContent: words }));
     return row;
   });
   $("table").replaceChildren(...rows.filter(Boolean));
