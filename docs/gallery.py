@@ -83,7 +83,8 @@ def index(rows: dict[str, dict]) -> str:
                 lines += [*card, f":img-top: {name}-small.png", f":img-alt: the figure of {name}", "", row["question"]]
                 lines += ["```{card-footer}", row["items"] or "benchmark", "```", ":::"]
             lines += ["::::", ""]
-    return "\n".join([*lines, "```{toctree}", ":hidden:", "", "claims", *(f"{name} <{name}>" for name in rows), "```", ""])
+    contents = ["claims", *(f"{name} <{name}>" for name in rows)]
+    return "\n".join([*lines, "```{toctree}", ":hidden:", "", *contents, "```", ""])
 
 
 def by_claim() -> str:

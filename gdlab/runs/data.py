@@ -173,6 +173,7 @@ def fitting(batches: Any, steps: int, *, lanes: bool = False) -> Any:
         msg += f"here {steps}, along their {'second' if lanes else 'leading'} axis; got "
         msg += f"arrays with {' and '.join(map(str, sorted(lengths)))}" if sound else shown(batches)
         if isinstance(batches, Iterable) and not sound and not isinstance(batches, str | dict):
-            msg += ", whose batches jax.tree.map(lambda *leaves: np.stack(leaves), *batches) would stack"
+            msg += ", whose batches jax.tree.map(lambda *leaves: np.stack(leaves), *batches) would stack, and "
+            msg += "which gdlab.long_run takes as they are"
         raise ValueError(msg)
     return jax.tree.map(lambda leaf: any_array("batches", leaf), batches)

@@ -8,7 +8,8 @@ For real parameters the two are equal.  For complex ones, theta = x + i y, the g
 | function | what it returns |
 |---|---|
 | `value_and_gradient` | the loss and its gradient |
-| `scalar` | the function, checked to return one real number |
+| `scalar`, `traced` | the function, checked to return one real number; to be traceable |
+| `number` | what it returned, if it is one |
 | `conjugate` | the gradient for what jax.grad returns, and back |
 """
 
@@ -22,14 +23,14 @@ from gdlab.arguments import shown
 from gdlab.numerics import Params
 
 
-def value_and_gradient(loss: Callable[[Params], jax.Array], params: Params) -> tuple[jax.Array, Params]:
-    """The loss and the direction of its steepest ascent.
+def value_and_gradient(loss: Callable[[Params], Any], params: Params, has_aux: bool = False) -> tuple[Any, Params]:
+    """The loss and the direction of its steepest ascent; with `has_aux`, of a loss that returns (value, aux), both.
 
     >>> _, g = value_and_gradient(lambda z: jnp.abs(z - (1 + 3j)) ** 2, jnp.array(0j))
     >>> complex(g)
     (-2-6j)
     """
-    value, slope = jax.value_and_grad(scalar(loss))(params)
+    value, slope = jax.value_and_grad(loss if has_aux else scalar(loss), has_aux=has_aux)(params)
     return value, conjugate(slope)
 
 
@@ -38,31 +39,40 @@ def conjugate(tree: Params) -> Params:
     return jax.tree.map(lambda leaf: jnp.conj(leaf) if jnp.iscomplexobj(leaf) else leaf, tree)
 
 
-def scalar(loss: Callable[[Params], Any], name: str = "loss") -> Callable[[Params], jax.Array]:
+def scalar(loss: Callable[..., Any], name: str = "loss") -> Callable[..., jax.Array]:
     """The function, which errors call by its name, checked once it is traced.
 
     Raises ValueError where it returns anything but one real floating number, TypeError where it cannot be traced.
     """
+    return lambda *args: number(traced(loss, name)(*args), name)
 
-    def checked(params):
+
+def traced(loss: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """The function; TypeError where it cannot be traced."""
+
+    def called(*args, **keyed):
         try:
-            value = loss(params)
+            return loss(*args, **keyed)
         except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
             msg = f"{name} must be made of functions of JAX; got one that asks for the value of an array, as float(x), "
             msg += "x.item(), np.asarray(x) and `if x > 0` do"
             raise TypeError(msg) from error
-        array = isinstance(value, jax.Array) or hasattr(value, "__array__") or isinstance(value, bool | int | float)
-        if array and jnp.shape(value) == () and jnp.issubdtype(jnp.result_type(value), jnp.floating):
-            return jnp.asarray(value)
-        if array:
-            got = f"an array of shape {jnp.shape(value)} and dtype {jnp.result_type(value)}"
-        elif value is None:
-            got = "None; end it with `return`"
-        elif isinstance(value, tuple | list | dict):
-            got = f"a {type(value).__name__} of {len(value)}; return the number alone, and let `record` take the rest"
-        else:
-            got = shown(value)
-        msg = f"{name} must return a scalar, which is real and floating; got {got}"
-        raise ValueError(msg)
 
-    return checked
+    return called
+
+
+def number(value: Any, name: str) -> jax.Array:
+    """What the function of this name returned; ValueError where that is anything but one real floating number."""
+    array = isinstance(value, jax.Array) or hasattr(value, "__array__") or isinstance(value, bool | int | float)
+    if array and jnp.shape(value) == () and jnp.issubdtype(jnp.result_type(value), jnp.floating):
+        return jnp.asarray(value)
+    if array:
+        got = f"an array of shape {jnp.shape(value)} and dtype {jnp.result_type(value)}"
+    elif value is None:
+        got = "None; end it with `return`"
+    elif isinstance(value, tuple | list | dict):
+        got = f"a {type(value).__name__} of {len(value)}; return the number, or the pair (number, aux)"
+    else:
+        got = shown(value)
+    msg = f"{name} must return a scalar, which is real and floating; got {got}"
+    raise ValueError(msg)

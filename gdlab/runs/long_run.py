@@ -5,7 +5,7 @@
 One run, or many side by side: `batched` names the arguments that have a leading axis of runs.  Each chunk
 writes its rows, one for all lanes, into a buffer that the next chunk reuses; the carry is donated as well.  With a
 store, memory does not grow with the number of steps, and a killed run resumes from its last complete chunk, bit for
-bit.
+bit; asked for more steps, it goes on from there.
 
 | function | what it returns |
 |---|---|
@@ -14,7 +14,6 @@ bit.
 """
 
 import contextlib
-import dataclasses
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -27,27 +26,28 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike
 
-from gdlab.arguments import floating, function, whole
+from gdlab.arguments import whole
 from gdlab.base import Params
 from gdlab.progress import Report, bar
 from gdlab.runs.data import Minibatches
+from gdlab.runs.feed import Slices, stepped, yields
+from gdlab.runs.given import data_of, limits_of, traced_or_static, validation_of
+from gdlab.runs.lanes import Given, advance, begin, missing, rows_of
 from gdlab.runs.loop import (
     REASONS,
+    Plan,
     Recorder,
     all_finite,
-    data_of,
-    limits_of,
-    loop_of,
     recorders_of,
-    traced_or_static,
 )
-from gdlab.runs.minimize import COUNTABLE, Run
+from gdlab.runs.minimize import Run, finished
+from gdlab.runs.objective import begun
 from gdlab.storage.fingerprint import array_bytes, fingerprint
-from gdlab.storage.store import Store, StoreError, digest, opened, read_identity
+from gdlab.storage.store import Store, StoreError, digest, opened, read_identity, renewed
 from gdlab.sweeps.axes import path_name
 
-SCHEMA = 1  # the version of the layout of a store
-BATCHED = ("optimizer", "params", "args", "batches", "key")
+SCHEMA = 2  # the version of the layout of a store
+BATCHED = ("optimizer", "params", "model_state", "args", "batches", "key")
 
 
 def long_run(
@@ -65,17 +65,28 @@ def long_run(
     every: int = 1,
     tolerance: ArrayLike | None = None,
     patience: ArrayLike | None = None,
+    min_delta: ArrayLike = 0.0,
+    validation: Callable[..., jax.Array] | Any = None,
+    keep_best: bool = False,
+    trainable: Any = None,
+    model_state: Any = None,
     store: str | os.PathLike | None = None,
     progress: bool | Report = False,
 ) -> Run:
     """Run an optimizer as `gdlab.minimize` does, chunk by chunk.
 
     Args:
-        loss, optimizer, params, steps, args, batches, key, record, every, tolerance, patience: as for `minimize`.
-        chunk: how many steps are taken between two looks of the host, a multiple of `every`; by default a hundredth.
-        batched: which of "optimizer", "params", "args", "batches", "key" have a leading axis of runs in every array
-            that has an axis at all; of mini-batches only the key has one, the data are shared.
-        store: a folder that keeps each finished chunk.  The same run goes on from it; another one is refused.
+        loss, optimizer, params, steps, args, key, record, every, tolerance, patience, min_delta, validation, keep_best,
+            trainable, model_state: as for `minimize`.
+        batches: as for `minimize`, or anything that yields pytrees of arrays, one batch a step: a list, a generator, a
+            loader.  One that can be iterated again begins anew when it ends.  The host fetches the batches of a chunk
+            while the device computes the one before.
+        chunk: how many steps are taken between two looks of the host, a multiple of `every`; by default that of the
+            store, or a hundredth.
+        batched: which of "optimizer", "params", "model_state", "args", "batches", "key" have a leading axis of runs in
+            every array that has an axis at all; of mini-batches only the key has one, the data are shared.
+        store: a folder that keeps each finished chunk.  The same run goes on from it, also with more steps, as one run
+            would to the bit; another one is refused.  What an iterable yields is not compared.
         progress: True for a bar on stderr with the median loss, the share of runs alive and the time left (silent when
             that is no terminal), or a function of (done, total) steps.
 
@@ -97,6 +108,7 @@ def long_run(
     ([0.5, 0.0], [[16.0, 16.0], [4.0, 0.0], [1.0, 0.0]])
     """
     steps, every = whole("steps", steps), whole("every", every)
+    chunk_given = chunk
     chunk = -(-steps // (100 * every)) * every if chunk is None else whole("chunk", chunk, every)
     if chunk % every:
         msg = f"chunk must be a multiple of every, {every}; got {chunk}"
@@ -105,18 +117,34 @@ def long_run(
     if not set(batched) <= set(BATCHED):
         msg = f"batched must name some of {', '.join(BATCHED)}; got {batched!r}"
         raise ValueError(msg)
-    function("loss", loss, "loss(params, ...) -> scalar")
     traced, static = traced_or_static(optimizer)
-    limits = limits_of(tolerance, patience)
-    args, batches, key = data_of(args, batches, key, steps, batched)
-    given = jax.tree.map(_array, (traced, floating("params", params), args, batches, key))
-    work = (loss, static, tuple(recorders_of(record).items()), every, batched)
-    rows = jax.eval_shape(partial(_rows, work, chunk // every), given, limits)
-    begin = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), _begin(work, given, limits))  # it will be donated
-    long = _LongRun(work, given, limits, steps, chunk, rows)
-    held = contextlib.nullcontext() if store is None else opened(store, long.identity(begin))
-    with held as kept, bar(progress, "run", steps) as advance:
-        return long.drive(begin, kept, advance)
+    limits = limits_of(tolerance, patience, min_delta)
+    held = data_of(args, None if yields(batches) else batches, key, steps, batched)
+    feed = stepped(batches, steps, "batches" in batched)
+    if "batches" in batched and yields(batches):
+        msg = "batched must not name batches that are yielded: every run gets the same ones"
+        raise ValueError(msg)
+    how, held_out = validation_of(validation, held.args, batches)
+    objective, start = begun(loss, params, trainable, model_state)
+    stream = None if feed else held.batches
+    given = Given(traced, (start.params, start.carried[0]), start.carried[1], held.args, stream, key, held_out)
+    plan = Plan(objective, static, tuple(recorders_of(record).items()), every, how, keep_best or bool(how))
+    if store is not None and chunk_given is None:
+        chunk = _held_chunk(store, chunk, every)
+    long = _LongRun((plan, batched), jax.tree.map(_array, given), feed, limits, steps, chunk)
+    with contextlib.nullcontext() if store is None else long.opened(store) as kept, bar(progress, "run", steps) as told:
+        return long.drive(kept, told)
+
+
+def _held_chunk(store: str | os.PathLike, chunk: int, every: int) -> int:
+    """The chunk of the store that is there, of a run that records as often; else the given one."""
+    if not os.path.exists(store):
+        return chunk
+    with contextlib.suppress(StoreError):
+        held = read_identity(store)
+        if held.get("every") == every and isinstance(held.get("chunk"), int):
+            return held["chunk"]
+    return chunk
 
 
 def read_history(folder: str | os.PathLike) -> dict[str, np.ndarray]:
@@ -148,21 +176,42 @@ def read_history(folder: str | os.PathLike) -> dict[str, np.ndarray]:
 class _LongRun:
     """The host's side of a long run: compiled chunks, and what happens between them."""
 
-    def __init__(self, work, given, limits, steps, chunk, rows):
-        self.work, self.given, self.limits, self.steps, self.chunk, self.rows = work, given, limits, steps, chunk, rows
-        self.every = work[3]
+    def __init__(self, work, given, feed, limits, steps, chunk):
+        self.work, self.given, self.feed, self.limits, self.steps, self.chunk = work, given, feed, limits, steps, chunk
+        self.plan, self.lanes = work
+        self.fed = feed and feed.like(chunk)
+        self.rows = jax.eval_shape(partial(rows_of, work, chunk // self.plan.every), given, limits, self.fed)
+        carry = begin(work, given, limits, self.fed)
+        self.begin = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), carry)  # it will be donated
 
-    def drive(self, carry, kept, advance):
+    @contextlib.contextmanager
+    def opened(self, folder):
+        """The store in a folder; one of fewer steps is made one of these."""
+        there = self.steps
+        with contextlib.suppress(StoreError):
+            there = read_identity(folder).get("steps", there) if os.path.isdir(folder) else there
+        shorter = isinstance(there, int) and 0 < there < self.steps
+        with opened(folder, self.identity(there if shorter else self.steps)) as kept:
+            if shorter:
+                if there % self.chunk:  # its last chunk is not a whole one
+                    for kind in ("state", "chunk"):
+                        kept.discard(there // self.chunk, kind)
+                kept = renewed(kept, self.identity(self.steps))
+            yield kept
+
+    def drive(self, kept, told):
         """Run all chunks that are not in the store yet, and return the run."""
-        number, carry = self._taken_up(carry, kept)
+        every = self.plan.every
+        number, carry = self._taken_up(self.begin, kept)
         buffer = jax.tree.map(lambda row: jnp.zeros(row.shape, row.dtype), self.rows)
-        total = -(-self.steps // self.every)
+        total = -(-self.steps // every)
         history = None if kept else jax.tree.map(lambda row: _unwritten(total, row), self.rows)
-        reason = self._reason(carry)
+        reason, batches = self._reason(carry), self._fetched(number)
         while (done := min(number * self.chunk, self.steps)) < self.steps and (number == 0 or not reason.all()):
             until = min(done + self.chunk, self.steps)
-            carry, buffer = _advance(self.work, self.given, self.limits, carry, buffer, done, until)
-            first, count = done // self.every, -(-(until - done) // self.every)
+            carry, buffer = advance(self.work, self.given, self.limits, carry, buffer, batches(), done, until)
+            batches = self._fetched(number + 1)  # as the device computes
+            first, count = done // every, -(-(until - done) // every)
             recorded = jax.tree.map(lambda rows, count=count: np.array(rows[:count]), buffer)
             if kept:
                 self._keep(kept, number, recorded, carry)
@@ -170,34 +219,41 @@ class _LongRun:
                 for whole_history, rows in zip(jax.tree.leaves(history), jax.tree.leaves(recorded), strict=True):
                     whole_history[first : first + count] = rows
             number, reason = number + 1, self._reason(carry)
-            advance(until, _words(recorded, reason))
-        (end, _), reason = carry, jnp.where(reason == 0, REASONS.index("steps"), reason).astype(jnp.int32)
-        return Run(end.params, end.state, jax.tree.map(jnp.asarray, history or {}), end.count, reason)
+            told(until, _words(recorded, reason))
+        reason = jnp.where(reason == 0, REASONS.index("steps"), reason).astype(jnp.int32)
+        return finished(self.plan.objective, carry, jax.tree.map(jnp.asarray, history or {}), reason)
 
-    def identity(self, carry):
-        """The identity of this run, as JSON: hashes of its program and arguments, and its sizes."""
+    def identity(self, steps):
+        """The identity of a run of so many steps, as JSON: hashes of its program and arguments, and its sizes."""
         buffer = jax.tree.map(lambda row: jnp.zeros(row.shape, row.dtype), self.rows)
         ends = self.chunk, self.chunk  # any whole numbers
-        traced = _advance.trace(self.work, self.given, self.limits, carry, buffer, *ends)
-        _, _, recorders, every, batched = self.work
+        traced = advance.trace(self.work, self.given, self.limits, self.begin, buffer, self.fed, *ends)
+        arrays = self.feed.between(0, steps, steps)() if isinstance(self.feed, Slices) else None
         return {
             "schema": SCHEMA,
             "kind": "long run",
             "program": digest(fingerprint(traced.jaxpr)),
             "arguments": digest(*map(array_bytes, jax.tree.leaves((self.given, self.limits)))),
-            "steps": self.steps,
+            "batches": digest(*map(array_bytes, jax.tree.leaves(arrays))),
+            "steps": steps,
             "chunk": self.chunk,
-            "every": every,
-            "batched": list(batched),
-            "record": [name for name, _ in recorders],
+            "every": self.plan.every,
+            "batched": list(self.lanes),
+            "record": [name for name, _ in self.plan.recorders],
             "versions": {"jax": jax.__version__, "device": jax.devices()[0].device_kind},
             "argv": " ".join(sys.argv),
         }
 
+    def _fetched(self, number):
+        """What returns the batches of a chunk, None where there are no more or the program draws them itself."""
+        done = number * self.chunk
+        if self.feed is None or done >= self.steps:
+            return lambda: None
+        return self.feed.between(done, min(done + self.chunk, self.steps), self.chunk)
+
     def _reason(self, carry):
         """Why each lane ended, 0 where it has not."""
-        state, watch = carry
-        return np.asarray(watch.reason if self.limits else _lost(self.work[4], state.params))
+        return np.asarray(carry.watch.reason if self.limits else _lost(self.lanes, carry.at.params))
 
     def _taken_up(self, carry, kept):
         """The number of the first chunk to compute, and where it begins."""
@@ -221,73 +277,6 @@ class _LongRun:
         kept.discard(number - 2, "state")  # two are kept: the last one might be damaged
 
 
-def _loop(work, given, limits):
-    """The loop of one lane."""
-    loss, static, recorders, every, _ = work
-    optimizer, _, *data = given
-    limits = limits and (COUNTABLE, *limits)
-    return loop_of(loss, optimizer if static is None else static, tuple(data), recorders, every, limits)
-
-
-def _block(work, given, limits, carry, length):
-    """The next carry of one lane, and its row; where the lane has ended, the same carry and a row of NaN (or 0)."""
-    new, row = _loop(work, given, limits).block(carry, length)
-    if not limits:
-        return new, row
-    going = carry[1].reason == 0
-    row = jax.tree.map(lambda leaf: jnp.where(going, leaf, _missing(leaf.dtype)), row)
-    return jax.tree.map(partial(jnp.where, going), new, carry), row
-
-
-def _axes(lanes, given):
-    """The axis of lanes of each argument, for vmap."""
-
-    def axes(name, tree):
-        if name not in lanes:
-            return None
-        if isinstance(tree, Minibatches):
-            return dataclasses.replace(tree, data=None, key=0)  # type: ignore[arg-type]  # a tree of axes
-        return jax.tree.map(lambda leaf: 0 if jnp.ndim(leaf) else None, tree)
-
-    return tuple(axes(name, tree) for name, tree in zip(BATCHED, given, strict=True))
-
-
-def _over_lanes(lanes, fn, given, *carried):
-    """`fn(given, *carried)` for every lane."""
-    if not lanes:
-        return fn(given, *carried)
-    return jax.vmap(fn, in_axes=(_axes(lanes, given), *(0 for _ in carried)))(given, *carried)
-
-
-@partial(jax.jit, static_argnums=0)
-def _begin(work, given, limits):
-    return _over_lanes(work[4], lambda given: _loop(work, given, limits).init(given[1]), given)
-
-
-def _rows(work, count, given, limits):
-    """The buffer of a chunk, traced for its shapes."""
-
-    def row(given):
-        return _block(work, given, limits, _loop(work, given, limits).init(given[1]), 1)[1]
-
-    return jax.tree.map(lambda leaf: jnp.zeros((count, *leaf.shape), leaf.dtype), _over_lanes(work[4], row, given))
-
-
-@partial(jax.jit, static_argnums=0, donate_argnums=(3, 4))
-def _advance(work, given, limits, carry, buffer, done, until):
-    """The steps from `done` to `until`, each recorded row of all lanes written in its place."""
-    every = work[3]
-
-    def row(i, ahead):
-        carry, buffer = ahead
-        length = jnp.minimum(every, until - done - i * every)
-        carry, row = _over_lanes(work[4], lambda given, carry: _block(work, given, limits, carry, length), given, carry)
-        write = partial(jax.lax.dynamic_update_index_in_dim, index=i, axis=0)
-        return carry, jax.tree.map(write, buffer, row)
-
-    return jax.lax.fori_loop(0, -((done - until) // every), row, (carry, buffer))
-
-
 @partial(jax.jit, static_argnums=0)
 def _lost(lanes, params):
     """The reason "not finite" where parameters are not, else 0."""
@@ -309,12 +298,8 @@ def _array(leaf):
     return leaf if isinstance(leaf, jax.Array | np.ndarray) else jnp.asarray(leaf)
 
 
-def _missing(dtype):
-    return jnp.asarray(jnp.nan if jnp.issubdtype(dtype, jnp.inexact) else 0, dtype)
-
-
 def _unwritten(rows, chunk):
-    return np.full((rows, *chunk.shape[1:]), _missing(chunk.dtype), chunk.dtype)
+    return np.full((rows, *chunk.shape[1:]), missing(chunk.dtype), chunk.dtype)
 
 
 def _numbers(leaf):

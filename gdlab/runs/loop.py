@@ -12,13 +12,15 @@ chunks of them from the host; `tune` differentiates through segments of steps.
 | name | what it is |
 |---|---|
 | `LoopState` | where a run stands |
-| `Stepper`, `stepper` | the parts of a step: init, evaluate, apply |
+| `Plan`, `Data` | the static and the traced part of what is run |
+| `Stepper`, `stepper` | the parts of a step: init, evaluate, apply, validate |
 | `Snapshot` | what can be recorded of a step, before it is taken |
 | `RECORDERS`, `REASONS` | what can be recorded by name; why a run ends |
-| `Loop`, `Watch` | the step and the block; what decides about an early end |
-| `recorders_of`, `limits_of`, `data_of`, `traced_or_static` | the arguments of a run, checked |
+| `Loop`, `Carry` | the step and the block; what a step hands to the next one |
+| `recorders_of` | the recorders by name, checked |
 """
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,15 +28,15 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax.typing import ArrayLike
 
-from gdlab.arguments import function, hyperparameter, prng_key, shown
+from gdlab.arguments import function, shown
 from gdlab.base import Optimizer, Params, Step
 from gdlab.numerics import norm
-from gdlab.runs.data import Minibatches, fitting
-from gdlab.runs.gradients import conjugate, value_and_gradient
+from gdlab.runs.data import Minibatches
+from gdlab.runs.gradients import conjugate, number, traced, value_and_gradient
+from gdlab.runs.objective import Objective, Start
 
 Recorder = Callable[["Snapshot"], Any]
 
@@ -46,12 +48,25 @@ class Snapshot:
     """What can be recorded of one step, before it is taken."""
 
     count: jax.Array  # steps taken before this one
-    params: Params
+    params: Params  # the trained part of the model
     loss: jax.Array
     grads: Params  # the direction of steepest ascent, also for complex parameters
     state: Any  # the optimizer's
     value_fn: Callable[[Params], jax.Array]  # the loss as a function of the parameters, on the data of this step
     optimizer: optax.GradientTransformation
+    objective: Objective
+    carried: tuple  # before this step
+    aux: Any = None  # what the loss returned beside its value
+
+    @property
+    def model(self) -> Any:
+        """The model as the loss takes it: the params, where all of them are trained."""
+        return self.objective.whole(self.params, self.carried)
+
+    @property
+    def model_state(self) -> Any:
+        """The state of the model, where the loss takes one."""
+        return self.carried[1]
 
     @cached_property
     def step(self) -> Step:
@@ -67,7 +82,9 @@ class Snapshot:
     def extra_arguments(self) -> dict[str, Any]:
         """The extra arguments of an update, by name; its `grad` is what jax.grad returns."""
         # optax's line searches multiply it with the update without conjugating: theirs is jax's own convention.
-        return {"value": self.loss, "grad": conjugate(self.grads), "value_fn": self.value_fn}
+        slope = jax.grad(self.value_fn)
+        functions = {"value_fn": self.value_fn, "obj_fn": self.value_fn, "grad_fn": lambda params, *_: slope(params)}
+        return {"value": self.loss, "grad": conjugate(self.grads), **functions}
 
     def _read(self, what):
         if not isinstance(self.optimizer, Optimizer):
@@ -91,54 +108,25 @@ RECORDERS: dict[str, Recorder] = {
     "m": lambda snapshot: snapshot.step.m,
     "update": lambda snapshot: snapshot.step.update,
     "extras": lambda snapshot: snapshot.extras,
+    "aux": lambda snapshot: _aux(snapshot.aux),
 }
+
+
+def _aux(aux):
+    if aux is None:
+        msg = "record must not name aux but for a loss that returns (value, aux); this one returns its value alone"
+        raise ValueError(msg)
+    return aux
 
 
 class LoopState(NamedTuple):
     """Where a run stands."""
 
     count: jax.Array  # type: ignore[assignment]  # steps taken: int32 scalar
-    params: Params
+    params: Params  # the trained part
     state: Any  # the optimizer's
     stream: Any  # that of the batches, where they are a stream
-
-
-class Stepper(NamedTuple):
-    """The parts of every step of every run."""
-
-    init: Callable[[Params], LoopState]
-    evaluate: Callable[[LoopState, Any], tuple[Snapshot, LoopState]]  # given the batch, where batches are arrays
-    apply: Callable[[LoopState, Snapshot], LoopState]
-
-
-def stepper(loss: Callable, optimizer: optax.GradientTransformation, data: tuple) -> Stepper:
-    """How to run an optimizer on a loss with data = (args, batches, key)."""
-    args, batches, key = data
-    extended = optax.with_extra_args_support(optimizer)
-    streamed = isinstance(batches, Minibatches)
-
-    def init(params):
-        zero, stream = jnp.zeros([], jnp.int32), batches.init() if streamed else None
-        return LoopState(zero, params, optimizer.init(params), stream)
-
-    def evaluate(at, batch):
-        if streamed:
-            batch, stream = batches.next(at.stream)
-            at = at._replace(stream=stream)
-        batch = () if batches is None else (batch,)
-        keyed = {} if key is None else {"key": jax.random.fold_in(key, at.count)}
-
-        def value_fn(params):
-            return loss(params, *batch, *args, **keyed)
-
-        value, grads = value_and_gradient(value_fn, at.params)
-        return Snapshot(at.count, at.params, value, grads, at.state, value_fn, optimizer), at
-
-    def apply(at, snapshot):
-        updates, state = extended.update(snapshot.grads, at.state, at.params, **snapshot.extra_arguments)
-        return at._replace(count=at.count + 1, params=optax.apply_updates(at.params, updates), state=state)
-
-    return Stepper(init, evaluate, apply)
+    carried: tuple = ((), None)  # arrays of the model that are not trained, and its state
 
 
 class Watch(NamedTuple):
@@ -149,61 +137,192 @@ class Watch(NamedTuple):
     reason: jax.Array  # a place in `REASONS`, 0 while running: int32 scalar
 
 
-class Loop(NamedTuple):
-    """The steps of a run; it carries (LoopState, Watch), the second None in a run that may not stop early."""
+class Best(NamedTuple):
+    """The model at the lowest loss that was recorded, of held-out data where there are any."""
 
-    stepper: Stepper
-    batches: Any  # arrays with one batch a step, or None
+    loss: jax.Array
+    params: Params
+    carried: tuple
+
+
+class Carry(NamedTuple):
+    """What a step hands to the next one."""
+
+    at: LoopState
+    watch: Watch | None = None  # in a run that may stop early
+    best: Best | None = None  # in a run that keeps its best
+
+
+class Data(NamedTuple):
+    """What the loss is computed on."""
+
+    args: tuple = ()
+    batches: Any = None
+    key: Any = None
+    held_out: Any = None  # what takes the place of the batch, or of args, in a validation
+
+
+class Plan(NamedTuple):
+    """What is compiled in: the static part of a run."""
+
+    objective: Objective
+    static: Any = None  # an optimizer of another library
     recorders: tuple[tuple[str, Recorder], ...] = ()
     every: int = 1
-    limits: tuple | None = None  # of steps, tolerance and patience, in a run that may stop early
+    validation: Callable | bool = False  # of the model, or True for the loss on held-out data
+    keeps_best: bool = False
 
-    def init(self, params: Params) -> tuple[LoopState, Any]:
+
+class Stepper(NamedTuple):
+    """The parts of every step of every run."""
+
+    init: Callable[[Start], LoopState]
+    evaluate: Callable[[LoopState, Any], tuple[Snapshot, LoopState]]  # given the batch, where batches are arrays
+    apply: Callable[[LoopState, Snapshot], LoopState]
+    validate: Callable[[Snapshot, Callable | bool], jax.Array]
+
+
+def stepper(objective: Objective, optimizer: optax.GradientTransformation, data: Data) -> Stepper:
+    """How to run an optimizer on a loss."""
+    args, batches, key, held_out = data
+    streamed = isinstance(batches, Minibatches)
+
+    def keyed(count):
+        return {} if key is None else {"key": jax.random.fold_in(key, count)}
+
+    def init(start):
+        zero, stream = jnp.zeros([], jnp.int32), batches.init() if streamed else None
+        return LoopState(zero, start.params, optimizer.init(start.params), stream, start.carried)
+
+    def evaluate(at, batch):
+        if streamed:
+            batch, stream = batches.next(at.stream)
+            at = at._replace(stream=stream)
+        given = (*(() if batches is None else (batch,)), *args)
+
+        def both(params):
+            return objective(params, at.carried, *given, **keyed(at.count))
+
+        (value, (carried, aux)), grads = value_and_gradient(both, at.params, has_aux=True)
+        value_fn = lambda params: both(params)[0]  # noqa: E731
+        read = optimizer, objective, at.carried, aux
+        return Snapshot(at.count, at.params, value, grads, at.state, value_fn, *read), at._replace(carried=carried)
+
+    def apply(at, snapshot):
+        extras = taken(optimizer.update, snapshot.extra_arguments)
+        updates, state = optimizer.update(snapshot.grads, at.state, at.params, **extras)
+        return at._replace(count=at.count + 1, params=optax.apply_updates(at.params, updates), state=state)
+
+    def validate(snapshot, how):
+        if how is True:
+            given = held_out if batches is None else (held_out, *args)
+            return objective(snapshot.params, snapshot.carried, *given, **keyed(snapshot.count))[0]
+        given = (snapshot.model, snapshot.model_state) if objective.stateful else (snapshot.model,)
+        return number(traced(how, "validation")(*given), "validation")
+
+    return Stepper(init, evaluate, apply, validate)
+
+
+# Extra arguments that only optimizers which name them get: others hand what they do not know on to the loss.
+ON_DEMAND = ("obj_fn", "grad_fn")
+
+
+def taken(update: Callable, extras: dict[str, Any]) -> dict[str, Any]:
+    """Those of the extra arguments that an update takes."""
+    named = inspect.signature(update).parameters
+    if any(one.kind is one.VAR_KEYWORD for one in named.values()):
+        within = _named_within(update, set())
+        return {name: value for name, value in extras.items() if name not in ON_DEMAND or name in within}
+    return {name: value for name, value in extras.items() if name in named}
+
+
+def _named_within(value, seen):
+    """The names of the arguments of a function, and of those that it is made of."""
+    if isinstance(value, tuple | list):
+        return set().union(*(_named_within(one, seen) for one in value))
+    code = getattr(value, "__code__", None)
+    if code is None or id(value) in seen:
+        return set()
+    seen.add(id(value))
+    cells = [cell.cell_contents for cell in value.__closure__ or () if cell != type(cell)()]
+    return set(inspect.signature(value).parameters).union(*(_named_within(cell, seen) for cell in cells))
+
+
+class Loop(NamedTuple):
+    """The steps of a run."""
+
+    plan: Plan
+    stepper: Stepper
+    batches: Any  # arrays with one batch a step, or None
+    first: Any = 0  # the step of the first of these batches
+    limits: tuple | None = None  # tolerance, patience and least fall, in a run that may stop early
+
+    def init(self, start: Start) -> Carry:
         """The carry before the first step."""
-        at = self.stepper.init(params)
-        if self.limits is None:
-            return at, None
-        loss = jax.eval_shape(lambda at: self.evaluate(at)[0].loss, at)
-        none = jnp.zeros([], jnp.int32)
-        return at, Watch(jnp.full([], jnp.inf, loss.dtype), none, none)
+        return self.completed(Carry(self.stepper.init(start)))
+
+    def completed(self, carry: Carry) -> Carry:
+        """The carry with what this run watches and keeps."""
+        at, watch, best = carry
+        watched, kept = self.limits is not None, self.plan.keeps_best
+        if (watched and watch is None) or (kept and best is None):
+            loss = jax.eval_shape(lambda at: self.evaluate(at)[0].loss, at)
+            highest, none = jnp.full([], jnp.inf, loss.dtype), jnp.zeros([], jnp.int32)
+            watch = Watch(highest, none, none) if watch is None else watch
+            best = Best(highest, at.params, at.carried) if best is None else best
+        return Carry(at, watch if watched else None, best if kept else None)
 
     def evaluate(self, at: LoopState) -> tuple[Snapshot, LoopState]:
         """The snapshot of the next step, on its batch: the last one where there are no more."""
-        batch = jax.tree.map(lambda leaf: leaf[jnp.minimum(at.count, len(leaf) - 1)], self.batches)
+        count = at.count if isinstance(self.first, int) and self.first == 0 else at.count - self.first
+        batch = jax.tree.map(lambda leaf: leaf[jnp.minimum(count, len(leaf) - 1)], self.batches)
         return self.stepper.evaluate(at, batch)
 
-    def step(self, carry: tuple, recorders: tuple = ()) -> tuple[tuple, dict[str, Any]]:
+    def step(self, carry: Carry, recorded: bool = False) -> tuple[Carry, dict[str, Any]]:
         """One step: the next carry, and what was recorded."""
-        before, watch = carry
+        before, watch, best = carry
         snapshot, at = self.evaluate(before)
+        row = {name: recorder(snapshot) for name, recorder in self.plan.recorders} if recorded else {}
+        value = snapshot.loss
+        if self.plan.validation and recorded:
+            value = row["validation"] = self.stepper.validate(snapshot, self.plan.validation).astype(value.dtype)
+        elif self.plan.validation:
+            value = jnp.full_like(value, jnp.inf)
+        if best is not None and recorded:
+            here = Best(value, before.params, before.carried)
+            lower = value < best.loss
+            best = jax.tree.map(lambda new, old: jnp.where(lower, new, old), here, best)
         if self.limits is None:
             after = self.stepper.apply(at, snapshot)
         else:
-            watch = _judged(watch, snapshot, self.limits)
+            watch = _judged(watch, snapshot, value, self.limits)
             after = jax.lax.cond(watch.reason == 0, lambda: self.stepper.apply(at, snapshot), lambda: before)
-        return (after, watch), {name: recorder(snapshot) for name, recorder in recorders}
+        return Carry(after, watch, best), row
 
-    def block(self, carry: tuple, length: ArrayLike) -> tuple[tuple, dict[str, Any]]:
+    def block(self, carry: Carry, length: ArrayLike) -> tuple[Carry, dict[str, Any]]:
         """One recorded step, and the `length` - 1 behind it that are not: the next carry, and what was recorded."""
-        carry, row = self.step(carry, self.recorders)
-        if self.every == 1:  # a loop without iterations would still cost a check at every step
+        carry, row = self.step(carry, True)
+        if self.plan.every == 1:  # a loop without iterations would still cost a check at every step
             return carry, row
+        return self.unrecorded(carry, 1, length), row
+
+    def unrecorded(self, carry: Carry, begin: int, end: ArrayLike) -> Carry:
+        """The carry after the steps from `begin` to `end`, none of them recorded."""
 
         def rest(_, carry):
             if self.limits is None:
                 return self.step(carry)[0]
-            return jax.lax.cond(carry[1].reason == 0, lambda: self.step(carry)[0], lambda: carry)
+            return jax.lax.cond(carry.watch.reason == 0, lambda: self.step(carry)[0], lambda: carry)
 
-        return jax.lax.fori_loop(1, length, rest, carry), row
+        return jax.lax.fori_loop(begin, end, rest, carry)
 
 
-def _judged(watch, snapshot, limits):
+def _judged(watch, snapshot, value, limits):
     """The watch after the loss and the gradient of a step are known."""
-    steps, tolerance, patience = limits
-    better = snapshot.loss < watch.best
+    tolerance, patience, least_fall = limits
+    better = value < watch.best - least_fall
     waited = jnp.where(better, 0, watch.waited + 1)
     reasons = {
-        "steps": snapshot.count >= steps,
         "plateau": waited >= patience,
         "small gradient": gradient_norm(snapshot) <= tolerance,
         "not finite": ~jnp.isfinite(snapshot.loss),
@@ -211,20 +330,14 @@ def _judged(watch, snapshot, limits):
     reason = watch.reason
     for name, holds in reasons.items():
         reason = jnp.where(holds, REASONS.index(name), reason).astype(jnp.int32)
-    return Watch(jnp.where(better, snapshot.loss, watch.best), waited, reason)
+    return Watch(jnp.where(better, value, watch.best), waited, reason)
 
 
-def loop_of(
-    loss: Callable,
-    optimizer: optax.GradientTransformation,
-    data: tuple,
-    recorders: tuple = (),
-    every: int = 1,
-    limits: tuple | None = None,
-) -> Loop:
-    """The loop of a run on data = (args, batches, key)."""
-    batches = None if isinstance(data[1], Minibatches) else data[1]
-    return Loop(stepper(loss, optimizer, data), batches, recorders, every, limits)
+def loop_of(plan: Plan, optimizer: Any, data: Data, limits: tuple | None = None, first: Any = 0) -> Loop:
+    """The loop of a run."""
+    batches = None if isinstance(data.batches, Minibatches) else data.batches
+    steps = stepper(plan.objective, optimizer if plan.static is None else plan.static, data)
+    return Loop(plan, steps, batches, first, limits)
 
 
 def all_finite(params: Params) -> jax.Array:
@@ -244,44 +357,3 @@ def recorders_of(record: Sequence[str] | Mapping[str, Recorder]) -> dict[str, Re
             msg = f"record must name some of {', '.join(RECORDERS)}, or map names to functions; got {shown(name)}"
             raise ValueError(msg)
     return {name: RECORDERS[name] for name in names}
-
-
-def limits_of(tolerance: ArrayLike | None, patience: ArrayLike | None) -> tuple | None:
-    """The tolerance and the patience of a run that may stop early; None for one that may not."""
-    if tolerance is None and patience is None:
-        return None
-    return (
-        -1.0 if tolerance is None else hyperparameter("tolerance", tolerance, 0),
-        jnp.inf if patience is None else hyperparameter("patience", patience, 1),
-    )
-
-
-def traced_or_static(optimizer: Any) -> tuple[Any, Any]:
-    """(traced, static): the optimizer as an argument of the compiled program or, from another library, a part of it."""
-    transformation(optimizer)
-    numeric = not any(_foreign(leaf) for leaf in jax.tree.leaves(optimizer))
-    return (optimizer, None) if numeric else (None, optimizer)
-
-
-def _foreign(leaf):
-    """Whether a leaf of an optimizer is not a number, but a function of another library."""
-    return not isinstance(leaf, jax.Array | np.ndarray | np.number | float | int)
-
-
-def data_of(
-    args: Sequence[Any], batches: Any, key: jax.Array | None, steps: int, batched: Sequence[str] = ()
-) -> tuple[tuple, Any, jax.Array | None]:
-    """The data of `stepper`, checked for `steps` steps; `batched` names the arguments with a leading axis of runs."""
-    if not isinstance(args, Sequence) or isinstance(args, str):
-        msg = f"args must be a tuple of further arguments of the loss; got {shown(args)}"
-        raise TypeError(msg)
-    if key is not None:
-        prng_key("key", key, int("key" in batched))
-    return tuple(args), fitting(batches, steps, lanes="batches" in batched), key
-
-
-def transformation(optimizer: Any) -> None:
-    """Raise TypeError for what lacks `init` or `update`."""
-    if not (callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))):
-        msg = f"optimizer must be optax-compatible, such as gdlab.adam(1e-3); got {shown(optimizer)}"
-        raise TypeError(msg)

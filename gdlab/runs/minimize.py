@@ -6,35 +6,54 @@ Any optax-compatible optimizer works.  Parameters, data, keys and the hyperparam
 are arguments of the compiled loop: one trace serves all their values.  An optimizer of another library is compiled in.
 Recorders cost time at the recorded steps only.
 
-A run of fixed length is a scan: differentiable in forward and reverse mode.  A run that may stop early is a while
-loop over blocks of `every` steps: it can be vmapped, but differentiated in forward mode only.
+Within a transformation (`jit`, `vmap`, `grad`) a run of fixed length is a scan: differentiable in forward and reverse
+mode.  Outside of them it is a loop whose number of turns is an argument, so that a run in pieces, even of one step, is
+compiled to the same steps as one run, and equals it to the bit.  A run that may stop early is a while loop over blocks
+of `every` steps: it can be vmapped, but differentiated in forward mode only.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.extend.core import get_opaque_trace_state
 from jax.typing import ArrayLike
 
-from gdlab.arguments import floating, function, whole
+from gdlab.arguments import one_of, whole
 from gdlab.base import Params
 from gdlab.runs.data import Minibatches
+from gdlab.runs.given import data_of, limits_of, traced_or_static, validation_of
 from gdlab.runs.loop import (
     REASONS,
+    Best,
+    Carry,
+    LoopState,
+    Plan,
     Recorder,
+    Watch,
     all_finite,
-    data_of,
-    limits_of,
     loop_of,
     recorders_of,
-    traced_or_static,
 )
+from gdlab.runs.objective import begun
 
 COUNTABLE = 2**31 - 1  # steps: counts are int32
+OUTSIDE = get_opaque_trace_state()  # of any transformation
+
+
+class Rest(NamedTuple):
+    """What else a run needs to go on."""
+
+    stream: Any = None  # of the batches
+    watch: Watch | None = None
+    best: Best | None = None  # its params as the loss takes them
+
+
+NOTHING_ELSE = Rest()
 
 
 @jax.tree_util.register_dataclass
@@ -47,6 +66,8 @@ class Run:
     history: dict[str, Any]  # what was recorded: name -> array of shape (ceil(steps / every), ...)
     steps: jax.Array  # how many steps were taken: int32
     reason: jax.Array  # why it ended, a place in `REASONS`: int32
+    model_state: Any = None  # that of the model after the last step, where the loss takes one
+    rest: Rest = NOTHING_ELSE  # what else `minimize(..., state=run)` goes on from
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.params, self.state, self.history))
@@ -58,6 +79,22 @@ class Run:
         A small gradient is no minimum, nor is a plateau (S62): the Hessian tells which critical point it is.
         """
         return REASONS[int(self.reason)]
+
+    @property
+    def best(self) -> Params:
+        """The params at the lowest loss that was recorded, of held-out data where a validation was given.
+
+        Raises AttributeError where they were not kept: they are with `validation`, `keep_best=True`, and where "loss"
+        and "params" are recorded.
+        """
+        if self.rest.best is not None:
+            return self.rest.best.params
+        if {"loss", "params"} <= set(self.history):
+            losses = self.history["loss"]
+            lowest = jnp.argmin(jnp.where(jnp.isnan(losses), jnp.inf, losses), axis=0)
+            return jax.tree.map(lambda rows: rows[lowest], self.history["params"])
+        msg = "best is kept with keep_best=True or a validation, or where both loss and params are recorded"
+        raise AttributeError(msg)
 
 
 def minimize(
@@ -73,32 +110,52 @@ def minimize(
     every: int = 1,
     tolerance: ArrayLike | None = None,
     patience: ArrayLike | None = None,
+    min_delta: ArrayLike = 0.0,
+    validation: Callable[..., jax.Array] | Any = None,
+    keep_best: bool = False,
+    trainable: Any = None,
+    model_state: Any = None,
+    state: Run | None = None,
 ) -> Run:
     """Run an optimizer on a loss for a number of steps (S3, S4).
 
     Args:
         loss: `loss(params, *args) -> scalar`; with `batches`, `loss(params, batch, *args)`; with `key`, it also takes
-            a fresh `key=` each step.
-        optimizer: any `optax.GradientTransformation`; `value=`, `grad=` and `value_fn=` are passed to those that
-            take extra arguments.
-        params: the start, any pytree of floating arrays; complex ones move as their real and imaginary parts would.
+            a fresh `key=` each step; with `model_state` it takes that behind the params.  It may return (scalar, aux).
+        optimizer: any `optax.GradientTransformation`; those that take extra arguments get what they take of `value=`,
+            `grad=`, `value_fn=`, `obj_fn=` and `grad_fn=`.
+        params: the start, any pytree with floating arrays: a module as it is.  Other leaves are carried untouched;
+            variables of a module that change as the loss is computed are carried on.  Complex arrays move as their real
+            and imaginary parts would.
         steps: how many steps, at least 1.
         args: further arguments of the loss, the same at each step, such as data.
         batches: `gdlab.minibatches(...)`, or a pytree of arrays whose leading axis is the step, one batch for each.
         key: a PRNG key for a loss that draws random numbers; step t gets `fold_in(key, t)`.
-        record: names among "loss", "gradient_norm", "params", "eta", "sigma", "m", "update", "extras", or a mapping
-            from names to functions of a `Snapshot`, such as the curvature of `snapshot.value_fn` at `snapshot.params`.
+        record: names among "loss", "gradient_norm", "params", "eta", "sigma", "m", "update", "extras", "aux", or a
+            mapping from names to functions of a `Snapshot`, such as the curvature of `snapshot.value_fn` at
+            `snapshot.params`.
         every: record before step 0, every, 2 every, ...; at least 1.
         tolerance: stop once the norm of the gradient is at most this, >= 0.
-        patience: stop once the loss has not fallen below its lowest for so many steps, >= 1.
+        patience: stop once the loss has not fallen below its lowest for so many steps, >= 1; the loss of held-out data
+            with a validation, which is computed where a step is recorded.
+        min_delta: what a fall is: by more than this, >= 0; with a patience.
+        validation: recorded under this name, a function `validation(params)` (and `model_state`), or held-out data that
+            take the place of the batch in the loss, or, without batches, the tuple in the place of args.
+        keep_best: whether `Run.best` is kept, the params at the lowest loss recorded; with a validation it always is.
+        trainable: which floating arrays are trained: a pytree of bools like params, or a prefix, or a function of a
+            path such as "['layer']['bias']"; by default all of them.
+        model_state: a pytree of arrays, such as the statistics of a BatchNorm, that the loss takes and returns:
+            `loss(params, model_state, ...) -> (scalar, model_state)` or `(scalar, (model_state, aux))`.
+        state: a run to go on from, in place of a start at `params`: `steps` more, which equal one run to the bit.
+            One that ended early stays ended.  `batches` that are arrays hold those of the further steps.
 
     Returns:
-        `Run(params, state, history)`, which also has `steps` taken and `why` it ended; `history[name]` has shape
-        (ceil(steps / every), ...).  With a tolerance or a patience the run also ends at a loss that is not finite, and
-        the rows after its end are NaN, or 0 where they are whole numbers.
+        `Run(params, state, history)`, which also has `steps` taken, `why` it ended, `best` and `model_state`;
+        `history[name]` has shape (ceil(steps / every), ...).  With a tolerance or a patience the run also ends at a
+        loss that is not finite, and the rows after its end are NaN, or 0 where they are whole numbers.
 
     Raises:
-        TypeError: for parameters that are not floating arrays.
+        TypeError: for parameters without a floating array.
         ValueError: for steps or every below 1, an unknown name in `record`, a loss that is not scalar, or batches that
             are no arrays or not one a step.
 
@@ -108,51 +165,140 @@ def minimize(
     (0.5, [16.0, 4.0, 1.0])
     """
     steps, every = whole("steps", steps, 1, COUNTABLE), whole("every", every)
-    function("loss", loss, "loss(params, ...) -> scalar")
     recorders = tuple(recorders_of(record).items())
     traced, static = traced_or_static(optimizer)
-    params = floating("params", params)
-    data = data_of(args, batches, key, steps)
-    limits = limits_of(tolerance, patience)
-    if limits is None:
-        return _run(loss, static, recorders, steps, every, traced, params, data)
-    return _run_until(loss, static, recorders, steps, every, traced, params, data, limits)
+    held, limits = data_of(args, batches, key, steps), limits_of(tolerance, patience, min_delta)
+    how, held_out = validation_of(validation, held.args, held.batches)
+    if state is not None:
+        params, model_state = one_of("state", state, Run, "a Run that minimize has returned").params, state.model_state
+    objective, start = begun(loss, params, trainable, model_state)
+    plan = Plan(objective, static, recorders, every, how, keep_best or bool(how))
+    before = None if state is None else _carry(state, start, objective)
+    given = traced, start, held._replace(held_out=held_out), limits, before
+    carry, history, reason = _driven(plan, steps, given)
+    return finished(objective, carry, history, reason)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
-def _run(loss, static, recorders, steps, every, optimizer, params, data):
-    loop = loop_of(loss, optimizer if static is None else static, data, recorders, every)
-    blocks, tail = divmod(steps, every)
-    carry, history = jax.lax.scan(lambda carry, _: loop.block(carry, every), loop.init(params), length=blocks)
+def finished(objective: Any, carry: Carry, history: dict[str, Any], reason: jax.Array) -> Run:
+    """The run that ended there."""
+    at, watch, best = carry
+    if best is not None:
+        best = best._replace(params=objective.whole(best.params, best.carried))
+    params = objective.whole(at.params, at.carried)
+    return Run(params, at.state, history, at.count, reason, at.carried[1], Rest(at.stream, watch, best))
+
+
+def _carry(run, start, objective):
+    """Where a run goes on."""
+    best = run.rest.best
+    if best is not None:
+        best = best._replace(params=begun(objective.loss, best.params, None, None)[1].params)
+    return Carry(LoopState(run.steps, start.params, run.state, run.rest.stream, start.carried), run.rest.watch, best)
+
+
+def _driven(plan, steps, given):
+    """The carry after so many steps, their history, and the reason why they ended."""
+    *_, limits, before = given
+    done = 0 if before is None or plan.every == 1 else int(before.at.count)
+    rows = -(-(done + steps) // plan.every) - -(-done // plan.every)
+    if limits is not None:
+        return _run_until(plan, rows, given, steps)
+    return _run(plan, rows, given, steps) if get_opaque_trace_state() == OUTSIDE else _scanned(plan, steps, given)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _scanned(plan, steps, given):
+    """A run that can be differentiated."""
+    loop, carry, _ = _begun(plan, given)
+    count, every = 0 if given[-1] is None or plan.every == 1 else int(given[-1].at.count), plan.every
+    lead = min(-count % every, steps)
+    if lead:
+        carry = jax.lax.scan(lambda carry, _: (loop.step(carry)[0], None), carry, length=lead)[0]
+    blocks, tail = divmod(steps - lead, every)
+    carry, history = jax.lax.scan(lambda carry, _: loop.block(carry, every), carry, length=blocks)
     if tail:
         carry, row = loop.block(carry, tail)
         history = jax.tree.map(lambda rows, row: jnp.concatenate([rows, row[None]]), history, row)
-    end, _ = carry
-    reason = jnp.where(all_finite(end.params), REASONS.index("steps"), REASONS.index("not finite")).astype(jnp.int32)
-    return Run(end.params, end.state, history, end.count, reason)
+    return carry, history, _reason(carry)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
-def _run_until(loss, static, recorders, steps, every, optimizer, params, data, limits):
+@partial(jax.jit, static_argnums=(0, 1))
+def _run(plan, rows, given, steps):
+    """A run of whatever length that has so many rows of history."""
+    loop, carry, first = _begun(plan, given)
+    carry, length_of = _led(loop, carry, first, steps, given)
+
+    def block(i, ahead):
+        carry, history = ahead
+        carry, row = loop.block(carry, length_of(i))
+        return carry, jax.tree.map(lambda rows, new: rows.at[i].set(new), history, row)
+
+    turns = -((length_of.done - length_of.until) // plan.every) if rows else 0
+    carry, history = jax.lax.fori_loop(0, turns, block, (carry, _empty(loop, carry, rows)))
+    return carry, history, _reason(carry)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _run_until(plan, rows, given, steps):
     """The run that ends at the first reason to stop."""
-    loop = loop_of(loss, optimizer if static is None else static, data, recorders, every, (steps, *limits))
-    rows = -(-steps // every)
+    loop, carry, first = _begun(plan, given)
+    carry, length_of = _led(loop, carry, first, steps, given)
 
     def block(ahead):
         carry, number, history = ahead
-        carry, row = loop.block(carry, every)
+        carry, row = loop.block(carry, length_of(number))
         return carry, number + 1, jax.tree.map(lambda rows, new: rows.at[number].set(new), history, row)
 
-    carry = loop.init(params)
-    row = jax.eval_shape(lambda carry: loop.step(carry, recorders)[1], carry)
-    ahead = carry, jnp.zeros([], jnp.int32), jax.tree.map(lambda row: _empty(row, rows), row)
-    ahead = jax.lax.while_loop(lambda ahead: (ahead[0][1].reason == 0) & (ahead[1] < rows), block, ahead)
-    (end, watch), _, history = ahead
-    reason = jnp.where(watch.reason == 0, REASONS.index("steps"), watch.reason).astype(jnp.int32)
-    return Run(end.params, end.state, history, end.count, reason)
+    ahead = carry, jnp.zeros([], jnp.int32), _empty(loop, carry, rows)
+    going = lambda ahead: (ahead[0].watch.reason == 0) & (ahead[1] < rows)  # noqa: E731
+    carry, _, history = jax.lax.while_loop(going, block, ahead)
+    reason = jnp.where(carry.watch.reason == 0, REASONS.index("steps"), carry.watch.reason).astype(jnp.int32)
+    return carry, history, reason
 
 
-def _empty(row, rows):
+def _begun(plan, given):
+    """The loop of a run, where it begins, and the number of its first step."""
+    traced, start, data, limits, before = given
+    first = 0 if before is None else before.at.count
+    loop = loop_of(plan, traced, data, limits, first)
+    carry = loop.init(start) if before is None else loop.completed(before)
+    return loop, carry, first
+
+
+class _Lengths(NamedTuple):
+    """The lengths of the blocks between two steps."""
+
+    done: Any
+    until: Any
+    every: int
+
+    def __call__(self, number):
+        return jnp.minimum(self.every, self.until - self.done - number * self.every)
+
+
+def _led(loop, carry, first, steps, given):
+    """The carry at the first step to record, and the lengths of the blocks from there."""
+    # The barrier hides from the compiler that states begin as zeros: a run that goes on begins with others.
+    carry = jax.lax.optimization_barrier(carry)
+    every = loop.plan.every
+    lead: Any = 0
+    if given[-1] is not None and every > 1:
+        lead = jnp.minimum(-first % every, steps)
+        carry = loop.unrecorded(carry, 0, lead)
+    return carry, _Lengths(first + lead, first + steps, every)
+
+
+def _reason(carry):
+    """Why a run of fixed length ended."""
+    sound = all_finite(carry.at.params)
+    return jnp.where(sound, REASONS.index("steps"), REASONS.index("not finite")).astype(jnp.int32)
+
+
+def _empty(loop, carry, rows):
     """An empty history: NaN, or 0 where it holds whole numbers."""
-    fill = jnp.nan if jnp.issubdtype(row.dtype, jnp.inexact) else 0
-    return jnp.full((rows, *row.shape), fill, row.dtype)
+
+    def empty(row):
+        fill = jnp.nan if jnp.issubdtype(row.dtype, jnp.inexact) else 0
+        return jnp.full((rows, *row.shape), fill, row.dtype)
+
+    return jax.tree.map(empty, jax.eval_shape(lambda carry: loop.step(carry, True)[1], carry))

@@ -23,13 +23,18 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from gdlab.arguments import choice, floating, function, hyperparameter, one_of, shown, whole
+from gdlab.arguments import choice, function, hyperparameter, one_of, shown, whole
 from gdlab.base import Optimizer, Params
 from gdlab.optimizers.named import adam
 from gdlab.pieces import ranges
-from gdlab.runs.gradients import scalar, value_and_gradient
-from gdlab.runs.loop import data_of, loop_of
+from gdlab.runs.given import data_of
+from gdlab.runs.gradients import traced, value_and_gradient
+from gdlab.runs.loop import (
+    Plan,
+    loop_of,
+)
 from gdlab.runs.minimize import minimize
+from gdlab.runs.objective import begun, parted
 from gdlab.schedules.of_count import Cosine, LrRangeTest
 
 OUTCOMES = ("found", "no fall", "falling to the end", "not finite")
@@ -83,6 +88,8 @@ def tune(
     only: Sequence[str] | None = None,
     rounds: int = 50,
     rate: ArrayLike = 0.1,
+    trainable: Any = None,
+    model_state: Any = None,
 ) -> Tuned:
     """Improve the hyperparameters of an optimizer by gradient descent through the unrolled run (S9).
 
@@ -90,9 +97,9 @@ def tune(
     others computed again.  The result is the best of all rounds, of which the first is the given optimizer itself.
 
     Args:
-        loss, params, steps, args, batches, key: as in `gdlab.minimize`.
+        loss, params, steps, args, batches, key, trainable, model_state: as in `gdlab.minimize`.
         optimizer: one of ours, where tuning starts.
-        validation: `validation(params) -> scalar`, to be improved in place of the loss after the last step.
+        validation: `validation(params) -> scalar` (and of `model_state`), to be improved in place of the last loss.
         only: names of the hyperparameters to tune, see `hyperparameters`; all of them by default.
         rounds: of tuning, at least 1.
         rate: of the descent in logarithms and logits, where it falls along a cosine: .1 is a tenth of a rate a round.
@@ -106,7 +113,6 @@ def tune(
     >>> round(float(hyperparameters(tuned.optimizer)["schedule.rate"]), 2)
     0.5
     """
-    function("loss", loss, "loss(params, ...) -> scalar")
     steps, rounds = whole("steps", steps), whole("rounds", rounds)
     rate = hyperparameter("rate", rate, 0)
     names = tuple(hyperparameters(optimizer))
@@ -122,15 +128,14 @@ def tune(
     if validation is not None:
         function("validation", validation, "validation(params) -> scalar")
     data = data_of(args, batches, key, steps)
-    best, score, history = _tune(
-        loss, validation, steps, rounds, moving, optimizer, floating("params", params), data, rate
-    )
+    objective, start = begun(loss, params, trainable, model_state)
+    best, score, history = _tune(objective, validation, steps, rounds, moving, optimizer, start, data, rate)
     scores, leaves = history
     return Tuned(best, score, {"score": scores, **dict(zip(names, leaves, strict=True))})
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
-def _tune(loss, validation, steps, rounds, moving, optimizer, params, data, rate):
+def _tune(objective, validation, steps, rounds, moving, optimizer, start, data, rate):
     leaves, structure = jax.tree.flatten(optimizer)
     leaves = [jnp.asarray(leaf, float) for leaf in leaves]
     free = list(map(_freed, leaves, *moving))
@@ -139,8 +144,11 @@ def _tune(loss, validation, steps, rounds, moving, optimizer, params, data, rate
         return list(map(_bound, leaves, free, *moving))
 
     def score(free):
-        end = _unrolled(loss, jax.tree.unflatten(structure, bound(free)), params, data, steps)
-        return end[0] if validation is None else scalar(validation, "validation")(end[1])
+        loss, at = _unrolled(objective, jax.tree.unflatten(structure, bound(free)), start, data, steps)
+        given = objective.whole(at.params, at.carried), *(at.carried[1:] if objective.stateful else ())
+        if validation is None:
+            return loss
+        return parted(traced(validation, "validation")(*given), "validation")[0]
 
     outer = adam(Cosine(rate, 0.0, rounds), 0.8, 0.9, eps=0.0)
 
@@ -183,9 +191,9 @@ def _bound(leaf, x, moves, share):
     return jnp.where(inside, jax.nn.sigmoid(x) if share else jnp.exp(x), leaf)
 
 
-def _unrolled(loss, optimizer, params, data, steps):
-    """The loss after a run, and its parameters; reverse mode stores one state in about sqrt(steps)."""
-    loop = loop_of(loss, optimizer, data)
+def _unrolled(objective, optimizer, start, data, steps):
+    """The loss after a run, and where it ended; reverse mode stores one state in about sqrt(steps)."""
+    loop = loop_of(Plan(objective), optimizer, data)
 
     def segment(carry, length):
         return jax.lax.scan(lambda carry, _: (loop.step(carry)[0], None), carry, length=length)[0]
@@ -193,9 +201,9 @@ def _unrolled(loss, optimizer, params, data, steps):
     length = math.isqrt(steps)
     whole, tail = divmod(steps, length)
     once = jax.checkpoint(partial(segment, length=length))
-    carry, _ = jax.lax.scan(lambda carry, _: (once(carry), None), loop.init(params), length=whole)
-    end, _ = segment(carry, tail)
-    return loop.evaluate(end)[0].loss, end.params
+    carry, _ = jax.lax.scan(lambda carry, _: (once(carry), None), loop.init(start), length=whole)
+    end = segment(carry, tail)
+    return loop.evaluate(end.at)[0].loss, end.at
 
 
 def lr_range_test(
@@ -214,7 +222,7 @@ def lr_range_test(
         loss, params, steps: as in `gdlab.minimize`, steps at least 3.
         make: an optimizer of a schedule, such as `gdlab.sgd`.
         low, high: rates, 0 < low < high.
-        **options: `args`, `batches` and `key` of `gdlab.minimize`.
+        **options: `args`, `batches`, `key`, `trainable` and `model_state` of `gdlab.minimize`.
 
     Returns:
         A `RangeTest`; `why` says that both rates were found, or why one is NaN.
@@ -229,7 +237,7 @@ def lr_range_test(
     hyperparameter("low", low, 0, above=True)
     hyperparameter("high", high, low, above=True)
     for name in options:
-        choice("options", name, dict.fromkeys(("args", "batches", "key")))
+        choice("options", name, dict.fromkeys(("args", "batches", "key", "trainable", "model_state")))
     run = minimize(loss, make(LrRangeTest(low, high, steps)), params, steps, record=("loss",), **options)
     rates = jax.vmap(LrRangeTest(low, high, steps))(jnp.arange(steps))
     return RangeTest(rates, run.history["loss"], *_told(rates, run.history["loss"]))

@@ -26,6 +26,7 @@ import numpy as np
 
 IDENTITY, LOCK, META, PARTIAL = "store.json", "lock", "meta.json", ".partial"
 NOTES = ("labels", "description", "config", "argv", "attrs")  # entries of an identity that are for readers only
+GROWING = ("shard", "steps", "batches")  # those that the parts of stores may differ in, which one run goes on from
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -82,7 +83,7 @@ class Store:
             self.path(number, kind).unlink()
 
     def _named(self, path):
-        shared = {name: value for name, value in self.identity.items() if name not in (*NOTES, "shard")}
+        shared = {name: value for name, value in self.identity.items() if name not in (*NOTES, *GROWING)}
         return f"{path.stem} of {digest(json.dumps(shared, sort_keys=True).encode())}"
 
 
@@ -108,12 +109,23 @@ def opened(folder: str | os.PathLike, identity: Mapping[str, Any]) -> Iterator[S
             if path.exists():
                 check_same(folder, read_identity(folder), store.identity)
             else:
-                with atomic_write(path) as file:
-                    file.write(json.dumps(store.identity, indent=2, sort_keys=True).encode())
+                _identify(store)
         except OSError as error:
             msg = f"store must be a folder that can be written; {folder}: {error.strerror or error}"
             raise StoreError(msg) from None
         yield store
+
+
+def renewed(store: Store, identity: Mapping[str, Any]) -> Store:
+    """The store that `opened` holds, with what has grown since in its identity."""
+    store = Store(store.folder, json.loads(json.dumps(identity)))
+    _identify(store)
+    return store
+
+
+def _identify(store):
+    with atomic_write(store.folder / IDENTITY) as file:
+        file.write(json.dumps(store.identity, indent=2, sort_keys=True).encode())
 
 
 @contextlib.contextmanager

@@ -206,7 +206,7 @@ def test_the_last_sound_state_is_taken_up(tmp_path):
     identity = json.loads((tmp_path / "s" / "store.json").read_text())
     said = {name: identity[name] for name in ("schema", "kind", "steps", "chunk", "every", "batched", "record")}
     assert said == {
-        "schema": 1, "kind": "long run", "steps": 20, "chunk": 5, "every": 5, "batched": [], "record": ["loss"],
+        "schema": 2, "kind": "long run", "steps": 20, "chunk": 5, "every": 5, "batched": [], "record": ["loss"],
     }  # fmt: skip
 
 

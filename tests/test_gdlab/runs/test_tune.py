@@ -7,6 +7,8 @@ import optax
 import pytest
 
 import gdlab
+from gdlab.runs.loop import Data
+from gdlab.runs.objective import begun
 from gdlab.runs.tune import _bound, _freed, _unrolled
 
 pytestmark = pytest.mark.full
@@ -72,7 +74,8 @@ def test_the_gradient_through_segments_is_that_of_the_plain_run():
         return bowl(gdlab.minimize(bowl, optimizer, START, 23).params)
 
     def in_segments(optimizer):
-        return _unrolled(bowl, optimizer, START, ((), None, None), 23)[0]
+        objective, start = begun(bowl, START, None, None)
+        return _unrolled(objective, optimizer, start, Data(), 23)[0]
 
     optimizer = gdlab.adam(0.1, 0.8, 0.9, 1e-3)
     ones, others = jax.grad(plain)(optimizer), jax.grad(in_segments)(optimizer)
@@ -191,13 +194,13 @@ def test_what_tuning_cannot_be_given_is_named():
     ):
         with pytest.raises(kind, match=said):
             gdlab.tune(**{"loss": bowl, "optimizer": gdlab.gd(0.1), "params": START, "steps": 5, **how})
-    for validation, got in ((lambda x: (bowl(x), 1), "a tuple of 2; return"), (lambda x: None, "None; end it")):
+    for validation, got in ((lambda x: (bowl(x), 1, 2), "a tuple of 3; return"), (lambda x: None, "None; end it")):
         with pytest.raises(ValueError, match=f"validation must return a scalar, which is real and floating; got {got}"):
             gdlab.tune(bowl, gdlab.gd(0.1), START, 1, validation=validation)
     for how, said in (
         ({"low": 0.0}, r"low must lie in \(0, inf\)"),
         ({"low": 1.0, "high": 1.0}, r"high must lie in \(1, inf\)"),
-        ({"every": 2}, "options must be one of args, batches, key; got 'every'"),
+        ({"every": 2}, "options must be one of args, batches, key, trainable, model_state; got 'every'"),
     ):
         with pytest.raises(ValueError, match=said):
             gdlab.lr_range_test(bowl, gdlab.gd, START, 5, **how)

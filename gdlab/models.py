@@ -1,0 +1,233 @@
+"""Models: the floating arrays of a pytree, which are trained, and the rest, which is carried.
+
+    params, rest, model  =  partition(name, tree)          tree  =  model.combine(params, rest)
+
+A module of a library is a pytree of arrays, numbers, functions and keys.  `params` keeps its structure, with None where
+a leaf is not trained; `rest` holds the arrays that are not, and what is no array stays in `model`, which is static.
+No library is asked for: modules are known by being pytrees, and a variable that is no parameter (the statistics of a
+BatchNorm, the counter of a Dropout) by a class called `Variable` among those of its node, and none called `Param`.
+
+| name | what it is |
+|---|---|
+| `partition` | the trained part of a pytree, the carried part, and what makes the pytree of them again |
+| `Model` | the latter |
+"""
+
+import numbers
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gdlab.arguments import floating, shown
+
+TRAINED, CARRIED = "trained", "carried"
+
+
+@dataclass(frozen=True, eq=False)
+class _Fixed:
+    """A leaf that is no array; equal to an equal one, so that a model is compiled once."""
+
+    leaf: Any
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Fixed) or type(self.leaf) is not type(other.leaf):
+            return False
+        return self.leaf is other.leaf or (_hashable(self.leaf) and bool(self.leaf == other.leaf))
+
+    def __hash__(self) -> int:
+        return hash(self.leaf) if _hashable(self.leaf) else id(self.leaf)
+
+
+@dataclass(frozen=True)
+class Model:
+    """What a pytree is beside its arrays: hashable, so that it can be a static argument."""
+
+    structure: Any
+    kinds: tuple  # of each leaf: TRAINED, CARRIED, or the leaf itself, `_Fixed`
+    mutable: bool  # whether a function that is called with the tree may change its arrays in place
+
+    def combine(self, params: Any, rest: Sequence[Any]) -> Any:
+        """The pytree of its trained and its carried arrays."""
+        trained, carried = iter(jax.tree.leaves(params)), iter(rest)
+        parts = {TRAINED: trained, CARRIED: carried}
+        leaves = [kind.leaf if isinstance(kind, _Fixed) else next(parts[kind]) for kind in self.kinds]
+        return jax.tree.unflatten(self.structure, leaves)
+
+    def rest(self, tree: Any) -> tuple:
+        """The carried arrays of the pytree."""
+        leaves = jax.tree.leaves(tree)
+        return tuple(leaf for leaf, kind in zip(leaves, self.kinds, strict=True) if kind == CARRIED)
+
+    def carried(self, tree: Any, rest: Sequence[Any]) -> tuple:
+        """The carried arrays after a function was called with the pytree; ValueError where one is not like before."""
+        if not self.mutable:
+            return tuple(rest)
+        structure = jax.tree.structure(tree)
+        if structure != self.structure:
+            msg = "params must keep the variables that it has while the loss is computed; the loss added or removed "
+            msg += f"some: it was {shown(self.structure)} and is {shown(structure)}"
+            raise ValueError(msg)
+        pairs = zip(self.rest(tree), rest, strict=True)
+        return tuple(like(f"variable {i} of params", *pair) for i, pair in enumerate(pairs))
+
+
+def partition(name: str, tree: Any, trainable: Any = None) -> tuple[Any, tuple, Model | None]:
+    """The trained part of a pytree as arrays, the carried arrays, and the `Model` that combines them.
+
+    Args:
+        name: of the argument, for errors.
+        tree: any pytree.  Trained are its floating arrays, and floating numbers that no module holds.
+        trainable: which of them: a pytree of bools like the tree or a prefix of it, or a function of a leaf's path,
+            such as "['layer']['bias']".
+
+    Returns:
+        (params, rest, model); the model is None where all leaves are trained.
+
+    Raises:
+        TypeError: where no leaf is trained, or one is an array of neither JAX nor NumPy that cannot become one.
+        ValueError: for `trainable` that does not fit the tree.
+
+    >>> params, rest, model = partition("params", {"w": jnp.ones(2), "n": 3, "f": jnp.tanh})
+    >>> params["n"], params["f"], rest
+    (None, None, ())
+    >>> model.combine(params, rest)["f"] is jnp.tanh
+    True
+    """
+    plain = _plain(tree)
+    leaves, structure = jax.tree.flatten(tree)
+    if trainable is None and plain and leaves and all(map(_isfloating, leaves)):
+        return floating(name, tree), (), None
+    paths = [name + jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+    leaves = [_array(path, leaf) for path, leaf in zip(paths, leaves, strict=True)]
+    wanted, mutable = _parameters(tree)
+    chosen = [True] * len(leaves) if trainable is None else chosen_of("trainable", tree, trainable)
+    trained = [
+        _isfloating(leaf) and (plain or _isarray(leaf)) and both[0] and both[1]
+        for leaf, *both in zip(leaves, wanted, chosen, strict=True)
+    ]
+    if not any(trained):
+        raise TypeError(_nothing(name, tree, leaves, paths, trainable is not None))
+    if all(trained) and not mutable:
+        return jax.tree.unflatten(structure, list(map(jnp.asarray, leaves))), (), None
+    kinds = tuple(
+        TRAINED if yes else CARRIED if _isarray(leaf) else _Fixed(leaf)
+        for leaf, yes in zip(leaves, trained, strict=True)
+    )
+    params = [jnp.asarray(leaf) if yes else None for leaf, yes in zip(leaves, trained, strict=True)]
+    rest = tuple(jnp.asarray(leaf) for leaf, kind in zip(leaves, kinds, strict=True) if kind == CARRIED)
+    return jax.tree.unflatten(structure, params), rest, Model(structure, kinds, mutable)
+
+
+def chosen_of(name: str, tree: Any, chosen: Any) -> list[bool]:
+    """For each leaf of a pytree whether it is chosen, by a function of paths or a pytree of bools."""
+    if callable(chosen):
+        return [bool(chosen(jax.tree_util.keystr(path))) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+    flags = jax.tree.leaves(chosen)
+    try:
+        mask = jax.tree.map(lambda flag, part: jax.tree.map(lambda _: bool(flag), part), chosen, tree)
+    except (TypeError, ValueError):
+        mask = None
+    mask = None if mask is None else jax.tree.leaves(mask)
+    if mask is None or len(mask) != len(jax.tree.leaves(tree)) or any(_text(flag) for flag in flags):
+        msg = f"{name} must be a pytree of bools like params or a prefix of it, or a function of paths such as "
+        msg += f"lambda path: 'bias' not in path; got {shown(chosen)}"
+        raise ValueError(msg)
+    return mask
+
+
+def like(name: str, new: Any, old: Any) -> Any:
+    """An array that is carried on, in the dtype of before; ValueError for another shape."""
+    if jnp.shape(new) != jnp.shape(old):
+        msg = f"{name} must keep its shape while it is carried, {jnp.shape(old)}; got {jnp.shape(new)}"
+        raise ValueError(msg)
+    if getattr(new, "dtype", None) == old.dtype:
+        return new
+    return jnp.asarray(new, old.dtype)
+
+
+def _parameters(tree):
+    """For each leaf whether its node lets it be a parameter, and whether any node is a variable, changed in place."""
+    nodes = jax.tree.leaves(tree, is_leaf=_isvariable)
+    variables = [node for node in nodes if _isvariable(node)]
+    wanted = [
+        flag
+        for node in nodes
+        for flag in [not _isvariable(node) or "Param" in _names(node)] * len(jax.tree.leaves(node))
+    ]
+    return wanted, bool(variables)
+
+
+def _names(node):
+    return {base.__name__ for base in type(node).__mro__}
+
+
+def _isvariable(node):
+    return "Variable" in _names(node) and not isinstance(node, jax.Array)
+
+
+def _array(path, leaf):
+    """The leaf, as an array of JAX where it is one of another library."""
+    if isinstance(leaf, np.ndarray) and leaf.dtype.kind in "USOMm":
+        msg = f"{path} must be an array of numbers; got one of dtype {leaf.dtype}: np.array(x, float) makes it one"
+        raise TypeError(msg)
+    if _isarray(leaf) or isinstance(leaf, type) or not hasattr(leaf, "__array__"):
+        return leaf
+    try:
+        return jnp.asarray(leaf)
+    except Exception as error:  # another library may raise anything
+        msg = f"{path} must be an array of JAX or NumPy; got one of {type(leaf).__module__.partition('.')[0]}: "
+        msg += "jnp.asarray(x.detach().cpu().numpy()) makes it one"
+        raise TypeError(msg) from error
+
+
+def _nothing(name, tree, leaves, paths, filtered):
+    """The sentence for a pytree of which nothing can be trained."""
+    floats = [path for path, leaf in zip(paths, leaves, strict=True) if _isfloating(leaf)]
+    if filtered and floats:
+        return f"trainable must choose at least one floating array of {name}; got none of {', '.join(floats)}"
+    found = [(path, leaf) for path, leaf in zip(paths, leaves, strict=True) if _isarray(leaf)]
+    if found or (leaves and _plain(tree)):
+        path, leaf = found[0] if found else (paths[0], leaves[0])
+        number = isinstance(leaf, bool | int)
+        got = f"a leaf of dtype {jnp.result_type(leaf)}" if found or number else shown(leaf)
+        mend = ": jnp.asarray(x, float) makes it floating" if found or number else ""
+        return f"{name} must hold at least one floating array; got {got} at {path}{mend}"
+    msg = f"{name} must hold at least one floating array; got {shown(tree)}"
+    if hasattr(tree, "init") and hasattr(tree, "apply"):
+        msg += ": hand over what its init(key, x) returns, and call its apply in the loss"
+    elif hasattr(tree, "parameters"):
+        msg += ": hand over its parameters as arrays of JAX, and a loss made of functions of JAX"
+    return msg
+
+
+def _plain(tree):
+    """Whether a pytree is made of Python's own containers, not of the modules of a library."""
+    if isinstance(tree, dict | list | tuple):
+        return all(map(_plain, tree.values() if isinstance(tree, dict) else tree))
+    return tree is None or isinstance(tree, jax.Array) or jax.tree_util.all_leaves([tree])
+
+
+def _isarray(leaf):
+    return isinstance(leaf, jax.Array | np.ndarray | np.generic)
+
+
+def _isfloating(leaf):
+    if _isarray(leaf):
+        return jnp.issubdtype(leaf.dtype, jnp.inexact)
+    return isinstance(leaf, float | complex) and not isinstance(leaf, numbers.Integral)
+
+
+def _text(flag):
+    return not isinstance(flag, bool | np.bool_)
+
+
+def _hashable(value):
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True

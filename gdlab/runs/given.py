@@ -1,0 +1,77 @@
+"""The arguments of a run, checked.
+
+| function | what it returns |
+|---|---|
+| `data_of` | what the loss is computed on |
+| `validation_of` | how a run validates, and on what |
+| `limits_of` | when a run may stop early |
+| `traced_or_static` | an optimizer as an argument of the compiled program, or as a part of it |
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from gdlab.arguments import any_array, hyperparameter, prng_key, shown
+from gdlab.runs.data import fitting
+from gdlab.runs.loop import Data
+
+
+def limits_of(tolerance: ArrayLike | None, patience: ArrayLike | None, min_delta: ArrayLike = 0.0) -> tuple | None:
+    """Tolerance, patience and least fall of a run that may stop early; None for one that may not."""
+    least_fall = hyperparameter("min_delta", min_delta, 0)
+    if patience is None and not (isinstance(least_fall, float) and least_fall == 0):
+        msg = f"min_delta must come with a patience, for which it says what a fall is; got {shown(min_delta)} without"
+        raise ValueError(msg)
+    if tolerance is None and patience is None:
+        return None
+    return (
+        -1.0 if tolerance is None else hyperparameter("tolerance", tolerance, 0),
+        jnp.inf if patience is None else hyperparameter("patience", patience, 1),
+        least_fall,
+    )
+
+
+def validation_of(validation: Any, args: Any, batches: Any) -> tuple[Callable | bool, Any]:
+    """(how a run validates, the held-out data): a function of the model, or data in the place of the run's own."""
+    if validation is None or callable(validation):
+        return validation or False, None
+    data = jax.tree.map(lambda leaf: any_array("validation", leaf, "a function, or a pytree of arrays"), validation)
+    if batches is None and (not isinstance(data, tuple) or len(data) != len(args)):
+        what = f"a tuple of {len(args)} in the place of args" if args else "a function of the parameters"
+        msg = f"validation must be {what}, as there are no batches; got {shown(validation)}"
+        raise TypeError(msg)
+    return True, data
+
+
+def traced_or_static(optimizer: Any) -> tuple[Any, Any]:
+    """(traced, static): the optimizer as an argument of the compiled program or, from another library, a part of it."""
+    transformation(optimizer)
+    numeric = not any(_foreign(leaf) for leaf in jax.tree.leaves(optimizer))
+    return (optimizer, None) if numeric else (None, optimizer)
+
+
+def _foreign(leaf):
+    """Whether a leaf of an optimizer is not a number, but a function of another library."""
+    return not isinstance(leaf, jax.Array | np.ndarray | np.number | float | int)
+
+
+def data_of(args: Sequence[Any], batches: Any, key: jax.Array | None, steps: int, batched: Sequence[str] = ()) -> Data:
+    """The data of a run of `steps` steps, checked; `batched` names the arguments with a leading axis of runs."""
+    if not isinstance(args, Sequence) or isinstance(args, str):
+        msg = f"args must be a tuple of further arguments of the loss; got {shown(args)}"
+        raise TypeError(msg)
+    if key is not None:
+        prng_key("key", key, int("key" in batched))
+    return Data(tuple(args), fitting(batches, steps, lanes="batches" in batched), key)
+
+
+def transformation(optimizer: Any) -> None:
+    """Raise TypeError for what lacks `init` or `update`."""
+    if not (callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))):
+        msg = f"optimizer must be optax-compatible, such as gdlab.adam(1e-3); got {shown(optimizer)}"
+        raise TypeError(msg)
