@@ -100,7 +100,7 @@ def stepper(i: int, factory: Any, rate: float, theta: Any, basis: Any) -> tuple[
     def step(hypers, state, theta, grads, value):
         one = of(hypers)
         try:
-            made, state = inspect(one, grads, state, theta, value=value, grad=grads)
+            made, state = inspect(one).step(grads, state, theta, value=value, grad=grads)
         except ValueError:  # optax's own, of which eta, sigma and m are not known
             update, state = one.update(grads, state, theta)
             return state, jnp.nan, jnp.full(2, jnp.nan), jnp.full(2, jnp.nan), basis @ update, theta + update
