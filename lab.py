@@ -4,6 +4,7 @@
     python3 lab.py race ...     an experiment: the same as  python -m experiments race ...
     python3 lab.py test ...     the tests: the same as  python -m pytest ...; all of them on every core
     python3 lab.py test --fast  the quick ones: units, examples, and the laws on one optimizer of each kind of state
+    python3 lab.py docs         the documentation as a site: guides with their output, a gallery, every public name
 
 With uv on PATH, uv makes the environment. Otherwise it is a private .venv made with pip, and made again
 only when pyproject.toml, the Python, or the place of this folder changes; until then no network is needed.
@@ -30,9 +31,10 @@ def say(sentence):
     print("lab.py: " + sentence, file=sys.stderr, flush=True)
 
 
-def extras():
-    """The extras to install: always test, and what GDLAB_EXTRAS names, split at commas and spaces."""
-    return sorted({"test"} | set(re.findall(r"[^\s,]+", os.environ.get("GDLAB_EXTRAS", ""))))
+def extras(asked):
+    """The extras to install: always test, docs where they are asked for, and what GDLAB_EXTRAS names."""
+    named = set(re.findall(r"[^\s,]+", os.environ.get("GDLAB_EXTRAS", "")))
+    return sorted({"test"} | named | ({"docs"} if asked == "docs" else set()))
 
 
 def fingerprint():
@@ -41,16 +43,16 @@ def fingerprint():
         return hashlib.sha256(file.read() + repr((sys.version, sys.base_prefix, ROOT)).encode()).hexdigest()
 
 
-def is_set_up():
+def is_set_up(needed=("test",)):
     try:
         with open(STAMP) as file:
             stamp = file.read().split()
     except OSError:
         return False
-    return os.path.exists(PYTHON) and stamp[:1] == [fingerprint()] and set(extras()) <= set(stamp[1:])
+    return os.path.exists(PYTHON) and stamp[:1] == [fingerprint()] and set(needed) <= set(stamp[1:])
 
 
-def set_up():
+def set_up(needed=("test",)):
     """Make .venv from nothing; the stamp comes last, so that an interrupted set-up is done again."""
     say("setting up .venv with pip, once; this takes a minute or two")
     make = [getattr(sys, "_base_executable", None) or sys.executable, "-m", "venv", "--clear"]
@@ -61,10 +63,10 @@ def set_up():
         pip = [sys.executable, "-m", "pip", "--python", PYTHON]
     # Without --no-compile pip spends half of its time on byte code that Python writes at first import.
     pip += ["install", "--quiet", "--disable-pip-version-check", "--no-compile"]
-    pip += ["--editable", f".[{','.join(extras())}]"]
+    pip += ["--editable", f".[{','.join(needed)}]"]
     subprocess.check_call(pip, cwd=ROOT, env=dict(os.environ, PIP_USER="0"), stdout=sys.stderr)
     with open(STAMP, "w") as file:
-        file.write("\n".join([fingerprint(), *extras()]))
+        file.write("\n".join([fingerprint(), *needed]))
 
 
 def tests(arguments):
@@ -77,18 +79,24 @@ def tests(arguments):
 
 def command(arguments):
     """The command line that does what the arguments ask for, set up first where that is needed."""
-    module = ["-m", "pytest", *tests(arguments[1:])] if arguments[0] == "test" else ["-m", "experiments", *arguments]
+    needed = extras(arguments[0])
+    if arguments[0] == "test":
+        module = ["-m", "pytest", *tests(arguments[1:])]
+    elif arguments[0] == "docs":
+        module = [os.path.join(ROOT, "docs", "build.py"), *arguments[1:]]
+    else:
+        module = ["-m", "experiments", *arguments]
     uv = shutil.which("uv")  # Asked before the Python's version, because uv can supply a newer Python.
     if uv:
         if not os.path.isdir(VENV):
             say("setting up .venv with uv, once; this takes a minute or two")
-        named = [word for extra in extras() for word in ("--extra", extra)]
+        named = [word for extra in needed for word in ("--extra", extra)]
         return [uv, "run", "--quiet", "--project", ROOT, *named, "python", *module]
     if sys.version_info < (3, 11):
         say("gdlab needs Python 3.11 or newer, or uv on PATH; this is Python {}.{}.".format(*sys.version_info))
         sys.exit(2)
-    if not is_set_up():
-        set_up()
+    if not is_set_up(needed):
+        set_up(needed)
     return [PYTHON, *module]
 
 

@@ -1,94 +1,146 @@
-"""The documentation as a site: the guides of this folder, the experiments, and every public name from its docstring.
+"""The documentation as a site: guides with what their blocks print, a gallery of the experiments, every public name.
 
-    python docs/build.py site
+    python3 lab.py docs                     writes site/; open site/index.html, which needs no network and no server
+    python3 lab.py docs --out FOLDER        writes another folder
+    python3 lab.py docs --runs FOLDER       takes the experiments from a folder of `experiments run all`
 
-Every guide is executed by the tests.
+Experiments that are not in the folder yet are run first, in their quick size.  What a guide prints is kept in
+build/docs until the guide or the code changes.  A warning of Sphinx, a link that leads nowhere and a request to another
+machine are errors.
 """
 
-import html
-import pkgutil
+import argparse
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
 import sys
-import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pdoc
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+WORK = ROOT / "build" / "docs"
+ROOMS = ("gdlab", "hessian", "experiments")
+TABLE = re.compile("[\u2500-\u257f]|^\\S.* {3,}\\S", re.MULTILINE)  # lines that must not be wrapped
+sys.path[:0] = [str(HERE), str(ROOT)]
 
-from experiments.commands import experiments
-from experiments.reporting import pages
-
-HERE = Path(__file__).parent
-GUIDES = (
-    "first_steps",
-    "your_own_loss",
-    "compare_with_optax",
-    "read_a_saddle",
-    "sweep_a_cluster",
-    "add_an_optimizer",
-    "add_an_experiment",
-    "add_a_verdict",
-    "design",
-    "promises",
-)
-ROOMS = ("gdlab", "hessian")
-API = [(f"api/{room}", room) for room in ROOMS]
-STYLE = """
-body{max-width:52em}pre{border-left:3px solid var(--line)}pre code{padding:0;background:none;overflow-wrap:normal}
-nav{white-space:normal}nav a{display:inline-block}
-"""
+import blocks  # noqa: E402  # beside this file
+import links  # noqa: E402
 
 
-def build(out: Path) -> None:
-    """Write the site into a new folder."""
-    out.mkdir(parents=True)
-    pdoc.render.configure(docformat="google", show_source=False)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # names imported for type checkers only
-        pdoc.pdoc(*(name for room in ROOMS for name in modules(room)), output_directory=out / "api")
-    for name in GUIDES:
-        (out / f"{name}.html").write_text(framed(title(name), guide(name)), encoding="utf-8")
-    (out / "experiments.html").write_text(framed("Experiments", listed()), encoding="utf-8")
-    contents = "".join(f'<li><a href="{name}.html">{title(name)}</a></li>' for name in GUIDES)
-    readme = html.escape("theta  <-  theta  -  eta_t / sigma_t * m_t")
-    (out / "index.html").write_text(framed("gdlab", f"<h1>gdlab</h1><pre>{readme}</pre><ul>{contents}</ul>"), "utf-8")
+def main(words: Sequence[str]) -> int:
+    """Build the site; 0 where nothing is wrong with it, else 1."""
+    parser = argparse.ArgumentParser(prog="lab.py docs", description="Build the documentation as a site.")
+    parser.add_argument("--out", type=Path, default=Path("site"), help="the folder to write; an old site is replaced")
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "quick", help="a folder of `experiments run all`")
+    asked = parser.parse_args(words)
+    if asked.out.exists() and not (asked.out / ".buildinfo").exists():
+        parser.error(f"--out must be a new folder, or one that this command wrote; got {asked.out}")
+    failed = run(["-m", "experiments", "all", "--quick", "--out", str(asked.runs)]).returncode
+    if failed:
+        print("an experiment fails; its page would show that", file=sys.stderr)
+        return 1
+    sources = WORK / "sources"
+    write_sources(sources, asked.runs)
+    return publish(sources, asked.out)
 
 
-def modules(room: str) -> list[str]:
-    """A package and all modules in it, by their dotted names."""
-    package = __import__(room)
-    return [room, *(found.name for found in pkgutil.walk_packages(package.__path__, f"{room}."))]
+def run(words: Sequence[str], **options) -> subprocess.CompletedProcess:
+    """Run Python on the CPU, in double precision as the command line does, with this copy of the project."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    settings = {"PYTHONPATH": path, "JAX_ENABLE_X64": "1", "MPLBACKEND": "Agg", "COLUMNS": "110"}
+    return subprocess.run([sys.executable, *words], env={"JAX_PLATFORMS": "cpu", **os.environ, **settings}, **options)
 
 
-def title(name: str) -> str:
-    """The heading of a guide."""
-    return (HERE / f"{name}.md").read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
+def write_sources(sources: Path, runs: Path) -> None:
+    """Write all pages as Markdown into a new folder."""
+    import api
+    import gallery
+
+    shutil.rmtree(sources, ignore_errors=True)
+    for folder in ("api", "gallery"):
+        (sources / folder).mkdir(parents=True)
+    for file in [HERE / "race.png", ROOT / "CITATION.cff"]:
+        if file.exists():
+            shutil.copy(file, sources)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        written = dict(pool.map(lambda guide: (guide.name, executed(guide, sources)), guides()))
+    for path, text in {**written, **api.pages(), **gallery.pages(runs, sources / "gallery")}.items():
+        (sources / path).write_text(text, encoding="utf-8")
 
 
-def guide(name: str) -> str:
-    """A guide as HTML."""
-    return pdoc.render_helpers.to_html((HERE / f"{name}.md").read_text(encoding="utf-8"))
+def guides() -> list[Path]:
+    """The guides."""
+    return sorted(HERE.glob("*.md"))
 
 
-def listed() -> str:
-    """The table of experiments."""
-    rows = [[name, row["question"], row["items"]] for name, row in experiments.described().items()]
-    words = "<h1>Experiments</h1><p><code>python3 lab.py experiments run NAME</code> answers one of them.</p>"
-    return words + pages.table("experiments", "", ["experiment", "question", "items"], rows)
+def executed(guide: Path, sources: Path) -> str:
+    """A guide with what each block prints and draws under it; kept while neither the guide nor the code changes."""
+    kept = WORK / "executed" / guide.stem / key(guide)
+    if not (kept / "blocks.json").exists():
+        shutil.rmtree(kept.parent, ignore_errors=True)
+        kept.mkdir(parents=True)
+        done = run([str(HERE / "blocks.py"), str(guide), str(kept)], capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(f"{guide.name} does not run:\n{done.stderr}")
+    found = iter(json.loads((kept / "blocks.json").read_text(encoding="utf-8")))
+    pictures = sources / "figures" / guide.stem
+    pictures.mkdir(parents=True)
+    return blocks.BLOCK.sub(lambda block: shown(block[0], next(found), kept, pictures), guide.read_text("utf-8"))
 
 
-def framed(name: str, body: str) -> str:
-    """A page of the site."""
-    links = [("index", "Home"), *((guide, title(guide)) for guide in GUIDES), ("experiments", "Experiments")]
-    nav = "".join(f'<a href="{file}.html">{text}</a>' for file, text in [*links, *API])
-    colours = (Path(pdoc.__file__).parent / "templates" / "syntax-highlighting.css").read_text(encoding="utf-8")
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{html.escape(name)}</title><style>{pages.STYLE}{STYLE}{colours}</style></head>"
-        f"<body><nav>{nav}</nav>{body}</body></html>\n"
-    )
+def key(guide: Path) -> str:
+    """What the output of a guide depends on, as a hash."""
+    files = [guide, HERE / "blocks.py", *sorted(file for room in ROOMS for file in (ROOT / room).rglob("*.py"))]
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:16]
+
+
+def shown(text: str, block: dict, kept: Path, pictures: Path) -> str:
+    """A block, what it prints, and its figures."""
+    said = [text]
+    if block["shows"].strip():
+        kind = "output" if TABLE.search(block["shows"]) else "output words"
+        said += ["", "````{code-block} text", f":class: {kind}", block["shows"].rstrip(), "````"]
+    for figure in block["figures"]:
+        name = re.sub(r"[/\\]", "-", figure)
+        shutil.copy(kept / figure, pictures / name)
+        said += ["", f"![What the block above draws](figures/{pictures.name}/{name})"]
+    return "\n".join(said)
+
+
+def publish(sources: Path, out: Path) -> int:
+    """Let Sphinx make the site, check its links, and put it in its place; the exit status."""
+    made = WORK / "site"
+    shutil.rmtree(made, ignore_errors=True)
+    words = [
+        "-b",
+        "html",
+        "-q",
+        "-W",
+        "--keep-going",
+        "-j",
+        "auto",
+        "-E",
+        "-c",
+        str(HERE),
+        "-d",
+        str(WORK / "doctrees"),
+    ]
+    failed = run(["-m", "sphinx", *words, str(sources), str(made)]).returncode
+    wrong = list(links.complaints(made))
+    for complaint in wrong:
+        print(complaint, file=sys.stderr)
+    if failed or wrong:
+        return 1
+    shutil.rmtree(out, ignore_errors=True)
+    shutil.copytree(made, out)
+    print(f"written: {out}, {len(list(out.rglob('*.html')))} pages; open {out / 'index.html'}")
+    return 0
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python docs/build.py FOLDER")
-    build(Path(sys.argv[1]))
+    sys.exit(main(sys.argv[1:]))

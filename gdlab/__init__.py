@@ -10,9 +10,10 @@ long as it takes.
 from gdlab import directions, problems, scales, schedules
 from gdlab.base import Optimizer, Step
 from gdlab.equation import descent
-from gdlab.optimizers import named
+from gdlab.optimizers import named, of_matrices
 from gdlab.optimizers.inspect import inspect
 from gdlab.optimizers.named import *  # noqa: F403  # its __all__ is the list of named optimizers
+from gdlab.optimizers.of_matrices import *  # noqa: F403
 from gdlab.optimizers.swats import swats
 from gdlab.optimizers.wrappers import (
     chain,
@@ -32,6 +33,7 @@ from gdlab.sweeps.trials import trials
 
 __all__ = [
     *named.__all__,
+    *of_matrices.__all__,
     "Optimizer",
     "Run",
     "Step",

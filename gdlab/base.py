@@ -2,6 +2,8 @@
 
     theta  <-  theta  -  eta / sigma * m
 
+For a matrix sigma may be an operator (`gdlab.operators`), and the quotient is what `sigma.solve` makes of m.
+
 | class | methods | what it is |
 |---|---|---|
 | `Schedule` | `__call__(count) -> eta` | how far: a number per step |
@@ -27,6 +29,7 @@ from jax.typing import ArrayLike
 
 from gdlab.arguments import alike
 from gdlab.numerics import Params, likes, widest
+from gdlab.operators import applied, by_leaf, is_operator, of_operators
 from gdlab.pieces import Piece, rebuilt
 
 
@@ -35,22 +38,33 @@ class Step(NamedTuple):
 
     count: jax.Array  # type: ignore[assignment]  # how many steps came before this one, from 0
     eta: jax.Array  # the rate: a scalar
-    sigma: Params  # the size of gradients: positive, shaped like params
+    sigma: Params  # the size of gradients: positive and shaped like params, or an operator on the matrices of a leaf
     m: Params  # the direction: shaped like params
+    moved: Params | None = None  # the update of operators where it came first: `solve` may not lead back to it
 
     @property
     def update(self) -> Params:
         """The change of the parameters, `-eta / sigma * m`, shaped like params."""
         of, ratios = likes(-self.eta), {}  # leaves that share their sigma share the division
 
-        def move(sigma, m):
+        def move(sigma, m, moved):
+            if is_operator(sigma):
+                return of(m) * sigma.solve(m) if moved is None else moved
             if id(sigma) not in ratios:
                 unit = _unit(sigma)
                 ratios[id(sigma)] = of(sigma) / (sigma * unit), unit
             ratio, unit = ratios[id(sigma)]
             return ratio * (m * unit)
 
-        return jax.tree.map(move, self.sigma, self.m)
+        moved = by_leaf(lambda sigma: None, self.sigma) if self.moved is None else self.moved
+        return by_leaf(move, self.sigma, self.m, moved)
+
+    def moving(self, update: Params) -> "Step":
+        """The step that makes another update with the same sigma; its rate is 1 where the rate was 0."""
+        eta = jnp.where(self.eta == 0, jnp.ones_like(self.eta), self.eta)
+        of = likes(-eta)
+        m = by_leaf(lambda sigma, u: applied(sigma, u) / of(u), self.sigma, update)
+        return Step(self.count, eta, self.sigma, m, of_operators(self.sigma, update))
 
 
 def _unit(sigma):

@@ -21,19 +21,24 @@ rate.  A direction reads the raw gradients, as the scale does: the two are paral
 | `NadamScheduled(decay, momentum_decay)` | `mu`, `product` | Nadam of torch and keras |
 | `LionInterpolation(b1=, b2=)` | `mu` | Lion |
 | `Sign(direction)` | that of the direction | sign descent, signum, Lion |
+| `AfterFirst(direction)` | that of the direction | SOAP |
+| `ByLeaf(of_matrices, of_others)` | those of the two | muon |
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from gdlab.base import Direction
+from gdlab.matrices import merged, only_matrices, rule_of, without_matrices
 from gdlab.numerics import Params, bias_corrected, each, ema, like, wide, zeros_wide
-from gdlab.pieces import CLOSED_SHARE, NONNEGATIVE, SHARE, Number, number, part, piece
+from gdlab.pieces import CLOSED_SHARE, NONNEGATIVE, SHARE, Number, number, part, piece, static
 
 __all__ = [
+    "AfterFirst",
     "BiasCorrectedEma",
+    "ByLeaf",
     "Direction",
     "Ema",
     "Gradient",
@@ -150,7 +155,7 @@ class NesterovTrace(_Momentum):
 
 
 def _accumulated(decay, eta, grads, trace):
-    """Decay v + eta g."""
+    """The sum decay v + eta g."""
 
     def step(v, g, decay, eta):
         return decay * v + eta * g.astype(v.dtype)
@@ -282,3 +287,48 @@ class Sign(Direction):
     def follow(self, grads, state, count, eta):
         eta, m, state = self.direction.follow(grads, state, count, eta)
         return eta, jax.tree.map(jnp.sign, m), state
+
+
+@piece
+class AfterFirst(Direction):
+    """Another direction that begins with the second gradient: m = 0 for the first, which SOAP makes its basis of."""
+
+    direction: Direction = part(Direction, "one of gdlab.directions, such as Gradient()")
+
+    def init(self, params):
+        return self.direction.init(params)
+
+    def follow(self, grads, state, count, eta):
+        first = count == 0
+        eta, m, after = self.direction.follow(grads, state, jnp.maximum(count - 1, 0), eta)
+        after = jax.tree.map(lambda before, after: jnp.where(first, before, after), state, after)
+        return eta, jax.tree.map(lambda m: jnp.where(first, 0, m), m), after
+
+
+class ByLeafState(NamedTuple):
+    """The state of a direction that is one for matrices and another for the rest."""
+
+    of_matrices: Any  # the state of the one, with None in the place of leaves without matrices
+    of_others: Any  # the state of the other, likewise
+
+
+@piece
+class ByLeaf(Direction):
+    """One direction for the leaves that hold matrices, another for the rest, by a rule of `gdlab.matrices`."""
+
+    of_matrices: Direction = part(Direction, "one of gdlab.directions, such as Gradient()")
+    of_others: Direction = part(Direction, "one of gdlab.directions, such as Gradient()")
+    matrices: Any = static(rule_of, default="last two")
+
+    def init(self, params):
+        return ByLeafState(*(piece.init(part) for piece, part in self._parts(params)))
+
+    def follow(self, grads, state, count, eta):
+        (one, matrices), (other, others) = self._parts(grads)
+        _, m, of_matrices = one.follow(matrices, state.of_matrices, count, eta)
+        eta, m_of_others, of_others = other.follow(others, state.of_others, count, eta)
+        return eta, merged(m, m_of_others), ByLeafState(of_matrices, of_others)
+
+    def _parts(self, tree):
+        pair = only_matrices(self.matrices, tree), without_matrices(self.matrices, tree)
+        return zip((self.of_matrices, self.of_others), pair, strict=True)

@@ -8,6 +8,7 @@ Every function takes `loss(params, *args)` and any pytree of floating arrays, an
 | eigenvalues | `spectrum`, `inertia`, `condition_number` | `extremal`, `density`, `minimum_ratio`, `sharpness` |
 | trace and diagonal | | `trace`, `diagonal` |
 | kind of point | `classify` | `classify(method="lanczos")` |
+| kind modulo symmetry | `classify(symmetries=)`, `symmetry` | the same |
 | proof | `prove`, `prove_all`, `prove_saddle` | |
 | leave a saddle | `escape`, `find_minimum`, `escape_trajectory` | the same, `with_saddle_escape`, `perturbed_gd` |
 | second-order steps | `newton`, `saddle_free_newton`, `trust_region`, `cubic_regularization` | the same, `newton_cg` |
@@ -17,6 +18,7 @@ Every function takes `loss(params, *args)` and any pytree of floating arrays, an
 | Taylor models | `trust_region_step` | `taylor`, `quadratic_model`, `newton_step_length` |
 """
 
+from hessian import symmetry
 from hessian.local_models import newton_step_length, quadratic_model, taylor, trust_region_step
 from hessian.product import hvp
 from hessian.proofs.complete import prove_all
@@ -100,6 +102,7 @@ __all__ = [
     "sharpness",
     "spectrum",
     "split",
+    "symmetry",
     "taylor",
     "trace",
     "trust_region",

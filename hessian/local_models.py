@@ -25,11 +25,10 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from hessian.arguments import alike, choice, number, whole
-from hessian.numerics import divisor
+from hessian.numerics import divisor, length, unit
 from hessian.precision import working
 from hessian.product import Loss, Params, forward_passes, gradient, hvp, matrix
 from hessian.spectra.eigh import eigh
-from hessian.spectra.lanczos import length, unit
 from hessian.steps.trust_region import on_sphere
 
 

@@ -24,7 +24,7 @@ def divisor(b: jax.Array) -> jax.Array:
 
 
 def divided(a: ArrayLike, b: jax.Array, where: jax.Array | None = None) -> jax.Array:
-    """A / b, and 0 where not `where`, by default where not b > 0; its derivatives there are 0 too.
+    """The ratio a / b, and 0 where not `where`, by default where not b > 0; its derivatives there are 0 too.
 
     >>> divided(6.0, jnp.array([2.0, 0.0, -3.0])).tolist()
     [3.0, 0.0, 0.0]
@@ -50,3 +50,19 @@ def bisect(
         return jnp.where(is_below, middle, low), jnp.where(is_below, high, middle)
 
     return jax.lax.fori_loop(0, halvings, halve, (low, high))
+
+
+def unit(vector: jax.Array) -> jax.Array:
+    """The vector divided by its length; 0 for 0, which is all that is left when a basis spans the whole space."""
+    return vector / divisor(length(vector))
+
+
+def length(vector: jax.Array) -> jax.Array:
+    """The Euclidean length, also where squares would underflow or overflow; 0 for 0."""
+    largest = jnp.max(jnp.abs(vector))
+    return largest * jnp.linalg.norm(vector / divisor(largest))
+
+
+def length_scale(theta: jax.Array) -> jax.Array:
+    """What a distance from theta is measured against, 1 + |theta|: nothing at 0 is infinitely far."""
+    return 1 + length(theta)

@@ -23,8 +23,8 @@ from jax.extend.core import Literal
 from jax.flatten_util import ravel_pytree
 
 from hessian.jaxprs import opened, scan_parts
+from hessian.numerics import unit
 from hessian.product import Loss, Params, flat_product, gradient
-from hessian.spectra.lanczos import unit
 
 SAFETY = 10  # how many times its spread rounding may be
 POOL = 8191  # random numbers, a prime: operations read them from different places
@@ -137,7 +137,7 @@ def _narrows(x, converted):
 
 
 def _moved(x, error, summed, errors):
-    """X after a relative error of so many eps, and the error of the sum that made it."""
+    """The number x after a relative error of so many eps, and the error of the sum that made it."""
     if not jnp.issubdtype(jnp.result_type(x), jnp.inexact) or jnp.size(x) == 0:
         return x
     eps = jnp.asarray(jnp.finfo(x.dtype).eps)

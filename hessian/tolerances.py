@@ -20,8 +20,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from hessian.numerics import length_scale
 from hessian.roundoff import SAFETY
-from hessian.spectra.lanczos import length
 from hessian.spectra.spectrum import rounding
 
 DISTANCE_TOL = 1e-6  # in units of 1 + |theta|; in single precision sqrt(eps), which is more
@@ -29,12 +29,12 @@ DISTANCE_TOL = 1e-6  # in units of 1 + |theta|; in single precision sqrt(eps), w
 
 def distance_tol(theta: jax.Array) -> jax.Array:
     """The length of Newton's step at which a critical point is near: 1e-6 (1 + |theta|), or sqrt(eps) of that."""
-    return max(DISTANCE_TOL, float(jnp.finfo(theta.dtype).eps) ** 0.5) * (1 + length(theta))
+    return max(DISTANCE_TOL, float(jnp.finfo(theta.dtype).eps) ** 0.5) * length_scale(theta)
 
 
 def negligible_decrease(theta: jax.Array, value: jax.Array, spectral_norm: jax.Array) -> jax.Array:
     """The largest decrease of the loss that does not count: eps of the loss, or of |H| (1 + |theta|)^2 if less."""
-    return jnp.finfo(theta.dtype).eps * jnp.minimum(1 + jnp.abs(value), spectral_norm * (1 + length(theta)) ** 2)
+    return jnp.finfo(theta.dtype).eps * jnp.minimum(1 + jnp.abs(value), spectral_norm * length_scale(theta) ** 2)
 
 
 def slope_tols(
@@ -58,7 +58,7 @@ def slope_tols(
     sizes = jnp.abs(values)
     certain = jnp.maximum(distance * sizes, gradient_error)
     decrease = negligible_decrease(theta, value, jnp.max(sizes))
-    return certain, jnp.maximum(certain, jnp.where(seen, jnp.sqrt(decrease * sizes), decrease / (1 + length(theta))))
+    return certain, jnp.maximum(certain, jnp.where(seen, jnp.sqrt(decrease * sizes), decrease / length_scale(theta)))
 
 
 def zero_band(spectral_norm: jax.Array, blur: jax.Array, curvature_tol: Any) -> jax.Array:

@@ -141,6 +141,36 @@ OPTIMIZERS = {
         lambda rate: gdlab.normalized_gd(rate, 1e-2),
         bare=gdlab.normalized_gd,
     ),
+    "muon": Case(
+        lambda rate: gdlab.muon(rate, 0.8, 1e-3, b1=0.7, b2=0.9),
+        bare=lambda rate: gdlab.muon(rate, eps=0.0),
+    ),
+    "muon, exact": Case(
+        lambda rate: gdlab.muon(rate, 0.8, 1e-3, b1=0.7, b2=0.9, source="exact", shape_factor="rms"),
+        bare=lambda rate: gdlab.muon(rate, eps=0.0, source="exact"),
+    ),
+    "muon, decayed": Case(
+        lambda rate: gdlab.with_weight_decay(gdlab.muon(rate, 0.8, 1e-3), 0.1),
+    ),
+    "scion": Case(
+        lambda rate: gdlab.scion(rate, 0.8, 1e-3),
+        bare=lambda rate: gdlab.scion(rate, eps=0.0),
+    ),
+    "shampoo": Case(
+        lambda rate: gdlab.shampoo(rate, 0.8, 0.9, 1e-3),
+        bare=lambda rate: gdlab.shampoo(rate, eps=0.0),
+    ),
+    "shampoo, paper": Case(
+        lambda rate: gdlab.shampoo(rate, eps=1e-3, source="paper"),
+        bare=lambda rate: gdlab.shampoo(rate, eps=0.0, source="paper"),
+    ),
+    "soap": Case(
+        lambda rate: gdlab.soap(rate, 0.8, 0.9, 1e-3, basis_decay=0.7, every=2),
+        bare=lambda rate: gdlab.soap(rate, eps=0.0, every=3),
+    ),
+    "soap, momentum": Case(
+        lambda rate: gdlab.trace_on_updates(gdlab.soap(rate, 0.8, 0.9, 1e-3, every=2), 0.5),
+    ),
     "adamw": Case(
         lambda rate: gdlab.adamw(rate, 0.8, 0.9, 1e-3, weight_decay=0.1),
         arrives=lambda: gdlab.adamw(1e-1, weight_decay=1e-4),
@@ -178,6 +208,8 @@ FAST = (
     "momentum, torch",
     "rmsprop",
     "adam",
+    "muon",
+    "soap",
     "amsgrad, optax",
     "radam",
     "nadam, torch",
@@ -200,7 +232,11 @@ def _parameters(what: str) -> Iterator:
 
 def start() -> dict[str, Any]:
     """Where the laws begin."""
-    return {"w": jnp.array([1.0, -2.0, 0.5]), "b": jnp.array(0.3)}
+    return {
+        "w": jnp.array([1.0, -2.0, 0.5]),
+        "b": jnp.array(0.3),
+        "u": jnp.array([[1.0, 0.5, -0.3], [-0.4, 2.0, 0.6]]),
+    }
 
 
 # ------------------------------------------------------------------------------------------------ peers

@@ -38,7 +38,8 @@ def well(w):
 
 def bowl(params):
     """A loss in the dtype of its parameters."""
-    return jnp.sum(params["w"] ** 2) + (params["w"][0] - 2 * params["b"]) ** 2
+    whole = jnp.sum(params["w"] ** 2) + (params["w"][0] - 2 * params["b"]) ** 2
+    return whole + jnp.sum(params["u"] ** 2) + jnp.sum(params["u"][0]) ** 2
 
 
 def steps(optimizers, params):

@@ -23,6 +23,7 @@ import pytest
 import gdlab
 import hessian
 from gdlab import directions, problems, scales, schedules
+from gdlab.arguments import whole
 from gdlab.base import Direction, LossSchedule, Optimizer, Scale
 from gdlab.pieces import Piece
 from gdlab.schedules.base import as_rate
@@ -154,6 +155,12 @@ KINDS: dict[str, Kind] = {
     "seed": wholes(0, 3),
     "key": KEYS,
     "source": SOURCE,
+    "matrices": words("last two", "flattened", "rank two"),
+    "shape_factor": words("one", "width", "ratio", "rms"),
+    "coefficients": Kind([[[1.5, -0.5, 0.0]], ABSENT], [None, "x", 3.0, [1.5, -0.5], [[1.5, -0.5]], [[1j, 0, 0]], {}]),
+    "basis_decay": DECAY,
+    "others": SCALE,
+    **dict.fromkeys(["of_matrices", "of_others"], DIRECTION),
     "mode": words("triangular", "triangular2", "exp_range"),
     "scope": words("global", "leaf"),
     "which": words("lowest", "highest", "both"),
@@ -194,6 +201,7 @@ KINDS: dict[str, Kind] = {
     "eigenvalues": EIGENVALUES,
     "chosen": Kind([{"w": True, "b": False}, lambda path: "w" in path], [None, "w", {"w": True}, 3]),
     **dict.fromkeys(["quasi", "centered", "reset", "inside"], BOOL),
+    "symmetries": Kind([None, (), ABSENT], ["rotations", 3, [3]]),
     "only": Kind([None, ("schedule.rate",)], [("rate",), "rate", 3, ["schedule.rate", 3]]),
 }
 
@@ -204,9 +212,11 @@ OVERRIDES: dict[tuple[str, str], Kind] = {
         for name in ("minimize", "tune", "lr_range_test")
     },
     ("gdlab.minimize", "every"): WHOLE,
+    ("gdlab.soap", "every"): WHOLE,
     ("gdlab.minimize", "tolerance"): optional(numbers(0.0, 1e-12, bad=[-1.0])),  # none that ends a run at once
     ("gdlab.minimize", "record"): Kind([(), ("loss",), "loss", ABSENT], ["speed", ("loss", "speed"), [3], 3, None]),
     ("hessian.classify", "memory"): optional(KINDS["memory"]),
+    ("hessian.classify", "proof"): Kind([False, ABSENT], BOOL.bad),
     ("gdlab.minimize", "patience"): optional(KINDS["patience"]),
     ("gdlab.minimize", "optimizer"): ANY_OPTIMIZER,
     ("gdlab.minimize", "key"): Kind([None], list(KEYS.bad)),
@@ -301,8 +311,15 @@ def kind_of(function, argument):
         return OVERRIDES.get((function, argument), KINDS.get(argument))
     declared = {field.name: field for field in dataclasses.fields(PUBLIC[function])}[argument]
     if "range" not in declared.metadata:
+        if is_whole(declared):
+            return WHOLE
         return RATE if declared.metadata["check"] is as_rate else KINDS.get(argument)
     return from_range(declared.metadata["range"], declared.default is None)
+
+
+def is_whole(declared):
+    """Whether the field is a whole number, whatever another argument of its name is."""
+    return declared.metadata["check"] is whole
 
 
 def from_range(allowed, may_be_none):

@@ -29,3 +29,12 @@ def bar(drawn: bool, stages: Sequence[str]) -> Iterator[Callable[[], None]]:
         task = progress.add_task(stages[0], total=len(stages))
         left = iter([*stages[1:], "done"])
         yield lambda: progress.update(task, advance=1, description=next(left))
+
+
+@contextlib.contextmanager
+def growing_bar(drawn: bool, name: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar over work whose amount grows while it is done, and the function that says how much is done and known of."""
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not (drawn and console.is_terminal)) as progress:
+        task = progress.add_task(name, total=None)
+        yield lambda done, known: progress.update(task, completed=done, total=known)

@@ -259,6 +259,8 @@ class Prove(OnTarget):
 
     box: str | None = None
     """LOW:HIGH of each parameter, such as --box=-6:6,-6:6; one pair stands for all of them."""
+    progress: bool = True
+    """Show a bar on stderr, where that is a terminal."""
 
 
 @dataclass(frozen=True)
@@ -281,6 +283,8 @@ class Map(OnTarget):
     """How many starts: in the surface's window, or around the parameters."""
     spread: float = 1.0
     """The standard deviation of starts around the parameters, for a loss of your own."""
+    proof: bool = False
+    """Prove each point, as `prove` does, and write the records."""
 
 
 PLACED = ("target", "folder", "file", "stores")  # settings that may come first, without their flag

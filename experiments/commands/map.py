@@ -3,6 +3,7 @@
 A search from many starts, each point once with its index; `results.nc` holds them as a labelled dataset.
 """
 
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -59,6 +60,7 @@ def _report(chosen: Target, settings: Map) -> Report:
         ends = [hessian.SearchOutcome(code).words for code in sorted(set(points.ended.tolist()))]
         raise InputError(f"starts must lead to a critical point; of {settings.starts} none did: {'; '.join(ends)}")
     joined = _joined(chosen.loss, points)
+    proofs = _proofs(chosen.loss, points) if settings.proof else []
     chi = points.euler_characteristic
     words = [
         *chosen.words,
@@ -67,6 +69,8 @@ def _report(chosen: Target, settings: Map) -> Report:
         if chi is None
         else f"The sum of (-1)^index is {chi}; it is 1 where the loss grows in every direction and none is missing.",
     ]
+    if proofs:
+        words.append(f"{sum(one.proved for one in proofs)} of {count} are proved, with a record each.")
     rows = [
         [
             str(i),
@@ -78,20 +82,46 @@ def _report(chosen: Target, settings: Map) -> Report:
             str(points.found[i]),
             shown(jax.tree.map(lambda leaf, i=i: leaf[i], points.params)),
             " - ".join("?" if j < 0 else str(j) for j in joined.get(i, ())),
+            *(["yes" if proofs[i].proved else proofs[i].reason] if proofs else []),
         ]
         for i in range(count)
     ]
-    columns = ["point", "kind", "index", "loss", "lowest", "highest", "found", "theta", "joins"]
+    columns = [
+        "point",
+        "kind",
+        "index",
+        "loss",
+        "lowest",
+        "highest",
+        "found",
+        "theta",
+        "joins",
+        *(["proved"] if proofs else []),
+    ]
     summary = {
         "target": chosen.name,
         "euler_characteristic": chi,
         "points": [dict(zip(columns, row, strict=True)) for row in rows],
         "ended": {outcome.words: int(np.sum(points.ended == outcome)) for outcome in hessian.SearchOutcome},
     }
-    return Report(
-        f"The critical points of {chosen.name}", words, columns, rows, summary, lambda: _draw(chosen, points),
-        lambda folder: write_dataset(folder / "results.nc", to_dataset(points)),
-    )  # fmt: skip
+
+    def save(folder: Path) -> None:
+        write_dataset(folder / "results.nc", to_dataset(points))
+        for i, proof in enumerate(proofs):
+            if proof.proved:
+                proof.save(folder / f"proof_{i}.json")
+
+    title = f"The critical points of {chosen.name}"
+    return Report(title, words, columns, rows, summary, lambda: _draw(chosen, points, proofs), save)
+
+
+def _proofs(loss, points):
+    """The record of each point, or why there is none."""
+    try:
+        rows = (jax.tree.map(lambda leaf, i=i: leaf[i], points.params) for i in range(len(points.loss)))
+        return [hessian.prove(loss, row) for row in rows]
+    except ImportError as error:
+        raise InputError(str(error)) from None
 
 
 def _joined(loss, points):
@@ -109,11 +139,13 @@ def _joined(loss, points):
     return {int(row): pair for row, pair in zip(rows, near.tolist(), strict=True)}
 
 
-def _draw(chosen, points):
+def _draw(chosen, points, proofs):
     figure, axes = plt.subplots(figsize=(7, 5))
     if chosen.surface is not None and chosen.surface.dim == 2:
         figures.contours(axes, chosen.loss, chosen.surface.box)
-        figures.critical_points(axes, list(zip(np.asarray(points.params).tolist(), points.kind, strict=True)))
+        places = np.asarray(points.params)
+        figures.critical_points(axes, list(zip(places.tolist(), points.kind, strict=True)))
+        figures.proved(axes, places[[i for i, one in enumerate(proofs) if one.proved]])
         figures.legend(axes, fontsize=7)
     else:
         for kind, (mark, colour) in figures.MARKS.items():

@@ -8,6 +8,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 import hessian
+from experiments.cli.console import growing_bar
 from experiments.cli.settings import InputError, Prove
 from experiments.reporting import figures
 from experiments.reporting.figures import plt
@@ -24,7 +25,7 @@ def main(settings: Prove) -> int:
     if settings.box is None:
         return publish_report(settings, "prove", lambda: _report(chosen, settings.seed))
     box = _box(settings.box, len(ravel_pytree(chosen.params)[0]))
-    return publish_report(settings, "prove", lambda: _report_of_all(chosen, box))
+    return publish_report(settings, "prove", lambda: _report_of_all(chosen, box, settings.progress))
 
 
 def _box(text: str, n: int) -> list[tuple[float, float]]:
@@ -38,10 +39,11 @@ def _box(text: str, n: int) -> list[tuple[float, float]]:
     return sides * n if len(sides) == 1 else sides
 
 
-def _report_of_all(chosen: Target, box: list[tuple[float, float]]) -> Report:
+def _report_of_all(chosen: Target, box: list[tuple[float, float]], drawn: bool) -> Report:
     _, unravel = ravel_pytree(chosen.params)
     try:
-        found = hessian.prove_all(lambda flat: chosen.loss(unravel(flat)), box)
+        with growing_bar(drawn, "boxes") as report:
+            found = hessian.prove_all(lambda flat: chosen.loss(unravel(flat)), box, progress=report)
     except ImportError as error:
         raise InputError(str(error)) from None
     points = sorted(found.points, key=lambda point: (point.index, np.asarray(point.center).tolist()))
@@ -73,6 +75,7 @@ def _draw_all(chosen, found):
     if len(found.box) == 2:
         figures.contours(axes, lambda flat: chosen.loss(unravel(flat)), found.box.tolist())
         figures.critical_points(axes, [(point.center, point.kind) for point in found.points])
+        figures.proved(axes, [point.center for point in found.points])
         for (left, right), (bottom, top) in found.undecided[: 10 * LISTED]:
             axes.add_patch(plt.Rectangle((left, bottom), right - left, top - bottom, fill=False, color="0.3"))
         if len(found.undecided):

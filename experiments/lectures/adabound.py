@@ -49,6 +49,9 @@ def bounds():
             printed("S91", f"{side} bound at step {t}", extras[side], d)
             for side, d in zip(("lower", "upper"), digits, strict=True)
         ]
+        lower, upper = FINAL * (1 - 1 / (CLOSING * t + 1)), FINAL * (1 + 1 / (CLOSING * t))
+        off = max(abs(extras["lower"] / lower - 1), abs(extras["upper"] / upper - 1))
+        checks.append(at_most("S91", f"both at step {t} over the formula's, less 1", off, 1e-9))
     return checks
 
 

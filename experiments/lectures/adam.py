@@ -4,7 +4,8 @@ Errata of note 003 and its slide: the squares under sigma_t's root carry their o
 divided by sigma, not by sigma^2, which would make it longer for smaller gradients.
 
 RMSProp's sigma brakes when gradients grow and forgets when they shrink, the sooner the smaller alpha; the mean of all
-squares hardly does either.  Adam is RMSProp with momentum and both averages debiased: its path does not depend on the
+squares hardly does either.  Hence note 004's reason for RMSProp: a few large first gradients make Adagrad slow for
+ever.  Adam is RMSProp with momentum and both averages debiased: its path does not depend on the
 scale of the loss.  After zeros a lone gradient makes a step of eta (1 - b1) / sqrt(1 - b2), 3.16 eta, printed as the
 longest; it is not: gradients that grow by b2 / b1 each time make one of 7.27 eta, the bound of Cauchy and Schwarz,
 
@@ -47,6 +48,7 @@ def measure():
     checks = [
         *weights(),
         *braked(braking),
+        *slow_for_ever(),
         *identities(),
         *signs(),
         *trouble(),
@@ -116,6 +118,32 @@ def braked(sigmas):
         is_true("S78", "at step 200 it has the smaller one", (np.diff(ordered[:, 200]) > 0).all()),
         is_true("S80", "RMSProp's sigma shrinks again", np.diff(ordered[0]).min() < 0),
         is_true("S80", "Adagrad's sum does not", (np.diff(plain**2 * np.arange(1, 301)) > -1e-9).all()),
+    )
+
+
+def slow_for_ever():
+    """Note 004's reason for RMSProp: a few large first gradients make Adagrad slow for ever (S80).
+
+    After n gradients of size G and then t of size 1 Adagrad's step is eta / sqrt(n G^2 + t); RMSProp's sigma^2 is
+    1 + (G^2 - 1) alpha^t, and is 1 again.
+    """
+    many, large, later = 5, 100.0, np.arange(1, 10_001)
+    grads = np.concatenate([np.full(many, large), np.ones(len(later))])
+    steps = {
+        name: -read(optimizer, grads, "update")[0][many:]
+        for name, optimizer in (("Adagrad", gdlab.adagrad(1.0)), ("RMSProp", gdlab.rmsprop(1.0, 0.9)))
+    }
+    sums, mean = many * large**2 + later, 1 + (large**2 - 1) * 0.9**later
+    return (
+        at_most(
+            "S80",
+            "5 gradients of 100, then of 1: Adagrad's step over its law, less 1",
+            np.abs(steps["Adagrad"] * np.sqrt(sums) - 1).max(),
+            1e-9,
+        ),
+        at_most("S80", "RMSProp's likewise", np.abs(steps["RMSProp"] * np.sqrt(mean) - 1).max(), 1e-9),
+        is_true("S80", "after 10 000 Adagrad's is less than half of what it is without", steps["Adagrad"][-1] < 0.005),
+        exactly("S80", "RMSProp's is eta, as without", steps["RMSProp"][-1], 1.0),
     )
 
 
@@ -193,13 +221,13 @@ def bounds():
     lone = np.zeros(20_001)
     lone[-1] = 1.0
     (update,) = read(gdlab.adam(1.0, eps=0.0), lone, "update")
-    expected = {0.9: ".316", 0.99: "1", 0.999: "3.162", 0.9999: "10"}
+    decays = (0.9, 0.99, 0.999, 0.9999)  # .316, 1, 3.162, 10 are printed
     checks = [printed("3.3b", "a lone gradient after 20 000 zeros, eta", -update[-1], "3.162")]
-    for b2, digits in expected.items():
+    for b2 in decays:
         raw = gdlab.descent(directions.Ema(0.9), scales.RunningRootMeanSquare(b2, start=0.0), 1.0)
         (first,) = read(raw, np.array([0.7]), "update")
         (corrected,) = read(gdlab.adam(1.0, 0.9, b2, 0.0), np.array([0.7]), "update")
-        checks.append(printed("3.3b", f"b2 = {b2}, not debiased: first step, eta", -first[0], digits))
+        checks.append(exactly("3.3b", f"b2 = {b2}, not debiased: first step, eta", -first[0], 0.1 / (1 - b2) ** 0.5))
         checks.append(Check("3.3b", f"b2 = {b2}: first step, eta", -corrected[0], 1.0, 1e-10))
     wild = 10 ** jax.random.uniform(jax.random.key(2), (5000, 100), minval=-6.0, maxval=6.0)
     for b2, bound in ((0.999, 0.1 / 0.001**0.5), (0.9, 1.0)):  # the second, where 1 - b1 <= sqrt(1 - b2)

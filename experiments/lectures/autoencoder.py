@@ -21,7 +21,7 @@ from scipy.stats import spearmanr
 import gdlab
 import hessian
 from experiments.cli.settings import Experiment
-from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true, printed
+from experiments.reporting.checks import Check, at_most, conclude, exactly, is_proved, is_true, printed
 from gdlab.problems import linear_autoencoder, linear_autoencoder_points, surface
 
 QUESTION = "Do critical points with a higher loss have more ways down? (S53, S60; section 3.13)"
@@ -40,11 +40,11 @@ def measure():
     """The checks and the figure."""
     points = members()
     ends = descend()
-    return [*families(points), *descent(ends), *newtons()], lambda: draw(points, ends)
+    return [*families(points), *proofs(points), *descent(ends), *newtons()], lambda: draw(points, ends)
 
 
 def members():
-    """Of each family a member with a random basis of the code: what it keeps, loss, |g|, eigenvalues."""
+    """Of each family a member with a random basis of the code: what it keeps, loss, |g|, eigenvalues, parameters."""
     rows = []
     for number, point in enumerate(linear_autoencoder_points(VARIANCES, CODE)):
         decoder, encoder = jnp.split(jnp.array(point.x), 2)
@@ -59,12 +59,12 @@ def members():
     loss = jax.vmap(linear_autoencoder)(theta)
     norms = jnp.linalg.norm(jax.vmap(jax.grad(linear_autoencoder))(theta), axis=1)
     eigenvalues = jax.vmap(lambda t: hessian.spectrum(linear_autoencoder, t).eigenvalues)(theta)
-    return [kept for kept, _ in rows], np.asarray(loss), np.asarray(norms), np.asarray(eigenvalues)
+    return [kept for kept, _ in rows], np.asarray(loss), np.asarray(norms), np.asarray(eigenvalues), np.asarray(theta)
 
 
 def families(points):
     """Loss, gradient, index and zero modes of every family against the closed forms."""
-    kept, loss, norms, eigenvalues = points
+    kept, loss, norms, eigenvalues, _ = points
     index, zeros = (eigenvalues < -ZERO).sum(1), (np.abs(eigenvalues) <= ZERO).sum(1)
     outside = [[v for j, v in enumerate(VARIANCES) if j not in s] for s in kept]
     full = np.array([len(s) == CODE for s in kept])
@@ -87,6 +87,22 @@ def families(points):
         Check("3.13", "equal losses in 1000 orders: the printed .984 is within", 0.984, *orders_of_ties(level, index)),
         Check("3.13", "the same, full families: .989", 0.989, *orders_of_ties(level[full], ways[full])),
         is_true("S60", "minimum ratio: 20 of 24 at the minimum", (eigenvalues[index == 0] > ZERO).sum() == 20),
+    )
+
+
+def proofs(points):
+    """Of each family but the minimum: a way down, by Taylor models on a box around its member."""
+
+    def down(theta):
+        direction = jnp.linalg.eigh(jax.hessian(linear_autoencoder)(theta))[1][:, 0]
+        return hessian.prove_saddle(linear_autoencoder, theta, direction, radius=1e-4)
+
+    saddles = [theta for theta, values in zip(points[4], points[3], strict=True) if values[0] < -ZERO]
+    return is_proved(
+        "3.13",
+        "proved: no minimum within .0001 of a member of the other 21",
+        lambda: [down(jnp.asarray(theta)) for theta in saddles],
+        lambda found: sum(one.proved for one in found) == 21,
     )
 
 
@@ -143,7 +159,7 @@ def draw(points, losses):
     from experiments.reporting import figures
     from experiments.reporting.figures import plt
 
-    kept, loss, _, eigenvalues = points
+    kept, loss, _, eigenvalues, _ = points
     index = (eigenvalues < -ZERO).sum(1)
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2))
     for size, mark, colour in zip(range(CODE, -1, -1), ("o", "s", "D"), figures.PALETTE, strict=False):

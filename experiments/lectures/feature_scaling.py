@@ -68,10 +68,6 @@ def descend(x, y):
 def conditions(runs):
     """The condition numbers, and why: each derivative is the size of its feature (S33)."""
     scaled = runs["standardised"]["eigenvalues"]
-    theta, x = jnp.array([1.0, 2.0, 3.0]), jnp.array([5.0, 700.0])
-    outputs = jax.grad(lambda theta: theta[0] + x @ theta[1:])(theta)
-    h = jnp.diag(jax.hessian(mse)(theta, jnp.stack([FIRST, SECOND], 1), FIRST))
-    sizes = jnp.sqrt(jnp.mean(SECOND**2) / jnp.mean(FIRST**2))
     correlation = float(jnp.corrcoef(FIRST, SECOND)[0, 1])
     return (
         *any_order(),
@@ -82,9 +78,23 @@ def conditions(runs):
             (1 - correlation) / (1 + correlation),
             1e-9,
         ),
-        exactly("S33", "dy/dw2 over dy/dw1 at x = (5, 700)", outputs[2] / outputs[1], 140.0),
-        exactly("S33", "curvature of w2 over that of w1", h[2] / h[1], float(sizes**2)),
+        *effects("as they are", jnp.stack([FIRST, SECOND], 1)),
+        *effects("standardised", gdlab.standardize(jnp.stack([FIRST, SECOND], 1))[0]),
     )
+
+
+def effects(name, x):
+    """How far predictions move with either weight, and how the loss bends: the Hessian's diagonal (S33)."""
+    theta = jnp.array([1.0, 2.0, 3.0])
+    y = lambda theta: theta[0] + x @ theta[1:]  # noqa: E731
+    moved = [float(jnp.sqrt(jnp.mean((y(theta + e) - y(theta)) ** 2))) for e in jnp.eye(3)[1:]]
+    h = [float(e @ hessian.hvp(mse, theta, x, FIRST)(e)) for e in jnp.eye(3)[1:]]
+    first, second = (
+        Check("S33", f"{name}: curvature of w{i + 1} over 2 (predictions' rms move)^2", c / (2 * m**2), 1.0, 1e-9)
+        for i, (m, c) in enumerate(zip(moved, h, strict=True))
+    )
+    ratio = 1.0 if name == "standardised" else 100.0  # 100, 200, ... are a hundred times 1, 2, ...
+    return first, second, Check("S33", f"{name}: move by w2 over that by w1", moved[1] / moved[0], ratio, 1e-9)
 
 
 def any_order():
@@ -188,6 +198,9 @@ def statistics():
     """The class with mean 70 and deviation 9, and three numbers that note 004 mixes up (S36, S37)."""
     marks = MEAN + DEVIATION * jax.random.normal(jax.random.key(0), (DRAWS,))
     x = jnp.array([1.0, 2.0, 3.0, 6.0])
+    deviation = float(gdlab.standardize(x)[1].deviation)
+    off = lambda prediction: jnp.mean((x - prediction) ** 2)  # noqa: E731
+    best = gdlab.minimize(off, gdlab.gd(0.25), 0.0, 60)
     shares = {1: (61.0, 79.0, "0.682689"), 2: (52.0, 88.0, "0.954500")}
     checks = []
     for k, (low, high, digits) in shares.items():
@@ -200,9 +213,16 @@ def statistics():
         ]
     return (
         *checks,
-        exactly("S36", "sum of squared deviations of 1, 2, 3, 6, note 004's D", jnp.sum((x - x.mean()) ** 2), 14.0),
-        exactly("S36", "variance, note 004's MSE", x.var(), 3.5),
-        exactly("S36", "mean squared error of the prediction 2", jnp.mean((x - 2) ** 2), 4.5),
+        *(
+            exactly("S36", f"1, 2, 3, 6: {name}", value, due)
+            for name, value, due in (
+                ("4 deviation^2 of gdlab.standardize, note 004's D", 4 * deviation**2, 14.0),
+                ("deviation^2, the variance, note 004's MSE", deviation**2, 3.5),
+                ("the best constant prediction, which descent finds", best.params, 3.0),
+                ("its mean squared error, the variance too", off(best.params), 3.5),
+                ("that of the prediction 2: variance + (mean - 2)^2", off(2.0), 4.5),
+            )
+        ),
     )
 
 

@@ -215,7 +215,7 @@ def trap(path):
         printed("S62", "|g| at x = 6", jnp.abs(jax.grad(PLATEAU)(far))[0], "9.1e-8"),
         is_true("S62", "from 6 it stops at once, for its small gradient", run.why == "small gradient"),
         exactly("S62", "steps taken from 6", run.steps, 0),
-        printed("S62", "from 5, rate .1: updates until the loss is below .5", np.argmax(below), "117826"),
+        exactly("S62", "from 5, rate .1: updates until the loss is below .5", np.argmax(below), 117_826),
     )
 
 

@@ -26,7 +26,7 @@ import numpy as np
 import gdlab
 import hessian
 from experiments.cli.settings import Experiment
-from experiments.reporting.checks import Check, at_most, conclude, is_true, printed
+from experiments.reporting.checks import Check, at_most, conclude, exactly, is_proved, is_true, printed
 from experiments.workloads.pokemon_valley import (
     OPTIMUM,
     START,
@@ -91,6 +91,12 @@ def surface() -> list[Check]:
         *both("optimum", OPTIMUM, ("-188.43319666", "2.66945497"), "S1"),
         printed("S1", "loss at the optimum", pokemon_loss(jnp.array(OPTIMUM), data), "101936.7299"),
         is_true("S55", "the optimum is a minimum", point.kind == "minimum"),
+        *is_proved(
+            "2.1",
+            "proved: one critical point in [-300, -100] x [0, 5]",
+            lambda: hessian.prove_all(pokemon_loss, [(-300, -100), (0, 5)], data),
+            lambda found: found.complete and [one.index for one in found.points] == [0],
+        ),
         printed("2.1", "lowest curvature", eigenvalues[0], "5.57347746"),
         printed("2.1", "highest curvature", eigenvalues[1], "1.74683043e6"),
         printed("S15", "condition number", eigenvalues[1] / eigenvalues[0], "313418"),
@@ -113,17 +119,18 @@ def vanilla(paths: Paths) -> list[Check]:
     """Gradient descent at four rates."""
     slow, right, fast, wild = (paths[f"gd {rate:g}"] for rate in (1e-8, 1e-7, 1e-6, 1e-5))
     end = jnp.array(right[-1])
-    first = ("-4", "-2.869", "-1.936", "-1.166", "-0.530")
-    swings = ("-4", "7.31", "-1.14", "5.17", "0.46", "3.98")
+    first = ("-2.869", "-1.936", "-1.166", "-0.530")
+    swings = ("7.31", "-1.14", "5.17", "0.46", "3.98")
     return [
         *both("gd 1e-8", slow[-1], ("-120.3619", "2.4738")),
-        *(printed("S3", f"gd 1e-7: w after {t}", right[t, 1], digits) for t, digits in enumerate(first)),
+        exactly("S3", "gd 1e-7: w after 0", right[0, 1], -4.0),
+        *(printed("S3", f"gd 1e-7: w after {t}", right[t, 1], digits) for t, digits in enumerate(first, 1)),
         *both("gd 1e-7", right[-1], ("-123.6922", "2.4834")),
         printed("2.1", "gd 1e-7: loss", pokemon_loss(end, pokemon()), "113617.16"),
         printed("2.1", "gd 1e-7: |g|", np.linalg.norm(normal_gradient(end)), "360.8"),
-        *(printed("2.1", f"gd 1e-6: w after {t}", fast[t, 1], digits) for t, digits in enumerate(swings)),
+        *(printed("2.1", f"gd 1e-6: w after {t}", fast[t, 1], digits) for t, digits in enumerate(swings, 1)),
         *both("gd 1e-6", fast[-1], ("-149.2291", "2.5568")),
-        printed("2.1", "gd 1e-5: the update that overflows", np.argmin(np.isfinite(wild).all(1)) - 1, "248"),
+        exactly("2.1", "gd 1e-5: the update that overflows", np.argmin(np.isfinite(wild).all(1)) - 1, 248),
     ]
 
 
@@ -137,7 +144,7 @@ def adagrad(paths: Paths) -> list[Check]:
         10_000: ("-152.51", "2.566"),
     }
     return [
-        *both("adagrad after 1", path[1], ("-119", "-3"), "S22"),
+        *(exactly("S22", f"adagrad after 1: {n}", v, to) for n, v, to in zip("bw", path[1], (-119, -3), strict=True)),
         *(check for t, digits in after.items() for check in both(f"adagrad after {t}", path[t], digits)),
         *both("adagrad", path[-1], ("-188.3668", "2.66926")),
         printed("2.1", "adagrad: distance", distance(path[-1]), ".0664"),
@@ -151,18 +158,18 @@ def explosions(paths: Paths, residual: np.ndarray) -> list[Check]:
     """Explosion and recovery: the root mean square of all gradients, without decay."""
     path, half = paths["rms 1"], paths["rms 0.5"]
     thrown = bursts(path)
-    starts = ("718", "1196", "1751", "2374", "3060", "3802")
+    starts = (718, 1196, 1751, 2374, 3060, 3802)
     stands = ("-168.6", "-182.4", "-185.2", "-189.0", "-189.4")
     dips = ("-1.44", "-1.06", "-.82", "-.63", "-.49", "-.40")
     lowest = [path[a:b, 1].min() for a, b in pairwise(thrown[:7])]
     count = "rms 1: times out of the valley, with the start's"
     return [
         *both("rms 1", path[-1], ("-188.34", "2.76"), "S82"),
-        printed("S82", count, len(thrown) + 1, "63"),
-        printed("S82", "rms 1: explosion 1 at update", thrown[0], starts[0]),
+        exactly("S82", count, len(thrown) + 1, 63),
+        exactly("S82", "rms 1: explosion 1 at update", thrown[0], starts[0]),
         *(  # a plain loop in float64, rounded otherwise, gives 1194, 1746, 2367, 3049, 3788
             Check("S82", f"rms 1: explosion {i + 1} at update, to 1 %", thrown[i], at, 0.01 * at)
-            for i, at in enumerate(map(float, starts))
+            for i, at in enumerate(starts)
             if i
         ),
         *(printed("S82", f"rms 1: b at explosion {i + 1}", path[thrown[i] + 1, 0], d) for i, d in enumerate(stands)),
@@ -240,13 +247,16 @@ def oscillation() -> list[Check]:
     h, _ = normal_equations()
     rate = 2 / jnp.linalg.eigvalsh(h)[1]
     path = descend(gdlab.gd(rate), updates=1000)
+    values, basis = np.linalg.eigh(np.asarray(h))
+    left = basis @ ((1 - float(rate) * values) ** 998 * (basis.T @ (np.asarray(START) - OPTIMUM)))
+    apart = np.abs(path[998] - OPTIMUM - left).max()
     loss = [pokemon_loss(jnp.array(path[t]), pokemon()) for t in (0, 999)]
     norm = [np.linalg.norm(normal_gradient(path[t])) for t in (0, 999)]
     wild = {name: np.isfinite(descend(gdlab.gd(r), updates=200)).all(1) for name, r in (("sum", 1e-2), ("mean", 1e-3))}
     return [
         *(
-            printed("2.1", f"rate 1e-2, {name} loss: the update that overflows", np.argmin(finite) - 1, digits)
-            for (name, finite), digits in zip(wild.items(), ("72", "93"), strict=True)
+            exactly("2.1", f"rate 1e-2, {name} loss: the update that overflows", np.argmin(finite) - 1, update)
+            for (name, finite), update in zip(wild.items(), (72, 93), strict=True)
         ),
         printed("S63", "rate 2/lambda: loss at update 0", loss[0], "36708190.0"),
         printed("S63", "rate 2/lambda: loss at update 999", loss[1], "36708024.6"),
@@ -254,7 +264,8 @@ def oscillation() -> list[Check]:
             printed("S63", f"rate 2/lambda: |g| at update {t}", value, "11306821.6")
             for t, value in zip((0, 999), norm, strict=True)
         ),
-        *(printed("S63", f"rate 2/lambda: w after {t}", path[t, 1], digits) for t, digits in ((0, "-4"), (1, "8.95"))),
+        printed("S63", "rate 2/lambda: w after 1, from -4", path[1, 1], "8.95"),
+        at_most("S63", "after 998: off (1 - rate H)^998 (theta_0 - theta*), steep factor -1", apart, 1e-6),
     ]
 
 

@@ -18,7 +18,7 @@ from experiments.reporting.run_folder import Table
 
 QUESTION = "Why is the rate of Adam's first steps uncertain, and what does RAdam do about it? (S18, S93, S94)"
 B2 = 0.999
-COUNTS = {1: "1", 2: "1.9995", 3: "2.9987", 4: "3.9975", 5: "4.99600", 6: "5.99416"}  # rho_t, as printed
+COUNTS = {2: "1.9995", 3: "2.9987", 4: "3.9975", 5: "4.99600", 6: "5.99416"}  # rho_t, as printed
 FACTORS = {5: ".01731", 6: ".02582", 10: ".049", 100: ".2153", 1000: ".6453", 5000: ".9829"}  # r_t
 EXPANSIONS = {5: ".833", 6: ".375", 10: ".104", 20: ".0347", 50: ".01132", 100: ".005315"}  # of the variance
 DRAWS = 400_000
@@ -72,6 +72,7 @@ def tables(counts, factors):
     r = np.sqrt((late - 4) * (late - 2) * limit / ((limit - 4) * (limit - 2) * late))
     (few,), (small,) = (values[[4]] for values in read(0.9, 5))
     return (
+        Check("S94", "rho_1, 1 by its formula, to the rounding of 1999 - 1998", counts[0], 1.0, 1e-9),
         *(printed("S94", f"rho_{n}", counts[n - 1], digits) for n, digits in COUNTS.items()),
         *(printed("S94", f"r_{n}", factors[n - 1], digits) for n, digits in FACTORS.items()),
         at_most("S94", "rho_t - its formula, relative", np.abs(counts / rho - 1).max(), 1e-9),

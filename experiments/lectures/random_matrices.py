@@ -126,15 +126,46 @@ def train(seeds):
         run = gdlab.minimize(mse, gdlab.adam(rate), start, TRAINING + POLISHING, every=POLISHING)
         gradient = jax.grad(mse)(run.params)
         norm = jnp.sqrt(sum(jnp.sum(g**2) for g in jax.tree.leaves(gradient)))
-        return mse(run.params), norm, hessian.spectrum(mse, run.params).eigenvalues
+        return mse(run.params), norm, hessian.spectrum(mse, run.params).eigenvalues, run.params
 
     keys = jax.random.split(jax.random.key(0), SEEDS)[:seeds]
-    return tuple(np.asarray(values) for values in jax.lax.map(one, keys))
+    *found, params = jax.lax.map(one, keys)
+    return (*map(np.asarray, found), jax.tree.map(np.asarray, params))
+
+
+def written_out(layers):
+    """|g| and the eigenvalues of the Hessian of the homework's network, by its formulas.
+
+    With the outputs f = c + sum a_j relu(z_j), z_j = w_j x + b_j, and the residuals r it is
+    2 (J.J + sum r f'') / N, where f'' is x for (a_j, w_j) and 1 for (a_j, b_j), both where z_j > 0.
+    """
+    (w, b), (a, c) = ((layer["w"].ravel(), layer["b"]) for layer in layers)
+    x, y = np.asarray(X), np.asarray(Y)[:, 0]
+    z = x * w + b
+    on = (z > 0).astype(float)
+    j = np.hstack([a * x * on, a * on, np.maximum(z, 0), np.ones_like(x)])
+    r = np.maximum(z, 0) @ a + c[0] - y
+    h, n = j.T @ j, len(w)
+    for block, bends in ((0, r @ (x * on)), (n, r @ on)):
+        rows = np.arange(n)
+        h[block + rows, 2 * n + rows] += bends
+        h[2 * n + rows, block + rows] += bends
+    return np.linalg.norm(2 * j.T @ r / len(x)), np.linalg.eigvalsh(2 * h / len(x))
 
 
 def ratios(trained):
     """The raw minimum ratio, and (+, 0, -) with a tolerance (S60)."""
-    losses, norms, eigenvalues = trained
+    losses, norms, eigenvalues, params = trained
+    for i in range(len(norms)):
+        norm, values = written_out(jax.tree.map(lambda leaf, i=i: leaf[i], params))
+        yield Check("S60", f"seed {i}: |g| over that by the formulas", norms[i] / norm, 1.0, 1e-9)
+        off = np.abs(eigenvalues[i] - values).max() / values.max()
+        yield at_most("S60", f"seed {i}: 385 eigenvalues - those by the formulas, over the largest", off, 1e-13)
+    yield from counted(losses, norms, eigenvalues)
+
+
+def counted(losses, norms, eigenvalues):
+    """What the ratio says, and what is zero to a tolerance."""
     raw = (eigenvalues > 0).mean(axis=1)
     tau = TOLERANCE * eigenvalues.max(axis=1, keepdims=True)
     plus, minus = (eigenvalues > tau).mean(axis=1), (eigenvalues < -tau).mean(axis=1)
@@ -149,14 +180,16 @@ def ratios(trained):
             len(norms),
         ),
         exactly("S60", "and by their signs with a tolerance", ((norms < 1e-3) & (zero == 0) & (minus == 0)).sum(), 0),
-        *(Check("S60", f"seed {i}: minimum ratio, zeros counted by sign", r, 0.57, 0.05) for i, r in enumerate(raw)),
+        *(  # printed: .54 to .60
+            Check("S60", f"seed {i}: minimum ratio, zeros counted by sign", r, 0.57, 0.035) for i, r in enumerate(raw)
+        ),
         *(
             is_true("S60", f"seed {i}: counted by 1e-12 of the largest, fewer than half are zero", share < 0.5)
             for i, share in enumerate((np.abs(eigenvalues) <= 1e-12 * eigenvalues.max(1, keepdims=True)).mean(1))
         ),
         is_true("S60", "by 1e-6 of the largest more than 47 % are zero, for all seeds", (zero > 0.47).all()),
         at_most("S60", "largest share of negative ones", minus.max(), 0.23),
-        is_true(
+        is_true(  # "most" is more than half
             "S60", "most of what the raw ratio calls negative is zero by that tolerance", ((1 - raw) > 2 * minus).all()
         ),
     )
@@ -182,7 +215,7 @@ def draw(shares, draws, trained):
     right.set(
         xlabel="place in the spectrum", ylabel="eigenvalue", title="trained networks; grey: zero to the tolerance"
     )
-    losses, _, eigenvalues = trained
+    losses, _, eigenvalues, _ = trained
     for threshold, mark, label in ((0.0, "o", "counted by sign"), (TOLERANCE, "s", "above the tolerance")):
         above = (eigenvalues > threshold * eigenvalues.max(axis=1, keepdims=True)).mean(axis=1)
         last.plot(above, losses, mark, color=figures.PALETTE[0], mfc="none" if threshold else None, label=label)

@@ -13,7 +13,7 @@ import numpy as np
 import gdlab
 import hessian
 from experiments.cli.settings import Experiment
-from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true, printed
+from experiments.reporting.checks import Check, at_most, conclude, exactly, is_proved, is_true, printed
 from gdlab.problems import surface
 
 QUESTION = "The saddle of (1 - w1 w2)^2: who stays on it, and which way leads out? (S52-S58)"
@@ -50,6 +50,7 @@ def measure():
         *valley((1.0, 1.0), (0.0, 4.0)),
         *valley((2.0, 0.5), (0.0, 8.5)),
         is_true("S53", "0 is a saddle of index 1", point.kind == "saddle" and int(point.index) == 1),
+        *proofs(),
         *three_cases(),
         at_most("S56", "Hessian - finite differences", finite_difference_error(), 1e-6),
         *(exactly("S57", f"L along {eps}(1, 1)", along[eps], (1 - eps**2) ** 2) for eps in along),
@@ -83,6 +84,24 @@ def valley(at, eigenvalues):
         exactly("S52", f"lower eigenvalue at {at}", point.lowest.value, eigenvalues[0]),
         exactly("S52", f"higher eigenvalue at {at}", point.highest.value, eigenvalues[1]),
         is_true("S53", f"{at} is degenerate, inertia (1, 1, 0)", degenerate),
+    )
+
+
+def proofs():
+    """The saddle by ball arithmetic; the valley, whose points are degenerate, is no such theorem."""
+    return (
+        *is_proved(
+            "S53", "0 is proved a saddle of index 1", lambda: hessian.prove(LOSS, ORIGIN), lambda p: p.index == 1
+        ),
+        *is_proved(
+            "S53",
+            "and the only critical point in [-.5, .6] x [-.7, .5]",
+            lambda: hessian.prove_all(LOSS, [(-0.5, 0.6), (-0.7, 0.5)]),
+            lambda found: found.complete and [point.index for point in found.points] == [1],
+        ),
+        *is_proved(
+            "S53", "(1, 1), degenerate, has no record", lambda: hessian.prove(LOSS, jnp.ones(2)), lambda p: not p.proved
+        ),
     )
 
 

@@ -5,6 +5,7 @@ fails.
 """
 
 import inspect
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -35,9 +36,14 @@ class Check(NamedTuple):
 def printed(item: str, name: str, measured: Any, digits: str) -> Check:
     """The check against a number as it was printed: the tolerance is half a unit of its last digit.
 
+    A whole number of one or two digits is refused: it is a count or an exact value, and 1 +- .5 would be no check.
+
     >>> printed("S57", "loss", 0.98011, ".9801").passed
     True
     """
+    if re.fullmatch(r"-?\d\d?", digits):
+        msg = f"digits must show a fraction or three figures, or the check be one of exactly(); got {digits!r}"
+        raise ValueError(msg)
     mantissa, _, exponent = digits.partition("e")
     places = len(mantissa.partition(".")[2]) - int(exponent or 0)
     return Check(item, name, float(measured), float(digits), 0.5000001 * 10.0**-places)
@@ -51,6 +57,15 @@ def exactly(item: str, name: str, measured: Any, expected: float) -> Check:
 def at_most(item: str, name: str, measured: Any, bound: float) -> Check:
     """The check that a size is at most a bound: what must come out is 0, within it."""
     return Check(item, name, float(measured), 0.0, bound)
+
+
+def is_proved(item: str, name: str, prove: Callable[[], Any], held: Callable[[Any], bool]) -> tuple[Check, ...]:
+    """The check that a record says what `held` asks of it; no check where the extra `proof` is not installed."""
+    try:
+        proof = prove()
+    except ImportError:
+        return ()
+    return (is_true(item, name, held(proof)),)
 
 
 def is_true(item: str, name: str, held: Any) -> Check:

@@ -80,6 +80,20 @@ def critical_points(axes: Any, points: Sequence[tuple[Sequence[float], str]]) ->
             )
 
 
+def proved(axes: Any, points: Any) -> None:
+    """Put a ring around each point of two coordinates that is proved."""
+    if len(points):
+        axes.scatter(
+            *np.asarray(points).T,
+            s=130,
+            facecolors="none",
+            edgecolors="black",
+            linewidths=1.2,
+            zorder=5,
+            label="proved",
+        )
+
+
 def way_out(axes: Any, at: Any, direction: Any, reached: Any, end: Any) -> None:
     """Draw the negative direction through a saddle, the step along it, and a star where descent leads from there."""
     if not np.isfinite([at, direction]).all():

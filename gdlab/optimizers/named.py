@@ -11,7 +11,8 @@ r"""The grid: every named optimizer is one cell, one expression.
 | spread around m, decayed maximum, bounded changes | | | `adabelief`, `adamax`, `yogi` | |
 | the norm of the gradient | `normalized_gd` | | | |
 
-Around it: `adamw`, `sgdw` (weight decay), and `gdlab.lookahead`, `gdlab.swats`.
+The rows below it, in which sigma is an operator on matrices, are in `gdlab.optimizers.of_matrices`.  Around it:
+`adamw`, `sgdw` (weight decay), and `gdlab.lookahead`, `gdlab.swats`.
 
 Rates may be numbers, arrays or schedules.  Where sources differ, `source` names whose formula it is; the first one is
 the default.  A source stands for a formula, not for its default numbers, which each docstring gives.
@@ -167,7 +168,7 @@ def adam(
 
     Sources: "lecture", "paper", "torch", "optax"; "keras" adds eps (1e-7) before sigma is debiased.
     """
-    b1, b2 = _decays(b1, b2)
+    b1, b2 = decays(b1, b2)
     sigma = scales.BiasCorrectedRootMeanSquare(b2, eps)
     early = scales.BiasCorrected(scales.RunningRootMeanSquare(b2, eps, **from_zero), b2)
     sigma = _of(source, lecture=sigma, paper=sigma, torch=sigma, optax=sigma, keras=early)
@@ -187,7 +188,7 @@ def amsgrad(
     Sources: "lecture", "paper" (nothing is debiased); "torch" (the peak, then debiased); "keras" (eps before that);
     "optax" (the peak of the debiased).
     """
-    b1, b2 = _decays(b1, b2)
+    b1, b2 = decays(b1, b2)
     m, raw_m = directions.BiasCorrectedEma(b1), directions.Ema(b1)
     sigma = scales.BiasCorrectedRootMeanSquare(b2, eps)
     raw = scales.RunningRootMeanSquare(b2, **from_zero)
@@ -221,11 +222,11 @@ def adabound(
         learning_rate: eta, a rate or a schedule.
         b1, b2: decays in [0, 1).
         eps: >= 0.
-        final_rate: what the bounds close in upon, > 0.
+        final_rate: what the bounds close in upon, >= 0.
         gamma: how fast, > 0; 1 - b2 in the paper.
         source: whose formula.
     """
-    b1, b2 = _decays(b1, b2)
+    b1, b2 = decays(b1, b2)
     final_rate = real("final_rate", final_rate, NONNEGATIVE)
     raw = scales.RunningRootMeanSquare(b2, eps, **from_zero)
     bare = scales.RunningRootMeanSquare(b2, **from_zero)
@@ -244,7 +245,7 @@ def amsbound(
     source: str = "lecture",
 ) -> Optimizer:
     """AdaBound with AMSGrad's peak in the place of sigma (Luo et al. 2019); arguments and sources as `adabound`."""
-    b1, b2 = _decays(b1, b2)
+    b1, b2 = decays(b1, b2)
     final_rate = real("final_rate", final_rate, NONNEGATIVE)
     raw = scales.RunningMax(scales.RunningRootMeanSquare(b2, eps, **from_zero))
     bare = scales.RunningMax(scales.RunningRootMeanSquare(b2, **from_zero))
@@ -279,7 +280,7 @@ def radam(
     Sources: "lecture", "paper", "optax" (eps after debiasing), "torch" (before).  torch and optax have threshold 5.
     Extras: `rho`, `r`.
     """
-    b1, b2 = _decays(b1, b2)
+    b1, b2 = decays(b1, b2)
     sigma = scales.BiasCorrectedRootMeanSquare(b2, eps)
     early = scales.BiasCorrected(scales.RunningRootMeanSquare(b2, eps, **from_zero), b2)
     sigma = _of(source, lecture=sigma, paper=sigma, optax=sigma, torch=early)
@@ -298,7 +299,7 @@ def nadam(
 
     Sources: "lecture", "optax" (constant b1); "torch", "keras" (b1 grows, slowly in torch, fast in keras).
     """
-    b1, b2 = _decays(b1, b2)
+    b1, b2 = decays(b1, b2)
     constant = directions.NesterovEma(b1)
     slow, fast = directions.NadamScheduled(b1, 4e-3), directions.NadamScheduled(b1, 1.0)
     m = _of(source, lecture=constant, optax=constant, torch=slow, keras=fast)
@@ -317,7 +318,7 @@ def adamax(
 
     Sources: "torch", "optax" (eps within the maximum), "keras" (behind it), "paper" (no eps).
     """
-    b1, b2 = _decays(b1, b2)
+    b1, b2 = decays(b1, b2)
     inside, bare = scales.Adamax(b2, eps), scales.Adamax(b2)
     sigma = _of(source, torch=inside, optax=inside, keras=scales.AddEps(bare, eps), paper=bare)
     return descent(directions.BiasCorrectedEma(b1), sigma, learning_rate)
@@ -331,7 +332,7 @@ def adabelief(
     eps_root: ArrayLike = 1e-16,
 ) -> Optimizer:
     """Adam with the spread of gradients around m for sigma (Zhuang et al. 2020; both eps 1e-8 in the paper)."""
-    b1, b2 = _decays(b1, b2)
+    b1, b2 = decays(b1, b2)
     sigma = scales.AdaBelief(mean_decay=b1, decay=b2, eps=eps, eps_root=eps_root)
     return descent(directions.BiasCorrectedEma(b1), sigma, learning_rate)
 
@@ -340,7 +341,7 @@ def yogi(
     learning_rate: Rate | LossSchedule, b1: ArrayLike = 0.9, b2: ArrayLike = 0.999, eps: ArrayLike = 1e-3
 ) -> Optimizer:
     """Adam whose average of squares moves by bounded amounts (Zaheer et al. 2018)."""
-    b1, b2 = _decays(b1, b2)
+    b1, b2 = decays(b1, b2)
     return descent(directions.BiasCorrectedEma(b1), scales.Yogi(b2, eps), learning_rate)
 
 
@@ -392,7 +393,7 @@ def _with_decay(optimizer, weight_decay, source):
     return _of(source, torch=slow, keras=slow, optax=slow, paper=outright)
 
 
-def _decays(b1, b2):
+def decays(b1, b2):
     """Both decays, checked under the names that their caller knows them by."""
     return real("b1", b1, SHARE), real("b2", b2, SHARE)
 

@@ -19,8 +19,9 @@ import optax
 from jax.typing import ArrayLike
 
 from gdlab.arguments import one_of
-from gdlab.base import Optimizer, Rule, Step
-from gdlab.numerics import Params, each, likes, nearest_whole, wide, zeros_wide
+from gdlab.base import Optimizer, Rule
+from gdlab.numerics import Params, each, like, likes, nearest_whole, wide, zeros_wide
+from gdlab.operators import applied, by_leaf, is_operator, of_operators, solved
 from gdlab.pieces import CLOSED_SHARE, Number, Range, checked, number, part, piece, static
 from gdlab.schedules.base import Rate, as_rate, rate_at
 
@@ -91,7 +92,7 @@ class Chain(Rule):
         if not self.after:
             return step, (*states, inner_state)
         update, after_states = _through(self.after, step.update, state[place + 1 :], params, extra)
-        return _with_update(step, update), (*states, inner_state, *after_states)
+        return step.moving(update), (*states, inner_state, *after_states)
 
     def extras(self, grads, state, params=None, **extra):
         grads, _ = _through(self.before, grads, state[: len(self.before)], params, extra)
@@ -136,7 +137,7 @@ class MomentumOnUpdates(_OnUpdates):
     def step(self, grads, state, params=None, **extra):
         step, inner_state = self.optimizer.step(grads, state.inner, params, **extra)
         v = each(lambda v, u, decay: decay * v + u, state.trace, step.update, decay=self.decay)
-        return _with_update(step, v), MomentumOnUpdatesState(inner_state, v)
+        return step.moving(v), MomentumOnUpdatesState(inner_state, v)
 
 
 def trace_on_updates(optimizer: Optimizer, decay: ArrayLike = 0.9) -> Optimizer:
@@ -158,8 +159,10 @@ class TraceOnUpdates(_OnUpdates):
 
     def step(self, grads, state, params=None, **extra):
         step, inner_state = self.optimizer.step(grads, state.inner, params, **extra)
-        v = each(lambda v, sigma, m, decay: decay * v + m / sigma, state.trace, step.sigma, step.m, decay=self.decay)
-        return step._replace(m=jax.tree.map(jnp.multiply, v, step.sigma)), MomentumOnUpdatesState(inner_state, v)
+        moves = by_leaf(solved, step.sigma, step.m)
+        v = each(lambda v, move, decay: decay * v + move, state.trace, moves, decay=self.decay)
+        moved = each(lambda v, eta: -eta * v, of_operators(step.sigma, v), eta=step.eta)
+        return step._replace(m=by_leaf(applied, step.sigma, v), moved=moved), MomentumOnUpdatesState(inner_state, v)
 
 
 def with_weight_decay(optimizer: Optimizer, weight_decay: Rate) -> Optimizer:
@@ -194,8 +197,7 @@ class WithWeightDecay(_Decayed):
     def step(self, grads, state, params=None, **extra):
         step, state = self.optimizer.step(grads, state, params, **extra)
         w = rate_at(self.weight_decay, step.count)
-        m = each(lambda m, sigma, theta, w: m + w * sigma * wide(theta), step.m, step.sigma, _given(params), w=w)
-        return step._replace(m=m), state
+        return _pulled(step, _given(params), w), state
 
 
 def with_independent_weight_decay(optimizer: Optimizer, weight_decay: Rate) -> Optimizer:
@@ -219,7 +221,7 @@ class WithIndependentWeightDecay(_Decayed):
         step, state = self.optimizer.step(grads, state, params, **extra)
         w = rate_at(self.weight_decay, step.count)
         update = each(lambda u, theta, w: u - w * wide(theta), step.update, _given(params), w=w)
-        return _with_update(step, update), state
+        return step.moving(update), state
 
 
 def lookahead(optimizer: Optimizer, period: ArrayLike = 5, slow_rate: ArrayLike = 0.5) -> Optimizer:
@@ -266,7 +268,7 @@ class Lookahead(Rule):
             return jnp.where(back, slow - wide(theta), u)
 
         slow = each(pulled, state.slow, step.update, _given(params), alpha=self.slow_rate)
-        return _with_update(step, jax.tree.map(update, slow, step.update, params)), LookaheadState(inner_state, slow)
+        return step.moving(jax.tree.map(update, slow, step.update, params)), LookaheadState(inner_state, slow)
 
     def extras(self, grads, state, params=None, **extra):
         return self.optimizer.extras(grads, state.inner, params, **extra)
@@ -278,11 +280,17 @@ def _copy(leaf):
     return zeros if isinstance(leaf, jax.ShapeDtypeStruct) else zeros + jnp.asarray(leaf, zeros.dtype)
 
 
-def _with_update(step, update):
-    """The step that makes another update with the same sigma; its rate is 1 where the rate was 0."""
-    eta = jnp.where(step.eta == 0, jnp.ones_like(step.eta), step.eta)
-    of = likes(-eta)
-    return Step(step.count, eta, step.sigma, jax.tree.map(lambda u, sigma: u * sigma / of(sigma), update, step.sigma))
+def _pulled(step, params, w):
+    """The step that also moves by -eta w theta."""
+    of = likes(w)
+
+    def pull(sigma, m, theta):
+        theta = wide(theta).astype(m.dtype)
+        return m + (of(m) * sigma.apply(theta) if is_operator(sigma) else of(m) * sigma * theta)
+
+    update, theta = (of_operators(step.sigma, tree) for tree in (step.update, params))
+    moved = each(lambda u, theta, rate: u - rate * wide(theta), update, theta, rate=step.eta * like(w, step.eta))
+    return step._replace(m=by_leaf(pull, step.sigma, step.m, params), moved=moved)
 
 
 def _given(params):

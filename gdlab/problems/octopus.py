@@ -44,19 +44,19 @@ def octopus(
     """
     x = coordinates(theta)
     stiffness, tau, gamma = _constants(stiffness, tau, gamma)
-    dim, rows = x.size, jnp.arange(x.size)
     size = jnp.abs(x)
-    k = jnp.argmax(jnp.append(size < 2 * tau, True))  # d where all have left
-    grown = jnp.where(rows < k, (size - 4 * tau) ** 2, 0)
-    here = jnp.minimum(k, dim - 1)
-    z = size[here]
-    turning = (k < dim) & (z > tau)
-    waiting = jnp.where((rows > k) & ~(turning & (rows == k + 1)), x**2, 0)
-    beyond = jnp.where(k + 1 < dim, x[jnp.minimum(k + 1, dim - 1)] ** 2, 0)
+    left = jnp.cumprod((size >= 2 * tau).astype(x.dtype))  # 1 for each coordinate behind which none waits
+    here = jnp.append(1, left[:-1]) - left  # 1 at the first that has not left; 0 everywhere where all have
+    after = jnp.append(0, here[:-1])
+    grown = jnp.where(left > 0, (size - 4 * tau) ** 2, 0)
+    square = jnp.where(left > 0, 0, x**2)
+    z, beyond = jnp.sum(jnp.where(here > 0, size, 0)), jnp.sum(after * square)
+    turning = z > tau
+    waiting = jnp.where((here > 0) | (turning & (after > 0)), 0, square)
     turn = _g1(z, stiffness, tau, gamma) + _g2(z, stiffness, tau, gamma) * beyond
-    own = jnp.where(k < dim, jnp.where(turning, turn, -(x[here] ** 2) * gamma), 0)
+    own = jnp.where(turning, turn, -jnp.sum(here * square) * gamma)
     nu = _drop(stiffness, tau, gamma)
-    return (stiffness * (jnp.sum(grown) + jnp.sum(waiting)) + own - k.astype(x.dtype) * nu).astype(x.dtype)
+    return (stiffness * (jnp.sum(grown) + jnp.sum(waiting)) + own - jnp.sum(left) * nu).astype(x.dtype)
 
 
 def _constants(stiffness, tau, gamma):

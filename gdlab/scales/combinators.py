@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gdlab.arguments import one_of
 from gdlab.base import Scale
 from gdlab.numerics import (
     Params,
@@ -26,7 +27,8 @@ from gdlab.numerics import (
     safe_root,
     zeros_wide_real,
 )
-from gdlab.pieces import NONNEGATIVE, POSITIVE, SHARE, Number, Range, checked, number, part, piece
+from gdlab.pieces import NONNEGATIVE, POSITIVE, SHARE, Number, Range, checked, number, piece
+from gdlab.scales.matrices import MatrixScale
 from gdlab.schedules.base import Rate, as_rate, rate_at
 
 __all__ = [
@@ -39,7 +41,12 @@ __all__ = [
 ]
 
 
-EXAMPLE = "one of gdlab.scales, such as Unit()"
+def _diagonal(name, scale):
+    one_of(name, scale, Scale, "one of gdlab.scales, such as Unit()")
+    if isinstance(scale, MatrixScale):
+        msg = f"{name} must be a scale with a size for each parameter, such as Unit(); got {scale!r}, one of matrices"
+        raise ValueError(msg)
+    return scale
 
 
 class RunningMaxState(NamedTuple):
@@ -53,7 +60,7 @@ class RunningMaxState(NamedTuple):
 class RunningMax(Scale):
     """sigma <- max(sigma, that of the other scale): a scale that never shrinks (Reddi et al. 2018)."""
 
-    scale: Scale = part(Scale, EXAMPLE)
+    scale: Scale = checked(_diagonal)
 
     def init(self, params):
         return RunningMaxState(self.scale.init(params), jax.tree.map(zeros_wide_real, params))
@@ -83,7 +90,7 @@ class BiasCorrected(_Stateless):
         eps: added to the quotient, >= 0.
     """
 
-    scale: Scale = part(Scale, EXAMPLE)
+    scale: Scale = checked(_diagonal)
     decay: Number = number(SHARE)
     eps: Number = number(NONNEGATIVE, default=0.0)
 
@@ -103,7 +110,7 @@ class UndoBiasCorrection(_Stateless):
         decay: b in [0, 1).
     """
 
-    scale: Scale = part(Scale, EXAMPLE)
+    scale: Scale = checked(_diagonal)
     decay: Number = number(SHARE)
 
     def measure(self, grads, state, count, eta, m):
@@ -115,7 +122,7 @@ class UndoBiasCorrection(_Stateless):
 class AddEps(_Stateless):
     """sigma = that of the other scale + eps, for eps >= 0."""
 
-    scale: Scale = part(Scale, EXAMPLE)
+    scale: Scale = checked(_diagonal)
     eps: Number = number(NONNEGATIVE)
 
     def measure(self, grads, state, count, eta, m):
@@ -138,7 +145,7 @@ class Bounded(_Stateless):
         gamma: how fast the bounds converge, > 0; the paper has 1 - b2.
     """
 
-    scale: Scale = part(Scale, EXAMPLE)
+    scale: Scale = checked(_diagonal)
     final_rate: Rate = checked(as_rate, default=0.1)
     gamma: Number = number(POSITIVE, default=1e-3)
 
@@ -182,11 +189,11 @@ class Rectified(_Stateless):
 
     Args:
         scale: the other scale.
-        decay: its b, in (.6, 1), so that rho_inf > 4.
+        decay: its b, in [0, 1); up to .6 rho never exceeds 4, and sigma stays 1.
         threshold: of rho, >= 4: 4 in the paper, 5 in the authors' code, torch and optax.
     """
 
-    scale: Scale = part(Scale, EXAMPLE)
+    scale: Scale = checked(_diagonal)
     decay: Number = number(SHARE, default=0.999)
     threshold: Number = number(Range(4), default=4.0)
 
@@ -198,7 +205,7 @@ class Rectified(_Stateless):
     def _rectification(self, count, eta):
         b = like(self.decay, eta)
         rho, rho_inf = effective_length(b, count + 1), (1 + b) / (1 - b)
-        r_squared = (rho - 4) * (rho - 2) * rho_inf / ((rho_inf - 4) * (rho_inf - 2) * rho)
+        r_squared = safe_ratio((rho - 4) * (rho - 2) * rho_inf, (rho_inf - 4) * (rho_inf - 2) * rho, 0)
         return rho, safe_root(jnp.where(rho > like(self.threshold, eta), r_squared, 0))
 
     def extras(self, grads, state, count, eta, m):

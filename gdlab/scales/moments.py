@@ -13,6 +13,7 @@ Second moments are kept in at least float32 whatever the parameters are.
 |---|---|---|
 | `Unit()` | none | gd, momentum, nesterov |
 | `GradientNorm(eps)` | none | normalized_gd |
+| `DirectionRms(eps)` | none | scion, beside its matrices |
 | `RootMeanSquare(eps)`, `RootSumSquare(eps)` | `nu` sum of squares | adagrad in its two forms |
 | `RunningRootMeanSquare(decay, eps, start=)` | `nu` moving average | rmsprop |
 | `WindowedRootMeanSquare(length, eps)` | `recent` squares | note 004's idea |
@@ -21,6 +22,9 @@ Second moments are kept in at least float32 whatever the parameters are.
 | `Yogi(decay, eps)` | `nu` moving average, moved by bounded amounts | yogi |
 | `AdaBelief(mean_decay=, decay=, eps=)` | `mu`, `nu` mean and mean square deviation | adabelief |
 | `Adamax(decay, eps)` | `nu` decayed maximum of abs(g) | adamax |
+
+Scales made of another scale (amsgrad's maximum, radam's rectification, the bounds of adabound) are in
+`gdlab.scales.combinators`, those of matrices in `gdlab.scales.matrices`.
 """
 
 from functools import cache
@@ -51,6 +55,7 @@ __all__ = [
     "Adamax",
     "BiasCorrectedRootMeanSquare",
     "Centered",
+    "DirectionRms",
     "GradientNorm",
     "RootMeanSquare",
     "RootSumSquare",
@@ -123,6 +128,26 @@ class GradientNorm(Scale):
             return jnp.full(shape, positive + jnp.asarray(self.eps).astype(dtype))
 
         return _uniform(m, size), state
+
+
+@piece
+class DirectionRms(Scale):
+    """sigma = root of the mean square of m over its leaf + eps, one number for each leaf: Scion's for vectors.
+
+    Args:
+        eps: added to the root, >= 0.
+    """
+
+    eps: Number = number(NONNEGATIVE, default=0.0)
+
+    def init(self, params):
+        return UnitState()
+
+    def measure(self, grads, state, count, eta, m):
+        def size(m, eps):
+            return jnp.full(m.shape, positive_root(jnp.mean(square(m)) if m.size else jnp.zeros([])) + eps)
+
+        return each(size, m, eps=self.eps), state
 
 
 class _Squares(Scale):

@@ -59,7 +59,11 @@ def lowered(loss: Callable[..., Any], params: Any, *args: Any) -> tuple[Program,
 
     Raises:
         Uncovered: where the loss holds an operation without a rule, a narrowing conversion, or a loop without a length.
+        TypeError: for what `jit`, `vmap` or `grad` traces.
     """
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((params, args))):
+        msg = "params and further arguments must be numbers: proofs are made on the host, outside of jit, vmap and grad"
+        raise TypeError(msg)
     narrow = jnp.result_type(float) != jnp.float64  # 64 bits are off for whoever asks
     with jax.enable_x64(True):
         wide = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf), jnp.float64), params)

@@ -59,8 +59,6 @@ def holds(program: Program, ball: Ball, precision: int) -> bool:
     Raises:
         NotProved, Refused: where it cannot even be asked, and why.
     """
-    if len(ball.center) > MANY:
-        return _holds_by_rows(program, ball)
     with bits(precision):
         center = [judge.arb(pair) for pair in ball.center]
         thin = judge.jet(program, center)
@@ -70,6 +68,16 @@ def holds(program: Program, ball: Ball, precision: int) -> bool:
         return growth < 1 and _index(thin) == ball.index
 
 
+def holds_by_rows(program: Program, ball: Ball) -> bool:
+    """The same, by balls over arrays; raises where the center is no doubles, too."""
+    ratios = [Fraction(m) * Fraction(2) ** e for m, e in ball.center]
+    center = np.array([float(one) for one in ratios])
+    if center.tolist() != ratios:
+        msg = "the center is not made of doubles"
+        raise NotProved(msg)
+    return points.holds(program, points.Point(center, np.array(ball.radius), ball.index))
+
+
 def _by_rows(program, start):
     """A ball by balls over arrays, which cost n times less for n parameters and have the bits of doubles."""
     found = points.proved_at(program, start)
@@ -77,16 +85,6 @@ def _by_rows(program, start):
     ratios = [x.as_integer_ratio() for x in found.center.tolist()]
     center = tuple((top, 1 - bottom.bit_length()) for top, bottom in ratios)
     return Ball(center, tuple(found.radius.tolist()), found.index, PRECISIONS[0], "balls")
-
-
-def _holds_by_rows(program, ball):
-    center = np.array([float(Fraction(m) * Fraction(2) ** e) for m, e in ball.center])
-    if any(
-        Fraction(x) != Fraction(m) * Fraction(2) ** e for x, (m, e) in zip(center.tolist(), ball.center, strict=True)
-    ):
-        msg = f"with more than {MANY} parameters a center must be doubles"
-        raise NotProved(msg)
-    return points.holds(program, points.Point(center, np.array(ball.radius), ball.index))
 
 
 def _ball(program, start, precision):

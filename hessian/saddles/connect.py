@@ -19,13 +19,15 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from hessian.arguments import number, whole
-from hessian.numerics import bisect, divisor
+from hessian.numerics import bisect, divisor, length_scale
 from hessian.precision import working
 from hessian.product import Loss, Params
 from hessian.results import Outcome
 from hessian.saddles.find_minimum import MinimumSearch, find_minimum
 from hessian.steps.eigenbasis import eigenbasis
 from hessian.steps.second_order import Flat
+from hessian.symmetry.declared import Symmetries, declare, refuse_wrong
+from hessian.symmetry.slices import sliced
 from hessian.verdicts.classify import CriticalPoint, Kind, classify
 
 
@@ -53,7 +55,13 @@ class Connection(NamedTuple):
 
 
 def connect(
-    loss: Loss, saddle: Params, *args: Any, radius: ArrayLike = 0.02, steps: int = 1000, floor: ArrayLike | None = None
+    loss: Loss,
+    saddle: Params,
+    *args: Any,
+    radius: ArrayLike = 0.02,
+    steps: int = 1000,
+    floor: ArrayLike | None = None,
+    symmetries: Any = None,
 ) -> Connection:
     """The two points to which gradient flow leads from a saddle (S53, S57).
 
@@ -64,13 +72,14 @@ def connect(
         radius: the longest step along the flow, relative to 1 + |theta|, > 0.
         steps: how many at most, >= 1.
         floor: as in `hessian.find_minimum`.
+        symmetries: as in `hessian.classify`, for the saddle and for both ends.
 
     Returns:
         A `Connection`; its `reason` says whether the point is a saddle.
 
     Raises:
         TypeError, ValueError: as `hessian.hvp`; ValueError, outside `jit` and `vmap`, where no eigenvalue is
-            negative.
+            negative, and for symmetries that do not hold.
 
     >>> ways = connect(lambda w: (w[0] ** 2 - 1) ** 2 + w[1] ** 2, jnp.zeros(2))
     >>> sorted(ways.ends.params[:, 0].round(6).tolist())
@@ -79,13 +88,16 @@ def connect(
     loss, saddle, args, stored = working(loss, saddle, *args, names=("loss", "saddle"))
     radius = jnp.asarray(number("radius", radius), stored.working)
     floor = None if floor is None else number("floor", floor, "[-inf, inf)")
-    steps, point = whole("steps", steps), classify(loss, saddle, *args, method="dense")
+    known = isinstance(symmetries, Symmetries)
+    steps, symmetries = whole("steps", steps), declare(symmetries, saddle)
+    holds = True if known else refuse_wrong(loss, saddle, args, symmetries)
+    point = classify(loss, saddle, *args, method="dense", symmetries=symmetries).provided(holds)
     code = _kind(point)
     if not isinstance(code, jax.core.Tracer) and code == ConnectionOutcome.NO_CURVATURE:
         msg = f"saddle must have a negative eigenvalue, along which ways lead down; got {point.certificate}"
         raise ValueError(msg)
-    direction, ends = _connect(loss, steps, stored, saddle, args, radius, floor)
-    ends = ends._replace(params=stored.whole(ends.params, args))
+    direction, ends = _connect(loss, steps, stored, symmetries, saddle, args, radius, floor)
+    ends = ends._replace(params=stored.whole(ends.params, args), point=ends.point.provided(holds))
     return Connection(direction, ends, point.in_storage(stored), code)
 
 
@@ -104,16 +116,18 @@ def _kind(point):
     )
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
-def _connect(loss, steps, stored, saddle, args, radius, floor):
+@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _connect(loss, steps, stored, symmetries, saddle, args, radius, floor):
     theta, unravel = ravel_pytree(saddle)
     flat = Flat(loss, unravel, args)
-    out = eigenbasis(flat, theta, jnp.zeros_like(theta), None, jax.random.key(0)).vectors[0]
+    across, sliced_args, _ = sliced(loss, args, symmetries, saddle)
+    off_orbit = Flat(across, unravel, sliced_args)
+    out = eigenbasis(off_orbit, theta, jnp.zeros_like(theta), None, jax.random.key(0)).vectors[0]
 
     def way(sign):
-        begin = theta + sign * radius * (1 + jnp.linalg.norm(theta)) * out
+        begin = theta + sign * radius * length_scale(theta) * out
         end = _followed(flat, begin, radius, steps)
-        return find_minimum(loss, stored(unravel(end)), *args, radius=radius, floor=floor)
+        return find_minimum(loss, stored(unravel(end)), *args, radius=radius, floor=floor, symmetries=symmetries)
 
     return stored(unravel(out)), jax.vmap(way)(jnp.array([1.0, -1.0], theta.dtype))
 
@@ -126,7 +140,7 @@ def _followed(flat, begin, radius, steps):
         _, count, here, gradient = state
         found = eigenbasis(flat, here, gradient, None, jax.random.key(0))
         spectral_norm = jnp.max(jnp.abs(found.values))
-        longest = radius * (1 + jnp.linalg.norm(here))
+        longest = radius * length_scale(here)
         p = _flow(found, spectral_norm, longest)
         there = here + found.step(p)
         new = gradient_at(there)

@@ -19,12 +19,15 @@ from jax.typing import ArrayLike
 
 from hessian.arguments import prng_key, tolerance, whole
 from hessian.limits import DENSE_SPECTRUM
+from hessian.numerics import length_scale
 from hessian.precision import Storage, storage, working
 from hessian.product import Loss, Params, gradient, hvp
 from hessian.results import Outcome
 from hessian.spectra.spectrum import rounding, spectrum
 from hessian.steps.acceptance import descent_sign, smallest_visible_step
 from hessian.steps.eigenbasis import lowest_direction
+from hessian.symmetry.declared import declare, refuse_wrong
+from hessian.symmetry.slices import sliced
 
 
 class EscapeOutcome(Outcome):
@@ -84,6 +87,7 @@ def escape(
     curvature_tol: ArrayLike | None = None,
     key: jax.Array | None = None,
     num_matvecs: int = 100,
+    symmetries: Any = None,
 ) -> Escape:
     """One step out of a saddle, along its direction of most negative curvature (S57).
 
@@ -95,12 +99,14 @@ def escape(
         key: of the random start of Lanczos, above 1024 parameters; `jax.random.key(0)` by default.
         num_matvecs: how many products with the Hessian Lanczos may take, >= 5; it stops at the first clear direction of
             negative curvature, which need not be an eigenvector.
+        symmetries: as in `hessian.classify`; the step then leads off the orbit.  Inside `jit` they are not checked.
 
     Returns:
         An `Escape`; its `reason` says what was done.  The loss never rises.
 
     Raises:
-        TypeError, ValueError: as `hessian.hvp`; ValueError for fewer products.
+        TypeError, ValueError: as `hessian.hvp`; ValueError for fewer products,
+            and for symmetries that do not hold.
 
     >>> way = escape(lambda w: (1 - w[0] * w[1]) ** 2, jnp.zeros(2))
     >>> float(way.curvature), float(way.loss_before), round(float(way.loss_after), 6)
@@ -109,6 +115,10 @@ def escape(
     loss, params, args, stored = working(loss, params, *args)
     num_matvecs, key = whole("num_matvecs", num_matvecs, 5), prng_key(key)
     tolerance("curvature_tol", curvature_tol)
+    symmetries = declare(symmetries, params)
+    refuse_wrong(loss, params, args, symmetries)
+    restored = partial(stored.whole, args=args)
+    loss, args, _ = sliced(loss, args, symmetries, params)
     if sum(leaf.size for leaf in jax.tree.leaves(params)) <= DENSE_SPECTRUM:
         found = spectrum(loss, params, *args)
         lowest = jax.tree.map(lambda v: v[0], found.eigenvectors)
@@ -117,7 +127,7 @@ def escape(
         value, direction, spectral_norm, _ = lowest_direction(loss, params, args, key, num_matvecs)
         lowest = ravel_pytree(params)[1](direction)
     way = line_search_along(loss, params, args, curvature_tol, lowest, value, spectral_norm, stored)
-    return way._replace(params=stored.whole(way.params, args))
+    return way._replace(params=restored(way.params))
 
 
 @partial(jax.jit, static_argnames=("loss", "stored"))
@@ -141,13 +151,13 @@ def line_search_along(
     directional_derivative = ravel_pytree(gradient(loss, params, *args))[0] @ u
     before = loss(params, *args)
     band = jnp.asarray(rounding(spectral_norm) if curvature_tol is None else curvature_tol, theta.dtype)
-    length_scale = 1 + jnp.linalg.norm(theta)
+    scale = length_scale(theta)
 
     def loss_at(length):
         return loss(stored.landed(unravel(theta + length * u)), *args)
 
-    line = _Line(loss_at, before, directional_derivative, jnp.abs(curvature), 100 * length_scale)
-    balanced = _balanced_length(loss, params, args, u, curvature, length_scale)
+    line = _Line(loss_at, before, directional_derivative, jnp.abs(curvature), 100 * scale)
+    balanced = _balanced_length(loss, params, args, u, curvature, scale)
     start = jnp.minimum(jnp.maximum(balanced, smallest_visible_step(before, curvature)), line.longest)
     sign = _lower_side(line, start)
     negative = curvature < -band
@@ -166,7 +176,7 @@ def line_search_along(
     return Escape(stored(unravel(after)), step, stored(unravel(sign * u)), before, reached, curvature, code)
 
 
-def _balanced_length(loss, params, args, u, curvature, length_scale):
+def _balanced_length(loss, params, args, u, curvature, scale):
     """|curvature| / (its change per length along u); the length scale where the curvature does not change."""
     theta, unravel = ravel_pytree(params)
 
@@ -174,10 +184,10 @@ def _balanced_length(loss, params, args, u, curvature, length_scale):
         hv = hvp(loss, unravel(theta + length * u), *args)(unravel(u))
         return ravel_pytree(hv)[0] @ u
 
-    h = jnp.finfo(theta.dtype).eps ** (1 / 4) * length_scale
+    h = jnp.finfo(theta.dtype).eps ** (1 / 4) * scale
     change = jnp.maximum(jnp.abs(curvature_at(h) - curvature), jnp.abs(curvature_at(-h) - curvature)) / h
-    is_constant = change * length_scale <= jnp.abs(curvature)
-    return jnp.where(is_constant, length_scale, jnp.abs(curvature) / jnp.where(is_constant, 1, change))
+    is_constant = change * scale <= jnp.abs(curvature)
+    return jnp.where(is_constant, scale, jnp.abs(curvature) / jnp.where(is_constant, 1, change))
 
 
 def _lower_side(line, length):

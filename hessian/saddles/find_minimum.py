@@ -26,6 +26,7 @@ from jax.typing import ArrayLike
 
 from hessian.arguments import choice, number, prng_key, tolerance, transformation, whole
 from hessian.limits import DENSE_STEP
+from hessian.numerics import length_scale
 from hessian.precision import working
 from hessian.product import Loss, Params
 from hessian.results import Outcome
@@ -33,6 +34,7 @@ from hessian.saddles.flat_directions import POINTS, probe_flat_directions
 from hessian.saddles.rounds import run_rounds
 from hessian.steps.second_order import Flat
 from hessian.steps.sr1_trust_region import Walk, sr1_trust_region
+from hessian.symmetry.declared import Symmetries, declare, refuse_wrong
 from hessian.verdicts.classify import CriticalPoint, Kind, Method, classify
 
 
@@ -98,6 +100,7 @@ def find_minimum(
     curvature_tol: ArrayLike | None = None,
     method: Method = "auto",
     key: jax.Array | None = None,
+    symmetries: Any = None,
 ) -> MinimumSearch:
     """A second-order point below the start, with its certificate, or the reason why there is none (S57, S61).
 
@@ -114,9 +117,11 @@ def find_minimum(
         floor: a loss below this counts as unbounded; by default 1e12 max(1, |loss at the start|) below zero.
         gradient_tol, curvature_tol, method: as in `hessian.classify`, which gives their defaults.
         key: of the random directions, `jax.random.key(0)` by default; each check draws a fresh one.
+        symmetries: as in `hessian.classify`; directions that they make flat leave a minimum one.
 
     Raises:
-        TypeError, ValueError: as `hessian.hvp`; ValueError for rounds, steps or finish out of range.
+        TypeError, ValueError: as `hessian.hvp`; ValueError for rounds, steps or finish out of range, and for
+            symmetries that do not hold.
 
     >>> end = find_minimum(lambda w: (1 - w[0] * w[1]) ** 2, jnp.zeros(2))  # from the saddle of S52
     >>> bool(end.converged), float(end.loss_before), round(float(end.loss), 9)
@@ -135,10 +140,13 @@ def find_minimum(
         transformation(optimizer)
     numeric = all(isinstance(leaf, jax.Array | np.ndarray | np.number | float | int) for leaf in _leaves(optimizer))
     traced, static = (optimizer, None) if numeric else (None, optimizer)
-    plan = _Plan(rounds if optimizer is not None else 0, steps, reset, method)
+    known = isinstance(symmetries, Symmetries)
+    symmetries = declare(symmetries, params)
+    holds = True if known else refuse_wrong(loss, params, args, symmetries)
+    plan = _Plan(rounds if optimizer is not None else 0, steps, reset, method, symmetries)
     key = prng_key(key)
     found = _find_minimum(
-        loss, static, plan, stored, traced, finish, params, args, radius, floor, gradient_tol, curvature_tol, key
+        loss, static, plan, stored, traced, finish, params, args, radius, floor, gradient_tol, curvature_tol, key, holds
     )
     return found._replace(params=stored.whole(found.params, args))
 
@@ -148,11 +156,12 @@ class _Plan(NamedTuple):
     steps: int
     reset: bool
     method: Method
+    symmetries: Symmetries | None
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _find_minimum(
-    loss, static, plan, stored, optimizer, budget, params, args, radius, floor, gradient_tol, curvature_tol, key
+    loss, static, plan, stored, optimizer, budget, params, args, radius, floor, gradient_tol, curvature_tol, key, holds
 ):
     optimizer = optimizer if static is None else static
     theta, unravel = ravel_pytree(params)
@@ -160,7 +169,7 @@ def _find_minimum(
     before = flat(theta)
     floor = -1e12 * jnp.maximum(1, jnp.abs(before)) if floor is None else jnp.asarray(floor, before.dtype)
     region = jnp.asarray(radius, theta.dtype)
-    search = _Search(flat, floor, region, gradient_tol, curvature_tol, plan.method)
+    search = _Search(flat, floor, region, gradient_tol, curvature_tol, plan.method, plan.symmetries, holds)
     walk = _begun(theta, before, region, budget, key)
     if plan.rounds:
         walk = run_rounds(flat, optimizer, walk, floor, curvature_tol, plan.rounds, plan.steps, plan.reset)
@@ -184,13 +193,16 @@ class _Search:
     gradient_tol: Any
     curvature_tol: Any
     method: Method
+    symmetries: Symmetries | None
+    symmetric: Any  # bool: they hold
 
     def verdict(self, theta: jax.Array, key: jax.Array) -> CriticalPoint:
         """What `classify` says of theta."""
         return classify(
             self.flat.loss, self.flat.unravel(theta), *self.flat.args,
             gradient_tol=self.gradient_tol, curvature_tol=self.curvature_tol, method=self.method, key=key,
-        )  # fmt: skip
+            symmetries=self.symmetries,
+        ).provided(self.symmetric)  # fmt: skip
 
 
 def _begun(theta, value, region, budget, key):
@@ -272,13 +284,13 @@ def _code(flat, walk, point, floor, gradient_tol):
     negative = point.inertia.negative > 0
     critical_here = (point.code != Kind.NOT_CRITICAL) & (point.code != Kind.UNDETERMINED)
     finite = jnp.isfinite(walk.value) & jnp.isfinite(point.gradient_norm) & jnp.isfinite(point.lowest.value)
-    length_scale = 1 + jnp.linalg.norm(walk.theta)
+    reach = length_scale(walk.theta)
     # On a slope that flattens towards infinity the gradient becomes small beside |theta|.
-    share = 1 if gradient_tol is not None else 1 / length_scale
+    share = 1 if gradient_tol is not None else 1 / reach
     spent = (walk.left <= 0) & (walk.steps > 0) & (point.gradient_norm > share * point.gradient_tol)
     directions = jax.random.normal(walk.key, (4, walk.theta.size), walk.theta.dtype)
     directions /= jnp.linalg.norm(directions, axis=1, keepdims=True)
-    probes = jnp.concatenate([walk.theta + scale * length_scale * directions for scale in (1e-3, 1e-2, 1e-1)])
+    probes = jnp.concatenate([walk.theta + share * reach * directions for share in (1e-3, 1e-2, 1e-1)])
     change = jnp.max(jnp.abs(jax.lax.map(flat, probes) - walk.value))
     flat_here = (point.gradient_norm == 0) & (change <= 8 * jnp.finfo(walk.value.dtype).eps * jnp.abs(walk.value))
     return MinimumOutcome.code_of(

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from hessian.numerics import divided, divisor
+from hessian.numerics import divided, divisor, length_scale
 from hessian.steps.eigenbasis import eigenbasis
 
 DIRECTIONS = 8
@@ -30,14 +30,14 @@ def probe_flat_directions(
     gradient = jax.grad(loss)(theta)
     found = eigenbasis(loss, theta, gradient, None, key)
     eps = jnp.finfo(theta.dtype).eps
-    length_scale = 1 + jnp.linalg.norm(theta)
+    scale = length_scale(theta)
     spectral_norm = jnp.max(jnp.abs(found.values))
     flat = jnp.abs(found.values) <= eps ** (1 / 4) * spectral_norm
 
     u = jax.random.normal(key, (DIRECTIONS, theta.size), theta.dtype) * flat
     lengths = jnp.linalg.norm(u, axis=1, keepdims=True)
     u = u / divisor(lengths)
-    steps = jnp.concatenate([side * length * length_scale * u for side in (1, -1) for length in LENGTHS])
+    steps = jnp.concatenate([side * length * scale * u for side in (1, -1) for length in LENGTHS])
 
     def improved(p):
         there = theta + found.step(p)

@@ -25,10 +25,9 @@ from jax.typing import ArrayLike
 
 from hessian.arguments import number, prng_key, transformation, whole
 from hessian.limits import DENSE_TRAJECTORY
-from hessian.numerics import divisor
+from hessian.numerics import divisor, length, unit
 from hessian.precision import working
 from hessian.product import Loss, Params, flat_product
-from hessian.spectra import lanczos
 from hessian.steps.eigenbasis import eigenbasis, lowest_direction
 
 NUM_MATVECS = 60  # with the Hessian, for the first eigenvector of a large one
@@ -103,7 +102,7 @@ def escape_trajectory(
     theta, unravel = ravel_pytree(saddle)
     offset, radius = jnp.asarray(offset, theta.dtype), jnp.asarray(radius, theta.dtype)
     start_key, lanczos_key = jax.random.split(prng_key(key))
-    xi = lanczos.unit(jax.random.normal(start_key, theta.shape, theta.dtype))
+    xi = unit(jax.random.normal(start_key, theta.shape, theta.dtype))
     curvature, out, _, _ = lowest_direction(
         loss, saddle, args, lanczos_key, max(NUM_MATVECS, min(theta.size, 2 * DENSE_TRAJECTORY))
     )
@@ -142,11 +141,11 @@ def _lowest(loss, params, args, here, g, vector, key):
     with jax.default_matmul_precision("highest"):
         image = product(vector)
         rest = image - (vector @ image) * vector
-        size = lanczos.length(rest)
+        size = length(rest)
         other = rest / divisor(size)
         pair = jnp.stack([vector, other])
         small = pair @ jnp.stack([image, product(other)]).T
         values, columns = jnp.linalg.eigh((small + small.T) / 2)
-        best = lanczos.unit(columns[:, 0] @ pair)
+        best = unit(columns[:, 0] @ pair)
         share = jnp.where(values[0] < 0, jnp.abs(best @ g), 0)
     return values[0], best, share

@@ -28,10 +28,10 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from hessian.arguments import choice, number, prng_key, tolerance, transformation, whole
+from hessian.numerics import length_scale
 from hessian.precision import Storage, rounded, working, working_dtype
 from hessian.product import Loss, Params, flat_product
 from hessian.saddles.escape import Escape, EscapeOutcome, line_search_along
-from hessian.spectra import lanczos
 from hessian.spectra.spectrum import rounding
 from hessian.steps.acceptance import smallest_visible_step
 from hessian.steps.eigenbasis import lowest_direction
@@ -161,9 +161,9 @@ def negative_curvature_step(
 def _bends_down(flat, theta, direction, curvature):
     """Whether the loss itself shows this negative curvature, by more than rounding, where eps |H| would hide it."""
     eps = jnp.finfo(theta.dtype).eps
-    length_scale = 1 + lanczos.length(theta)
+    reach = length_scale(theta)
     here = flat(theta)
-    length = jnp.clip(smallest_visible_step(here, curvature), eps ** (1 / 4) * length_scale, length_scale)
+    length = jnp.clip(smallest_visible_step(here, curvature), eps ** (1 / 4) * reach, reach)
     ahead, behind = flat(theta + length * direction), flat(theta - length * direction)
     noise = 32 * eps * jnp.maximum(jnp.abs(here), jnp.maximum(jnp.abs(ahead), jnp.abs(behind)))
     return (ahead - here) + (behind - here) < jnp.minimum(-noise, curvature * length**2 / 4)

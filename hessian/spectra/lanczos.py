@@ -27,7 +27,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from hessian.numerics import divisor
+from hessian.numerics import divisor, length, unit
 from hessian.spectra.eigh import eigh
 
 BREAKDOWN = 10  # in units of eps |H|: below it a remainder is rounding
@@ -58,12 +58,13 @@ class Ritz(NamedTuple):
     spectral_norm: jax.Array  # the largest absolute value: |H| from below
 
 
-def begin(key: jax.Array, n: int, rows: int, dtype: jax.typing.DTypeLike) -> Krylov:
-    """A basis of at most `rows` <= n rows, with a start that is uniform on the sphere."""
+def begin(key: jax.Array, n: int, rows: int, dtype: jax.typing.DTypeLike, within: Product | None = None) -> Krylov:
+    """A basis of at most `rows` <= n rows, with a start uniform on the sphere, then projected `within`."""
     key, start = jax.random.split(key)
     zero = jnp.int32(0)
     basis, matrix = jnp.zeros((rows, n), dtype), jnp.zeros((rows, rows), dtype)
-    return Krylov(basis, matrix, zero, unit(jax.random.normal(start, (n,), dtype)), jnp.zeros((), dtype), key, zero)
+    first = unit(_inside(within, jax.random.normal(start, (n,), dtype)))
+    return Krylov(basis, matrix, zero, first, jnp.zeros((), dtype), key, zero)
 
 
 def grow(
@@ -72,10 +73,12 @@ def grow(
     limit: int | jax.Array,
     enough: Callable[[Krylov, Ritz], jax.Array],
     keep: Callable[[Ritz], jax.Array] | None = None,
+    within: Product | None = None,
 ) -> tuple[Krylov, Ritz]:
     """More products until `enough(krylov, ritz)`, or `limit` products in all, or all rows are in use.
 
     `keep(ritz)` names the columns of Ritz vectors with which a full basis is restarted; without it, it is not.
+    `within(v)` projects fresh vectors into the space that the products stay in, if that is not the whole.
     """
     rows = krylov.matrix.shape[0]
 
@@ -83,7 +86,7 @@ def grow(
         krylov = state[0]
         steps = jnp.maximum(EVERY, krylov.count // 4)
         steps = jnp.minimum(steps, jnp.minimum(rows - krylov.count, limit - krylov.num_matvecs))
-        krylov = jax.lax.fori_loop(0, steps, lambda _, k: _step(product, k), krylov)
+        krylov = jax.lax.fori_loop(0, steps, lambda _, k: _step(product, k, within), krylov)
         found = ritz(krylov)
         done = enough(krylov, found) | (krylov.num_matvecs >= limit) | ~jnp.isfinite(found.spectral_norm)
         full = krylov.count == rows
@@ -110,18 +113,7 @@ def ritz(krylov: Krylov) -> Ritz:
     return Ritz(values, vectors, residuals, count, jnp.maximum(-values[0], values[count - 1]))
 
 
-def unit(vector: jax.Array) -> jax.Array:
-    """The vector divided by its length; 0 for 0, which is all that is left when a basis spans the whole space."""
-    return vector / divisor(length(vector))
-
-
-def length(vector: jax.Array) -> jax.Array:
-    """The Euclidean length, also where squares would underflow or overflow; 0 for 0."""
-    largest = jnp.max(jnp.abs(vector))
-    return largest * jnp.linalg.norm(vector / divisor(largest))
-
-
-def _step(product: Product, krylov: Krylov) -> Krylov:
+def _step(product: Product, krylov: Krylov, within: Product | None) -> Krylov:
     """One product, one more row."""
     j, q = krylov.count, krylov.following
     basis = krylov.basis.at[j].set(q)
@@ -139,10 +131,15 @@ def _step(product: Product, krylov: Krylov) -> Krylov:
     key, fresh = jax.random.split(krylov.key)
 
     def elsewhere():
-        return unit(_without(basis, _without(basis, unit(_without(basis, jax.random.normal(fresh, w.shape, w.dtype))))))
+        start = _inside(within, jax.random.normal(fresh, w.shape, w.dtype))
+        return unit(_inside(within, _without(basis, _without(basis, unit(_without(basis, start))))))
 
     following = jax.lax.cond(broken, elsewhere, lambda: w / beta)
     return Krylov(basis, matrix, j + 1, following, coupling, key, krylov.num_matvecs + 1)
+
+
+def _inside(within: Product | None, vector: jax.Array) -> jax.Array:
+    return vector if within is None else within(vector)
 
 
 def _without(basis: jax.Array, w: jax.Array) -> jax.Array:
@@ -151,7 +148,7 @@ def _without(basis: jax.Array, w: jax.Array) -> jax.Array:
 
 
 def _freed(basis: jax.Array, w: jax.Array) -> jax.Array:
-    """W without the basis, twice where the first time took away more than rounding."""
+    """The vector w without its part in the basis, twice where the first time took away more than rounding."""
     with jax.default_matmul_precision("highest"):
         once = _without(basis, w)
         moved = length(w - once) > jnp.sqrt(jnp.finfo(w.dtype).eps) * length(once)

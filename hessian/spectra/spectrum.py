@@ -20,6 +20,7 @@ from jax.typing import ArrayLike
 
 from hessian.arguments import choice, number, prng_key, whole
 from hessian.limits import BASIS_MEMORY, CURVATURE_ROUNDING, MATRIX_MEMORY
+from hessian.numerics import length, unit
 from hessian.precision import working, working_dtype
 from hessian.product import Loss, Params, flat_product, matrix
 from hessian.spectra import lanczos
@@ -159,11 +160,11 @@ def _extremal(loss, params, args, tol, key, k, which, num_matvecs, rows):
     )
     with jax.default_matmul_precision("highest"):
         vectors = found.vectors[:, ends(found, lowest, highest)].T @ krylov.basis
-    vectors = jax.vmap(lanczos.unit)(vectors)
+    vectors = jax.vmap(unit)(vectors)
     images = jax.lax.map(flat_product(loss, params, *args), vectors)
     values = jnp.sum(vectors * images, axis=1)
     order = jnp.argsort(values)
-    residuals = jax.vmap(lanczos.length)(images - values[:, None] * vectors)
+    residuals = jax.vmap(length)(images - values[:, None] * vectors)
     return values[order], vectors[order], residuals[order], krylov.num_matvecs + pairs
 
 

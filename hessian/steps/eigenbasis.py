@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from hessian.numerics import divided, divisor
+from hessian.numerics import divided, divisor, length, unit
 from hessian.product import Params, flat_product, matrix
 from hessian.spectra import lanczos
 from hessian.spectra.eigh import eigh
@@ -60,7 +60,7 @@ def eigenbasis(
         return _eigenbasis(values, columns.T, gradient, theta.size)
     product = flat_product(loss, theta)
     start = lanczos.begin(key, theta.size, krylov, theta.dtype)
-    slope = lanczos.length(gradient)
+    slope = length(gradient)
     towards = jnp.where(slope > 0, gradient / divisor(slope), start.following)
     downhill, _ = lanczos.grow(product, start._replace(following=towards), krylov, _exhausted)
     random, found = lanczos.grow(product, start, krylov, _negative)
@@ -89,8 +89,8 @@ def sr1_update(found: Eigenbasis, p: jax.Array, y: jax.Array, gradient: jax.Arra
     """
     with jax.default_matmul_precision("highest"):
         r = found.vectors @ y - found.values * p
-        size, step, u = lanczos.length(r), lanczos.length(p), lanczos.unit(r)
-        cosine = u @ lanczos.unit(p)
+        size, step, u = length(r), length(p), unit(r)
+        cosine = u @ unit(p)
         seen = jnp.abs(cosine) > jnp.sqrt(jnp.finfo(p.dtype).eps)
         update = jnp.where(seen, divided(size / divisor(step), cosine, seen) * (u[:, None] * u), 0)
         values, columns = eigh(jnp.diag(found.values) + update)
@@ -110,7 +110,7 @@ def lowest_direction(
     start = lanczos.begin(key, theta.size, rows, theta.dtype)
     krylov, found = lanczos.grow(flat_product(loss, params, *args), start, rows, _negative)
     with jax.default_matmul_precision("highest"):
-        direction = lanczos.unit(found.vectors[:, 0] @ krylov.basis)
+        direction = unit(found.vectors[:, 0] @ krylov.basis)
     return found.values[0], direction, found.spectral_norm, krylov.num_matvecs
 
 
@@ -133,8 +133,8 @@ def _orthogonal(basis, vector, key):
     """The part of the vector orthogonal to the basis, scaled to length 1; a random one where nothing is left of it."""
     for _ in range(2):
         rest = vector - (basis @ vector) @ basis
-        size = lanczos.length(rest)
+        size = length(rest)
         other = jax.random.normal(key, vector.shape, vector.dtype)
-        vector = lanczos.unit(jnp.where(size > 1e-3, rest, other))
+        vector = unit(jnp.where(size > 1e-3, rest, other))
     rest = vector - (basis @ vector) @ basis
-    return lanczos.unit(rest)
+    return unit(rest)

@@ -18,9 +18,8 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from hessian.arguments import number, prng_key, whole
-from hessian.numerics import divisor
+from hessian.numerics import divisor, length, length_scale, unit
 from hessian.product import flat_product
-from hessian.spectra.lanczos import length, unit
 from hessian.spectra.spectrum import rounding
 from hessian.steps.acceptance import descent_sign, gradient_fell, smallest_visible_step
 from hessian.steps.eigenbasis import lowest_direction
@@ -131,7 +130,7 @@ def _backtracked(loss, theta, value, gradient, d, is_curvature, weight):
     """The first point along d, halving the step, at which the loss falls enough; theta where there is none."""
     norm, size, u = length(gradient), length(d), unit(d)
     curvature = jnp.abs(u @ flat_product(loss, theta)(u))
-    balanced = jnp.maximum(jnp.minimum(curvature, 1 + length(theta)), smallest_visible_step(value, curvature))
+    balanced = jnp.maximum(jnp.minimum(curvature, length_scale(theta)), smallest_visible_step(value, curvature))
     first = jnp.where(is_curvature, balanced, size)
     downhill, sign_known = descent_sign(gradient @ u, curvature, first)
     sides = jnp.where(is_curvature & ~sign_known, jnp.array([1.0, -1.0], theta.dtype), downhill)

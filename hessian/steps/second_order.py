@@ -5,7 +5,7 @@ In the eigenbasis of the Hessian, a_i = u_i.g, each is one line per coordinate:
     newton                 p_i = -a_i / lambda_i                          to the nearest critical point, saddles too
     saddle_free_newton     p_i = -a_i / (|lambda_i| + damping)            away from saddles where a_1 != 0
     trust_region           p_i = -a_i / (lambda_i + mu),  |p| <= radius   out of every saddle, a_1 = 0 included
-    cubic_regularisation   the same with mu = weight |p|                  likewise
+    cubic_regularization   the same with mu = weight |p|                  likewise
 
 The last two need mu >= -lambda_1.  Where |p| is too short even so (the hard case, which Krylov methods driven by the
 gradient alone never see), the rest of the length goes along u_1, to the side with the lower loss.  Their steps never
@@ -34,10 +34,9 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from hessian.arguments import number, prng_key, shown
-from hessian.numerics import divided
+from hessian.numerics import divided, length, unit
 from hessian.precision import Storage, rounded, working, working_dtype
 from hessian.product import Params
-from hessian.spectra.lanczos import length, unit
 from hessian.steps.acceptance import accepted, gradient_fell, is_hidden
 from hessian.steps.eigenbasis import eigenbasis
 from hessian.steps.trust_region import cubic, in_ball

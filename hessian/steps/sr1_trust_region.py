@@ -18,8 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from hessian.limits import DENSE_STEP
-from hessian.numerics import divided
-from hessian.spectra.lanczos import length
+from hessian.numerics import divided, length, length_scale
 from hessian.steps.acceptance import accepted, gradient_fell, loss_rounding, smallest_visible_step
 from hessian.steps.eigenbasis import Eigenbasis, eigenbasis, sr1_update
 from hessian.steps.second_order import Flat, TrustRegion
@@ -143,7 +142,7 @@ def _step(goal, stride):
     if goal.krylov is not None:
         return _Stride(going & ~good, after, found, failed, poor)
     # Before the first success B is exact, so a failure teaches nothing; over a very short step y is mostly rounding.
-    informative = after.moved & (size > jnp.sqrt(jnp.finfo(size.dtype).eps) * (1 + jnp.linalg.norm(walk.theta)))
+    informative = after.moved & (size > jnp.sqrt(jnp.finfo(size.dtype).eps) * length_scale(walk.theta))
     found = sr1_update(found, p, jnp.where(informative, gradient - walk.gradient, jnp.nan), after.gradient)
     after = after._replace(convex=goal.is_convex(found))
     converged = goal.is_met(after, found, 0.5) & (good | after.convex)
@@ -153,7 +152,7 @@ def _step(goal, stride):
 
 def _shortest_step(walk):
     """The shortest step that can be told from none; a verdict asks for less."""
-    return jnp.sqrt(jnp.finfo(walk.theta.dtype).eps) * (1 + length(walk.theta))
+    return jnp.sqrt(jnp.finfo(walk.theta.dtype).eps) * length_scale(walk.theta)
 
 
 def _newton_step_is_short(walk, found):

@@ -23,8 +23,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from hessian.numerics import bisect, divided, divisor
-from hessian.spectra.lanczos import length
+from hessian.numerics import bisect, divided, divisor, length
 from hessian.steps.eigenbasis import Eigenbasis
 
 HALVINGS = 100  # of the interval that holds t

@@ -25,9 +25,13 @@ from hessian.limits import BASIS_MEMORY, DENSE_SPECTRUM, MATRIX_MEMORY
 from hessian.numerics import divisor
 from hessian.precision import Storage, working
 from hessian.product import Loss, Params
+from hessian.proofs.prove import prove
+from hessian.proofs.record import Proof
 from hessian.results import Outcome
 from hessian.spectra.bounds import num_matvecs_for
 from hessian.spectra.spectrum import Inertia, fits, rows_within
+from hessian.symmetry.declared import Symmetries, declare, refuse_wrong
+from hessian.symmetry.slices import sliced
 from hessian.verdicts.drift import MAX_DRIFT
 from hessian.verdicts.evidence import Eigenpair, Evidence, dense
 from hessian.verdicts.krylov_evidence import CHECKS, matrix_free
@@ -51,7 +55,7 @@ class CriticalPoint(NamedTuple):
 
     code: jax.Array  # the kind as an integer: a `Kind`
     index: jax.Array  # type: ignore[assignment]  # Morse index: eigenvalues certain to be negative
-    inertia: Inertia  # positive and negative: certain ones; zero: those within the band, or not seen
+    inertia: Inertia  # positive and negative: certain ones; zero: those within the band, or not seen, or flat
     gradient_norm: jax.Array
     gradient_tol: jax.Array  # critical where gradient_norm <= gradient_tol, for a gradient of this direction
     curvature_tol: jax.Array  # half width of the zero band: rounding
@@ -65,6 +69,9 @@ class CriticalPoint(NamedTuple):
     settled: jax.Array  # bool: the distance is known
     num_matvecs: jax.Array  # products with the Hessian that it took
     num_matvecs_needed: jax.Array  # products that would decide an undetermined kind, at most; else 0
+    flat: jax.Array  # directions that are flat by the declared symmetries; kind and index are modulo these
+    symmetric: jax.Array  # bool: the declared symmetries hold, as far as was checked
+    proof: Proof | None = None  # the record, where it was asked for
 
     @property
     def kind(self) -> Any:
@@ -74,7 +81,44 @@ class CriticalPoint(NamedTuple):
     @property
     def index_bounds(self) -> tuple[jax.Array, jax.Array]:
         """The least and the largest Morse index that the evidence allows."""
-        return self.index, self.index + self.inertia.zero
+        return self.index, self.index + self.unexplained
+
+    @property
+    def nullity(self) -> jax.Array:
+        """How many eigenvalues have no certain sign: `flat` by symmetry and `unexplained`."""
+        return self.inertia.zero
+
+    @property
+    def unexplained(self) -> jax.Array:
+        """How many eigenvalues without a certain sign no declared symmetry explains."""
+        return self.nullity - self.flat
+
+    @property
+    def manifold_dimension(self) -> jax.Array:
+        """The dimension of the set of critical points here, which is that of the orbit; -1 where that is not known.
+
+        Known where the point is critical and no eigenvalue without a sign is unexplained.
+        """
+        kinds = (Kind.MINIMUM, Kind.MAXIMUM, Kind.SADDLE)
+        critical_there = jnp.any(jnp.stack([self.code == kind for kind in kinds]), axis=0)
+        return jnp.where(critical_there & (self.unexplained == 0), self.flat, -1)
+
+    @property
+    def learning_coefficient(self) -> jax.Array:
+        """The local learning coefficient at a minimum, half the rank of the Hessian, else NaN (Watanabe 2009).
+
+        The volume of {L < L(theta) + e} beside the point shrinks like e to this power.
+        """
+        return jnp.where(self.code == Kind.MINIMUM, self.inertia.positive / 2, jnp.nan)
+
+    def provided(self, symmetric: ArrayLike) -> "CriticalPoint":
+        """The same where the declared symmetries hold; elsewhere undetermined."""
+        symmetric = self.symmetric & jnp.asarray(symmetric)
+        return self._replace(
+            code=jnp.where(symmetric, self.code, jnp.int32(Kind.UNDETERMINED)),
+            confidence=jnp.where(symmetric, self.confidence, 0),
+            symmetric=symmetric,
+        )
 
     def in_storage(self, stored: Storage) -> "CriticalPoint":
         """The same with its eigenvectors in the dtypes of the parameters."""
@@ -83,17 +127,21 @@ class CriticalPoint(NamedTuple):
 
     @property
     def certificate(self) -> str:
-        """The evidence in one sentence, for one point: certain to rounding, no proof.  Not inside `jit`."""
+        """The evidence in one sentence, for one point: certain to rounding, and what is proved.  Not inside `jit`."""
         g, g_tol, tau = float(self.gradient_norm), float(self.gradient_tol), float(self.curvature_tol)
         (low, below, above), (high, under, over) = (
             (float(end.value), float(end.low), float(end.high)) for end in (self.lowest, self.highest)
         )
-        n, zero = sum(int(count) for count in self.inertia), int(self.inertia.zero)
-        least, most = (int(bound) for bound in self.index_bounds)
+        zero, flat = int(self.unexplained), int(self.flat)
+        n = sum(int(count) for count in self.inertia) - flat
+        least = int(self.index)
+        most = least + zero
         is_critical = int(self.code) != Kind.NOT_CRITICAL
         critical = f"|g| = {g:.2g} {'<=' if is_critical else '>'} {g_tol:.2g}, Newton's step {float(self.distance):.2g}"
         chance = "" if self.confidence == 1 else f" with probability {float(self.confidence):.6g}"
-        if not np.isfinite([g, low, high, below, over]).all():
+        if not self.symmetric:
+            undetermined = "a declared symmetry does not hold"
+        elif not np.isfinite([g, low, high, below, over]).all():
             undetermined = "the gradient or the Hessian is not finite"
         elif self.kink:
             undetermined = f"{critical}; gradient or Hessian jump here, so it is not twice differentiable"
@@ -117,7 +165,10 @@ class CriticalPoint(NamedTuple):
             f"{critical}, and of {n} eigenvalues {zero} with no certain sign beyond {tau:.2g}, none opposite",
         )
         dtype = self.gradient_norm.dtype
-        return f"{self.kind}: {reasons[int(self.code)]}" + ("" if dtype == np.float64 else f"; in {dtype}")
+        modulo = f"; modulo {flat} direction{'s'[: flat != 1]} flat by symmetry" if flat else ""
+        proof = "" if self.proof is None else f"; {self.proof}"
+        rounded = "" if dtype == np.float64 else f"; in {dtype}"
+        return f"{self.kind}: {reasons[int(self.code)]}{modulo}{rounded}{proof}"
 
 
 def classify(
@@ -131,6 +182,8 @@ def classify(
     confidence: ArrayLike = 0.99,
     num_matvecs: int = 200,
     memory: float | None = None,
+    symmetries: Any = None,
+    proof: bool = False,
 ) -> CriticalPoint:
     """The kind of a point of the loss surface, with its index, inertia and extreme eigenpairs (S52-S57).
 
@@ -149,19 +202,30 @@ def classify(
             runs, 0 < confidence < 1.
         num_matvecs: how many products with the Hessian "lanczos" may take, >= 24.
         memory: bytes of the dense matrix and its eigenvectors, or of the basis; by default 8 and 2 GiB.
+        symmetries: one or several of `hessian.symmetry`, or functions of params that return a vector field like params
+            along which the loss does not change; the kind is then that modulo the directions which these make flat.
+            They are checked at random points around params.
+        proof: whether `hessian.prove` is asked too, outside of `jit`; its record comes back as `.proof`.
 
     Returns:
-        A `CriticalPoint`.  A gradient or Hessian that is not finite is "undetermined", never an exception.
+        A `CriticalPoint`.  A gradient or Hessian that is not finite is "undetermined", never an exception; so is,
+        inside `jit`, a symmetry that does not hold.
 
     Raises:
-        TypeError, ValueError: as `hessian.hvp`; ValueError for method, confidence, products and memory out of range.
+        TypeError, ValueError: as `hessian.hvp`; ValueError for method, confidence, products and memory out of range,
+            and for symmetries that do not hold.
+        ImportError: for a proof where the extra `proof` is not installed.
 
     >>> point = classify(lambda w: (1 - w[0] * w[1]) ** 2, jnp.zeros(2))
     >>> point.kind, int(point.index), float(point.lowest.value), float(point.highest.value)
     ('saddle', 1, -2.0, 2.0)
     >>> classify(lambda w: (1 - w[0] * w[1]) ** 2, jnp.ones(2)).kind
     'degenerate'
+    >>> from hessian import symmetry
+    >>> classify(lambda w: (1 - w[0] * w[1]) ** 2, jnp.ones(2), symmetries=symmetry.rescale(0, 1)).kind
+    'minimum'
     """
+    record = prove(loss, params, *args) if choice("proof", proof, (True, False)) else None
     loss, params, args, stored = working(loss, params, *args)
     theta = ravel_pytree(params)[0]
     choice("method", method, ("auto", "dense", "lanczos"))
@@ -171,21 +235,31 @@ def classify(
     num_matvecs, start = whole("num_matvecs", num_matvecs, 24), prng_key(key)
     if memory is not None:
         number("memory", memory)
+    known = isinstance(symmetries, Symmetries)  # to hold: declared and checked before
+    symmetries = declare(symmetries, params)
+    symmetric = known or refuse_wrong(loss, params, args, symmetries)
+    loss, args, orbit = sliced(loss, args, symmetries, params)
+    flat = jnp.int32(0) if orbit is None else orbit.dimension
     if method == "dense" or (method == "auto" and theta.size <= DENSE_SPECTRUM):
         fits(theta, MATRIX_MEMORY if memory is None else memory)
-        found = dense(loss, params, args, gradient_tol, curvature_tol)
-        return _verdict(found, theta.size, 1.0).in_storage(stored)
-    rows = rows_within(BASIS_MEMORY if memory is None else memory, theta, num_matvecs - CHECKS, least=2)
-    found = matrix_free(loss, params, args, gradient_tol, curvature_tol, start, confidence, num_matvecs, rows)
-    return _verdict(found, theta.size, confidence).in_storage(stored)
+        found = dense(loss, params, args, gradient_tol, curvature_tol, orbit)
+        verdict = _verdict(found, theta.size, 1.0, flat)
+    else:
+        rows = rows_within(BASIS_MEMORY if memory is None else memory, theta, num_matvecs - CHECKS, least=2)
+        found = matrix_free(
+            loss, params, args, gradient_tol, curvature_tol, start, confidence, num_matvecs, rows, orbit
+        )
+        verdict = _verdict(found, theta.size, confidence, flat)
+    return verdict.provided(symmetric).in_storage(stored)._replace(proof=record)
 
 
-def _verdict(found: Evidence, n: int, confidence: ArrayLike) -> CriticalPoint:
+def _verdict(found: Evidence, n: int, confidence: ArrayLike, flat: ArrayLike = 0) -> CriticalPoint:
     """The kind that the evidence shows, and how many products would decide what it leaves open."""
+    flat = jnp.asarray(flat, jnp.int32)
     lowest, highest = found.lowest, found.highest
     critical = found.gradient_norm <= found.gradient_tol
     saddle = (lowest.high < 0) & (highest.low > 0)
-    minimum, maximum = lowest.low > 0, highest.high < 0
+    minimum, maximum = (lowest.low > 0) | (flat == n), highest.high < 0  # no direction off the orbit falls
     code = Kind.code_of(
         [
             (~found.finite, Kind.UNDETERMINED),
@@ -224,4 +298,6 @@ def _verdict(found: Evidence, n: int, confidence: ArrayLike) -> CriticalPoint:
         found.settled,
         found.num_matvecs,
         needed,
+        flat,
+        jnp.bool_(True),
     )

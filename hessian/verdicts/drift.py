@@ -84,7 +84,7 @@ def _slope_at(frame, gradient_at, coordinates):
 def drift(
     frame: Frame, gradient_at: Callable[[jax.Array], jax.Array], curvature: Callable[[jax.Array], jax.Array]
 ) -> Drift:
-    """How far curvature changes; `slope` is the gradient at a point, `curvature` the matrix there."""
+    """How far curvature changes; `gradient_at` is the gradient at a point, `curvature` the matrix there."""
     values, seen = frame.values, frame.seen
     eps = jnp.finfo(values.dtype).eps
     first, second = newton_steps(frame, gradient_at)

@@ -26,11 +26,11 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from hessian.numerics import divided, divisor
+from hessian.numerics import divided, divisor, length
 from hessian.product import Loss, Params, gradient, matrix
 from hessian.roundoff import SAFETY, spread
-from hessian.spectra import lanczos
 from hessian.spectra.eigh import eigh
+from hessian.symmetry.slices import Orbit, across
 from hessian.tolerances import distance_tol, slope_tols, zero_band
 from hessian.verdicts.drift import MAX_DRIFT, Drift, Frame, drift
 
@@ -69,8 +69,16 @@ class Evidence(NamedTuple):
 
 
 @partial(jax.jit, static_argnames=("loss", "chunk"))
-def dense(loss: Loss, params: Params, args: tuple, gradient_tol: Any, curvature_tol: Any, chunk: int = 64) -> Evidence:
-    """Evidence from the dense matrix."""
+def dense(
+    loss: Loss,
+    params: Params,
+    args: tuple,
+    gradient_tol: Any,
+    curvature_tol: Any,
+    orbit: Orbit | None = None,
+    chunk: int = 64,
+) -> Evidence:
+    """Evidence from the dense matrix; where the loss is that of a slice across an orbit, on what lies off that."""
     theta, unravel = ravel_pytree(params)
     n = theta.size
 
@@ -81,7 +89,7 @@ def dense(loss: Loss, params: Params, args: tuple, gradient_tol: Any, curvature_
         return matrix(loss, unravel(x), *args, chunk=chunk)
 
     with jax.default_matmul_precision("highest"):
-        values, basis = eigh(curvature(theta))
+        values, basis = eigh(curvature(theta)) if orbit is None else across(curvature(theta), orbit)
         draws = -(-DRAWS // n) + 1
         errors, products = spread(loss, params, args, draws)
         projections, errors = gradient_at(theta) @ basis, SAFETY * _rms(errors @ basis)
@@ -93,7 +101,7 @@ def dense(loss: Loss, params: Params, args: tuple, gradient_tol: Any, curvature_
             theta, projections, values, basis, jnp.abs(values) > zero, errors, 4 * (blur / n**0.5 + eps * spectral_norm)
         )
         strict, loose = slope_tols(theta, loss(params, *args), values, frame.seen, errors, distance_tol(theta))
-        norm = lanczos.length(projections)
+        norm = length(projections)
         candidate = jnp.all(jnp.abs(projections) <= loose) if gradient_tol is None else norm <= gradient_tol
         nothing = Drift(jnp.zeros_like(values), jnp.bool_(False), jnp.bool_(True))
         found = jax.lax.cond(candidate, lambda: drift(frame, gradient_at, curvature), lambda: nothing)
@@ -106,8 +114,9 @@ def dense(loss: Loss, params: Params, args: tuple, gradient_tol: Any, curvature_
     tolerance = jnp.where(excess > 0, norm / divisor(excess), usual) if gradient_tol is None else gradient_tol
     sizes = jnp.abs(values)
     tau = zero + jnp.where(certain, found.relative * sizes, jnp.where(frame.seen, sizes, 0))
+    last = n - 1 if orbit is None else jnp.maximum(n - orbit.dimension, 1) - 1
     lowest, highest = (
-        Eigenpair(values[i], unravel(basis[:, i]), values[i] - tau[i], values[i] + tau[i]) for i in (0, n - 1)
+        Eigenpair(values[i], unravel(basis[:, i]), values[i] - tau[i], values[i] + tau[i]) for i in (0, last)
     )
     positive, negative = (jnp.sum(certain & (side > 0), dtype=jnp.int32) for side in (values, -values))
     step = divided(-projections, values, frame.seen)
@@ -116,7 +125,7 @@ def dense(loss: Loss, params: Params, args: tuple, gradient_tol: Any, curvature_
     return Evidence(
         norm, jnp.asarray(tolerance, theta.dtype), jnp.asarray(zero, theta.dtype), lowest, highest, positive, negative,
         jnp.bool_(True), flat, found.kink, change, jnp.bool_(True),
-        jnp.sqrt(jnp.abs(projections @ step)), lanczos.length(step),
+        jnp.sqrt(jnp.abs(projections @ step)), length(step),
         jnp.int32(n + 2 * draws) + jnp.where(candidate, 3 * n + GRADIENTS, 0),
         jnp.isfinite(norm) & jnp.isfinite(spectral_norm) & jnp.isfinite(blur),
     )  # fmt: skip

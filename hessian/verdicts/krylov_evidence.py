@@ -16,11 +16,12 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from hessian.numerics import divided, divisor
+from hessian.numerics import divided, divisor, length, length_scale, unit
 from hessian.product import Loss, Params, flat_product, gradient
 from hessian.roundoff import SAFETY, UNIFORM, spread
 from hessian.spectra import lanczos
 from hessian.spectra.bounds import ends
+from hessian.symmetry.slices import Orbit
 from hessian.tolerances import distance_tol, negligible_decrease, zero_band
 from hessian.verdicts.drift import BESIDE, HIDDEN, MAX_DRIFT
 from hessian.verdicts.evidence import Eigenpair, Evidence
@@ -63,8 +64,12 @@ def matrix_free(
     confidence: Any,
     num_matvecs: int,
     rows: int,
+    orbit: Orbit | None = None,
 ) -> Evidence:
-    """Evidence from at most `num_matvecs` products, in Lanczos bases of `rows` vectors."""
+    """Evidence from at most `num_matvecs` products, in Lanczos bases of `rows` vectors.
+
+    Where the loss is that of the slice across an orbit the bases lie in the slice, too.
+    """
     theta, unravel = ravel_pytree(params)
     doubt = (1 - confidence) / FAMILY_SIZE / 2
 
@@ -77,12 +82,12 @@ def matrix_free(
     with jax.default_matmul_precision("highest"):
         g = gradient_at(theta)
         errors, blurs = spread(loss, params, args, 1)
-        blur, gradient_error = lanczos.length(blurs[0]), SAFETY * lanczos.length(errors[0])
+        blur, gradient_error = length(blurs[0]), SAFETY * length(errors[0])
 
         def zero(spectral_norm):
             return zero_band(spectral_norm, blur, curvature_tol)
 
-        spaces = _spaces(product, theta, g, key, rows, num_matvecs - CHECKS, zero, doubt, gradient_error)
+        spaces = _spaces(product, theta, g, key, rows, num_matvecs - CHECKS, zero, doubt, gradient_error, orbit)
         found = lanczos.ritz(spaces.krylov)
         seen = _changes(gradient_at, product, theta, g, spaces, found, zero, gradient_error)
 
@@ -91,7 +96,7 @@ def matrix_free(
     near_point = _nearness(loss(params, *args), theta, g, spaces, seen, lowest, highest, gradient_error)
     settled = (gradient_tol is not None) | near_point.settled
     tolerance = near_point.gradient_tol if gradient_tol is None else gradient_tol
-    norm, n = lanczos.length(g), theta.size
+    norm, n = length(g), _dimension(theta, orbit)
     return Evidence(
         norm, jnp.asarray(tolerance, theta.dtype), jnp.asarray(tau, theta.dtype), lowest, highest,
         jnp.where(lowest.low > 0, n, positive), jnp.where(highest.high < 0, n, negative),
@@ -99,6 +104,11 @@ def matrix_free(
         jnp.sqrt(jnp.abs(g @ spaces.step)), near_point.distance, (spaces.num_matvecs + CHECKS).astype(jnp.int32),
         jnp.isfinite(norm) & jnp.isfinite(spaces.spectral_norm) & jnp.isfinite(tau),
     )  # fmt: skip
+
+
+def _dimension(theta, orbit):
+    """The dimension of the space of the bases."""
+    return theta.size if orbit is None else theta.size - orbit.dimension
 
 
 def _ends(found, spaces, seen, tau, unravel):
@@ -125,12 +135,12 @@ class _Nearness(NamedTuple):
 
 def _nearness(value, theta, g, spaces, seen, lowest, highest, gradient_error):
     """How near a critical point is, by Newton's step and what it leaves of the gradient."""
-    norm = lanczos.length(g)
+    norm = length(g)
     # Where all curvature has one sign, the smallest bounds the rest of the way, whatever Newton's step left.
     softest = jnp.maximum(lowest.low, -highest.high)
-    distance = lanczos.length(spaces.step) + divided(seen.left, softest)
+    distance = length(spaces.step) + divided(seen.left, softest)
     decrease = negligible_decrease(theta, value, spaces.spectral_norm)
-    slack = jnp.maximum(gradient_error, decrease / (1 + lanczos.length(theta)))
+    slack = jnp.maximum(gradient_error, decrease / length_scale(theta))
     known = (softest > 0) | (seen.left <= jnp.maximum(slack, LEFT * norm))
     beyond = (distance > distance_tol(theta)) | (spaces.exhausted & ~known)
     ratio = jnp.maximum(distance / distance_tol(theta), jnp.where(beyond, 2, 0))
@@ -139,9 +149,10 @@ def _nearness(value, theta, g, spaces, seen, lowest, highest, gradient_error):
     return _Nearness(distance, tolerance, (norm <= gradient_error) | (known & falling))
 
 
-def _spaces(product, theta, g, key, rows, limit, zero, doubt, goal):
+def _spaces(product, theta, g, key, rows, limit, zero, doubt, goal, orbit):
     """The three Krylov spaces, one after the other; the third only where the second makes a minimum or a maximum."""
-    n, norm = theta.size, lanczos.length(g)
+    n, norm = theta.size, length(g)
+    within = None if orbit is None else orbit.across
 
     def newton(krylov, found):
         """Newton's step in the basis, and the norm of the gradient that it leaves, as far as the basis tells."""
@@ -159,19 +170,21 @@ def _spaces(product, theta, g, key, rows, limit, zero, doubt, goal):
             signs = ((lowest < -tau) & (highest > tau)) | (low > tau) | (high < -tau)
             return jnp.where(which == 0, known, signs)
 
-        tau, moved = zero(before.spectral_norm), lanczos.length(before.step) > 0
+        tau, moved = zero(before.spectral_norm), length(before.step) > 0
         one_sign = ((before.low > tau) | (before.high < -tau)) & moved
         spare = limit - before.num_matvecs
         may = jnp.stack([jnp.where(norm > goal, limit // 3, 0), jnp.where(moved, spare // 2, spare), spare])
-        start = lanczos.begin(jax.random.fold_in(key, which), n, rows, theta.dtype)
+        start = lanczos.begin(jax.random.fold_in(key, which), n, rows, theta.dtype, within)
         start = start._replace(following=jnp.where(which == 0, g / divisor(norm), start.following))
         at = theta + jnp.where(which == 2, before.step, 0)
         allowed = jnp.where((which < 2) | one_sign, may[which], 0)
-        krylov, found = lanczos.grow(partial(product, at), start, allowed, enough)
+        allowed = allowed if orbit is None else jnp.minimum(allowed, _dimension(theta, orbit))
+        krylov, found = lanczos.grow(partial(product, at), start, allowed, enough, within=within)
         begun = krylov.count > 0
         low, high = ends(krylov, found, doubt)
         step = jnp.where(begun, newton(krylov, found)[0], 0) @ krylov.basis
-        of_gradient = before._replace(step=step, exhausted=(krylov.coupling == 0) | (krylov.count == n) | ~begun)
+        whole = krylov.count == _dimension(theta, orbit)
+        of_gradient = before._replace(step=step, exhausted=(krylov.coupling == 0) | whole | ~begun)
         of_start = before._replace(krylov=krylov, low=low, high=high)
         lower, upper = jnp.minimum(before.low, low), jnp.maximum(before.high, high)
         of_other = before._replace(low=jnp.where(begun, lower, before.low), high=jnp.where(begun, upper, before.high))
@@ -188,7 +201,7 @@ def _spaces(product, theta, g, key, rows, limit, zero, doubt, goal):
 def _changes(gradient_at, product, theta, g, spaces, found, zero, gradient_error):
     """How gradient and curvature change on the way to theta + p."""
     eps = jnp.finfo(theta.dtype).eps
-    ends_of = jax.vmap(lanczos.unit)(found.vectors[:, jnp.stack([0, found.count - 1])].T @ spaces.krylov.basis)
+    ends_of = jax.vmap(unit)(found.vectors[:, jnp.stack([0, found.count - 1])].T @ spaces.krylov.basis)
     values = jnp.stack([found.values[0], found.values[found.count - 1]])
     # Along the end vectors Newton's step is known whatever its Krylov space holds, up to the rounding of the slope.
     curved = jnp.abs(values) > zero(spaces.spectral_norm)
@@ -196,8 +209,8 @@ def _changes(gradient_at, product, theta, g, spaces, found, zero, gradient_error
     p = spaces.step + (known - ends_of @ spaces.step) @ ends_of
     hidden = divided(HIDDEN * gradient_error / theta.size**0.5, jnp.abs(values), curved)
     corner = (2 * (jnp.abs(known) + hidden)) @ ends_of
-    side = lanczos.unit(jnp.resize(jnp.asarray(UNIFORM, theta.dtype), theta.shape))
-    beside = BESIDE * eps * (lanczos.length(theta) + eps) * theta.size**0.5 * side
+    side = unit(jnp.resize(jnp.asarray(UNIFORM, theta.dtype), theta.shape))
+    beside = BESIDE * eps * (length(theta) + eps) * theta.size**0.5 * side
 
     def at_point(each):
         move, at, vectors = each
@@ -210,7 +223,7 @@ def _changes(gradient_at, product, theta, g, spaces, found, zero, gradient_error
     apart = jnp.abs(jnp.einsum("kn,mkn->mk", ends_of, images[1:]) - values[None])
     relative = jnp.maximum(jnp.max(apart, axis=0) - 4 * eps * spaces.spectral_norm, 0) / divisor(jnp.abs(values))
     of_step, of_beside = images[0]
-    deviations = [lanczos.length(slopes[i] - g - sign * of_beside) for i, sign in ((4, 1), (5, -1))]
-    kink = jnp.maximum(*deviations) > spaces.spectral_norm * lanczos.length(moved[4]) + gradient_error
+    deviations = [length(slopes[i] - g - sign * of_beside) for i, sign in ((4, 1), (5, -1))]
+    kink = jnp.maximum(*deviations) > spaces.spectral_norm * length(moved[4]) + gradient_error
     change = jnp.where(jnp.isfinite(relative), relative, jnp.inf)
-    return _Seen(change, ends_of, kink, lanczos.length(of_step + g), lanczos.length(slopes[0]))
+    return _Seen(change, ends_of, kink, length(of_step + g), length(slopes[0]))

@@ -18,8 +18,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from hessian.numerics import divided, divisor
-from hessian.spectra.lanczos import length
+from hessian.numerics import divided, divisor, length
 from hessian.steps.eigenbasis import Eigenbasis
 
 SMALLEST = 1e-4  # share of Newton's step below which none shortens the next one

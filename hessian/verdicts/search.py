@@ -25,11 +25,10 @@ from jax.typing import ArrayLike
 
 from hessian.arguments import choice, number, shown, whole
 from hessian.limits import CURVATURE_ROUNDING
-from hessian.numerics import divided, divisor
+from hessian.numerics import divided, divisor, length
 from hessian.precision import working
 from hessian.product import Loss, Params
 from hessian.roundoff import spread
-from hessian.spectra.lanczos import length
 from hessian.steps.eigenbasis import eigenbasis
 from hessian.steps.second_order import Flat
 from hessian.verdicts.classify import CriticalPoint, classify

@@ -81,3 +81,9 @@ def test_all_points_of_a_box_are_proved_and_the_list_is_checked(folder, capsys):
     assert not (folder / "valley/proof.json").exists()
     assert main(["prove", "himmelblau", "--box=6:-6"]) == 2
     assert "box must be LOW:HIGH for each of the 2 parameters" in capsys.readouterr().err
+
+
+def test_a_map_proves_its_points_and_writes_a_record_of_each(folder, capsys):
+    assert main(["map", "himmelblau", "--starts", "200", "--proof", "--out", "map"]) == 0
+    assert "9 of 9 are proved" in capsys.readouterr().out
+    assert main(["check", "map/proof_8.json", "--loss", "himmelblau"]) == 0

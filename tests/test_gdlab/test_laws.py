@@ -7,13 +7,16 @@ import optax
 import pytest
 from cases import DTYPES, RATE, every, start
 
+from gdlab.operators import is_operator
+
 every_optimizer = pytest.mark.parametrize("make", every())
 
 
 def loss(params):
-    """A bowl that depends on every coordinate but the last of `w`."""
-    w, b = params["w"], params["b"]
-    return jnp.sum(jnp.arange(1.0, 3.0) * w[:2] ** 2) + (w[0] - 2 * b) ** 2 + jnp.cos(b)
+    """A bowl that depends on every coordinate but the last of `w`, and on the matrix in all directions unlike."""
+    w, b, u = params["w"], params["b"], params["u"]
+    of_matrix = jnp.sum((u @ jnp.array([[1.0, 0.2], [0.0, 2.0], [0.3, -0.5]])) ** 2) + jnp.sum(jnp.sin(u))
+    return jnp.sum(jnp.arange(1.0, 3.0) * w[:2] ** 2) + (w[0] - 2 * b) ** 2 + jnp.cos(b) + of_matrix
 
 
 def one_step(optimizer, params, state):
@@ -81,6 +84,21 @@ def test_one_trace_serves_all_hyperparameters(make):
     assert len(traces) == 1
 
 
+def assert_moves_as_read(step, updates):
+    """To the bit where sigma has a size for each parameter; for an operator, Sigma [update] = -eta m to 1e-11 of m."""
+    sigmas = jax.tree.leaves(step.sigma, is_leaf=is_operator)
+    for sigma, m, read, done in zip(sigmas, *map(jax.tree.leaves, (step.m, step.update, updates)), strict=True):
+        assert jnp.array_equal(read, done)
+        if is_operator(sigma):
+            size = step.eta * jnp.max(jnp.abs(m))
+            np.testing.assert_allclose(sigma.apply(done), -step.eta * m, rtol=0, atol=1e-11 * size)
+            assert jnp.all(sigma.eigenvalues() >= 0)
+            assert sigma.diagonal().shape == m.shape
+        else:
+            assert jnp.array_equal(-step.eta / sigma * m, done)
+            assert jnp.all(sigma > 0)
+
+
 @every_optimizer
 def test_update_is_exactly_minus_eta_over_sigma_times_m(make):
     strictest = jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"), jax.debug_nans(True)
@@ -91,11 +109,7 @@ def test_update_is_exactly_minus_eta_over_sigma_times_m(make):
             value, grads = jax.value_and_grad(loss)(params)
             step, _ = optimizer.step(grads, state, params, value=value)
             updates, state = optimizer.update(grads, state, params, value=value)
-            by_hand = jax.tree.map(lambda sigma, m: -step.eta / sigma * m, step.sigma, step.m)  # noqa: B023
-            for read, done, made in zip(*map(jax.tree.leaves, (step.update, updates, by_hand)), strict=True):
-                assert jnp.array_equal(read, done)
-                assert jnp.array_equal(made, done)
-            assert all(jnp.all(sigma > 0) for sigma in jax.tree.leaves(step.sigma))
+            assert_moves_as_read(step, updates)
             assert step.eta.shape == ()
             assert jax.tree.map(jnp.shape, step.m) == jax.tree.map(jnp.shape, params)
             params = optax.apply_updates(params, updates)
@@ -186,10 +200,10 @@ def test_optax_takes_it_as_its_own(make):
 
     assert_close(first(optax.chain(optax.identity(), optimizer))[0], alone)
     assert_close(first(optax.apply_if_finite(optimizer, 3))[0], alone)
-    labels = {"w": "ours", "b": "frozen"}
+    labels = {"w": "ours", "b": "frozen", "u": "ours"}
     mixed, _ = first(optax.partition({"ours": optimizer, "frozen": optax.set_to_zero()}, labels))
     assert float(mixed["b"]) == 0
-    masked, _ = first(optax.masked(optimizer, {"w": True, "b": False}))
+    masked, _ = first(optax.masked(optimizer, {"w": True, "b": False, "u": True}))
     assert_close(masked["b"], grads["b"])
     spoilt = jax.tree.map(lambda g: g * jnp.nan, grads)
     assert_close(first(optax.apply_if_finite(optimizer, 3), spoilt)[0], jax.tree.map(jnp.zeros_like, alone))

@@ -204,7 +204,7 @@ def test_the_last_value_inside_every_edge_is_allowed():
 
 DEFAULTS = {
     "find_minimum": {"rounds": 100, "steps": 50, "finish": 1000, "reset": True, "radius": 1.0, "method": "auto"},
-    "classify": {"method": "auto", "confidence": 0.99, "num_matvecs": 200},
+    "classify": {"method": "auto", "confidence": 0.99, "num_matvecs": 200, "proof": False},
     "connect": {"radius": 0.02, "steps": 1000},
     "cubic_regularization": {"weight": 1.0},
     "density": {"probes": 8, "steps": 80, "memory": 2 * 2**30},

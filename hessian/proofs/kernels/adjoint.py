@@ -17,6 +17,8 @@ import numpy as np
 
 from hessian.proofs.kernels import taylor
 from hessian.proofs.kernels.balls import Balls, gathered, total
+from hessian.proofs.kernels.calculus import KINKED
+from hessian.proofs.kernels.choices import counted
 from hessian.proofs.kernels.taylor import Taylor, linear, negative, plus
 from hessian.proofs.program import Operation, Program, Refused
 
@@ -39,7 +41,7 @@ def curvature(program: Program, center: np.ndarray, radius: float, direction: np
         bounds.append(_ends(taylor.along(program, box, direction).bend))
     low, high = max(low for low, _ in bounds), min(high for _, high in bounds)
     if not (math.isfinite(low) and math.isfinite(high)):
-        msg = "the bounds are beyond the range of doubles"
+        msg = "a kink is undecided on the box, or the bounds are beyond the range of doubles"
         raise Refused(msg)
     return low, high
 
@@ -67,6 +69,9 @@ def derivatives(program: Program, at: Balls) -> tuple[Balls, Balls]:
     rows = max(1, CHUNK // max(one.size for one in program.operations))
     parts = [products(program, at, np.eye(n)[start : start + rows]) for start in range(0, n, rows)]
     mid, rad = (np.concatenate([getattr(one.filled(), ends) for _, one in parts]) for ends in ("mid", "rad"))
+    if not (np.isfinite(mid).all() and np.isfinite(rad).all()):
+        msg = "a kink is undecided on the ball: not twice differentiable there, for all that is known"
+        raise Refused(msg)
     return parts[0][0], Balls(mid, rad)
 
 
@@ -89,6 +94,7 @@ class Backward:
             made: list[Any] = []
             for operation in program.operations:
                 made.append(taylor.forward(operation, [made[i] for i in operation.inputs], seed, self.order))
+            counts = counted(program, lambda place: _choices(program.operations[place], made))
             back: list[Any] = [None] * len(made)
             back[-1] = Taylor(Balls(np.ones(1)))
             for place in range(len(made) - 1, 0, -1):
@@ -97,6 +103,8 @@ class Backward:
                 if given is None or not isinstance(y, Taylor) or y.slope is None:
                     continue
                 inputs = [made[i] for i in operation.inputs]
+                if operation.name in KINKED and counts[place] is not None:
+                    given = _unknown(given, _undecided(operation.name, inputs) & counts[place])
                 for i, one in zip(operation.inputs, self.backward(operation, inputs, y, given), strict=True):
                     if one is not None and made[i].slope is not None:
                         back[i] = one if back[i] is None else plus(back[i], one)
@@ -178,7 +186,7 @@ def _repeated(x, length):
 SLOPES: dict[str, Callable[[Backward, Taylor, Taylor], Taylor]] = {
     "neg": lambda to, x, y: _number(x, -1.0),
     "square": lambda to, x, y: to.scaled(x, 2.0),
-    "abs": lambda to, x, y: to.applied("sign", x),
+    "abs": lambda to, x, y: _number(x, Balls(np.where(x.value.low > 0, 1.0, np.where(x.value.high < 0, -1.0, 0.0)))),
     "sign": lambda to, x, y: _number(x, 0.0),
     "floor": lambda to, x, y: _number(x, 0.0),
     "exp": lambda to, x, y: y,
@@ -215,7 +223,29 @@ def _to_their_places(inputs, given, places):
     ]
 
 
+def _undecided(name, inputs):
+    """Where the sign of a number, or the larger of two, is undecided."""
+    if name == "abs":
+        return ~((inputs[0].value.low > 0) | (inputs[0].value.high < 0))
+    return taylor.below(name, *inputs)[1]
+
+
+def _choices(operation, made):
+    """Which entries of select, max or min may be those of its last two inputs."""
+    inputs = [made[i] for i in operation.inputs]
+    if operation.name == "select":
+        return ~inputs[0], inputs[0]
+    which, undecided = taylor.below(operation.name, *inputs)
+    return ~which | undecided, which | undecided
+
+
+def _unknown(x, where):
+    """The same with no numbers at some entries."""
+    x = taylor.without_slopes(x, where)
+    return x._replace(value=x.value.moved(lambda ends: np.where(where, np.nan, ends))) if where.any() else x
+
+
 def _to_the_chosen(name, inputs, given):
-    which = inputs[0] if name == "select" else taylor.less(*inputs) ^ (name == "min")
+    which = inputs[0] if name == "select" else taylor.below(name, *inputs)[0]
     no, yes = (linear(lambda y: y.moved(lambda ends: np.where(ones, ends, 0.0)), given) for ones in (~which, which))  # noqa: B023
     return [None, no, yes] if name == "select" else [no, yes]

@@ -2,7 +2,8 @@
 
 A number is a ball [m +/- r] that holds the true one; an `arb` by itself is a constant, a `Jet` carries its gradient and
 its Hessian with respect to the inputs.  Each operation is one rule: f, f' and f'' of a ball.  A comparison that the
-ball does not decide, and a result that is not finite, are refused by the name of the operation.
+ball does not decide, and a result that is not finite, are refused by the name of the operation; abs, max and min have
+values without a decision, and slopes that are no numbers, which only a result that needs them is refused for.
 
 F. Johansson, Arb: efficient arbitrary-precision midpoint-radius interval arithmetic, IEEE Trans. Comput. 66 (2017).
 """
@@ -62,7 +63,12 @@ def _run(program, seeds):
         for place in finished:
             made[place] = []  # no later operation needs it
     (out,) = made[-1]
-    return out if isinstance(out, Jet) else Jet(out, 0 * seeds[0].gradient, 0 * seeds[0].hessian)
+    if not isinstance(out, Jet):
+        return Jet(out, 0 * seeds[0].gradient, 0 * seeds[0].hessian)
+    if not all(entry.is_finite() for table in (out.gradient, out.hessian) for entry in table.entries()):
+        msg = "a kink is undecided on the ball: not twice differentiable there, for all that is known"
+        raise Refused(msg)
+    return out
 
 
 def _entries(operation: Operation, inputs: list[list[Any]], seeds: list[Jet]) -> list[Any]:
@@ -112,7 +118,8 @@ def _function(name, x, f, slope, bend):
     if not isinstance(x, Jet):
         return _finite(name, f)
     gradient, hessian = x.gradient, x.hessian
-    _finite(name, slope), _finite(name, bend)
+    if name not in calculus.KINKED:
+        _finite(name, slope), _finite(name, bend)
     outer = gradient * gradient.transpose() * bend
     return Jet(_finite(name, f), gradient * slope, hessian * slope + outer)
 
@@ -163,11 +170,22 @@ def _div(a, b):
 
 
 def _max(a, b):
-    return b if _less(a, b) else a
+    return _extreme(a, b, arb.max)
 
 
 def _min(a, b):
-    return a if _less(a, b) else b
+    return _extreme(a, b, arb.min)
+
+
+def _extreme(a, b, pick):
+    """The larger or smaller of two; where a tie is undecided with slopes that are no numbers."""
+    x, y = _value(a), _value(b)
+    if x < y or y < x:
+        return a if (x < y) == (pick is arb.min) else b
+    jets = [one for one in (a, b) if isinstance(one, Jet)]
+    if not jets:
+        return pick(x, y)
+    return Jet(pick(x, y), jets[0].gradient * arb.nan(), jets[0].hessian * arb.nan())
 
 
 def _less(a, b):
@@ -245,6 +263,17 @@ def _sign(x):
     raise Refused(msg)
 
 
+def _abs(x):
+    if x > 0 or x < 0:
+        return x if x > 0 else -x
+    half = arb(x.abs_upper()) / 2
+    return arb(half.mid(), (half + half.rad()).abs_upper())
+
+
+def _slope_of_abs(x):
+    return arb(1 if x > 0 else -1) if x > 0 or x < 0 else arb.nan()
+
+
 def _floor(x):
     whole = x.floor()
     if whole.is_exact() and x > whole:
@@ -255,6 +284,7 @@ def _floor(x):
 
 VALUES = SimpleNamespace(  # what `calculus` asks of a kernel
     **{"square": _square, "raised": _raised, "cbrt": _cbrt, "sign": _sign, "floor": _floor},
+    **{"abs": _abs, "slope_of_abs": _slope_of_abs},
     **{"exp": arb.exp, "expm1": arb.expm1, "sqrt": arb.sqrt, "rsqrt": arb.rsqrt, "erf": arb.erf},
     **{"sin": arb.sin, "cos": arb.cos, "tan": arb.tan, "asin": arb.asin, "acos": arb.acos, "atan": arb.atan},
     **{"sinh": arb.sinh, "cosh": arb.cosh, "tanh": arb.tanh, "asinh": arb.asinh, "atanh": arb.atanh},

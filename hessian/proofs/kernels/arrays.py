@@ -165,10 +165,10 @@ class Towers:
             value = derivatives(name, x, detail, alone=True)[0]
             self.refuse(~(np.isfinite(value.lo) & np.isfinite(value.hi)))
             return value
-        return self._composed(x, *derivatives(name, x[:1], detail))
+        return self._composed(x, *derivatives(name, x[:1], detail), kinked=name in calculus.KINKED)
 
-    def _composed(self, x, f, slope, bend):
-        for one in (f, slope, bend):
+    def _composed(self, x, f, slope, bend, kinked=False):
+        for one in (f, slope, bend)[: 1 if kinked else 3]:  # `enclose` looks at what comes of such slopes
             self.refuse(~(np.isfinite(one.lo) & np.isfinite(one.hi)))
         made = each(lambda a, b: np.concatenate([a, b]), f, x[1:] * slope) if len(x.lo) > 1 else f
         if len(x.lo) == 1 or not len(self.first) or not (np.any(bend.lo) or np.any(bend.hi)):
@@ -218,10 +218,19 @@ class Towers:
         return yes
 
     def max(self, a: Interval, b: Interval) -> Interval:
-        return self.select(self.less(a, b), a, b)
+        return self._extreme(np.maximum, a, b)
 
     def min(self, a: Interval, b: Interval) -> Interval:
-        return self.select(self.less(a, b), b, a)
+        return self._extreme(np.minimum, a, b)
+
+    def _extreme(self, pick, a, b):
+        """The larger or smaller of two; where a tie is undecided with slopes that are no numbers."""
+        below, above = a.hi[0] < b.lo[0], b.hi[0] < a.lo[0]
+        made, value = self.select(below if pick is np.maximum else above, a, b), each(pick, a[:1], b[:1])
+        if len(made.lo) == 1 or (decided := below | above).all():
+            return each(lambda x, y: np.concatenate([x, y]), value, made[1:])
+        rest = each(lambda ends: np.where(decided, ends, np.nan), self.widened(made, self.rows)[1:])
+        return each(lambda x, y: np.concatenate([x, y]), value, rest)
 
     def select(self, which: np.ndarray, no: Interval, yes: Interval) -> Interval:
         rows = max(len(no.lo), len(yes.lo))
@@ -247,6 +256,11 @@ def _sign(x):
     return intervals(sign, sign)
 
 
+def _abs(x):
+    low = np.maximum(np.maximum(x.lo, -x.hi), 0.0 * x.lo)
+    return intervals(low, np.maximum(-x.lo, x.hi))
+
+
 def _floor(x):
     low = np.floor(x.lo)
     whole = np.where((low == np.floor(x.hi)) & (low < x.lo), low, np.nan)  # no number where it is undecided, or jumps
@@ -259,6 +273,8 @@ VALUES = SimpleNamespace(  # what `calculus` asks of a kernel; outside of a doma
         "square": ival.sqr,
         "raised": ival.pown,
         "sign": _sign,
+        "abs": _abs,
+        "slope_of_abs": _sign,
         "floor": _floor,
         "reciprocal": ival.recip,
         "cbrt": ival.cbrt,

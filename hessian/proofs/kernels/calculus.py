@@ -2,6 +2,7 @@
 
 A kernel k has the values, `k.exp(x)`, ..., `k.square(x)`, `k.raised(x, n)` and `k.reciprocal(x)`, each an enclosure
 that is not finite where x leaves the domain; its numbers add, subtract and multiply.  Constants are whole numbers.
+`abs` has values where its slope is undecided: f' and f'' are no numbers there, and what needs them is refused.
 """
 
 from collections.abc import Callable
@@ -131,10 +132,11 @@ def _atanh(k, x):
 
 
 def _abs(k, x):
-    sign = k.sign(x)
-    return sign * x, sign, 0
+    kink = k.slope_of_abs(x)
+    return k.abs(x), kink, 0 * kink
 
 
+KINKED = ("abs", "max", "min")  # values without a decision; slopes that may be no numbers, and are not refused by name
 RULES: dict[str, Rule] = {
     "neg": lambda k, x: (-x, -1, 0),
     "square": lambda k, x: (k.square(x), 2 * x, 2),

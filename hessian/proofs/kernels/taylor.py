@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hessian.proofs.kernels.balls import Balls, function, product, together, total
+from hessian.proofs.kernels.balls import Balls, function, hull, product, together, total
 from hessian.proofs.program import Operation, Program, Refused, last_uses
 
 
@@ -195,10 +195,35 @@ def select(which: np.ndarray, no: Taylor, yes: Taylor) -> Taylor:
     return linear(lambda a, b: together(lambda x, y: np.where(which, y, x), a, b), no, yes)
 
 
+def below(name: str, a: Taylor, b: Taylor) -> tuple[np.ndarray, np.ndarray]:
+    """Which entries of max or min are those of b, and which are undecided."""
+    less, more = a.value.high < b.value.low, b.value.high < a.value.low
+    return (less if name == "max" else more), ~(less | more)
+
+
+def extreme(name: str, a: Taylor, b: Taylor) -> Taylor:
+    """The larger or smaller of two; where a tie is undecided with slopes that are no numbers."""
+    which, undecided = below(name, a, b)
+    made, pick = select(which, a, b), np.maximum if name == "max" else np.minimum
+    value = hull(pick(a.value.low, b.value.low), pick(a.value.high, b.value.high))
+    made = made._replace(value=together(lambda x, y: np.where(undecided, x, y), value, made.value))
+    return made if made.slope is None else without_slopes(made, undecided)
+
+
+def without_slopes(x: Taylor, where: np.ndarray) -> Taylor:
+    """The same with coefficients that are no numbers at some entries, those that were left out as zeros too."""
+    if not where.any():
+        return x
+    rows = [one.mid.shape for one in x[1:] if one is not None]
+    zeros = Balls(np.zeros(rows[0] if rows else x.value.mid.shape))
+    filled = (zeros if one is None else one for one in x[1:])
+    return Taylor(x.value, *(one.moved(lambda ends: np.where(where, np.nan, ends)) for one in filled))
+
+
 _RULES: dict[str, Callable[..., Any]] = {
     **{"add": plus, "sub": lambda a, b: plus(a, negative(b)), "neg": negative},
-    "max": lambda a, b: select(less(a, b), a, b),
-    "min": lambda a, b: select(less(a, b), b, a),
+    "max": lambda a, b: extreme("max", a, b),
+    "min": lambda a, b: extreme("min", a, b),
     **{"less": less, "equal": equal, "select": select},
     **{"not": np.logical_not, "and": np.logical_and, "or": np.logical_or},
 }

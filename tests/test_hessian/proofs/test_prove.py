@@ -16,8 +16,7 @@ from hessian.proofs.replay import read, replayed
 
 pytestmark = pytest.mark.full
 
-WITHOUT_RULES = ("octopus_3d",)  # its pieces are chosen by argmax
-SURFACES = {name: one for name, one in gdlab.problems.surfaces.items() if name not in WITHOUT_RULES}
+SURFACES = gdlab.problems.surfaces
 
 
 @pytest.mark.parametrize("name", SURFACES)
@@ -100,6 +99,30 @@ def test_a_network_with_data_and_any_tree_of_parameters():
     proof = hessian.prove(loss, end.params, x)
     assert (proof.kind, proof.index) == ("minimum", 0)
     assert proof.distance < 1e-6
+
+
+KINKED = {  # kinks beside the point, in what is not chosen there
+    "huber by where": lambda w: jnp.sum(jnp.where(jnp.abs(w - 0.3) < 1, (w - 0.3) ** 2, jnp.abs(w - 0.3) * 2 - 1)),
+    "huber by where, scaled": lambda w: jnp.sum(
+        3 * jnp.where(jnp.abs(w - 0.3) < 1, (w - 0.3) ** 2 / 2, 0.7 * (jnp.abs(w - 0.3) - 0.5))
+    ),
+    "a maximum compared": lambda w: jnp.where(jnp.max(w) < 2, jnp.sum((w - 0.3) ** 2), jnp.max(w)),
+    "a minimum in a branch": lambda w: jnp.where(w[0] < 2, jnp.sum((w - 0.3) ** 2), 7 * jnp.minimum(w[0], w[1])),
+}
+
+
+@pytest.mark.parametrize("name", KINKED)
+@pytest.mark.parametrize("n", [2, 13])
+def test_a_kink_matters_only_where_it_is_chosen(name, n):
+    proof = hessian.prove(KINKED[name], jnp.full(n, 0.3 + 1e-9))
+    assert (proof.kind, proof.index) == ("minimum", 0)
+    assert replayed(proof).passed
+    needed = hessian.prove(lambda w: KINKED[name](w) + jnp.sum(jnp.abs(w - 0.3)), jnp.full(n, 0.3))
+    assert not needed.proved
+    tied = hessian.prove(lambda w: KINKED[name](w) + jnp.sum(jnp.maximum(w, 0.3) ** 2), jnp.full(n, 0.3))
+    assert not tied.proved
+    bent = hessian.prove_saddle(KINKED[name], jnp.full(n, 0.3), jnp.ones(n), radius=1e-3)
+    assert bent.low > 0.9 * n or (n > 2 and not bent.proved and "undecided" in bent.reason)
 
 
 REFUSED = {
@@ -239,3 +262,20 @@ def test_what_is_not_proved_has_no_record(tmp_path):
     )
     with pytest.raises(ValueError, match="must hold a proof; got not proved: the Hessian is singular"):
         proof.save(tmp_path / "x.json")
+
+
+def test_a_verdict_carries_its_record_and_says_so():
+    point = hessian.classify(lambda w: (1 - w[0] * w[1]) ** 2, jnp.zeros(2), proof=True)
+    assert (point.kind, point.proof.kind, point.proof.index) == ("saddle", "saddle", 1)
+    assert "; proved: exactly one critical point" in point.certificate
+    flat = hessian.classify(lambda w: (1 - w[0] * w[1]) ** 2, jnp.ones(2), proof=True)
+    assert flat.kind == "degenerate"
+    assert "; not proved: " in flat.certificate
+    assert hessian.classify(lambda w: jnp.sum(w**2), jnp.zeros(2)).proof is None
+
+
+def test_a_proof_inside_jit_is_refused_in_a_sentence():
+    with pytest.raises(TypeError, match="outside of jit"):
+        jax.jit(lambda w: hessian.classify(lambda w: jnp.sum(w**2), w, proof=True).code)(jnp.zeros(2))
+    with pytest.raises(TypeError, match="outside of jit"):
+        jax.vmap(lambda a: hessian.prove(lambda w, a: jnp.sum(a * w**2), jnp.zeros(2), a).index)(jnp.ones(3))

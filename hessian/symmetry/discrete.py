@@ -1,0 +1,79 @@
+"""Discrete symmetries of hidden units: they make no direction flat, they make copies of a critical point.
+
+    permutations     a -> a P,   b -> P' b
+    signs            a -> a S,   b -> S b,   S diagonal of +1 and -1: of linear units, and of odd ones such as tanh
+
+They have no generator; `nearest` finds the copy that lies nearest to another point, which tells orbits apart.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from hessian.precision import Params
+from hessian.symmetry.generators import units
+from hessian.symmetry.parts import named, placed, taken
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Hidden units that may change places, signs, or both."""
+
+    a: tuple
+    b: tuple
+    permuted: bool
+    signed: bool
+
+    def image(self, params: Params, key: jax.Array) -> Params:
+        """A random copy of params."""
+        h = units(params, self.a, self.b)
+        places, turns = jax.random.split(key)
+        order = jax.random.permutation(places, h) if self.permuted else jnp.arange(h)
+        sides = jnp.where(jax.random.bernoulli(turns, shape=(h,)), 1, -1) if self.signed else jnp.ones(h, int)
+        return self._moved(params, order, sides)
+
+    def nearest(self, params: Params, goal: Params) -> Params:
+        """The copy of params nearest to `goal`, with arrays of numpy; an assignment of units to units."""
+        here, there = self._columns(params), self._columns(goal)
+        products = here @ there.T  # of unit i here and unit j there
+        gain = np.abs(products) if self.signed else products
+        order = linear_sum_assignment(-gain.T)[1] if self.permuted else np.arange(len(gain))
+        chosen = products[order, np.arange(len(order))]
+        sides = np.where(chosen < 0, -1, 1) if self.signed else np.ones(len(order), int)
+        return self._moved(params, order, sides)
+
+    def _columns(self, params):
+        """The weights of each unit, shape (units, weights)."""
+        h = units(params, self.a, self.b)
+        right = [np.asarray(x, float).reshape(-1, h).T for x in taken(params, self.a)]
+        left = [np.asarray(x, float).reshape(h, -1) for x in taken(params, self.b)]
+        return np.concatenate(right + left, axis=1)
+
+    def _moved(self, params, order, sides):
+        def on_last(x):
+            return x if not x.ndim else x[..., order] * sides.astype(x.dtype)
+
+        def on_first(x):
+            return x if not x.ndim else x[order] * sides.astype(x.dtype).reshape(-1, *[1] * (x.ndim - 1))
+
+        new = [on_last(x) for x in taken(params, self.a)] + [on_first(x) for x in taken(params, self.b)]
+        return placed(params, dict(zip(self.a + self.b, new, strict=True)))
+
+
+def permutations(a: Any, b: Any) -> Copies:
+    """The permutations of hidden units: a -> a P, b -> P' b.
+
+    Args:
+        a: names of leaves whose last axis are the hidden units.
+        b: names of leaves whose first axis are the hidden units; `("weight", "bias")` are two.
+    """
+    return Copies(named("a", a), named("b", b), permuted=True, signed=False)
+
+
+def signs(a: Any, b: Any) -> Copies:
+    """The signs of hidden units: a -> a S, b -> S b; arguments as of `permutations`."""
+    return Copies(named("a", a), named("b", b), permuted=False, signed=True)

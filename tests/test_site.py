@@ -1,0 +1,154 @@
+"""The sources of the site are sound: no public name is missing, and every experiment has a page."""
+
+import importlib.util
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+import gdlab
+import hessian
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+
+
+@pytest.fixture
+def load(monkeypatch):
+    """A module of the folder `docs`, by its name; none of them stays imported."""
+    monkeypatch.syspath_prepend(DOCS)
+
+    def loaded(name):
+        spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, name, module)
+        spec.loader.exec_module(module)
+        return module
+
+    return loaded
+
+
+def test_every_guide_is_in_the_contents():
+    listed = re.findall(r"```\{toctree\}\n(.*?)```", (DOCS / "index.md").read_text("utf-8"), re.DOTALL)
+    entries = [line for block in listed for line in block.splitlines() if line and not line.startswith(":")]
+    guides = {path.stem for path in DOCS.glob("*.md")} - {"index"}
+    assert sorted(entries) == sorted(guides | {"gallery/index", "api/index"})
+
+
+def test_every_public_name_has_one_entry_with_its_docstring(load):
+    """The names are read off the packages here once more: what they offer and what `dir` shows of it."""
+    text = "\n".join(load("api").pages().values())
+    entries = re.findall(r"^:{6}\{py:\w+\} ([\w.]+).*\n(?::module: (\S+))?", text, re.MULTILINE)
+    found = sorted(f"{module}.{name}" if module else name for name, module in entries)
+    offered = {f"{room.__name__}.{name}" for room in (gdlab, hessian) for name in room.__all__}
+    modules = (gdlab.directions, gdlab.problems, gdlab.scales, gdlab.schedules)
+    inner = {f"{module.__name__}.{name}" for module in modules for name in module.__all__}
+    assert found == sorted((offered | inner) - {module.__name__ for module in modules})
+    for name in ("gdlab.adam", "hessian.classify", "gdlab.scales.Yogi"):
+        value = gdlab.scales.Yogi if "Yogi" in name else getattr(sys.modules[name.split(".")[0]], name.split(".")[1])
+        assert value.__doc__.split("\n")[0].split("`")[0] in text
+
+
+def test_an_entry_shows_arguments_shapes_errors_and_an_example(load):
+    pages = load("api").pages()
+    density = pages["api/hessian.spectra.md"].partition("{py:function} density")[2].partition("\n::::::\n")[0]
+    assert "- `probes`: random vectors, >= 1" in density
+    assert "**Raises**" in density
+    assert "```pycon\n>>> found = density(" in density
+    assert "| `nodes` | `jax.Array` | shape (probes, steps) |" in pages["api/hessian.spectra.md"]
+
+
+def run_folder(folder, name):
+    """A finished run, as small as it can be."""
+    folder.mkdir(parents=True)
+    matplotlib.image.imsave(folder / f"{name}.png", np.zeros((32, 64, 3)))
+    table = {"caption": "1 of 1 checks passed", "columns": ["lecture", "check"], "rows": [["S1", "|x| < 2 * y_1"]]}
+    report = {"title": "Why?", "command": name, "words": ["Because.", "    a = b"], "tables": [table]}
+    meta = {"command": f"{name} --quick", "wall_seconds": 1.25, "device": "cpu"}
+    (folder / "report.json").write_text(json.dumps(report), "utf-8")
+    (folder / "meta.json").write_text(json.dumps(meta), "utf-8")
+
+
+def test_every_experiment_has_a_page_made_of_its_run(load, tmp_path):
+    from experiments.cli.settings import experiments
+
+    gallery = load("gallery")
+    for name in experiments():
+        run_folder(tmp_path / "runs" / name, name)
+    (tmp_path / "gallery").mkdir()
+    pages = gallery.pages(tmp_path / "runs", tmp_path / "gallery")
+    assert {f"gallery/{name}.md" for name in experiments()} == set(pages) - {"gallery/index.md", "gallery/claims.md"}
+    assert all(pages["gallery/index.md"].count(f":link: {name}\n") == 1 for name in experiments())
+    page = pages["gallery/saddle.md"]
+    for part in ("![", "Because.", "```text\n    a = b\n```", r"| S1 | \|x\| \< 2 \* y\_1 |", "took 1.2 s on cpu"):
+        assert part in page
+    assert "QUESTION = " in page.partition(":::{dropdown}")[2]
+    assert "[saddle](saddle.md)" in re.search(r"^\| S57 \|.*$", pages["gallery/claims.md"], re.MULTILINE)[0]
+
+
+def test_a_dead_link_and_a_request_to_another_machine_are_found(load, tmp_path):
+    links = load("links")
+    (tmp_path / "a.html").write_text('<a href="b.html#here">b</a><a href="https://elsewhere">e</a><p id="x">', "utf-8")
+    (tmp_path / "b.html").write_text('<a href="a.html#x">a</a><p id="here"><a href="#here">', "utf-8")
+    assert list(links.complaints(tmp_path)) == []
+    wrong = {
+        '<a href="c.html">': "which is not there",
+        '<a href="b.html#there">': "a place that its page does not have",
+        '<script src="https://elsewhere/x.js">': "from another machine",
+        '<link rel="stylesheet" href="//elsewhere/x.css">': "from another machine",
+        '<img src="missing.png">': "which is not there",
+    }
+    for tag, sentence in wrong.items():
+        (tmp_path / "wrong.html").write_text(tag, "utf-8")
+        (complaint,) = links.complaints(tmp_path)
+        assert sentence in complaint
+    (tmp_path / "wrong.html").unlink()
+    (tmp_path / "wrong.css").write_text("@import url(https://elsewhere/x.css)", "utf-8")
+    assert any("from another machine" in complaint for complaint in links.complaints(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "text", ["```ruby\nputs 1\n```\n", "```sh\npython3 lab.py nothing\n```\n", "```python\n1/0\n```\n"]
+)
+def test_a_block_that_cannot_run_is_an_error(load, tmp_path, text):
+    (tmp_path / "guide.md").write_text(text, "utf-8")
+    with pytest.raises((RuntimeError, ZeroDivisionError)):
+        load("blocks").execute(tmp_path / "guide.md", tmp_path)
+
+
+def test_a_block_shows_what_it_prints_and_draws(load, tmp_path):
+    program = "from mine import X\nimport matplotlib.pyplot as plt\nplt.plot([X])\nprint(X)"
+    texts = ("python\n# mine.py\nX = 3", f"python\n{program}", "text\nno code")
+    (tmp_path / "guide.md").write_text("".join(f"```{text}\n```\n" for text in texts), "utf-8")
+    file, program, words = load("blocks").execute(tmp_path / "guide.md", tmp_path)
+    assert (file.shows, program.shows, words.shows) == ("", "3\n", "")
+    assert [*file.figures, *program.figures, *words.figures] == ["figure-1.png"]
+    assert (tmp_path / "figure-1.png").is_file()
+    assert "mine" not in sys.modules
+
+
+@pytest.mark.full
+def test_the_site_is_built_without_a_warning_or_a_dead_link(load, tmp_path, monkeypatch):
+    """Guides as they are, all of the API, and a gallery of small runs; needs the extra `docs`."""
+    for library in ("sphinx", "myst_parser", "furo", "sphinx_design", "latex2mathml"):
+        pytest.importorskip(library)
+    from experiments.cli.settings import experiments
+
+    build, api, gallery = load("build"), load("api"), load("gallery")
+    monkeypatch.setattr(build, "WORK", tmp_path / "work")
+    sources = tmp_path / "sources"
+    (sources / "gallery").mkdir(parents=True)
+    (sources / "api").mkdir()
+    for name in experiments():
+        run_folder(tmp_path / "runs" / name, name)
+    for path, text in {**api.pages(), **gallery.pages(tmp_path / "runs", sources / "gallery")}.items():
+        (sources / path).write_text(text, "utf-8")
+    for file in [*DOCS.glob("*.md"), DOCS / "race.png"]:
+        shutil.copy(file, sources)
+    assert build.publish(sources, tmp_path / "site") == 0
+    assert "<math" in (tmp_path / "site" / "index.html").read_text("utf-8")
