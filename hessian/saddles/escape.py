@@ -117,6 +117,7 @@ def escape(
     tolerance("curvature_tol", curvature_tol)
     symmetries = declare(symmetries, params)
     refuse_wrong(loss, params, args, symmetries)
+    restored = partial(stored.whole, args=args)
     loss, args, _ = sliced(loss, args, symmetries, params)
     if sum(leaf.size for leaf in jax.tree.leaves(params)) <= DENSE_SPECTRUM:
         found = spectrum(loss, params, *args)
@@ -126,7 +127,7 @@ def escape(
         value, direction, spectral_norm, _ = lowest_direction(loss, params, args, key, num_matvecs)
         lowest = ravel_pytree(params)[1](direction)
     way = line_search_along(loss, params, args, curvature_tol, lowest, value, spectral_norm, stored)
-    return way._replace(params=stored.whole(way.params, args))
+    return way._replace(params=restored(way.params))
 
 
 @partial(jax.jit, static_argnames=("loss", "stored"))
