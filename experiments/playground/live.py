@@ -33,14 +33,14 @@ def code(workload: Workload, plane: Any, optimizers: dict[str, Any], rates: list
     if workload.batches is not None:
         msg = "mini-batches have no place on a page that computes"
         raise Refused(msg)
-    first = np.asarray(ravel_pytree(jax.tree.map(lambda leaf: leaf[0], workload.starts))[0], np.float64)
+    first = jax.tree.map(lambda leaf: np.asarray(leaf[0], np.float64), workload.starts)
     with jax.enable_x64(True):
-        ab, theta = jnp.zeros(2), jnp.asarray(first)
+        ab, (theta, unravel) = jnp.zeros(2), ravel_pytree(jax.tree.map(jnp.asarray, first))
         origin, basis = jnp.asarray(plane.origin, float), jnp.asarray(plane.basis, float)
-        texts = [PRELUDE, *surface(workload.flat_loss, origin, basis, ab, theta)]
+        texts = [PRELUDE, *surface(lambda x: workload.loss(unravel(x), *workload.args), origin, basis, ab, theta)]
         cards = []
         for i, (name, factory) in enumerate(optimizers.items()):
-            made, card = stepper(i, factory, rates[i], theta, basis)
+            made, card = stepper(i, factory, rates[i], theta, basis, unravel)
             texts += made
             cards.append({"name": name, **card})
     text = "\n".join(texts)
@@ -81,8 +81,13 @@ def eigen(h: jax.Array) -> tuple[jax.Array, ...]:
     return h, middle - radius, middle + radius, low, high
 
 
-def stepper(i: int, factory: Any, rate: float, theta: Any, basis: Any) -> tuple[list[str], dict[str, Any]]:
-    """The functions of an optimizer: its first state, and a step of it; its hyperparameters and sizes."""
+def stepper(
+    i: int, factory: Any, rate: float, theta: Any, basis: Any, unravel: Any
+) -> tuple[list[str], dict[str, Any]]:
+    """The functions of an optimizer: its first state, and a step of it; its hyperparameters and sizes.
+
+    A step is made on the parameters as the loss takes them, for some optimizers ask where one array ends.
+    """
     optimizer = factory(rate)
     if isinstance(optimizer, Optimizer):
         numbers, rebuild = jax.tree.flatten(optimizer)
@@ -98,20 +103,23 @@ def stepper(i: int, factory: Any, rate: float, theta: Any, basis: Any) -> tuple[
         return factory(hypers[0]) if rebuild is None else jax.tree.unflatten(rebuild, hypers)
 
     def step(hypers, state, theta, grads, value):
-        one = of(hypers)
+        one, params, grads = of(hypers), unravel(theta), unravel(grads)
+        nothing = jnp.full(2, jnp.nan)
         try:
-            made, state = inspect(one).step(grads, state, theta, value=value, grad=grads)
+            made, state = inspect(one).step(grads, state, params, value=value, grad=grads)
         except ValueError:  # optax's own, of which eta, sigma and m are not known
-            update, state = one.update(grads, state, theta)
-            return state, jnp.nan, jnp.full(2, jnp.nan), jnp.full(2, jnp.nan), basis @ update, theta + update
-        sigma = jnp.broadcast_to(made.sigma, theta.shape) if plain else jnp.full(2, jnp.nan)
-        return state, jnp.mean(made.eta), sigma, basis @ made.m, basis @ made.update, theta + made.update
+            update, state = one.update(grads, state, params)
+            update = ravel_pytree(update)[0]
+            return state, jnp.nan, nothing, nothing, basis @ update, theta + update
+        sizes = jax.tree.map(jnp.broadcast_to, made.sigma, jax.tree.map(jnp.shape, params)) if plain else nothing
+        sigma, m, update = (ravel_pytree(tree)[0] for tree in (sizes, made.m, made.update))
+        return state, jnp.mean(made.eta), sigma, basis @ m, basis @ update, theta + update
 
     hypers = [jnp.asarray(one, float) for one in numbers]
     try:
-        state = of(hypers).init(theta)
+        state = of(hypers).init(unravel(theta))
         texts = [
-            emitted(f"init{i}", lambda hypers, theta: of(hypers).init(theta), hypers, theta),
+            emitted(f"init{i}", lambda hypers, theta: of(hypers).init(unravel(theta)), hypers, theta),
             emitted(f"step{i}", step, hypers, state, theta, theta, theta[0]),
         ]
     except (TypeError, AttributeError) as error:  # a library that cannot be traced by its rate, or needs more

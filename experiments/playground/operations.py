@@ -16,6 +16,7 @@ FUNCTIONS = {
     **{name: f"Math.{name}({{}})" for name in ("cbrt", "floor", "ceil", "sign", "abs")},
     "neg": "-{}",
     "square": "{0}*{0}",
+    "one_minus_square": "(1-{0})*(1+{0})",
     "rsqrt": "1/Math.sqrt({})",
     "exp2": "Math.pow(2,{})",
     "logistic": "1/(1+Math.exp(-{}))",
@@ -142,6 +143,16 @@ class Operations:
             out = self.pair("mul", kind, out, atom) if power & 1 else out
             power >>= 1
             atom = self.pair("mul", kind, atom, atom) if power else atom
+        return out
+
+    def _polynomial(self, equation, one, *coefficients):
+        """By Horner's rule; the constant comes first."""
+        kind, shape = jnp.dtype(equation.outvars[0].aval.dtype).name, equation.outvars[0].aval.shape
+        one, *terms = (np.broadcast_to(given, shape) for given in (one, *coefficients))
+        out = terms[-1]
+        for more in terms[-2::-1]:
+            rows = zip(out.flat, one.flat, more.flat, strict=True)
+            out = shaped([self.add(kind, self.pair("mul", kind, a, x), b) for a, x, b in rows], shape)
         return out
 
     def _round(self, equation, one):
