@@ -170,8 +170,8 @@ def identities():
             optax.adagrad(ETA, 0.0, 0.0),
         ),
         "gradient, root of .1 and the sum, eta - optax.adagrad": (
-            gdlab.descent(directions.Gradient(), scales.RootSumSquare(start=0.1**0.5), ETA),
-            optax.adagrad(ETA, 0.1, 0.0),
+            gdlab.adagrad(ETA, eps=1e-7, source="optax"),
+            optax.adagrad(ETA),
         ),
         "average, debiased root mean square, eta - adam": (parts, gdlab.adam(ETA)),
     }

@@ -112,7 +112,7 @@ def needed(rates, ends):
         ),
         is_true(
             "3.3c",
-            "rate .01, corrected: b2 changes the loss by less than a tenth",
+            "rate .01, corrected: b2 changes it by less than a tenth",
             spread(corrected[:, large]) < np.log(1.1),
         ),
         is_true(
