@@ -33,10 +33,16 @@ STAIRS = {
         "arguments numerics roots",
     ],
     "gdlab.runs": ["long_run tune", "minimize", "given lanes", "loop", "objective feed", "data gradients"],
-    "gdlab.optimizers": ["of_matrices", "named", "wrappers swats inspect"],
+    "gdlab.optimizers": [
+        "of_matrices recent",
+        "named",
+        "rescaled other_points prodigy",
+        "wrappers swats inspect",
+        "optax_sigmas",
+    ],
     "gdlab.sweeps": ["sweep trials", "dataset batching", "axes fusion"],
     "gdlab.scales": ["combinators", "matrices moments"],
-    "gdlab.schedules": ["of_count of_loss", "base"],
+    "gdlab.schedules": ["cycles of_count of_loss", "base"],
     "gdlab.storage": ["multihost", "store fingerprint"],
     "gdlab.problems": [
         "catalogue",
@@ -54,6 +60,7 @@ STAIRS = {
         "transforms",
         "product",
         "precision jaxprs",
+        "models",
         "arguments numerics limits results",
     ],
     "hessian.saddles": ["connect", "find_minimum trajectory", "rounds", "wrapper", "escape flat_directions"],
@@ -84,9 +91,9 @@ STAIRS = {
         "signs adabound switching warmup bias_correction decay_map noise",  # none imports another
     ],
     "experiments.benchmarks": ["sweep_speed"],
-    "experiments.playground": ["page"],
+    "experiments.playground": ["page", "live", "emit", "operations", "script"],
     "experiments.reporting": ["checks claims swept target_report", "figures pages", "run_folder", "endpoints"],
-    "experiments.workloads": ["workload", "tuned_benchmark digits cutest pokemon_valley user_loss"],
+    "experiments.workloads": ["workload optimizers", "tuned_benchmark digits cutest pokemon_valley user_loss"],
     "experiments.cli": ["console settings signals stdout"],
 }
 
