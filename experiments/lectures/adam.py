@@ -169,6 +169,10 @@ def identities():
             gdlab.descent(directions.Gradient(), scales.RootSumSquare(), ETA),
             optax.adagrad(ETA, 0.0, 0.0),
         ),
+        "gradient, root of .1 and the sum, eta - optax.adagrad": (
+            gdlab.adagrad(ETA, eps=1e-7, source="optax"),
+            optax.adagrad(ETA),
+        ),
         "average, debiased root mean square, eta - adam": (parts, gdlab.adam(ETA)),
     }
     return [

@@ -63,6 +63,12 @@ def measure():
         ),
         *shapes("S6", losses),
         *shapes("S8", many),
+        at_most(
+            "S8",
+            "the bowl of three parameters: curvatures - (1, 10^(1/2), 10)",
+            jnp.abs(jax.hessian(BOWL)(jnp.ones(3)) - jnp.diag(jnp.array([LOW, 10**0.5, HIGH]))).max(),
+            1e-12,
+        ),
         *contours(),
         *(
             exactly("S10", f"bowl, eta L = {r}: rises in {UPDATES} updates", rises(BOWL, START, r / HIGH), expected)
