@@ -10,13 +10,18 @@ long as it takes.
 from gdlab import directions, problems, scales, schedules
 from gdlab.base import Optimizer, Step
 from gdlab.equation import descent
-from gdlab.optimizers import named, of_matrices
+from gdlab.optimizers import named, of_matrices, recent
 from gdlab.optimizers.inspect import inspect
 from gdlab.optimizers.named import *  # noqa: F403  # its __all__ is the list of named optimizers
 from gdlab.optimizers.of_matrices import *  # noqa: F403
+from gdlab.optimizers.other_points import mars, sam, schedule_free, schedule_free_average
+from gdlab.optimizers.prodigy import prodigy
+from gdlab.optimizers.recent import *  # noqa: F403
+from gdlab.optimizers.rescaled import cautious, hyperball, with_clipped_rms, with_parameter_scale, with_trust_ratio
 from gdlab.optimizers.swats import swats
 from gdlab.optimizers.wrappers import (
     chain,
+    ema_on_updates,
     lookahead,
     momentum_on_updates,
     trace_on_updates,
@@ -34,25 +39,34 @@ from gdlab.sweeps.trials import trials
 __all__ = [
     *named.__all__,
     *of_matrices.__all__,
+    *recent.__all__,
     "Optimizer",
     "Run",
     "Step",
+    "cautious",
     "chain",
     "descent",
     "directions",
     "draws",
+    "ema_on_updates",
+    "hyperball",
     "hyperparameters",
     "inspect",
     "long_run",
     "lookahead",
     "lr_range_test",
+    "mars",
     "merge",
     "minibatches",
     "minimize",
     "momentum_on_updates",
     "problems",
+    "prodigy",
     "read_history",
+    "sam",
     "scales",
+    "schedule_free",
+    "schedule_free_average",
     "schedules",
     "seeds",
     "standardize",
@@ -61,6 +75,9 @@ __all__ = [
     "trace_on_updates",
     "trials",
     "tune",
+    "with_clipped_rms",
     "with_independent_weight_decay",
+    "with_parameter_scale",
+    "with_trust_ratio",
     "with_weight_decay",
 ]

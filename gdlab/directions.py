@@ -20,6 +20,8 @@ rate.  A direction reads the raw gradients, as the scale does: the two are paral
 | `NesterovEma(decay)` | `mu` | Nadam (S97; Dozat 2016), optax |
 | `NadamScheduled(decay, momentum_decay)` | `mu`, `product` | Nadam of torch and keras |
 | `LionInterpolation(b1=, b2=)` | `mu` | Lion |
+| `MixedEma(b1, b3, alpha)` | `mu`, `slow` | AdEMAMix |
+| `EmaAndChange(b1, b2)` | `mu`, `change`, `last` | Adan |
 | `Sign(direction)` | that of the direction | sign descent, signum, Lion |
 | `AfterFirst(direction)` | that of the direction | SOAP |
 | `ByLeaf(of_matrices, of_others)` | those of the two | muon |
@@ -33,7 +35,8 @@ import jax.numpy as jnp
 from gdlab.base import Direction
 from gdlab.matrices import merged, only_matrices, rule_of, without_matrices
 from gdlab.numerics import Params, bias_corrected, each, ema, like, wide, zeros_wide
-from gdlab.pieces import CLOSED_SHARE, NONNEGATIVE, SHARE, Number, number, part, piece, static
+from gdlab.pieces import CLOSED_SHARE, NONNEGATIVE, SHARE, Number, checked, number, part, piece, static
+from gdlab.schedules.base import Rate, as_rate, rate_at
 
 __all__ = [
     "AfterFirst",
@@ -41,9 +44,11 @@ __all__ = [
     "ByLeaf",
     "Direction",
     "Ema",
+    "EmaAndChange",
     "Gradient",
     "HeavyBall",
     "LionInterpolation",
+    "MixedEma",
     "NadamScheduled",
     "Nesterov",
     "NesterovEma",
@@ -268,6 +273,68 @@ class LionInterpolation(_Average):
         m = ema(state.mu, grads, self.b1)
         mu = ema(state.mu, grads, self.b2)
         return eta, m, MeanState(mu)
+
+
+class MixedState(NamedTuple):
+    """The state of two averages."""
+
+    mu: Params  # the fast average of gradients from zero, like params
+    slow: Params  # the slow one
+
+
+@piece
+class MixedEma(Direction):
+    """m = mu / (1 - b1^(t+1)) + alpha mu_slow, the averages of decay b1 and b3: AdEMAMix (Pagliardini et al. 2024).
+
+    Args:
+        b1, b3: decays of the two averages, in [0, 1).
+        alpha: the weight of the slow one, a number >= 0 or a schedule.
+    """
+
+    b1: Number = number(SHARE, default=0.9)
+    b3: Number = number(SHARE, default=0.9999)
+    alpha: Rate = checked(as_rate, default=5.0)
+
+    def init(self, params):
+        return MixedState(*(jax.tree.map(zeros_wide, params) for _ in range(2)))
+
+    def follow(self, grads, state, count, eta):
+        mu, slow = ema(state.mu, grads, self.b1), ema(state.slow, grads, self.b3)
+        mean = bias_corrected(mu, self.b1, count + 1)
+        m = each(lambda mean, slow, alpha: mean + alpha * slow, mean, slow, alpha=rate_at(self.alpha, count))
+        return eta, m, MixedState(mu, slow)
+
+
+class ChangeState(NamedTuple):
+    """The state of averages of gradients and of their changes."""
+
+    mu: Params  # average of gradients from zero, like params
+    change: Params  # average of their changes from zero
+    last: Params  # the gradient before
+
+
+@piece
+class EmaAndChange(Direction):
+    """m = mu / (1 - b1^t) + (1 - b2) change / (1 - b2^t), averages of g and of g - g_before: Adan (Xie et al. 2022).
+
+    The first gradient has no change.
+
+    Args:
+        b1, b2: decays of the two averages, in [0, 1).
+    """
+
+    b1: Number = number(SHARE, default=0.98)
+    b2: Number = number(SHARE, default=0.92)
+
+    def init(self, params):
+        return ChangeState(*(jax.tree.map(zeros_wide, params) for _ in range(3)))
+
+    def follow(self, grads, state, count, eta):
+        g = each(lambda last, g: g.astype(last.dtype), state.last, grads)
+        change = each(lambda g, last: jnp.where(count == 0, 0, g - last), g, state.last)
+        state = ChangeState(ema(state.mu, g, self.b1), ema(state.change, change, self.b2), g)
+        mean, ahead = bias_corrected(state.mu, self.b1, count + 1), bias_corrected(state.change, self.b2, count + 1)
+        return eta, each(lambda mean, ahead, b2: mean + (1 - b2) * ahead, mean, ahead, b2=self.b2), state
 
 
 @piece

@@ -128,9 +128,9 @@ class NewtonSchulz(Operator):
 
     leaf: jax.Array  # M, the leaf itself
     size: jax.Array  # (count, 1, 1): what M is divided by
+    coefficients: jax.Array  # (steps, 3)
     view: View
     shape: tuple[int, ...]
-    coefficients: tuple[tuple[float, float, float], ...]  # one row a step
     factor: float  # of the step
 
     def solve(self, x):

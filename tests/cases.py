@@ -171,6 +171,56 @@ OPTIMIZERS = {
     "soap, momentum": Case(
         lambda rate: gdlab.trace_on_updates(gdlab.soap(rate, 0.8, 0.9, 1e-3, every=2), 0.5),
     ),
+    "ademamix": Case(
+        lambda rate: gdlab.ademamix(rate, 0.8, 0.9, 0.95, 2.0, 1e-3),
+        bare=lambda rate: gdlab.ademamix(rate, eps=0.0),
+        arrives=lambda: gdlab.ademamix(1e-2, b3=0.99),
+    ),
+    "adan": Case(
+        lambda rate: gdlab.adan(rate, 0.8, 0.7, 0.9, 1e-3, eps_root=1e-4),
+        bare=lambda rate: gdlab.adan(rate, eps=0.0, eps_root=0.0),
+        arrives=lambda: gdlab.adan(1e-1),
+    ),
+    "adopt": Case(
+        lambda rate: gdlab.adopt(rate, 0.8, 0.9, 1e-3),
+        bare=gdlab.adopt,
+        arrives=lambda: gdlab.adopt(1e-2, 0.9, 0.99),
+    ),
+    "lamb": Case(
+        lambda rate: gdlab.lamb(rate, 0.8, 0.9, 1e-3, weight_decay=0.1),
+    ),
+    "lars": Case(
+        lambda rate: gdlab.lars(rate, 0.8, weight_decay=0.1, coefficient=0.5, eps=1e-3),
+    ),
+    "adafactor": Case(
+        lambda rate: gdlab.adafactor(rate, 0.7, 1e-3, threshold=0.5, smallest=1),
+        bare=lambda rate: gdlab.adafactor(rate, eps=0.0),
+    ),
+    "prodigy": Case(
+        lambda rate: gdlab.prodigy(20 * rate, 0.8, 0.9, 1e-3, start=1e-2),
+        bare=lambda rate: gdlab.prodigy(1.0, eps=0.0),
+        arrives=lambda: gdlab.prodigy(1e-1),
+    ),
+    "cautious": Case(
+        lambda rate: gdlab.cautious(gdlab.momentum(rate, 0.8)),
+        bare=lambda rate: gdlab.cautious(gdlab.adam(rate, eps=0.0)),
+        arrives=lambda: gdlab.cautious(gdlab.adam(1e-1)),
+    ),
+    "cautious muon": Case(
+        lambda rate: gdlab.cautious(gdlab.muon(rate, 0.8, 1e-3)),
+    ),
+    "mars": Case(
+        lambda rate: gdlab.mars(gdlab.adam(rate, 0.8, 0.9, 1e-3), 0.1, 0.8),
+        bare=lambda rate: gdlab.mars(gdlab.adam(rate, eps=0.0)),
+        arrives=lambda: gdlab.mars(gdlab.adam(1e-1)),
+    ),
+    "hyperball": Case(
+        lambda rate: gdlab.hyperball(gdlab.muon(rate, 0.8, 1e-3)),
+    ),
+    "schedule_free": Case(
+        lambda rate: gdlab.schedule_free(gdlab.gd(rate), 0.8, 1.5),
+        bare=lambda rate: gdlab.schedule_free(gdlab.gd(rate)),
+    ),
     "adamw": Case(
         lambda rate: gdlab.adamw(rate, 0.8, 0.9, 1e-3, weight_decay=0.1),
         arrives=lambda: gdlab.adamw(1e-1, weight_decay=1e-4),

@@ -33,10 +33,16 @@ STAIRS = {
         "arguments numerics roots",
     ],
     "gdlab.runs": ["long_run tune", "minimize", "given lanes", "loop", "objective feed", "data gradients"],
-    "gdlab.optimizers": ["of_matrices", "named", "wrappers swats inspect"],
+    "gdlab.optimizers": [
+        "of_matrices recent",
+        "named",
+        "rescaled other_points prodigy",
+        "wrappers swats inspect",
+        "optax_sigmas",
+    ],
     "gdlab.sweeps": ["sweep trials", "dataset batching", "axes fusion"],
     "gdlab.scales": ["combinators", "matrices moments"],
-    "gdlab.schedules": ["of_count of_loss", "base"],
+    "gdlab.schedules": ["cycles of_count of_loss", "base"],
     "gdlab.storage": ["multihost", "store fingerprint"],
     "gdlab.problems": [
         "catalogue",

@@ -118,7 +118,10 @@ EIGENVALUES = Kind([jnp.array([-1.0, 0.0, 2.0])], [None, "x", 1.0, jnp.zeros(0),
 
 KINDS: dict[str, Kind] = {
     **dict.fromkeys(["learning_rate", "scaling", "weight_decay", "final_rate", "after", "rate", "other"], RATE),
-    **dict.fromkeys(["b1", "b2", "mean_decay"], DECAY),
+    **dict.fromkeys(["b1", "b2", "b3", "mean_decay"], DECAY),
+    **dict.fromkeys(["alpha"], RATE),
+    **dict.fromkeys(["coefficient", "least"], NUMBER),
+    "smallest": WHOLE,
     "decay": numbers(0.5, 0.0, 0.9, bad=[-0.1, 1.1]),
     **dict.fromkeys(["factor", "min_factor", "slow_rate"], SHARE),
     **dict.fromkeys(["eps", "max_rate", "momentum_decay", "rtol", "atol", "tolerance", "start", "end"], NUMBER),
@@ -161,6 +164,7 @@ KINDS: dict[str, Kind] = {
     "basis_decay": DECAY,
     "others": SCALE,
     **dict.fromkeys(["of_matrices", "of_others"], DIRECTION),
+    "shape": words("linear", "1-sqrt", "cosine"),
     "mode": words("triangular", "triangular2", "exp_range"),
     "scope": words("global", "leaf"),
     "which": words("lowest", "highest", "both"),
@@ -213,6 +217,12 @@ OVERRIDES: dict[tuple[str, str], Kind] = {
     },
     ("gdlab.minimize", "every"): WHOLE,
     ("gdlab.soap", "every"): WHOLE,
+    ("gdlab.mars", "gamma"): NUMBER,
+    ("gdlab.cautious", "least"): POSITIVE,
+    ("gdlab.prodigy", "start"): POSITIVE,
+    ("gdlab.prodigy", "coefficient"): POSITIVE,
+    ("gdlab.schedule_free", "b1"): numbers(0.5, 0.9, bad=[0.0, 1.0, -0.1]),
+    **{(f"gdlab.{name}", "threshold"): POSITIVE for name in ("adafactor", "with_clipped_rms")},
     ("gdlab.minimize", "tolerance"): optional(numbers(0.0, 1e-12, bad=[-1.0])),  # none that ends a run at once
     ("gdlab.minimize", "record"): Kind([(), ("loss",), "loss", ABSENT], ["speed", ("loss", "speed"), [3], 3, None]),
     ("hessian.classify", "memory"): optional(KINDS["memory"]),
@@ -278,6 +288,7 @@ OVERRIDES["hessian.perturbed_gd", "threshold"].bad.remove(INF)
 # Functions with arguments that are named by the caller, or that need data of one shape, have tests of their own.
 ELSEWHERE = {
     *("gdlab.sweep", "gdlab.merge", "gdlab.long_run", "gdlab.read_history", "gdlab.trials", "gdlab.draws"),
+    *("gdlab.sam", "gdlab.schedule_free_average"),
     *("gdlab.inspect", "gdlab.problems.network_accuracy", "gdlab.problems.network_logits"),
     *(
         "gdlab.problems.network_loss",
@@ -442,7 +453,7 @@ def complaint(name, arguments, spoilt, function):
             return f"refused: {type(error).__name__}: {said}"
         where = traceback.extract_tb(error.__traceback__)[-1].filename
         ours = any(os.path.dirname(room.__file__) in where for room in (gdlab, hessian))
-        alias = "learning_rate" if spoilt == "schedule" else spoilt
+        alias = "learning_rate" if spoilt == "schedule" or name.endswith("as_schedule") else spoilt
         clear = re.search(rf"\b{alias}\b", said) and " must " in said and "got" in said
         if not ours or not clear or "\n" in said or len(said) > 1500:
             return f"unclear ({where.rpartition('/')[2]}): {type(error).__name__}: {said[:300]}"

@@ -171,7 +171,7 @@ def at_the_edge(map_, low, high):
     begin = float(BOWL.loss(START))
     still = map_["loss"].sel(optimizer="momentum", momentum=0.0)
     largest = float(map_["lr"].where(still < begin).max())
-    next_rate = float(map_["lr"][int(np.searchsorted(map_["lr"], largest * 1.0001))])
+    next_rate = float(map_["lr"].where(map_["lr"] > largest).min())
     ratio = (np.sqrt(high) - np.sqrt(low)) / (np.sqrt(high) + np.sqrt(low))
     best = gdlab.momentum(4 / (np.sqrt(high) + np.sqrt(low)) ** 2, ratio**2)
     path = gdlab.minimize(BOWL.loss, best, START, 60)

@@ -102,7 +102,7 @@ def first_steps():
 def needed(rates, ends):
     """The autoencoder's loss by kind, b2 and rate: median over starts."""
     corrected, plain = np.median(ends, axis=-1)
-    best, large = corrected.min(), int(np.abs(np.log(np.array(rates) / 0.01)).argmin())
+    best, large = corrected.min(), list(rates).index(min(rates, key=lambda rate: abs(rate - 0.01)))
     spread = lambda losses: losses.max() / losses.min() - 1  # noqa: E731
     return (
         is_true(

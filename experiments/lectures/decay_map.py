@@ -62,7 +62,7 @@ def measure(quick):
         rates, decays = np.geomspace(rate, 5 * rate, size[0]), np.geomspace(decay, 1000 * decay, size[1])
         grid = gdlab.sweep(run, rate=jnp.array(rates, FLOAT), decay=jnp.array(decays, FLOAT), layers=layers)["value"]
         maps[name] = rates, decays, grid.mean("layers").to_numpy()
-    return [*checks(maps), *same_path()], lambda: draw(maps)
+    return [*lowest_point(), *checks(maps), *same_path()], lambda: draw(maps)
 
 
 def penalised(layers, batch, penalty):
@@ -89,6 +89,20 @@ def best(decays, losses):
     before, here, after = (losses[rows, at + i] for i in (-1, 0, 1))
     offset = ((before - after) / (2 * (before - 2 * here + after))).clip(-1, 1)
     return decays[at] * (decays[1] / decays[0]) ** offset
+
+
+def lowest_point():
+    """What `best` reads off losses that are parabolas in the logarithm of the decay (3.11)."""
+    decays, lowest = np.geomspace(1e-4, 1e-1, 7), np.array([3e-4, 2e-3, 2.5e-2])
+    parabolas = 0.7 + np.log(decays / lowest[:, None]) ** 2
+    return (
+        at_most(
+            "3.11",
+            "of parabolas: best decay over the lowest point, less 1",
+            abs(best(decays, parabolas) / lowest - 1).max(),
+            1e-9,
+        ),
+    )
 
 
 def checks(maps):

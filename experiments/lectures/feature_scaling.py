@@ -148,7 +148,7 @@ def to_the_centre():
     away = np.random.default_rng(0).normal(size=(100, 2))
     angles = {}
     for name, x in features.items():
-        g = 2 * away @ (x.T @ x) / len(x)
+        g = away @ (x.T @ x)
         cosines = (g * away).sum(1) / np.linalg.norm(g, axis=1) / np.linalg.norm(away, axis=1)
         angles[name] = np.degrees(np.arccos(cosines.clip(-1, 1)))
     return (
@@ -231,8 +231,9 @@ def draw(raw, scaled, y, runs):
     from experiments.reporting import figures
     from experiments.reporting.figures import plt
 
-    figure, axes = plt.subplots(1, 3, figsize=(13, 4))
-    for panel, (name, x) in zip(axes, (("raw", raw), ("standardised", scaled)), strict=False):
+    figure, axes = plt.subplot_mosaic([["scatter", "raw", "loss"], ["scaled", "circles", "loss"]], figsize=(13, 8))
+    scattered(axes["scatter"], axes["scaled"], raw, scaled)
+    for panel, (name, x) in zip((axes["raw"], axes["circles"]), (("raw", raw), ("standardised", scaled)), strict=False):
         best = np.linalg.lstsq(np.stack([np.ones(20), *np.asarray(x).T], 1), np.asarray(y), rcond=None)[0]
         width = 4.0 if name == "raw" else 30.0
         box = tuple((best[i] - width, best[i] + width) for i in (1, 2))
@@ -241,15 +242,26 @@ def draw(raw, scaled, y, runs):
         at = jnp.array([best[1] + 0.6 * width, best[2] + 0.5 * width])
         g = np.asarray(jax.grad(loss)(at))
         tip = np.asarray(at) - 0.4 * width * g / np.linalg.norm(g)
-        panel.annotate("", tip, np.asarray(at), arrowprops={"arrowstyle": "->", "color": "#D55E00", "linewidth": 1.6})
+        panel.annotate(
+            "", tuple(tip), tuple(np.asarray(at)), arrowprops={"arrowstyle": "->", "color": "#D55E00", "linewidth": 1.6}
+        )
         panel.plot(*best[1:], "x", color="black", markersize=8)
         panel.set(title=f"{name}: the way of steepest descent", xlabel="$w_1$", ylabel="$w_2$", aspect="equal")
     for (name, run), colour in zip(runs.items(), figures.PALETTE, strict=False):
         shown = np.unique(np.geomspace(1, UPDATES, 400).astype(int)) - 1
         loss = np.maximum(run["loss"][shown], 1e-12)
-        axes[2].plot(shown + 1, loss, color=colour, label=f"{name}, rate {float(run['rate']):.2g}")
-    axes[2].set(
+        axes["loss"].plot(shown + 1, loss, color=colour, label=f"{name}, rate {float(run['rate']):.2g}")
+    axes["loss"].set(
         xscale="log", yscale="log", xlabel="iterations + 1", ylabel="mean squared error", title="at the best rate"
     )
-    axes[2].legend(fontsize=8)
+    axes["loss"].legend(fontsize=8)
     return figure
+
+
+def scattered(before, after, raw, scaled):
+    """The examples: x2 a hundred times as wide as x1, on axes of one unit; and both of deviation 1."""
+    for panel, x, title in ((before, raw, "as they are, in one unit"), (after, scaled, "standardised")):
+        panel.plot(*np.asarray(x).T, "o", color="#0072B2", markersize=5)
+        panel.set(xlabel="$x_1$", ylabel="$x_2$", title=title)
+    before.set(xlim=(-1000, 1000), ylim=(0, 2100), xticks=(-1000, 0, 1000), aspect="equal")
+    after.set(xlim=(-2, 2), ylim=(-2, 2), aspect="equal")

@@ -232,26 +232,41 @@ def draw(found):
     from experiments.reporting import figures
     from experiments.reporting.figures import plt
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2))
+    figure, (shift, left, right) = plt.subplots(1, 3, figsize=(14, 4.4))
+    shifted_minima(shift)
     marks = {8: "o", 60: "s", 600: "D"}
-    for (name, rate, size), colour in zip(RUNS, figures.PALETTE, strict=False):
-        if (name, rate, size) not in found:
-            continue
-        run, label = found[name, rate, size], f"{name} {rate:g}, B = {size}"
-        x = np.full(len(run["unseen"]), rate / size)
-        left.plot(x, run["sharpness"], marks[size], color=colour, label=label, mfc="none" if name == "Adam" else colour)
+    runs = {how: colour for how, colour in zip(RUNS, figures.PALETTE, strict=False) if how in found}
+    for i, ((name, rate, size), colour) in enumerate(runs.items()):
+        run, hollow = found[name, rate, size], "none" if name == "Adam" else colour
+        left.bar(i, run["sharpness"].mean(), 0.7, color=colour, alpha=0.45, edgecolor="black", linewidth=0.6)
+        left.plot(np.full(len(run["sharpness"]), i), run["sharpness"], marks[size], color=colour, mfc=hollow)
         if len(found) == len(RUNS):
-            left.plot([rate / size] * 2, RUNS[name, rate, size][1], "-", color=colour, linewidth=3, alpha=0.4)
+            left.plot([i + 0.25] * 2, RUNS[name, rate, size][1], "-", color="black", linewidth=3)
         right.plot(run["sharpness"], run["unseen"], marks[size], color=colour, mfc="none" if name == "Adam" else colour)
-    left.set(
-        xscale="log", yscale="log", xlabel="learning rate / batch size", ylabel="Keskar's sharpness, $\\epsilon$ = .001"
-    )
-    left.set_title("one mark per seed; bars: the printed range")
+    left.set_xticks(range(len(runs)), [f"{name} {rate:g}\nB = {size}" for name, rate, size in runs])
+    left.set(yscale="log", ylim=(0.1, 60), ylabel="Keskar's sharpness, $\\epsilon$ = .001")
+    left.set_title("bars: mean; marks: seeds" + ("; black: as printed" if len(found) == len(RUNS) else ""))
     right.set(
         xscale="log",
+        xlim=(0.1, 60),
         xlabel="Keskar's sharpness",
         ylabel="accuracy on unseen digits",
         title="a fifth of the labels wrong, learnt by heart",
     )
-    left.legend(fontsize=7)
+    shift.legend(fontsize=7)
     return figure
+
+
+def shifted_minima(panel, offset=0.3):
+    """A flat and a sharp minimum of the training loss, and the same of the test, moved: the lecture's sketch (S51)."""
+    x = np.linspace(-2, 2, 401)
+    for centre, curvature, width, colour in ((-1.0, 1.0, 0.95, "#0072B2"), (1.0, 100.0, 0.5, "#D55E00")):
+        near = np.abs(x - centre) < width
+        rise = curvature * offset**2 / 2
+        for moved, dash in ((0.0, "-"), (offset, "--")):
+            panel.plot(x[near], curvature * (x[near] - centre - moved) ** 2 / 2, dash, color=colour)
+        panel.plot([centre] * 2, [0, rise], ":", color="black", linewidth=1.2)
+        panel.plot(centre, rise, "o", color=colour, label=f"curvature {curvature:g}: the test's loss rises by {rise:g}")
+    panel.plot([], [], "-", color="0.3", label="training")
+    panel.plot([], [], "--", color="0.3", label=f"test, moved by {offset:g}")
+    panel.set(ylim=(-0.3, 7.5), xlabel="parameter", ylabel="loss", title="a flat minimum forgives the offset")

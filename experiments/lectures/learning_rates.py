@@ -12,6 +12,7 @@ And a run may stop for other reasons than being done: at a local minimum, on a s
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.special import expi
 
 import gdlab
 from experiments.cli.settings import Experiment
@@ -244,18 +245,17 @@ def draw(paths, losses, many, wells, plateau):
         well.plot(np.asarray(jax.vmap(WELL)(path)), ".-", color=colour, linewidth=0.8, markersize=3, label=label)
     well.set(xlabel="updates", ylabel="loss", title="the double well $x^4/4 - x^2/2 + x/10$ from 1.5")
     shown = np.unique(np.geomspace(1, len(plateau), 400).astype(int))
-    points = plateau[shown - 1]
-    flat.plot(shown, jax.vmap(PLATEAU)(points), color=figures.PALETTE[0], label="loss")
-    flat.plot(
-        shown,
-        jnp.abs(jax.vmap(jax.grad(PLATEAU))(points)),
-        "--",
-        color=figures.PALETTE[1],
-        label="norm of the gradient",
-    )
-    flat.axhline(1e-6, color="0.5", linewidth=0.8, label="$10^{-6}$: where the rule stops")
-    title = "the plateau $1 - e^{-x^2/2}$ from 5, rate .1"
-    flat.set(xscale="log", yscale="log", ylim=(1e-8, 2), xlabel="updates + 1", ylabel="loss, norm", title=title)
-    for axes in (surface_, curves, well, flat):
+    x = np.linspace(6.0, 0.3, 2000)  # by the flow dx/dt = -x exp(-x^2 / 2): it takes millions of updates
+    t = (expi(x[0] ** 2 / 2) - expi(x**2 / 2)) / (2 * 0.1)
+    runs = {5: (shown, np.asarray(plateau)[shown - 1, 0]), 6: (t + 1, x)}
+    for (start, (updates, x)), colour in zip(runs.items(), (figures.PALETTE[0], figures.PALETTE[3]), strict=True):
+        flat.plot(updates, 1 - np.exp(-(x**2) / 2), color=colour, label=f"from {start}: loss")
+        flat.plot(updates, x * np.exp(-(x**2) / 2), "--", color=colour, label=f"from {start}: norm of the gradient")
+    flat.plot(1, 6 * np.exp(-18), "*", color="black", markersize=11, label="from 6: the rule stops here")
+    flat.axhline(1e-6, color="0.4", linewidth=1, linestyle=":", label="$10^{-6}$")
+    title = "the plateau $1 - e^{-x^2/2}$, rate .1: small gradient, no success"
+    flat.set(xscale="log", yscale="log", ylim=(1e-8, 3), xlabel="updates + 1", ylabel="loss, norm", title=title)
+    for axes in (surface_, curves, well):
         axes.legend(fontsize=7)
+    flat.legend(fontsize=7, loc="upper left", bbox_to_anchor=(0.02, 0.9))
     return figure

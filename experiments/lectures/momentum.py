@@ -194,7 +194,8 @@ def draw(hills, pokemons, gaps):
     from experiments.reporting import figures
     from experiments.reporting.figures import plt
 
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4))
+    figure, ((arrows, left), (middle, right)) = plt.subplots(2, 2, figsize=(11, 8))
+    movements(arrows)
     x = np.linspace(-4, 12, 400)
     left.plot(x, jax.vmap(HILLS)(jnp.asarray(x)[:, None]), color="0.5")
     left.plot(-3, HILLS(jnp.array([-3.0])), "s", color="black", label="start")
@@ -215,6 +216,33 @@ def draw(hills, pokemons, gaps):
     right.set(
         xscale="log", yscale="log", xlabel="steps + 1", ylabel="$f - f^*$", title="a chain of 200: the worst function"
     )
-    for axes in (left, middle, right):
+    for axes in (arrows, left, middle, right):
         axes.legend(fontsize=7)
     return figure
+
+
+def movements(panel, rate=0.05, inertia=0.7, many=6):
+    """The first movements on a bowl: each is lambda times the last step and minus eta times the gradient."""
+    from experiments.reporting import figures
+
+    bowl, start = surface("ill_conditioned_bowl").loss, jnp.array([-3.6, 1.2])
+    run = gdlab.minimize(bowl, gdlab.momentum(rate, inertia), start, many, record=("params", "update"))
+    places, moves = (np.asarray(run.history[name]) for name in ("params", "update"))
+    figures.contours(panel, bowl, ((-4.0, 0.5), (-1.5, 1.5)))
+    last = np.zeros(2)
+    kinds = {
+        "$\\lambda$ x last step": ("#E69F00", "--"),
+        "$-\\eta$ x gradient": ("#D55E00", "-"),
+        "movement, their sum": ("#0072B2", "-"),
+    }
+    for at, move in zip(places, moves, strict=True):
+        kept = inertia * last
+        ends = ((at, at + kept), (at + kept, at + move), (at, at + move))
+        for (begin, end), (colour, dash) in zip(ends, kinds.values(), strict=True):
+            how = {"arrowstyle": "->", "color": colour, "linestyle": dash, "linewidth": 1.6, "shrinkA": 0, "shrinkB": 0}
+            panel.annotate("", end, begin, arrowprops=how)
+        last = move
+    panel.plot(*np.vstack([places, run.params]).T, "o", color="black", markersize=4)
+    for label, (colour, dash) in kinds.items():
+        panel.plot([], [], dash, color=colour, linewidth=1.6, label=label)
+    panel.set(xlabel="$w_1$", ylabel="$w_2$", title="last step + gradient = movement ($\\lambda$ = .7)")

@@ -14,6 +14,8 @@ examples together take 456 updates, with momentum 114, in batches of 4 208, with
 negative eigenvector 16.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -36,8 +38,9 @@ def main(settings: Experiment) -> int:
 
 def measure():
     """The checks and the figure."""
-    epochs, saddle = epochs_needed(), leaving()
-    return [*epochs[0], *saddle[0], *two_losses(), *out_of_a_saddle()], lambda: draw(epochs[1], saddle[1])
+    epochs, saddle, losses, out = epochs_needed(), leaving(), two_losses(), out_of_a_saddle()
+    shown = (epochs[1:], saddle[1], losses[1], out[1])
+    return [*epochs[0], *saddle[0], *losses[0], *out[0]], lambda: draw(*shown)
 
 
 def squared(theta, example):
@@ -60,7 +63,8 @@ def epochs_needed():
     counts = dict(zip(RATES, np.asarray(jax.vmap(every_set, (0, None))(jnp.array([*RATES]), drawn)), strict=True))
     wide = 10 * jax.random.uniform(jax.random.key(4), (POINTS,))  # examples as on the slide
     one = FROM - 0.009 * jax.grad(squared)(FROM, (wide, wide))
-    twenty = gdlab.minimize(squared, gdlab.sgd(0.009), FROM, POINTS, batches=(wide, wide)).params
+    ran = gdlab.minimize(squared, gdlab.sgd(0.009), FROM, POINTS, batches=(wide, wide), record=("params",))
+    twenty = ran.params
     checks = [
         *(
             Check("S40", f"rate {rate:g}: epochs, median of {DATA_SETS} data sets", np.median(counts[rate]), n, 0.5)
@@ -75,7 +79,7 @@ def epochs_needed():
             for i, (n, v) in enumerate((("b", 0.38), ("w", 0.93)))
         ),
     ]
-    return checks, counts
+    return checks, counts, (wide, np.stack([FROM, one]), np.vstack([ran.history["params"], twenty]))
 
 
 def leaving():
@@ -130,7 +134,7 @@ def two_losses():
         exactly("S49", "one at a time, order drawn: of 20 runs get to the lower minimum", sum(gets_there), 20),
         is_true("S49", "and are on its side more than half of the time", np.mean(np.array(by_chance) < 0) > 0.5),
         is_true("S49", "L1 and L2 by turns, which is no noise: stays above 0", turned.min() > 0),
-    )
+    ), (loss, shifts, minima[2], by_chance[0])
 
 
 def out_of_a_saddle():
@@ -177,20 +181,26 @@ def out_of_a_saddle():
             at_most("S65", f"{name}: updates, half of descent's at most", many, plain / 2)
             for name, many in zip(runs, helped, strict=True)
         ),
-    )
+    ), dict(zip(("descent", *runs), (plain, *helped), strict=True))
 
 
-def draw(epochs, paths):
-    """The epochs needed, and who leaves the saddle."""
+def draw(epochs, paths, losses, out):
+    """The epochs needed, the slide, two losses and their mean; who leaves the saddles."""
     from experiments.reporting import figures
     from experiments.reporting.figures import plt
 
-    figure, (needed, saddle) = plt.subplots(1, 2, figsize=(10, 4.2))
-    for i, ((rate, counts), colour) in enumerate(zip(epochs.items(), figures.PALETTE, strict=False)):
+    layout: list[Any] = [["needed", "plane", "stuck"], ["saddle", "bars", "bars"]]
+    figure, panels = plt.subplot_mosaic(layout, figsize=(14, 8))
+    needed, plane, stuck, saddle, bars = panels.values()
+    counted, slide = epochs
+    as_on_the_slide(plane, *slide)
+    on_two_losses(stuck, *losses)
+    for i, ((rate, counts), colour) in enumerate(zip(counted.items(), figures.PALETTE, strict=False)):
         values, many = np.unique(counts, return_counts=True)
         needed.bar(values + 0.2 * (i - 1.5), many / len(counts), 0.2, color=colour, label=f"rate {rate:g}")
-    needed.set_xticks(range(19, 25))
+    needed.set_xticks(range(17, 28))
     needed.set(
+        xlim=(16.5, 27.5),
         xlabel="epochs of full-batch descent for one of single examples",
         ylabel=f"share of {DATA_SETS} data sets",
         title="20 examples: 20 times faster?",
@@ -200,6 +210,52 @@ def draw(epochs, paths):
         saddle.plot(*np.asarray(path).T, color=colour, linewidth=7 - 2 * i, label=name)
     figures.critical_points(saddle, [((0.0, 0.0), "saddle")])
     saddle.set(xlabel="$w_1$", ylabel="$w_2$", title="from (.5, -.5): who leaves the saddle")
-    for axes in (needed, saddle):
+    bars.barh(list(out), list(out.values()), color=figures.PALETTE[0])
+    for i, many in enumerate(out.values()):
+        bars.text(many, i, f" {many}", va="center")
+    bars.invert_yaxis()
+    bars.set(
+        xlim=(0, 1.1 * max(out.values())),
+        xlabel="updates until the saddle is left",
+        title="a saddle that noise of batches leaves (S65)",
+    )
+    for axes in (needed, plane, stuck, saddle):
         axes.legend(fontsize=7)
     return figure
+
+
+def as_on_the_slide(plane, x, full, single):
+    """One step on all examples, and the 20 steps on one each, from the same start: the slide's figure (S40)."""
+    from experiments.reporting import figures
+
+    figures.contours(plane, lambda theta: squared(theta, (x, x)), ((-0.1, 0.7), (0.7, 1.6)))
+    plane.plot(
+        *full.T, "s-", color=figures.PALETTE[0], markersize=6, linewidth=2.5, label="all 20 examples: one update"
+    )
+    plane.plot(
+        *single.T, "o-", color=figures.PALETTE[3], markersize=3, linewidth=1.2, label="one example each: 20 updates"
+    )
+    plane.plot(0, 1, "x", color="black", markersize=9, markeredgewidth=2, label="the best line")
+    plane.set(xlabel="$b$", ylabel="$w$", title="one epoch: seen all, or seen only one")
+
+
+def on_two_losses(panel, loss, shifts, place, path):
+    """L1, L2 and their mean, the place where the mean is stuck, and where a run of single losses goes (S49)."""
+    from experiments.reporting import figures
+
+    x = np.linspace(-1.6, 1.6, 200)
+    for name, shift, colour, dash in zip(
+        ("L1", "L2", "their mean"), shifts, ("#56B4E9", "#E69F00", "black"), ("--", "-.", "-"), strict=True
+    ):
+        panel.plot(x, loss(x, shift), dash, color=colour, label=name)
+        panel.plot(place, loss(place, shift), "o", color=colour, markersize=7)
+    shown = np.asarray(path)[:400:8]
+    panel.plot(
+        shown,
+        np.full(len(shown), -5.6),
+        "|",
+        color=figures.PALETTE[3],
+        markersize=9,
+        label="x, order drawn, 400 updates",
+    )
+    panel.set(ylim=(-6.5, 6.5), xlabel="x", ylabel="loss", title="stuck on the mean, L1 and L2 still move")

@@ -270,19 +270,25 @@ def oscillation() -> list[Check]:
 
 
 def draw(paths):
-    """Six panels of contours and paths."""
+    """Eight panels of contours and paths; the zig-zag is that of the slide's panel at the rate 1e-2."""
     from experiments.reporting import figures
     from experiments.reporting.figures import plt
 
     shown = {
         "gd 1e-07": "gradient descent, rate 1e-7",
         "gd 1e-06": "gradient descent, rate 1e-6",
+        "gd 1e-05": "rate 1e-5: flies out",
+        "zig-zag": "rate $2 / \\lambda_{max}$: every 2401st of 36 000",
         "adagrad": "Adagrad, rate 1",
-        "rms 1": "root mean square, rate 1, no decay",
+        "rms 1": "root mean square, rate 1",
         "rmsprop 0.9": "RMSProp, rate 1",
         "adam 0.1": "Adam, rate .1",
     }
-    figure, axes = plt.subplots(2, 3, figsize=(12, 6.6), sharex=True, sharey=True)
+    rate = 2 / jnp.linalg.eigvalsh(normal_equations()[0])[1]
+    paths = {**paths, "zig-zag": descend(gdlab.gd(rate), updates=36_000)[::2401]}  # an odd number: both sides are seen
+    flown = figures.drawable(paths["gd 1e-05"])
+    paths["gd 1e-05"] = flown[: int(np.argmax(~np.isfinite(flown).all(1)))]
+    figure, axes = plt.subplots(2, 4, figsize=(14, 6.6), sharex=True, sharey=True)
     for panel, (name, title) in zip(axes.flat, shown.items(), strict=True):
         figures.contours(panel, lambda theta: pokemon_loss(theta, pokemon()) / 10, POKEMON_BOX, levels=12)
         panel.plot(*paths[name].T, "-", color=figures.PALETTE[0], linewidth=0.8, rasterized=True)

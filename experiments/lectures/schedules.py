@@ -21,9 +21,9 @@ from experiments.reporting.checks import Check, at_most, conclude, exactly, is_t
 from gdlab import schedules
 
 QUESTION = "What is gained by changing the rate as the run goes on? (S12-S14, S16-S18, S92)"
-CURVATURE, NOISE = 2.0, 1.0
+CURVATURE, NOISE = 2.0, 3.0
 START, STEPS, LANES = 3.0, 2000, 4000
-FLOORS = {0.1: ".0278", 0.5: ".2500"}  # of a constant rate, as printed
+FLOORS = {0.1: ".0278", 0.5: ".2500"}  # of a constant rate, as printed, over the noise's variance
 RUNS = {
     "constant .1": schedules.Constant(0.1),
     "constant .5": schedules.Constant(0.5),
@@ -106,7 +106,8 @@ def warm_ups():
 
 def cycles():
     """The corners of the policies with cycles (section 3.14)."""
-    saw = schedules.Cyclic(1.0, 3.0, 4)
+    saw, halved = schedules.Cyclic(1.0, 3.0, 4), schedules.Cyclic(1.0, 3.0, 4, mode="triangular2")
+    shrunk = schedules.Cyclic(1.0, 3.0, 4, mode="exp_range", factor=0.5)
     waves = schedules.Sgdr(1.0, 0.1, 10, growth=2)
     cycle = schedules.OneCycle(1.0, 100, rise=0.3, fall=0.9)
     test = schedules.LrRangeTest(1e-5, 1.0, 101)
@@ -114,6 +115,14 @@ def cycles():
         *(
             exactly("3.14", f"triangular policy at {t}", saw(t), rate)
             for t, rate in ((0, 1), (2, 2), (4, 3), (8, 1), (12, 3))
+        ),
+        *(
+            exactly("3.14", f"triangular2 at {t}", halved(t), r)
+            for t, r in ((2, 2), (4, 3), (8, 1), (12, 2), (20, 1.5))
+        ),
+        *(
+            exactly("3.14", f"exp_range at {t}", shrunk(t), 1 + h * 0.5**t)
+            for t, h in ((0, 0), (2, 1), (4, 2), (11, 1.5))
         ),
         *(
             exactly("3.14", f"SGDR at {t}", waves(t), rate)
@@ -147,7 +156,7 @@ def floors(clouds):
         )
     for rate, digits in FLOORS.items():
         floor = rate * NOISE**2 / (CURVATURE * (2 - rate * CURVATURE))
-        checks.append(printed("S13", f"floor of the rate {rate}", floor, digits))
+        checks.append(printed("S13", f"floor of the rate {rate}, over s^2", floor / NOISE**2, digits))
         checks.append(
             Check("S13", f"constant {rate}: the recursion ends there", law(schedules.Constant(rate))[-1], floor, 1e-12)
         )
@@ -172,7 +181,7 @@ def draw(clouds):
         left.plot(t, law(schedule), ":", color="black", linewidth=0.8)
     left.plot([], [], ":", color="black", linewidth=0.8, label="what must come out")
     left.set(xscale="log", yscale="log", xlabel="updates + 1", ylabel="mean of $(x - x^*)^2$ over all runs")
-    left.set_title("the parabola $x^2$ with gradient noise of variance 1")
+    left.set_title("the parabola $x^2$ with gradient noise of variance 9")
     counts = np.unique(np.geomspace(1, 20_000, 800).astype(int)) - 1
     shown = {
         "Transformer (width 512): warm-up, $1/\\sqrt{t}$": TRANSFORMER,

@@ -204,7 +204,8 @@ def draw(near, angles, remainders):
     from experiments.reporting import figures
     from experiments.reporting.figures import plt
 
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4))
+    figure, ((left, middle), (plane, right)) = plt.subplots(2, 2, figsize=(11, 8))
+    red_circle(plane)
     x = CENTRE + STEPS[3:]
     left.plot(x, np.sin(x), color="black", label="sin x")
     for order, colour in zip((1, 2, 3, 5, 10), figures.PALETTE, strict=False):
@@ -224,8 +225,28 @@ def draw(near, angles, remainders):
         yscale="log",
         xlabel="radius d",
         ylabel="degrees beside $-g$",
-        title="the lowest point of a circle",
+        title="the smaller the circle, the nearer to $-g$",
     )
     for axes in (left, middle, right):
         axes.legend(fontsize=7)
+    plane.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2)
     return figure
+
+
+def red_circle(plane, radius=1.0):
+    """The contours about a point, the circle around it, its lowest point, and where the linear part says it is."""
+    from experiments.reporting import figures
+
+    a, b = np.asarray(AT)
+    figures.contours(plane, SURFACE, ((a - 1.8, a + 1.8), (b - 1.5, b + 1.5)))
+    phi = np.linspace(0, 2 * np.pi, 3601)
+    circle = np.stack([a + radius * np.cos(phi), b + radius * np.sin(phi)], 1)
+    best = circle[np.argmin(np.asarray(jax.vmap(SURFACE)(jnp.asarray(circle))))]
+    g = np.asarray(jax.grad(SURFACE)(AT))
+    tip = np.asarray(AT) - radius * g / np.linalg.norm(g)
+    plane.plot(*circle.T, color="#D55E00", linewidth=2, label=f"circle around (a, b), d = {radius:g}")
+    plane.annotate("", tip, (a, b), arrowprops={"arrowstyle": "->", "color": "black", "linewidth": 1.6})
+    plane.plot([], [], color="black", marker=r"$\rightarrow$", linestyle="", label="$-\\eta (u, v)$, the linear part's")
+    plane.plot(*best, "o", color="#F0E442", markeredgecolor="black", markersize=8, label="the lowest point")
+    plane.plot(a, b, "s", color="black", markersize=5, label="(a, b)")
+    plane.set(xlabel="$\\theta_1$", ylabel="$\\theta_2$", title="the lowest point of the red circle", aspect="equal")

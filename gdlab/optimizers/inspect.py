@@ -11,91 +11,119 @@ then solved from update = -eta / sigma * m.  A transformation that is not in the
 | those in `SIGMAS`, such as `scale_by_adam` | sigma, which is 1 where there is none of them |
 | those in `RATES` | eta |
 | those in `ASIDE` | neither: they change m |
+| those in `WHOLE`, and our optimizers | all three: an optimizer around others, whose steps are read |
 """
 
 import inspect as introspection
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
+from optax import MaskedNode
 
 from gdlab.arguments import shown
 from gdlab.base import Optimizer, Params, Rule, Step
-from gdlab.numerics import likes
+from gdlab.numerics import like
+from gdlab.operators import applied, by_leaf, is_operator
+from gdlab.optimizers.optax_sigmas import SIGMAS, Part
+from gdlab.pieces import piece, static
 
-RATES = ("scale", "scale_by_schedule")
+RATES = ("scale", "scale_by_schedule", "scale_by_polyak")
 TOTAL = ("scale_by_sign", "scale_by_lion")  # what comes before them has no size behind them
 ASIDE = (
     *("identity", "trace", "ema", "clip", "clip_by_global_norm", "clip_by_block_rms", "adaptive_grad_clip"),
-    *("centralize", "zero_nans", "add_noise", "add_decayed_weights", "keep_params_nonnegative", *TOTAL),
+    *("centralize", "zero_nans", "add_noise", "add_decayed_weights", "keep_params_nonnegative", "set_to_zero"),
+    *("scale_by_trust_ratio", "scale_by_param_block_rms", "scale_by_param_block_norm", "scale_by_shape"),
+    *("scale_by_optimistic_gradient", "normalize_by_update_norm", "normalize", *TOTAL),
 )
 
 
-def inspect(optimizer: Any, grads: Params, state: Any, params: Params | None = None, **extra: Any) -> tuple[Step, Any]:
-    """The step that one of optax's optimizers makes of a gradient, and its state after it; ours have `.step`.
+def inspect(optimizer: Any) -> Optimizer:
+    """One of optax's optimizers as one whose steps can be read, as ours can: with `.step`, and in `record=`.
 
-    Of adabelief, adagrad, adam, adamax, adamw, adan, amsgrad, lion, nadam, noisy_sgd, radam, rmsprop, sgd, sign_sgd,
-    signum and yogi; alone, in a `chain` with clipping, weight decay and the like, or under `inject_hyperparams`.
+    Of acprop, adabelief, adadelta, adafactor, adagrad, adam, adamax, adamw, adan, ademamix, adopt, amsgrad, fromage,
+    lamb, lars, lion, muon, nadam, noisy_sgd, novograd, optimistic_gradient_descent, polyak_sgd, radam, rmsprop, sgd,
+    sign_sgd, signum and yogi; alone, in a `chain` with clipping, weight decay and the like, under
+    `inject_hyperparams`, `masked`, `partition`, `apply_if_finite` and `MultiSteps`.
+
+    Its updates are those of the optimizer itself; its steps have a `Step.update` equal to these to rounding, and the
+    count -1 where the state keeps none.  A step raises ValueError for an optimizer with a part that has no known eta
+    or sigma, which it names.
 
     Args:
         optimizer: the optimizer, not its state.
-        grads: the gradient.
-        state: before the step.
-        params: for those that need them, such as adamw.
-        **extra: what else its update takes.
-
-    Returns:
-        A `Step`, whose `update` is the one that `optimizer.update` makes, and the state after it; the count is -1 where
-        the state keeps none.
 
     Raises:
         TypeError: for what is no optimizer.
-        ValueError: for an optimizer with a part that has no known eta or sigma; it is named.
 
     >>> import optax
-    >>> optimizer = optax.sgd(0.5, momentum=0.9)
-    >>> step, _ = inspect(optimizer, jnp.array(2.0), optimizer.init(jnp.array(0.0)))
+    >>> optimizer = inspect(optax.sgd(0.5, momentum=0.9))
+    >>> step, _ = optimizer.step(jnp.array(2.0), optimizer.init(jnp.array(0.0)))
     >>> float(step.m), float(step.update)
     (2.0, -1.0)
     """
-    if isinstance(optimizer, Optimizer):
-        return optimizer.step(grads, state, params, **extra)
-    if not callable(getattr(optimizer, "update", None)):
+    return optimizer if isinstance(optimizer, Optimizer) else Optimizer(Read(optimizer))
+
+
+def _of_optax(name, optimizer):
+    if not (callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))):
         msg = "optimizer must be one of optax, such as optax.adam(1e-3), since a state does not tell which it is of; "
         raise TypeError(msg + f"got {shown(optimizer)}")
-    parts, state = _made(optimizer.update, grads, state, params, extra)
-    first = _first_rate(parts)
+    return optimizer
+
+
+@piece
+class Read(Rule):
+    """The rule of `inspect`."""
+
+    optimizer: Any = static(_of_optax)
+
+    def init(self, params):
+        return self.optimizer.init(params)
+
+    def step(self, grads, state, params=None, **extra):
+        return _read(self.optimizer.update, grads, state, params, extra)
+
+    def update(self, grads, state, params=None, **extra):
+        return _called(self.optimizer.update, grads, state, params, extra)
+
+
+def _read(update, values, state, params, extra, needs_rate=True):
+    """The step that an update makes, and the state after it."""
+    parts, state = _made(update, values, state, params, extra)
+    first = _first_rate(parts, needs_rate)
+    whole = next((part for part in parts if part.step is not None), None)
+    rates = [_factor(part, extra) for part in parts if part.name in RATES]
+    if whole is not None:
+        eta = whole.step.eta * jnp.prod(jnp.stack([jnp.ones([]), *(jnp.asarray(rate, float) for rate in rates)]))
+        return whole.step._replace(eta=like(eta, whole.step.eta)).moving(parts[-1].given), state
+
     counts = [part.before.count for part in parts if "count" in getattr(part.before, "_fields", ())]
-    eta = -jnp.prod(jnp.stack([jnp.asarray(_factor(part), float) for part in parts if part.name in RATES]))
+    eta = -jnp.prod(jnp.stack([jnp.asarray(rate, float) for rate in rates or [-1.0]]))
     measured = [part for part in parts if part.name in SIGMAS]
-    aimed = parts[first].taken
+    aimed = parts[first].taken if first < len(parts) else parts[-1].given
     sigma = SIGMAS[measured[0].name](measured[0]) if measured else jax.tree.map(lambda u: jnp.ones_like(u.real), aimed)
-    if all(part.name in (*RATES, "identity") for part in parts[first:]):
-        m = jax.tree.map(jnp.multiply, sigma, aimed)
-    else:  # Transformations after the rate may move the parameters where the rate is 0.
-        eta = jnp.where(eta == 0, 1, eta)
-        of = likes(-eta)
-        m = jax.tree.map(lambda sigma, u: u * sigma / of(sigma), sigma, parts[-1].given)
-    return Step(jnp.asarray(counts[0] if counts else -1), eta, sigma, m), state
+    count = jnp.asarray(counts[0] if counts else -1)
+    step = Step(count, eta, sigma, aimed)
+    plain = not any(map(is_operator, jax.tree.leaves(sigma, is_leaf=is_operator)))
+    if rates and plain and all(part.name in (*RATES, "identity") for part in parts[first:]):
+        return step._replace(m=by_leaf(applied, sigma, aimed)), state
+    return step.moving(parts[-1].given), state  # what comes after the rate may move where the rate is 0
 
 
-class _Part(NamedTuple):
-    """One transformation of a chain, and what it has done."""
-
-    name: str  # of the function of optax that makes it
-    hypers: Mapping[str, Any]
-    before: Any  # its state
-    after: Any
-    taken: Params
-    given: Params
+def _called(update, values, state, params, extra):
+    """What an update returns; it is given the extra arguments if it takes any."""
+    takes_more = any(p.kind is p.VAR_KEYWORD for p in introspection.signature(update).parameters.values())
+    return update(values, state, params, **(extra if takes_more else {}))
 
 
-def _made(update: Callable, values: Params, state: Any, params: Any, extra: Mapping) -> tuple[list[_Part], Any]:
+def _made(update: Callable, values: Params, state: Any, params: Any, extra: Mapping) -> tuple[list[Part], Any]:
     """The parts of a transformation, run one after another, and its state after them."""
     name, hypers = _named(update)
     if name == "chain":
-        parts: list[_Part] = []
+        parts: list[Part] = []
         states: list[Any] = []
         for inner, before in zip(hypers["update_fns"], state, strict=True):
             more, after = _made(inner, values, before, params, extra)
@@ -105,116 +133,128 @@ def _made(update: Callable, values: Params, state: Any, params: Any, extra: Mapp
         _, after = update(values, state, params, **extra)
         inner = hypers["inner_factory"](**hypers["other_hps"], **after.hyperparams)
         return _made(inner.update, values, state.inner_state, params, extra)[0], after
-    takes_more = any(p.kind is p.VAR_KEYWORD for p in introspection.signature(update).parameters.values())
-    given, after = update(values, state, params, **(extra if takes_more else {}))
-    return [_Part(name, hypers, state, after, values, given)], after
+    given, after = _called(update, values, state, params, extra)
+    step = WHOLE[name](update, hypers, values, state, params, extra) if name in WHOLE else None
+    return [Part(name, hypers, state, after, values, given, step)], after
 
 
 def _named(update):
     """The function of optax that made an update, and the values in its closure."""
     closure = introspection.getclosurevars(update).nonlocals if introspection.isfunction(update) else {}
-    if isinstance(getattr(update, "__self__", None), Rule):
+    owner = getattr(update, "__self__", None)
+    if isinstance(owner, Rule):
         return "a gdlab optimizer", {}
+    if isinstance(owner, optax.MultiSteps):
+        return "MultiSteps", {"owner": owner}
     name = getattr(update, "__qualname__", str(update))
     name = name.split(".")[0]
     if name == "with_extra_args_support":
         return _named(closure["tx"].update)
     if name == "masked":  # A part for some of the leaves is as good as one for all, if it is neither eta nor sigma.
         inner, _ = _named(closure["inner"].update)
-        return (inner if inner in ASIDE else f"masked({inner})"), closure
+        return (inner if inner in ASIDE else name), closure
     return name, closure
 
 
-def _first_rate(parts):
+def _first_rate(parts, needs_rate):
     """The place of the learning rate; ValueError where the parts are not eta, sigma and what changes m."""
     names = [part.name for part in parts]
-    first = next((i for i, name in enumerate(names) if name in RATES), len(names))
-    strange = [name for name in names if name not in (*RATES, *ASIDE, *SIGMAS)]
-    strange += [name for name in names if name in SIGMAS][1:]
+    first = next((i for i, name in enumerate(names) if name in (*RATES, *WHOLE)), len(names))
+    strange = [name for name in names if name not in (*RATES, *ASIDE, *SIGMAS, *WHOLE)]
+    strange += [name for name in names if name in SIGMAS or name in WHOLE][1:]
     strange += [f"{name} behind the rate" for name in names[first:] if name in SIGMAS or name in TOTAL]
-    if strange or first == len(names):
+    if strange or (first == len(names) and needs_rate):
         msg = f"optimizer must be made of a learning rate, at most one of {', '.join(SIGMAS)} before it, "
         msg += f"and any of {', '.join(ASIDE)}; got {strange[0] if strange else 'no rate'}"
         raise ValueError(msg)
     return first
 
 
-def _factor(part):
+def _factor(part, extra):
     if part.name == "scale":
         return part.hypers["step_size"]
+    if part.name == "scale_by_polyak":  # one factor for all leaves, which what it was given and what it made have
+        taken, given = (sum(map(_dot, *map(jax.tree.leaves, pair))) for pair in _pairs(part))
+        return jnp.where(taken == 0, 0, given / jnp.where(taken == 0, 1, taken))
     return part.hypers["step_size_fn"](part.before.count)
 
 
-# ------------------------------------------------------------------------------------------ sigma, part by part
+def _pairs(part):
+    return (part.taken, part.taken), (part.taken, part.given)
 
 
-def _unbiased(average, decay, count):
-    return jax.tree.map(lambda average: average / (1 - jnp.asarray(decay, average.dtype) ** count), average)
+def _dot(a, b):
+    return jnp.sum(jnp.real(a.conj() * b))
 
 
-def _rooted(nu, eps, eps_root=0.0):
-    return jax.tree.map(lambda nu: jnp.sqrt(nu + eps_root) + eps, nu)
+# ------------------------------------------------------------------------------- optimizers around others
 
 
-def _adam(part):
-    nu = _unbiased(part.after.nu, part.hypers["b2"], part.after.count)
-    # AdaBelief has its eps_root in nu already.
-    return _rooted(nu, part.hypers["eps"], 0 if part.name == "scale_by_belief" else part.hypers["eps_root"])
+def _ours(update, hypers, values, state, params, extra):
+    return update.__self__.step(values, state, params, **extra)[0]
 
 
-def _amsgrad(part):
-    return _rooted(part.after.nu_max, part.hypers["eps"], part.hypers["eps_root"])
+def _guarded(update, hypers, values, state, params, extra):
+    return _read(hypers["inner"].update, values, state.inner_state, params, extra)[0]
 
 
-def _adamax(part):
-    return part.after.nu
+def _accumulated(update, hypers, values, state, params, extra):
+    """The step of the mean of the gradients so far, which is made at the last of them."""
+    owner = hypers["owner"]
+    mean = jax.tree.map(lambda g, sum: owner._acc_update(g, sum, n_acc=state.mini_step), values, state.acc_grads)
+    mean = jax.tree.map(lambda mean, g: mean.astype(g.dtype), mean, values)
+    return _read(owner._opt.update, mean, state.inner_opt_state, params, extra)[0]
 
 
-def _adan(part):
-    squares = _unbiased(part.after.n, part.hypers["b3"], part.after.t)
-    return _rooted(squares, part.hypers["eps"], part.hypers["eps_root"])
+def _masked(update, hypers, values, state, params, extra):
+    mask = hypers["mask"](values) if callable(hypers["mask"]) else hypers["mask"]
+    step = _some(hypers["inner"].update, mask, values, state.inner_state, params, extra)
+    rest = _hidden(jax.tree.map(lambda shown: not shown, mask), values)
+    plain = Step(step.count, jnp.ones_like(step.eta), jax.tree.map(lambda g: jnp.ones_like(g.real), rest), rest)
+    return _joined([step, plain])
 
 
-def _radam(part):
-    """Adam's sigma over r_t; 1 while there is no r_t."""
-    decay, largest, t = part.hypers["b2"], part.hypers["ro_inf"], part.after.count
-    length = largest - 2 * t * decay**t / (1 - decay**t)
-    there = length >= part.hypers["threshold"]
-    square = (length - 4) * (length - 2) * largest / ((largest - 4) * (largest - 2) * length)
-    r = jnp.sqrt(jnp.where(there, square, 1))
-    inner = introspection.getclosurevars(part.hypers["_radam_update"]).nonlocals
-    sigma = _rooted(_unbiased(part.after.nu, decay, t), inner["eps"], inner["eps_root"])
-    return jax.tree.map(lambda sigma: jnp.where(there, sigma / r.astype(sigma.dtype), 1), sigma)
+def _partitioned(update, hypers, values, state, params, extra):
+    labels = hypers["param_labels"]
+    labels = labels(values) if callable(labels) else labels
+    steps = []
+    for group, inner in hypers["transforms"].items():
+        mask = jax.tree.map(lambda label, group=group: label == group, labels)
+        if any(jax.tree.leaves(mask)):
+            before = state.inner_states[group].inner_state
+            steps.append(_some(inner.update, mask, values, before, params, extra))
+    return _joined(steps)
 
 
-def _rms(part):
-    hypers, state = part.hypers, part.after
-    nu, mu = state.nu, getattr(state, "mu", None)
-    if hypers["bias_correction"]:
-        nu, mu = (_unbiased(average, hypers["decay"], state.count) for average in (nu, mu))
-    if mu is not None:
-        nu = jax.tree.map(lambda nu, mu: nu - (mu * mu.conj()).real, nu, mu)
-    return _rooted(nu, *((0, hypers["eps"]) if hypers["eps_in_sqrt"] else (hypers["eps"], 0)))
+def _some(update, mask, values, state, params, extra):
+    """The step of the leaves that a mask, which may be that of whole branches, shows."""
+    params = None if params is None else _hidden(mask, params)
+    return _read(update, _hidden(mask, values), state, params, extra, needs_rate=False)[0]
 
 
-def _rss(part):
-    """The root of the sum, and 1 where it is 0: optax makes no step there."""
-
-    def root(total):
-        return jnp.where(total > 0, jnp.sqrt(jnp.where(total > 0, total + part.hypers["eps"], 1)), 1)
-
-    return jax.tree.map(root, part.after.sum_of_squares)
+def _hidden(mask, tree):
+    return jax.tree.map(lambda shown, part: part if shown else jax.tree.map(lambda _: MaskedNode(), part), mask, tree)
 
 
-SIGMAS: dict[str, Callable[[_Part], Params]] = {
-    "scale_by_adam": _adam,
-    "scale_by_adamax": _adamax,
-    "scale_by_adan": _adan,
-    "scale_by_amsgrad": _amsgrad,
-    "scale_by_belief": _adam,
-    "scale_by_radam": _radam,
-    "scale_by_rms": _rms,
-    "scale_by_rss": _rss,
-    "scale_by_stddev": _rms,
-    "scale_by_yogi": _adam,
+def _joined(steps):
+    """One step of several, each for other leaves: the rate is that of the first, the others' ratios to it go into m."""
+    first = steps[0]
+    eta = jnp.where(first.eta == 0, 1, first.eta)
+    ms = [jax.tree.map(lambda m, step=step: m * like(step.eta / eta, m), step.m) for step in steps]
+
+    def leaf(one):
+        return isinstance(one, MaskedNode) or is_operator(one)
+
+    def join(*trees):
+        return jax.tree.map(lambda *some: next(x for x in some if not isinstance(x, MaskedNode)), *trees, is_leaf=leaf)
+
+    return Step(first.count, eta, join(*(step.sigma for step in steps)), join(*ms))
+
+
+WHOLE: dict[str, Callable[..., Step]] = {
+    "a gdlab optimizer": _ours,
+    "MultiSteps": _accumulated,
+    "apply_if_finite": _guarded,
+    "masked": _masked,
+    "partition": _partitioned,
 }

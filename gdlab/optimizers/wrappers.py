@@ -3,6 +3,7 @@
     chain                          transformations of the gradient, one of our optimizers, transformations of the update
     momentum_on_updates            v <- lambda v + eta / sigma * m;  theta <- theta - v
     trace_on_updates               v <- lambda v + m / sigma;        theta <- theta - eta v
+    ema_on_updates                 v <- b v + (1 - b) m / sigma;     theta <- theta - eta v                    ADOPT
     with_weight_decay              theta <- theta - eta / sigma * m - eta w theta              AdamW as known  (S98)
     with_independent_weight_decay  theta <- theta - eta / sigma * m - w theta                  as in its paper
     lookahead                      k steps forward, one back to slow weights                   (S95)
@@ -20,7 +21,7 @@ from jax.typing import ArrayLike
 
 from gdlab.arguments import one_of
 from gdlab.base import Optimizer, Rule
-from gdlab.numerics import Params, each, like, likes, nearest_whole, wide, zeros_wide
+from gdlab.numerics import Params, each, ema, like, likes, nearest_whole, wide, zeros_wide
 from gdlab.operators import applied, by_leaf, is_operator, of_operators, solved
 from gdlab.pieces import CLOSED_SHARE, Number, Range, checked, number, part, piece, static
 from gdlab.schedules.base import Rate, as_rate, rate_at
@@ -159,10 +160,30 @@ class TraceOnUpdates(_OnUpdates):
 
     def step(self, grads, state, params=None, **extra):
         step, inner_state = self.optimizer.step(grads, state.inner, params, **extra)
-        moves = by_leaf(solved, step.sigma, step.m)
-        v = each(lambda v, move, decay: decay * v + move, state.trace, moves, decay=self.decay)
+        v = self._accumulated(state.trace, by_leaf(solved, step.sigma, step.m))
         moved = each(lambda v, eta: -eta * v, of_operators(step.sigma, v), eta=step.eta)
         return step._replace(m=by_leaf(applied, step.sigma, v), moved=moved), MomentumOnUpdatesState(inner_state, v)
+
+    def _accumulated(self, trace, moves):
+        return each(lambda v, move, decay: decay * v + move, trace, moves, decay=self.decay)
+
+
+def ema_on_updates(optimizer: Optimizer, decay: ArrayLike = 0.9) -> Optimizer:
+    """v <- decay v + (1 - decay) m / sigma, theta <- theta - eta v: what was scaled is averaged, as in ADOPT.
+
+    Args:
+        optimizer: one of ours.
+        decay: of the average, in [0, 1].
+    """
+    return Optimizer(EmaOnUpdates(optimizer, decay))
+
+
+@piece
+class EmaOnUpdates(TraceOnUpdates):
+    """The rule of `ema_on_updates`."""
+
+    def _accumulated(self, trace, moves):
+        return ema(trace, moves, self.decay)
 
 
 def with_weight_decay(optimizer: Optimizer, weight_decay: Rate) -> Optimizer:
@@ -197,7 +218,7 @@ class WithWeightDecay(_Decayed):
     def step(self, grads, state, params=None, **extra):
         step, state = self.optimizer.step(grads, state, params, **extra)
         w = rate_at(self.weight_decay, step.count)
-        return _pulled(step, _given(params), w), state
+        return _pulled(step, given(params), w), state
 
 
 def with_independent_weight_decay(optimizer: Optimizer, weight_decay: Rate) -> Optimizer:
@@ -220,7 +241,7 @@ class WithIndependentWeightDecay(_Decayed):
     def step(self, grads, state, params=None, **extra):
         step, state = self.optimizer.step(grads, state, params, **extra)
         w = rate_at(self.weight_decay, step.count)
-        update = each(lambda u, theta, w: u - w * wide(theta), step.update, _given(params), w=w)
+        update = each(lambda u, theta, w: u - w * wide(theta), step.update, given(params), w=w)
         return step.moving(update), state
 
 
@@ -255,7 +276,7 @@ class Lookahead(Rule):
     slow_rate: Number = number(CLOSED_SHARE, default=0.5)
 
     def init(self, params):
-        return LookaheadState(self.optimizer.init(params), jax.tree.map(_copy, params))
+        return LookaheadState(self.optimizer.init(params), jax.tree.map(copied, params))
 
     def step(self, grads, state, params=None, **extra):
         step, inner_state = self.optimizer.step(grads, state.inner, params, **extra)
@@ -267,15 +288,15 @@ class Lookahead(Rule):
         def update(slow, u, theta):
             return jnp.where(back, slow - wide(theta), u)
 
-        slow = each(pulled, state.slow, step.update, _given(params), alpha=self.slow_rate)
+        slow = each(pulled, state.slow, step.update, given(params), alpha=self.slow_rate)
         return step.moving(jax.tree.map(update, slow, step.update, params)), LookaheadState(inner_state, slow)
 
     def extras(self, grads, state, params=None, **extra):
         return self.optimizer.extras(grads, state.inner, params, **extra)
 
 
-def _copy(leaf):
-    # A copy of its own: parameters and state may both be donated.  Abstract parameters have no values to copy.
+def copied(leaf: Any) -> jax.Array:
+    """A copy of its own, for parameters and state may both be donated; zeros for an abstract leaf."""
     zeros = zeros_wide(leaf)
     return zeros if isinstance(leaf, jax.ShapeDtypeStruct) else zeros + jnp.asarray(leaf, zeros.dtype)
 
@@ -293,7 +314,8 @@ def _pulled(step, params, w):
     return step._replace(m=by_leaf(pull, step.sigma, step.m, params), moved=moved)
 
 
-def _given(params):
+def given(params: Params | None) -> Params:
+    """The parameters; ValueError where an update was not given them."""
     if params is None:
         msg = "params must be given, update(grads, state, params): the step depends on them; got None"
         raise ValueError(msg)

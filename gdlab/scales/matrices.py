@@ -5,7 +5,8 @@
     ShampooSum    Sigma = L^1/4 (x) R^1/4, L = sum of G G', R = sum of G' G            Adagrad's matrix cell
     Shampoo       the same with bias-corrected averages                                Adam's
     Soap          Sigma = (Q_L (x) Q_R) diag(sqrt(nu) + eps) (Q_L (x) Q_R)'            Adam in Shampoo's eigenbasis
-    Kron          Sigma^-1 = Q_L' Q_L (x) Q_R' Q_R, fitted so that Sigma^-1 G is white   PSGD
+
+`FactoredRootMeanSquare` is an array made of a matrix's means: sigma_ij^2 = row_i column_j / mean of rows.
 
 Each takes the leaves that hold matrices by a rule (`gdlab.matrices`), and leaves the rest to the scale `others`.  Where
 Sigma is singular its inverse is the pseudo-inverse: what has no gradient does not move.
@@ -15,7 +16,7 @@ Sigma is singular its inverse is the pseudo-inverse: what has no gradient does n
 | `Polar(others)`, `NewtonSchulz(others, eps)` | that of the others | muon, scion |
 | `ShampooSum(others, eps)`, `Shampoo(others, decay, eps)` | `left`, `right` | shampoo |
 | `Soap(decay, eps, basis_decay=, every=)` | `nu`, `left`, `right`, their bases | soap |
-| `Kron(others, rate)` | `left`, `right` | kron |
+| `FactoredRootMeanSquare(power, eps, smallest)` | means of `rows`, `columns`, else `nu` | adafactor |
 """
 
 import math
@@ -24,17 +25,18 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gdlab import operators
 from gdlab.arguments import choice, sequence, shown, whole
 from gdlab.base import Scale
-from gdlab.matrices import each_matrix, merged, only_matrices, rule_of, without_matrices
+from gdlab.matrices import View, each_matrix, merged, only_matrices, rule_of, without_matrices
 from gdlab.numerics import Params, bias_weight, each, ema, like, positive_root, square, wide, zeros_wide_real
 from gdlab.operators import InverseFactors, Rotated, is_operator
 from gdlab.pieces import NONNEGATIVE, SHARE, Number, number, part, piece, static
 from gdlab.roots import eigh, inverse_modulus, inverse_root, orthonormal
 
-__all__ = ["DION", "NewtonSchulz", "Polar", "Shampoo", "ShampooSum", "Soap"]
+__all__ = ["DION", "FactoredRootMeanSquare", "NewtonSchulz", "Polar", "Shampoo", "ShampooSum", "Soap"]
 
 STANDARD = ((3.4445, -4.7750, 2.0315),) * 5  # Jordan et al. 2024: the steepest at 0, to within 30 % of 1
 DION = (  # Ahn et al. 2025, one row a step
@@ -168,7 +170,8 @@ class NewtonSchulz(_WithOthers):
         def sigma(view, m):
             wider, factor = view.wide(m.shape), SHAPE_FACTORS[self.shape_factor](*view.sizes(m.shape))
             size = positive_root(jnp.sum(square(wider.stack(m)), axis=(1, 2), keepdims=True))
-            return operators.NewtonSchulz(m, size + like(self.eps, size), wider, m.shape, self.coefficients, factor)
+            rows = jnp.asarray(self.coefficients, size.dtype)
+            return operators.NewtonSchulz(m, size + like(self.eps, size), rows, wider, m.shape, factor)
 
         return each_matrix(self.matrices, sigma, m), state
 
@@ -326,6 +329,61 @@ def _begun(state):
 
 def _gram(stack):
     return stack @ _adjoint(stack)
+
+
+class FactoredState(NamedTuple):
+    """Means of squared gradients over rows and columns."""
+
+    rows: Params  # over columns, for leaves that are factored, with an axis of length 1 in their place
+    columns: Params  # over rows, likewise
+    nu: Params  # averages of the squares of the other leaves: real, like params
+
+
+@piece
+class FactoredRootMeanSquare(Scale):
+    """sigma_ij = sqrt(row_i column_j / mean(row)) of running means of g^2 + eps over the columns and rows of a matrix.
+
+    The decay of step t, from 1, is 1 - t^-power.  The matrix of a leaf is made of its two longest axes; a leaf that is
+    shorter keeps a mean for each parameter (Shazeer & Stern 2018).
+
+    Args:
+        power: >= 0.
+        eps: added to each square, >= 0.
+        smallest: the least length of both axes, a whole number >= 1.
+    """
+
+    power: Number = number(NONNEGATIVE, default=0.8)
+    eps: Number = number(NONNEGATIVE, default=1e-30)
+    smallest: int = static(whole, default=128)
+
+    def _rule(self, path, shape):
+        order = [int(axis) for axis in np.argsort(shape)]
+        large = len(shape) >= 2 and shape[order[-2]] >= self.smallest
+        return View((order[-2],), (order[-1],)) if large else None
+
+    def init(self, params):
+        zeros = jax.tree.map(zeros_wide_real, params)
+        return self._means(zeros)
+
+    def _means(self, squares):
+        def over(axes):
+            return lambda view, square: jnp.mean(square, axis=axes(view), keepdims=True)
+
+        rows = each_matrix(self._rule, over(lambda view: view.columns), squares)
+        columns = each_matrix(self._rule, over(lambda view: view.rows), squares)
+        return FactoredState(rows, columns, without_matrices(self._rule, squares))
+
+    def measure(self, grads, state, count, eta, m):
+        squares = jax.tree.map(lambda g: square(wide(g)), grads)
+        squares = each(lambda square, eps: square + eps, squares, eps=self.eps)
+        decay = 1 - like(count + 1, eta) ** -like(self.power, eta)
+        state = FactoredState(*(ema(*pair, decay) for pair in zip(state, self._means(squares), strict=True)))
+
+        def size(view, square, rows, columns):
+            return positive_root(rows / positive_root(jnp.mean(rows, axis=view.rows, keepdims=True)) ** 2 * columns)
+
+        factored = each_matrix(self._rule, size, squares, state.rows, state.columns)
+        return merged(factored, jax.tree.map(positive_root, state.nu)), state
 
 
 def _adjoint(stack):

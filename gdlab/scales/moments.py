@@ -19,6 +19,8 @@ Second moments are kept in at least float32 whatever the parameters are.
 | `WindowedRootMeanSquare(length, eps)` | `recent` squares | note 004's idea |
 | `Centered(decay, eps)` | `mu`, `nu` running mean and variance | centered rmsprop |
 | `BiasCorrectedRootMeanSquare(decay, eps)` | `nu` moving average from zero | adam |
+| `RootMeanSquareAhead(decay, change_decay, eps)` | `nu`, `last` gradient | adan |
+| `PreviousRootMeanSquare(decay, eps)` | `nu` of the gradients before | adopt |
 | `Yogi(decay, eps)` | `nu` moving average, moved by bounded amounts | yogi |
 | `AdaBelief(mean_decay=, decay=, eps=)` | `mu`, `nu` mean and mean square deviation | adabelief |
 | `Adamax(decay, eps)` | `nu` decayed maximum of abs(g) | adamax |
@@ -41,6 +43,7 @@ from gdlab.numerics import (
     each,
     ema,
     least_square,
+    like,
     norm,
     positive_root,
     square,
@@ -57,7 +60,9 @@ __all__ = [
     "Centered",
     "DirectionRms",
     "GradientNorm",
+    "PreviousRootMeanSquare",
     "RootMeanSquare",
+    "RootMeanSquareAhead",
     "RootSumSquare",
     "RunningRootMeanSquare",
     "Unit",
@@ -303,6 +308,65 @@ class BiasCorrectedRootMeanSquare(_Squares):
         nu = ema(state.nu, _squares(grads), self.decay)
         nu_hat = bias_corrected(nu, self.decay, count + 1)
         return _root(nu_hat, self.eps, self.eps_root), SquareState(nu)
+
+
+class AheadState(NamedTuple):
+    """The state of a scale of gradients and their changes."""
+
+    nu: Params  # average of squares: real, like params
+    last: Params  # the gradient before, like params
+
+
+@piece
+class RootMeanSquareAhead(Scale):
+    """Adam's sigma of g + (1 - b2) (g - the gradient before): Adan's (Xie et al. 2022).
+
+    Args:
+        decay: of the average of squares, in [0, 1).
+        change_decay: b2 in [0, 1).
+        eps: added to the root, >= 0.
+        eps_root: added under the root, >= 0.
+    """
+
+    decay: Number = number(SHARE, default=0.99)
+    change_decay: Number = number(SHARE, default=0.92)
+    eps: Number = number(NONNEGATIVE, default=0.0)
+    eps_root: Number = number(NONNEGATIVE, default=0.0, kw_only=True)
+
+    def init(self, params):
+        return AheadState(jax.tree.map(zeros_wide_real, params), jax.tree.map(zeros_wide, params))
+
+    def measure(self, grads, state, count, eta, m):
+        g = each(lambda last, g: g.astype(last.dtype), state.last, grads)
+        change = each(lambda g, last: jnp.where(count == 0, 0, g - last), g, state.last)
+        ahead = each(lambda g, change, b2: g + (1 - b2) * change, g, change, b2=self.change_decay)
+        nu = ema(state.nu, _squares(ahead), self.decay)
+        return _root(bias_corrected(nu, self.decay, count + 1), self.eps, self.eps_root), AheadState(nu, g)
+
+
+@piece
+class PreviousRootMeanSquare(_Squares):
+    """sigma = max(sqrt(nu), eps, abs(g) / t^(1/4)), nu of the gradients before this one: ADOPT's (Taniguchi 2024).
+
+    nu starts with the square of the first gradient, for which sigma is 1; it then is a running average.
+
+    Args:
+        decay: b in [0, 1).
+        eps: the least sigma, >= 0.
+    """
+
+    decay: Number = number(SHARE, default=0.9999)
+    eps: Number = number(NONNEGATIVE, default=1e-6)
+
+    def measure(self, grads, state, count, eta, m):
+        squares, first = _squares(grads), count == 0
+
+        def size(nu, square, eps, t):
+            sigma = jnp.maximum(jnp.maximum(positive_root(nu), eps), positive_root(square) / t**0.25)
+            return jnp.where(first, 1, sigma)
+
+        sigma = each(size, state.nu, squares, eps=self.eps, t=jnp.maximum(count, 1))
+        return sigma, SquareState(ema(state.nu, squares, jnp.where(first, 0, like(self.decay, eta))))
 
 
 @piece

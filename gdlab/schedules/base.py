@@ -8,6 +8,7 @@
 | `as_loss_schedule` | the same, where the rate may answer to the loss |
 | `as_rate`, `rate_at` | the check of a field that holds a rate; the value of such a field at a count |
 | `as_float` | a count as a float |
+| `progress`, `between`, `half_cosine`, `power` | fractions of the steps, and what is made of them |
 """
 
 from collections.abc import Callable
@@ -84,3 +85,25 @@ def as_loss_schedule(rate: Rate | LossSchedule) -> LossSchedule:
 def as_float(count: ArrayLike) -> jax.Array:
     """The count as a float: float64 where x64 is on, else float32."""
     return jnp.asarray(count).astype(float)
+
+
+def progress(count: ArrayLike, steps: ArrayLike) -> jax.Array:
+    """The fraction of the steps that is over, in [0, 1]."""
+    return jnp.clip(as_float(count) / steps, 0, 1)
+
+
+def between(start: Number, end: Number, progress: jax.Array) -> jax.Array:
+    """The point at such a fraction of the way."""
+    return start + (end - start) * progress
+
+
+def half_cosine(progress: jax.Array) -> jax.Array:
+    """From 1 down to 0 along half a cosine."""
+    return (1 + jnp.cos(jnp.pi * progress)) / 2
+
+
+def power(base: ArrayLike, exponent: ArrayLike) -> jax.Array:
+    """base^exponent with a finite derivative at base 0, where it is 0 (1 for exponent 0)."""
+    base, exponent = jnp.asarray(base, float), jnp.asarray(exponent, float)
+    zero = base == 0
+    return jnp.where(zero, (exponent == 0).astype(base.dtype), jnp.where(zero, 1, base) ** exponent)

@@ -17,44 +17,40 @@ turned into a float *first*: `jnp.sqrt` of an int32 is float32 even where x64 is
 | `Linear`, `Polynomial`, `Cosine` | from start to end in a number of steps | |
 | `Warmup` | another schedule after a linear rise | S17 (Goyal et al. 2017) |
 | `Join` | one schedule after another, each from its own 0 | |
-| `OneCycle`, `OneCycleCosine` | up, down, and further down | S92 (Smith & Topin 2017) |
-| `Cyclic` | up and down again, in three modes | S92 (Smith 2015) |
-| `Sgdr` | cosines, each restarted at the highest rate | S92 (Loshchilov & Hutter 2016) |
 | `Noam` | up by t, down by 1 / sqrt(t) | S17 (the Transformer's) |
-| `Wsd` | warm-up, stable, decay | |
+| `Wsd` | warm-up, stable, decay: along a line, 1 - sqrt or a cosine | Haegele et al. 2024 |
+| `Infinite` | warm-up, down to a constant, and out of it at any time | Ibrahim et al. 2024 |
+| `Warmup(Linear(rate, 0, steps), width)` | linear to zero | Bergsma et al. 2025 |
 | `InProportion` | a rate times the relative course of another schedule | |
 | `LrRangeTest` | every rate from low to high once | S92 |
+| `OneCycle`, `OneCycleCosine`, `Cyclic`, `Sgdr` | up and down | `gdlab.schedules.cycles` |
 | `ReduceOnPlateau`, `PolyakStep` | driven by the loss | `gdlab.schedules.of_loss` |
 """
 
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from gdlab.arguments import choice, sequence, shown
 from gdlab.base import Schedule
 from gdlab.numerics import safe_ratio
-from gdlab.pieces import NONNEGATIVE, OPEN_SHARE, POSITIVE, Number, Range, checked, number, piece, static
-from gdlab.schedules.base import Rate, as_float, as_rate, as_schedule, rate_at
+from gdlab.pieces import NONNEGATIVE, POSITIVE, Number, Range, checked, number, piece, static
+from gdlab.schedules.base import Rate, as_float, as_rate, as_schedule, between, half_cosine, power, progress, rate_at
 
 __all__ = [
     "Cosine",
-    "Cyclic",
     "Exponential",
     "InProportion",
+    "Infinite",
     "InverseSqrt",
     "InverseTime",
     "Join",
     "Linear",
     "LrRangeTest",
     "Noam",
-    "OneCycle",
-    "OneCycleCosine",
     "Piecewise",
     "Polynomial",
-    "Sgdr",
     "StepDecay",
     "Warmup",
     "Wsd",
@@ -104,7 +100,7 @@ class StepDecay(Schedule):
     every: Number = number(POSITIVE, kw_only=True)
 
     def __call__(self, count):
-        return rate_at(self.rate, count) * _power(self.factor, jnp.floor(as_float(count) / self.every))
+        return rate_at(self.rate, count) * power(self.factor, jnp.floor(as_float(count) / self.every))
 
 
 @piece
@@ -120,7 +116,7 @@ class Exponential(Schedule):
     every: Number = number(POSITIVE, default=1.0, kw_only=True)
 
     def __call__(self, count):
-        return rate_at(self.rate, count) * _power(self.factor, as_float(count) / self.every)
+        return rate_at(self.rate, count) * power(self.factor, as_float(count) / self.every)
 
 
 @piece
@@ -159,7 +155,7 @@ class Linear(Schedule):
     steps: Number = number(POSITIVE)
 
     def __call__(self, count):
-        return _between(self.start, self.end, _progress(count, self.steps))
+        return between(self.start, self.end, progress(count, self.steps))
 
 
 @piece
@@ -176,7 +172,7 @@ class Polynomial(Schedule):
     power: Number = number(NONNEGATIVE)
 
     def __call__(self, count):
-        return (self.start - self.end) * _power(1 - _progress(count, self.steps), self.power) + self.end
+        return (self.start - self.end) * power(1 - progress(count, self.steps), self.power) + self.end
 
 
 @piece
@@ -192,7 +188,7 @@ class Cosine(Schedule):
     steps: Number = number(POSITIVE)
 
     def __call__(self, count):
-        return self.end + (self.start - self.end) * _half_cosine(_progress(count, self.steps))
+        return self.end + (self.start - self.end) * half_cosine(progress(count, self.steps))
 
 
 @piece
@@ -258,152 +254,6 @@ class Join(Schedule):
 
 
 @piece
-class OneCycle(Schedule):
-    """Warm-up, annealing, fine-tuning, in straight lines (S92; Smith & Topin 2017).
-
-    peak / start_ratio at 0, peak at rise * steps, peak / start_ratio at fall * steps, and peak / (start_ratio
-    end_ratio) at steps; then that.
-
-    Args:
-        peak: the highest rate, >= 0.
-        steps: the length of the cycle, > 0.
-        rise, fall: where two parts of it end, 0 < rise < fall < 1.
-        start_ratio, end_ratio: > 0.
-
-    >>> [float(OneCycle(1.0, 20, rise=0.5, fall=0.75, start_ratio=2.0)(t)) for t in (0, 5, 10, 15)]
-    [0.5, 0.75, 1.0, 0.5]
-    """
-
-    peak: Number = number(NONNEGATIVE)
-    steps: Number = number(POSITIVE)
-    rise: Number = number(OPEN_SHARE, default=0.3, kw_only=True)
-    fall: Number = number(OPEN_SHARE, default=0.85, kw_only=True)
-    start_ratio: Number = number(POSITIVE, default=25.0, kw_only=True)
-    end_ratio: Number = number(POSITIVE, default=1e4, kw_only=True)
-
-    def __post_init__(self):
-        """The order of rise and fall is checked beside what each field checks."""
-        super().__post_init__()
-        rise, fall = self.rise, self.fall
-        if isinstance(rise, float) and isinstance(fall, float) and not rise < fall:
-            msg = f"fall must be above rise = {rise:g}; got {fall:g}"
-            raise ValueError(msg)
-
-    def __call__(self, count):
-        low = self.peak / self.start_ratio
-        t, top, bottom = as_float(count), self.rise * self.steps, self.fall * self.steps
-        up = _between(low, self.peak, _progress(t, top))
-        down = _between(self.peak, low, _progress(t - top, bottom - top))
-        out = _between(low, low / self.end_ratio, _progress(t - bottom, self.steps - bottom))
-        return jnp.where(t < top, up, jnp.where(t < bottom, down, out))
-
-
-@piece
-class OneCycleCosine(Schedule):
-    """One cycle in two half cosines: peak / start_ratio, peak at rise * steps, peak / (start_ratio end_ratio) at steps.
-
-    Args:
-        peak: the highest rate, >= 0.
-        steps: the length of the cycle, > 0.
-        rise: where the peak is, 0 < rise < 1.
-        start_ratio, end_ratio: > 0.
-
-    >>> [round(float(OneCycleCosine(1.0, 20, rise=0.5, start_ratio=2.0)(t)), 6) for t in (0, 5, 10)]
-    [0.5, 0.75, 1.0]
-    """
-
-    peak: Number = number(NONNEGATIVE)
-    steps: Number = number(POSITIVE)
-    rise: Number = number(OPEN_SHARE, default=0.3, kw_only=True)
-    start_ratio: Number = number(POSITIVE, default=25.0, kw_only=True)
-    end_ratio: Number = number(POSITIVE, default=1e4, kw_only=True)
-
-    def __call__(self, count):
-        peak, low, t, top = self.peak, self.peak / self.start_ratio, as_float(count), self.rise * self.steps
-        bottom = low / self.end_ratio
-        up = peak + (low - peak) * _half_cosine(_progress(t, top))
-        down = bottom + (peak - bottom) * _half_cosine(_progress(t - top, self.steps - top))
-        return jnp.where(t < top, up, down)
-
-
-HEIGHTS = {  # the height of a cycle, from the schedule and the count
-    "triangular": lambda one, t: 1.0,
-    "triangular2": lambda one, t: _power(0.5, jnp.floor(t / (2 * one.half))),
-    "exp_range": lambda one, t: _power(one.factor, t),
-}
-
-
-def _mode(name, value):
-    choice(name, value, HEIGHTS)
-    return value
-
-
-@piece
-class Cyclic(Schedule):
-    """Up from low to high in `half` steps, down again in as many, and so on (S92; Smith 2015).
-
-    Args:
-        low, high: rates >= 0.
-        half: half a cycle, in steps, > 0.
-        mode: "triangular"; "triangular2", whose height halves with each cycle; or "exp_range", whose height is
-            multiplied by `factor` with each step.
-        factor: of "exp_range", >= 0.
-
-    >>> [float(Cyclic(1.0, 3.0, 2)(t)) for t in (0, 1, 2, 3, 4)]
-    [1.0, 2.0, 3.0, 2.0, 1.0]
-    """
-
-    low: Number = number(NONNEGATIVE)
-    high: Number = number(NONNEGATIVE)
-    half: Number = number(POSITIVE)
-    mode: str = static(_mode, default="triangular")
-    factor: Number = number(NONNEGATIVE, default=0.99994, kw_only=True)
-
-    def __call__(self, count):
-        height = HEIGHTS[self.mode](self, as_float(count))
-        t = as_float(count)
-        t = t - 2 * self.half * jnp.floor(t / (2 * self.half))  # within its cycle, exact for whole numbers
-        return self.low + (self.high - self.low) * (1 - jnp.abs(t / self.half - 1)) * height
-
-
-@piece
-class Sgdr(Schedule):
-    """eta_t = low + (high - low) (1 + cos(pi T_cur / T_i)) / 2, restarted after each T_i steps (S92).
-
-    The first period T_0 is `period`, each next one `growth` times as long (Loshchilov & Hutter 2016).
-
-    Args:
-        high, low: rates >= 0.
-        period: the first period in steps, > 0.
-        growth: >= 1.
-
-    >>> [round(float(Sgdr(1.0, 0.0, 2, growth=2)(t)), 6) for t in (0, 1, 2, 4, 6)]
-    [1.0, 0.5, 1.0, 0.5, 1.0]
-    """
-
-    high: Number = number(NONNEGATIVE)
-    low: Number = number(NONNEGATIVE)
-    period: Number = number(POSITIVE)
-    growth: Number = number(Range(1), default=1.0)
-
-    def __call__(self, count):
-        t, period = as_float(count), self.period
-        growth = jnp.asarray(self.growth, t.dtype)
-        steady = growth == 1
-        g = jnp.where(steady, 2, growth)
-
-        def begin(n):
-            return period * jnp.where(steady, n, (_power(g, n) - 1) / (g - 1))
-
-        grown = jnp.log1p(t * (g - 1) / period) / jnp.log(g)
-        n = jax.lax.stop_gradient(jnp.floor(jnp.where(steady, t / period, grown)))
-        due = t * (1 + 16 * jnp.finfo(t.dtype).eps)  # a restart that only rounding puts off is due
-        n = jnp.where(begin(n + 1) <= due, n + 1, n)
-        length = period * jnp.where(steady, 1, _power(g, n))
-        return self.low + (self.high - self.low) * _half_cosine((t - begin(n)) / length)
-
-
-@piece
 class Noam(Schedule):
     """eta_t = factor size^(-1/2) min((t + 1)^(-1/2), (t + 1) width^(-3/2)): the Transformer's (S17).
 
@@ -423,17 +273,30 @@ class Noam(Schedule):
     def __call__(self, count):
         t = as_float(count) + 1
         size = jnp.sqrt(jnp.asarray(self.size, t.dtype))
-        return self.factor / size * jnp.minimum(1 / jnp.sqrt(t), t / _power(self.width, 1.5))
+        return self.factor / size * jnp.minimum(1 / jnp.sqrt(t), t / power(self.width, 1.5))
+
+
+FALLS = {  # how much of the way down is made, from 0 to 1 as the progress is
+    "linear": lambda progress: progress,
+    "1-sqrt": lambda progress: power(progress, 0.5),
+    "cosine": lambda progress: 1 - half_cosine(progress),
+}
+
+
+def _fall(name, value):
+    choice(name, value, FALLS)
+    return value
 
 
 @piece
 class Wsd(Schedule):
-    """Warm-up, stable, decay: (t + 1) / width of the peak, the peak, and a straight line down to the end.
+    """Warm-up, stable, decay: (t + 1) / width of the peak, the peak, and down to the end.
 
     Args:
         peak, end: rates >= 0.
         width, stable: the numbers of steps of warm-up and at the peak, >= 0.
         decay: the number of steps down, > 0.
+        shape: of the way down: "linear", "1-sqrt", which is steep at first (Haegele et al. 2024), or "cosine".
 
     >>> [float(Wsd(1.0, 2, 3, 4)(t)) for t in (0, 1, 4, 5, 7, 9)]
     [0.5, 1.0, 1.0, 1.0, 0.5, 0.0]
@@ -444,12 +307,45 @@ class Wsd(Schedule):
     stable: Number = number(NONNEGATIVE)
     decay: Number = number(POSITIVE)
     end: Number = number(NONNEGATIVE, default=0.0)
+    shape: str = static(_fall, default="linear")
 
     def __call__(self, count):
         begin = self.width + self.stable
         rising = Warmup(self.peak, self.width)(count)
-        falling = Linear(self.peak, self.end, self.decay)(jnp.maximum(as_float(count) - begin, 0))
-        return jnp.where(as_float(count) < begin, rising, falling)
+        made = FALLS[self.shape](progress(jnp.maximum(as_float(count) - begin, 0), self.decay))
+        return jnp.where(as_float(count) < begin, rising, between(self.peak, self.end, made))
+
+
+@piece
+class Infinite(Schedule):
+    """Warm-up, a half cosine down to a constant rate for as long as one likes, and an exponential way out of it.
+
+    A run may be prolonged or branched off at any time: only the last `decay` steps know where it ends.  Before
+    `stop`, the rate does not depend on it (Ibrahim et al. 2024).
+
+    Args:
+        peak, constant, end: rates; the first >= 0, the others > 0.
+        width, cooldown: the numbers of steps of warm-up, >= 0, and from the peak to the constant rate, > 0.
+        stop: the count at which the way out begins, >= 0.
+        decay: the number of its steps, > 0.
+
+    >>> [round(float(Infinite(1.0, 0.5, 0.05, 2, 2, stop=10, decay=2)(t)), 6) for t in (0, 2, 3, 9, 11, 12)]
+    [0.5, 1.0, 0.75, 0.5, 0.158114, 0.05]
+    """
+
+    peak: Number = number(NONNEGATIVE)
+    constant: Number = number(POSITIVE)
+    end: Number = number(POSITIVE)
+    width: Number = number(NONNEGATIVE)
+    cooldown: Number = number(POSITIVE)
+    stop: Number = number(NONNEGATIVE, kw_only=True)
+    decay: Number = number(POSITIVE, kw_only=True)
+
+    def __call__(self, count):
+        t = as_float(count)
+        steady = Warmup(Cosine(self.peak, self.constant, self.cooldown), self.width)
+        out = power(self.end / self.constant, progress(t - self.stop, self.decay))
+        return jnp.where(t < self.stop, 1, out) * steady(jnp.minimum(t, self.stop))
 
 
 @piece
@@ -471,7 +367,7 @@ class LrRangeTest(Schedule):
     steps: Number = number(Range(1, above=True))
 
     def __call__(self, count):
-        return self.low * _power(self.high / self.low, _progress(count, self.steps - 1))
+        return self.low * power(self.high / self.low, progress(count, self.steps - 1))
 
 
 @piece
@@ -487,24 +383,3 @@ class InProportion(Schedule):
 
     def __call__(self, count):
         return self.rate * safe_ratio(rate_at(self.other, count), rate_at(self.other, 0), 1)
-
-
-def _progress(count, steps):
-    """The fraction of the steps that is over, in [0, 1]."""
-    return jnp.clip(as_float(count) / steps, 0, 1)
-
-
-def _between(start, end, progress):
-    return start + (end - start) * progress
-
-
-def _half_cosine(progress):
-    """From 1 down to 0 along half a cosine."""
-    return (1 + jnp.cos(jnp.pi * progress)) / 2
-
-
-def _power(base, exponent):
-    """base^exponent with a finite derivative at base 0, where it is 0 (1 for exponent 0)."""
-    base, exponent = jnp.asarray(base, float), jnp.asarray(exponent, float)
-    zero = base == 0
-    return jnp.where(zero, (exponent == 0).astype(base.dtype), jnp.where(zero, 1, base) ** exponent)

@@ -27,6 +27,12 @@ def test_a_number_as_printed_is_met_to_half_a_unit_of_its_last_digit():
     assert printed("S1", "", -188.4, "-188.4").passed
 
 
+@pytest.mark.parametrize("digits", ["1", "-4", "63"])
+def test_a_whole_number_of_one_or_two_digits_is_no_printed_one(digits):
+    with pytest.raises(ValueError, match="digits must show a fraction or three figures"):
+        printed("S1", "", float(digits), digits)
+
+
 def test_checks_fail_on_wrong_numbers_and_on_nan():
     assert not exactly("S1", "", 2.0 + 1e-9, 2.0).passed
     assert not at_most("S1", "", 2e-3, 1e-3).passed

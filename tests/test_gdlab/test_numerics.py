@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gdlab import numerics
-from gdlab.schedules.of_count import _power
+from gdlab.schedules.base import power
 
 
 @pytest.mark.parametrize("decay", [0.5, 0.9, 0.999, 1 - 1e-5, 1 - 1e-7])
@@ -116,9 +116,9 @@ def test_debiased_averages_of_a_constant_are_the_constant():
         (numerics.positive_root, [0, 0.25]),
         (lambda x: numerics.safe_ratio(3.0, x, 7.0), [0, -3 / 16]),
         (lambda x: numerics.ema_weight(x / 8, 3), [0, -3 / 32]),
-        (lambda x: _power(x, 2.0), [0, 8]),
-        (lambda x: _power(x, 0.5), [0, 0.25]),
-        (lambda x: _power(x, 0.0), [0, 0]),
+        (lambda x: power(x, 2.0), [0, 8]),
+        (lambda x: power(x, 0.5), [0, 0.25]),
+        (lambda x: power(x, 0.0), [0, 0]),
     ],
 )
 def test_derivatives_near_zero_are_the_same_forward_and_backward_and_no_nan_is_on_the_way(function, slopes):

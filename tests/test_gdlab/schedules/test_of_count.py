@@ -72,6 +72,16 @@ def spaced(make):
 
 
 # name -> (constructor, values for its parameters, the same in NumPy: (t, *parameters))
+def one_minus_root(t, steps):
+    return 1 - np.sqrt(clip(np.maximum(t, 0), steps))
+
+
+def infinite(t, peak, constant, end, width, cooldown, stop, decay):
+    cosine = constant + (peak - constant) * (1 + np.cos(np.pi * clip(t - width, cooldown))) / 2
+    rate = np.where(t < width, peak * (t + 1) / width, np.where(t < width + cooldown, cosine, constant))
+    return np.where(t < stop, rate, constant * (end / constant) ** clip(t - stop, decay))
+
+
 SCHEDULES = {
     "constant": (S.Constant, [0.3], lambda t, rate: rate + 0 * t),
     "inverse_sqrt": (S.InverseSqrt, [0.3], lambda t, rate: rate / np.sqrt(t + 1)),
@@ -124,6 +134,28 @@ SCHEDULES = {
         lambda t, d, w, f: f / np.sqrt(d) * np.minimum(1 / np.sqrt(t + 1), (t + 1) / w**1.5),
     ),
     "wsd": (S.Wsd, [0.3, 5.0, 9.0, 11.0, 0.1], wsd),
+    "wsd, 1-sqrt": (
+        lambda *values: S.Wsd(*values, shape="1-sqrt"),
+        [0.3, 5.0, 9.0, 11.0, 0.1],
+        lambda t, p, w, s, d, e: np.where(t < w + s, wsd(t, p, w, s, d, e), e + (p - e) * one_minus_root(t - w - s, d)),
+    ),
+    "wsd, cosine": (
+        lambda *values: S.Wsd(*values, shape="cosine"),
+        [0.3, 5.0, 9.0, 11.0, 0.1],
+        lambda t, p, w, s, d, e: np.where(
+            t < w + s, wsd(t, p, w, s, d, e), e + (p - e) * (1 + np.cos(np.pi * clip(t - w - s, d))) / 2
+        ),
+    ),
+    "linear to zero": (
+        lambda rate, steps, width: S.Warmup(S.Linear(rate, 0.0, steps), width),
+        [0.3, 40.0, 5.0],
+        lambda t, r, n, w: np.where(t < w, r * (t + 1) / w, r * (1 - clip(t - w, n))),
+    ),
+    "infinite": (
+        lambda p, c, e, w, d, stop, n: S.Infinite(p, c, e, w, d, stop=stop, decay=n),
+        [0.3, 0.1, 0.02, 4.0, 20.0, 30.0, 10.0],
+        infinite,
+    ),
     "lr_range_test": (S.LrRangeTest, [0.01, 3.0, 40.0], lambda t, a, b, n: a * (b / a) ** clip(t, n - 1)),
     "in_proportion": (
         lambda r, a, n: S.InProportion(r, S.Linear(a, 0.1, n)),
