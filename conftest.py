@@ -30,7 +30,7 @@ SLOW_EXAMPLES = ("hessian.saddles", "hessian.verdicts", "hessian.spectra", "hess
 collect_ignore = [] if importlib.util.find_spec("torch") else ["tests/test_gdlab/test_torch.py"]
 # A browser is not everyone's either; where GDLAB_BROWSER is set, as in .ci/run, its absence is an error instead.
 if not (importlib.util.find_spec("playwright") and shutil.which("chromium")) and "GDLAB_BROWSER" not in os.environ:
-    collect_ignore.append("tests/test_experiments/test_page.py")
+    collect_ignore += [f"tests/test_experiments/test_{name}.py" for name in ("emit", "live", "page")]
 
 
 def pytest_configure(config):

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
+import formulas  # beside this file
+
 import gdlab
 import hessian
 
@@ -92,10 +94,19 @@ def entry(name: str, value: Any) -> str:
         kind, words, inside = "function", f"{short}{signature(value)}", [prose(inspect.getdoc(value) or "", room)]
     else:
         kind, words, inside = "data", short, [f"Its value is `{textwrap.shorten(repr(value), 200)}`."]
+    inside.insert(0, formula(value))
     source = aside(name, value)
     if source:  # a name whose module Sphinx is not told, so that it makes no link
         return directive(kind, f"{module}.{words}", "", "\n\n".join(filter(None, [*inside, source])), 6)
     return directive(kind, words, f":module: {module}\n", "\n\n".join(filter(None, inside)), 6)
+
+
+def formula(value: Any) -> str:
+    """The formula that opens a docstring, set; nothing where it opens with prose."""
+    if not callable(value):
+        return ""
+    found = formulas.opening(inspect.getdoc(value) or "", list(inspect.signature(value).parameters))
+    return "$$\n" + r", \quad ".join(map(formulas.tex, found)) + "\n$$" if found else ""
 
 
 def aside(name: str, value: Any) -> str:

@@ -74,7 +74,7 @@ def drawn_figures() -> list[str]:
     files = []
     for number in pyplot.get_fignums() if pyplot else []:
         files.append(f"figure-{len(list(Path().glob('figure-*.png'))) + 1}.png")
-        pyplot.figure(number).savefig(files[-1], dpi=150)
+        pyplot.figure(number).savefig(files[-1], dpi=150, bbox_inches="tight")
         pyplot.close(number)
     return files
 

@@ -40,9 +40,9 @@ def main(words: Sequence[str]) -> int:
     asked = parser.parse_args(words)
     if asked.out.exists() and not (asked.out / ".buildinfo").exists():
         parser.error(f"--out must be a new folder, or one that this command wrote; got {asked.out}")
-    failed = run(["-m", "experiments", "all", "--quick", "--out", str(asked.runs)]).returncode
-    if failed:
-        print("an experiment fails; its page would show that", file=sys.stderr)
+    failed = run(["-m", "experiments", "all", "--quick", "--out", str(asked.runs)], stdout=subprocess.DEVNULL)
+    if failed.returncode:
+        print(f"an experiment fails: see {asked.runs}", file=sys.stderr)
         return 1
     sources = WORK / "sources"
     write_sources(sources, asked.runs)

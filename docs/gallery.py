@@ -83,7 +83,8 @@ def index(rows: dict[str, dict]) -> str:
                 lines += [*card, f":img-top: {name}-small.png", f":img-alt: the figure of {name}", "", row["question"]]
                 lines += ["```{card-footer}", row["items"] or "benchmark", "```", ":::"]
             lines += ["::::", ""]
-    return "\n".join([*lines, "```{toctree}", ":hidden:", "", "claims", *rows, "```", ""])
+    contents = ["claims", *(f"{name} <{name}>" for name in rows)]
+    return "\n".join([*lines, "```{toctree}", ":hidden:", "", *contents, "```", ""])
 
 
 def by_claim() -> str:
@@ -101,6 +102,8 @@ def page(name: str, row: dict, folder: Path) -> str:
     source = file_of(name).read_text(encoding="utf-8")
     lines = [f"# {row['question']}", "", f"`{name}`" + (f", {row['items']}" if row["items"] else ""), ""]
     lines += [f"![{row['question']}]({name}.png)", "", *map(paragraph, report["words"])]
+    shown = [f"{number} {plain(says)}" for number, says, names, _ in claims() if name in names]
+    lines += [f"[Claims](claims.md) that it shows: {'; '.join(shown)}.", ""] if shown else []
     for table in report["tables"]:
         lines += [
             f"**{table['caption']}**" if table["caption"] else "",

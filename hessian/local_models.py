@@ -49,7 +49,7 @@ def taylor(f: Loss, x0: Params, *args: Any, order: int = 2) -> Callable[[Params]
     2.666667
     """
     order = whole("order", order, 0)
-    f, x0, _ = working(f, x0, *args, names=("f", "x0"))
+    f, x0, args, _ = working(f, x0, *args, names=("f", "x0"))
 
     def polynomial(x: Params) -> jax.Array:
         delta = jax.tree.map(jnp.subtract, alike("x", x, x0), x0)
@@ -78,7 +78,7 @@ def quadratic_model(loss: Loss, params: Params, *args: Any) -> Callable[[Params]
     >>> float(model(jnp.array([0.5, 0.5])))  # 1 - 2 * 0.25
     0.5
     """
-    loss, params, _ = working(loss, params, *args)
+    loss, params, args, _ = working(loss, params, *args)
     value, product = loss(params, *args), hvp(loss, params, *args)
     g = ravel_pytree(gradient(loss, params, *args))[0]
 
@@ -115,7 +115,7 @@ def trust_region_step(
     """
     choice("order", order, (1, 2))
     choice("inside", inside, (True, False))
-    loss, params, stored = working(loss, params, *args)
+    loss, params, args, stored = working(loss, params, *args)
     radius = number("radius", radius)
     unravel = ravel_pytree(params)[1]
     g = ravel_pytree(gradient(loss, params, *args))[0]
@@ -139,7 +139,7 @@ def newton_step_length(loss: Loss, params: Params, *args: Any) -> jax.Array:
     >>> float(newton_step_length(lambda x: 2 * x**2 + 3 * x, 1.0))  # |4x + 3| / 4, to the minimum at -3/4
     1.75
     """
-    loss, params, _ = working(loss, params, *args)
+    loss, params, args, _ = working(loss, params, *args)
     g, unravel = ravel_pytree(gradient(loss, params, *args))
     u = unit(g)
     curvature = jnp.abs(u @ ravel_pytree(hvp(loss, params, *args)(unravel(u)))[0])

@@ -10,7 +10,9 @@ floor.  Where a loss of float64 parameters comes in float32, float32 is all that
 
 | function | what it returns |
 |---|---|
-| `working` | loss and params in the working precision, and the way back to the storage precision |
+| `working` | loss, params and args in the working precision, and the way back to what was given |
+| `separated` | them without what cannot be differentiated |
+| `first` | the value of a loss that returns (value, aux) |
 | `check` | the parameters as arrays; raises for other than floating arrays, and for a loss that is no scalar |
 | `scalar` | the dtype of what a loss returned; raises in words where that is no real number |
 | `rounded` | an array in another dtype |
@@ -26,9 +28,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from hessian.arguments import function, shown
+from hessian.models import Model, WholeLoss, partition
 
-Params = Any  # any pytree of floating arrays
-Loss = Callable[..., jax.Array]  # loss(params, *args) -> scalar
+Params = Any  # any pytree with floating arrays
+Loss = Callable[..., Any]  # loss(params, *args) -> scalar, or (scalar, aux)
 
 UNTRACEABLE = (
     jax.errors.ConcretizationTypeError,
@@ -44,7 +47,7 @@ class WorkingLoss:
     loss: Loss
 
     def __call__(self, params, *args):
-        return jnp.asarray(self.loss(params, *args), jax.tree.leaves(params)[0].dtype)
+        return jnp.asarray(first(self.loss(params, *args)), jax.tree.leaves(params)[0].dtype)
 
 
 @dataclass(frozen=True)
@@ -53,11 +56,16 @@ class Storage:
 
     dtypes: tuple
     working: Any
+    model: Model | None = None  # what params are beside the floating arrays that are differentiated
 
     def __call__(self, tree: Any) -> Any:
         """What is like params, with leading axes or without, in the dtypes of params."""
         leaves, structure = jax.tree.flatten(tree)
         return jax.tree.unflatten(structure, map(rounded, leaves, self.dtypes))
+
+    def whole(self, params: Any, args: tuple) -> Any:
+        """Params as they were given, of their differentiated part and the args that `working` returned."""
+        return params if self.model is None else self.model.combine(params, args[0])
 
     def landed(self, tree: Any) -> Any:
         """Params of the working precision as they are after they were stored."""
@@ -75,13 +83,17 @@ class Storage:
 
 def working(
     loss: Loss, params: Params, *args: Any, names: tuple[str, str] = ("loss", "params")
-) -> tuple[WorkingLoss, Params, Storage]:
-    """Loss and params in the working precision, and what brings results like params back to the dtypes of params.
+) -> tuple[WorkingLoss, Params, tuple, Storage]:
+    """Loss, params and args in the working precision, and what brings results like params back to the dtypes of params.
+
+    Params are the floating arrays of what is given, with None in the place of other leaves.  These are in the loss and
+    in front of the args; `stored.whole` puts them back.  Of a loss that returns (value, aux) it is the value.
 
     Raises:
-        TypeError: where params are no real floating arrays, or args no arrays.
+        TypeError: where params hold no real floating arrays, or args no arrays.
         ValueError: where the loss is no real scalar, or one in half precision.
     """
+    loss, params, args, model = separated(loss, params, args, names)
     params = floating(params, names[1])
     stored, dtype = storage(params), working_dtype(params)
     value = _value(loss, stored.carried(params), args, names, stored if stored.rounds else None)
@@ -91,8 +103,22 @@ def working(
             " the curvature: leave out its casts, or compute it in float32"
         )
         raise ValueError(msg)
-    stored = Storage(stored.dtypes, min(dtype, value, key=lambda one: one.itemsize))
-    return loss if isinstance(loss, WorkingLoss) else WorkingLoss(loss), stored.carried(params), stored
+    stored = Storage(stored.dtypes, min(dtype, value, key=lambda one: one.itemsize), model)
+    return loss if isinstance(loss, WorkingLoss) else WorkingLoss(loss), stored.carried(params), args, stored
+
+
+def separated(
+    loss: Loss, params: Params, args: tuple, names: tuple[str, str] = ("loss", "params")
+) -> tuple[Loss, Params, tuple, Model | None]:
+    """Loss, params and args, where params are the floating arrays alone of the pytree that is given."""
+    function(names[0], loss)
+    params, rest, model = partition(params)
+    return (loss, params, args, None) if model is None else (WholeLoss(loss, model), params, (rest, *args), model)
+
+
+def first(value: Any) -> Any:
+    """The value of a loss that returned (value, aux), or that alone."""
+    return value[0] if isinstance(value, tuple) and len(value) == 2 else value
 
 
 def check(loss: Loss, params: Params, *args: Any, names: tuple[str, str] = ("loss", "params")) -> Params:
@@ -135,11 +161,6 @@ def floating(params: Params, name: str) -> Params:
         msg += f" at {name}{where}"
         if kind is None and len(others) == len(leaves):
             msg += ": partition a module, and pass a pytree of its arrays with a loss that puts them back"
-        elif len(others) < len(leaves):
-            msg += (
-                f": partition it, arrays, rest = hessian.split({name}, lambda path: path not in {sorted(others)!r}),"
-                " and pass arrays with lambda arrays, *args: hessian.partial_loss(loss)(arrays, rest, *args)"
-            )
         raise TypeError(msg)
     params = jax.tree.map(jnp.asarray, params)
     if sum(leaf.size for leaf in jax.tree.leaves(params)) == 0:
@@ -190,7 +211,7 @@ def _value(loss, params, args, names, stored=None):
             )
             raise TypeError(msg) from error
         raise
-    return scalar(name, value)
+    return scalar(name, first(value))
 
 
 def _takes(loss, params, args):

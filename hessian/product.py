@@ -73,7 +73,7 @@ def hvp(loss: Loss, params: Params, *args: Any) -> Callable[[Params], Params]:
     >>> hv(jnp.array([1.0, 3.0])).tolist()
     [-6.0, -2.0]
     """
-    loss, params, stored = working(loss, params, *args)
+    loss, params, args, stored = working(loss, params, *args)
     return Partial(_Product(loss, stored), params, args)
 
 

@@ -60,6 +60,7 @@ STAIRS = {
         "transforms",
         "product",
         "precision jaxprs",
+        "models",
         "arguments numerics limits results",
     ],
     "hessian.saddles": ["connect", "find_minimum trajectory", "rounds", "wrapper", "escape flat_directions"],
@@ -90,9 +91,9 @@ STAIRS = {
         "signs adabound switching warmup bias_correction decay_map noise",  # none imports another
     ],
     "experiments.benchmarks": ["sweep_speed"],
-    "experiments.playground": ["page"],
+    "experiments.playground": ["page", "live", "emit", "operations", "script"],
     "experiments.reporting": ["checks claims swept target_report", "figures pages", "run_folder", "endpoints"],
-    "experiments.workloads": ["workload", "tuned_benchmark digits cutest pokemon_valley user_loss"],
+    "experiments.workloads": ["workload optimizers", "tuned_benchmark digits cutest pokemon_valley user_loss"],
     "experiments.cli": ["console settings signals stdout"],
 }
 

@@ -189,6 +189,20 @@ def test_uv_gets_the_extras_of_the_environment(house):
     assert "[--extra] [cuda] [--extra] [docs] [--extra] [test]" in call
 
 
+def test_the_site_is_built_where_it_was_asked_for_with_the_extra_docs(house):
+    house.add_uv()
+    house.run("docs", "--out", "here")
+    (call,) = house.calls()
+    assert call.startswith(f"uv in {house.outside}:")
+    assert call.endswith(f"[--extra] [docs] [--extra] [test] [python] [{house.folder}/docs/build.py] [--out] [here]")
+
+
+def test_the_extra_docs_is_installed_once_and_harms_no_other_command(house):
+    house.run("docs")
+    assert house.calls()[1].endswith("[--editable] [.[docs,test]]")
+    assert not set_up_again(house)
+
+
 def test_uv_is_asked_before_the_version_of_python(house, monkeypatch):
     house.add_uv()
     monkeypatch.setenv("PATH", house.variables["PATH"])

@@ -1,6 +1,7 @@
 """The sources of the site are sound: no public name is missing, and every experiment has a page."""
 
 import importlib.util
+import inspect
 import json
 import re
 import shutil
@@ -46,12 +47,75 @@ def test_every_public_name_has_one_entry_with_its_docstring(load):
     entries = re.findall(r"^:{6}\{py:\w+\} ([\w.]+).*\n(?::module: (\S+))?", text, re.MULTILINE)
     found = sorted(f"{module}.{name}" if module else name for name, module in entries)
     offered = {f"{room.__name__}.{name}" for room in (gdlab, hessian) for name in room.__all__}
-    modules = (gdlab.directions, gdlab.problems, gdlab.scales, gdlab.schedules)
+    modules = [value for room in (gdlab, hessian) for value in vars(room).values() if inspect.ismodule(value)]
+    modules = [module for module in modules if module.__name__ in offered]
     inner = {f"{module.__name__}.{name}" for module in modules for name in module.__all__}
     assert found == sorted((offered | inner) - {module.__name__ for module in modules})
     for name in ("gdlab.adam", "hessian.classify", "gdlab.scales.Yogi"):
         value = gdlab.scales.Yogi if "Yogi" in name else getattr(sys.modules[name.split(".")[0]], name.split(".")[1])
         assert value.__doc__.split("\n")[0].split("`")[0] in text
+
+
+@pytest.mark.parametrize("path", sorted(DOCS.glob("*.md")), ids=lambda path: path.stem)
+def test_a_guide_names_what_exists(path):
+    """`gdlab.x.y` and `hessian.x.y`, in code and in tables of calls, wherever they stand for themselves."""
+    text = re.sub(r"```text\n.*?```", "", path.read_text("utf-8"), flags=re.DOTALL)
+    for name in set(re.findall(r"(?<![\w/.\"])((?:gdlab|hessian)(?:\.[A-Za-z_]\w*)+)(?!\.py)\b", text)):
+        found = sys.modules[name.split(".")[0]]
+        for part in name.split(".")[1:]:
+            if not hasattr(found, part):
+                importlib.import_module(f"{found.__name__}.{part}")
+            found = getattr(found, part)
+
+
+OPERATIONS = {"+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide, "^": np.power, "cos": np.cos}
+
+
+def value(tree, names):
+    """What a tree stands for, where the names have values."""
+    kind, *parts = tree
+    if kind in ("number", "name"):
+        return float(parts[0]) if kind == "number" else names[parts[0]]
+    inside = [value(part, names) for part in parts]
+    return {"()": lambda x: x, "negative": np.negative, **OPERATIONS}[kind](*inside)
+
+
+@pytest.mark.parametrize("at", [(0.7, -1.3, 0.4), (2.0, 0.25, -0.6)])
+def test_the_formula_of_a_surface_is_read_as_the_surface_itself(load, at):
+    formulas, read = load("formulas"), 0
+    for name in gdlab.problems.__all__:
+        function = getattr(gdlab.problems, name)
+        if callable(function) and (found := formulas.opening(function.__doc__ or "", ["decay"])):
+            x, y, _ = at
+            names = {"x": x, "y": y, "w_1": x, "w_2": y, "w_3": at[2], "decay": 0.1, "s": x + y, "t": 2 * x - 3 * y}
+            size = 3 if "w_3" in str(found) else 1 if "y" not in str(found) and "w_" not in str(found) else 2
+            theta = np.array(at[:size])
+            expected = function(theta, 0.1) if name == "linear_net_ridge" else function(theta)
+            np.testing.assert_allclose(value(found[0], names), expected, rtol=1e-6)
+            read += 1
+    assert read >= 18
+
+
+def test_a_formula_is_set_as_it_reads_and_prose_is_no_formula(load):
+    formulas = load("formulas")
+
+    def set_as(doc, *arguments):
+        return [formulas.tex(tree) for tree in formulas.opening(doc, arguments)]
+
+    assert set_as("v <- decay v + eta g, m = v / eta: what was.", "decay") == [
+        r"v \leftarrow \mathrm{decay} \, v + \eta \, g",
+        r"m = \frac{v}{\eta}",
+    ]
+    assert set_as("theta <- theta - eta / sigma * m (S3).") == [r"\theta \leftarrow \theta - \frac{\eta}{\sigma} \, m"]
+    assert set_as("Descent with eta = a^(t+1) / 2; needs it.") == [r"\eta = \frac{{a}^{t + 1}}{2}"]
+    for prose in (
+        "A loss with a name.",
+        "sigma = that of the other.",
+        "v <- decay v: unknown.",
+        "m = (g",
+        "What it is.",
+    ):
+        assert set_as(prose) == []
 
 
 def test_an_entry_shows_arguments_shapes_errors_and_an_example(load):

@@ -72,7 +72,8 @@ class OnProblem:
     surface: str = "six_hump_camel"
     """A surface's name, for --problem surface; `problems` lists them."""
     optimizers: tuple[str, ...] = LECTURE_OPTIMIZERS
-    """Names from gdlab (adam) or optax (optax.adam), separated by spaces or commas."""
+    """Names from gdlab (adam), optax (optax.adam) or optax.contrib, with hyperparameters or without (adam(b1=.5)), or
+    FILE.py:make_optimizer, separated by spaces or commas."""
     lr: str | None = None
     """Learning rates, lo:hi:n, spaced evenly on a log scale; by default 40 of them in a range that fits the problem."""
     starts: int | None = None

@@ -21,7 +21,8 @@ from experiments.cli.console import bar
 from experiments.cli.settings import Race, as_json, at_least_one
 from experiments.reporting.endpoints import NOT_SEEN, EscapeRoute, best_rates, classified, unclassified, ways_out
 from experiments.reporting.run_folder import Extras, Findings, Table, dump, publish, write_dataset
-from experiments.workloads.workload import Workload, load, named_optimizers, rates_of, spaced
+from experiments.workloads.optimizers import named_optimizers
+from experiments.workloads.workload import Workload, load, rates_of, spaced
 
 ROWS = 100  # rows of the recorded history
 DIVERGED = "diverged"

@@ -1,4 +1,3 @@
-"use strict";
 /* The page to play with.  data: what page.py wrote; state: what the user chose; drawn: what is on the pictures.
    Nothing is computed here but pictures: every path, loss and piece of a step comes from a real run. */
 
@@ -20,31 +19,9 @@ const state = { rate: data.best[0], row: Math.round(steps.length * 0.3), start: 
 const drawn = { paths: {}, losses: {}, points: [], milliseconds: 0 };
 window.gdlab = { data, state, drawn, runs, losses, draw, toPixel, toPixelOfLoss };
 
-const $ = (id) => document.getElementById(id);
 const map = $("map").firstElementChild, loss = $("loss").firstElementChild;
 const rateOf = (i) => (state.best ? data.best[i] : state.rate);
-const finite = (point) => Number.isFinite(point[0]) && Number.isFinite(point[1]);
-function short(x) { // an infinite number may be one that is too large for float32
-  if (Number.isNaN(x)) return "not finite";
-  if (!Number.isFinite(x)) return x > 0 ? "above 3.4e38" : "below -3.4e38";
-  return Math.abs(x) >= 1e4 || (x && Math.abs(x) < 1e-3) ? x.toExponential(2) : String(+x.toPrecision(4));
-}
-
 /* ---- frames: where numbers lie on a picture ---- */
-function frame(canvas, margins) {
-  const scale = window.devicePixelRatio || 1, width = canvas.clientWidth, height = canvas.clientHeight;
-  if (canvas.width !== Math.round(width * scale) || canvas.height !== Math.round(height * scale)) {
-    canvas.width = Math.round(width * scale);
-    canvas.height = Math.round(height * scale);
-  }
-  const context = canvas.getContext("2d");
-  context.setTransform(scale, 0, 0, scale, 0, 0);
-  context.clearRect(0, 0, width, height);
-  context.lineJoin = context.lineCap = "round";
-  context.font = "11px system-ui, sans-serif";
-  const [l, r, t, b] = margins;
-  return { context, x: l, y: t, width: width - l - r, height: height - t - b };
-}
 const STILL = 0.01; // pixels that a step must have for its direction to be drawn
 const MAP = [46, 10, 10, 32], LOSS = [54, 10, 10, 34];
 let mapFrame, lossFrame, background = null;
@@ -88,23 +65,7 @@ function surface() {
   background = document.createElement("canvas");
   background.width = width;
   background.height = height;
-  const context = background.getContext("2d"), image = context.createImageData(width, height), levels = data.levels;
-  const bands = new Int16Array(width * height);
-  for (let v = 0, p = 0; v < height; v++) {
-    for (let u = 0; u < width; u++, p++) {
-      const value = onGrid((u + 0.5) / width, 1 - (v + 0.5) / height);
-      let band = 0;
-      while (band < levels.length && value >= levels[band]) band++;
-      bands[p] = Number.isFinite(value) ? band : levels.length;
-      const tone = levels.length ? bands[p] / levels.length : 1;
-      const line = (u && bands[p] !== bands[p - 1]) || (v && bands[p] !== bands[p - width]) ? 0.9 : 1;
-      image.data[4 * p] = (132 + 120 * tone) * line;
-      image.data[4 * p + 1] = (146 + 107 * tone) * line;
-      image.data[4 * p + 2] = (166 + 87 * tone) * line;
-      image.data[4 * p + 3] = 255;
-    }
-  }
-  context.putImageData(image, 0, 0);
+  paint(background, data.levels, (u, v) => onGrid((u + 0.5) / width, 1 - (v + 0.5) / height));
   return background;
 }
 
@@ -113,76 +74,6 @@ function onGrid(across, up) {
   const x = Math.min(Math.max(across, 0), 1) * (side - 1), y = Math.min(Math.max(up, 0), 1) * (side - 1);
   const i = Math.min(Math.floor(x), side - 2), j = Math.min(Math.floor(y), side - 2), a = x - i, b = y - j, k = j * side + i;
   return (1 - b) * ((1 - a) * grid[k] + a * grid[k + 1]) + b * ((1 - a) * grid[k + side] + a * grid[k + side + 1]);
-}
-
-/* ---- axes ---- */
-function nice(low, high) {
-  const raw = (high - low) / 5, power = 10 ** Math.floor(Math.log10(raw));
-  const unit = power * [1, 2, 5, 10].find((m) => m * power >= raw), marks = [];
-  for (let k = Math.ceil(low / unit); k * unit <= high; k++) marks.push(+(k * unit).toPrecision(12));
-  return marks;
-}
-function text(c, words, x, y, align, baseline, colour = "#5b6673") {
-  c.fillStyle = colour;
-  c.textAlign = align;
-  c.textBaseline = baseline;
-  c.fillText(words, x, y);
-}
-function upright(c, words, x, y) {
-  c.save();
-  c.translate(x, y);
-  c.rotate(-Math.PI / 2);
-  text(c, words, 0, 0, "center", "top");
-  c.restore();
-}
-function border(f) {
-  f.context.strokeStyle = "#9aa4b0";
-  f.context.lineWidth = 1;
-  f.context.strokeRect(f.x, f.y, f.width, f.height);
-}
-
-/* ---- shapes ---- */
-function line(c, points, colour, width, dashes = []) {
-  c.strokeStyle = colour;
-  c.lineWidth = width;
-  c.setLineDash(dashes);
-  c.beginPath();
-  let pen = false;
-  for (const point of points) {
-    if (!finite(point)) { pen = false; continue; }
-    const [x, y] = point.map((v) => Math.min(Math.max(v, -4000), 8000));
-    pen ? c.lineTo(x, y) : c.moveTo(x, y);
-    pen = true;
-  }
-  c.stroke();
-  c.setLineDash([]);
-}
-function arrow(c, from, along, colour, width, dashes) {
-  const size = Math.hypot(...along);
-  if (!(size > 1)) return;
-  const tip = [from[0] + along[0], from[1] + along[1]], [u, v] = [along[0] / size, along[1] / size];
-  const head = Math.min(8, 0.6 * size);
-  line(c, [from, tip], colour, width, dashes);
-  const wing = (s) => [tip[0] - head * (u * 0.87 + s * v * 0.5), tip[1] - head * (v * 0.87 - s * u * 0.5)];
-  line(c, [wing(1), tip, wing(-1)], colour, width);
-}
-const SHAPES = {
-  minimum: (c, x, y) => c.arc(x, y, 5.5, 0, 7),
-  saddle: (c, x, y) => {
-    for (const [u, v] of [[0, -1], [1, -2], [2, -1], [1, 0], [2, 1], [1, 2], [0, 1], [-1, 2], [-2, 1], [-1, 0], [-2, -1], [-1, -2]]) c.lineTo(x + 3.2 * u, y + 3.2 * v);
-    c.closePath();
-  },
-  maximum: (c, x, y) => { c.moveTo(x, y - 6.5); c.lineTo(x + 6, y + 5); c.lineTo(x - 6, y + 5); c.closePath(); },
-  degenerate: (c, x, y) => { c.moveTo(x, y - 6.5); c.lineTo(x + 6.5, y); c.lineTo(x, y + 6.5); c.lineTo(x - 6.5, y); c.closePath(); },
-};
-function mark(c, kind, [x, y]) {
-  c.beginPath();
-  (SHAPES[kind] || SHAPES.minimum)(c, x, y);
-  c.fillStyle = data.kinds[kind] || "#fff";
-  c.fill();
-  c.strokeStyle = "#000";
-  c.lineWidth = 1;
-  c.stroke();
 }
 
 /* ---- the two pictures ---- */
@@ -215,7 +106,7 @@ function drawMap() {
     line(c, path, "#ffffffaa", i === state.focus ? 5 : 3.6);
     line(c, path, data.colours[i], i === state.focus ? 2.4 : 1.7);
   });
-  for (const { kind, at } of drawn.points) mark(c, kind, at);
+  for (const { kind, at } of drawn.points) mark(c, kind, at, data.kinds);
   names.forEach((name, i) => { if (state.on[i] && i !== state.focus) now(c, i); });
   if (state.on[state.focus]) now(c, state.focus);
   const from = toPixel(two("x", place(0, 0, state.start, 0)));

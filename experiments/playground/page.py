@@ -1,4 +1,6 @@
-"""The page to play with: a race as one HTML file, from the same loss and the same optimizers, nothing computed later.
+"""The page to play with: a race as one HTML file, from the same loss and the same optimizers.
+
+Where these can be written as JavaScript, the page computes every run itself (`live`); else it replays the race's.
 
     x = B (theta - theta_0)        where a run is drawn: B holds two directions, or two parameters as they are
 
@@ -23,6 +25,7 @@ from jax.flatten_util import ravel_pytree
 import gdlab
 import hessian
 from experiments.cli.settings import Race
+from experiments.playground import live
 from experiments.reporting import figures
 from experiments.reporting.endpoints import NOT_SEEN, best_rates
 from experiments.reporting.run_folder import dump
@@ -43,6 +46,12 @@ BUDGET = (
     14_000  # rows of all runs together, each a loss in 8 bytes and 9 numbers in 4, so that the page stays below 1 MB
 )
 FAR = 1000.0  # times the usual distance from the start: what is further away is no part of the window
+STARTS_TO_CHOOSE = 12  # on the page that computes
+LIVE = (
+    "The loss, and the runs on it, each computed in this page. Drag the start, turn a number, type a loss of your own."
+)
+TYPED = """<label class="text">a loss of your own <input id="typed" type="text" spellcheck="false" autocomplete="off"
+      placeholder="x^4 - 2x^2 + y^2" aria-describedby="said"></label><p id="said" role="status"></p>"""
 SEARCHED = 64  # starts of the search for critical points, on the paths and as many in the window
 
 
@@ -57,12 +66,73 @@ class Plane(NamedTuple):
 
 
 def page(dataset: xarray.Dataset, workload: Workload, optimizers: dict[str, Any], settings: Race) -> str:
-    """The page of a race, which is run again at some of its rates with every piece of its steps recorded."""
+    """The page of a race: one that computes, or, of what has no place on such a page, one that replays."""
+    plane = plane_of(dataset, workload, optimizers, settings)
+    try:
+        return computing(dataset, workload, optimizers, plane)
+    except live.Refused:
+        return replaying(dataset, workload, optimizers, settings, plane)
+
+
+def computing(dataset: xarray.Dataset, workload: Workload, optimizers: dict[str, Any], plane: Plane) -> str:
+    """The page that computes every run again.
+
+    Raises:
+        Refused: where the loss or an optimizer cannot be written as JavaScript, or is too large.
+    """
+    names, best = list(optimizers), best_rates(dataset)
+    code, cards = live.code(workload, plane, optimizers, [float(dataset["lr"].values[j]) for j in best])
+    starts = np.stack([np.asarray(ravel_pytree(jax.tree.map(lambda leaf, k=k: leaf[k], workload.starts))[0])
+                       for k in range(min(STARTS_TO_CHOOSE, len(workload.seen_as)))])  # fmt: skip
+    places = (starts - np.asarray(plane.origin)) @ np.asarray(plane.basis).T
+    order = sorted(range(len(places)), key=lambda k: k not in shown_starts(workload)[-1:])
+    data = {
+        "optimizers": [
+            {**card, "colour": colour} for card, colour in zip(cards, figures.colours(names).values(), strict=True)
+        ],
+        "kinds": {kind: colour for kind, (_, colour) in figures.MARKS.items()},
+        "starts": [{"name": f"start {k + 1}: {workload.seen_as[k]}", "x": places[k].tolist()} for k in order],
+        "steps": int(dataset["step"].values[-1]),
+        "size": starts.shape[1],
+        "plain": starts.shape[1] == 2,
+        "axes": plane.axes,
+        "box": plane.box,
+        "points": points(dataset, workload, plane, shown_starts(workload)),
+    }
+    own = starts.shape[1] == 2 and workload.box is not None  # a typed loss has two parameters
+    listed = ["init", "step"]
+    steps = [f"{one}{i}" for i in range(len(cards)) for one in listed]
+    texts = {
+        "words": html.escape(
+            LIVE if own else plane.words.replace("Solid: the true loss; dotted: that in the plane.", "")
+        ),
+        "typed": TYPED if own else "",
+        "code": f"{code}\nreturn {{{','.join([*live.NAMES, *steps])}}};",
+        "script": "\n".join((HERE / name).read_text(encoding="utf-8") for name in ("draw.js", "typed.js", "live.js")),
+    }
+    return filled("live.html", workload, data, texts)
+
+
+def filled(template: str, workload: Workload, data: Any, texts: dict[str, str]) -> str:
+    """A page from its template; what comes from outside cannot end an element."""
+    texts = {
+        "title": html.escape(f"Race on {workload.name}"),
+        "style": (HERE / "page.css").read_text(encoding="utf-8"),
+        "data": dump(data).replace("<", "\\u003c"),
+        **texts,
+    }
+    text = (HERE / template).read_text(encoding="utf-8")
+    return re.sub(r"\{(" + "|".join(texts) + r")\}", lambda found: texts[found[1]], text)
+
+
+def replaying(
+    dataset: xarray.Dataset, workload: Workload, optimizers: dict[str, Any], settings: Race, plane: Plane
+) -> str:
+    """The page that replays: the race is run again at some of its rates with every piece of its steps recorded."""
     total = int(dataset["step"].values[-1])
     starts = shown_starts(workload)
     most = min(RATES, max(1, BUDGET // (len(optimizers) * len(starts) * ROWS)), dataset.sizes["lr"])
     dataset = dataset.isel(lr=np.linspace(0, dataset.sizes["lr"] - 1, most).round().astype(int))
-    plane = plane_of(dataset, workload, optimizers, settings)
     rows = np.unique(np.append(np.geomspace(1, total + 1, ROWS // 2) - 1, np.linspace(0, total, ROWS // 2)).astype(int))
     ran = recorded(workload, optimizers, jnp.asarray(dataset["lr"].values), starts, rows, plane, settings)
     data = {
@@ -83,13 +153,10 @@ def page(dataset: xarray.Dataset, workload: Workload, optimizers: dict[str, Any]
         "runs": {name: packed(values) for name, values in ran.items() if name != "loss"},
     }
     texts = {
-        "title": html.escape(f"Race on {workload.name}"),
         "words": html.escape(plane.words),
-        "data": dump(data).replace("<", "\\u003c"),
-        "script": (HERE / "page.js").read_text(encoding="utf-8"),
+        "script": "\n".join((HERE / name).read_text(encoding="utf-8") for name in ("draw.js", "page.js")),
     }
-    template = (HERE / "page.html").read_text(encoding="utf-8")
-    return re.sub(r"\{(title|words|data|script)\}", lambda found: texts[found[1]], template)
+    return filled("page.html", workload, data, texts)
 
 
 def packed(values: Any, kind: str = "<f4") -> str:

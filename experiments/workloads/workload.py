@@ -15,14 +15,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.flatten_util import ravel_pytree
 
-import gdlab
 from experiments.cli.settings import InputError, OnProblem, at_least_one, deviation, learning_rates
 from experiments.workloads.user_loss import target
 from gdlab import minibatches
-from gdlab.optimizers import named
 from gdlab.problems import (
     POKEMON_START,
     digits,
@@ -204,33 +201,6 @@ def _digits(settings):
         box=None,
         points=[],
     )
-
-
-def named_optimizers(texts: Sequence[str]) -> dict[str, Any]:
-    """By name, the factories learning rate -> optimizer of gdlab, or of optax after "optax.".
-
-    Raises:
-        InputError: for no name, or one of neither.
-    """
-    names = [name for text in texts for name in text.split(",") if name]
-    if not names:
-        raise InputError("optimizers must name at least one optimizer, such as adam; got none")
-    return {name: _named_optimizer(name) for name in names}
-
-
-def _named_optimizer(name):
-    library, dot, short = name.rpartition(".")
-    made: Any = getattr({"": named, "optax.": optax}.get(library + dot), short, None)
-    try:
-        known = not short.startswith("_") and isinstance(made(1e-3), optax.GradientTransformation)
-    except TypeError:
-        known = False
-    if not known:
-        ours = ", ".join(
-            n for n in gdlab.__all__ if getattr(getattr(gdlab, n), "__module__", "") == "gdlab.optimizers.named"
-        )
-        raise InputError(f"optimizers must be names among {ours}, or of optax, such as optax.adam; got {name!r}")
-    return made
 
 
 def spaced(low: float, high: float, count: int) -> jax.Array:

@@ -235,7 +235,7 @@ def _run(plan, rows, given, steps):
 
     turns = -((length_of.done - length_of.until) // plan.every) if rows else 0
     carry, history = jax.lax.fori_loop(0, turns, block, (carry, _empty(loop, carry, rows)))
-    return carry, history, _reason(carry)
+    return carry, _cut(history, rows), _reason(carry)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -253,7 +253,7 @@ def _run_until(plan, rows, given, steps):
     going = lambda ahead: (ahead[0].watch.reason == 0) & (ahead[1] < rows)  # noqa: E731
     carry, _, history = jax.lax.while_loop(going, block, ahead)
     reason = jnp.where(carry.watch.reason == 0, REASONS.index("steps"), carry.watch.reason).astype(jnp.int32)
-    return carry, history, reason
+    return carry, _cut(history, rows), reason
 
 
 def _begun(plan, given):
@@ -294,11 +294,16 @@ def _reason(carry):
     return jnp.where(sound, REASONS.index("steps"), REASONS.index("not finite")).astype(jnp.int32)
 
 
+def _cut(history, rows):
+    """The rows of a history, which may be none though one was made room for."""
+    return jax.tree.map(lambda leaf: leaf[:rows], history)
+
+
 def _empty(loop, carry, rows):
     """An empty history: NaN, or 0 where it holds whole numbers."""
 
     def empty(row):
         fill = jnp.nan if jnp.issubdtype(row.dtype, jnp.inexact) else 0
-        return jnp.full((rows, *row.shape), fill, row.dtype)
+        return jnp.full((max(rows, 1), *row.shape), fill, row.dtype)
 
     return jax.tree.map(empty, jax.eval_shape(lambda carry: loop.step(carry, True)[1], carry))

@@ -15,7 +15,7 @@ import jax.numpy as jnp  # noqa: F401  (the example)
 import numpy as np
 
 from hessian.arguments import alike, number
-from hessian.precision import Loss, Params, check
+from hessian.precision import Loss, Params, check, separated
 from hessian.proofs.program import NotProved, Program
 from hessian.proofs.record import save
 
@@ -119,6 +119,7 @@ def prove_saddle(loss: Loss, params: Params, direction: Params, *args: Any, radi
     except ImportError as error:
         msg = "prove_saddle needs python-flint and crival; install them with the extra: pip install 'gdlab[proof]'"
         raise ImportError(msg) from error
+    loss, params, args, _ = separated(loss, params, args)
     check(loss, params, *args)
     radius = float(np.asarray(number("radius", radius, "[0, inf)")))
     v = np.concatenate(

@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp  # noqa: F401  (the example)
 import numpy as np
 
-from hessian.precision import Loss, Params, check
+from hessian.precision import Loss, Params, check, separated
 from hessian.proofs.program import NotProved
 from hessian.proofs.record import Proof
 
@@ -43,6 +43,7 @@ def prove(loss: Loss, params: Params, *args: Any) -> Proof:
     except ImportError as error:
         msg = "prove needs python-flint and crival; install them with the extra: pip install 'gdlab[proof]'"
         raise ImportError(msg) from error
+    loss, params, args, _ = separated(loss, params, args)
     check(loss, params, *args)
     try:
         program, start = lowering.lowered(loss, params, *args)

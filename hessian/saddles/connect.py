@@ -85,7 +85,7 @@ def connect(
     >>> sorted(ways.ends.params[:, 0].round(6).tolist())
     [-1.0, 1.0]
     """
-    loss, saddle, stored = working(loss, saddle, *args, names=("loss", "saddle"))
+    loss, saddle, args, stored = working(loss, saddle, *args, names=("loss", "saddle"))
     radius = jnp.asarray(number("radius", radius), stored.working)
     floor = None if floor is None else number("floor", floor, "[-inf, inf)")
     known = isinstance(symmetries, Symmetries)
@@ -97,7 +97,8 @@ def connect(
         msg = f"saddle must have a negative eigenvalue, along which ways lead down; got {point.certificate}"
         raise ValueError(msg)
     direction, ends = _connect(loss, steps, stored, symmetries, saddle, args, radius, floor)
-    return Connection(direction, ends._replace(point=ends.point.provided(holds)), point.in_storage(stored), code)
+    ends = ends._replace(params=stored.whole(ends.params, args), point=ends.point.provided(holds))
+    return Connection(direction, ends, point.in_storage(stored), code)
 
 
 def _kind(point):

@@ -112,7 +112,7 @@ def escape(
     >>> float(way.curvature), float(way.loss_before), round(float(way.loss_after), 6)
     (-2.0, 1.0, 0.25)
     """
-    loss, params, stored = working(loss, params, *args)
+    loss, params, args, stored = working(loss, params, *args)
     num_matvecs, key = whole("num_matvecs", num_matvecs, 5), prng_key(key)
     tolerance("curvature_tol", curvature_tol)
     symmetries = declare(symmetries, params)
@@ -121,13 +121,12 @@ def escape(
     if sum(leaf.size for leaf in jax.tree.leaves(params)) <= DENSE_SPECTRUM:
         found = spectrum(loss, params, *args)
         lowest = jax.tree.map(lambda v: v[0], found.eigenvectors)
-        return line_search_along(
-            loss, params, args, curvature_tol, lowest, found.eigenvalues[0], jnp.max(jnp.abs(found.eigenvalues)), stored
-        )
-    value, direction, spectral_norm, _ = lowest_direction(loss, params, args, key, num_matvecs)
-    return line_search_along(
-        loss, params, args, curvature_tol, ravel_pytree(params)[1](direction), value, spectral_norm, stored
-    )
+        value, spectral_norm = found.eigenvalues[0], jnp.max(jnp.abs(found.eigenvalues))
+    else:
+        value, direction, spectral_norm, _ = lowest_direction(loss, params, args, key, num_matvecs)
+        lowest = ravel_pytree(params)[1](direction)
+    way = line_search_along(loss, params, args, curvature_tol, lowest, value, spectral_norm, stored)
+    return way._replace(params=stored.whole(way.params, args))
 
 
 @partial(jax.jit, static_argnames=("loss", "stored"))

@@ -128,7 +128,7 @@ def find_minimum(
     (True, 1.0, 0.0)
     """
     rounds, steps, finish = whole("rounds", rounds, 0), whole("steps", steps), whole("finish", finish, 0)
-    loss, params, stored = working(loss, params, *args)
+    loss, params, args, stored = working(loss, params, *args)
     radius = number("radius", radius)
     choice("reset", reset, (True, False))
     choice("method", method, ("auto", "dense", "lanczos"))
@@ -145,9 +145,10 @@ def find_minimum(
     holds = True if known else refuse_wrong(loss, params, args, symmetries)
     plan = _Plan(rounds if optimizer is not None else 0, steps, reset, method, symmetries)
     key = prng_key(key)
-    return _find_minimum(
+    found = _find_minimum(
         loss, static, plan, stored, traced, finish, params, args, radius, floor, gradient_tol, curvature_tol, key, holds
     )
+    return found._replace(params=stored.whole(found.params, args))
 
 
 class _Plan(NamedTuple):

@@ -95,7 +95,7 @@ def escape_trajectory(
     >>> bool(abs(run.left_at - predicted) < 3)
     True
     """
-    loss, saddle, stored = working(loss, saddle, *args, names=("loss", "saddle"))
+    loss, saddle, args, stored = working(loss, saddle, *args, names=("loss", "saddle"))
     steps = whole("steps", steps)
     offset, radius = number("offset", offset), number("radius", radius)
     transformation(optimizer)
@@ -126,8 +126,8 @@ def escape_trajectory(
     beyond = recorded[4] > radius
     left_at = jnp.where(jnp.any(beyond), jnp.argmax(beyond), steps)
     values, norms, lowest, shares, distances = recorded
-    projection = jnp.abs(offset * (xi @ out))
-    return EscapeTrajectory(values, norms, lowest, shares, distances, left_at, projection, curvature, stored(end))
+    projection, end = jnp.abs(offset * (xi @ out)), stored.whole(stored(end), args)
+    return EscapeTrajectory(values, norms, lowest, shares, distances, left_at, projection, curvature, end)
 
 
 def _lowest(loss, params, args, here, g, vector, key):

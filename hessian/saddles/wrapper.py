@@ -201,7 +201,7 @@ def _update(
 
     def check():
         updates, inner, _, escapes = go_on()
-        loss, here, stored = working(value_fn, params, names=("value_fn", "params"))
+        loss, here, _, stored = working(value_fn, params, names=("value_fn", "params"))
         way, _ = negative_curvature_step(loss, here, (), curvature_tol, fresh, structure.num_matvecs, stored)
         leave = (way.code == EscapeOutcome.STEPPED) & (way.loss_before - way.loss_after > before - value)
         outward = _like(jax.tree.map(jnp.subtract, stored.carried(way.params), here), grads)

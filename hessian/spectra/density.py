@@ -90,7 +90,7 @@ def density(
     >>> bool(abs(fraction - 1 / 3) < 4 * error)
     True
     """
-    loss, params, _ = working(loss, params, *args)
+    loss, params, args, _ = working(loss, params, *args)
     theta = ravel_pytree(params)[0]
     probes, steps = whole("probes", probes), whole("steps", steps)
     rows = rows_within(memory, theta, steps, least=min(steps, theta.size))
@@ -141,7 +141,7 @@ def minimum_ratio(
     >>> float(ratio.low), float(ratio.high), float(ratio.negative)
     (0.5, 0.75, 0.25)
     """
-    loss, params, _ = working(loss, params, *args)
+    loss, params, args, _ = working(loss, params, *args)
     tolerance("curvature_tol", curvature_tol)
     probes, steps, key = whole("probes", probes), whole("steps", steps), prng_key(key)
     if ravel_pytree(params)[0].size <= DENSE_SPECTRUM:

@@ -77,7 +77,7 @@ def sharpness(
     >>> round(float(found.value), 6)  # 100 * 2 * 0.1^2
     2.0
     """
-    loss, params, stored = working(loss, params, *args)
+    loss, params, args, stored = working(loss, params, *args)
     choice("measure", measure, SharpnessMeasure.list_words())
     starts, steps, num_matvecs = whole("starts", starts), whole("steps", steps), whole("num_matvecs", num_matvecs, 3)
     epsilon, start = number("epsilon", epsilon), prng_key(key)

@@ -64,7 +64,7 @@ def spectrum(loss: Loss, params: Params, *args: Any, chunk: int = 64, memory: fl
     >>> found.eigenvalues.tolist()
     [-2.0, 2.0]
     """
-    loss, params, stored = working(loss, params, *args)
+    loss, params, args, stored = working(loss, params, *args)
     chunk = whole("chunk", chunk)
     theta, unravel = ravel_pytree(params)
     fits(theta, memory)
@@ -118,7 +118,7 @@ def extremal(
     >>> round(float(found.eigenvalues[0]), 4)
     -2.0
     """
-    loss, params, stored = working(loss, params, *args)
+    loss, params, args, stored = working(loss, params, *args)
     theta, unravel = ravel_pytree(params)
     n = theta.size
     pairs = _pairs(k, which, n)

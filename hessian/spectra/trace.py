@@ -59,7 +59,7 @@ def trace(
     >>> round(float(found.value), 6), round(float(found.error), 6)  # a diagonal matrix has no scatter
     (6.0, 0.0)
     """
-    loss, params, _, start = _checked(loss, params, args, method, num_matvecs, key)
+    loss, params, args, _, start = _checked(loss, params, args, method, num_matvecs, key)
     total, samples = _samples(loss, params, args, start, method, num_matvecs)[:2]
     value, error = _mean(total + jnp.sum(samples, axis=1))
     return Estimate(value, error, jnp.int32(num_matvecs))
@@ -79,7 +79,7 @@ def diagonal(
     >>> found.value.tolist()
     [2.0, 4.0]
     """
-    loss, params, stored, start = _checked(loss, params, args, method, num_matvecs, key)
+    loss, params, args, stored, start = _checked(loss, params, args, method, num_matvecs, key)
     unravel = ravel_pytree(params)[1]
     _, samples, known = _samples(loss, params, args, start, method, num_matvecs)
     value, error = _mean(known[None] + samples)
@@ -112,10 +112,10 @@ def _samples(loss, params, args, key, method, num_matvecs):
 
 
 def _checked(loss, params, args, method, num_matvecs, key):
-    loss, params, stored = working(loss, params, *args)
+    loss, params, args, stored = working(loss, params, *args)
     choice("method", method, ("hutchinson", "hutch++"))
     whole("num_matvecs", num_matvecs, 6 if method == "hutch++" else 2)
-    return loss, params, stored, prng_key(key)
+    return loss, params, args, stored, prng_key(key)
 
 
 def _mean(samples):

@@ -346,7 +346,7 @@ def flattened(
         missing = "params" if params is None else "value_fn"
         msg = f"{missing} must be given to update: a second-order step needs params and value_fn; got None"
         raise ValueError(msg)
-    value_fn, inside, stored = working(value_fn, params, names=("value_fn", "params"))
+    value_fn, inside, _, stored = working(value_fn, params, names=("value_fn", "params"))
     theta, unravel = ravel_pytree(inside)
     loss = Updated(value_fn, unravel, params=params, grads=grads, stored=stored)
     # A value that was computed in half precision is no measure for one that is not.

@@ -42,7 +42,7 @@ def detect(loss: Loss, params: Params, *args: Any, key: jax.Array | None = None)
     >>> len(found), bool(abs(found.matrices[0] + found.matrices[0][::-1, ::-1]).max() < 1e-9)
     (1, True)
     """
-    loss, params, _ = working(loss, params, *args)
+    loss, params, args, _ = working(loss, params, *args)
     key = prng_key(key)
     theta = ravel_pytree(params)[0]
     n = theta.size

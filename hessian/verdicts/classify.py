@@ -226,7 +226,7 @@ def classify(
     'minimum'
     """
     record = prove(loss, params, *args) if choice("proof", proof, (True, False)) else None
-    loss, params, stored = working(loss, params, *args)
+    loss, params, args, stored = working(loss, params, *args)
     theta = ravel_pytree(params)[0]
     choice("method", method, ("auto", "dense", "lanczos"))
     tolerance("gradient_tol", gradient_tol)

@@ -85,7 +85,7 @@ def find_critical_points(
     >>> sorted(found.kind.tolist())
     ['minimum', 'minimum', 'saddle']
     """
-    loss, one, stored = working(loss, jax.tree.map(_first, starts), *args, names=("loss", "starts"))
+    loss, one, args, stored = working(loss, jax.tree.map(_first, starts), *args, names=("loss", "starts"))
     theta = ravel_pytree(one)[0]
     choice("method", method, METHODS)
     steps, batch, index = whole("steps", steps), whole("batch", batch), whole("index", index, 0, theta.size)

@@ -210,7 +210,7 @@ REFUSED = {
         "loss must take traced .*jax.numpy",
     ),
     "a Python number": (lambda: hessian.trace(lambda w: float(squares(w)), W), "loss must take traced arrays"),
-    "value and aux": (lambda: hessian.classify(lambda w: (squares(w), w), W), r"tuple of 2: pass lambda.*\)\[0\]$"),
+    "value and aux": (lambda: hessian.classify(lambda w: (squares(w), w, w), W), r"tuple of 3: pass lambda.*\)\[0\]$"),
     "a dict": (
         lambda: hessian.escape(lambda w: {"accuracy": 1.0, "loss": squares(w)}, W),
         r"dict of 'accuracy', 'loss': pass lambda.*\['loss'\]$",
@@ -224,8 +224,10 @@ REFUSED = {
         "got dtype complex128, which is not real",
     ),
     "a value_fn with aux": (
-        lambda: hessian.trust_region().update(W, hessian.trust_region().init(W), W, value_fn=lambda w: (squares(w), w)),
-        r"^value_fn must return a scalar; got a tuple of 2: pass lambda \*args: value_fn",
+        lambda: hessian.trust_region().update(
+            W, hessian.trust_region().init(W), W, value_fn=lambda w: (squares(w), w, w)
+        ),
+        r"^value_fn must return a scalar; got a tuple of 3: pass lambda \*args: value_fn",
     ),
     "complex parameters of a step": (
         lambda: hessian.newton_cg().update(W + 0j, hessian.newton_cg().init(W + 0j), W + 0j, value_fn=squares),
@@ -248,9 +250,9 @@ REFUSED = {
         lambda: hessian.trace(hessian.microbatched(lambda w, x: (squares(w), x), 1), W, W),
         "loss must return a scalar; got a tuple of 2",
     ),
-    "a module": (
-        lambda: hessian.classify(lambda m: squares(m.activation(m.weight)), Module(W, jnp.tanh)),
-        r"at params.activation: partition it, arrays, rest = hessian.split\(params, .*partial_loss",
+    "a module without arrays": (
+        lambda: hessian.classify(lambda m: squares(m.activation(m.weight)), Module("w", jnp.tanh)),
+        r"got 'w' at params.weight: partition a module",
     ),
     "a module that is no pytree": (lambda: hessian.spectrum(squares, object()), "at params: partition a module"),
     "no saddle": (
