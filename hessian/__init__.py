@@ -12,7 +12,7 @@ Every function takes `loss(params, *args)` and any pytree of floating arrays, an
 | proof | `prove`, `prove_all`, `prove_saddle` | |
 | leave a saddle | `escape`, `find_minimum`, `escape_trajectory` | the same, `with_saddle_escape`, `perturbed_gd` |
 | second-order steps | `newton`, `saddle_free_newton`, `trust_region`, `cubic_regularization` | the same, `newton_cg` |
-| all critical points | `find_critical_points`, `connect` | |
+| all critical points, each orbit once | `find_critical_points`, `connect` | |
 | other matrices | `gauss_newton`, `empirical_fisher`, `preconditioned`, `partial_loss` of `split` | the same |
 | large data | `microbatched`, `pooled`, `data_parallel` | the same |
 | Taylor models | `trust_region_step` | `taylor`, `quadratic_model`, `newton_step_length` |

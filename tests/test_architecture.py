@@ -65,7 +65,7 @@ STAIRS = {
     ],
     "hessian.saddles": ["connect", "find_minimum trajectory", "rounds", "wrapper", "escape flat_directions"],
     "hessian.verdicts": ["search", "critical_points", "classify refinement", "krylov_evidence", "evidence", "drift"],
-    "hessian.symmetry": ["detection slices", "declared", "discrete", "generators", "parts"],
+    "hessian.symmetry": ["alignment detection slices", "declared", "discrete", "generators", "parts"],
     "hessian.steps": ["newton_cg sr1_trust_region", "second_order", "trust_region", "acceptance eigenbasis"],
     "hessian.proofs": [
         "prove replay",

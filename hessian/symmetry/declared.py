@@ -24,6 +24,7 @@ from jax.flatten_util import ravel_pytree
 from hessian.precision import Loss, Params
 from hessian.product import gradient
 from hessian.roundoff import SAFETY, STRIDE, UNIFORM, jittered
+from hessian.symmetry.discrete import joined
 from hessian.symmetry.generators import Continuous, flattened
 
 REACHES = (1e-2, 1e-1, 1.0)  # how far from params it is checked, in units of their root mean square
@@ -52,7 +53,7 @@ def declare(symmetries: Any, params: Params) -> Symmetries | None:
         return symmetries
     every = tuple(flattened(symmetries))
     continuous = tuple(one for one in every if isinstance(one, Continuous))
-    found = Symmetries(continuous, tuple(one for one in every if not isinstance(one, Continuous)))
+    found = Symmetries(continuous, joined(one for one in every if not isinstance(one, Continuous)))
     jax.eval_shape(found.fields, params)
     for one in found.discrete:
         jax.eval_shape(one.image, params, jax.random.key(0))

@@ -6,6 +6,7 @@
 They have no generator; `nearest` finds the copy that lies nearest to another point, which tells orbits apart.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +63,16 @@ class Copies:
 
         new = [on_last(x) for x in taken(params, self.a)] + [on_first(x) for x in taken(params, self.b)]
         return placed(params, dict(zip(self.a + self.b, new, strict=True)))
+
+
+def joined(copies: Iterable[Copies]) -> tuple[Copies, ...]:
+    """Those of the same units as one: the nearest copy by place and sign is found for both at once."""
+    by_units = dict[tuple, Copies]()
+    for one in copies:
+        other = by_units.get((one.a, one.b), one)
+        both = Copies(one.a, one.b, one.permuted or other.permuted, one.signed or other.signed)
+        by_units[one.a, one.b] = both
+    return tuple(by_units.values())
 
 
 def permutations(a: Any, b: Any) -> Copies:

@@ -7,6 +7,7 @@ Two ends are one point where they are closer than `separation`, beyond what roun
 | `CriticalPoints` | the table: points, how often each was found, and how each start ended |
 | `SearchOutcome` | how a start can end |
 | `listed` | the table of the ends of a search |
+| `orbits` | the table with the points of one orbit as one |
 """
 
 from collections.abc import Callable
@@ -15,12 +16,16 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 
 from hessian.product import Params
 from hessian.results import Outcome
+from hessian.symmetry.alignment import same_orbit
+from hessian.symmetry.declared import Symmetries
 from hessian.verdicts.classify import Kind
 from hessian.verdicts.refinement import TOLERANCE
 
+PER_POINT = ("loss", "code", "index", "nullity", "gradient_norm", "eigenvalues", "family", "flat")
 FLAT = 1e-2  # |H g| below this share of |H| |g| is called gradient flat
 
 
@@ -48,6 +53,7 @@ class CriticalPoints(NamedTuple):
     reached: np.ndarray  # (starts,), the row that each start ended at, or -1
     ended: np.ndarray  # (starts,), how each start ended, as an integer: a `hessian.SearchOutcome`
     separation: float  # points closer than this are the same; the largest of those along the coordinates
+    flat: np.ndarray  # (k,), how many directions of the nullity the declared symmetries explain: the orbit's dimension
 
     @property
     def kind(self) -> np.ndarray:
@@ -66,6 +72,30 @@ class CriticalPoints(NamedTuple):
         None where a point is degenerate, as Poincare and Hopf count isolated ones only.
         """
         return None if self.nullity.any() else int(np.sum((-1) ** self.index))
+
+    @property
+    def missing_mass(self) -> float:
+        """The probability that one more start leads to a new point, by the share of those found once (Good 1953).
+
+        NaN where no start arrived.
+        """
+        arrived = int(self.found.sum())
+        return float(np.sum(self.found == 1) / arrived) if arrived else float("nan")
+
+    @property
+    def unseen(self) -> float:
+        """How many points are missing at least, estimated from those found once and twice (Chao 1984).
+
+        A lower bound on average, as basins are not equally likely; points that no start can reach do not count.
+        """
+        once, twice = int(np.sum(self.found == 1)), int(np.sum(self.found == 2))
+        return once * (once - 1) / (2 * (twice + 1))
+
+    @property
+    def starts_since_new(self) -> int:
+        """How many starts came after the last that led to a new point; all where none did."""
+        firsts = [int(np.argmax(self.reached == row)) for row in range(len(self.loss))]
+        return len(self.reached) - 1 - max(firsts, default=-1)
 
     def __str__(self) -> str:
         rows = zip(self.kind, self.index, self.loss, self.gradient_norm, self.found, self.eigenvalues, strict=True)
@@ -119,7 +149,37 @@ def listed(ends: Any, unravel: Callable[[Any], Params], separation: float | None
         reached,
         ended,
         float(np.max(separation)),
+        ends.point.flat[rows],
     )
+
+
+def orbits(
+    found: CriticalPoints, symmetries: Symmetries, separation: float | None, units: np.ndarray
+) -> CriticalPoints:
+    """The same with the points of one orbit as one: that with the smallest gradient."""
+    count = len(found.loss)
+    if not count:
+        return found
+    like = jax.tree.map(lambda leaf: leaf[0], found.params)
+    flat = np.asarray(jax.vmap(lambda tree: ravel_pytree(tree)[0])(found.params))
+    double = flat.dtype == np.float64
+    within = TOLERANCE[double] * (units + np.abs(flat).max()) if separation is None else separation
+    of = np.full(count, -1)
+    best = np.argsort(found.gradient_norm, kind="stable")
+    for row in best:
+        if of[row] < 0:
+            kin = (found.index == found.index[row]) & (found.flat == found.flat[row])
+            others = np.flatnonzero((of < 0) & kin & (found.family == found.family[row]))
+            same = same_orbit(symmetries, like, flat[others], flat[row], within)
+            of[others[same]] = row
+            of[row] = row
+    rows = np.flatnonzero(of == np.arange(count))
+    place = np.searchsorted(rows, of)
+    reached = np.where(found.reached >= 0, place[found.reached], -1)
+    table = {name: value[rows] for name, value in found._asdict().items() if name in PER_POINT}
+    params = jax.tree.map(lambda leaf: leaf[rows], found.params)
+    arrived = np.bincount(reached[reached >= 0], minlength=len(rows))
+    return found._replace(**{**table, "params": params, "found": arrived, "reached": reached})
 
 
 def _families(loss, index, tol):

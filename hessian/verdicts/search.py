@@ -31,8 +31,9 @@ from hessian.product import Loss, Params
 from hessian.roundoff import spread
 from hessian.steps.eigenbasis import eigenbasis
 from hessian.steps.second_order import Flat
+from hessian.symmetry.declared import declare, refuse_wrong
 from hessian.verdicts.classify import CriticalPoint, classify
-from hessian.verdicts.critical_points import CriticalPoints, listed
+from hessian.verdicts.critical_points import CriticalPoints, listed, orbits
 from hessian.verdicts.refinement import Refining, newton_coordinates, refine, same_point_distance
 
 SearchMethod = Literal["levenberg_marquardt", "newton_mr", "eigenvector_following", "gentlest_ascent"]
@@ -53,6 +54,7 @@ def find_critical_points(
     separation: float | None = None,
     radius: ArrayLike = 0.1,
     batch: int = 4096,
+    symmetries: Any = None,
 ) -> CriticalPoints:
     """The critical points of every index to which the starts lead, each once, refined and classified (S53, S59).
 
@@ -69,12 +71,14 @@ def find_critical_points(
         radius: the longest step of the last two, relative to 1 + |theta|, > 0.  Here and above, the largest size of
             the starts replaces 1 where it is smaller.
         batch: how many starts are searched at once, >= 1.
+        symmetries: as in `hessian.classify`; kinds are then modulo these, and an orbit of points is listed once.
 
     Returns:
         `CriticalPoints`; print it for a table.  Not inside `jit`: how many there are is data.
 
     Raises:
-        TypeError, ValueError: as `hessian.hvp`; ValueError for an unknown method, or index, steps, batch out of range.
+        TypeError, ValueError: as `hessian.hvp`; ValueError for an unknown method, or index, steps, batch out of range,
+            and for symmetries that do not hold.
 
     >>> found = find_critical_points(lambda w: (1 - w[0] * w[1]) ** 2 + (w[0] - w[1]) ** 2,
     ...                              jnp.array([[2.0, 1.0], [-1.0, -1.5], [0.1, 0.0]]))
@@ -90,10 +94,15 @@ def find_critical_points(
         number("separation", separation)
     flat = jax.vmap(lambda tree: ravel_pytree(tree)[0])(jax.tree.map(jnp.asarray, starts)).astype(theta.dtype)
     units = _units(np.asarray(flat))
-    ends = _search(loss, (method, index, steps, min(batch, len(flat))), one, args, flat, radius, units.max())
+    symmetries = declare(symmetries, one)
+    refuse_wrong(loss, one, args, symmetries)
+    plan = method, index, steps, min(batch, len(flat)), symmetries
+    ends = _search(loss, plan, one, args, flat, radius, units.max())
     ends = jax.tree.map(np.asarray, ends)
     unravel = ravel_pytree(one)[1]
-    return listed(ends, lambda row: stored(unravel(row)), separation, units)
+    found = listed(ends, unravel, separation, units)
+    found = found if symmetries is None else orbits(found, symmetries, separation, units)
+    return found._replace(params=None if found.params is None else stored(found.params))
 
 
 def _first(starts):
@@ -135,7 +144,7 @@ class _Seek(NamedTuple):
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _search(loss, plan, like, args, starts, radius, unit):
-    method, index, steps, batch = plan
+    method, index, steps, batch, symmetries = plan
     unravel = ravel_pytree(like)[1]
     flat = Flat(loss, unravel, args)
     gradient_at = jax.grad(flat)
@@ -179,7 +188,7 @@ def _search(loss, plan, like, args, starts, radius, unit):
             jnp.where(end.short, end.theta, state.theta),
             jnp.where(end.short, end.gradient, state.gradient),
         )
-        point = classify(loss, unravel(theta), *args, method="dense")
+        point = classify(loss, unravel(theta), *args, method="dense", symmetries=symmetries)
         return _end(loss, unravel(theta), args, flat, theta, gradient, length_scale(theta), point, key)
 
     return jax.lax.map(seek, starts, batch_size=batch)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import hessian
+from gdlab.problems import linear_autoencoder, linear_autoencoder_points
 from hessian import symmetry
 from hessian.symmetry.declared import declare
 from hessian.symmetry.slices import Slice, across, orbit_at
@@ -135,6 +136,18 @@ def test_many_points_at_once_have_each_their_own_rank():
     found = jax.jit(jax.vmap(lambda x: hessian.classify(bent, x, symmetries=SPACE)))(points)
     np.testing.assert_array_equal(found.flat, [5, 5, 6])
     np.testing.assert_array_equal(found.kind, ["minimum", "minimum", "not critical"])
+
+
+def test_every_critical_set_of_the_autoencoder_has_its_exact_dimension():
+    known = linear_autoencoder_points()
+    layers = {"decoder": jnp.zeros((6, 2)), "encoder": jnp.zeros((2, 6))}
+    units = symmetry.raveled(layers, symmetry.linear("decoder", "encoder"))
+    points = jnp.array([point.x for point in known])
+    found = jax.jit(jax.vmap(lambda x: hessian.classify(linear_autoencoder, x, symmetries=units)))(points)
+    rank = np.array([np.linalg.matrix_rank(np.asarray(x[:12]).reshape(6, 2)) for x in points])
+    np.testing.assert_array_equal(found.index, [point.index for point in known])
+    np.testing.assert_array_equal(found.manifold_dimension, rank**2 + 2 * rank * (2 - rank))  # that of GL(2) x
+    assert sorted(set(found.kind)) == ["minimum", "saddle"]
 
 
 def test_escape_find_minimum_and_connect_go_across_orbits():

@@ -74,7 +74,11 @@ def listed(theta, norm, index, *, code=Kind.SADDLE, loss=None, flatness=1.0, sep
     code, flatness = np.broadcast_to(code, k), np.broadcast_to(flatness, k)
     loss = theta[:, 0] if loss is None else np.asarray(loss, dtype)
     point = SimpleNamespace(
-        code=code, gradient_norm=np.asarray(norm), index=np.asarray(index), inertia=SimpleNamespace(zero=0 * code)
+        code=code,
+        gradient_norm=np.asarray(norm),
+        index=np.asarray(index),
+        inertia=SimpleNamespace(zero=0 * code),
+        flat=0 * code,
     )
     ends = SimpleNamespace(theta=theta, loss=loss, point=point, flatness=flatness, eigenvalues=theta)
     ends.converged = np.broadcast_to(more.get("converged", True), k)
@@ -319,3 +323,19 @@ def test_units_of_loss_and_parameters_change_nothing(dtype):
         found = hessian.find_critical_points(scaled, (starts * length).astype(dtype), size, length)
         at = np.array(sorted((found.params / length).tolist()))
         np.testing.assert_allclose(at, known, atol=1e-5 if dtype == "float32" else 1e-8)
+
+
+def test_a_turned_bowl_of_any_condition_is_one_minimum():
+    rng = np.random.default_rng(0)
+    turn, center = np.linalg.qr(rng.normal(size=(10, 10)))[0], rng.normal(size=10)
+
+    def bowl(x, matrix):
+        q = (x - center) @ matrix @ (x - center) / 2
+        return q + q**2 / 4
+
+    for condition in (1e8, 1e12):
+        matrix = turn * np.geomspace(1 / condition, 1, 10) @ turn.T
+        found = hessian.find_critical_points(bowl, jnp.asarray(3 * rng.normal(size=(100, 10))), matrix)
+        assert list(found.kind) == ["minimum"]
+        np.testing.assert_allclose(found.params[0], center, atol=found.separation)
+        assert (found.unseen, found.starts_since_new) == (0, 99)
