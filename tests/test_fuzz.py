@@ -200,6 +200,11 @@ KINDS: dict[str, Kind] = {
         [[0.1, schedules.InverseSqrt(0.1)]], [[0.1], "x", None, 3.0, ["a", "b"], {}, [], [0.1, -1.0], [0.1, NAN]]
     ),
     "variances": Kind([(3.0, 2.0), ABSENT], [None, 3.0, "x", (-1.0, 2.0), (1.0, 1.0), (), ("a", "b"), (NAN, 1.0)]),
+    "min_delta": numbers(0.0, 1e-3, bad=[-1]),
+    "keep_best": BOOL,
+    "trainable": Kind([None, lambda path: True, ABSENT], ["w", 3]),
+    "model_state": Kind([None, ABSENT], []),
+    "state": Kind([None, ABSENT], [3, "run", {}]),
     "mu": Kind([(2.0, 1.0)], [None, 3.0, "x", (), ("a", "b"), (1j, 1.0)]),
     "sizes": Kind([(2, 3), [4, 3, 2]], [(), (2,), (2, 0), (2.0, 3.0), "x", None, (2, "3"), 5]),
     "eigenvalues": EIGENVALUES,

@@ -23,7 +23,7 @@ import optax
 from jax.extend.core import get_opaque_trace_state
 from jax.typing import ArrayLike
 
-from gdlab.arguments import one_of, whole
+from gdlab.arguments import one_of, switch, whole
 from gdlab.base import Params
 from gdlab.runs.data import Minibatches
 from gdlab.runs.given import data_of, limits_of, traced_or_static, validation_of
@@ -172,7 +172,7 @@ def minimize(
     if state is not None:
         params, model_state = one_of("state", state, Run, "a Run that minimize has returned").params, state.model_state
     objective, start = begun(loss, params, trainable, model_state)
-    plan = Plan(objective, static, recorders, every, how, keep_best or bool(how))
+    plan = Plan(objective, static, recorders, every, how, switch("keep_best", keep_best) or bool(how))
     before = None if state is None else _carry(state, start, objective)
     given = traced, start, held._replace(held_out=held_out), limits, before
     carry, history, reason = _driven(plan, steps, given)
