@@ -16,6 +16,7 @@ import numpy as np
 from jax.extend.core import Literal
 
 from hessian.jaxprs import opened, scan_parts
+from hessian.precision import first
 from hessian.proofs.equations import bound, exact, floating, is_logaddexp, narrows, seen, worked_out
 from hessian.proofs.program import FUNCTIONS, Program, pruned
 from hessian.proofs.rules import Rules
@@ -68,7 +69,7 @@ def lowered(loss: Callable[..., Any], params: Any, *args: Any) -> tuple[Program,
     with jax.enable_x64(True):
         wide = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf), jnp.float64), params)
         flat, unravel = jax.flatten_util.ravel_pytree(wide)
-        closed = jax.make_jaxpr(lambda flat: loss(unravel(flat), *args))(flat)
+        closed = jax.make_jaxpr(lambda flat: first(loss(unravel(flat), *args)))(flat)
         if closed.out_avals[0].shape != ():
             msg = f"loss must return a scalar; got shape {closed.out_avals[0].shape}"
             raise ValueError(msg)

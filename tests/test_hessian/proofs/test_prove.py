@@ -148,7 +148,7 @@ BAD = {
     "no arrays": (lambda: hessian.prove(jnp.sum, "w"), "params must be a pytree of real floating arrays; got 'w'"),
     "whole numbers": (lambda: hessian.prove(jnp.sum, jnp.arange(3)), "params must be .* got int"),
     "nothing": (lambda: hessian.prove(jnp.sum, jnp.ones(0)), "params must hold at least one value"),
-    "more than a number": (lambda: hessian.prove(lambda w: (w[0], w), jnp.ones(2)), "loss must return a scalar"),
+    "more than a number": (lambda: hessian.prove(lambda w: (w[0], w, w), jnp.ones(2)), "loss must return a scalar"),
 }
 
 
@@ -262,6 +262,10 @@ def test_what_is_not_proved_has_no_record(tmp_path):
     )
     with pytest.raises(ValueError, match="must hold a proof; got not proved: the Hessian is singular"):
         proof.save(tmp_path / "x.json")
+
+
+def test_of_a_loss_with_aux_its_value_is_proved():
+    assert hessian.prove(lambda w: (jnp.sum(w**2), w), jnp.full(2, 1e-9)).kind == "minimum"
 
 
 def test_a_verdict_carries_its_record_and_says_so():
