@@ -79,7 +79,7 @@ class Rules(Tape):
         if not jnp.issubdtype(to, jnp.floating):
             msg = "convert_element_type of numbers to whole numbers has no rule here"
             raise Uncovered(msg)
-        return x  # exact: what narrows has been refused
+        return x if isinstance(x, Real) else x.astype(np.float64)  # exact: what narrows has been refused
 
     # ---------------------------------------------------------------------------------------------------- truths
 

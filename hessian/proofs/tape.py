@@ -41,7 +41,7 @@ class Tape:
         return kind(len(self.operations) - 1, tuple(shape))
 
     def real(self, value):
-        """Numbers as an operation; those that are known become constants."""
+        """Numbers as an operation; those that are known become constants, of which `lowered` refuses inf and NaN."""
         if isinstance(value, Real):
             return value
         if isinstance(value, Truth):
@@ -51,10 +51,9 @@ class Tape:
         if not np.iscomplexobj(value):
             given = value.astype(np.float64) if floats(value) else value  # bfloat16, too, is no type of NumPy's own
             numbers = [float(one) for one in given.reshape(-1).tolist()]
-            if np.array_equal(numbers, np.asarray(given.reshape(-1).tolist()), equal_nan=True):
-                return self.emit(
-                    "constant", [], value.shape, numbers
-                )  # `lowered` refuses what is needed and not finite
+            pairs = zip(numbers, given.reshape(-1).tolist(), strict=True)
+            if all(number == exact or number != number for number, exact in pairs):
+                return self.emit("constant", [], value.shape, numbers)
         msg = "a constant must be a real double"
         raise Uncovered(msg)
 

@@ -37,18 +37,10 @@ def raced(tmp_path_factory):
 
 
 @pytest.fixture
-def page(browser, raced):
-    """The page, opened from its file; a message on the console or a request fails the test."""
-    context = browser.new_context(viewport={"width": 1250, "height": 900}, has_touch=True)
-    opened, said = context.new_page(), []
-    opened.on("console", lambda message: said.append(message.text))
-    opened.on("pageerror", lambda error: said.append(str(error)))
-    opened.on("dialog", lambda dialog: said.append(dialog.message))
-    opened.on("request", lambda request: said.append(request.url) if "page.html" not in request.url else None)
-    opened.goto(f"file://{raced}")
-    yield opened
-    assert said == []
-    context.close()
+def page(opened, raced):
+    """The page, opened from its file."""
+    with opened(raced) as page:
+        yield page
 
 
 def settle(page):

@@ -46,16 +46,10 @@ def raced(tmp_path_factory):
 
 
 @pytest.fixture
-def page(browser, raced):
-    """The page, opened from its file; a message on the console fails the test."""
-    context = browser.new_context(viewport={"width": 1250, "height": 900}, has_touch=True)
-    opened, said = context.new_page(), []
-    opened.on("console", lambda message: said.append(message.text))
-    opened.on("pageerror", lambda error: said.append(str(error)))
-    opened.goto(f"file://{raced[0]}/page.html")
-    yield opened
-    assert said == []
-    context.close()
+def page(opened, raced):
+    """The page, opened from its file."""
+    with opened(raced[0] / "page.html") as page:
+        yield page
 
 
 def state(page):

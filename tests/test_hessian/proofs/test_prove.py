@@ -13,6 +13,7 @@ pytest.importorskip("flint")
 import gdlab
 import hessian
 from hessian.proofs.replay import read, replayed
+from hessian.proofs.tape import Tape, Uncovered
 
 pytestmark = pytest.mark.full
 
@@ -283,3 +284,9 @@ def test_a_proof_inside_jit_is_refused_in_a_sentence():
         jax.jit(lambda w: hessian.classify(lambda w: jnp.sum(w**2), w, proof=True).code)(jnp.zeros(2))
     with pytest.raises(TypeError, match="outside of jit"):
         jax.vmap(lambda a: hessian.prove(lambda w, a: jnp.sum(a * w**2), jnp.zeros(2), a).index)(jnp.ones(3))
+
+
+def test_a_whole_number_that_no_double_is_is_no_constant():
+    assert Tape(1).real(np.array([2**53])).shape == (1,)
+    with pytest.raises(Uncovered, match="real double"):
+        Tape(1).real(np.array([2**53 + 1]))
