@@ -34,7 +34,7 @@ from hessian.steps.second_order import Flat
 from hessian.symmetry.declared import declare, refuse_wrong
 from hessian.verdicts.classify import CriticalPoint, classify
 from hessian.verdicts.critical_points import CriticalPoints, listed, orbits
-from hessian.verdicts.refinement import Refining, newton_coordinates, refine, same_point_distance
+from hessian.verdicts.refinement import Refining, refine, same_point_distance
 
 SearchMethod = Literal["levenberg_marquardt", "newton_mr", "eigenvector_following", "gentlest_ascent"]
 METHODS = ("levenberg_marquardt", "newton_mr", "eigenvector_following", "gentlest_ascent")
@@ -238,7 +238,7 @@ def _levenberg(found, spectral_norm, damping):
 def _newton(found, spectral_norm, damping):
     """The shortest Newton step, halved as often as the damping was raised."""
     del spectral_norm
-    return newton_coordinates(found, found.projections) / (1 + damping)
+    return found.newton(found.projections) / (1 + damping)
 
 
 def _lowered(goal, gradient_at, state, found, spectral_norm):
