@@ -403,12 +403,12 @@ BROKEN = {
     "xarray downstairs": (
         guests_out_of_place,
         {"gdlab/runs/minimize.py": "import xarray as xr"},
-        "only gdlab.sweeps and experiments",
+        "only gdlab.sweeps and gdlab.comparisons and experiments",
     ),
     "matplotlib in gdlab": (
         guests_out_of_place,
         {"gdlab/sweeps/sweep.py": "from matplotlib import pyplot"},
-        "only experiments",
+        "only gdlab.comparisons.figures and experiments",
     ),
     "matfree elsewhere": (
         guests_out_of_place,

@@ -1,4 +1,4 @@
-"""Comparisons: estimates beside SciPy's, tests of pairs beside a count of all cases, intervals and tests on what is known."""
+"""Comparisons: estimates beside SciPy's, tests of pairs beside a count of all cases, the whole on planted scores."""
 
 import itertools
 import math
@@ -243,13 +243,13 @@ BAD = {
     "better": (lambda: gdlab.compare(swept(rng()), better="low"), "better must be one of lower, higher"),
     "tuning_runs": (lambda: gdlab.compare(swept(rng()), tuning_runs=15), "tuning_runs must be a whole number"),
     "nominee": (lambda: gdlab.compare(swept(rng()), nominee="adamw"), "nominee must be one of"),
-    "confidence": (lambda: gdlab.compare(swept(rng()), confidence=95), "confidence must be a number above 0 and below 1"),
+    "confidence": (lambda: gdlab.compare(swept(rng()), confidence=95), "confidence must be a number above 0"),
     "target": (lambda: gdlab.compare(swept(rng()), target="low"), "target must be a finite number"),
-    "target without steps": (lambda: gdlab.compare({"a": np.ones(3), "b": np.ones(3)}, target=1.0), "target must be left"),
+    "target without steps": (lambda: gdlab.compare({"a": [1, 2], "b": [1, 2]}, target=1.0), "target must be left"),
     "effect": (lambda: gdlab.runs_needed(0), "effect must be a number above 0"),
     "contestants": (lambda: gdlab.runs_needed(contestants=1), "contestants must be a whole number, at least 2"),
     "what": (lambda: gdlab.compare(swept(rng()), resamples=10).draw("targets"), "which needs a target"),
-    "score": (lambda: gdlab.compare(xarray.Dataset({"x": ("optimizer", [1.0])}), score="y"), "score must be one or several"),
+    "score": (lambda: gdlab.compare(xarray.Dataset({"x": ("run", [1.0])}), score="y"), "score must be one"),
 }  # fmt: skip
 
 
