@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 STAIRS = {
     "": ["experiments", "gdlab hessian"],
     "gdlab": [
-        "runs",
+        "runs comparisons",
         "optimizers sweeps",
         "equation",
         "directions scales problems storage",
@@ -40,6 +40,7 @@ STAIRS = {
         "wrappers swats inspect",
         "optax_sigmas",
     ],
+    "gdlab.comparisons": ["compare", "table figures targets tuning scores", "pairs", "estimates"],
     "gdlab.sweeps": ["sweep trials", "dataset batching", "axes fusion"],
     "gdlab.scales": ["combinators", "matrices moments"],
     "gdlab.schedules": ["cycles of_count of_loss", "base"],
@@ -104,8 +105,8 @@ GUESTS = {
     "flint": ["hessian.proofs.kernels"],
     "ival": ["hessian.proofs.kernels"],
     "matfree": ["hessian.spectra.spectrum"],
-    "matplotlib": ["experiments"],
-    "xarray": ["gdlab.sweeps", "experiments"],
+    "matplotlib": ["gdlab.comparisons.figures", "experiments"],
+    "xarray": ["gdlab.sweeps", "gdlab.comparisons", "experiments"],
 }
 
 # Lines of code in a file, and in a function, of gdlab or hessian; docstrings, comments and blank lines are free.
@@ -402,12 +403,12 @@ BROKEN = {
     "xarray downstairs": (
         guests_out_of_place,
         {"gdlab/runs/minimize.py": "import xarray as xr"},
-        "only gdlab.sweeps and experiments",
+        "only gdlab.sweeps and gdlab.comparisons and experiments",
     ),
     "matplotlib in gdlab": (
         guests_out_of_place,
         {"gdlab/sweeps/sweep.py": "from matplotlib import pyplot"},
-        "only experiments",
+        "only gdlab.comparisons.figures and experiments",
     ),
     "matfree elsewhere": (
         guests_out_of_place,
