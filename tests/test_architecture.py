@@ -94,7 +94,8 @@ STAIRS = {
     "experiments.benchmarks": ["sweep_speed"],
     "experiments.playground": ["page", "live", "emit", "operations", "script"],
     "experiments.reporting": [
-        "checks claims contest_report swept target_report",
+        "checks claims contest_report target_report",
+        "swept",
         "figures pages",
         "run_folder",
         "endpoints",

@@ -2,7 +2,7 @@
 
 python3 lab.py contest --optimizers adam,muon,optax.lamb --store store          goes on after a kill
 python3 lab.py contest --store store/1 --shard 1/2                              one of two independent jobs
-python3 lab.py merge store/1 store/2                                            what the whole contest would have written
+python3 lab.py merge store/1 store/2                                            what the whole contest would write
 """
 
 import xarray

@@ -41,7 +41,8 @@ def findings(dataset: xarray.Dataset, extras: Extras) -> Findings:
         raise InputError(f"optimizers must name at least two to compare; got {names[0]}")
     overall = gdlab.compare(dataset["score"], normalize="ranks")
     rows = [on_task(dataset, str(task)) for task in dataset["task"].values]
-    where = extras.made("the kinds of the stops", lambda: stops(dataset), [])
+    none: list[list[str]] = []
+    where = extras.made("the kinds of the stops", lambda: stops(dataset), none)
     runs = int(dataset["score"].size + dataset["tuning_score"].size)
     title = f"Contest: {len(names)} optimizers, {len(rows)} tasks, {runs} runs"
     tables = [
@@ -155,8 +156,8 @@ def advice(rows: Sequence[dict[str, Any]], overall: gdlab.Comparison, dataset: x
         lines.append(f"The best rate is at an end of its grid for {', '.join(edges)}: it may do better beyond.")
     needed = max(row["runs_needed"] for row in rows)
     lines.append(
-        f"Each row rests on {dataset.sizes['run']} judging runs, each test on a chance of 5 % to find what is not there "
-        f"on a task; to find a difference of one standard deviation on a single task takes {needed}."
+        f"Each row rests on {dataset.sizes['run']} judging runs; the chance of a difference that is not there is at most "
+        f"5 % on each task. To find one of a standard deviation on a single task takes {needed}."
     )
     return lines
 
@@ -183,7 +184,7 @@ def stops(dataset: xarray.Dataset) -> list[list[str]]:
 def _stop(code, score, end, lowest):
     if not (np.isfinite(score) and np.isfinite(end).all()):
         return "diverged"
-    return "solved" if score - lowest <= SOLVED else hessian.Kind(int(code)).words
+    return "solved" if score - lowest <= SOLVED else hessian.Kind(code).words
 
 
 def draw(dataset: xarray.Dataset, overall: gdlab.Comparison, rows: Sequence[dict[str, Any]]) -> Any:

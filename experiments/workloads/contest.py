@@ -212,8 +212,8 @@ def labelled(done: Mapping[int, Arrays], said: Mapping[str, Any]) -> xarray.Data
                        if number // shape[1] == i and kind in arrays}  # fmt: skip
             if of_task:
                 empty = np.full((shape[1], *next(iter(of_task.values())).shape), np.nan)
-                for place, values in of_task.items():
-                    empty[place] = values
+                for row, values in of_task.items():
+                    empty[row] = values
                 variables[f"{kind} of {task}"] = (("optimizer", "run", f"{along} of {task}"), empty)
     dataset = xarray.Dataset(variables, {"task": list(said["tasks"]), "optimizer": list(said["optimizers"])}, said)
     return dataset.transpose("optimizer", "task", ...)
