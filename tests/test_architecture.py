@@ -83,7 +83,7 @@ STAIRS = {
     "experiments.commands": [
         "all experiments verify",  # commands on experiments
         "classify escape map prove",  # commands on a target
-        "race sweep merge problems report check",
+        "race sweep merge problems report check contest",
     ],
     "experiments.lectures": [
         "saddle pokemon atlas learning_rates schedules adagrad feature_scaling minibatches taylor momentum adam "
@@ -93,8 +93,18 @@ STAIRS = {
     ],
     "experiments.benchmarks": ["sweep_speed"],
     "experiments.playground": ["page", "live", "emit", "operations", "script"],
-    "experiments.reporting": ["checks claims swept target_report", "figures pages", "run_folder", "endpoints"],
-    "experiments.workloads": ["workload optimizers", "tuned_benchmark digits cutest pokemon_valley user_loss"],
+    "experiments.reporting": [
+        "checks claims contest_report target_report",
+        "swept",
+        "figures pages",
+        "run_folder",
+        "endpoints",
+    ],
+    "experiments.workloads": [
+        "contest",
+        "workload optimizers",
+        "tasks tuned_benchmark digits cutest pokemon_valley user_loss",
+    ],
     "experiments.cli": ["console settings signals stdout"],
 }
 

@@ -1,12 +1,19 @@
-"""Merge the stores that independent jobs wrote, one for each share of a sweep."""
+"""Merge the stores that independent jobs wrote, one for each share of a sweep or a contest."""
 
 import gdlab
 from experiments.cli.settings import InputError, Merge
-from experiments.reporting.swept import publish_sweep
+from experiments.reporting.contest_report import publish_contest
+from experiments.reporting.swept import publish_sweep, warnings_as_lines
+from experiments.workloads.contest import is_contest
+from experiments.workloads.contest import merged as merged_contest
 
 
 def main(settings: Merge) -> int:
     """Merge, write the folder, print the table; the exit status."""
+    with warnings_as_lines():
+        of_contest = bool(settings.stores) and is_contest(settings.stores[0])
+    if of_contest:
+        return publish_contest(settings, "merge", lambda: merged_contest(settings.stores))
 
     def merged():
         dataset = gdlab.merge(*settings.stores)

@@ -24,9 +24,13 @@ import optax.contrib
 import gdlab
 from experiments.cli.settings import InputError
 from experiments.workloads.user_loss import function_of
-from gdlab.optimizers import named
+from gdlab.optimizers import named, of_matrices, recent
 
-OURS = (*(name for name in named.__all__ if callable(getattr(named, name))), "lookahead", "swats")
+OURS = (
+    *(name for name in named.__all__ if callable(getattr(named, name))),
+    *(*of_matrices.__all__, *recent.__all__, "prodigy", "lookahead", "swats"),
+    *("cautious", "hyperball", "mars", "sam", "schedule_free"),
+)
 LIBRARIES = {"": gdlab, "optax": optax, "optax.contrib": optax.contrib}
 RATES = ("learning_rate", "max_learning_rate")  # what the rate of an optimizer is called
 COMMAS = re.compile(r",(?![^(]*\))")  # outside of brackets
