@@ -36,6 +36,8 @@ from gdlab.sweeps.axes import draws, seeds
 from gdlab.sweeps.sweep import merge, sweep
 from gdlab.sweeps.trials import trials
 
+__version__ = "0.1.0"
+
 __all__ = [
     *named.__all__,
     *of_matrices.__all__,

@@ -1,8 +1,9 @@
 """Merge the stores that independent jobs wrote, one for each share of a sweep."""
 
 import gdlab
-from experiments.cli.settings import InputError, Merge
-from experiments.reporting.swept import publish_sweep
+
+from ..cli.settings import InputError, Merge
+from ..reporting.swept import publish_sweep
 
 
 def main(settings: Merge) -> int:
