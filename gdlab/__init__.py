@@ -83,3 +83,8 @@ __all__ = [
     "with_trust_ratio",
     "with_weight_decay",
 ]
+
+
+def __dir__() -> list[str]:
+    """What completion offers: the public names."""
+    return sorted(["__version__", *__all__])

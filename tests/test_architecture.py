@@ -30,7 +30,7 @@ STAIRS = {
         "base progress",
         "operators",
         "pieces matrices models",
-        "arguments numerics roots",
+        "arguments numerics roots results",
     ],
     "gdlab.runs": ["long_run tune", "minimize", "given lanes", "loop", "objective feed", "data gradients"],
     "gdlab.optimizers": [
@@ -40,7 +40,7 @@ STAIRS = {
         "wrappers swats inspect",
         "optax_sigmas",
     ],
-    "gdlab.sweeps": ["sweep trials", "dataset batching", "axes fusion"],
+    "gdlab.sweeps": ["sweep trials", "dataset batching history", "axes fusion"],
     "gdlab.scales": ["combinators", "matrices moments"],
     "gdlab.schedules": ["cycles of_count of_loss", "base"],
     "gdlab.storage": ["multihost", "store fingerprint"],
