@@ -30,7 +30,7 @@ STAIRS = {
         "base progress",
         "operators",
         "pieces matrices models",
-        "arguments numerics roots",
+        "arguments numerics roots results",
     ],
     "gdlab.runs": ["long_run tune", "minimize", "given lanes", "loop", "objective feed", "data gradients"],
     "gdlab.optimizers": [
@@ -41,7 +41,7 @@ STAIRS = {
         "optax_sigmas",
     ],
     "gdlab.comparisons": ["compare", "table figures targets tuning scores", "pairs", "estimates"],
-    "gdlab.sweeps": ["sweep trials", "dataset batching", "axes fusion"],
+    "gdlab.sweeps": ["sweep trials", "dataset batching history", "axes fusion"],
     "gdlab.scales": ["combinators", "matrices moments"],
     "gdlab.schedules": ["cycles of_count of_loss", "base"],
     "gdlab.storage": ["multihost", "store fingerprint"],

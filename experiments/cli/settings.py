@@ -16,6 +16,7 @@ from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 ROOM = Path(__file__).parents[1]
+PACKAGE = __name__.partition(".")[0]  # `experiments` in a checkout, `gdlab_experiments` where it is installed
 LAUNCHER = "GDLAB_LAUNCHER"  # the variable in which lab.py says how it was called
 LECTURE_OPTIMIZERS = ("gd", "momentum", "adagrad", "rmsprop", "adam")
 
@@ -28,7 +29,7 @@ def command() -> str:
     """How the user called the command line: `gdlab` as installed, `lab.py`, which says so, or the module itself."""
     if Path(sys.argv[0]).stem.removesuffix("-script") == "gdlab":
         return "gdlab"
-    return os.environ.get(LAUNCHER, "python -m experiments")
+    return os.environ.get(LAUNCHER, f"python -m {PACKAGE}")
 
 
 def module_of(name: str) -> str:
@@ -37,7 +38,7 @@ def module_of(name: str) -> str:
     >>> module_of("race"), module_of("taylor")
     ('experiments.commands.race', 'experiments.lectures.taylor')
     """
-    return f"experiments.{file_of(name).parent.name}.{name}"
+    return f"{PACKAGE}.{file_of(name).parent.name}.{name}"
 
 
 def file_of(name: str) -> Path:

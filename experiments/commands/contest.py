@@ -7,12 +7,12 @@ python3 lab.py merge store/1 store/2                                            
 
 import xarray
 
-from experiments.cli.settings import Contest, InputError, at_least_one, share
-from experiments.reporting.contest_report import publish_contest
-from experiments.reporting.run_folder import dump
-from experiments.reporting.swept import warnings_as_lines
-from experiments.workloads.contest import contest
-from experiments.workloads.tasks import TASKS
+from ..cli.settings import Contest, InputError, at_least_one, share
+from ..reporting.contest_report import publish_contest
+from ..reporting.run_folder import dump
+from ..reporting.swept import warnings_as_lines
+from ..workloads.contest import contest
+from ..workloads.tasks import TASKS
 
 
 def main(settings: Contest) -> int:

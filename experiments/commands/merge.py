@@ -1,11 +1,12 @@
 """Merge the stores that independent jobs wrote, one for each share of a sweep or a contest."""
 
 import gdlab
-from experiments.cli.settings import InputError, Merge
-from experiments.reporting.contest_report import publish_contest
-from experiments.reporting.swept import publish_sweep, warnings_as_lines
-from experiments.workloads.contest import is_contest
-from experiments.workloads.contest import merged as merged_contest
+
+from ..cli.settings import InputError, Merge
+from ..reporting.contest_report import publish_contest
+from ..reporting.swept import publish_sweep, warnings_as_lines
+from ..workloads.contest import is_contest
+from ..workloads.contest import merged as merged_contest
 
 
 def main(settings: Merge) -> int:

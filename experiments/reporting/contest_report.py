@@ -15,10 +15,11 @@ import xarray
 
 import gdlab
 import hessian
-from experiments.cli.settings import InputError
-from experiments.reporting.run_folder import Extras, Findings, Table, publish, write_dataset
-from experiments.reporting.swept import warnings_as_lines
-from experiments.workloads.tasks import TASKS
+
+from ..cli.settings import InputError
+from ..reporting.run_folder import Extras, Findings, Table, publish, write_dataset
+from ..reporting.swept import warnings_as_lines
+from ..workloads.tasks import TASKS
 
 SOLVED = 1e-6  # above the lowest known value of a surface
 COLUMNS = ("task", "take", "rate", "score", "interval", "shown better than", "not separated from")
@@ -189,7 +190,7 @@ def _stop(code, score, end, lowest):
 
 def draw(dataset: xarray.Dataset, overall: gdlab.Comparison, rows: Sequence[dict[str, Any]]) -> Any:
     """The rank of each optimizer on each task, a mark where tuning nominates it, and over all tasks with intervals."""
-    from experiments.reporting.figures import PALETTE, plain, plt
+    from ..reporting.figures import PALETTE, plain, plt
 
     results = overall.results
     order = np.argsort(results["iqm"].values, kind="stable")

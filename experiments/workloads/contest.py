@@ -25,11 +25,12 @@ import xarray
 from jax.flatten_util import ravel_pytree
 
 import gdlab
-from experiments.cli.settings import InputError, learning_rates
-from experiments.workloads.optimizers import named_optimizers
-from experiments.workloads.tasks import TASKS, Task
 from gdlab.progress import bar
 from gdlab.storage.store import Store, StoreError, check_same, digest, opened, read_identity
+
+from ..cli.settings import InputError, learning_rates
+from ..workloads.optimizers import named_optimizers
+from ..workloads.tasks import TASKS, Task
 
 ROWS = 25  # recorded losses of a run
 MATCHED = "1e-5:1e-1"  # the range of root mean squares of updates
