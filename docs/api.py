@@ -88,7 +88,8 @@ def entry(name: str, value: Any) -> str:
     module, _, short = name.rpartition(".")
     room = name.split(".")[0]
     if inspect.isclass(value):
-        kind, words, inside = "class", f"{short}{signature(value)}", [prose(inspect.getdoc(value) or "", room)]
+        said = (inspect.getdoc(value) or "").partition("\n\nAttributes:\n")[0]  # the table of fields says them
+        kind, words, inside = "class", f"{short}{signature(value)}", [prose(said, room)]
         inside += [fields(value), *members(value, room)]
     elif callable(value):
         kind, words, inside = "function", f"{short}{signature(value)}", [prose(inspect.getdoc(value) or "", room)]

@@ -38,6 +38,8 @@ from gdlab.sweeps.axes import draws, seeds
 from gdlab.sweeps.sweep import merge, sweep
 from gdlab.sweeps.trials import trials
 
+__version__ = "0.1.0"
+
 __all__ = [
     *named.__all__,
     *of_matrices.__all__,
@@ -86,3 +88,8 @@ __all__ = [
     "with_trust_ratio",
     "with_weight_decay",
 ]
+
+
+def __dir__() -> list[str]:
+    """What completion offers: the public names."""
+    return sorted(["__version__", *__all__])

@@ -109,3 +109,8 @@ __all__ = [
     "trust_region_step",
     "with_saddle_escape",
 ]
+
+
+def __dir__() -> list[str]:
+    """What completion offers: the public names."""
+    return sorted(__all__)

@@ -30,7 +30,7 @@ STAIRS = {
         "base progress",
         "operators",
         "pieces matrices models",
-        "arguments numerics roots",
+        "arguments numerics roots results",
     ],
     "gdlab.runs": ["long_run tune", "minimize", "given lanes", "loop", "objective feed", "data gradients"],
     "gdlab.optimizers": [
@@ -41,7 +41,7 @@ STAIRS = {
         "optax_sigmas",
     ],
     "gdlab.comparisons": ["compare", "table figures targets tuning scores", "pairs", "estimates"],
-    "gdlab.sweeps": ["sweep trials", "dataset batching", "axes fusion"],
+    "gdlab.sweeps": ["sweep trials", "dataset batching history", "axes fusion"],
     "gdlab.scales": ["combinators", "matrices moments"],
     "gdlab.schedules": ["cycles of_count of_loss", "base"],
     "gdlab.storage": ["multihost", "store fingerprint"],
@@ -83,7 +83,7 @@ STAIRS = {
     "experiments.commands": [
         "all experiments verify",  # commands on experiments
         "classify escape map prove",  # commands on a target
-        "race sweep merge problems report check",
+        "race sweep merge problems report check contest",
     ],
     "experiments.lectures": [
         "saddle pokemon atlas learning_rates schedules adagrad feature_scaling minibatches taylor momentum adam "
@@ -93,8 +93,18 @@ STAIRS = {
     ],
     "experiments.benchmarks": ["sweep_speed"],
     "experiments.playground": ["page", "live", "emit", "operations", "script"],
-    "experiments.reporting": ["checks claims swept target_report", "figures pages", "run_folder", "endpoints"],
-    "experiments.workloads": ["workload optimizers", "tuned_benchmark digits cutest pokemon_valley user_loss"],
+    "experiments.reporting": [
+        "checks claims contest_report target_report",
+        "swept",
+        "figures pages",
+        "run_folder",
+        "endpoints",
+    ],
+    "experiments.workloads": [
+        "contest",
+        "workload optimizers",
+        "tasks tuned_benchmark digits cutest pokemon_valley user_loss",
+    ],
     "experiments.cli": ["console settings signals stdout"],
 }
 

@@ -16,6 +16,7 @@ from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 ROOM = Path(__file__).parents[1]
+PACKAGE = __name__.partition(".")[0]  # `experiments` in a checkout, `gdlab_experiments` where it is installed
 LAUNCHER = "GDLAB_LAUNCHER"  # the variable in which lab.py says how it was called
 LECTURE_OPTIMIZERS = ("gd", "momentum", "adagrad", "rmsprop", "adam")
 
@@ -28,7 +29,7 @@ def command() -> str:
     """How the user called the command line: `gdlab` as installed, `lab.py`, which says so, or the module itself."""
     if Path(sys.argv[0]).stem.removesuffix("-script") == "gdlab":
         return "gdlab"
-    return os.environ.get(LAUNCHER, "python -m experiments")
+    return os.environ.get(LAUNCHER, f"python -m {PACKAGE}")
 
 
 def module_of(name: str) -> str:
@@ -37,7 +38,7 @@ def module_of(name: str) -> str:
     >>> module_of("race"), module_of("taylor")
     ('experiments.commands.race', 'experiments.lectures.taylor')
     """
-    return f"experiments.{file_of(name).parent.name}.{name}"
+    return f"{PACKAGE}.{file_of(name).parent.name}.{name}"
 
 
 def file_of(name: str) -> Path:
@@ -122,9 +123,52 @@ class Sweep(OnProblem):
     """The folder to write, which must not exist yet."""
 
 
+CONTESTANTS = (
+    *("sgd", "momentum", "adam", "adamw", "lion", "adagrad", "rmsprop", "nadam"),
+    *("muon", "soap", "prodigy", "schedule_free(rmsprop)"),
+)
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Which optimizer to take where: many on many small tasks, tuned by some runs, judged by others, and how sure."""
+
+    optimizers: tuple[str, ...] = CONTESTANTS
+    """Names from gdlab (adam), optax (optax.adam) or optax.contrib, with hyperparameters or without (adam(b1=.5)), or
+    FILE.py:make_optimizer, separated by spaces or commas; at least two."""
+    tasks: tuple[str, ...] = ()
+    """Names of tasks, separated by spaces or commas; all fourteen by default."""
+    tuning: int = 8
+    """How many rates are tried, with one seed."""
+    seeds: int = 5
+    """How many runs with new seeds judge the best rate; at least two."""
+    lr: str | None = None
+    """The range of rates, lo:hi; by default what fits each task."""
+    match_rms: bool = False
+    """Take a rate as the root mean square of an optimizer's updates, so that all try updates of the same sizes."""
+    steps: int | None = None
+    """How many steps; by default what each task needs."""
+    seed: int = 0
+    """The seed of everything random."""
+    store: Path | None = None
+    """A folder that keeps each finished part: the same command goes on from it after a kill."""
+    shard: str | None = None
+    """i/n, from 1/n to n/n: compute one of n shares, into the store; `merge` joins the n stores."""
+    out: Path = Path("runs/contest")
+    """The folder to write, which must not exist yet."""
+    config: Path | None = None
+    """Take the settings from the config.json of an earlier run; other flags override them."""
+    pgf: bool = False
+    """Write the figure as PGF too, for LaTeX; it takes an installed xelatex."""
+    json: bool = False
+    """Print one JSON object instead of the table."""
+    progress: bool = True
+    """Draw bars on stderr (never where that is no terminal)."""
+
+
 @dataclass(frozen=True)
 class Merge:
-    """Join the stores of all shards of one sweep, and write what the whole sweep would have written."""
+    """Join the stores of all shards of one sweep or contest, and write what the whole would have written."""
 
     stores: tuple[Path, ...]
     """The stores, one for each shard."""
@@ -293,6 +337,7 @@ PLACED = ("target", "folder", "file", "stores")  # settings that may come first,
 COMMANDS: dict[str, type] = {
     "race": Race,
     "sweep": Sweep,
+    "contest": Contest,
     "merge": Merge,
     **dict.fromkeys(experiments(), Experiment),
     "experiments": Experiments,

@@ -3,9 +3,10 @@
 import jax
 
 import hessian
-from experiments.cli.settings import Classify
-from experiments.reporting.target_report import Report, extreme_slices, publish_report, shown
-from experiments.workloads.user_loss import Target, target
+
+from ..cli.settings import Classify
+from ..reporting.target_report import Report, extreme_slices, publish_report, shown
+from ..workloads.user_loss import Target, target
 
 
 def main(settings: Classify) -> int:

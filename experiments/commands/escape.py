@@ -8,12 +8,13 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 import hessian
-from experiments.cli.settings import Escape
-from experiments.reporting import figures
-from experiments.reporting.figures import plt
-from experiments.reporting.run_folder import write_arrays, write_json
-from experiments.reporting.target_report import Report, publish_report, shown, slices
-from experiments.workloads.user_loss import Target, target
+
+from ..cli.settings import Escape
+from ..reporting import figures
+from ..reporting.figures import plt
+from ..reporting.run_folder import write_arrays, write_json
+from ..reporting.target_report import Report, publish_report, shown, slices
+from ..workloads.user_loss import Target, target
 
 
 def main(settings: Escape) -> int:

@@ -13,12 +13,13 @@ import xarray
 from jax.flatten_util import ravel_pytree
 
 import hessian
-from experiments.cli.settings import InputError, Map, at_least_one, deviation
-from experiments.reporting import figures
-from experiments.reporting.figures import plt
-from experiments.reporting.run_folder import write_dataset
-from experiments.reporting.target_report import Report, publish_report, shown
-from experiments.workloads.user_loss import Target, target
+
+from ..cli.settings import InputError, Map, at_least_one, deviation
+from ..reporting import figures
+from ..reporting.figures import plt
+from ..reporting.run_folder import write_dataset
+from ..reporting.target_report import Report, publish_report, shown
+from ..workloads.user_loss import Target, target
 
 LARGEST = 200  # parameters, each start needing dense Hessians
 JOINED = 100  # saddles whose ways down are followed, at most

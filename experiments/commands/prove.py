@@ -8,12 +8,13 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 import hessian
-from experiments.cli.console import growing_bar
-from experiments.cli.settings import InputError, Prove
-from experiments.reporting import figures
-from experiments.reporting.figures import plt
-from experiments.reporting.target_report import Report, extreme_slices, publish_report, shown
-from experiments.workloads.user_loss import Target, target
+
+from ..cli.console import growing_bar
+from ..cli.settings import InputError, Prove
+from ..reporting import figures
+from ..reporting.figures import plt
+from ..reporting.target_report import Report, extreme_slices, publish_report, shown
+from ..workloads.user_loss import Target, target
 
 SHOWN = 12  # coordinates in the table
 LISTED = 100  # points in the table

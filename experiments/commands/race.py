@@ -17,12 +17,13 @@ from jax.flatten_util import ravel_pytree
 
 import gdlab
 import hessian
-from experiments.cli.console import bar
-from experiments.cli.settings import Race, as_json, at_least_one
-from experiments.reporting.endpoints import NOT_SEEN, EscapeRoute, best_rates, classified, unclassified, ways_out
-from experiments.reporting.run_folder import Extras, Findings, Table, dump, publish, write_dataset
-from experiments.workloads.optimizers import named_optimizers
-from experiments.workloads.workload import Workload, load, rates_of, spaced
+
+from ..cli.console import bar
+from ..cli.settings import Race, as_json, at_least_one
+from ..reporting.endpoints import NOT_SEEN, EscapeRoute, best_rates, classified, unclassified, ways_out
+from ..reporting.run_folder import Extras, Findings, Table, dump, publish, write_dataset
+from ..workloads.optimizers import named_optimizers
+from ..workloads.workload import Workload, load, rates_of, spaced
 
 ROWS = 100  # rows of the recorded history
 DIVERGED = "diverged"
@@ -62,7 +63,7 @@ def main(settings: Race) -> int:
 
 def page_of(dataset: xarray.Dataset, workload: Workload, optimizers: dict[str, Any], settings: Race) -> str:
     """The race to play with in a browser."""
-    from experiments.playground.page import page
+    from ..playground.page import page
 
     return page(dataset, workload, optimizers, settings)
 
@@ -203,8 +204,8 @@ def _point(x):
 
 def draw(dataset: xarray.Dataset, ways: list[EscapeRoute], workload: Workload) -> Any:
     """The figure: surface and paths (or the loss along the runs), loss and stops against the learning rate."""
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     line = figures.lines([str(name) for name in dataset["optimizer"].values])
     figure = plt.figure(figsize=(11, 5.8))
@@ -224,7 +225,7 @@ def draw(dataset: xarray.Dataset, ways: list[EscapeRoute], workload: Workload) -
 
 def draw_paths(axes, dataset, ways, workload, line):
     """Contours, the paths of a few starts at the best rate, critical points, ways out of saddles."""
-    from experiments.reporting import figures
+    from ..reporting import figures
 
     figures.contours(axes, workload.flat_loss, workload.box)
     shown = sorted({min(k, len(workload.seen_as) - 1) for k in (1, 3, 5)})
@@ -243,7 +244,7 @@ def draw_paths(axes, dataset, ways, workload, line):
 
 def draw_losses(axes, dataset, lowest, workload, line):
     """The loss along the runs at the best rate: median and quartiles over the starts."""
-    from experiments.reporting import figures
+    from ..reporting import figures
 
     curves = np.stack([dataset["loss"].values[i, at].T for i, at in enumerate(best_rates(dataset))])
     positive = lowest > 0  # else a log scale shows how far above the lowest they are
@@ -257,7 +258,7 @@ def draw_losses(axes, dataset, lowest, workload, line):
 
 def draw_ends(upper, lower, dataset, lowest, workload, line):
     """Against the rate: the median of the final losses, and the shares that diverged or stopped on a saddle."""
-    from experiments.reporting import figures
+    from ..reporting import figures
 
     rates, final = figures.drawable(dataset["lr"]), dataset["loss"].values[..., -1]
     above = figures.above(final, lowest)

@@ -22,11 +22,12 @@ import numpy as np
 import optax
 
 import gdlab
-from experiments.cli.settings import Experiment
-from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true, printed
-from experiments.reporting.run_folder import Table
 from gdlab import directions, scales
 from gdlab.problems import surface
+
+from ..cli.settings import Experiment
+from ..reporting.checks import Check, at_most, conclude, exactly, is_true, printed
+from ..reporting.run_folder import Table
 
 QUESTION = "What do a running average of squares and its correction do to the steps? (S77-S84, S89; section 3.3)"
 DECAYS = (0.5, 0.9, 0.99)
@@ -314,8 +315,8 @@ def flat_and_steep(runs):
 
 def draw(sigmas, hunting):
     """sigma while braking, the crescent, the rates along it."""
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4))
     left.plot(PROFILE, color="0.7", linewidth=4, label="|g|")

@@ -19,9 +19,10 @@ import numpy as np
 import optax
 
 import gdlab
-from experiments.cli.settings import Experiment
-from experiments.reporting.checks import at_most, conclude, is_true
 from gdlab.problems import digits, network, network_accuracy, network_loss
+
+from ..cli.settings import Experiment
+from ..reporting.checks import at_most, conclude, is_true
 
 QUESTION = "What do curriculum, fine-tuning and normalisation do? (S100)"
 SIZES, LEARNT, BATCH = (64, 32, 10), 1200, 10
@@ -166,8 +167,8 @@ def deeper(deep):
 
 def draw(lessons, tuned, deep):
     """The pass, the fine-tuning, the rates."""
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4))
     left.axison = lessons is not None

@@ -17,9 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 
 import gdlab
-from experiments.cli.settings import Experiment
-from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true
 from gdlab.problems import digits, network, network_loss
+
+from ..cli.settings import Experiment
+from ..reporting.checks import Check, at_most, conclude, exactly, is_true
 
 QUESTION = "What do a few examples tell of the gradient, and what do they cost? (S39, S41-S47)"
 EXAMPLES = 1000
@@ -202,8 +203,8 @@ def timing():
 
 def draw(noise, paths, seconds):
     """The noise law, the two paths, and the time per update."""
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     figure, ((law, plane), (seen, clock)) = plt.subplots(2, 2, figsize=(11, 8.4))
     in_the_fog(seen, paths)
@@ -233,7 +234,7 @@ def draw(noise, paths, seconds):
 
 def in_the_fog(panel, paths):
     """The surface as far as two walkers see it: the lecture's demonstration, as in a game's fog (S42)."""
-    from experiments.reporting import figures
+    from ..reporting import figures
 
     examples, both = line(jax.random.key(0)), jnp.asarray(np.vstack([paths[1], paths[EXAMPLES]]))
 

@@ -21,8 +21,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import gdlab
-from experiments.cli.settings import Experiment
-from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true
+
+from ..cli.settings import Experiment
+from ..reporting.checks import Check, at_most, conclude, exactly, is_true
 
 QUESTION = "What is the noise of single examples good for? (S40, S49, S65)"
 POINTS = 20
@@ -186,8 +187,8 @@ def out_of_a_saddle():
 
 def draw(epochs, paths, losses, out):
     """The epochs needed, the slide, two losses and their mean; who leaves the saddles."""
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     layout: list[Any] = [["needed", "plane", "stuck"], ["saddle", "bars", "bars"]]
     figure, panels = plt.subplot_mosaic(layout, figsize=(14, 8))
@@ -226,7 +227,7 @@ def draw(epochs, paths, losses, out):
 
 def as_on_the_slide(plane, x, full, single):
     """One step on all examples, and the 20 steps on one each, from the same start: the slide's figure (S40)."""
-    from experiments.reporting import figures
+    from ..reporting import figures
 
     figures.contours(plane, lambda theta: squared(theta, (x, x)), ((-0.1, 0.7), (0.7, 1.6)))
     plane.plot(
@@ -241,7 +242,7 @@ def as_on_the_slide(plane, x, full, single):
 
 def on_two_losses(panel, loss, shifts, place, path):
     """L1, L2 and their mean, the place where the mean is stuck, and where a run of single losses goes (S49)."""
-    from experiments.reporting import figures
+    from ..reporting import figures
 
     x = np.linspace(-1.6, 1.6, 200)
     for name, shift, colour, dash in zip(

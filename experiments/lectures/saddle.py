@@ -12,9 +12,10 @@ import numpy as np
 
 import gdlab
 import hessian
-from experiments.cli.settings import Experiment
-from experiments.reporting.checks import Check, at_most, conclude, exactly, is_proved, is_true, printed
 from gdlab.problems import surface
+
+from ..cli.settings import Experiment
+from ..reporting.checks import Check, at_most, conclude, exactly, is_proved, is_true, printed
 
 QUESTION = "The saddle of (1 - w1 w2)^2: who stays on it, and which way leads out? (S52-S58)"
 LOSS = surface("linear_net").loss
@@ -155,8 +156,8 @@ def power_method_error(products=60):
 
 def draw(paths, way):
     """The surface, the paths, and the loss along the two eigenvectors."""
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     figure, (left, right, last) = plt.subplots(1, 3, figsize=(14, 4.4))
     figures.contours(left, LOSS, ((-2.0, 2.0), (-2.0, 2.0)))

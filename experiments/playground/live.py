@@ -13,11 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from experiments.playground.emit import PRELUDE, Refused, emitted
-from experiments.workloads.workload import Workload
 from gdlab.base import Optimizer
 from gdlab.optimizers.inspect import inspect
 from gdlab.pieces import NONNEGATIVE, ranges
+
+from ..playground.emit import PRELUDE, Refused, emitted
+from ..workloads.workload import Workload
 
 LARGEST = 120_000  # characters of all functions of a page
 NAMES = ("embed", "project", "height", "slope", "look", "eigen")  # of the functions of the surface

@@ -24,13 +24,14 @@ from jax.flatten_util import ravel_pytree
 
 import gdlab
 import hessian
-from experiments.cli.settings import Race
-from experiments.playground import live
-from experiments.reporting import figures
-from experiments.reporting.endpoints import NOT_SEEN, best_rates
-from experiments.reporting.run_folder import dump
-from experiments.workloads.workload import Workload
 from gdlab.base import Optimizer
+
+from ..cli.settings import Race
+from ..playground import live
+from ..reporting import figures
+from ..reporting.endpoints import NOT_SEEN, best_rates
+from ..reporting.run_folder import dump
+from ..workloads.workload import Workload
 
 HERE = Path(__file__).parent
 ENDS = {

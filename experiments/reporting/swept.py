@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import xarray
 
-from experiments.cli.settings import InputError, in_one_line
-from experiments.reporting.run_folder import Findings, Table, publish, write_dataset
 from gdlab.storage.store import StoreError
+
+from ..cli.settings import InputError, in_one_line
+from ..reporting.run_folder import Findings, Table, publish, write_dataset
 
 COLUMNS = ("optimizer", "best lr", "median loss", "quartiles", "diverged")
 
@@ -82,8 +83,8 @@ def _row(dataset):
 
 
 def _draw(dataset, title):
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     figure, axes = plt.subplots(1, 2, figsize=(10, 4))
     names = [str(name) for name in dataset["optimizer"].values]

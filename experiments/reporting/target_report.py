@@ -13,9 +13,10 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 import hessian
-from experiments.cli.settings import OnTarget
-from experiments.reporting import figures, pages
-from experiments.reporting.run_folder import Findings, Table, publish
+
+from ..cli.settings import OnTarget
+from ..reporting import figures, pages
+from ..reporting.run_folder import Findings, Table, publish
 
 
 class Report(NamedTuple):

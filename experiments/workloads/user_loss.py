@@ -20,8 +20,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.cli.settings import InputError, OnProblem, OnTarget, regular_file
 from gdlab.problems import Surface, surfaces
+
+from ..cli.settings import InputError, OnProblem, OnTarget, regular_file
 
 SAFETENSORS = {"F64": np.dtype("<f8"), "F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype(jnp.bfloat16)}
 

@@ -221,7 +221,8 @@ class _LongRun:
             number, reason = number + 1, self._reason(carry)
             told(until, _words(recorded, reason))
         reason = jnp.where(reason == 0, REASONS.index("steps"), reason).astype(jnp.int32)
-        return finished(self.plan.objective, carry, jax.tree.map(jnp.asarray, history or {}), reason)
+        history = jax.tree.map(jnp.asarray, history or {})
+        return finished(self.plan.objective, carry, history, reason, every, jnp.int32(0))
 
     def identity(self, steps):
         """The identity of a run of so many steps, as JSON: hashes of its program and arguments, and its sizes."""

@@ -18,6 +18,7 @@ import numpy as np
 
 from hessian.proofs import program
 from hessian.proofs.program import Program, last_uses
+from hessian.results import result
 
 FORMAT = "gdlab proof 1"
 LONGEST = 2**26  # bytes of a record that is read
@@ -37,7 +38,8 @@ class Ball(NamedTuple):
     kernel: str = "arb"  # that found it: `arb`, or `balls` over arrays
 
 
-@dataclass(frozen=True)
+@result
+@dataclass(frozen=True, repr=False)
 class Proof:
     """What is proved of one point, or why nothing is.
 
@@ -87,6 +89,9 @@ class Proof:
             f"it is a {self.kind}: of the {len(self.ball.center)} eigenvalues of its Hessian exactly {self.index} are "
             "negative, and none is zero"
         )
+
+    def __repr__(self) -> str:
+        return f"Proof: {self}"
 
     def __str__(self) -> str:
         """The statement."""

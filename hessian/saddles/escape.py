@@ -22,7 +22,7 @@ from hessian.limits import DENSE_SPECTRUM
 from hessian.numerics import length_scale
 from hessian.precision import Storage, storage, working
 from hessian.product import Loss, Params, gradient, hvp
-from hessian.results import Outcome
+from hessian.results import Outcome, counts, digits, result
 from hessian.spectra.spectrum import rounding, spectrum
 from hessian.steps.acceptance import descent_sign, smallest_visible_step
 from hessian.steps.eigenbasis import lowest_direction
@@ -42,6 +42,7 @@ class EscapeOutcome(Outcome):
 HALVINGS = DOUBLINGS = 60  # enough to cross the range of lengths that floats can tell apart
 
 
+@result
 class Escape(NamedTuple):
     """The step that was taken; where there was none the parameters are those given and the step is 0."""
 
@@ -52,6 +53,11 @@ class Escape(NamedTuple):
     loss_after: jax.Array
     curvature: jax.Array  # the lowest eigenvalue
     code: jax.Array  # the reason as an integer: an `EscapeOutcome`
+
+    def _words(self) -> str:
+        loss = f"loss {digits(self.loss_before)} -> {digits(self.loss_after)}"
+        step = f"step {digits(self.step)} along curvature {digits(self.curvature)}"
+        return f"{counts(EscapeOutcome, self.code)}; {step}, {loss}"
 
     @property
     def reason(self) -> Any:

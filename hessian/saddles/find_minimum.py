@@ -29,7 +29,7 @@ from hessian.limits import DENSE_STEP
 from hessian.numerics import length_scale
 from hessian.precision import working
 from hessian.product import Loss, Params
-from hessian.results import Outcome
+from hessian.results import Outcome, counts, digits, result
 from hessian.saddles.flat_directions import POINTS, probe_flat_directions
 from hessian.saddles.rounds import run_rounds
 from hessian.steps.second_order import Flat
@@ -56,6 +56,7 @@ PASSES = 20  # of steps and a verdict on where they ended
 UNCHANGED = 8  # losses that differ by this many eps |loss| are the same
 
 
+@result
 class MinimumSearch(NamedTuple):
     """Where the descent ended, why, and what it cost; a pytree of arrays."""
 
@@ -69,6 +70,10 @@ class MinimumSearch(NamedTuple):
     gradients: jax.Array
     num_matvecs: jax.Array  # with the Hessian, each about two gradients
     evaluations: jax.Array  # of the loss alone
+
+    def _words(self) -> str:
+        loss = f"loss {digits(self.loss_before)} -> {digits(self.loss)} in {digits(self.steps)} steps"
+        return f"{counts(MinimumOutcome, self.code) if jnp.ndim(self.code) else self.certificate}; {loss}"
 
     @property
     def reason(self) -> Any:

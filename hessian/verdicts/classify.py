@@ -27,7 +27,7 @@ from hessian.precision import Storage, working
 from hessian.product import Loss, Params
 from hessian.proofs.prove import prove
 from hessian.proofs.record import Proof
-from hessian.results import Outcome
+from hessian.results import Outcome, counts, result
 from hessian.spectra.bounds import num_matvecs_for
 from hessian.spectra.spectrum import Inertia, fits, rows_within
 from hessian.symmetry.declared import Symmetries, declare, refuse_wrong
@@ -50,6 +50,7 @@ class Kind(Outcome):
     DEGENERATE = "degenerate"
 
 
+@result
 class CriticalPoint(NamedTuple):
     """The verdict on a point, a pytree of arrays; `vmap` gives one for each of many points."""
 
@@ -72,6 +73,10 @@ class CriticalPoint(NamedTuple):
     flat: jax.Array  # directions that are flat by the declared symmetries; kind and index are modulo these
     symmetric: jax.Array  # bool: the declared symmetries hold, as far as was checked
     proof: Proof | None = None  # the record, where it was asked for
+
+    def _words(self) -> str:
+        many = jnp.ndim(self.code) > 0
+        return f"{jnp.size(self.code)} points: {counts(Kind, self.code)}" if many else self.certificate
 
     @property
     def kind(self) -> Any:
