@@ -5,7 +5,7 @@ Every function takes `loss(params, *args)` and any pytree of floating arrays, an
 | task | with the dense Hessian | with products only |
 |---|---|---|
 | products | | `hvp` |
-| eigenvalues | `spectrum`, `inertia`, `condition_number` | `extremal`, `density`, `minimum_ratio`, `sharpness` |
+| eigenvalues | `spectrum`, `inertia`, `condition_number` | `extremal`, `multiplicity`, `density`, `sharpness`, ... |
 | trace and diagonal | | `trace`, `diagonal` |
 | kind of point | `classify` | `classify(method="lanczos")` |
 | kind modulo symmetry | `classify(symmetries=)`, `symmetry` | the same |
@@ -31,6 +31,7 @@ from hessian.saddles.find_minimum import MinimumSearch, find_minimum
 from hessian.saddles.trajectory import EscapeTrajectory, escape_time, escape_trajectory
 from hessian.saddles.wrapper import perturbed_gd, with_saddle_escape
 from hessian.spectra.density import Density, MinimumRatio, density, minimum_ratio
+from hessian.spectra.multiplicity import Multiplicity, multiplicity
 from hessian.spectra.sharpness import Sharpness, sharpness
 from hessian.spectra.spectrum import Inertia, Spectrum, condition_number, extremal, inertia, spectrum
 from hessian.spectra.trace import Estimate, diagonal, trace
@@ -64,6 +65,7 @@ __all__ = [
     "Kind",
     "MinimumRatio",
     "MinimumSearch",
+    "Multiplicity",
     "Proof",
     "SearchOutcome",
     "Sharpness",
@@ -87,6 +89,7 @@ __all__ = [
     "inertia",
     "microbatched",
     "minimum_ratio",
+    "multiplicity",
     "newton",
     "newton_cg",
     "newton_step_length",

@@ -78,7 +78,7 @@ STAIRS = {
         "program",
     ],
     "hessian.proofs.kernels": ["points", "adjoint boxes", "taylor", "balls", "arb arrays", "calculus choices"],
-    "hessian.spectra": ["density sharpness trace", "spectrum", "bounds", "lanczos", "eigh"],
+    "hessian.spectra": ["density multiplicity sharpness trace", "spectrum", "bounds", "lanczos", "eigh"],
     "experiments": ["__main__", "commands", "lectures benchmarks playground", "reporting", "workloads", "cli"],
     "experiments.commands": [
         "all experiments verify",  # commands on experiments

@@ -305,8 +305,18 @@ ELSEWHERE = {
     ),
 }
 SLOW = {"find_minimum", "connect", "find_critical_points", "escape_trajectory", "tune", "classify", "escape"}
-SLOW |= {"extremal", "spectrum", "density", "minimum_ratio", "trace", "diagonal", "sharpness", "lr_range_test"}
-SLOW |= {"minimize"}
+SLOW |= {
+    "extremal",
+    "spectrum",
+    "density",
+    "minimum_ratio",
+    "trace",
+    "diagonal",
+    "multiplicity",
+    "sharpness",
+    "lr_range_test",
+}
+SLOW |= {"minimize", "multiplicity"}
 
 
 def public():

@@ -167,6 +167,7 @@ HESSIAN = {
     "inertia": lambda: (hessian.inertia, PLANE),
     "microbatched": product_of(hessian.microbatched(mean_square, 2), DATA),
     "minimum_ratio": at_plane(hessian.minimum_ratio),
+    "multiplicity": lambda: (lambda params: hessian.multiplicity(bowl, params, block=2, num_matvecs=6)[:5], START),
     "newton": direction_of(hessian.newton),
     "newton, krylov": direction_of(lambda: hessian.newton(krylov=2)),
     "newton_cg": direction_of(hessian.newton_cg),

@@ -191,10 +191,10 @@ def _copies(values, residuals, used, block, tol):
     beside = (values - values[0] <= near) & (places < used)
     candidates = jnp.sum(beside, dtype=jnp.int32)
     count = jnp.minimum(jnp.sum(beside & (residuals <= near), dtype=jnp.int32), block)
-    # The next Ritz pair shows another eigenvalue where its interval does not reach down to the copies.
+    # The next Ritz pair shows another eigenvalue where it lies far from the copies, beside what it may be off.
     following = jnp.minimum(candidates, len(values) - 1)
     gap = jnp.where(candidates < used, values[following] - values[0], 0)
-    apart = (gap - residuals[following] > near) | (candidates == used) & jnp.all(residuals == 0)
+    apart = (gap > near) & (residuals[following] < gap / 2) | (candidates == used) & jnp.all(residuals == 0)
     exact = (count == candidates) & (count < block) & apart
     spread = jnp.max(jnp.where(beside, values - values[0], 0))
     mean = values[0] + jnp.sum(jnp.where(beside, values - values[0], 0)) / divisor(candidates.astype(values.dtype))
