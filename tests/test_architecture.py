@@ -71,7 +71,7 @@ STAIRS = {
     "hessian.proofs": [
         "prove replay",
         "covered complete",
-        "point curvature",
+        "point curvature pauses",
         "record lowering kernels",
         "rules sums equations shifts",
         "tape cover",

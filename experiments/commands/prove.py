@@ -25,7 +25,7 @@ def main(settings: Prove) -> int:
     if settings.box is None:
         return publish_report(settings, "prove", lambda: _report(chosen, settings.seed))
     box = _box(settings.box, len(ravel_pytree(chosen.params)[0]))
-    return publish_report(settings, "prove", lambda: _report_of_all(chosen, box, settings.progress))
+    return publish_report(settings, "prove", lambda: _report_of_all(chosen, box, settings))
 
 
 def _box(text: str, n: int) -> list[tuple[float, float]]:
@@ -39,12 +39,13 @@ def _box(text: str, n: int) -> list[tuple[float, float]]:
     return sides * n if len(sides) == 1 else sides
 
 
-def _report_of_all(chosen: Target, box: list[tuple[float, float]], drawn: bool) -> Report:
+def _report_of_all(chosen: Target, box: list[tuple[float, float]], settings: Prove) -> Report:
     _, unravel = ravel_pytree(chosen.params)
     try:
-        with growing_bar(drawn, "boxes") as report:
-            found = hessian.prove_all(lambda flat: chosen.loss(unravel(flat)), box, progress=report)
-    except ImportError as error:
+        with growing_bar(settings.progress, "boxes") as report:
+            loss = lambda flat: chosen.loss(unravel(flat))  # noqa: E731
+            found = hessian.prove_all(loss, box, progress=report, store=settings.store)
+    except (ImportError, ValueError, OSError) as error:
         raise InputError(str(error)) from None
     points = sorted(found.points, key=lambda point: (point.index, np.asarray(point.center).tolist()))
     words = [*chosen.words, f"In the box {found.box.tolist()}: {found.statement}."]
