@@ -42,7 +42,7 @@ STAIRS = {
     ],
     "gdlab.comparisons": ["compare", "table figures targets tuning scores", "pairs", "estimates"],
     "gdlab.sweeps": ["sweep trials", "dataset batching history", "axes fusion"],
-    "gdlab.scales": ["combinators", "matrices moments"],
+    "gdlab.scales": ["combinators kron", "matrices moments"],
     "gdlab.schedules": ["cycles of_count of_loss", "base"],
     "gdlab.storage": ["multihost", "store fingerprint"],
     "gdlab.problems": [

@@ -157,8 +157,8 @@ def advice(rows: Sequence[dict[str, Any]], overall: gdlab.Comparison, dataset: x
         lines.append(f"The best rate is at an end of its grid for {', '.join(edges)}: it may do better beyond.")
     needed = max(row["runs_needed"] for row in rows)
     lines.append(
-        f"Each row rests on {dataset.sizes['run']} judging runs; the chance of a difference that is not there is at most "
-        f"5 % on each task. To find one of a standard deviation on a single task takes {needed}."
+        f"Each row rests on {dataset.sizes['run']} judging runs; on each task the chance of a difference that is not "
+        f"there is at most 5 %. To find one of a standard deviation on a single task takes {needed}."
     )
     return lines
 

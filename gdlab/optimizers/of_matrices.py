@@ -5,6 +5,7 @@ r"""The rows of the grid for matrices: sigma is an operator, every optimizer is 
 | (M M')^1/2 of the direction, exact or by a polynomial | `descent(Gradient(), Polar(Unit()), eta)` | `muon`, `scion` |
 | L^1/4 (x) R^1/4, of sums or averages of G G' and G' G | `shampoo(source="paper")` | `shampoo` |
 | Adam's, in the eigenbasis of L and R | | `soap` |
+| Kronecker factors, fitted to make noise of m | | `kron` |
 
 They stand below Adam's and Adagrad's: `muon` is `signum` with the sign of a matrix, `shampoo` is Adagrad with the root
 of a matrix, `soap` is Adam in its eigenbasis.  Leaves that hold no matrices take the diagonal piece; `matrices` says
@@ -22,7 +23,7 @@ from gdlab.optimizers.named import decays
 from gdlab.pieces import NONNEGATIVE
 from gdlab.schedules.base import Rate
 
-__all__ = ["muon", "scion", "shampoo", "soap"]
+__all__ = ["kron", "muon", "scion", "shampoo", "soap"]
 
 
 def muon(
@@ -147,3 +148,27 @@ def soap(
     b1, b2 = decays(b1, b2)
     m = directions.AfterFirst(directions.BiasCorrectedEma(b1))
     return descent(m, scales.Soap(b2, eps, basis_decay=basis_decay, every=every, matrices=matrices), learning_rate)
+
+
+def kron(
+    learning_rate: Rate | LossSchedule,
+    b1: ArrayLike = 0.9,
+    *,
+    fit_rate: ArrayLike = 0.1,
+    every: int = 1,
+    seed: int = 0,
+    matrices: str | Rule = "last two",
+) -> Optimizer:
+    """theta <- theta - eta P_L M P_R of the average M, with P fitted to it (PSGD; Li 2018, Pooladzandi & Li 2024).
+
+    The preconditioned average has elements of size 1; a leaf without matrices takes a diagonal P.
+
+    Args:
+        learning_rate: eta.
+        b1: decay of the average, in [0, 1), bias-corrected.
+        fit_rate: the rate at which P is fitted, in [0, 1).
+        every: steps between two steps of the fit, a whole number >= 1.
+        seed: of the noise that P is fitted with, a whole number >= 0.
+        matrices: which leaves hold matrices, a rule of `gdlab.matrices`.
+    """
+    return descent(directions.BiasCorrectedEma(b1), scales.Kron(fit_rate, every, seed, matrices), learning_rate)

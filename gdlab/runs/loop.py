@@ -20,7 +20,7 @@ chunks of them from the host; `tune` differentiates through segments of steps.
 | `recorders_of` | the recorders by name, checked |
 """
 
-import inspect
+import inspect as introspection
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,8 +32,9 @@ import optax
 from jax.typing import ArrayLike
 
 from gdlab.arguments import function, shown
-from gdlab.base import Optimizer, Params, Step
+from gdlab.base import Params, Step
 from gdlab.numerics import norm
+from gdlab.optimizers.inspect import inspect
 from gdlab.runs.data import Minibatches
 from gdlab.runs.gradients import conjugate, number, traced, value_and_gradient
 from gdlab.runs.objective import Objective, Start
@@ -70,7 +71,7 @@ class Snapshot:
 
     @cached_property
     def step(self) -> Step:
-        """What an optimizer of gdlab makes of the gradient."""
+        """What the optimizer makes of the gradient; of one of optax as `gdlab.inspect` reads it."""
         return self._read("step")[0]
 
     @cached_property
@@ -87,11 +88,8 @@ class Snapshot:
         return {"value": self.loss, "grad": conjugate(self.grads), **functions}
 
     def _read(self, what):
-        if not isinstance(self.optimizer, Optimizer):
-            msg = "record must not name eta, sigma, m, update or extras but for an optimizer of gdlab, whose steps can "
-            msg += f"be read; got {type(self.optimizer).__name__}"
-            raise TypeError(msg)
-        return getattr(self.optimizer, what)(self.grads, self.state, self.params, **self.extra_arguments)
+        read = getattr(inspect(self.optimizer), what)
+        return read(self.grads, self.state, self.params, **taken(self.optimizer.update, self.extra_arguments))
 
 
 def gradient_norm(snapshot: Snapshot) -> jax.Array:
@@ -229,7 +227,7 @@ ON_DEMAND = ("obj_fn", "grad_fn")
 
 def taken(update: Callable, extras: dict[str, Any]) -> dict[str, Any]:
     """Those of the extra arguments that an update takes."""
-    named = inspect.signature(update).parameters
+    named = introspection.signature(update).parameters
     if any(one.kind is one.VAR_KEYWORD for one in named.values()):
         within = _named_within(update, set())
         return {name: value for name, value in extras.items() if name not in ON_DEMAND or name in within}
@@ -245,7 +243,7 @@ def _named_within(value, seen):
         return set()
     seen.add(id(value))
     cells = [cell.cell_contents for cell in value.__closure__ or () if cell != type(cell)()]
-    return set(inspect.signature(value).parameters).union(*(_named_within(cell, seen) for cell in cells))
+    return set(introspection.signature(value).parameters).union(*(_named_within(cell, seen) for cell in cells))
 
 
 class Loop(NamedTuple):
