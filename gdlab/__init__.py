@@ -7,7 +7,7 @@ joins them, `optimizers` names the joints, `minimize` runs them, `sweep` runs th
 long as it takes.
 """
 
-from gdlab import directions, problems, scales, schedules
+from gdlab import directions, plots, problems, scales, schedules
 from gdlab.base import Optimizer, Step
 from gdlab.equation import descent
 from gdlab.optimizers import named, of_matrices, recent
@@ -62,6 +62,7 @@ __all__ = [
     "minibatches",
     "minimize",
     "momentum_on_updates",
+    "plots",
     "problems",
     "prodigy",
     "read_history",

@@ -33,7 +33,7 @@ def result(cls: T) -> T:
     listed = "\n".join(f"    {name}: {words}" for name, words in said.items())
     cls.__doc__ = f"{cls.__doc__}\n\nAttributes:\n{listed}" if listed else cls.__doc__
     if hasattr(cls, "_words"):
-        cls.__repr__ = _repr_of(cls.__repr__)  # type: ignore[method-assign]
+        setattr(cls, "__repr__", _repr_of(getattr(cls, "__repr__")))  # noqa: B009, B010  # a type checker sees no class
     return cls
 
 
@@ -76,7 +76,9 @@ def sizes(tree: Any, lead: int = 0) -> str:
     >>> sizes({"w": jnp.ones((2, 3)), "b": 0.0})
     '7 parameters of shapes (), (2, 3)'
     """
-    shapes = [jnp.shape(leaf)[lead:] for leaf in jax.tree.leaves(tree) if isinstance(leaf, jax.Array | np.ndarray | float)]
+    shapes = [
+        jnp.shape(leaf)[lead:] for leaf in jax.tree.leaves(tree) if isinstance(leaf, jax.Array | np.ndarray | float)
+    ]
     total = sum(int(np.prod(shape)) for shape in shapes)
     words = f"{total:,} parameter{'s'[: total != 1]}"
     return f"{words} of shape{'s'[: len(shapes) > 1]} {', '.join(map(str, shapes))}" if len(shapes) <= 3 else words
