@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 STAIRS = {
     "": ["experiments", "gdlab hessian"],
     "gdlab": [
-        "runs plots",
+        "runs comparisons plots",
         "optimizers sweeps",
         "equation",
         "directions scales problems storage",
@@ -40,6 +40,7 @@ STAIRS = {
         "wrappers swats inspect",
         "optax_sigmas",
     ],
+    "gdlab.comparisons": ["compare", "table figures targets tuning scores", "pairs", "estimates"],
     "gdlab.sweeps": ["sweep trials", "dataset batching history", "axes fusion"],
     "gdlab.scales": ["combinators", "matrices moments"],
     "gdlab.schedules": ["cycles of_count of_loss", "base"],
@@ -82,7 +83,7 @@ STAIRS = {
     "experiments.commands": [
         "all experiments verify",  # commands on experiments
         "classify escape map prove",  # commands on a target
-        "race sweep merge problems report check",
+        "race sweep merge problems report check contest",
     ],
     "experiments.lectures": [
         "saddle pokemon atlas learning_rates schedules adagrad feature_scaling minibatches taylor momentum adam "
@@ -92,8 +93,18 @@ STAIRS = {
     ],
     "experiments.benchmarks": ["sweep_speed"],
     "experiments.playground": ["page", "live", "emit", "operations", "script"],
-    "experiments.reporting": ["checks claims swept target_report", "figures pages", "run_folder", "endpoints"],
-    "experiments.workloads": ["workload optimizers", "tuned_benchmark digits cutest pokemon_valley user_loss"],
+    "experiments.reporting": [
+        "checks claims contest_report target_report",
+        "swept",
+        "figures pages",
+        "run_folder",
+        "endpoints",
+    ],
+    "experiments.workloads": [
+        "contest",
+        "workload optimizers",
+        "tasks tuned_benchmark digits cutest pokemon_valley user_loss",
+    ],
     "experiments.cli": ["console settings signals stdout"],
 }
 
@@ -104,8 +115,8 @@ GUESTS = {
     "flint": ["hessian.proofs.kernels"],
     "ival": ["hessian.proofs.kernels"],
     "matfree": ["hessian.spectra.spectrum"],
-    "matplotlib": ["experiments", "gdlab.plots", "hessian.plots"],
-    "xarray": ["gdlab.sweeps", "gdlab.runs.minimize", "gdlab.plots", "experiments"],
+    "matplotlib": ["gdlab.comparisons.figures", "gdlab.plots", "hessian.plots", "experiments"],
+    "xarray": ["gdlab.sweeps", "gdlab.comparisons", "gdlab.runs.minimize", "gdlab.plots", "experiments"],
 }
 
 # Lines of code in a file, and in a function, of gdlab or hessian; docstrings, comments and blank lines are free.
@@ -402,12 +413,12 @@ BROKEN = {
     "xarray downstairs": (
         guests_out_of_place,
         {"gdlab/runs/loop.py": "import xarray as xr"},
-        "only gdlab.sweeps and gdlab.runs.minimize and gdlab.plots and experiments",
+        "only gdlab.sweeps and gdlab.comparisons and gdlab.runs.minimize and gdlab.plots and experiments",
     ),
     "matplotlib in gdlab": (
         guests_out_of_place,
         {"gdlab/sweeps/sweep.py": "from matplotlib import pyplot"},
-        "only experiments and gdlab.plots and hessian.plots",
+        "only gdlab.comparisons.figures and gdlab.plots and hessian.plots and experiments",
     ),
     "matfree elsewhere": (
         guests_out_of_place,

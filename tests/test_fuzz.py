@@ -293,7 +293,7 @@ OVERRIDES["hessian.perturbed_gd", "threshold"].bad.remove(INF)
 # Functions with arguments that are named by the caller, or that need data of one shape, have tests of their own.
 ELSEWHERE = {
     *("gdlab.sweep", "gdlab.merge", "gdlab.long_run", "gdlab.read_history", "gdlab.trials", "gdlab.draws"),
-    *("gdlab.sam", "gdlab.schedule_free_average"),
+    *("gdlab.sam", "gdlab.schedule_free_average", "gdlab.compare", "gdlab.runs_needed"),
     *("gdlab.inspect", "gdlab.problems.network_accuracy", "gdlab.problems.network_logits"),
     *(
         "gdlab.problems.network_loss",

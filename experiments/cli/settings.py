@@ -123,9 +123,52 @@ class Sweep(OnProblem):
     """The folder to write, which must not exist yet."""
 
 
+CONTESTANTS = (
+    *("sgd", "momentum", "adam", "adamw", "lion", "adagrad", "rmsprop", "nadam"),
+    *("muon", "soap", "prodigy", "schedule_free(rmsprop)"),
+)
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Which optimizer to take where: many on many small tasks, tuned by some runs, judged by others, and how sure."""
+
+    optimizers: tuple[str, ...] = CONTESTANTS
+    """Names from gdlab (adam), optax (optax.adam) or optax.contrib, with hyperparameters or without (adam(b1=.5)), or
+    FILE.py:make_optimizer, separated by spaces or commas; at least two."""
+    tasks: tuple[str, ...] = ()
+    """Names of tasks, separated by spaces or commas; all fourteen by default."""
+    tuning: int = 8
+    """How many rates are tried, with one seed."""
+    seeds: int = 5
+    """How many runs with new seeds judge the best rate; at least two."""
+    lr: str | None = None
+    """The range of rates, lo:hi; by default what fits each task."""
+    match_rms: bool = False
+    """Take a rate as the root mean square of an optimizer's updates, so that all try updates of the same sizes."""
+    steps: int | None = None
+    """How many steps; by default what each task needs."""
+    seed: int = 0
+    """The seed of everything random."""
+    store: Path | None = None
+    """A folder that keeps each finished part: the same command goes on from it after a kill."""
+    shard: str | None = None
+    """i/n, from 1/n to n/n: compute one of n shares, into the store; `merge` joins the n stores."""
+    out: Path = Path("runs/contest")
+    """The folder to write, which must not exist yet."""
+    config: Path | None = None
+    """Take the settings from the config.json of an earlier run; other flags override them."""
+    pgf: bool = False
+    """Write the figure as PGF too, for LaTeX; it takes an installed xelatex."""
+    json: bool = False
+    """Print one JSON object instead of the table."""
+    progress: bool = True
+    """Draw bars on stderr (never where that is no terminal)."""
+
+
 @dataclass(frozen=True)
 class Merge:
-    """Join the stores of all shards of one sweep, and write what the whole sweep would have written."""
+    """Join the stores of all shards of one sweep or contest, and write what the whole would have written."""
 
     stores: tuple[Path, ...]
     """The stores, one for each shard."""
@@ -294,6 +337,7 @@ PLACED = ("target", "folder", "file", "stores")  # settings that may come first,
 COMMANDS: dict[str, type] = {
     "race": Race,
     "sweep": Sweep,
+    "contest": Contest,
     "merge": Merge,
     **dict.fromkeys(experiments(), Experiment),
     "experiments": Experiments,

@@ -25,12 +25,16 @@ import optax
 import optax.contrib
 
 import gdlab
-from gdlab.optimizers import named
+from gdlab.optimizers import named, of_matrices, recent
 
 from ..cli.settings import InputError
 from ..workloads.user_loss import function_of
 
-OURS = (*(name for name in named.__all__ if callable(getattr(named, name))), "lookahead", "swats")
+OURS = (
+    *(name for name in named.__all__ if callable(getattr(named, name))),
+    *(*of_matrices.__all__, *recent.__all__, "prodigy", "lookahead", "swats"),
+    *("cautious", "hyperball", "mars", "sam", "schedule_free"),
+)
 LIBRARIES = {"": gdlab, "optax": optax, "optax.contrib": optax.contrib}
 RATES = ("learning_rate", "max_learning_rate")  # what the rate of an optimizer is called
 SGD = "optax.sgd"

@@ -53,6 +53,7 @@ class MinimumOutcome(Outcome):
 
 
 PASSES = 20  # of steps and a verdict on where they ended
+UNCHANGED = 8  # losses that differ by this many eps |loss| are the same
 
 
 @result
@@ -297,7 +298,8 @@ def _code(flat, walk, point, floor, gradient_tol):
     directions /= jnp.linalg.norm(directions, axis=1, keepdims=True)
     probes = jnp.concatenate([walk.theta + share * reach * directions for share in (1e-3, 1e-2, 1e-1)])
     change = jnp.max(jnp.abs(jax.lax.map(flat, probes) - walk.value))
-    flat_here = (point.gradient_norm == 0) & (change <= 8 * jnp.finfo(walk.value.dtype).eps * jnp.abs(walk.value))
+    same = UNCHANGED * jnp.finfo(walk.value.dtype).eps * jnp.abs(walk.value)
+    flat_here = (point.gradient_norm == 0) & (change <= same)
     return MinimumOutcome.code_of(
         [
             (~finite, MinimumOutcome.NOT_FINITE),

@@ -161,14 +161,16 @@ class CriticalPoint(NamedTuple):
                 f" {int(self.num_matvecs_needed)} products would settle it"
             )
         index = f"index {least}" if least == most else f"index {least} to {most}"
-        reasons = (
-            undetermined,
-            critical,
-            f"{critical}, and the lowest eigenvalue is at least {below:.6g}{chance}",
-            f"{critical}, and the highest eigenvalue is at most {over:.6g}{chance}",
-            f"{critical}, the lowest eigenvalue is at most {above:.6g} and the highest at least {under:.6g}, {index}",
-            f"{critical}, and of {n} eigenvalues {zero} with no certain sign beyond {tau:.2g}, none opposite",
-        )
+        reasons: dict[int, str] = {
+            Kind.UNDETERMINED: undetermined,
+            Kind.NOT_CRITICAL: critical,
+            Kind.MINIMUM: f"{critical}, and the lowest eigenvalue is at least {below:.6g}{chance}",
+            Kind.MAXIMUM: f"{critical}, and the highest eigenvalue is at most {over:.6g}{chance}",
+            Kind.SADDLE: f"{critical}, the lowest eigenvalue is at most {above:.6g}"
+            f" and the highest at least {under:.6g}, {index}",
+            Kind.DEGENERATE: f"{critical}, and of {n} eigenvalues {zero} with no certain sign beyond {tau:.2g}"
+            ", none opposite",
+        }
         dtype = self.gradient_norm.dtype
         modulo = f"; modulo {flat} direction{'s'[: flat != 1]} flat by symmetry" if flat else ""
         proof = "" if self.proof is None else f"; {self.proof}"

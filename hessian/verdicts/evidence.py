@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from hessian.numerics import divided, divisor, length
+from hessian.numerics import divided, divisor, length, newton_coordinates
 from hessian.product import Loss, Params, gradient, matrix
 from hessian.results import digits, result
 from hessian.roundoff import SAFETY, spread
@@ -124,7 +124,7 @@ def dense(
         Eigenpair(values[i], unravel(basis[:, i]), values[i] - tau[i], values[i] + tau[i]) for i in (0, last)
     )
     positive, negative = (jnp.sum(certain & (side > 0), dtype=jnp.int32) for side in (values, -values))
-    step = divided(-projections, values, frame.seen)
+    step = newton_coordinates(values, projections, frame.seen)
     change = jnp.max(jnp.where(frame.seen, found.relative, 0))
     flat = ~found.kink & found.converging
     return Evidence(

@@ -60,6 +60,8 @@ SAME = {
         optax.sgd(rate), rate, weight_lr_power=1.0
     ),
     "swats": gdlab.swats,
+    "muon": gdlab.muon,
+    "schedule_free(rmsprop(.9))": lambda rate: gdlab.schedule_free(gdlab.rmsprop(rate, 0.9)),
 }
 
 
