@@ -7,7 +7,7 @@ joins them, `optimizers` names the joints, `minimize` runs them, `sweep` runs th
 long as it takes; `compare` says what the runs tell.
 """
 
-from gdlab import directions, problems, scales, schedules
+from gdlab import directions, plots, problems, scales, schedules
 from gdlab.base import Optimizer, Step
 from gdlab.comparisons.compare import Comparison, compare
 from gdlab.comparisons.pairs import runs_needed
@@ -66,6 +66,7 @@ __all__ = [
     "minibatches",
     "minimize",
     "momentum_on_updates",
+    "plots",
     "problems",
     "prodigy",
     "read_history",

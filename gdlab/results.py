@@ -33,7 +33,7 @@ def result(cls: T) -> T:
     listed = "\n".join(f"    {name}: {words}" for name, words in said.items())
     cls.__doc__ = f"{cls.__doc__}\n\nAttributes:\n{listed}" if listed else cls.__doc__
     if hasattr(cls, "_words"):
-        cls.__repr__ = _repr_of(cls.__repr__)  # type: ignore[method-assign]
+        setattr(cls, "__repr__", _repr_of(getattr(cls, "__repr__")))  # noqa: B009, B010  # a type checker sees no class
     return cls
 
 

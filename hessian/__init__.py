@@ -18,7 +18,7 @@ Every function takes `loss(params, *args)` and any pytree of floating arrays, an
 | Taylor models | `trust_region_step` | `taylor`, `quadratic_model`, `newton_step_length` |
 """
 
-from hessian import symmetry
+from hessian import plots, symmetry
 from hessian.local_models import newton_step_length, quadratic_model, taylor, trust_region_step
 from hessian.product import hvp
 from hessian.proofs.complete import prove_all
@@ -95,6 +95,7 @@ __all__ = [
     "newton_step_length",
     "partial_loss",
     "perturbed_gd",
+    "plots",
     "pooled",
     "preconditioned",
     "prove",

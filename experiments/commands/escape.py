@@ -13,7 +13,7 @@ from ..cli.settings import Escape
 from ..reporting import figures
 from ..reporting.figures import plt
 from ..reporting.run_folder import write_arrays, write_json
-from ..reporting.target_report import Report, publish_report, shown, slices
+from ..reporting.target_report import Report, publish_report, shown
 from ..workloads.user_loss import Target, target
 
 
@@ -67,11 +67,11 @@ def _draw(chosen, way, end):
     figure, axes = plt.subplots(figsize=(7, 4.4))
     surface = chosen.surface
     if surface is not None and surface.dim == 2:
-        figures.contours(axes, chosen.loss, surface.box)
-        figures.critical_points(axes, [(point.x, point.kind) for point in surface.critical_points])
-        figures.way_out(axes, *map(np.asarray, (chosen.params, way.direction, way.params, end.params)))
+        figures.contours(chosen.loss, surface.box, ax=axes)
+        figures.critical_points([(point.x, point.kind) for point in surface.critical_points], ax=axes)
+        figures.way_out(*map(np.asarray, (chosen.params, way.direction, way.params, end.params)), ax=axes)
     else:
         curvature = float(way.curvature)
         pairs = [("lowest", way.direction, curvature)] if np.isfinite(curvature) else []
-        slices(axes, chosen.loss, chosen.params, pairs)
+        figures.slices(chosen.loss, chosen.params, pairs, ax=axes)
     return figure

@@ -143,16 +143,11 @@ def _joined(loss, points):
 def _draw(chosen, points, proofs):
     figure, axes = plt.subplots(figsize=(7, 5))
     if chosen.surface is not None and chosen.surface.dim == 2:
-        figures.contours(axes, chosen.loss, chosen.surface.box)
+        figures.contours(chosen.loss, chosen.surface.box, ax=axes)
         places = np.asarray(points.params)
-        figures.critical_points(axes, list(zip(places.tolist(), points.kind, strict=True)))
-        figures.proved(axes, places[[i for i, one in enumerate(proofs) if one.proved]])
-        figures.legend(axes, fontsize=7)
+        figures.critical_points(list(zip(places.tolist(), points.kind, strict=True)), ax=axes)
+        figures.proved(places[[i for i, one in enumerate(proofs) if one.proved]], ax=axes)
+        figures.legend(fontsize=7, ax=axes)
     else:
-        for kind, (mark, colour) in figures.MARKS.items():
-            of_kind = points.kind == kind
-            losses = figures.drawable(points.loss[of_kind])
-            axes.plot(points.index[of_kind], losses, mark, color=colour, markeredgecolor="black", label=kind)
-        axes.set(xlabel="index: negative eigenvalues", ylabel="loss", title="critical points")
-        figures.legend(axes, fontsize=7)
+        figures.atlas(points, ax=axes)
     return figure

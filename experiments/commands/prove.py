@@ -75,9 +75,9 @@ def _draw_all(chosen, found):
     _, unravel = ravel_pytree(chosen.params)
     figure, axes = plt.subplots(figsize=(6.5, 5))
     if len(found.box) == 2:
-        figures.contours(axes, lambda flat: chosen.loss(unravel(flat)), found.box.tolist())
-        figures.critical_points(axes, [(point.center, point.kind) for point in found.points])
-        figures.proved(axes, [point.center for point in found.points])
+        figures.contours(lambda flat: chosen.loss(unravel(flat)), found.box.tolist(), ax=axes)
+        figures.critical_points([(point.center, point.kind) for point in found.points], ax=axes)
+        figures.proved([point.center for point in found.points], ax=axes)
         for (left, right), (bottom, top) in found.undecided[: 10 * LISTED]:
             axes.add_patch(plt.Rectangle((left, bottom), right - left, top - bottom, fill=False, color="0.3"))
         if len(found.undecided):
@@ -90,7 +90,7 @@ def _draw_all(chosen, found):
             axes.plot([p.index for p in of_kind], losses, mark, color=colour, markeredgecolor="black", label=name)
         axes.set(xlabel="index: negative eigenvalues", ylabel="loss")
     axes.set_title(f"{figures.plain(chosen.name)}: proved critical points")
-    figures.legend(axes, loc="upper left", bbox_to_anchor=(1, 1), fontsize=8, frameon=False)
+    figures.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8, frameon=False, ax=axes)
     return figure
 
 

@@ -227,7 +227,7 @@ def draw_paths(axes, dataset, ways, workload, line):
     """Contours, the paths of a few starts at the best rate, critical points, ways out of saddles."""
     from ..reporting import figures
 
-    figures.contours(axes, workload.flat_loss, workload.box)
+    figures.contours(workload.flat_loss, workload.box, ax=axes)
     shown = sorted({min(k, len(workload.seen_as) - 1) for k in (1, 3, 5)})
     for i, ((name, style), at) in enumerate(zip(line.items(), best_rates(dataset), strict=True)):
         for k in shown:
@@ -236,9 +236,9 @@ def draw_paths(axes, dataset, ways, workload, line):
             axes.plot(*path.T, label=name if k == shown[0] else None, **style)
             axes.plot(*path[-1:].T, "s", color=style["color"], markersize=4)
             axes.plot(*path[:1].T, ".", color="black", markersize=5)
-    figures.critical_points(axes, workload.points)
+    figures.critical_points(workload.points, ax=axes)
     for way in ways:
-        figures.way_out(axes, way.at, way.direction, way.reached, way.end)
+        figures.way_out(way.at, way.direction, way.reached, way.end, ax=axes)
     axes.set_title(f"{figures.plain(workload.name)}: paths at the best rate, critical points, ways out")
 
 
@@ -250,9 +250,9 @@ def draw_losses(axes, dataset, lowest, workload, line):
     positive = lowest > 0  # else a log scale shows how far above the lowest they are
     curves = curves if positive else figures.above(curves, lowest)
     for (name, style), curve in zip(line.items(), curves, strict=True):
-        figures.band(axes, dataset["step"].values, curve, style["color"], name, **style)
+        figures.band(dataset["step"].values, curve, label=name, **style, ax=axes)
     axes.set(xlabel="updates", ylabel="loss" if positive else "loss above the lowest")
-    figures.log_axis(axes, "y", curves)
+    figures.log_axis("y", curves, ax=axes)
     axes.set_title(f"{figures.plain(workload.name)}: loss at the best rate, median and quartiles over starts")
 
 
@@ -273,7 +273,7 @@ def draw_ends(upper, lower, dataset, lowest, workload, line):
     upper.set(xlabel="learning rate", ylabel=f"final loss above the lowest, or {solved:.0e}")
     upper.set_title("median over the starts that stayed finite")
     lower.set(xlabel="learning rate", ylabel="share of starts", ylim=(-0.03, 1.03))
-    figures.log_axis(upper, "y", above)
+    figures.log_axis("y", above, ax=upper)
     for part in (upper, lower):
-        figures.log_axis(part, "x", rates)
+        figures.log_axis("x", rates, ax=part)
     lower.set_title("stopped on a saddle (solid), diverged (dotted)" if workload.few else "diverged")

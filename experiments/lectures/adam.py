@@ -323,7 +323,7 @@ def draw(sigmas, hunting):
     for (name, sigma), colour in zip(sigmas.items(), figures.PALETTE, strict=False):
         left.plot(sigma, color=colour, linewidth=1.2, label=name)
     left.set(yscale="log", xlabel="step", ylabel="$\\sigma$", title="braking and forgetting")
-    figures.contours(middle, lambda x: jnp.log1p(VALLEY(x)), ((-2.0, 2.0), (-1.0, 3.0)))
+    figures.contours(lambda x: jnp.log1p(VALLEY(x)), ((-2.0, 2.0), (-1.0, 3.0)), ax=middle)
     for (name, run), colour in zip(hunting.items(), figures.PALETTE, strict=False):
         middle.plot(*np.asarray(run["params"]).T, color=colour, linewidth=1.2, label=name)
         step = np.abs(np.asarray(run["update"])[:, 1])

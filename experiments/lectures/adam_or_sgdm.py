@@ -212,7 +212,7 @@ def draw(full, results):
 
     figure, grid = plt.subplots(2, 4, figsize=(13, 6))
     first, *panels = grid.flat
-    colours = figures.colours(["adam", "sgdm", "sgd"])
+    colours = figures.colors(["adam", "sgdm", "sgd"])
     for name, runs in full.items():
         for i, (losses, _) in enumerate(runs):
             first.plot(np.arange(len(losses)) + 1, losses, color=colours[name], label=None if i else name)

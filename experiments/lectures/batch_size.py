@@ -235,11 +235,11 @@ def draw(runs, rates, control):
     at, sizes, shades = rates.index(LECTURE), np.array(list(runs)), dict(zip(runs, figures.PALETTE, strict=False))
     for i, name in SHOWN:
         figures.band(
-            by_size,
             sizes / EXAMPLES,
             np.stack([run[at, :, -1, i] for run in runs.values()]),
-            figures.PALETTE[i],
-            f"here, {name}",
+            label=f"here, {name}",
+            color=figures.PALETTE[i],
+            ax=by_size,
         )
         by_size.plot(
             np.array(list(PRINTED)) / EXAMPLES,
@@ -265,7 +265,7 @@ def draw(runs, rates, control):
     for size, run in runs.items():
         updates = np.arange(1, run.shape[2] + 1) * (EXAMPLES // size)
         by_update.plot(updates, 1 - run[at, :, :, 0].mean(axis=0), color=shades[size], label=f"B = {size}")
-        figures.band(by_rate, rates, run[:, :, -1, 1], shades[size], f"B = {size}")
+        figures.band(rates, run[:, :, -1, 1], label=f"B = {size}", color=shades[size], ax=by_rate)
     updates = 20 * np.arange(1, control.shape[1] + 1)
     by_update.plot(
         updates, 1 - control[:, :, 0].mean(axis=0), ":", color=shades[EXAMPLES], label=f"B = {EXAMPLES}, longer"

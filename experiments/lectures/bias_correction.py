@@ -154,7 +154,7 @@ def draw(rates, ends, above):
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2))
     for i, b2 in enumerate(DECAYS):
-        figures.band(left, rates, ends[0, i], figures.PALETTE[i], f"corrected, $b_2$ = {b2}")
+        figures.band(rates, ends[0, i], label=f"corrected, $b_2$ = {b2}", color=figures.PALETTE[i], ax=left)
         left.plot(
             rates, np.median(ends[1, i], axis=-1), "--", color=figures.PALETTE[i], label=f"not corrected, $b_2$ = {b2}"
         )

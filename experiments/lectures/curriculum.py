@@ -175,7 +175,7 @@ def draw(lessons, tuned, deep):
     if lessons is not None:
         seen = np.arange(0, LEARNT, 4 * BATCH)
         for order, colour in zip(lessons["order"].values, figures.PALETTE, strict=False):
-            figures.band(left, seen, lessons["value"].sel(order=order).values.T, colour, str(order))
+            figures.band(seen, lessons["value"].sel(order=order).values.T, label=str(order), color=colour, ax=left)
         left.legend(fontsize=7)
     left.set(xlabel="digits seen, each once", ylabel="accuracy on other digits", title="curriculum")
     for kind, dash in zip(tuned["kind"].values, ("-", "--"), strict=True):

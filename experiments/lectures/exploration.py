@@ -200,7 +200,7 @@ def draw(passes, dropouts, saddles):
     shares = [] if dropouts is None else dropouts["share"].values
     for share, colour in zip(shares, figures.PALETTE, strict=False):
         of, name = dropouts.sel(share=share), f"dropout {share:g}"
-        figures.band(middle, t, of["unseen"].values.T, colour, f"{name}: unseen digits read")
+        figures.band(t, of["unseen"].values.T, label=f"{name}: unseen digits read", color=colour, ax=middle)
         middle.plot(t, of["memorised"].median("seed"), "--", color=colour, label=f"{name}: wrong labels memorised")
     middle.set(xlabel="updates", ylabel="share", title="300 digits, every third label wrong")
     for i, ((place, name), losses) in enumerate(saddles.items()):

@@ -239,7 +239,7 @@ def draw(raw, scaled, y, runs):
         width = 4.0 if name == "raw" else 30.0
         box = tuple((best[i] - width, best[i] + width) for i in (1, 2))
         loss = lambda w, x=x, b=best[0]: mse(jnp.array([b, *w]), x, y)  # noqa: E731
-        figures.contours(panel, loss, box)
+        figures.contours(loss, box, ax=panel)
         at = jnp.array([best[1] + 0.6 * width, best[2] + 0.5 * width])
         g = np.asarray(jax.grad(loss)(at))
         tip = np.asarray(at) - 0.4 * width * g / np.linalg.norm(g)

@@ -233,7 +233,7 @@ def draw(paths, losses, many, wells, plateau):
     from ..reporting.figures import plt
 
     figure, ((surface_, curves), (well, flat)) = plt.subplots(2, 2, figsize=(10, 7.4))
-    figures.contours(surface_, BOWL, ((-4.0, 4.0), (-2.0, 2.0)))
+    figures.contours(BOWL, ((-4.0, 4.0), (-2.0, 2.0)), ax=surface_)
     for (name, path), colour in zip(paths.items(), figures.PALETTE, strict=False):
         label = f"{name}: $\\eta L$ = {RATES[name] * HIGH:.3g}"
         surface_.plot(*np.asarray(path)[:30].T, ".-", color=colour, linewidth=0.8, markersize=3, label=label)

@@ -216,7 +216,7 @@ def draw(noise, paths, seconds):
     law.set(xscale="log", yscale="log", title="the noise of a batch")
     law.set(xlabel="batch size B of N = 1000", ylabel="mean of $|g_B - g|^2$")
     examples = line(jax.random.key(0))
-    figures.contours(plane, lambda theta: squared(theta, examples), ((-4, 4), (-4, 5)))
+    figures.contours(lambda theta: squared(theta, examples), ((-4, 4), (-4, 5)), ax=plane)
     shades = ("#D55E00", "#000000", "#56B4E9", "#0072B2")
     for (size, path), colour, width in zip(paths.items(), shades, (0.7, 1.0, 1.4, 2.2), strict=True):
         plane.plot(
@@ -242,7 +242,7 @@ def in_the_fog(panel, paths):
         return jnp.where(near(theta, both, 0.5), squared(theta, examples), jnp.nan)
 
     panel.set_facecolor("0.35")
-    figures.contours(panel, visible, ((-4, 4), (-4, 5)))
+    figures.contours(visible, ((-4, 4), (-4, 5)), ax=panel)
     for size, colour in ((1, "#D55E00"), (EXAMPLES, "#0072B2")):
         panel.plot(*paths[size].T, ".-", color=colour, linewidth=1, markersize=3, label=f"batches of {size}")
     panel.set(xlabel="$b$", ylabel="$w$", title="what the walkers have seen; the rest lies in the fog")

@@ -233,7 +233,7 @@ def movements(panel, rate=0.05, inertia=0.7, many=6):
     bowl, start = surface("ill_conditioned_bowl").loss, jnp.array([-3.6, 1.2])
     run = gdlab.minimize(bowl, gdlab.momentum(rate, inertia), start, many, record=("params", "update"))
     places, moves = (np.asarray(run.history[name]) for name in ("params", "update"))
-    figures.contours(panel, bowl, ((-4.0, 0.5), (-1.5, 1.5)))
+    figures.contours(bowl, ((-4.0, 0.5), (-1.5, 1.5)), ax=panel)
     last = np.zeros(2)
     kinds = {
         "$\\lambda$ x last step": ("#E69F00", "--"),

@@ -291,7 +291,7 @@ def draw(paths):
     paths["gd 1e-05"] = flown[: int(np.argmax(~np.isfinite(flown).all(1)))]
     figure, axes = plt.subplots(2, 4, figsize=(14, 6.6), sharex=True, sharey=True)
     for panel, (name, title) in zip(axes.flat, shown.items(), strict=True):
-        figures.contours(panel, lambda theta: pokemon_loss(theta, pokemon()) / 10, POKEMON_BOX, levels=12)
+        figures.contours(lambda theta: pokemon_loss(theta, pokemon()) / 10, POKEMON_BOX, levels=12, ax=panel)
         panel.plot(*paths[name].T, "-", color=figures.PALETTE[0], linewidth=0.8, rasterized=True)
         panel.plot(*paths[name][-1], "s", color=figures.PALETTE[0], markersize=4)
         panel.plot(*OPTIMUM, "x", color=figures.PALETTE[1], markersize=9, markeredgewidth=2)

@@ -160,7 +160,7 @@ def draw(paths, way):
     from ..reporting.figures import plt
 
     figure, (left, right, last) = plt.subplots(1, 3, figsize=(14, 4.4))
-    figures.contours(left, LOSS, ((-2.0, 2.0), (-2.0, 2.0)))
+    figures.contours(LOSS, ((-2.0, 2.0), (-2.0, 2.0)), ax=left)
     w = np.linspace(0.5, 2, 99)
     for sign in (1, -1):
         left.plot(
@@ -168,8 +168,8 @@ def draw(paths, way):
         )
     for (name, path), colour, width in zip(paths.items(), figures.PALETTE, (7, 5, 3, 1), strict=False):
         left.plot(*path.T, ".-", color=colour, markersize=width + 2, linewidth=width, label=f"gd from {name}")
-    figures.critical_points(left, [((0.0, 0.0), "saddle")])
-    figures.way_out(left, np.zeros(2), np.asarray(way.direction), np.asarray(way.params), np.asarray(way.params))
+    figures.critical_points([((0.0, 0.0), "saddle")], ax=left)
+    figures.way_out(np.zeros(2), np.asarray(way.direction), np.asarray(way.params), np.asarray(way.params), ax=left)
     left.plot(
         [], [], marker=r"$\leftrightarrow$", color="black", linestyle="", markersize=11, label="$\\pm u$, curvature -2"
     )

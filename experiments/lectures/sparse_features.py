@@ -185,15 +185,15 @@ def draw(grid, above):
     from ..reporting.figures import plt
 
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4))
-    colour = figures.colours(list(OPTIMIZERS))
+    colour = figures.colors(list(OPTIMIZERS))
     for axes, what in ((left, "unseen"), (middle, "online")):
         for name in OPTIMIZERS:
             figures.band(
-                axes,
                 RATES,
                 (grid[what] - grid["true"]).sel(optimizer=name).transpose("lr", "key").to_numpy(),
-                colour[name],
-                name,
+                label=name,
+                color=colour[name],
+                ax=axes,
             )
         axes.set(
             xscale="log",

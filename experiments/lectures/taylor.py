@@ -238,7 +238,7 @@ def red_circle(plane, radius=1.0):
     from ..reporting import figures
 
     a, b = np.asarray(AT)
-    figures.contours(plane, SURFACE, ((a - 1.8, a + 1.8), (b - 1.5, b + 1.5)))
+    figures.contours(SURFACE, ((a - 1.8, a + 1.8), (b - 1.5, b + 1.5)), ax=plane)
     phi = np.linspace(0, 2 * np.pi, 3601)
     circle = np.stack([a + radius * np.cos(phi), b + radius * np.sin(phi)], 1)
     best = circle[np.argmin(np.asarray(jax.vmap(SURFACE)(jnp.asarray(circle))))]

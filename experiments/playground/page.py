@@ -89,7 +89,7 @@ def computing(dataset: xarray.Dataset, workload: Workload, optimizers: dict[str,
     order = sorted(range(len(places)), key=lambda k: k not in shown_starts(workload)[-1:])
     data = {
         "optimizers": [
-            {**card, "colour": colour} for card, colour in zip(cards, figures.colours(names).values(), strict=True)
+            {**card, "colour": colour} for card, colour in zip(cards, figures.colors(names).values(), strict=True)
         ],
         "kinds": {kind: colour for kind, (_, colour) in figures.MARKS.items()},
         "starts": [{"name": f"start {k + 1}: {workload.seen_as[k]}", "x": places[k].tolist()} for k in order],
@@ -138,7 +138,7 @@ def replaying(
     ran = recorded(workload, optimizers, jnp.asarray(dataset["lr"].values), starts, rows, plane, settings)
     data = {
         "optimizers": list(optimizers),
-        "colours": list(figures.colours(list(optimizers)).values()),
+        "colours": list(figures.colors(list(optimizers)).values()),
         "kinds": {kind: colour for kind, (_, colour) in figures.MARKS.items()},
         "rates": dataset["lr"].values.tolist(),
         "steps": rows.tolist(),

@@ -102,7 +102,7 @@ class Run:
         return jnp.shape(leaves[0])[jnp.ndim(self.begun)] if leaves else 0
 
     def to_dataset(self) -> "xarray.Dataset":
-        """The history as an `xarray.Dataset` over the dimension step, with its coordinate, and run where there are many.
+        """The history as an `xarray.Dataset` over step, which has a coordinate, and run where there are many.
 
         A pytree that was recorded is a variable for each of its arrays, named by its path, such as "params.w".  Needs
         xarray.
@@ -115,10 +115,8 @@ class Run:
         many = f"{jnp.size(self.steps)} runs of " if jnp.ndim(self.steps) else ""
         ends = ", ".join(sorted({REASONS[int(code)] for code in np.ravel(self.reason)}))
         words = f"{many}{sizes(self.params, jnp.ndim(self.steps))}, {digits(self.steps)} steps, ended by {ends}"
-        losses = (
-            np.moveaxis(np.asarray(self.history["loss"]), jnp.ndim(self.begun), 0) if "loss" in self.history else ()
-        )
-        losses = [row for row in losses if not np.isnan(row).all()]
+        rows = np.moveaxis(np.asarray(self.history.get("loss", np.zeros((0, 0)))), jnp.ndim(self.begun), 0)
+        losses = [row for row in rows if not np.isnan(row).all()]
         return f"{words}, loss {digits(losses[0])} -> {digits(losses[-1])}" if losses else words
 
     @property

@@ -73,7 +73,7 @@ class MinimumSearch(NamedTuple):
 
     def _words(self) -> str:
         loss = f"loss {digits(self.loss_before)} -> {digits(self.loss)} in {digits(self.steps)} steps"
-        return f"{counts(MinimumOutcome, self.code) if jnp.ndim(self.code) else self.certificate}; {loss}"
+        return f"{counts(MinimumOutcome, self.code) if np.ndim(self.code) else self.certificate}; {loss}"
 
     @property
     def reason(self) -> Any:

@@ -36,7 +36,7 @@ class Estimate(NamedTuple):
     num_matvecs: jax.Array  # with the Hessian, used
 
     def _words(self) -> str:
-        if jax.tree.structure(self.value) != jax.tree.structure(0):
+        if not jax.tree_util.all_leaves([self.value]):
             return f"of {len(jax.tree.leaves(self.value))} arrays, {digits(self.num_matvecs)} products"
         return f"{digits(self.value)} with standard error {digits(self.error)}, {digits(self.num_matvecs)} products"
 

@@ -75,7 +75,7 @@ class CriticalPoint(NamedTuple):
     proof: Proof | None = None  # the record, where it was asked for
 
     def _words(self) -> str:
-        many = jnp.ndim(self.code) > 0
+        many = np.ndim(self.code) > 0
         return f"{jnp.size(self.code)} points: {counts(Kind, self.code)}" if many else self.certificate
 
     @property

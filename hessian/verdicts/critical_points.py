@@ -118,7 +118,8 @@ class CriticalPoints(NamedTuple):
         )
         return "\n".join([line(HEAD), *map(line, self._rows), f"starts: {self._ends}"])
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        return str(self)
 
     def _repr_html_(self) -> str:
         row = lambda cells, tag: "<tr>" + "".join(f"<{tag}>{cell}</{tag}>" for cell in cells) + "</tr>"  # noqa: E731
