@@ -91,7 +91,7 @@ STAIRS = {
         "signs adabound switching warmup bias_correction decay_map noise",  # none imports another
     ],
     "experiments.benchmarks": ["sweep_speed"],
-    "experiments.playground": ["page", "live", "emit", "operations", "script"],
+    "experiments.playground": ["page", "live replay", "plane template emit", "operations", "script"],
     "experiments.reporting": ["checks claims swept target_report", "figures pages", "run_folder", "endpoints"],
     "experiments.workloads": ["workload optimizers", "tuned_benchmark digits cutest pokemon_valley user_loss"],
     "experiments.cli": ["console settings signals stdout"],

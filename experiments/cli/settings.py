@@ -104,6 +104,8 @@ class Race(OnProblem):
     """Write page.html too: the race to play with in a browser, by learning rate, step and optimizer."""
     plane: Literal["paths", "hessian"] = "paths"
     """What is drawn of more than two parameters: the two main directions of the paths, or of highest curvature."""
+    through: tuple[Path, ...] = ()
+    """Three files of parameters, as --params takes them: the plane through these points is drawn instead."""
 
 
 @dataclass(frozen=True)
@@ -232,6 +234,8 @@ class OnTarget:
     """The folder to write, which must not exist yet; runs/COMMAND by default."""
     seed: int = 0
     """The seed of the random directions and starts."""
+    page: bool = False
+    """Write page.html too: the loss to play with in a browser, with runs of five optimizers from these parameters."""
     config: Path | None = None
     """Take the settings from the config.json of an earlier run; other flags override them."""
     pgf: bool = False
@@ -327,6 +331,9 @@ def command_line(name: str, settings: Any) -> str:
         if field.name in PLACED and value is not None:
             placed += map(str, value if isinstance(value, tuple) else [value])
         elif field.name not in ("out", "config", "pgf", "json", "progress") and value != field.default:
+            if isinstance(value, tuple) and isinstance(value[0], Path):
+                flags += [f"--{flag}", *map(str, value)]
+                continue
             text = ",".join(value) if isinstance(value, tuple) else value
             flags.append(("--" if value else "--no-") + flag if isinstance(value, bool) else f"--{flag}={text}")
     return shlex.join([name, *placed, *flags])
@@ -433,7 +440,7 @@ def _value(name, value, hint, path):
     if Path in kinds and isinstance(value, str):
         return Path(value)
     if get_origin(hint) is tuple and isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return tuple(value)
+        return tuple(map(Path, value)) if Path in get_args(hint) else tuple(value)
     if value in get_args(hint) or type(value) in kinds:
         return value
     raise InputError(f"config must hold a setting of type {hint} for {name}; got {value!r} in {path}")

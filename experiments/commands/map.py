@@ -14,6 +14,7 @@ from jax.flatten_util import ravel_pytree
 
 import hessian
 from experiments.cli.settings import InputError, Map, at_least_one, deviation
+from experiments.commands.race import play
 from experiments.reporting import figures
 from experiments.reporting.figures import plt
 from experiments.reporting.run_folder import write_dataset
@@ -112,7 +113,23 @@ def _report(chosen: Target, settings: Map) -> Report:
                 proof.save(folder / f"proof_{i}.json")
 
     title = f"The critical points of {chosen.name}"
-    return Report(title, words, columns, rows, summary, lambda: _draw(chosen, points, proofs), save)
+    return Report(
+        title,
+        words,
+        columns,
+        rows,
+        summary,
+        lambda: _draw(chosen, points, proofs),
+        save,
+        play=lambda: play(settings, title, _places(points), proofs, None),
+    )
+
+
+def _places(points):
+    """The numbers and the kind of each point, the lowest and of least index first, as a page takes them."""
+    flat = np.asarray(jax.vmap(lambda tree: ravel_pytree(tree)[0])(points.params))
+    order = np.lexsort((points.loss, points.index))
+    return [(tuple(flat[i].tolist()), str(points.kind[i])) for i in order]
 
 
 def _proofs(loss, points):
