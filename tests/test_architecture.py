@@ -82,7 +82,7 @@ STAIRS = {
     "experiments.commands": [
         "all experiments verify",  # commands on experiments
         "classify escape map prove",  # commands on a target
-        "race sweep merge problems report check",
+        "race sweep merge problems playground report check",
     ],
     "experiments.lectures": [
         "saddle pokemon atlas learning_rates schedules adagrad feature_scaling minibatches taylor momentum adam "
@@ -91,7 +91,7 @@ STAIRS = {
         "signs adabound switching warmup bias_correction decay_map noise",  # none imports another
     ],
     "experiments.benchmarks": ["sweep_speed"],
-    "experiments.playground": ["page", "live replay", "plane template emit", "operations", "script"],
+    "experiments.playground": ["widget", "page gallery", "live replay", "plane template emit", "operations", "script"],
     "experiments.reporting": ["checks claims swept target_report", "figures pages", "run_folder", "endpoints"],
     "experiments.workloads": ["workload optimizers", "tuned_benchmark digits cutest pokemon_valley user_loss"],
     "experiments.cli": ["console settings signals stdout"],
@@ -101,6 +101,7 @@ ROOMS = " ".join(STAIRS[""]).split()
 
 # Libraries that have one place; the modules below these names may import them, no others.
 GUESTS = {
+    "anywidget": ["experiments.playground.widget"],
     "flint": ["hessian.proofs.kernels"],
     "ival": ["hessian.proofs.kernels"],
     "matfree": ["hessian.spectra.spectrum"],

@@ -147,6 +147,16 @@ class Problems:
 
 
 @dataclass(frozen=True)
+class Playground:
+    """Write one page to play with on every surface of the catalogue, for any static host."""
+
+    optimizers: tuple[str, ...] = LECTURE_OPTIMIZERS
+    """Names as `race` takes them, separated by spaces or commas."""
+    out: Path = Path("docs/playground/index.html")
+    """The file to write, which must not exist yet."""
+
+
+@dataclass(frozen=True)
 class Experiment:
     """The settings of every experiment."""
 
@@ -309,6 +319,7 @@ COMMANDS: dict[str, type] = {
     "prove": Prove,
     "check": Check,
     "problems": Problems,
+    "playground": Playground,
 }
 
 

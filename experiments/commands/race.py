@@ -78,15 +78,20 @@ def corners(settings: Race, workload: Workload) -> Any:
     """
     if not settings.through:
         return None
+    from experiments.playground.plane import through
+
     if len(settings.through) != 3:
         raise InputError(f"through must name three files of parameters; got {len(settings.through)}")
     like = jax.tree.map(lambda leaf: leaf[0], workload.starts)
+    if sum(jnp.size(leaf) for leaf in jax.tree.leaves(like)) <= 2:
+        raise InputError("through must stay away from a loss of two parameters, all of which is drawn")
     rows = []
     for path in settings.through:
         params = parameters(path)
         if jax.tree.map(jnp.shape, params) != jax.tree.map(jnp.shape, like):
             raise InputError(f"through must name files of parameters as those of the race are; {path} holds others")
         rows.append(np.asarray(ravel_pytree(params)[0]))
+    through(rows)
     return np.stack(rows)
 
 
@@ -109,7 +114,7 @@ def play(
     workload = workload._replace(points=list(points) or workload.points)
     places = [x for x, _ in points]
     apart = np.array(places[:3]) if len(places) >= 3 and len(places[0]) > 2 else None
-    raced = race(workload, optimizers, rates, asked)
+    raced = unclassified(race(workload, optimizers, rates, asked))
     return page(raced, workload, optimizers, asked, title=title, begin=begin, corners=apart, proofs=proofs)
 
 

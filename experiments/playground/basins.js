@@ -26,7 +26,7 @@ function basinWorker() {
         bounded = fine;
         if (!fine) return true;
         let size = 0, moved = 0;
-        for (let k = 0; k < n; k++) { size = Math.max(size, Math.abs(slopes[k + 1])); moved = Math.max(moved, Math.abs(y[s + 7 + k] - at[k])); }
+        for (let k = 0; k < n; k++) { size = Math.max(size, Math.abs(slopes[k + 1])); moved = Math.max(moved, Math.abs(y[s + 3 + n + k])); }
         calm = size <= settled * slope && moved <= settled * reach[0] ? calm + 1 : 0;
         if (calm > 3 || t === steps) { f.project(at, place); here = [place[0], place[1]]; }
         return calm > 3;

@@ -273,3 +273,4 @@ state.row = Math.round(state.steps * 0.3);
 recall();
 sliders();
 draw();
+if (window.parent !== window) change({});

@@ -29,7 +29,13 @@ function run(i, begun, hypers) {
     out.x[2 * t] = place[0];
     out.x[2 * t + 1] = place[1];
     out.loss[t] = g[0];
-    if (bounded) for (let k = 0; k < 7; k++) out.piece[7 * t + k] = y[s + k];
+    if (!bounded) return;
+    for (let k = 0; k < 3; k++) out.piece[7 * t + k] = y[s + k];
+    for (const [from, to] of [[3, 3], [3 + n, 5]]) { // m and the update, as they are in the plane
+      f.onto(y.subarray(s + from, s + from + n), place);
+      out.piece[7 * t + to] = place[0];
+      out.piece[7 * t + to + 1] = place[1];
+    }
   });
   return out;
 }
@@ -68,6 +74,12 @@ function fresh() {
   if (!data.rates) state.values = tuned(beside(state.start));
 }
 const beside = (x) => x.map((one, k) => one + 1e-3 * (box[k][1] - box[k][0]) * (k ? 0.6 : 0.8)); // on a saddle nothing moves
+/* The eigenvectors of negative curvature in the plane. */
+function waysDown({ x, kind }) {
+  if (kind === "degenerate") return [];
+  const p = look(x);
+  return [[p.low, p.lowest], [p.high, p.highest]].filter(([value]) => value < 0).map(([, v]) => v);
+}
 /* Another surface of the page. */
 function choose(k) {
   Object.assign(data, told.surfaces[k]);
@@ -77,7 +89,7 @@ function choose(k) {
   cursor = null;
   box = data.box.map((side) => [...side]);
   backgrounds.clear();
-  points = data.points || search();
+  points = data.points ? data.points.map((point) => ({ down: waysDown(point), ...point })) : search();
   state.start = (data.starts.length ? data.starts[0].x : middle()).slice();
   fresh();
   offered();

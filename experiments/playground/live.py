@@ -26,7 +26,7 @@ from hessian.proofs.program import as_data
 from hessian.proofs.record import Proof, data_of_ball
 
 LARGEST = 300_000  # characters of all functions of a page
-NAMES = ("embed", "project", "height", "slope", "look", "eigen")  # of the functions of the surface
+NAMES = ("embed", "project", "onto", "height", "slope", "look", "eigen")  # of the functions of the surface
 SCRIPTS = ("draw.js", "live.js", "words.js", "models.js", "basins.js", "proof.js", "svg.js", "controls.js")
 RATE = 0.01  # of an optimizer that the page tunes
 TYPED = """<label class="text">a loss of your own <input id="typed" type="text" spellcheck="false" autocomplete="off"
@@ -88,11 +88,12 @@ def _shown(scene, sizes):
         "axes": plane.axes,
         "box": plane.box,
         "starts": [{"name": name, "x": (basis @ (np.asarray(x) - origin)).tolist()} for name, x in scene.starts],
-        "points": scene.points and [_with_record(point, scene.proofs) for point in scene.points],
+        "points": None if scene.points is None else [_with_record(point, scene.proofs) for point in scene.points],
         "rates": scene.rates,
         "typed": scene.typed,
         "states": sizes,
-        "proofs": [{**data_of_ball(one.ball), "program": as_data(one.program)} for one in scene.proofs],
+        "program": as_data(scene.proofs[0].program) if scene.proofs else None,
+        "proofs": [data_of_ball(one.ball) for one in scene.proofs],
     }
 
 
@@ -107,23 +108,23 @@ def _with_record(point, proofs):
 def code(scenes: Sequence[Scene], optimizers: dict[str, Any]) -> tuple[str, list[Any], list[list[int]]]:
     """The functions of the surfaces of a page, its optimizers, and on each surface the sizes of their states.
 
-    An optimizer is emitted once for all parameters of one structure that are drawn in one plane.
+    An optimizer is emitted once for all parameters of one structure.
 
     Raises:
         Refused: where a loss, an optimizer or the size of the whole does not fit a page.
     """
     texts, ends, sizes = [PRELUDE], [], []
     cards: list[Any] = []
-    steppers: dict[Any, tuple[str, list[int]]] = {}
+    steppers: dict[str, tuple[str, list[int]]] = {}
     for scene in scenes:
         theta, unravel = ravel_pytree(jax.tree.map(jnp.asarray, scene.params))
         origin, basis = jnp.asarray(scene.plane.origin, float), jnp.asarray(scene.plane.basis, float)
-        key = (str(jax.tree.map(jnp.shape, scene.params)), np.asarray(basis).tobytes())
+        key = str(jax.tree.map(jnp.shape, scene.params))
         if key not in steppers:
             made, cards = [], []
             for i, (name, factory) in enumerate(optimizers.items()):
                 rate = scene.rates[i] if scene.rates else RATE
-                functions, card = stepper(i, factory, rate, theta, basis, unravel)
+                functions, card = stepper(i, factory, rate, theta, unravel)
                 made += functions
                 cards.append({"name": name, **card})
             listed = ",".join(f"{one}{i}" for i in range(len(cards)) for one in ("init", "step"))
@@ -152,6 +153,7 @@ def surface(loss: Any, origin: Any, basis: Any, theta: Any) -> list[str]:
     return [
         emitted("embed", embedded, ab),
         emitted("project", lambda theta: basis @ (theta - origin), theta),
+        emitted("onto", lambda way: basis @ way, theta),
         emitted("height", inside, ab),
         emitted("slope", jax.value_and_grad(loss), theta),
         emitted("look", lambda x: (*jax.value_and_grad(inside)(x), *eigen(jax.hessian(inside)(x))), ab),
@@ -171,9 +173,7 @@ def eigen(h: jax.Array) -> tuple[jax.Array, ...]:
     return h, middle - radius, middle + radius, low, high
 
 
-def stepper(
-    i: int, factory: Any, rate: float, theta: Any, basis: Any, unravel: Any
-) -> tuple[list[str], dict[str, Any]]:
+def stepper(i: int, factory: Any, rate: float, theta: Any, unravel: Any) -> tuple[list[str], dict[str, Any]]:
     """The functions of an optimizer: its first state, and a step of it; its hyperparameters and sizes.
 
     A step is made on the parameters as the loss takes them, for some optimizers ask where one array ends.
@@ -200,10 +200,10 @@ def stepper(
         except ValueError:  # optax's own, of which eta, sigma and m are not known
             update, state = one.update(grads, state, params)
             update = ravel_pytree(update)[0]
-            return state, jnp.nan, nothing, nothing, basis @ update, theta + update
+            return state, jnp.nan, nothing, jnp.full_like(theta, jnp.nan), update, theta + update
         sizes = jax.tree.map(jnp.broadcast_to, made.sigma, jax.tree.map(jnp.shape, params)) if plain else nothing
         sigma, m, update = (ravel_pytree(tree)[0] for tree in (sizes, made.m, made.update))
-        return state, jnp.mean(made.eta), sigma, basis @ m, basis @ update, theta + update
+        return state, jnp.mean(made.eta), sigma, m, update, theta + update
 
     hypers = [jnp.asarray(one, float) for one in numbers]
     try:

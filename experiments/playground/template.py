@@ -26,8 +26,9 @@ def filled(template: str, title: str, data: Any, texts: dict[str, str]) -> str:
 
 
 def script(*names: str) -> str:
-    """Files of JavaScript, one after another."""
-    return "\n".join((HERE / name).read_text(encoding="utf-8") for name in names)
+    """Files of JavaScript, one after another, without what stands before a line."""
+    text = "\n".join((HERE / name).read_text(encoding="utf-8") for name in names)
+    return re.sub("^ +", "", text, flags=re.MULTILINE)
 
 
 def packed(values: Any, kind: str = "<f4") -> str:

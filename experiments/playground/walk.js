@@ -1,10 +1,10 @@
 /* A run, step by step, by the emitted functions f of one surface; a worker has this file too. */
 
 /* walk(hypers, theta, steps, visit): visit(t, theta, g, y) sees g = (loss, gradient) and y = (the next state, eta, sigma,
-   m, update); the walk ends where it returns true, or where a number is not finite.  Its return is the last t. */
+   m, update, the next theta); the walk ends where it returns true, or where a number is not finite.  Its return is the last t. */
 function walker(f, i, stateSize, size, hyperSize) {
   const h = hyperSize, s = stateSize, n = size, init = f["init" + i], step = f["step" + i];
-  const x = new Float64Array(h + s + 2 * n + 1), y = new Float64Array(s + 7 + n), g = new Float64Array(n + 1);
+  const x = new Float64Array(h + s + 2 * n + 1), y = new Float64Array(s + 3 + 3 * n), g = new Float64Array(n + 1);
   const theta = new Float64Array(n), begin = new Float64Array(h + n);
   return (hypers, from, steps, visit) => {
     theta.set(from);
@@ -24,7 +24,7 @@ function walker(f, i, stateSize, size, hyperSize) {
       x[h + s + 2 * n] = g[0];
       if (bounded) step(x, y);
       if (visit(t, theta, g, y, bounded) || !bounded || t >= steps) return t;
-      for (let k = 0; k < n; k++) theta[k] = y[s + 7 + k];
+      for (let k = 0; k < n; k++) theta[k] = y[s + 3 + 2 * n + k];
     }
   };
 }

@@ -3,7 +3,7 @@ const pair = ([x, y]) => { const least = 1e-15 * Math.hypot(x, y); return `(${[x
 function listed(box, title, rows, colour = "") {
   const head = document.createElement("h2"), list = document.createElement("dl");
   head.textContent = title;
-  head.style.color = colour;
+  if (colour) head.style.cssText = `border-left: .45em solid ${colour}; padding-left: .45em`;
   for (const [term, said] of rows) {
     list.append(Object.assign(document.createElement("dt"), { textContent: term }));
     list.append(Object.assign(document.createElement("dd"), { textContent: said }));
@@ -90,7 +90,7 @@ function checkPoints() {
     const until = performance.now() + 12;
     while (todo.length && turn === checking && performance.now() < until) {
       const [point] = todo.shift();
-      point.proof = tape ? provedHere(program, point.x, reach) : checkedHere(data.proofs[point.record]);
+      point.proof = tape ? provedHere(program, point.x, reach) : checkedHere({ program: data.program, ...data.proofs[point.record] });
     }
     if (turn !== checking) return;
     if (todo.length) setTimeout(later, 0);
