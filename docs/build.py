@@ -136,6 +136,9 @@ def publish(sources: Path, out: Path) -> int:
         print(complaint, file=sys.stderr)
     if failed or wrong:
         return 1
+    failed = run(["-m", "experiments", "playground", "--out", str(made / "playground" / "index.html")])
+    if failed.returncode:
+        return 1
     shutil.rmtree(out, ignore_errors=True)
     shutil.copytree(made, out)
     print(f"written: {out}, {len(list(out.rglob('*.html')))} pages; open {out / 'index.html'}")

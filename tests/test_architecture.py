@@ -83,7 +83,7 @@ STAIRS = {
     "experiments.commands": [
         "all experiments verify",  # commands on experiments
         "classify escape map prove",  # commands on a target
-        "race sweep merge problems report check contest",
+        "race sweep merge problems playground report check contest",
     ],
     "experiments.lectures": [
         "saddle pokemon atlas learning_rates schedules adagrad feature_scaling minibatches taylor momentum adam "
@@ -92,7 +92,7 @@ STAIRS = {
         "signs adabound switching warmup bias_correction decay_map noise",  # none imports another
     ],
     "experiments.benchmarks": ["sweep_speed"],
-    "experiments.playground": ["page", "live", "emit", "operations", "script"],
+    "experiments.playground": ["widget", "page gallery", "live replay", "plane template emit", "operations", "script"],
     "experiments.reporting": [
         "checks claims contest_report target_report",
         "swept",
@@ -112,6 +112,7 @@ ROOMS = " ".join(STAIRS[""]).split()
 
 # Libraries that have one place; the modules below these names may import them, no others.
 GUESTS = {
+    "anywidget": ["experiments.playground.widget"],
     "flint": ["hessian.proofs.kernels"],
     "ival": ["hessian.proofs.kernels"],
     "matfree": ["hessian.spectra.spectrum"],

@@ -105,6 +105,8 @@ class Race(OnProblem):
     """Write page.html too: the race to play with in a browser, by learning rate, step and optimizer."""
     plane: Literal["paths", "hessian"] = "paths"
     """What is drawn of more than two parameters: the two main directions of the paths, or of highest curvature."""
+    through: tuple[Path, ...] = ()
+    """Three files of parameters, as --params takes them: the plane through these points is drawn instead."""
 
 
 @dataclass(frozen=True)
@@ -186,6 +188,16 @@ class Problems:
 
     json: bool = False
     """Print one JSON object instead of the table."""
+
+
+@dataclass(frozen=True)
+class Playground:
+    """Write one page to play with on every surface of the catalogue, for any static host."""
+
+    optimizers: tuple[str, ...] = LECTURE_OPTIMIZERS
+    """Names as `race` takes them, separated by spaces or commas."""
+    out: Path = Path("docs/playground/index.html")
+    """The file to write, which must not exist yet."""
 
 
 @dataclass(frozen=True)
@@ -276,6 +288,8 @@ class OnTarget:
     """The folder to write, which must not exist yet; runs/COMMAND by default."""
     seed: int = 0
     """The seed of the random directions and starts."""
+    page: bool = False
+    """Write page.html too: the loss to play with in a browser, with runs of five optimizers from these parameters."""
     config: Path | None = None
     """Take the settings from the config.json of an earlier run; other flags override them."""
     pgf: bool = False
@@ -350,6 +364,7 @@ COMMANDS: dict[str, type] = {
     "prove": Prove,
     "check": Check,
     "problems": Problems,
+    "playground": Playground,
 }
 
 
@@ -372,6 +387,9 @@ def command_line(name: str, settings: Any) -> str:
         if field.name in PLACED and value is not None:
             placed += map(str, value if isinstance(value, tuple) else [value])
         elif field.name not in ("out", "config", "pgf", "json", "progress") and value != field.default:
+            if isinstance(value, tuple) and isinstance(value[0], Path):
+                flags += [f"--{flag}", *map(str, value)]
+                continue
             text = ",".join(value) if isinstance(value, tuple) else value
             flags.append(("--" if value else "--no-") + flag if isinstance(value, bool) else f"--{flag}={text}")
     return shlex.join([name, *placed, *flags])
@@ -478,7 +496,7 @@ def _value(name, value, hint, path):
     if Path in kinds and isinstance(value, str):
         return Path(value)
     if get_origin(hint) is tuple and isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return tuple(value)
+        return tuple(map(Path, value)) if Path in get_args(hint) else tuple(value)
     if value in get_args(hint) or type(value) in kinds:
         return value
     raise InputError(f"config must hold a setting of type {hint} for {name}; got {value!r} in {path}")

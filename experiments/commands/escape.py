@@ -10,6 +10,7 @@ from jax.flatten_util import ravel_pytree
 import hessian
 
 from ..cli.settings import Escape
+from ..commands.race import play
 from ..reporting import figures
 from ..reporting.figures import plt
 from ..reporting.run_folder import write_arrays, write_json
@@ -20,11 +21,11 @@ from ..workloads.user_loss import Target, target
 def main(settings: Escape) -> int:
     """Escape, print how, write the folder; the exit status."""
     chosen = target(settings)
-    return publish_report(settings, "escape", lambda: _report(chosen, settings.seed))
+    return publish_report(settings, "escape", lambda: _report(chosen, settings))
 
 
-def _report(chosen: Target, seed: int) -> Report:
-    key = jax.random.key(seed)
+def _report(chosen: Target, settings: Escape) -> Report:
+    key = jax.random.key(settings.seed)
     way = hessian.escape(chosen.loss, chosen.params, key=key)
     end = hessian.find_minimum(chosen.loss, chosen.params, key=key)
     words = [
@@ -60,7 +61,16 @@ def _report(chosen: Target, seed: int) -> Report:
             write_json(folder / "params.json", np.asarray(flat, float).tolist())
 
     title = f"The way down on {chosen.name}"
-    return Report(title, words, ["where", "loss", "step"], rows, summary, lambda: _draw(chosen, way, end), save)
+    return Report(
+        title,
+        words,
+        ["where", "loss", "step"],
+        rows,
+        summary,
+        lambda: _draw(chosen, way, end),
+        save,
+        play=lambda: play(settings, title),
+    )
 
 
 def _draw(chosen, way, end):

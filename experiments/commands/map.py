@@ -15,6 +15,7 @@ from jax.flatten_util import ravel_pytree
 import hessian
 
 from ..cli.settings import InputError, Map, at_least_one, deviation
+from ..commands.race import play
 from ..reporting import figures
 from ..reporting.figures import plt
 from ..reporting.run_folder import write_dataset
@@ -113,7 +114,23 @@ def _report(chosen: Target, settings: Map) -> Report:
                 proof.save(folder / f"proof_{i}.json")
 
     title = f"The critical points of {chosen.name}"
-    return Report(title, words, columns, rows, summary, lambda: _draw(chosen, points, proofs), save)
+    return Report(
+        title,
+        words,
+        columns,
+        rows,
+        summary,
+        lambda: _draw(chosen, points, proofs),
+        save,
+        play=lambda: play(settings, title, _places(points), proofs, None),
+    )
+
+
+def _places(points):
+    """The numbers and the kind of each point, the lowest and of least index first, as a page takes them."""
+    flat = np.asarray(jax.vmap(lambda tree: ravel_pytree(tree)[0])(points.params))
+    order = np.lexsort((points.loss, points.index))
+    return [(tuple(flat[i].tolist()), str(points.kind[i])) for i in order]
 
 
 def _proofs(loss, points):

@@ -11,6 +11,7 @@ import hessian
 
 from ..cli.console import growing_bar
 from ..cli.settings import InputError, Prove
+from ..commands.race import play
 from ..reporting import figures
 from ..reporting.figures import plt
 from ..reporting.target_report import Report, extreme_slices, publish_report, shown
@@ -24,7 +25,7 @@ def main(settings: Prove) -> int:
     """Prove, print the statement, write the record; 0 where it is proved, else 1."""
     chosen = target(settings)
     if settings.box is None:
-        return publish_report(settings, "prove", lambda: _report(chosen, settings.seed))
+        return publish_report(settings, "prove", lambda: _report(chosen, settings))
     box = _box(settings.box, len(ravel_pytree(chosen.params)[0]))
     return publish_report(settings, "prove", lambda: _report_of_all(chosen, box, settings))
 
@@ -68,7 +69,15 @@ def _report_of_all(chosen: Target, box: list[tuple[float, float]], settings: Pro
 
     title = f"What is proved of {chosen.name} in a box"
     columns = ["kind", "index", "center", "radius"]
-    return Report(title, words, columns, rows, summary, lambda: _draw_all(chosen, found), save, found.complete)
+    known = [(tuple(np.asarray(point.center).tolist()), point.kind) for point in points]
+
+    def draw():
+        return _draw_all(chosen, found)
+
+    def made():
+        return play(settings, title, known, points)
+
+    return Report(title, words, columns, rows, summary, draw, save, found.complete, made)
 
 
 def _draw_all(chosen, found):
@@ -94,7 +103,7 @@ def _draw_all(chosen, found):
     return figure
 
 
-def _report(chosen: Target, seed: int) -> Report:
+def _report(chosen: Target, settings: Prove) -> Report:
     try:
         proof = hessian.prove(chosen.loss, chosen.params)
     except ImportError as error:
@@ -119,7 +128,15 @@ def _report(chosen: Target, seed: int) -> Report:
 
     title = f"What is proved of {chosen.name} here"
     columns = ["coordinate", "center", "radius"]
-    return Report(title, words, columns, rows, summary, lambda: _draw(chosen, seed), save, proof.proved)
+    known = [(tuple(np.asarray(proof.center).tolist()), proof.kind)] if proof.proved else []
+
+    def draw():
+        return _draw(chosen, settings.seed)
+
+    def made():
+        return play(settings, title, known, [proof])
+
+    return Report(title, words, columns, rows, summary, draw, save, proof.proved, made)
 
 
 def _draw(chosen, seed):

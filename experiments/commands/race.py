@@ -5,6 +5,7 @@ in one compiled call.  Where each run stops is classified by the eigenvalues of 
 runs stopped, one step along the negative eigenvector is made, and gradient descent shows where it leads.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,10 +20,11 @@ import gdlab
 import hessian
 
 from ..cli.console import bar
-from ..cli.settings import Race, as_json, at_least_one
+from ..cli.settings import InputError, OnTarget, Race, as_json, at_least_one
 from ..reporting.endpoints import NOT_SEEN, EscapeRoute, best_rates, classified, unclassified, ways_out
 from ..reporting.run_folder import Extras, Findings, Table, dump, publish, write_dataset
 from ..workloads.optimizers import named_optimizers
+from ..workloads.user_loss import parameters
 from ..workloads.workload import Workload, load, rates_of, spaced
 
 ROWS = 100  # rows of the recorded history
@@ -33,6 +35,7 @@ SOLVED = 1e-8  # of the highest final loss above the lowest: the figure tells ap
 def main(settings: Race) -> int:
     """Race, print the table, write the folder; the exit status."""
     settings, workload, optimizers, rates = resolve(settings)
+    corners(settings, workload)
 
     def find(extras: Extras) -> Findings:
         with bar(settings.progress, ["race", "classify", "escape"]) as advance:
@@ -65,7 +68,55 @@ def page_of(dataset: xarray.Dataset, workload: Workload, optimizers: dict[str, A
     """The race to play with in a browser."""
     from ..playground.page import page
 
-    return page(dataset, workload, optimizers, settings)
+    return page(dataset, workload, optimizers, settings, corners=corners(settings, workload))
+
+
+def corners(settings: Race, workload: Workload) -> Any:
+    """The three points, as rows, through which a race is drawn; None where the settings name none.
+
+    Raises:
+        InputError: for another number of files, or parameters of another structure.
+    """
+    if not settings.through:
+        return None
+    from ..playground.plane import through
+
+    if len(settings.through) != 3:
+        raise InputError(f"through must name three files of parameters; got {len(settings.through)}")
+    like = jax.tree.map(lambda leaf: leaf[0], workload.starts)
+    if sum(jnp.size(leaf) for leaf in jax.tree.leaves(like)) <= 2:
+        raise InputError("through must stay away from a loss of two parameters, all of which is drawn")
+    rows = []
+    for path in settings.through:
+        params = parameters(path)
+        if jax.tree.map(jnp.shape, params) != jax.tree.map(jnp.shape, like):
+            raise InputError(f"through must name files of parameters as those of the race are; {path} holds others")
+        rows.append(np.asarray(ravel_pytree(params)[0]))
+    through(rows)
+    return np.stack(rows)
+
+
+def play(
+    settings: OnTarget, title: str, points: Any = (), proofs: Sequence[hessian.Proof] = (), begin: int | None = 0
+) -> str:
+    """The page to play with of a target: its loss, and a small race on it from the parameters that are looked at.
+
+    Args:
+        settings: of the command on the target.
+        title: of the page.
+        points: its critical points where they are known, each as flat numbers and a kind.
+        proofs: records of some of them.
+        begin: the start that is chosen first, 0 for the parameters.
+    """
+    from ..playground.page import page
+
+    asked = Race(target=settings.target, params=settings.params, seed=settings.seed, quick=True)
+    asked, workload, optimizers, rates = resolve(asked)
+    workload = workload._replace(points=list(points) or workload.points)
+    places = [x for x, _ in points]
+    apart = np.array(places[:3]) if len(places) >= 3 and len(places[0]) > 2 else None
+    raced = unclassified(race(workload, optimizers, rates, asked))
+    return page(raced, workload, optimizers, asked, title=title, begin=begin, corners=apart, proofs=proofs)
 
 
 def resolve(settings: Race) -> tuple[Race, Workload, dict[str, Any], jax.Array]:

@@ -28,6 +28,7 @@ class Report(NamedTuple):
     draw: Callable[[], Any]  # the figure
     save: Callable[[Path], None] = lambda folder: None  # writes more results into the folder
     passed: bool = True  # whether the exit status may be 0
+    play: Callable[[], str] | None = None  # makes the page to play with
 
 
 def publish_report(settings: OnTarget, name: str, make: Callable[[], Report]) -> int:
@@ -35,6 +36,8 @@ def publish_report(settings: OnTarget, name: str, make: Callable[[], Report]) ->
 
     def find(_):
         report = make()
+        play = report.play
+        played = [("page.html", lambda _: play())] if settings.page and play is not None else []
         return Findings(
             title=report.title,
             summary=report.summary,
@@ -43,7 +46,7 @@ def publish_report(settings: OnTarget, name: str, make: Callable[[], Report]) ->
             words=report.words,
             caption=figures.plain(report.title),
             save=report.save,
-            pages=[("report.html", lambda folder: page(report.title, folder, name))],
+            pages=[("report.html", lambda folder: page(report.title, folder, name)), *played],
             above=[report.title, *report.words],
             passed=report.passed,
         )

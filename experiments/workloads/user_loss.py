@@ -48,10 +48,10 @@ def target(settings: OnTarget | OnProblem) -> Target:
         chosen = surfaces[name]
         saddles = {point.x for point in chosen.critical_points if point.index}
         start = next((x for x in chosen.starts if x in saddles), chosen.starts[0])
-        params = jnp.array(start) if settings.params is None else _read(settings.params)
+        params = jnp.array(start) if settings.params is None else parameters(settings.params)
         found = Target(chosen.name, chosen.loss, params, chosen)
     else:
-        found = Target(name, function_of(name), _read(settings.params), None)
+        found = Target(name, function_of(name), parameters(settings.params), None)
     refused = _refusal(found)
     if refused and isinstance(found.params, dict) and len(found.params) == 1:
         ((label, array),) = found.params.items()
@@ -106,7 +106,12 @@ def function_of(name: str) -> Callable[..., Any]:
     return function
 
 
-def _read(path):
+def parameters(path: Path | None) -> Any:
+    """The parameters in a file, .npz or .safetensors.
+
+    Raises:
+        InputError: for another file, one that cannot be read, or arrays that are no finite floating numbers.
+    """
     if path is None:
         raise InputError("params must name a file of arrays, .npz or .safetensors, for a loss from a file; got none")
     readers = {".npz": _npz, ".safetensors": _safetensors}
