@@ -46,11 +46,12 @@ STAIRS = {
     "gdlab.storage": ["multihost", "store fingerprint"],
     "gdlab.problems": [
         "catalogue",
-        "bowls classics digits lattices linear_nets octopus pokemon recovery saddles valleys",
+        "bowls classics clusters digits lattices linear_nets octopus pokemon recovery saddles valleys",
         "known_points",
         "landscape",
     ],
     "hessian": [
+        "landscapes",
         "saddles local_models",
         "verdicts",
         "steps symmetry",
@@ -65,7 +66,8 @@ STAIRS = {
     ],
     "hessian.saddles": ["connect", "find_minimum trajectory", "rounds", "wrapper", "escape flat_directions"],
     "hessian.verdicts": ["search", "critical_points", "classify refinement", "krylov_evidence", "evidence", "drift"],
-    "hessian.symmetry": ["alignment detection slices", "declared", "discrete", "generators", "parts"],
+    "hessian.landscapes": ["landscape", "rounds", "graph", "catalogue seek", "disconnectivity"],
+    "hessian.symmetry": ["alignment detection slices", "congruence", "declared", "discrete points", "generators", "parts"],
     "hessian.steps": ["newton_cg sr1_trust_region", "second_order", "trust_region", "acceptance eigenbasis"],
     "hessian.proofs": [
         "prove replay",

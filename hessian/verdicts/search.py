@@ -12,6 +12,11 @@ Each end is refined by Newton's method (`hessian.verdicts.refinement`).  It coun
 along every eigenvalue beyond rounding, is short; it is then classified, and listed once.
 
 Its result is `hessian.verdicts.critical_points.CriticalPoints`.
+
+| name | what it is |
+|---|---|
+| `find_critical_points` | the search |
+| `End`, `judged` | where one start ended, with its spectrum and verdict |
 """
 
 from functools import partial
@@ -119,7 +124,7 @@ def _units(starts):
     return np.minimum(1, np.where(sizes > 0, sizes, largest if largest > 0 else 1))
 
 
-class _End(NamedTuple):
+class End(NamedTuple):
     """Where one start ended."""
 
     theta: jax.Array
@@ -189,12 +194,12 @@ def _search(loss, plan, like, args, starts, radius, unit):
             jnp.where(end.short, end.gradient, state.gradient),
         )
         point = classify(loss, unravel(theta), *args, method="dense", symmetries=symmetries)
-        return _end(loss, unravel(theta), args, flat, theta, gradient, length_scale(theta), point, key)
+        return judged(loss, unravel(theta), args, flat, theta, gradient, length_scale(theta), point, key)
 
     return jax.lax.map(seek, starts, batch_size=batch)
 
 
-def _end(loss, params, args, flat, theta, gradient, length_scale, point, key):
+def judged(loss, params, args, flat, theta, gradient, length_scale, point, key):
     """The point at which a search ended, with its spectrum and verdict."""
     found = eigenbasis(flat, theta, gradient, None, key)
     sizes = jnp.abs(found.values)
@@ -209,7 +214,7 @@ def _end(loss, params, args, flat, theta, gradient, length_scale, point, key):
     is_curved = seen | (sizes > DOUBT * eps * jnp.max(sizes))
     doubt = jnp.where(is_curved, steps + divided(noise, sizes), 0)
     image, whole = length(found.values * found.projections), jnp.max(sizes) * length(gradient)
-    return _End(
+    return End(
         theta,
         flat(theta),
         found.values,
