@@ -107,7 +107,7 @@ GUESTS = {
     "ival": ["hessian.proofs.kernels"],
     "matfree": ["hessian.spectra.spectrum"],
     "matplotlib": ["experiments"],
-    "xarray": ["gdlab.sweeps", "experiments"],
+    "xarray": ["gdlab.sweeps", "hessian.landscapes.graph", "experiments"],
 }
 
 # Lines of code in a file, and in a function, of gdlab or hessian; docstrings, comments and blank lines are free.

@@ -3,6 +3,8 @@
     start      down to a minimum, up to a saddle of index 1
     minimum    up along both sides of its softest eigenvectors, each when it is new
     saddle     the gradient flow to both sides, when it is new: the two minima that it joins
+               and up along its next soft eigenvectors, to points of index 2
+    the rest   from points of higher index, a step along each of their lowest eigenvectors and up to a saddle again
 
 until nothing new is left to follow, start after start.  Every end is refined by Newton's method and classified; what
 does not converge, or is degenerate beyond its orbit, is not listed.  Orbits are listed once.
@@ -29,7 +31,8 @@ from hessian.symmetry.declared import declare, refuse_wrong
 from hessian.verdicts.classify import Kind
 
 KICK = 1e-3  # from a saddle to both sides, in length scales
-LIFT = 0.05  # from a minimum
+LIFT = 0.05  # from a minimum, and beside a saddle
+BESIDE = 2  # soft eigenvectors of a new saddle along which points of index 2 are sought
 
 
 def landscape(
@@ -39,8 +42,8 @@ def landscape(
     symmetries: Any = None,
     highest: int = 1,
     modes: int = 6,
-    steps: int = 500,
-    radius: ArrayLike = 0.1,
+    steps: int = 200,
+    radius: ArrayLike = 0.05,
     patience: int | None = None,
     batch: int = 16,
     store: Any = None,
@@ -53,7 +56,7 @@ def landscape(
         starts: pytree like params with a leading axis of starts.
         *args: further arguments of the loss.
         symmetries: as in `hessian.classify`; `hessian.symmetry.atoms(3)` for a cluster of atoms.
-        highest: points up to this index are sought, from 1 to n; only those up to 1 are followed.
+        highest: points up to this index are sought, from 1 to n; what is met above 1 is listed, too.
         modes: how many of the softest eigenvectors of a new minimum are climbed, to both sides, >= 0.
         steps: at most, of each search, >= 1.
         radius: the longest step, relative to 1 + |theta|, > 0; the largest size of the starts replaces a larger 1.
@@ -165,8 +168,11 @@ class _Search:
             ways = [side * row for row in point.vectors[: self.rounds.plan.modes] for side in (1, -1) if row.any()]
             return [Job(point.theta + LIFT * scale * way, 1, way) for way in ways]
         if point.index == 1:
-            return [Job(point.theta + side * KICK * scale * point.vectors[0], FLOW) for side in (1, -1)]
-        return []
+            down = [Job(point.theta + side * KICK * scale * point.vectors[0], FLOW) for side in (1, -1)]
+            beside = [row for row in point.vectors[1 : 1 + BESIDE] if row.any()]
+            return down + [Job(point.theta + side * LIFT * scale * row, 2) for row in beside for side in (1, -1)]
+        lowest = point.vectors[: int(point.index)]
+        return [Job(point.theta + side * LIFT * scale * row, 1) for row in lowest for side in (1, -1)]
 
     def _placed(self, end: Ends):
         """The number of the point at which a search ended, -1 for none, and whether it is new."""

@@ -166,7 +166,7 @@ def seek_all(
         gradient = jnp.where(end.short, end.gradient, walk.gradient)
         point = classify(loss, unravel(theta), *args, method="dense", symmetries=plan.symmetries)
         values, vectors = _across(matrix(flat, theta), _fields(plan.symmetries, unravel, theta))
-        lowest = jnp.where(jnp.arange(theta.size)[:, None] < theta.size - point.flat, vectors, 0)[: max(plan.modes, 1)]
+        lowest = jnp.where(jnp.arange(theta.size)[:, None] < theta.size - point.flat, vectors, 0)[: max(plan.modes, 3)]
         scale = length_scale(theta)
         end = judged(loss, unravel(theta), args, flat, theta, gradient, scale, point, jax.random.key(0))
         return end, lowest
