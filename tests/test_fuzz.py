@@ -303,6 +303,7 @@ ELSEWHERE = {
         "gdlab.problems.network_loss",
         "gdlab.problems.pokemon_loss",
         "hessian.data_parallel",
+        "hessian.landscape",
         "hessian.prove",
         "hessian.prove_saddle",
         "hessian.prove_all",

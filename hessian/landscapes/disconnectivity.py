@@ -112,7 +112,7 @@ def disconnectivity(loss: np.ndarray, saddles: np.ndarray, joins: np.ndarray) ->
     """
     of = list(range(len(loss)))  # the node of each minimum's basin
 
-    heights, merged, through = [], [], []
+    heights, merged, through = list[float](), list[tuple[int, int]](), list[int]()
     for row in np.argsort(saddles, kind="stable"):
         i, j = (int(end) for end in joins[row])
         if i < 0 or j < 0 or of[i] == of[j]:
@@ -122,6 +122,4 @@ def disconnectivity(loss: np.ndarray, saddles: np.ndarray, joins: np.ndarray) ->
         heights.append(float(saddles[row]))
         merged.append((a, b))
         through.append(int(row))
-    return Disconnectivity(
-        loss, np.array(heights), np.array(merged, int).reshape(-1, 2), np.array(through, int)
-    )
+    return Disconnectivity(loss, np.array(heights), np.array(merged, int).reshape(-1, 2), np.array(through, int))

@@ -59,6 +59,7 @@ class Landscape(NamedTuple):
     starts: int  # how many were used
     starts_since_new: int  # how many came after the last that led to a new point
     ended: dict[str, int]  # how the ways down from the starts ended
+    degenerate: int  # searches that ended where an eigenvalue without a sign is not explained; these are not listed
     highest: int  # the index up to which points were sought
 
     @property
@@ -71,11 +72,12 @@ class Landscape(NamedTuple):
     def euler_characteristic(self) -> int | None:
         """The sum of (-1)^index: 1 where the loss grows in every direction and no point is missing.
 
-        None where points fill orbits, as Poincare and Hopf count isolated ones, or where not every index was sought.
+        None where points fill orbits, as Poincare and Hopf count isolated ones, where a search ended at a
+        degenerate one, or where not every index was sought.
         """
         every = [self.minima, self.saddles, self.others]
         sought = self.highest >= self.minima.eigenvalues.shape[1]
-        isolated = not any(points.flat.any() for points in every)
+        isolated = not self.degenerate and not any(points.flat.any() for points in every)
         return int(sum(np.sum((-1) ** points.index) for points in every)) if sought and isolated else None
 
     @property
@@ -99,11 +101,11 @@ class Landscape(NamedTuple):
         waiting, seen = deque([i]), {i}
         while waiting and j not in seen:
             here = waiting.popleft()
-            for saddle in np.flatnonzero((self.joins == here).any(axis=1) & (self.saddles.loss <= barrier)):
+            for saddle in np.flatnonzero((self.joins == here).any(axis=1) & (self.saddles.loss <= barrier)).tolist():
                 for there in self.joins[saddle].tolist():
                     if there >= 0 and there not in seen:
                         seen.add(there)
-                        came[there] = here, int(saddle)
+                        came[there] = here, saddle
                         waiting.append(there)
         if j not in seen:
             return None

@@ -24,7 +24,7 @@ from hessian.arguments import number, shown, whole
 from hessian.landscapes.catalogue import Catalogue, Ends
 from hessian.landscapes.graph import Landscape, Points
 from hessian.landscapes.rounds import Job, Rounds
-from hessian.landscapes.seek import DOWN, FLOW, Plan
+from hessian.landscapes.seek import FLOW, Plan
 from hessian.precision import working
 from hessian.product import Loss, Params
 from hessian.symmetry.declared import declare, refuse_wrong
@@ -117,6 +117,7 @@ class _Search:
     def __init__(self, rounds: Rounds, catalogue: Catalogue, highest: int):
         self.rounds, self.catalogue, self.highest = rounds, catalogue, highest
         self.joins: dict[int, list[int]] = {}
+        self.degenerate = 0
         self.ended: Counter[str] = Counter()
         self.used, self.last = 0, -1
 
@@ -174,9 +175,12 @@ class _Search:
         lowest = point.vectors[: int(point.index)]
         return [Job(point.theta + side * LIFT * scale * row, 1) for row in lowest for side in (1, -1)]
 
-    def _placed(self, end: Ends):
+    def _placed(self, end: Ends) -> tuple[int, bool]:
         """The number of the point at which a search ended, -1 for none, and whether it is new."""
-        return self.catalogue.place(end) if bool(end.accepted) else (-1, False)
+        if bool(end.accepted):
+            return self.catalogue.place(end)
+        self.degenerate += _word(end) == "degenerate"
+        return -1, False
 
     def result(self, unravel: Callable[[Any], Params], stored: Any) -> Landscape:
         """The landscape."""
@@ -192,7 +196,8 @@ class _Search:
         minima, saddles, others = (self._table(group, unravel, stored) for group in groups)
         joins = np.array(pairs, int).reshape(-1, 2)
         since = self.used - 1 - self.last
-        return Landscape(minima, saddles, others, joins, self.used, since, dict(self.ended), self.highest)
+        counts = self.used, since, dict(self.ended), self.degenerate, self.highest
+        return Landscape(minima, saddles, others, joins, *counts)
 
     def _table(self, group, unravel, stored):
         chosen = [self.catalogue.points[spot] for spot in group]
@@ -219,4 +224,5 @@ def _word(end):
         return str(Kind.words_of(end.code))
     if not np.isfinite(end.loss) or not np.isfinite(end.gradient_norm):
         return "not finite"
-    return "degenerate" if bool(end.converged) and int(end.code) != Kind.NOT_CRITICAL else "not converged"
+    known = int(end.code) not in (Kind.NOT_CRITICAL, Kind.UNDETERMINED)
+    return "degenerate" if bool(end.converged) and known else "not converged"

@@ -85,5 +85,3 @@ class Rounds:
             hashed.update(job.start.tobytes() + bytes([job.mode % 256]))
             hashed.update(b"" if job.toward is None else job.toward.tobytes())
         return hashed.digest()[:16]
-
-

@@ -20,6 +20,7 @@ that nearest to the last one is kept; outside it is the lowest.
 | `seek_all` | where many starts end, each with the verdict on the point there |
 """
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -44,6 +45,9 @@ GOOD, FAIR = 0.1, 0.3  # q below which a step is lengthened, and above which it 
 FAITHFUL = 0.05  # q above which a step of the flow is not taken
 WORST = 1.0  # the same for the others
 LEAST = 1e-9  # the radius, in length scales, at which a search gives up
+CLOSE = 1e-3  # Newton's step at which a walk ends, in units of the distance at which points are the same
+NEAR = 1e-2  # the longest step of Newton's method at the end, in length scales
+BEGIN = 0.1  # the first time of the flow, in units of 1 / |H|
 VANISHED = 1e-16  # square of the share of a generator's field that is rounding
 
 
@@ -93,90 +97,89 @@ def seek_all(
         radius: the longest step, in length scales.
         unit: what is added to |theta| for a length scale.
     """
-    unravel = ravel_pytree(like)[1]
-    flat = Flat(loss, unravel, args)
-    at = jax.value_and_grad(flat)
+    flat = Flat(loss, ravel_pytree(like)[1], args)
+    search = _Search(flat, plan, radius, unit)
+    return jax.lax.map(search.end, (starts, towards, modes), batch_size=plan.batch)
 
-    def length_scale(theta):
-        return unit + length(theta)
 
-    def step(mode, walk):
-        h = matrix(flat, walk.theta)
-        values, vectors = _across(h, _fields(plan.symmetries, unravel, walk.theta))
-        a = vectors @ walk.gradient
-        seen = jnp.abs(values) > rounding(values)
-        p = jnp.where(
-            mode == FLOW,
-            _flow(values, a, walk.reach),
-            _climb(values, vectors, a, mode, walk.toward, walk.reach * length_scale(walk.theta)),
-        )
-        followed = _followed(values, vectors, walk.toward)
+@dataclass(frozen=True, eq=False)
+class _Search:
+    """The searches of one loss."""
+
+    flat: Flat
+    plan: Plan
+    radius: jax.Array
+    unit: jax.Array
+
+    def length_scale(self, theta):
+        return self.unit + length(theta)
+
+    def fields(self, theta):
+        return _fields(self.plan.symmetries, self.flat.unravel, theta)
+
+    def end(self, each):
+        """Where one search ends."""
+        start, toward, mode = each
+        theta, gradient = self.refined(self.walked(start, toward, mode))
+        flat, scale = self.flat, self.length_scale(theta)
+        params, symmetries = flat.unravel(theta), self.plan.symmetries
+        point = classify(flat.loss, params, *flat.args, method="dense", symmetries=symmetries)
+        vectors = _across(matrix(flat, theta), self.fields(theta))[1]
+        across = jnp.where(jnp.arange(theta.size)[:, None] < theta.size - point.flat, vectors, 0)
+        verdict = judged(flat.loss, params, flat.args, flat, theta, gradient, scale, point, jax.random.key(0))
+        return verdict, across[: max(self.plan.modes, 3)]
+
+    def walked(self, start, toward, mode):
+        """The last state of the walk from a start."""
+        value, gradient = jax.value_and_grad(self.flat)(start)
+        largest = divisor(jnp.max(jnp.abs(matrix(self.flat, start))))
+        reach = jnp.where(mode == FLOW, BEGIN / largest, self.radius)
+        walk = _Walk(jnp.bool_(True), jnp.int32(0), start, value, gradient, reach, toward)
+        return jax.lax.while_loop(lambda state: state.going, partial(self.step, mode), walk)
+
+    def refined(self, walk):
+        """The point, with its gradient, that Newton's method finds from the end of a walk; that end if none."""
+        slope = jax.grad(self.flat)
+
+        def once(state):
+            found = eigenbasis(self.flat, state.theta, state.gradient, None, jax.random.key(0))
+            return refine(found, slope, state, self.length_scale(state.theta), NEAR)
+
+        whole = jnp.ones((), walk.theta.dtype)
+        begin = Refining(jnp.bool_(True), jnp.int32(REFINEMENTS), walk.theta, walk.gradient, whole, jnp.bool_(False))
+        end = jax.lax.while_loop(lambda state: state.going, once, begin)
+        return jnp.where(end.short, end.theta, walk.theta), jnp.where(end.short, end.gradient, walk.gradient)
+
+    def step(self, mode, walk):
+        """The walk after one step that is tried."""
+        h = matrix(self.flat, walk.theta)
+        values, vectors = _across(h, self.fields(walk.theta))
+        a, scale, flowing = vectors @ walk.gradient, self.length_scale(walk.theta), mode == FLOW
+        climbed = _climb(values, vectors, a, mode, walk.toward, walk.reach * scale)
+        p = jnp.where(flowing, _flow(values, a, walk.reach), climbed)
         move = p @ vectors
         theta = walk.theta + move
-        value, gradient = at(theta)
+        value, gradient = jax.value_and_grad(self.flat)(theta)
         q = length(gradient - walk.gradient - h @ move) / divisor(length(walk.gradient))
-        size, longest = length(p), radius * length_scale(walk.theta)
         lower = value <= walk.value + 4 * jnp.finfo(value.dtype).eps * jnp.abs(walk.value)
-        fit = q <= jnp.where(mode == FLOW, FAITHFUL, WORST)
-        taken = fit & (lower | (mode > 0)) & ((mode != FLOW) | (size <= longest)) & jnp.isfinite(value)
-        good, fair = (
-            q <= jnp.where(mode == FLOW, FAITHFUL / 3, GOOD),
-            q <= jnp.where(mode == FLOW, FAITHFUL, FAIR),
-        )
-        # A step that was cut by neither radius nor time says nothing against a longer one.
-        factor = jnp.where(taken, jnp.where(good, 2.0, jnp.where(fair, 1.0, 0.5)), 0.25).astype(size.dtype)
-        reach = walk.reach * factor
-        reach = jnp.where(mode == FLOW, reach, jnp.minimum(reach, radius))
+        within = ~flowing | (length(p) <= self.radius * scale)
+        taken = (q <= jnp.where(flowing, FAITHFUL, WORST)) & (lower | (mode > 0)) & within & jnp.isfinite(value)
+        good, fair = q <= jnp.where(flowing, FAITHFUL / 3, GOOD), q <= jnp.where(flowing, FAITHFUL, FAIR)
+        factor = jnp.where(taken, jnp.where(good, 2.0, jnp.where(fair, 1.0, 0.5)), 0.25).astype(q.dtype)
+        reach = jnp.where(flowing, walk.reach * factor, jnp.minimum(walk.reach * factor, self.radius))
+        lost = ~flowing & (reach < LEAST) | ~jnp.isfinite(length(walk.gradient))
+        going = ~self.arrived(values, a, scale) & ~lost & (walk.count + 1 < self.plan.steps)
+        followed = jnp.where((mode == 1) & taken, _followed(values, vectors, walk.toward), walk.toward)
+        walk = walk._replace(going=going, count=walk.count + 1, reach=reach, toward=followed)
+        there = walk._replace(theta=theta, value=value, gradient=gradient)
+        return jax.tree.map(lambda new, old: jnp.where(taken, new, old), there, walk)
+
+    def arrived(self, values, a, scale):
+        """Whether Newton's step is short, and the slope rounding where there is no curvature."""
+        seen = jnp.abs(values) > rounding(values)
         newton = length(divided(a, jnp.abs(values), seen))
-        arrived = (newton <= 1e-3 * same_point_distance(length_scale(walk.theta))) & jnp.all(
-            seen | (jnp.abs(a) <= _slight(values, length_scale(walk.theta)))
-        )
-        lost = (mode != FLOW) & (reach < LEAST)
-        going = ~arrived & ~lost & (walk.count + 1 < plan.steps) & jnp.isfinite(length(walk.gradient))
-        return _Walk(
-            going,
-            walk.count + 1,
-            jnp.where(taken, theta, walk.theta),
-            jnp.where(taken, value, walk.value),
-            jnp.where(taken, gradient, walk.gradient),
-            reach,
-            jnp.where((mode == 1) & taken, followed, walk.toward),
-        )
-
-    def refine_once(state):
-        found = eigenbasis(flat, state.theta, state.gradient, None, jax.random.key(0))
-        return refine(found, at_gradient, state, length_scale(state.theta), 0.01)
-
-    def at_gradient(theta):
-        return at(theta)[1]
-
-    def seek(each):
-        start, toward, mode = each
-        value, gradient = at(start)
-        some = divisor(jnp.max(jnp.abs(matrix(flat, start))))
-        reach = jnp.where(mode == FLOW, 0.1 / some, radius)
-        walk = _Walk(jnp.bool_(True), jnp.int32(0), start, value, gradient, reach, toward)
-        walk = jax.lax.while_loop(lambda state: state.going, partial(step, mode), walk)
-        one = jnp.ones((), start.dtype)
-        first = Refining(
-            jnp.bool_(True), jnp.int32(REFINEMENTS), walk.theta, walk.gradient, one, jnp.bool_(False)
-        )
-        end = jax.lax.while_loop(lambda state: state.going, refine_once, first)
-        theta = jnp.where(end.short, end.theta, walk.theta)
-        gradient = jnp.where(end.short, end.gradient, walk.gradient)
-        point = classify(loss, unravel(theta), *args, method="dense", symmetries=plan.symmetries)
-        values, vectors = _across(matrix(flat, theta), _fields(plan.symmetries, unravel, theta))
-        lowest = jnp.where(jnp.arange(theta.size)[:, None] < theta.size - point.flat, vectors, 0)[: max(plan.modes, 3)]
-        scale = length_scale(theta)
-        end = judged(loss, unravel(theta), args, flat, theta, gradient, scale, point, jax.random.key(0))
-        return end, lowest
-
-    return jax.lax.map(seek, (starts, towards, modes), batch_size=plan.batch)
-
-
-def _slight(values, length_scale):
-    """The slope along an eigenvector without curvature that is rounding."""
-    return jnp.finfo(values.dtype).eps * jnp.max(jnp.abs(values)) * length_scale
+        slight = jnp.finfo(values.dtype).eps * jnp.max(jnp.abs(values)) * scale
+        return (newton <= CLOSE * same_point_distance(scale)) & jnp.all(seen | (jnp.abs(a) <= slight))
 
 
 def _fields(symmetries, unravel, theta):

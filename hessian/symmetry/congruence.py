@@ -12,6 +12,7 @@ iteration and no luck is involved: what is congruent is found.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -59,7 +60,7 @@ class PointGroup:
                 if self.mirrored or np.linalg.det(turn) > 0:
                     yield turn
 
-    def _alike(self, x, y, chosen, within) -> Iterator[list[int]]:
+    def _alike(self, x: Any, y: Any, chosen: list[int], within: float) -> Iterator[list[int]]:
         """The places of points of x with the lengths and distances of the chosen points of y."""
         groups = [np.array([i]) for i in range(len(x))] if self.exchanged is None else self.exchanged.groups(len(x))
         allowed = {int(i): group for group in groups for i in group}
@@ -86,7 +87,7 @@ def group_of_points(symmetries: Symmetries) -> PointGroup | None:
     discrete = {type(one): one for one in symmetries.discrete}
     every = (*symmetries.continuous, *symmetries.discrete)
     of_all = all(isinstance(one, OfPoints) or getattr(one, "parts", ()) is None for one in every)
-    dimensions = {getattr(one, "d", None) for one in every}
+    dimensions = {int(getattr(one, "d", 0)) for one in every}
     if not discrete or not of_all or len(dimensions) != 1 or not {*continuous} <= {Translations, Rotations}:
         return None
     exchanged = discrete.get(Identical)
