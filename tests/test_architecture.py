@@ -91,7 +91,7 @@ STAIRS = {
     "experiments": ["__main__", "commands", "lectures benchmarks playground", "reporting", "workloads", "cli"],
     "experiments.commands": [
         "all experiments verify",  # commands on experiments
-        "classify escape map prove",  # commands on a target
+        "classify escape landscape map prove",  # commands on a target
         "race sweep merge problems report check",
     ],
     "experiments.lectures": [

@@ -56,6 +56,7 @@ class Landscape(NamedTuple):
     saddles: Points
     others: Points  # critical points of higher index that were met
     joins: np.ndarray  # (saddles, 2): the minima below each, -1 where a way down ended at none
+    drawn: np.ndarray  # (minima,), how many starts led straight down to each
     starts: int  # how many were used
     starts_since_new: int  # how many came after the last that led to a new point
     ended: dict[str, int]  # how the ways down from the starts ended
@@ -82,9 +83,9 @@ class Landscape(NamedTuple):
 
     @property
     def missing_mass(self) -> float:
-        """The probability that one more start leads down to a new minimum, by those found once (Good 1953)."""
-        arrived = int(self.minima.found.sum())
-        return float(np.sum(self.minima.found == 1) / arrived) if arrived else float("nan")
+        """The probability that one more start leads down to a new minimum, by those met once (Good 1953)."""
+        arrived = int(self.drawn.sum())
+        return float(np.sum(self.drawn == 1) / arrived) if arrived else float("nan")
 
     def disconnectivity(self) -> Disconnectivity:
         """The disconnectivity graph; `.draw(axes)` draws it."""

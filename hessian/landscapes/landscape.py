@@ -119,6 +119,7 @@ class _Search:
         self.joins: dict[int, list[int]] = {}
         self.degenerate = 0
         self.ended: Counter[str] = Counter()
+        self.drawn: Counter[int] = Counter()
         self.used, self.last = 0, -1
 
     @property
@@ -135,6 +136,7 @@ class _Search:
         for place, end in enumerate(ends):
             spot, new = self._placed(end)
             if place < len(starts):
+                self.drawn[spot] += 1
                 self.ended[_word(end)] += 1
             if new:
                 fresh.append(spot)
@@ -196,7 +198,8 @@ class _Search:
         minima, saddles, others = (self._table(group, unravel, stored) for group in groups)
         joins = np.array(pairs, int).reshape(-1, 2)
         since = self.used - 1 - self.last
-        counts = self.used, since, dict(self.ended), self.degenerate, self.highest
+        drawn = np.array([self.drawn[spot] for spot in groups[0]], int)
+        counts = drawn, self.used, since, dict(self.ended), self.degenerate, self.highest
         return Landscape(minima, saddles, others, joins, *counts)
 
     def _table(self, group, unravel, stored):

@@ -19,7 +19,18 @@ def points(losses, index):
 
 def landscape(minima, saddles, joins):
     others = Points(*(column[:0] for column in points([0.0], 2)))
-    return Landscape(points(minima, 0), points(saddles, 1), others, np.array(joins), 9, 3, {"minimum": 9}, 0, 1)
+    return Landscape(
+        points(minima, 0),
+        points(saddles, 1),
+        others,
+        np.array(joins),
+        np.ones(len(minima), int),
+        9,
+        3,
+        {"minimum": 9},
+        0,
+        1,
+    )
 
 
 # Minima 0 - 3 in a chain, a second way 0 - 1, a loop at 2, a way into nothing, and 4 alone.
