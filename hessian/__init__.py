@@ -13,12 +13,16 @@ Every function takes `loss(params, *args)` and any pytree of floating arrays, an
 | leave a saddle | `escape`, `find_minimum`, `escape_trajectory` | the same, `with_saddle_escape`, `perturbed_gd` |
 | second-order steps | `newton`, `saddle_free_newton`, `trust_region`, `cubic_regularization` | the same, `newton_cg` |
 | all critical points, each orbit once | `find_critical_points`, `connect` | |
+| all minima, and the saddles between them | `landscape` | |
 | other matrices | `gauss_newton`, `empirical_fisher`, `preconditioned`, `partial_loss` of `split` | the same |
 | large data | `microbatched`, `pooled`, `data_parallel` | the same |
 | Taylor models | `trust_region_step` | `taylor`, `quadratic_model`, `newton_step_length` |
 """
 
 from hessian import plots, symmetry
+from hessian.landscapes.disconnectivity import Disconnectivity
+from hessian.landscapes.graph import Landscape, Path, Points
+from hessian.landscapes.landscape import landscape
 from hessian.local_models import newton_step_length, quadratic_model, taylor, trust_region_step
 from hessian.product import hvp
 from hessian.proofs.complete import prove_all
@@ -57,15 +61,19 @@ __all__ = [
     "CriticalPoint",
     "CriticalPoints",
     "Density",
+    "Disconnectivity",
     "Eigenpair",
     "Escape",
     "EscapeTrajectory",
     "Estimate",
     "Inertia",
     "Kind",
+    "Landscape",
     "MinimumRatio",
     "MinimumSearch",
     "Multiplicity",
+    "Path",
+    "Points",
     "Proof",
     "SearchOutcome",
     "Sharpness",
@@ -87,6 +95,7 @@ __all__ = [
     "gauss_newton",
     "hvp",
     "inertia",
+    "landscape",
     "microbatched",
     "minimum_ratio",
     "multiplicity",

@@ -151,6 +151,7 @@ KINDS: dict[str, Kind] = {
     **dict.fromkeys(["length", "steps", "count", "rounds", "chunk", "starts", "order", "dim", "k"], WHOLE),
     "code": wholes(1, 2, bad=[0, 9]),
     **dict.fromkeys(["probes", "batch", "block"], WHOLE),
+    "atoms": wholes(2, 5, bad=[0, 1]),
     "num_matvecs": wholes(50, bad=[0, 1]),
     "krylov": Kind([None, 1, 2, ABSENT], [0, -1, 1.5, "2", True, [1]]),
     "index": wholes(0, 1, 2, bad=[3]),
@@ -252,6 +253,9 @@ OVERRIDES: dict[tuple[str, str], Kind] = {
         (f"gdlab.problems.{name}", "theta"): Kind([jnp.array([0.5])], THETA.bad)
         for name in ("hills", "tilted_double_well")
     },
+    ("gdlab.problems.lennard_jones", "theta"): Kind(
+        [jnp.array([[0.0, 0.0], [1.0, 1.0]]), jnp.arange(6.0)], ["theta", None, 3.0, jnp.ones(4), jnp.zeros(0), KEY]
+    ),
     ("gdlab.problems.linear_autoencoder_2_1_2", "theta"): Kind([jnp.ones(4)], THETA.bad),
     ("gdlab.problems.linear_autoencoder", "theta"): Kind([jnp.ones(12)], THETA.bad),
     **{
@@ -299,6 +303,7 @@ ELSEWHERE = {
         "gdlab.problems.network_loss",
         "gdlab.problems.pokemon_loss",
         "hessian.data_parallel",
+        "hessian.landscape",
         "hessian.prove",
         "hessian.prove_saddle",
         "hessian.prove_all",

@@ -347,6 +347,27 @@ class Map(OnTarget):
     """Prove each point, as `prove` does, and write the records."""
 
 
+@dataclass(frozen=True)
+class Landscape(OnTarget):
+    """Find all minima and the saddles that join them, and draw the disconnectivity graph (S53, S57, S59).
+
+    The target may also be lennard_jones_N, a cluster of N atoms.
+    """
+
+    starts: int = 400
+    """How many starts, at most: in the surface's window, around the parameters, or random clusters."""
+    spread: float = 1.0
+    """The standard deviation of starts around the parameters, for a loss of your own."""
+    symmetry: str | None = None
+    """NAME:D with the coordinates D of a point, such as atoms:3 or rotations:2,reflections:2; an orbit counts once."""
+    patience: int | None = None
+    """Stop after so many starts in a row that led to nothing new."""
+    store: Path | None = None
+    """A folder that keeps what is finished: the same command goes on from it when it was killed."""
+    progress: bool = True
+    """Show a bar on stderr, where that is a terminal."""
+
+
 PLACED = ("target", "folder", "file", "stores")  # settings that may come first, without their flag
 COMMANDS: dict[str, type] = {
     "race": Race,
@@ -361,6 +382,7 @@ COMMANDS: dict[str, type] = {
     "classify": Classify,
     "escape": Escape,
     "map": Map,
+    "landscape": Landscape,
     "prove": Prove,
     "check": Check,
     "problems": Problems,

@@ -65,14 +65,18 @@ class Copies:
         return placed(params, dict(zip(self.a + self.b, new, strict=True)))
 
 
-def joined(copies: Iterable[Copies]) -> tuple[Copies, ...]:
+def joined(symmetries: Iterable[Any]) -> tuple[Any, ...]:
     """Those of the same units as one: the nearest copy by place and sign is found for both at once."""
+    every = tuple(symmetries)
     by_units = dict[tuple, Copies]()
-    for one in copies:
+    for one in every:
+        if not isinstance(one, Copies):
+            continue
         other = by_units.get((one.a, one.b), one)
         both = Copies(one.a, one.b, one.permuted or other.permuted, one.signed or other.signed)
         by_units[one.a, one.b] = both
-    return tuple(by_units.values())
+    others = dict.fromkeys(one for one in every if not isinstance(one, Copies))
+    return (*by_units.values(), *others)
 
 
 def permutations(a: Any, b: Any) -> Copies:

@@ -12,6 +12,11 @@ Each end is refined by Newton's method (`hessian.verdicts.refinement`).  It coun
 along every eigenvalue beyond rounding, is short; it is then classified, and listed once.
 
 Its result is `hessian.verdicts.critical_points.CriticalPoints`.
+
+| name | what it is |
+|---|---|
+| `find_critical_points` | the search |
+| `End`, `judged` | where one start ended, with its spectrum and verdict |
 """
 
 from functools import partial
@@ -234,12 +239,12 @@ def _search(loss, plan, like, args, starts, radius):
             jnp.where(end.short, end.gradient, state.gradient),
         )
         point = classify(loss, unravel(theta), *args, method="dense", symmetries=symmetries)
-        return _end(loss, unravel(theta), args, flat, theta, gradient, length_scale(theta), point, key)
+        return judged(loss, unravel(theta), args, flat, theta, gradient, length_scale(theta), point, key)
 
     return jax.lax.map(seek, starts, batch_size=batch)
 
 
-def _end(loss, params, args, flat, theta, gradient, length_scale, point, key):
+def judged(loss, params, args, flat, theta, gradient, length_scale, point, key):
     """The point at which a search ended, with its spectrum and verdict."""
     found = eigenbasis(flat, theta, gradient, None, key)
     sizes = jnp.abs(found.values)
