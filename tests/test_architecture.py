@@ -32,7 +32,7 @@ STAIRS = {
         "pieces matrices models",
         "arguments numerics roots results",
     ],
-    "gdlab.runs": ["long_run tune", "minimize", "given lanes", "loop", "objective feed", "data gradients"],
+    "gdlab.runs": ["long_run tune", "minimize", "given lanes", "loop", "objective feed", "data gradients foreign"],
     "gdlab.optimizers": [
         "of_matrices recent",
         "named",

@@ -59,7 +59,7 @@ def computing(title: str, scenes: Sequence[Scene], optimizers: dict[str, Any], s
     with jax.enable_x64(True):
         text, cards, sizes = code(scenes, optimizers)
         shown = [_shown(scene, size) for scene, size in zip(scenes, sizes, strict=True)]
-    for card, colour in zip(cards, figures.colours(list(optimizers)).values(), strict=True):
+    for card, colour in zip(cards, figures.colors(list(optimizers)).values(), strict=True):
         card["colour"] = colour
     data = {
         "optimizers": cards,

@@ -53,7 +53,7 @@ def replaying(
     ran = recorded(workload, optimizers, jnp.asarray(dataset["lr"].values), starts, rows, plane, settings)
     data = {
         "optimizers": list(optimizers),
-        "colours": list(figures.colours(list(optimizers)).values()),
+        "colours": list(figures.colors(list(optimizers)).values()),
         "kinds": {kind: colour for kind, (_, colour) in figures.MARKS.items()},
         "rates": dataset["lr"].values.tolist(),
         "steps": rows.tolist(),

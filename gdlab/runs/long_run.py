@@ -31,7 +31,7 @@ from gdlab.base import Params
 from gdlab.progress import Report, bar
 from gdlab.runs.data import Minibatches
 from gdlab.runs.feed import Slices, stepped, yields
-from gdlab.runs.given import data_of, limits_of, traced_or_static, validation_of
+from gdlab.runs.given import data_of, limits_of, traced_or_static, transformation, validation_of
 from gdlab.runs.lanes import Given, advance, begin, missing, rows_of
 from gdlab.runs.loop import (
     REASONS,
@@ -117,7 +117,7 @@ def long_run(
     if not set(batched) <= set(BATCHED):
         msg = f"batched must name some of {', '.join(BATCHED)}; got {batched!r}"
         raise ValueError(msg)
-    traced, static = traced_or_static(optimizer)
+    transformation(optimizer)
     limits = limits_of(tolerance, patience, min_delta)
     held = data_of(args, None if yields(batches) else batches, key, steps, batched)
     feed = stepped(batches, steps, "batches" in batched)
@@ -126,6 +126,7 @@ def long_run(
         raise ValueError(msg)
     how, held_out = validation_of(validation, held.args, batches)
     objective, start = begun(loss, params, trainable, model_state)
+    traced, static = traced_or_static(optimizer, None if batched else start.params)
     stream = None if feed else held.batches
     given = Given(traced, (start.params, start.carried[0]), start.carried[1], held.args, stream, key, held_out)
     plan = Plan(objective, static, tuple(recorders_of(record).items()), every, how, keep_best or bool(how))

@@ -20,7 +20,6 @@ chunks of them from the host; `tune` differentiates through segments of steps.
 | `recorders_of` | the recorders by name, checked |
 """
 
-import inspect as introspection
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -36,6 +35,7 @@ from gdlab.base import Params, Step
 from gdlab.numerics import norm
 from gdlab.optimizers.inspect import inspect
 from gdlab.runs.data import Minibatches
+from gdlab.runs.foreign import Program, taken
 from gdlab.runs.gradients import conjugate, number, traced, value_and_gradient
 from gdlab.runs.objective import Objective, Start
 
@@ -164,7 +164,7 @@ class Plan(NamedTuple):
     """What is compiled in: the static part of a run."""
 
     objective: Objective
-    static: Any = None  # an optimizer of another library
+    static: Any = None  # an optimizer of another library, or its program
     recorders: tuple[tuple[str, Recorder], ...] = ()
     every: int = 1
     validation: Callable | bool = False  # of the model, or True for the loss on held-out data
@@ -219,31 +219,6 @@ def stepper(objective: Objective, optimizer: optax.GradientTransformation, data:
         return number(traced(how, "validation")(*given), "validation")
 
     return Stepper(init, evaluate, apply, validate)
-
-
-# Extra arguments that only optimizers which name them get: others hand what they do not know on to the loss.
-ON_DEMAND = ("obj_fn", "grad_fn")
-
-
-def taken(update: Callable, extras: dict[str, Any]) -> dict[str, Any]:
-    """Those of the extra arguments that an update takes."""
-    named = introspection.signature(update).parameters
-    if any(one.kind is one.VAR_KEYWORD for one in named.values()):
-        within = _named_within(update, set())
-        return {name: value for name, value in extras.items() if name not in ON_DEMAND or name in within}
-    return {name: value for name, value in extras.items() if name in named}
-
-
-def _named_within(value, seen):
-    """The names of the arguments of a function, and of those that it is made of."""
-    if isinstance(value, tuple | list):
-        return set().union(*(_named_within(one, seen) for one in value))
-    code = getattr(value, "__code__", None)
-    if code is None or id(value) in seen:
-        return set()
-    seen.add(id(value))
-    cells = [cell.cell_contents for cell in value.__closure__ or () if cell != type(cell)()]
-    return set(introspection.signature(value).parameters).union(*(_named_within(cell, seen) for cell in cells))
 
 
 class Loop(NamedTuple):
@@ -334,7 +309,10 @@ def _judged(watch, snapshot, value, limits):
 def loop_of(plan: Plan, optimizer: Any, data: Data, limits: tuple | None = None, first: Any = 0) -> Loop:
     """The loop of a run."""
     batches = None if isinstance(data.batches, Minibatches) else data.batches
-    steps = stepper(plan.objective, optimizer if plan.static is None else plan.static, data)
+    static = plan.static
+    if static is not None:
+        optimizer = static.of(optimizer) if isinstance(static, Program) else static
+    steps = stepper(plan.objective, optimizer, data)
     return Loop(plan, steps, batches, first, limits)
 
 

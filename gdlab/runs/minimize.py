@@ -28,7 +28,7 @@ from gdlab.arguments import one_of, switch, whole
 from gdlab.base import Params
 from gdlab.results import digits, result, sizes
 from gdlab.runs.data import Minibatches
-from gdlab.runs.given import data_of, limits_of, traced_or_static, validation_of
+from gdlab.runs.given import data_of, limits_of, traced_or_static, transformation, validation_of
 from gdlab.runs.loop import (
     REASONS,
     Best,
@@ -205,12 +205,15 @@ def minimize(
     """
     steps, every = whole("steps", steps, 1, COUNTABLE), whole("every", every)
     recorders = tuple(recorders_of(record).items())
-    traced, static = traced_or_static(optimizer)
+    transformation(optimizer)
     held, limits = data_of(args, batches, key, steps), limits_of(tolerance, patience, min_delta)
     how, held_out = validation_of(validation, held.args, held.batches)
     if state is not None:
         params, model_state = one_of("state", state, Run, "a Run that minimize has returned").params, state.model_state
     objective, start = begun(loss, params, trainable, model_state)
+    # Inside a transformation the program is part of another one, and numbers may be differentiated.
+    alone = get_opaque_trace_state() == OUTSIDE
+    traced, static = traced_or_static(optimizer, start.params if alone else None, state and state.state)
     plan = Plan(objective, static, recorders, every, how, switch("keep_best", keep_best) or bool(how))
     before = None if state is None else _carry(state, start, objective)
     given = traced, start, held._replace(held_out=held_out), limits, before
