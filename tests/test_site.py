@@ -56,6 +56,17 @@ def test_every_public_name_has_one_entry_with_its_docstring(load):
         assert value.__doc__.split("\n")[0].split("`")[0] in text
 
 
+def test_every_public_name_has_an_example_or_is_at_work_in_one(load):
+    """A function has its own; a result, a piece or an outcome is seen where a function returns or takes it."""
+    api = load("api")
+    bare = {name: value for name, value in api.public().items() if callable(value) and not api.has_example(value)}
+    assert [name for name, value in bare.items() if not inspect.isclass(value)] == []
+    assert [name for name in bare if not api.seen_in(name)] == []
+    assert "hessian.classify" in api.seen_in("hessian.Kind")
+    assert "{py:obj}`minimize <gdlab.minimize>`" in api.elsewhere("gdlab.Run", gdlab.Run)
+    assert api.elsewhere("gdlab.minimize", gdlab.minimize) == ""
+
+
 @pytest.mark.parametrize("path", sorted(DOCS.glob("*.md")), ids=lambda path: path.stem)
 def test_a_guide_names_what_exists(path):
     """`gdlab.x.y` and `hessian.x.y`, in code and in tables of calls, wherever they stand for themselves."""

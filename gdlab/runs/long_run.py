@@ -156,6 +156,12 @@ def read_history(folder: str | os.PathLike) -> dict[str, np.ndarray]:
 
     Raises:
         StoreError: for a folder that no long run has written, or a damaged chunk (a ValueError).
+
+    >>> import gdlab, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = long_run(lambda x: x * x, gdlab.gd(0.25), 4.0, 3, store=folder)
+    ...     print(read_history(folder)["loss"])
+    [16.  4.  1.]
     """
     store = Store(folder, read_identity(folder))
     if store.identity.get("kind") != "long run":
