@@ -4,7 +4,6 @@ import importlib.util
 import inspect
 import json
 import re
-import shutil
 import sys
 from pathlib import Path
 
@@ -163,6 +162,11 @@ def test_every_experiment_has_a_page_made_of_its_run(load, tmp_path):
     for part in ("![", "Because.", "```text\n    a = b\n```", r"| S1 | \|x\| \< 2 \* y\_1 |", "took 1.2 s on cpu"):
         assert part in page
     assert "QUESTION = " in page.partition(":::{dropdown}")[2]
+    bare = gallery.pages(tmp_path / "no runs", tmp_path)
+    assert set(bare) == set(pages)
+    assert "![" not in bare["gallery/saddle.md"]
+    assert "QUESTION = " in bare["gallery/saddle.md"].partition(":::{dropdown}")[2]
+    assert "img-top" not in bare["gallery/index.md"]
     assert "[saddle](saddle.md)" in re.search(r"^\| S57 \|.*$", pages["gallery/claims.md"], re.MULTILINE)[0]
 
 
@@ -205,25 +209,3 @@ def test_a_block_shows_what_it_prints_and_draws(load, tmp_path):
     assert [*file.figures, *program.figures, *words.figures] == ["figure-1.png"]
     assert (tmp_path / "figure-1.png").is_file()
     assert "mine" not in sys.modules
-
-
-@pytest.mark.full
-def test_the_site_is_built_without_a_warning_or_a_dead_link(load, tmp_path, monkeypatch):
-    """Guides as they are, all of the API, and a gallery of small runs; needs the extra `docs`."""
-    for library in ("sphinx", "myst_parser", "furo", "sphinx_design", "latex2mathml"):
-        pytest.importorskip(library)
-    from experiments.cli.settings import experiments
-
-    build, api, gallery = load("build"), load("api"), load("gallery")
-    monkeypatch.setattr(build, "WORK", tmp_path / "work")
-    sources = tmp_path / "sources"
-    (sources / "gallery").mkdir(parents=True)
-    (sources / "api").mkdir()
-    for name in experiments():
-        run_folder(tmp_path / "runs" / name, name)
-    for path, text in {**api.pages(), **gallery.pages(tmp_path / "runs", sources / "gallery")}.items():
-        (sources / path).write_text(text, "utf-8")
-    for file in [*DOCS.glob("*.md"), DOCS / "race.png"]:
-        shutil.copy(file, sources)
-    assert build.publish(sources, tmp_path / "site") == 0
-    assert "<math" in (tmp_path / "site" / "index.html").read_text("utf-8")
