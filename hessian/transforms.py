@@ -215,6 +215,10 @@ def data_parallel(loss: Loss, mesh: Mesh) -> Loss:
     Args:
         loss: `loss(params, *data)`, a mean over the examples along the first axis of each array in data.
         mesh: the devices.
+
+    >>> mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    >>> float(data_parallel(lambda w, x: jnp.mean(w * x), mesh)(1.0, jnp.array([1.0, 2.0, 6.0])))
+    3.0
     """
     if not isinstance(mesh, Mesh):
         msg = f"mesh must be a jax.sharding.Mesh, such as jax.make_mesh gives; got {shown(mesh)}"

@@ -50,6 +50,11 @@ def muon(
         shape_factor: of the lengths of steps, "width", "ratio", "rms" or "one"; see `scales.Polar`.
         matrices: which leaves hold matrices, a rule of `gdlab.matrices`.
         source: whose polar factor.
+
+    >>> import jax.numpy as jnp
+    >>> optimizer, g = muon(1.0, source="exact"), jnp.diag(jnp.array([3.0, -4.0]))
+    >>> (0 + optimizer.update(g, optimizer.init(g))[0].round(6)).tolist()
+    [[-1.0, 0.0], [0.0, 1.0]]
     """
     b1, b2 = decays(b1, b2)
     eps = real("eps", eps, NONNEGATIVE)
@@ -84,6 +89,11 @@ def scion(
         decay: of the average, in [0, 1); the paper's alpha is 1 - decay.
         eps: added to norms, >= 0.
         matrices: which leaves hold matrices, a rule of `gdlab.matrices`.
+
+    >>> import jax.numpy as jnp
+    >>> optimizer, g = scion(1.0), jnp.array([2.0, -2.0])
+    >>> optimizer.update(g, optimizer.init(g))[0].round(5).tolist()
+    [-1.0, 1.0]
     """
     eps = real("eps", eps, NONNEGATIVE)
     sigma = scales.NewtonSchulz(scales.DirectionRms(eps), eps, shape_factor="ratio", matrices=matrices)
@@ -110,6 +120,11 @@ def shampoo(
         eps: of both moments, in all directions, >= 0.
         matrices: which leaves hold matrices, a rule of `gdlab.matrices`.
         source: whose formula.
+
+    >>> import jax.numpy as jnp
+    >>> optimizer, g = shampoo(1.0), jnp.diag(jnp.array([3.0, -4.0]))
+    >>> (0 + optimizer.update(g, optimizer.init(g))[0].round(6)).tolist()
+    [[-1.0, 0.0], [0.0, 1.0]]
     """
     b1, b2 = decays(b1, b2)
     eps = real("eps", eps, NONNEGATIVE)
@@ -144,6 +159,11 @@ def soap(
         basis_decay: of L and R, in [0, 1).
         every: steps between two turns of the basis, a whole number >= 1.
         matrices: which leaves hold matrices, a rule of `gdlab.matrices`.
+
+    >>> optimizer = soap(0.1)
+    >>> first, state = optimizer.update(2.0, optimizer.init(1.0))
+    >>> abs(float(first)), round(float(optimizer.update(2.0, state)[0]), 6)
+    (0.0, -0.1)
     """
     b1, b2 = decays(b1, b2)
     m = directions.AfterFirst(directions.BiasCorrectedEma(b1))

@@ -38,6 +38,7 @@ from gdlab.runs.loop import (
     Plan,
     Recorder,
     all_finite,
+    reads_steps,
     recorders_of,
 )
 from gdlab.runs.minimize import Run, finished
@@ -126,10 +127,11 @@ def long_run(
         raise ValueError(msg)
     how, held_out = validation_of(validation, held.args, batches)
     objective, start = begun(loss, params, trainable, model_state)
-    traced, static = traced_or_static(optimizer, None if batched else start.params)
+    recorders = tuple(recorders_of(record).items())
+    traced, static = traced_or_static(optimizer, None if batched or reads_steps(recorders) else start.params)
     stream = None if feed else held.batches
     given = Given(traced, (start.params, start.carried[0]), start.carried[1], held.args, stream, key, held_out)
-    plan = Plan(objective, static, tuple(recorders_of(record).items()), every, how, keep_best or bool(how))
+    plan = Plan(objective, static, recorders, every, how, keep_best or bool(how))
     if store is not None and chunk_given is None:
         chunk = _held_chunk(store, chunk, every)
     long = _LongRun((plan, batched), jax.tree.map(_array, given), feed, limits, steps, chunk)
@@ -157,6 +159,12 @@ def read_history(folder: str | os.PathLike) -> dict[str, np.ndarray]:
 
     Raises:
         StoreError: for a folder that no long run has written, or a damaged chunk (a ValueError).
+
+    >>> import gdlab, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = long_run(lambda x: x * x, gdlab.gd(0.25), 4.0, 3, store=folder)
+    ...     print(read_history(folder)["loss"])
+    [16.  4.  1.]
     """
     store = Store(folder, read_identity(folder))
     if store.identity.get("kind") != "long run":

@@ -17,7 +17,7 @@ chunks of them from the host; `tune` differentiates through segments of steps.
 | `Snapshot` | what can be recorded of a step, before it is taken |
 | `RECORDERS`, `REASONS` | what can be recorded by name; why a run ends |
 | `Loop`, `Carry` | the step and the block; what a step hands to the next one |
-| `recorders_of` | the recorders by name, checked |
+| `recorders_of`, `reads_steps` | the recorders by name, checked; whether one may read the step |
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -108,6 +108,14 @@ RECORDERS: dict[str, Recorder] = {
     "extras": lambda snapshot: snapshot.extras,
     "aux": lambda snapshot: _aux(snapshot.aux),
 }
+
+
+BLIND = [RECORDERS[name] for name in ("loss", "gradient_norm", "params", "aux")]  # these do not look at the step
+
+
+def reads_steps(recorders: Sequence[tuple[str, Recorder]]) -> bool:
+    """Whether a recorder may read the step, for which the optimizer must be what its author made."""
+    return any(recorder not in BLIND for _, recorder in recorders)
 
 
 def _aux(aux):

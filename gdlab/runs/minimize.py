@@ -39,6 +39,7 @@ from gdlab.runs.loop import (
     Watch,
     all_finite,
     loop_of,
+    reads_steps,
     recorders_of,
 )
 from gdlab.runs.objective import begun
@@ -212,7 +213,7 @@ def minimize(
         params, model_state = one_of("state", state, Run, "a Run that minimize has returned").params, state.model_state
     objective, start = begun(loss, params, trainable, model_state)
     # Inside a transformation the program is part of another one, and numbers may be differentiated.
-    alone = get_opaque_trace_state() == OUTSIDE
+    alone = get_opaque_trace_state() == OUTSIDE and not reads_steps(recorders)
     traced, static = traced_or_static(optimizer, start.params if alone else None, state and state.state)
     plan = Plan(objective, static, recorders, every, how, switch("keep_best", keep_best) or bool(how))
     before = None if state is None else _carry(state, start, objective)

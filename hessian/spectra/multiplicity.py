@@ -122,7 +122,7 @@ def _named(look, sign, num_matvecs):
     return Multiplicity(sign * look.value, look.count, look.exact, look.spread, look.gap, num_matvecs)
 
 
-def _grown(product: Product, key, theta, block, blocks, tol):
+def _grown(product: Product, key: jax.Array, theta: jax.Array, block: int, blocks: int, tol: jax.Array) -> Any:
     """The basis after as many blocks as it takes, and what it says of the lowest eigenvalue."""
     rows, n = block * blocks, theta.size
     key, start = jax.random.split(key)

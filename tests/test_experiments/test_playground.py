@@ -268,7 +268,8 @@ def test_a_widget_is_told_and_tells_its_state(browser):
             const { default: widget } = await import(URL.createObjectURL(new Blob([esm], { type: "text/javascript" })));
             const kept = { _page: html, height: 900, state: { start: [0.0, 0.1] } }, heard = [];
             window.model = { get: (name) => kept[name], set: (name, value) => { kept[name] = value; }, off() {},
-                save_changes() {}, on: (_, then) => heard.push(then), change(state) { kept.state = state; heard.forEach((one) => one()); } };
+                save_changes() {}, on: (_, then) => heard.push(then),
+                change(state) { kept.state = state; heard.forEach((one) => one()); } };
             widget.render({ model: window.model, el: document.body });
         }""",
         [Playground._esm.read_text() if hasattr(Playground._esm, "read_text") else str(Playground._esm), made._page],
