@@ -190,5 +190,9 @@ def kron(
         every: steps between two steps of the fit, a whole number >= 1.
         seed: of the noise that P is fitted with, a whole number >= 0.
         matrices: which leaves hold matrices, a rule of `gdlab.matrices`.
+
+    >>> optimizer = kron(0.1, fit_rate=0.0)  # P stays 1: gradient descent
+    >>> float(optimizer.update(2.0, optimizer.init(1.0))[0])
+    -0.2
     """
     return descent(directions.BiasCorrectedEma(b1), scales.Kron(fit_rate, every, seed, matrices), learning_rate)
