@@ -111,7 +111,7 @@ STAIRS = {
         "endpoints",
     ],
     "experiments.workloads": [
-        "contest",
+        "contest blocks",
         "workload optimizers",
         "tasks tuned_benchmark digits cutest pokemon_valley user_loss",
     ],

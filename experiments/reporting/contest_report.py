@@ -19,8 +19,10 @@ import hessian
 from ..cli.settings import InputError
 from ..reporting.run_folder import Extras, Findings, Table, publish, write_dataset
 from ..reporting.swept import warnings_as_lines
+from ..workloads.blocks import curvatures
 from ..workloads.tasks import TASKS
 
+BLOCKS = ("convolutions", "transformer")  # the tasks whose blocks are looked at
 SOLVED = 1e-6  # above the lowest known value of a surface
 COLUMNS = ("task", "take", "rate", "score", "interval", "shown better than", "not separated from")
 
@@ -52,10 +54,17 @@ def findings(dataset: xarray.Dataset, extras: Extras) -> Findings:
     ]
     if where:
         tables.append(Table("Where the judging runs stopped on the surfaces", ("task", "optimizer", "stops"), where))
+    steep = extras.made("the curvature of blocks", lambda: blocks(dataset), none)
+    if steep:
+        columns = ("task", "steepest block", "curvature", "flattest block", "curvature", "ratio")
+        tables.append(Table("Blocks of the networks at their start: why one rate may suit none", columns, steep))
     words = advice(rows, overall, dataset)
     return Findings(
         title=title,
-        summary={"runs": runs, "tasks": rows, "overall": overall_summary(overall), "stops": where, "advice": words},
+        summary={
+            **{"runs": runs, "tasks": rows, "overall": overall_summary(overall)},
+            **{"stops": where, "blocks": steep, "advice": words},
+        },
         tables=tables,
         draw=lambda: draw(dataset, overall, rows),
         words=words,
@@ -161,6 +170,17 @@ def advice(rows: Sequence[dict[str, Any]], overall: gdlab.Comparison, dataset: x
         f"there is at most 5 %. To find one of a standard deviation on a single task takes {needed}."
     )
     return lines
+
+
+def blocks(dataset: xarray.Dataset) -> list[list[str]]:
+    """The steepest and the flattest matrix of the networks in `BLOCKS`."""
+    rows = []
+    for task in (name for name in BLOCKS if name in dataset["task"].values):
+        found = curvatures(TASKS[task], jax.random.key(int(dataset.attrs["seed"])))
+        ordered = sorted((abs(size), name) for name, size in found.items() if not name.endswith(".b"))
+        (least, flat), (most, steep) = ordered[0], ordered[-1]
+        rows.append([task, steep, f"{most:.3g}", flat, f"{least:.3g}", f"{most / least:.3g}"])
+    return rows
 
 
 def stops(dataset: xarray.Dataset) -> list[list[str]]:

@@ -10,9 +10,10 @@ import xarray
 from experiments.__main__ import main
 from experiments.reporting import contest_report
 from experiments.workloads import contest as module
+from experiments.workloads.blocks import curvatures
 from experiments.workloads.contest import contest, merged
 from experiments.workloads.optimizers import named_optimizers
-from experiments.workloads.tasks import TASKS
+from experiments.workloads.tasks import TASKS, Drawn, Task
 
 pytestmark = pytest.mark.full
 
@@ -117,3 +118,18 @@ def test_what_is_wrong_is_one_sentence(name, capsys):
     assert main(["contest", *flags]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert said in line
+
+
+def test_the_curvature_of_a_block_is_that_of_its_part_of_the_hessian():
+    rng = np.random.default_rng(0)
+    root = rng.normal(size=(5, 5))
+    whole = root @ root.T
+
+    def loss(params, key):
+        theta = jax.numpy.concatenate([params["first"], params["second"]])
+        return theta @ whole @ theta / 2
+
+    drawn = Drawn({"first": jax.numpy.ones(2), "second": jax.numpy.ones(3)}, loss, lambda params: (0.0, 0.0))
+    found = curvatures(Task(lambda key: drawn, 1), jax.random.key(0))
+    wanted = {"first": whole[:2, :2], "second": whole[2:, 2:]}
+    assert found == pytest.approx({name: np.linalg.eigvalsh(part)[-1] for name, part in wanted.items()}, rel=1e-6)
