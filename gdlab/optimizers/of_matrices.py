@@ -190,5 +190,11 @@ def kron(
         every: steps between two steps of the fit, a whole number >= 1.
         seed: of the noise that P is fitted with, a whole number >= 0.
         matrices: which leaves hold matrices, a rule of `gdlab.matrices`.
+
+    >>> import jax.numpy as jnp
+    >>> optimizer, grads = kron(0.1), jnp.array([[3.0, 0.0], [0.0, 1e-3]])
+    >>> step, _ = optimizer.step(grads, optimizer.init(grads))
+    >>> bool(jnp.allclose(step.sigma.apply(step.update), -step.eta * step.m))
+    True
     """
     return descent(directions.BiasCorrectedEma(b1), scales.Kron(fit_rate, every, seed, matrices), learning_rate)
