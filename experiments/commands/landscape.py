@@ -17,7 +17,6 @@ from jax.flatten_util import ravel_pytree
 
 import hessian
 from experiments.cli.settings import InputError, Landscape, at_least_one, countable_seed, deviation
-from experiments.reporting import figures
 from experiments.reporting.figures import plt
 from experiments.reporting.run_folder import write_dataset
 from experiments.reporting.target_report import Report, publish_report
@@ -43,6 +42,8 @@ def main(settings: Landscape) -> int:
     deviation(settings.spread)
     if settings.patience is not None:
         at_least_one("patience", settings.patience)
+    if settings.searches is not None:
+        at_least_one("searches", settings.searches)
     chosen, starts, symmetries = _chosen(settings)
     size = ravel_pytree(chosen.params)[0].size
     if size > LARGEST:
@@ -105,7 +106,7 @@ def _searched(chosen, starts, symmetries, settings):
         try:
             return hessian.landscape(
                 chosen.loss, starts, symmetries=symmetries, highest=min(2, ravel_pytree(chosen.params)[0].size),
-                patience=settings.patience, batch=BATCH, store=store, progress=report,
+                patience=settings.patience, searches=settings.searches, batch=BATCH, store=store, progress=report,
             )  # fmt: skip
         except ValueError as error:  # such as symmetries that do not hold, or a store of other starts
             raise InputError(str(error)) from None
@@ -151,11 +152,10 @@ def _report(chosen: Target, starts: Any, symmetries: Any, settings: Landscape) -
 
     title = f"The landscape of {chosen.name}"
     columns = ["point", "number", "loss", "found", "joins"]
-    return Report(title, words, columns, rows[:SHOWN], summary, lambda: _draw(chosen, found), save)
+    return Report(title, words, columns, rows[:SHOWN], summary, lambda: _draw(found), save)
 
 
-def _draw(chosen, found):
+def _draw(found):
     figure, axes = plt.subplots(figsize=(5.5, 5.5))
     found.disconnectivity().draw(axes)
-    axes.set_title(f"{figures.plain(chosen.name)}: {len(found.minima)} minima, {len(found.saddles)} saddles")
     return figure
