@@ -11,7 +11,7 @@ from hessian.proofs.program import NotProved
 from hessian.proofs.record import Proof
 
 
-def prove(loss: Loss, params: Params, *args: Any) -> Proof:
+def prove(loss: Loss, params: Params, *args: Any, trainable: Any = None) -> Proof:
     """The proof that exactly one critical point lies beside params, and of its index, or why there is none.
 
     Newton's method goes from params to the nearest critical point; Krawczyk's operator then proves that a ball around
@@ -22,6 +22,8 @@ def prove(loss: Loss, params: Params, *args: Any) -> Proof:
         loss: `loss(params, *args) -> scalar`, of JAX; comparisons must be decided beside the point.
         params: pytree of real floating arrays, n numbers; up to about a thousand.
         *args: further arguments, taken as exact.
+        trainable: which floating arrays are free, a pytree of bools like params or a prefix of it, or a function of
+            paths such as "['layer']['bias']"; the others are held where they are, and the statement says so.
 
     Returns:
         A `Proof`: `proved`, `kind`, `index`, `center`, `radius`, `reason`, `distance`, `save(path)`.
@@ -43,12 +45,12 @@ def prove(loss: Loss, params: Params, *args: Any) -> Proof:
     except ImportError as error:
         msg = "prove needs python-flint and crival; install them with the extra: pip install 'gdlab[proof]'"
         raise ImportError(msg) from error
-    loss, params, args, _ = separated(loss, params, args)
+    loss, params, args, model = separated(loss, params, args, trainable=trainable)
     check(loss, params, *args)
     try:
         program, start = lowering.lowered(loss, params, *args)
         ball = point.proved_at(program, start)
     except NotProved as error:
         return Proof(str(error))
-    proof = Proof("", ball, program)
+    proof = Proof("", ball, program, frozen=0 if model is None else model.frozen)
     return replace(proof, distance=float(np.linalg.norm(proof.center - start)))
