@@ -283,7 +283,7 @@ class OnTarget:
     target: str
     """A surface's name (`problems` lists them), or FILE.py:FUNCTION, a loss of your own; the file is run."""
     params: Path | None = None
-    """Parameters from a .npz or .safetensors file; for a surface, its start on a saddle by default."""
+    """Parameters from a .npz or .safetensors file, or FILE.py:MODEL; a surface has a start of its own."""
     out: Path | None = None
     """The folder to write, which must not exist yet; runs/COMMAND by default."""
     seed: int = 0

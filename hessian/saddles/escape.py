@@ -94,6 +94,7 @@ def escape(
     key: jax.Array | None = None,
     num_matvecs: int = 100,
     symmetries: Any = None,
+    trainable: Any = None,
 ) -> Escape:
     """One step out of a saddle, along its direction of most negative curvature (S57).
 
@@ -106,6 +107,8 @@ def escape(
         num_matvecs: how many products with the Hessian Lanczos may take, >= 5; it stops at the first clear direction of
             negative curvature, which need not be an eigenvector.
         symmetries: as in `hessian.classify`; the step then leads off the orbit.  Inside `jit` they are not checked.
+        trainable: which floating arrays are free, a pytree of bools like params or a prefix of it, or a function of
+            paths such as "['layer']['bias']"; the others are held where they are, and the step leaves them there.
 
     Returns:
         An `Escape`; its `reason` says what was done.  The loss never rises.
@@ -118,7 +121,7 @@ def escape(
     >>> float(way.curvature), float(way.loss_before), round(float(way.loss_after), 6)
     (-2.0, 1.0, 0.25)
     """
-    loss, params, args, stored = working(loss, params, *args)
+    loss, params, args, stored = working(loss, params, *args, trainable=trainable)
     num_matvecs, key = whole("num_matvecs", num_matvecs, 5), prng_key(key)
     tolerance("curvature_tol", curvature_tol)
     symmetries = declare(symmetries, params)

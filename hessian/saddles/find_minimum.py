@@ -107,6 +107,7 @@ def find_minimum(
     method: Method = "auto",
     key: jax.Array | None = None,
     symmetries: Any = None,
+    trainable: Any = None,
 ) -> MinimumSearch:
     """A second-order point below the start, with its certificate, or the reason why there is none (S57, S61).
 
@@ -124,6 +125,8 @@ def find_minimum(
         gradient_tol, curvature_tol, method: as in `hessian.classify`, which gives their defaults.
         key: of the random directions, `jax.random.key(0)` by default; each check draws a fresh one.
         symmetries: as in `hessian.classify`; directions that they make flat leave a minimum one.
+        trainable: which floating arrays are free, a pytree of bools like params or a prefix of it, or a function of
+            paths such as "['layer']['bias']"; the others are held where they are, and the certificate says so.
 
     Raises:
         TypeError, ValueError: as `hessian.hvp`; ValueError for rounds, steps or finish out of range, and for
@@ -134,7 +137,7 @@ def find_minimum(
     (True, 1.0, 0.0)
     """
     rounds, steps, finish = whole("rounds", rounds, 0), whole("steps", steps), whole("finish", finish, 0)
-    loss, params, args, stored = working(loss, params, *args)
+    loss, params, args, stored = working(loss, params, *args, trainable=trainable)
     radius = number("radius", radius)
     choice("reset", reset, (True, False))
     choice("method", method, ("auto", "dense", "lanczos"))
@@ -154,7 +157,8 @@ def find_minimum(
     found = _find_minimum(
         loss, static, plan, stored, traced, finish, params, args, radius, floor, gradient_tol, curvature_tol, key, holds
     )
-    return found._replace(params=stored.whole(found.params, args))
+    point = found.point._replace(frozen=jnp.full_like(found.point.code, stored.frozen))
+    return found._replace(params=stored.whole(found.params, args), point=point)
 
 
 class _Plan(NamedTuple):

@@ -73,6 +73,7 @@ class CriticalPoint(NamedTuple):
     flat: jax.Array  # directions that are flat by the declared symmetries; kind and index are modulo these
     symmetric: jax.Array  # bool: the declared symmetries hold, as far as was checked
     proof: Proof | None = None  # the record, where it was asked for
+    frozen: jax.Array | int = 0  # how many parameters are held where they are; the verdict is that of the others
 
     def _words(self) -> str:
         many = np.ndim(self.code) > 0
@@ -175,7 +176,8 @@ class CriticalPoint(NamedTuple):
         modulo = f"; modulo {flat} direction{'s'[: flat != 1]} flat by symmetry" if flat else ""
         proof = "" if self.proof is None else f"; {self.proof}"
         rounded = "" if dtype == np.float64 else f"; in {dtype}"
-        return f"{self.kind}: {reasons[int(self.code)]}{modulo}{rounded}{proof}"
+        frozen = f"; of the free part, with {int(self.frozen):,} parameters frozen" if self.frozen else ""
+        return f"{self.kind}: {reasons[int(self.code)]}{modulo}{frozen}{rounded}{proof}"
 
 
 def classify(
@@ -190,6 +192,7 @@ def classify(
     num_matvecs: int = 200,
     memory: float | None = None,
     symmetries: Any = None,
+    trainable: Any = None,
     proof: bool = False,
 ) -> CriticalPoint:
     """The kind of a point of the loss surface, with its index, inertia and extreme eigenpairs (S52-S57).
@@ -212,6 +215,8 @@ def classify(
         symmetries: one or several of `hessian.symmetry`, or functions of params that return a vector field like params
             along which the loss does not change; the kind is then that modulo the directions which these make flat.
             They are checked at random points around params.
+        trainable: which floating arrays are free, a pytree of bools like params or a prefix of it, or a function of
+            paths such as "['layer']['bias']"; the others are held where they are, and the verdict says so.
         proof: whether `hessian.prove` is asked too, outside of `jit`; its record comes back as `.proof`.
 
     Returns:
@@ -232,8 +237,8 @@ def classify(
     >>> classify(lambda w: (1 - w[0] * w[1]) ** 2, jnp.ones(2), symmetries=symmetry.rescale(0, 1)).kind
     'minimum'
     """
-    record = prove(loss, params, *args) if choice("proof", proof, (True, False)) else None
-    loss, params, args, stored = working(loss, params, *args)
+    record = prove(loss, params, *args, trainable=trainable) if choice("proof", proof, (True, False)) else None
+    loss, params, args, stored = working(loss, params, *args, trainable=trainable)
     theta = ravel_pytree(params)[0]
     choice("method", method, ("auto", "dense", "lanczos"))
     tolerance("gradient_tol", gradient_tol)
@@ -257,7 +262,8 @@ def classify(
             loss, params, args, gradient_tol, curvature_tol, start, confidence, num_matvecs, rows, orbit
         )
         verdict = _verdict(found, theta.size, confidence, flat)
-    return verdict.provided(symmetric).in_storage(stored)._replace(proof=record)
+    verdict = verdict.provided(symmetric).in_storage(stored)
+    return verdict._replace(proof=record, frozen=jnp.int32(stored.frozen))
 
 
 def _verdict(found: Evidence, n: int, confidence: ArrayLike, flat: ArrayLike = 0) -> CriticalPoint:
