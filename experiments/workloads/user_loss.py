@@ -55,13 +55,9 @@ def target(settings: OnTarget | OnProblem) -> Target:
         params = jnp.array(start) if settings.params is None else parameters(settings.params)
         found = Target(chosen.name, chosen.loss, params, chosen)
     else:
-<<<<<<< HEAD
         found = Target(name, function_of(name), parameters(settings.params), None)
-=======
-        found = Target(name, function_of(name), _read(settings.params), None)
         if ".py:" in str(settings.params):
             found = _of_free_part(found)
->>>>>>> models
     refused = _refusal(found)
     if refused and isinstance(found.params, dict) and len(found.params) == 1:
         ((label, array),) = found.params.items()

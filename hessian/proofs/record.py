@@ -51,11 +51,8 @@ class Proof:
     ball: Ball | None = None
     program: Program | None = None
     distance: float = float("nan")  # from the parameters that were asked about to the center
-<<<<<<< HEAD
     orbit: OrbitSlice | None = None  # where the proof is modulo symmetries: the slice of which it speaks
-=======
     frozen: int = 0  # how many parameters are held where they are: constants of the loss that is spoken of
->>>>>>> models
 
     @property
     def proved(self) -> bool:
