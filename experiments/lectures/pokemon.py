@@ -41,6 +41,8 @@ from ..workloads.pokemon_valley import (
     rms,
 )
 
+from gdlab.problems import POKEMON_BOX, POKEMON_CURVATURES, pokemon, pokemon_loss
+
 QUESTION = "The convex error surface of the lectures: does every run end where the slides say? (section 2.1)"
 LATE = 5000  # the updates of Adam whose distances are compared
 Paths = dict[str, np.ndarray]
@@ -100,6 +102,10 @@ def surface() -> list[Check]:
         ),
         printed("2.1", "lowest curvature", eigenvalues[0], "5.57347746"),
         printed("2.1", "highest curvature", eigenvalues[1], "1.74683043e6"),
+        *(
+            Check("2.1", f"curvature {i + 1}, by its formula over NumPy's", formula / value, 1.0, 1e-9)
+            for i, (formula, value) in enumerate(zip(POKEMON_CURVATURES, eigenvalues, strict=True))
+        ),  # rounding times the condition number
         printed("S15", "condition number", eigenvalues[1] / eigenvalues[0], "313418"),
         printed("S15", "2 / highest curvature", 2 / eigenvalues[1], "1.14493082e-6"),
         *(printed("2.1", f"mean loss at {at}", mean[at], digits) for at, digits in corners.items()),
