@@ -22,9 +22,9 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from experiments.cli import settings, signals
-from experiments.cli.settings import COMMANDS, PLACED, InputError, in_one_line
-from experiments.cli.stdout import Output
+from .cli import settings, signals
+from .cli.settings import COMMANDS, PLACED, InputError, in_one_line
+from .cli.stdout import Output
 
 
 def usage() -> str:

@@ -4,11 +4,13 @@
 
 `schedules` say how far (eta), `scales` how big gradients have been (sigma), `directions` where to go (m); `descent`
 joins them, `optimizers` names the joints, `minimize` runs them, `sweep` runs them by the thousand, `long_run` for as
-long as it takes.
+long as it takes; `compare` says what the runs tell.
 """
 
-from gdlab import directions, problems, scales, schedules
+from gdlab import directions, plots, problems, scales, schedules
 from gdlab.base import Optimizer, Step
+from gdlab.comparisons.compare import Comparison, compare
+from gdlab.comparisons.pairs import runs_needed
 from gdlab.equation import descent
 from gdlab.optimizers import named, of_matrices, recent
 from gdlab.optimizers.inspect import inspect
@@ -36,15 +38,19 @@ from gdlab.sweeps.axes import draws, seeds
 from gdlab.sweeps.sweep import merge, sweep
 from gdlab.sweeps.trials import trials
 
+__version__ = "0.1.0"
+
 __all__ = [
     *named.__all__,
     *of_matrices.__all__,
     *recent.__all__,
+    "Comparison",
     "Optimizer",
     "Run",
     "Step",
     "cautious",
     "chain",
+    "compare",
     "descent",
     "directions",
     "draws",
@@ -60,9 +66,11 @@ __all__ = [
     "minibatches",
     "minimize",
     "momentum_on_updates",
+    "plots",
     "problems",
     "prodigy",
     "read_history",
+    "runs_needed",
     "sam",
     "scales",
     "schedule_free",
@@ -81,3 +89,8 @@ __all__ = [
     "with_trust_ratio",
     "with_weight_decay",
 ]
+
+
+def __dir__() -> list[str]:
+    """What completion offers: the public names."""
+    return sorted(["__version__", *__all__])

@@ -5,7 +5,7 @@ Every function takes `loss(params, *args)` and any pytree of floating arrays, an
 | task | with the dense Hessian | with products only |
 |---|---|---|
 | products | | `hvp` |
-| eigenvalues | `spectrum`, `inertia`, `condition_number` | `extremal`, `density`, `minimum_ratio`, `sharpness` |
+| eigenvalues | `spectrum`, `inertia`, `condition_number` | `extremal`, `multiplicity`, `density`, `sharpness`, ... |
 | trace and diagonal | | `trace`, `diagonal` |
 | kind of point | `classify` | `classify(method="lanczos")` |
 | kind modulo symmetry | `classify(symmetries=)`, `symmetry` | the same |
@@ -19,7 +19,7 @@ Every function takes `loss(params, *args)` and any pytree of floating arrays, an
 | Taylor models | `trust_region_step` | `taylor`, `quadratic_model`, `newton_step_length` |
 """
 
-from hessian import symmetry
+from hessian import plots, symmetry
 from hessian.landscapes.disconnectivity import Disconnectivity
 from hessian.landscapes.graph import Landscape, Path, Points
 from hessian.landscapes.landscape import landscape
@@ -35,6 +35,7 @@ from hessian.saddles.find_minimum import MinimumSearch, find_minimum
 from hessian.saddles.trajectory import EscapeTrajectory, escape_time, escape_trajectory
 from hessian.saddles.wrapper import perturbed_gd, with_saddle_escape
 from hessian.spectra.density import Density, MinimumRatio, density, minimum_ratio
+from hessian.spectra.multiplicity import Multiplicity, multiplicity
 from hessian.spectra.sharpness import Sharpness, sharpness
 from hessian.spectra.spectrum import Inertia, Spectrum, condition_number, extremal, inertia, spectrum
 from hessian.spectra.trace import Estimate, diagonal, trace
@@ -70,6 +71,7 @@ __all__ = [
     "Landscape",
     "MinimumRatio",
     "MinimumSearch",
+    "Multiplicity",
     "Path",
     "Points",
     "Proof",
@@ -96,11 +98,13 @@ __all__ = [
     "landscape",
     "microbatched",
     "minimum_ratio",
+    "multiplicity",
     "newton",
     "newton_cg",
     "newton_step_length",
     "partial_loss",
     "perturbed_gd",
+    "plots",
     "pooled",
     "preconditioned",
     "prove",
@@ -118,3 +122,8 @@ __all__ = [
     "trust_region_step",
     "with_saddle_escape",
 ]
+
+
+def __dir__() -> list[str]:
+    """What completion offers: the public names."""
+    return sorted(__all__)

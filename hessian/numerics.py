@@ -4,6 +4,7 @@
 |---|---|
 | `divisor` | what a number is divided by: itself where it is positive, else 1 |
 | `divided` | a / b where that is asked for, 0 elsewhere |
+| `newton_coordinates` | Newton's step along eigenvectors |
 | `bisect` | the interval that holds the point where a condition ends |
 """
 
@@ -31,6 +32,15 @@ def divided(a: ArrayLike, b: jax.Array, where: jax.Array | None = None) -> jax.A
     """
     where = b > 0 if where is None else where
     return jnp.where(where, a / jnp.where(where, b, 1), 0)
+
+
+def newton_coordinates(values: jax.Array, slopes: jax.Array, where: jax.Array) -> jax.Array:
+    """Newton's step along eigenvectors, -slope / eigenvalue, and 0 where not `where`.
+
+    >>> newton_coordinates(jnp.array([2.0, 1e-17]), jnp.array([6.0, 1.0]), jnp.array([True, False])).tolist()
+    [-3.0, 0.0]
+    """
+    return divided(-slopes, values, where)
 
 
 def bisect(

@@ -266,6 +266,7 @@ OVERRIDES: dict[tuple[str, str], Kind] = {
     ("gdlab.problems.matrix_factorization", "mu"): Kind([(2.0,), ABSENT], [None, 3.0, "x", (), ("a", "b"), (1j, 1.0)]),
     ("gdlab.seeds", "seed"): Kind([0, 3, -1], ["3", None, True, 1.5, NAN, INF, [1]]),
     ("gdlab.lion", "b1"): SHARE,
+    ("gdlab.kron", "fit_rate"): numbers(0.1, 0.0, bad=[1.0, -0.1]),
     **{(f"hessian.{name}", "method"): words("hutchinson", "hutch++") for name in ("trace", "diagonal")},
     ("hessian.find_critical_points", "method"): words(
         "levenberg_marquardt", "newton_mr", "eigenvector_following", "gentlest_ascent"
@@ -297,7 +298,7 @@ OVERRIDES["hessian.perturbed_gd", "threshold"].bad.remove(INF)
 # Functions with arguments that are named by the caller, or that need data of one shape, have tests of their own.
 ELSEWHERE = {
     *("gdlab.sweep", "gdlab.merge", "gdlab.long_run", "gdlab.read_history", "gdlab.trials", "gdlab.draws"),
-    *("gdlab.sam", "gdlab.schedule_free_average"),
+    *("gdlab.sam", "gdlab.schedule_free_average", "gdlab.compare", "gdlab.runs_needed"),
     *("gdlab.inspect", "gdlab.problems.network_accuracy", "gdlab.problems.network_logits"),
     *(
         "gdlab.problems.network_loss",
@@ -311,7 +312,7 @@ ELSEWHERE = {
 }
 SLOW = {"find_minimum", "connect", "find_critical_points", "escape_trajectory", "tune", "classify", "escape"}
 SLOW |= {"extremal", "spectrum", "density", "minimum_ratio", "trace", "diagonal", "sharpness", "lr_range_test"}
-SLOW |= {"minimize"}
+SLOW |= {"minimize", "multiplicity"}
 
 
 def public():

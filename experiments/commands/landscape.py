@@ -16,14 +16,15 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 import hessian
-from experiments.cli.settings import InputError, Landscape, at_least_one, countable_seed, deviation
-from experiments.reporting.figures import plt
-from experiments.reporting.run_folder import write_dataset
-from experiments.reporting.target_report import Report, publish_report
-from experiments.workloads.user_loss import Target, target
 from gdlab.problems import lennard_jones, lennard_jones_starts
 from gdlab.progress import bar
 from gdlab.storage.store import StoreError, opened
+
+from ..cli.settings import InputError, Landscape, at_least_one, countable_seed, deviation
+from ..reporting.figures import plt
+from ..reporting.run_folder import write_dataset
+from ..reporting.target_report import Report, publish_report
+from ..workloads.user_loss import Target, target
 
 LARGEST = 200  # parameters, each step needing a dense Hessian
 SHOWN = 60  # rows of the table

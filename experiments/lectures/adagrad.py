@@ -18,10 +18,11 @@ import numpy as np
 
 import gdlab
 import hessian
-from experiments.cli.settings import Experiment
-from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true, printed
 from gdlab import directions, scales
 from gdlab.problems import POKEMON_OPTIMUM, POKEMON_START, pokemon, pokemon_loss
+
+from ..cli.settings import Experiment
+from ..reporting.checks import Check, at_most, conclude, exactly, is_true, printed
 
 QUESTION = "Why does Adagrad divide by the root of all squared gradients? (S19-S31)"
 SURPRISING = (0.001, 0.001, 0.003, 0.002, 0.1)
@@ -249,8 +250,8 @@ def numpy_window(length, updates=UPDATES):
 
 def draw(run, windows):
     """The table of surprise, the rates on the Pokemon surface, the windows."""
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     figure, ((left, middle), (right, sampled)) = plt.subplots(2, 2, figsize=(11, 7.6))
     places = np.sort(np.random.default_rng(0).uniform(-RADIUS, RADIUS, size=12))

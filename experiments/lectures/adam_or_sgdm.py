@@ -22,10 +22,11 @@ import jax.numpy as jnp
 import numpy as np
 
 import gdlab
-from experiments.cli.settings import Experiment
-from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true
-from experiments.workloads.tuned_benchmark import PROBLEMS, best, draws, medians, tuned_benchmark
 from gdlab.problems import digits, network, network_accuracy, network_loss
+
+from ..cli.settings import Experiment
+from ..reporting.checks import Check, at_most, conclude, exactly, is_true
+from ..workloads.tuned_benchmark import PROBLEMS, best, draws, medians, tuned_benchmark
 
 QUESTION = "Adam or SGD with momentum: which, and when? (S86, S101)"
 SIZES, EXAMPLES, ENOUGH = (64, 128, 128, 128, 10), 600, 1e-3
@@ -206,12 +207,12 @@ def which(results):
 
 def draw(full, results):
     """The losses on the digits, and those of the tuned benchmark by rate."""
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     figure, grid = plt.subplots(2, 4, figsize=(13, 6))
     first, *panels = grid.flat
-    colours = figures.colours(["adam", "sgdm", "sgd"])
+    colours = figures.colors(["adam", "sgdm", "sgd"])
     for name, runs in full.items():
         for i, (losses, _) in enumerate(runs):
             first.plot(np.arange(len(losses)) + 1, losses, color=colours[name], label=None if i else name)

@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 import gdlab
-from experiments.cli.settings import Experiment
-from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true, printed
 from gdlab import directions, scales, schedules
+
+from ..cli.settings import Experiment
+from ..reporting.checks import Check, at_most, conclude, exactly, is_true, printed
 
 QUESTION = "Does Adam converge where it should? (S90; section 3.4)"
 STEPS = 300_000
@@ -202,8 +203,8 @@ def stochastic():
 
 def draw(paths, theorem):
     """x against steps, in both examples."""
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 4.2), sharey=True)
     for axes, runs, shown in ((left, paths, 500), (right, theorem, 400)):

@@ -20,9 +20,10 @@ from scipy.stats import spearmanr
 
 import gdlab
 import hessian
-from experiments.cli.settings import Experiment
-from experiments.reporting.checks import Check, at_most, conclude, exactly, is_proved, is_true, printed
 from gdlab.problems import linear_autoencoder, linear_autoencoder_points, surface
+
+from ..cli.settings import Experiment
+from ..reporting.checks import Check, at_most, conclude, exactly, is_proved, is_true, printed
 
 QUESTION = "Do critical points with a higher loss have more ways down? (S53, S60; section 3.13)"
 VARIANCES = (6.0, 4.5, 3.0, 2.0, 1.0, 0.5)
@@ -156,8 +157,8 @@ def newtons():
 
 def draw(points, losses):
     """Index against loss, and the descent through plateaus."""
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     kept, loss, _, eigenvalues, _ = points
     index = (eigenvalues < -ZERO).sum(1)

@@ -29,9 +29,10 @@ from jax.flatten_util import ravel_pytree
 
 import gdlab
 import hessian
-from experiments.cli.settings import Experiment
-from experiments.reporting.checks import Check, at_most, conclude, is_true
 from gdlab.problems import digits, network, network_logits
+
+from ..cli.settings import Experiment
+from ..reporting.checks import Check, at_most, conclude, is_true
 
 QUESTION = "How large may the curvature be before an optimizer leaves the valley, and does it go there? (S63, S76)"
 B, DECAY = 0.9, 0.1
@@ -172,8 +173,8 @@ def reached(tops):
 
 def draw(tops):
     """The radii, and the top eigenvalues: times the rate, and over the bound."""
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4))
     a = np.geomspace(0.05, 100, 800)

@@ -12,9 +12,10 @@ import numpy as np
 from scipy.special import betaln
 
 import gdlab
-from experiments.cli.settings import Experiment
-from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true, printed
-from experiments.reporting.run_folder import Table
+
+from ..cli.settings import Experiment
+from ..reporting.checks import Check, at_most, conclude, exactly, is_true, printed
+from ..reporting.run_folder import Table
 
 QUESTION = "Why is the rate of Adam's first steps uncertain, and what does RAdam do about it? (S18, S93, S94)"
 B2 = 0.999
@@ -158,8 +159,8 @@ def first_steps():
 
 def draw(counts, factors, spread):
     """rho and r, the variances over the steps, the closed form beside its expansion."""
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4))
     t = np.arange(1, 5001)

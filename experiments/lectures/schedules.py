@@ -16,9 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 
 import gdlab
-from experiments.cli.settings import Experiment
-from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true, printed
 from gdlab import schedules
+
+from ..cli.settings import Experiment
+from ..reporting.checks import Check, at_most, conclude, exactly, is_true, printed
 
 QUESTION = "What is gained by changing the rate as the run goes on? (S12-S14, S16-S18, S92)"
 CURVATURE, NOISE = 2.0, 3.0
@@ -171,8 +172,8 @@ def floors(clouds):
 
 def draw(clouds):
     """The distance to the minimum, and the rates."""
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2))
     t = np.arange(STEPS) + 1

@@ -21,9 +21,10 @@ import numpy as np
 from scipy.stats import t as student
 
 import gdlab
-from experiments.cli.settings import Experiment
-from experiments.reporting.checks import Check, conclude, is_true
 from gdlab import schedules
+
+from ..cli.settings import Experiment
+from ..reporting.checks import Check, conclude, is_true
 
 QUESTION = "Does Adagrad learn rare features better? (section 3.1)"
 FEATURES, SEEN, UNSEEN = 200, 4000, 10_000
@@ -180,19 +181,19 @@ def regrets():
 
 def draw(grid, above):
     """Losses against the rate, and the best of each draw."""
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4))
-    colour = figures.colours(list(OPTIMIZERS))
+    colour = figures.colors(list(OPTIMIZERS))
     for axes, what in ((left, "unseen"), (middle, "online")):
         for name in OPTIMIZERS:
             figures.band(
-                axes,
                 RATES,
                 (grid[what] - grid["true"]).sel(optimizer=name).transpose("lr", "key").to_numpy(),
-                colour[name],
-                name,
+                label=name,
+                color=colour[name],
+                ax=axes,
             )
         axes.set(
             xscale="log",

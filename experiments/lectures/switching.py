@@ -22,8 +22,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import gdlab
-from experiments.cli.settings import Experiment
-from experiments.reporting.checks import at_most, conclude, exactly, is_true, printed
+
+from ..cli.settings import Experiment
+from ..reporting.checks import at_most, conclude, exactly, is_true, printed
 
 QUESTION = "When does SWATS switch from Adam to descent, and is that a gain? (S87; section 3.6)"
 DATA = Path(__file__).with_name("breast_cancer.npz")
@@ -147,8 +148,8 @@ def switches(runs, optimum):
 
 def draw(runs):
     """The estimates along the way, and where each tolerance ends."""
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     figure, axes = plt.subplots(1, 3, figsize=(13, 4))
     names = [f"tolerance {tolerance:g}" for tolerance in TOLERANCES] + ["never: Adam"]

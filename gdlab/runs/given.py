@@ -18,6 +18,7 @@ from jax.typing import ArrayLike
 
 from gdlab.arguments import any_array, hyperparameter, prng_key, shown
 from gdlab.runs.data import fitting
+from gdlab.runs.foreign import taken_apart
 from gdlab.runs.loop import Data
 
 
@@ -48,11 +49,17 @@ def validation_of(validation: Any, args: Any, batches: Any) -> tuple[Callable | 
     return True, data
 
 
-def traced_or_static(optimizer: Any) -> tuple[Any, Any]:
-    """(traced, static): the optimizer as an argument of the compiled program or, from another library, a part of it."""
+def traced_or_static(optimizer: Any, params: Any = None, state: Any = None) -> tuple[Any, Any]:
+    """(traced, static): what of the optimizer is an argument of the compiled program, and what is a part of it.
+
+    An optimizer of another library is its numbers and its program, given the params (and the state) of a run, or else
+    static.
+    """
     transformation(optimizer)
-    numeric = not any(_foreign(leaf) for leaf in jax.tree.leaves(optimizer))
-    return (optimizer, None) if numeric else (None, optimizer)
+    if not any(_foreign(leaf) for leaf in jax.tree.leaves(optimizer)):
+        return optimizer, None
+    apart = None if params is None else taken_apart(optimizer, params, state)
+    return (None, optimizer) if apart is None else apart
 
 
 def _foreign(leaf):

@@ -17,10 +17,9 @@ chunks of them from the host; `tune` differentiates through segments of steps.
 | `Snapshot` | what can be recorded of a step, before it is taken |
 | `RECORDERS`, `REASONS` | what can be recorded by name; why a run ends |
 | `Loop`, `Carry` | the step and the block; what a step hands to the next one |
-| `recorders_of` | the recorders by name, checked |
+| `recorders_of`, `reads_steps` | the recorders by name, checked; whether one may read the step |
 """
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,9 +31,11 @@ import optax
 from jax.typing import ArrayLike
 
 from gdlab.arguments import function, shown
-from gdlab.base import Optimizer, Params, Step
+from gdlab.base import Params, Step
 from gdlab.numerics import norm
+from gdlab.optimizers.inspect import inspect
 from gdlab.runs.data import Minibatches
+from gdlab.runs.foreign import Program, taken
 from gdlab.runs.gradients import conjugate, number, traced, value_and_gradient
 from gdlab.runs.objective import Objective, Start
 
@@ -70,7 +71,7 @@ class Snapshot:
 
     @cached_property
     def step(self) -> Step:
-        """What an optimizer of gdlab makes of the gradient."""
+        """What the optimizer makes of the gradient; of one of optax as `gdlab.inspect` reads it."""
         return self._read("step")[0]
 
     @cached_property
@@ -87,11 +88,8 @@ class Snapshot:
         return {"value": self.loss, "grad": conjugate(self.grads), **functions}
 
     def _read(self, what):
-        if not isinstance(self.optimizer, Optimizer):
-            msg = "record must not name eta, sigma, m, update or extras but for an optimizer of gdlab, whose steps can "
-            msg += f"be read; got {type(self.optimizer).__name__}"
-            raise TypeError(msg)
-        return getattr(self.optimizer, what)(self.grads, self.state, self.params, **self.extra_arguments)
+        read = getattr(inspect(self.optimizer), what)
+        return read(self.grads, self.state, self.params, **taken(self.optimizer.update, self.extra_arguments))
 
 
 def gradient_norm(snapshot: Snapshot) -> jax.Array:
@@ -110,6 +108,14 @@ RECORDERS: dict[str, Recorder] = {
     "extras": lambda snapshot: snapshot.extras,
     "aux": lambda snapshot: _aux(snapshot.aux),
 }
+
+
+BLIND = [RECORDERS[name] for name in ("loss", "gradient_norm", "params", "aux")]  # these do not look at the step
+
+
+def reads_steps(recorders: Sequence[tuple[str, Recorder]]) -> bool:
+    """Whether a recorder may read the step, for which the optimizer must be what its author made."""
+    return any(recorder not in BLIND for _, recorder in recorders)
 
 
 def _aux(aux):
@@ -166,7 +172,7 @@ class Plan(NamedTuple):
     """What is compiled in: the static part of a run."""
 
     objective: Objective
-    static: Any = None  # an optimizer of another library
+    static: Any = None  # an optimizer of another library, or its program
     recorders: tuple[tuple[str, Recorder], ...] = ()
     every: int = 1
     validation: Callable | bool = False  # of the model, or True for the loss on held-out data
@@ -221,31 +227,6 @@ def stepper(objective: Objective, optimizer: optax.GradientTransformation, data:
         return number(traced(how, "validation")(*given), "validation")
 
     return Stepper(init, evaluate, apply, validate)
-
-
-# Extra arguments that only optimizers which name them get: others hand what they do not know on to the loss.
-ON_DEMAND = ("obj_fn", "grad_fn")
-
-
-def taken(update: Callable, extras: dict[str, Any]) -> dict[str, Any]:
-    """Those of the extra arguments that an update takes."""
-    named = inspect.signature(update).parameters
-    if any(one.kind is one.VAR_KEYWORD for one in named.values()):
-        within = _named_within(update, set())
-        return {name: value for name, value in extras.items() if name not in ON_DEMAND or name in within}
-    return {name: value for name, value in extras.items() if name in named}
-
-
-def _named_within(value, seen):
-    """The names of the arguments of a function, and of those that it is made of."""
-    if isinstance(value, tuple | list):
-        return set().union(*(_named_within(one, seen) for one in value))
-    code = getattr(value, "__code__", None)
-    if code is None or id(value) in seen:
-        return set()
-    seen.add(id(value))
-    cells = [cell.cell_contents for cell in value.__closure__ or () if cell != type(cell)()]
-    return set(inspect.signature(value).parameters).union(*(_named_within(cell, seen) for cell in cells))
 
 
 class Loop(NamedTuple):
@@ -336,7 +317,10 @@ def _judged(watch, snapshot, value, limits):
 def loop_of(plan: Plan, optimizer: Any, data: Data, limits: tuple | None = None, first: Any = 0) -> Loop:
     """The loop of a run."""
     batches = None if isinstance(data.batches, Minibatches) else data.batches
-    steps = stepper(plan.objective, optimizer if plan.static is None else plan.static, data)
+    static = plan.static
+    if static is not None:
+        optimizer = static.of(optimizer) if isinstance(static, Program) else static
+    steps = stepper(plan.objective, optimizer, data)
     return Loop(plan, steps, batches, first, limits)
 
 

@@ -14,11 +14,13 @@ from hessian.arguments import number, whole
 from hessian.precision import Loss, check
 from hessian.proofs.program import NotProved, Program, as_data
 from hessian.proofs.record import Ball, Proof, ball_of, data_of_ball, program_of, save
+from hessian.results import result
 
 FORMAT = "gdlab list 1"
 
 
-@dataclass(frozen=True)
+@result
+@dataclass(frozen=True, repr=False)
 class CompleteList:
     """All critical points in a box, as far as they are proved.
 
@@ -50,6 +52,9 @@ class CompleteList:
         if self.complete:
             return f"proved: the box holds {count}, and no others"
         return f"not complete: {count} proved; {len(self.undecided)} boxes are undecided: {self.reason}"
+
+    def __repr__(self) -> str:
+        return f"CompleteList: {self}"
 
     def __str__(self) -> str:
         """The statement."""
@@ -107,6 +112,7 @@ def prove_all(
     smallest: float = 1e-7,
     max_boxes: int = 10**6,
     progress: Callable[[int, int], None] | None = None,
+    store: str | os.PathLike[str] | None = None,
 ) -> CompleteList:
     """Every critical point in a box, each with its proof and index, and the proof that there are no others.
 
@@ -120,13 +126,14 @@ def prove_all(
         smallest: boxes of less than this share of the box's widths are left undecided.
         max_boxes: how many boxes are examined at most; what is left then is undecided.
         progress: a function of (boxes examined, boxes known of).
+        store: a file that keeps how far the search is; the same call, with more `max_boxes` perhaps, goes on from it.
 
     Returns:
         A `CompleteList`: `points`, `complete`, `undecided`, `on_edge`, `statement`, `save(path)`.
 
     Raises:
         ImportError: where the extra `proof` is not installed.
-        TypeError, ValueError: for a box that is no box, and as `prove`.
+        TypeError, ValueError: for a box that is no box, a store of another search, and as `prove`.
 
     Source: Kearfott, Rigorous Global Search, 1996; Krawczyk 1969.
 
@@ -135,7 +142,7 @@ def prove_all(
     (True, ['minimum', 'minimum', 'saddle'])
     """
     try:
-        from hessian.proofs import lowering
+        from hessian.proofs import lowering, pauses
         from hessian.proofs.kernels import boxes
     except ImportError as error:
         msg = "prove_all needs python-flint and crival; install them with the extra: pip install 'gdlab[proof]'"
@@ -148,7 +155,11 @@ def prove_all(
         program, _ = lowering.lowered(loss, middle, *args)
     except NotProved as error:
         return CompleteList(ends, (), ends[None], np.zeros(0, bool), 0, str(error))
-    found = boxes.search(program, ends, smallest, max_boxes, progress)
+    pause = None if store is None else pauses.Pause(store, program, ends, smallest)
+    start, keep = (None, None) if pause is None else (pause.read(), pause.keep)
+    found, search = boxes.search(program, ends, smallest, max_boxes, progress, start, keep)
+    if pause is not None:
+        pause.write(search)
     points, edge, left = [], [], list(found.undecided)
     reason = "degenerate, not twice differentiable, or in need of more boxes or smaller ones" if left else ""
     for near, alone in zip(found.near, found.alone, strict=True):

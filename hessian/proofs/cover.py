@@ -19,19 +19,15 @@ def cut(low: Any, high: Any) -> Any:
     return low + SPLIT * (high - low)
 
 
-def written(halved: list[tuple[np.ndarray, np.ndarray, int]], count: int) -> str:
-    """The text of boxes 0 to count - 1: names of boxes that were cut, the side of each, and the name of the first part.
+def written(cuts: np.ndarray, count: int) -> str:
+    """The text of boxes 0 to count - 1; a row of `cuts` names a box, the side it is cut across, and its two parts.
 
-    The lower parts are named one after another, then the upper ones.
-
-    >>> written([(np.array([0]), np.array([1]), 1)], 3)
+    >>> written(np.array([[0, 1, 1, 2]]), 3)
     'b..'
     """
     words, lower, upper = np.full(count, "."), np.zeros(count, int), np.zeros(count, int)
-    for names, sides, first in halved:
-        words[names] = np.array(list(SIDES))[sides]
-        lower[names] = first + np.arange(len(names))
-        upper[names] = lower[names] + len(names)
+    names, sides = cuts[:, 0], cuts[:, 1]
+    words[names], lower[names], upper[names] = np.array(list(SIDES))[sides], cuts[:, 2], cuts[:, 3]
     text, waiting = [], [0]
     while waiting:
         place = waiting.pop()

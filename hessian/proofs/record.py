@@ -19,6 +19,7 @@ import numpy as np
 from hessian.proofs import program
 from hessian.proofs.orbit import OrbitSlice, orbit_of
 from hessian.proofs.program import Program, last_uses
+from hessian.results import result
 
 FORMAT = "gdlab proof 1"
 LONGEST = 2**26  # bytes of a record that is read
@@ -38,7 +39,8 @@ class Ball(NamedTuple):
     kernel: str = "arb"  # that found it: `arb`, or `balls` over arrays
 
 
-@dataclass(frozen=True)
+@result
+@dataclass(frozen=True, repr=False)
 class Proof:
     """What is proved of one point, or why nothing is.
 
@@ -50,6 +52,7 @@ class Proof:
     program: Program | None = None
     distance: float = float("nan")  # from the parameters that were asked about to the center
     orbit: OrbitSlice | None = None  # where the proof is modulo symmetries: the slice of which it speaks
+    frozen: int = 0  # how many parameters are held where they are: constants of the loss that is spoken of
 
     @property
     def proved(self) -> bool:
@@ -106,7 +109,10 @@ class Proof:
             f"proved: exactly one critical point lies in the box of radii {low:.3g} to {high:.3g} around the center; "
             f"it is a {self.kind}: of the {len(self.ball.center)} eigenvalues of its Hessian exactly {self.index} are "
             "negative, and none is zero"
-        )
+        ) + (f"; {self.frozen:,} other parameters are held where they are" if self.frozen else "")
+
+    def __repr__(self) -> str:
+        return f"Proof: {self}"
 
     def __str__(self) -> str:
         """The statement."""

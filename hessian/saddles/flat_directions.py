@@ -12,11 +12,12 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from hessian.numerics import divided, divisor, length_scale
+from hessian.numerics import divisor, length_scale, newton_coordinates
 from hessian.steps.eigenbasis import eigenbasis
 
 DIRECTIONS = 8
 LENGTHS = (1e-2, 1e-1)  # in units of 1 + |theta|
+CERTAIN = 128  # a decrease of this many eps |loss|, beside what the slope explains, is no rounding
 POINTS = 2 * DIRECTIONS * len(LENGTHS)
 
 
@@ -42,12 +43,12 @@ def probe_flat_directions(
     def improved(p):
         there = theta + found.step(p)
         slopes = found.vectors @ jax.grad(loss)(there)
-        back = divided(-slopes, found.values, ~flat)
+        back = newton_coordinates(found.values, slopes, ~flat)
         points = jnp.stack([there, there + found.step(back)])
         values = jax.vmap(loss)(points)
         moved = jnp.linalg.norm(points - theta, axis=1)
         explained = 2 * jnp.linalg.norm(gradient) * moved + 2 * found.band * moved**2
-        certain = values < value - explained - 128 * eps * jnp.abs(value)
+        certain = values < value - explained - CERTAIN * eps * jnp.abs(value)
         return points, jnp.where(certain, values, jnp.inf)
 
     points, values = jax.lax.map(improved, steps, batch_size=POINTS)

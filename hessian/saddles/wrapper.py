@@ -37,6 +37,7 @@ from hessian.steps.acceptance import smallest_visible_step
 from hessian.steps.eigenbasis import lowest_direction
 from hessian.steps.second_order import Flat
 
+SECOND_DIFFERENCE = 32  # the rounding of a second difference of losses, in eps |loss|
 NUM_MATVECS = 40  # with the Hessian, at most, for one check
 
 
@@ -165,7 +166,7 @@ def _bends_down(flat, theta, direction, curvature):
     here = flat(theta)
     length = jnp.clip(smallest_visible_step(here, curvature), eps ** (1 / 4) * reach, reach)
     ahead, behind = flat(theta + length * direction), flat(theta - length * direction)
-    noise = 32 * eps * jnp.maximum(jnp.abs(here), jnp.maximum(jnp.abs(ahead), jnp.abs(behind)))
+    noise = SECOND_DIFFERENCE * eps * jnp.maximum(jnp.abs(here), jnp.maximum(jnp.abs(ahead), jnp.abs(behind)))
     return (ahead - here) + (behind - here) < jnp.minimum(-noise, curvature * length**2 / 4)
 
 

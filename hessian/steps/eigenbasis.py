@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from hessian.numerics import divided, divisor, length, unit
+from hessian.numerics import divided, divisor, length, newton_coordinates, unit
 from hessian.product import Params, flat_product, matrix
 from hessian.spectra import lanczos
 from hessian.spectra.eigh import eigh
@@ -40,6 +40,10 @@ class Eigenbasis(NamedTuple):
     def band(self) -> jax.Array:
         """Below this an eigenvalue is rounding: 50 eps |H|."""
         return rounding(self.values)
+
+    def newton(self, slopes: jax.Array) -> jax.Array:
+        """Newton's step in coordinates, along every eigenvector whose curvature exceeds rounding."""
+        return newton_coordinates(self.values, slopes, jnp.abs(self.values) > self.band)
 
     def step(self, coordinates: jax.Array) -> jax.Array:
         """The step of shape (n,) that has these coordinates, shape (k,)."""

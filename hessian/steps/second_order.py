@@ -34,7 +34,7 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from hessian.arguments import number, prng_key, shown
-from hessian.numerics import divided, length, unit
+from hessian.numerics import length, newton_coordinates, unit
 from hessian.precision import Storage, rounded, working, working_dtype
 from hessian.product import Params
 from hessian.steps.acceptance import accepted, gradient_fell, is_hidden
@@ -163,9 +163,7 @@ class Newton:
     krylov: int | None
 
     def __call__(self, loss, theta, value, gradient, found, region, rate):
-        seen = jnp.abs(found.values) > found.band
-        coordinates = divided(-found.projections, found.values, seen)
-        return _unconditional(loss, theta, rate * found.step(coordinates), region)
+        return _unconditional(loss, theta, rate * found.step(found.newton(found.projections)), region)
 
 
 @dataclass(frozen=True)
@@ -177,7 +175,7 @@ class SaddleFree:
     def __call__(self, loss, theta, value, gradient, found, region, rate, damping):
         sizes = jnp.abs(found.values) + damping
         seen = sizes > found.band
-        coordinates = divided(-found.projections, sizes, seen)
+        coordinates = newton_coordinates(sizes, found.projections, seen)
         return _unconditional(loss, theta, rate * found.step(coordinates), region)
 
 

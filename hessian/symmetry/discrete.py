@@ -85,10 +85,20 @@ def permutations(a: Any, b: Any) -> Copies:
     Args:
         a: names of leaves whose last axis are the hidden units.
         b: names of leaves whose first axis are the hidden units; `("weight", "bias")` are two.
+
+    >>> here = {"a": np.array([1.0, 2.0]), "b": np.array([3.0, 4.0])}
+    >>> goal = {"a": np.array([2.0, 1.0]), "b": np.array([4.0, 3.0])}
+    >>> permutations("a", "b").nearest(here, goal)["a"].tolist()
+    [2.0, 1.0]
     """
     return Copies(named("a", a), named("b", b), permuted=True, signed=False)
 
 
 def signs(a: Any, b: Any) -> Copies:
-    """The signs of hidden units: a -> a S, b -> S b; arguments as of `permutations`."""
+    """The signs of hidden units: a -> a S, b -> S b; arguments as of `permutations`.
+
+    >>> here, goal = {"a": np.ones(2), "b": np.ones(2)}, {"a": -np.ones(2), "b": -np.ones(2)}
+    >>> signs("a", "b").nearest(here, goal)["a"].tolist()
+    [-1.0, -1.0]
+    """
     return Copies(named("a", a), named("b", b), permuted=False, signed=True)

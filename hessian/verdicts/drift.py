@@ -23,7 +23,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from hessian.numerics import divided, divisor
+from hessian.numerics import divided, divisor, newton_coordinates
 from hessian.roundoff import SAFETY, UNIFORM
 from hessian.spectra.spectrum import rounding
 
@@ -58,8 +58,8 @@ class Drift(NamedTuple):
 
 def newton_steps(frame: Frame, gradient_at: Callable[[jax.Array], jax.Array]) -> tuple[jax.Array, jax.Array]:
     """Newton's step along the eigenvectors beyond rounding, and the next with the same Hessian."""
-    first = divided(-frame.gradient, frame.values, frame.seen)
-    return first, divided(-_slope_at(frame, gradient_at, first), frame.values, frame.seen)
+    first = newton_coordinates(frame.values, frame.gradient, frame.seen)
+    return first, newton_coordinates(frame.values, _slope_at(frame, gradient_at, first), frame.seen)
 
 
 def slope_left(frame: Frame, gradient_at: Callable[[jax.Array], jax.Array]) -> jax.Array:
@@ -70,7 +70,7 @@ def slope_left(frame: Frame, gradient_at: Callable[[jax.Array], jax.Array]) -> j
     falling = frame.seen & (jnp.abs(frame.gradient) > frame.gradient_error)
 
     def onward(_, here):
-        return here + divided(-_slope_at(frame, gradient_at, here), frame.values, falling)
+        return here + newton_coordinates(frame.values, _slope_at(frame, gradient_at, here), falling)
 
     end = jax.lax.fori_loop(0, STEPS, onward, jnp.zeros_like(frame.values))
     return jnp.where(falling, jnp.abs(_slope_at(frame, gradient_at, end)), 0)

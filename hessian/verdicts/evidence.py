@@ -26,8 +26,9 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from hessian.numerics import divided, divisor, length
+from hessian.numerics import divided, divisor, length, newton_coordinates
 from hessian.product import Loss, Params, gradient, matrix
+from hessian.results import digits, result
 from hessian.roundoff import SAFETY, spread
 from hessian.spectra.eigh import eigh
 from hessian.symmetry.slices import Orbit, across
@@ -38,6 +39,7 @@ DRAWS = 8  # samples of rounding for a Hessian of one row; larger ones take fewe
 GRADIENTS = 4  # eight gradients on the way, counted as products; the 16 where curvature changes are not counted
 
 
+@result
 class Eigenpair(NamedTuple):
     """An eigenvalue at the end of the spectrum, its eigenvector, and the interval that holds it."""
 
@@ -45,6 +47,9 @@ class Eigenpair(NamedTuple):
     vector: Params  # like params, of length 1
     low: jax.Array  # bounds that hold at the critical point as well; the outer one of a matrix-free end
     high: jax.Array  # holds with the confidence of the evidence
+
+    def _words(self) -> str:
+        return f"{digits(self.value)} in [{digits(self.low)}, {digits(self.high)}]"
 
 
 class Evidence(NamedTuple):
@@ -119,7 +124,7 @@ def dense(
         Eigenpair(values[i], unravel(basis[:, i]), values[i] - tau[i], values[i] + tau[i]) for i in (0, last)
     )
     positive, negative = (jnp.sum(certain & (side > 0), dtype=jnp.int32) for side in (values, -values))
-    step = divided(-projections, values, frame.seen)
+    step = newton_coordinates(values, projections, frame.seen)
     change = jnp.max(jnp.where(frame.seen, found.relative, 0))
     flat = ~found.kink & found.converging
     return Evidence(

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from hessian.numerics import divided, divisor, length, length_scale, unit
+from hessian.numerics import divided, divisor, length, length_scale, newton_coordinates, unit
 from hessian.product import Loss, Params, flat_product, gradient
 from hessian.roundoff import SAFETY, UNIFORM, spread
 from hessian.spectra import lanczos
@@ -158,7 +158,7 @@ def _spaces(product, theta, g, key, rows, limit, zero, doubt, goal, orbit):
         """Newton's step in the basis, and the norm of the gradient that it leaves, as far as the basis tells."""
         used = jnp.arange(rows, dtype=jnp.int32) < found.count
         seen = used & (jnp.abs(found.values) > zero(found.spectral_norm))
-        coordinates = found.vectors @ divided(-norm * found.vectors[0], found.values, seen)
+        coordinates = found.vectors @ newton_coordinates(found.values, norm * found.vectors[0], seen)
         blind = norm * jnp.linalg.norm(jnp.where(used & ~seen, found.vectors[0], 0))
         return coordinates, jnp.hypot(krylov.coupling * coordinates[found.count - 1], blind)
 
@@ -205,7 +205,7 @@ def _changes(gradient_at, product, theta, g, spaces, found, zero, gradient_error
     values = jnp.stack([found.values[0], found.values[found.count - 1]])
     # Along the end vectors Newton's step is known whatever its Krylov space holds, up to the rounding of the slope.
     curved = jnp.abs(values) > zero(spaces.spectral_norm)
-    known = divided(-(ends_of @ g), values, curved)
+    known = newton_coordinates(values, ends_of @ g, curved)
     p = spaces.step + (known - ends_of @ spaces.step) @ ends_of
     hidden = divided(HIDDEN * gradient_error / theta.size**0.5, jnp.abs(values), curved)
     corner = (2 * (jnp.abs(known) + hidden)) @ ends_of

@@ -8,7 +8,6 @@ directions, while |p| is a distance.  Along eigenvalues within rounding there is
 | name | what it returns |
 |---|---|
 | `refine` | the state after one step |
-| `newton_coordinates` | Newton's step in coordinates |
 | `same_point_distance` | the distance within which points count as the same |
 """
 
@@ -18,7 +17,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from hessian.numerics import divided, divisor, length
+from hessian.numerics import divisor, length
 from hessian.steps.eigenbasis import Eigenbasis
 
 SMALLEST = 1e-4  # share of Newton's step below which none shortens the next one
@@ -36,11 +35,6 @@ class Refining(NamedTuple):
     short: jax.Array  # bool: the last one was short
 
 
-def newton_coordinates(found: Eigenbasis, projections: jax.Array) -> jax.Array:
-    """Newton's step in coordinates, along every eigenvector whose curvature exceeds rounding."""
-    return divided(-projections, found.values, jnp.abs(found.values) > found.band)
-
-
 def refine(
     found: Eigenbasis,
     gradient_at: Callable[[jax.Array], jax.Array],
@@ -49,13 +43,13 @@ def refine(
     furthest: float,
 ) -> Refining:
     """The state after a share of Newton's step, at most `furthest` length scales long, if the next one is shorter."""
-    p = newton_coordinates(found, found.projections)
+    p = found.newton(found.projections)
     size = length(p)
     share = jnp.minimum(state.share, furthest * length_scale / divisor(size))
     theta = state.theta + share * found.step(p)
     gradient = gradient_at(theta)
     with jax.default_matmul_precision("highest"):
-        following = length(newton_coordinates(found, found.vectors @ gradient))
+        following = length(found.newton(found.vectors @ gradient))
     good = following < (1 - share / 4) * size
     theta, gradient = jnp.where(good, theta, state.theta), jnp.where(good, gradient, state.gradient)
     # A step that is short already fails by rounding, not by curvature: a share of it would do no better.

@@ -30,6 +30,7 @@ from jax.typing import ArrayLike
 
 from hessian.arguments import choice, number, shown, whole
 from hessian.limits import CURVATURE_ROUNDING
+from hessian.models import WholeLoss, partition
 from hessian.numerics import divided, divisor, length
 from hessian.precision import working
 from hessian.product import Loss, Params
@@ -39,7 +40,7 @@ from hessian.steps.second_order import Flat
 from hessian.symmetry.declared import declare, refuse_wrong
 from hessian.verdicts.classify import CriticalPoint, classify
 from hessian.verdicts.critical_points import CriticalPoints, listed, orbits
-from hessian.verdicts.refinement import Refining, newton_coordinates, refine, same_point_distance
+from hessian.verdicts.refinement import Refining, refine, same_point_distance
 
 SearchMethod = Literal["levenberg_marquardt", "newton_mr", "eigenvector_following", "gentlest_ascent"]
 METHODS = ("levenberg_marquardt", "newton_mr", "eigenvector_following", "gentlest_ascent")
@@ -90,31 +91,94 @@ def find_critical_points(
     >>> sorted(found.kind.tolist())
     ['minimum', 'minimum', 'saddle']
     """
-    loss, one, args, stored = working(loss, jax.tree.map(_first, starts), *args, names=("loss", "starts"))
-    theta = ravel_pytree(one)[0]
-    choice("method", method, METHODS)
-    steps, batch, index = whole("steps", steps), whole("batch", batch), whole("index", index, 0, theta.size)
-    radius = jnp.asarray(number("radius", radius), theta.dtype)
     if separation is not None:
         number("separation", separation)
-    flat = jax.vmap(lambda tree: ravel_pytree(tree)[0])(jax.tree.map(jnp.asarray, starts)).astype(theta.dtype)
-    units = _units(np.asarray(flat))
-    symmetries = declare(symmetries, one)
-    refuse_wrong(loss, one, args, symmetries)
-    plan = method, index, steps, min(batch, len(flat)), symmetries
-    ends = _search(loss, plan, one, args, flat, radius, units.max())
-    ends = jax.tree.map(np.asarray, ends)
-    unravel = ravel_pytree(one)[1]
+    search, stored, ends = _begun(loss, starts, args, method, index, steps, radius, batch, symmetries)
+    units, symmetries = _units(_rows(_alone(starts)[0])), search.plan[-1]
+    ends = jax.tree.map(np.asarray, ends())
+    unravel = ravel_pytree(search.one)[1]
     found = listed(ends, unravel, separation, units)
     found = found if symmetries is None else orbits(found, symmetries, separation, units)
-    return found._replace(params=None if found.params is None else stored(found.params))
+    if found.params is None:
+        return found
+    params, (_, rest, model) = stored(found.params), _alone(starts)
+    if model is None:
+        return found._replace(params=params)
+    return found._replace(params=model.combine(params, [jnp.stack([leaf] * len(found.loss)) for leaf in rest]))
+
+
+def seek_critical_points(
+    loss: Loss,
+    starts: Params,
+    *args: Any,
+    method: SearchMethod = "levenberg_marquardt",
+    index: int = 1,
+    steps: int = 200,
+    radius: ArrayLike = 0.1,
+    batch: int = 4096,
+    symmetries: Any = None,
+) -> "End":
+    """Where each start ends, one row a start: the compiled part of `find_critical_points`, which also passes `jit`.
+
+    Arguments and errors are those of `find_critical_points`.
+
+    >>> end = jax.jit(lambda starts: seek_critical_points(lambda w: w[0] ** 2 - w[1] ** 2, starts))(jnp.ones((1, 2)))
+    >>> bool(end.converged[0]), end.theta[0].tolist()
+    (True, [0.0, 0.0])
+    """
+    return _begun(loss, starts, args, method, index, steps, radius, batch, symmetries)[2]()
+
+
+class _Begun(NamedTuple):
+    """What a search needs beside its starts."""
+
+    loss: Loss
+    plan: tuple
+    one: Params  # like one start
+    args: tuple
+
+
+def _begun(loss, starts, args, method, index, steps, radius, batch, symmetries):
+    """The search, checked; the storage of its starts; and what computes its ends."""
+    starts, rest, model = _alone(starts)
+    if model is not None:
+        loss, args = WholeLoss(loss, model), (rest, *args)
+    loss, one, args, stored = working(loss, jax.tree.map(_first, starts), *args, names=("loss", "starts"))
+    n = sum(leaf.size for leaf in jax.tree.leaves(one))
+    count = len(jax.tree.leaves(starts)[0])
+    choice("method", method, METHODS)
+    steps, batch, index = whole("steps", steps), whole("batch", batch), whole("index", index, 0, n)
+    radius = number("radius", radius)
+    symmetries = declare(symmetries, one)
+    refuse_wrong(loss, one, args, symmetries)
+    search = _Begun(loss, (method, index, steps, min(batch, count), symmetries), one, args)
+    return search, stored, partial(_search, loss, search.plan, one, args, starts, radius)
+
+
+def _alone(starts):
+    """The differentiated part of starts, the other arrays of one start, and the model of both, as `partition`."""
+    free, rest, model = partition(starts)
+    count = len(jax.tree.leaves(free)[0]) if model is not None and jnp.ndim(jax.tree.leaves(free)[0]) else 0
+    rows = [leaf for leaf in rest if jnp.ndim(leaf) and len(leaf) == count]
+    if any(not bool(jnp.all(leaf == leaf[:1])) for leaf in rows if not isinstance(leaf, jax.core.Tracer)):
+        msg = (
+            "starts must have equal arrays where these are no parameters, as integers and keys are; got different ones"
+        )
+        raise ValueError(msg)
+    return free, tuple(leaf[0] if jnp.ndim(leaf) and len(leaf) == count else leaf for leaf in rest), model
 
 
 def _first(starts):
     if isinstance(starts, str) or jnp.ndim(starts) == 0 or len(starts) == 0:
         msg = f"starts must be arrays with a leading axis of at least one start; got {shown(starts)}"
         raise TypeError(msg)
-    return jnp.asarray(starts)[0]
+    return starts[0] if isinstance(starts, jax.core.Tracer) else jnp.asarray(np.asarray(starts)[0])
+
+
+def _rows(starts):
+    """The starts on the host, one row each."""
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(starts)]
+    return np.concatenate([leaf.reshape(len(leaf), -1).astype(np.float64) for leaf in leaves], axis=1)
 
 
 def _units(starts):
@@ -148,14 +212,17 @@ class _Seek(NamedTuple):
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _search(loss, plan, like, args, starts, radius, unit):
+def _search(loss, plan, like, args, starts, radius):
     method, index, steps, batch, symmetries = plan
-    unravel = ravel_pytree(like)[1]
+    theta, unravel = ravel_pytree(like)
+    starts = jax.vmap(lambda tree: ravel_pytree(tree)[0])(jax.tree.map(jnp.asarray, starts)).astype(theta.dtype)
+    radius = jnp.asarray(radius, theta.dtype)
     flat = Flat(loss, unravel, args)
     gradient_at = jax.grad(flat)
     key = jax.random.key(0)
     goal = {"levenberg_marquardt": _levenberg, "newton_mr": _newton}.get(method)
-    unit = jnp.asarray(unit, starts.dtype)
+    largest = jnp.max(jnp.where(jnp.isfinite(starts), jnp.abs(starts), 0))
+    unit = jnp.minimum(1, divisor(largest))
 
     def length_scale(theta):
         return unit + length(theta)
@@ -243,7 +310,7 @@ def _levenberg(found, spectral_norm, damping):
 def _newton(found, spectral_norm, damping):
     """The shortest Newton step, halved as often as the damping was raised."""
     del spectral_norm
-    return newton_coordinates(found, found.projections) / (1 + damping)
+    return found.newton(found.projections) / (1 + damping)
 
 
 def _lowered(goal, gradient_at, state, found, spectral_norm):

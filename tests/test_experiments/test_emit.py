@@ -53,10 +53,10 @@ def agrees(run, function, rows, *like):
     root of the sum of their squares, and thus below the sum.  JAX takes subnormal numbers for 0, a browser does not.
     """
     of, _ = flat(function, *like)
-    expected = np.asarray(jax.jit(jax.vmap(of))(rows))
+    expected = np.asarray(jax.vmap(of)(rows))
     noisy = jittered(of, rows[0])
     pools = jnp.stack([jnp.roll(jnp.asarray(UNIFORM), 997 * i) for i in range(DRAWS)])
-    moved = np.asarray(jax.jit(jax.vmap(jax.vmap(noisy, (0, None)), (None, 0)))(pools, rows))
+    moved = np.asarray(jax.vmap(jax.vmap(noisy, (0, None)), (None, 0))(pools, rows))
     assert pools.shape[1] == POOL
     finite = np.isfinite(expected)
     moved = np.where(finite[:, None], moved, 0.0)

@@ -226,6 +226,7 @@ DEFAULTS = {
     "sharpness": {"measure": "eigenvalue", "epsilon": 1e-3, "starts": 4, "steps": 20, "num_matvecs": 60},
     "spectrum": {"chunk": 64, "memory": 8 * 2**30},
     "taylor": {"order": 2},
+    "multiplicity": {"which": "lowest", "block": 4, "num_matvecs": 400, "memory": 2 * 2**30},
     "trace": {"method": "hutch++", "num_matvecs": 99},
     "prove_saddle": {"radius": 0.0},
     "prove_all": {"smallest": 1e-7, "max_boxes": 10**6},

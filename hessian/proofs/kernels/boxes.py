@@ -26,6 +26,17 @@ ENTRIES = 2**15  # of derivatives in a batch, about
 TURNS = 6  # of Krawczyk's operator, to sharpen where a point lies
 
 
+class Search(NamedTuple):
+    """How far a search has come; the last axis of boxes is (low, high)."""
+
+    boxes: np.ndarray  # (boxes, n, 2): still to be examined, in this order
+    names: np.ndarray  # (boxes,): their numbers, by which `cuts` speaks of them
+    cuts: np.ndarray  # (cuts, 4): the name of a box, the side across which it was cut, its lower part, its upper part
+    points: np.ndarray  # (points, n, 2, 2): where each lies, and where it is alone; some more than once
+    undecided: np.ndarray  # (boxes, n, 2): too small to be halved
+    examined: np.ndarray  # how many boxes were examined
+
+
 class Found(NamedTuple):
     """What a box holds; the last axis of boxes is (low, high)."""
 
@@ -37,18 +48,30 @@ class Found(NamedTuple):
 
 
 def search(
-    program: Program, box: np.ndarray, smallest: float, most: int, progress: Callable[[int, int], None] | None = None
-) -> Found:
-    """The critical points in a box, shape (n, 2).
+    program: Program,
+    box: np.ndarray,
+    smallest: float,
+    most: int,
+    progress: Callable[[int, int], None] | None = None,
+    start: Search | None = None,
+    keep: Callable[[Callable[[], Search]], None] | None = None,
+) -> tuple[Found, Search]:
+    """The critical points in a box, shape (n, 2), and how far the search is.
 
     Boxes are halved until each of their widths is at most `smallest` of the box's and of 1 + |x|, and `most` are
-    examined.
+    examined.  A search goes on from `start`; `keep` is given, after each batch, a function that returns how far it is.
     """
-    boxes, names = box[None], np.zeros(1, int)
-    halved: list[tuple[np.ndarray, np.ndarray, int]] = []  # names of boxes, the sides they are cut across, first half
-    found, undecided = [np.zeros((0, len(box), 2, 2))], [np.zeros((0, len(box), 2))]
-    examined, named = 0, 1
-    batch = max(64, ENTRIES // (1 + len(box)) ** 2)
+    n = len(box)
+    start = start or _nothing_known(box)
+    boxes, names = start.boxes, start.names
+    cuts, found, undecided = [start.cuts], [start.points], [start.undecided]
+    examined, named = int(start.examined), 1 + 2 * len(start.cuts)
+    batch = max(64, ENTRIES // (1 + n) ** 2)
+
+    def so_far():
+        cut, points, left = (np.concatenate(parts) for parts in (cuts, found, undecided))
+        return Search(boxes, names, cut, points, left, np.array(examined))
+
     while len(boxes) and examined < most:
         now, boxes, ours, names = boxes[:batch], boxes[batch:], names[:batch], names[batch:]
         examined += len(now)
@@ -60,15 +83,25 @@ def search(
         undecided.append(now[small])
         now, ours, width = now[~small], ours[~small], width[~small]
         sides = (width / (box[:, 1] - box[:, 0])).argmax(axis=1)
-        halved.append((ours, sides, named))
+        lower = named + np.arange(len(now))
+        cuts.append(np.stack([ours, sides, lower, lower + len(now)], axis=1))
         boxes = np.concatenate([boxes, *_halves(now, sides)])
-        names = np.concatenate([names, named + np.arange(2 * len(now))])
+        names = np.concatenate([names, lower, lower + len(now)])
         named += 2 * len(now)
         if progress is not None:
             progress(examined, examined + len(boxes))
-    points, unclear = _once(program, np.concatenate(found))
-    left = np.concatenate([*undecided, boxes, unclear])
-    return Found(points[..., 0], points[..., 1], left, examined, written(halved, named))
+        if keep is not None:
+            keep(so_far)
+    end = so_far()
+    points, unclear = _once(program, end.points)
+    left = np.concatenate([end.undecided, boxes, unclear])
+    return Found(points[..., 0], points[..., 1], left, examined, written(end.cuts, named)), end
+
+
+def _nothing_known(box):
+    """One box to examine, and no cut, point or undecided box."""
+    n, first = len(box), np.zeros(1, int)
+    return Search(box[None], first, np.zeros((0, 4), int), np.zeros((0, n, 2, 2)), np.zeros((0, n, 2)), np.array(0))
 
 
 def _examined(program, boxes):

@@ -241,3 +241,33 @@ def test_the_lectures_surfaces_have_the_points_that_their_catalogue_declares():
         assert found.complete
         assert len(found.points) == len(inside)
         assert all(np.abs(centers - np.array(p.x)).max(axis=1).min() < 1e-6 for p in inside)
+
+
+def test_a_search_that_is_cut_goes_on_and_ends_as_one_that_is_not(tmp_path, monkeypatch):
+    from hessian.proofs import pauses
+    from hessian.proofs.kernels import boxes
+
+    monkeypatch.setattr(pauses, "EVERY", 0.0)
+    monkeypatch.setattr(boxes, "ENTRIES", 1)  # the smallest batches
+    rastrigin, box = (lambda w: jnp.sum(w**2 - 10 * jnp.cos(2 * jnp.pi * w))), [(-2.1, 2.2)] * 2
+    whole, store = prove_all(rastrigin, box), tmp_path / "search.npz"
+
+    def killed(examined, known):
+        if examined > 300:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prove_all(rastrigin, box, progress=killed, store=store)
+    budgeted = prove_all(rastrigin, box, max_boxes=500, store=store)
+    assert not budgeted.complete
+    found = prove_all(rastrigin, box, store=store)
+    assert found.complete
+    assert (found.cover, found.boxes) == (whole.cover, whole.boxes)
+    assert [point.ball for point in found.points] == [point.ball for point in whole.points]
+    assert [file.name for file in tmp_path.iterdir()] == [store.name]
+
+    with pytest.raises(ValueError, match="store must be a file of this search"):
+        prove_all(rastrigin, [(-2.1, 2.3)] * 2, store=store)
+    store.write_bytes(store.read_bytes()[:100])
+    with pytest.raises(ValueError, match="damaged"):
+        prove_all(rastrigin, box, store=store)

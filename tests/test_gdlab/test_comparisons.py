@@ -1,0 +1,260 @@
+"""Comparisons: estimates beside SciPy's, tests of pairs beside a count of all cases, the whole on planted scores."""
+
+import itertools
+import math
+
+import jax.numpy as jnp
+import matplotlib as mpl
+import numpy as np
+import pytest
+import xarray
+from scipy import stats
+
+import gdlab
+from gdlab.comparisons import estimates, pairs, tuning
+from gdlab.comparisons.figures import FIGURES
+
+mpl.use("agg")
+NAMES = ["adam", "sgd", "muon"]
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def swept(generator, shifts=(0.0, 0.1, 1.5), runs=16, tasks=2):
+    """Scores with a best rate of 10^-1.5, a shift for each contestant, and noise; curves that fall to them."""
+    rates = np.geomspace(1e-3, 1, 9)
+    valley = (np.log10(rates) + 1.5) ** 2
+    noise = generator.normal(size=(len(shifts), tasks, runs, 9)) / 3
+    final = np.array(shifts)[:, None, None, None] + valley + noise
+    steps = np.arange(0, 100, 10)
+    curves = final[..., None] + 3 * (1 - steps / 90)
+    labels = {"optimizer": NAMES[: len(shifts)], "lr": rates, "step": steps}
+    return xarray.DataArray(curves, dims=("optimizer", "task", "key", "lr", "step"), coords=labels)
+
+
+# ------------------------------------------------------------------------------------------------------- estimates
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 4), (3, 5), (10, 10), (2, 7)])
+def test_the_interquartile_mean_is_the_trimmed_mean_of_scipy(shape):
+    scores = rng().standard_cauchy(size=(6, *shape))
+    ours = estimates.interquartile_mean(scores, (1, 2))
+    np.testing.assert_allclose(ours, stats.trim_mean(scores.reshape(6, -1), 0.25, axis=1), rtol=1e-13)
+
+
+def test_the_percentile_interval_is_that_of_scipy():
+    scores, count = rng(1).normal(size=(4, 9)) + np.arange(4)[:, None], 20_000
+
+    def statistic(*tasks, axis=-1):
+        return stats.trim_mean(np.concatenate(tasks, axis=axis), 0.25, axis=axis)
+
+    theirs = stats.bootstrap(tuple(scores), statistic, n_resamples=count, method="percentile", rng=rng(2))
+    level = estimates.interval_level(0.95, 4, 9, corrected=False)
+    ours = estimates.interval(scores, estimates.resamplings(rng(3), count, 4, 9), level)
+    np.testing.assert_allclose(
+        ours, theirs.confidence_interval, atol=5 * theirs.standard_error / np.sqrt(0.025 * count)
+    )
+
+
+@pytest.mark.parametrize("kind", ["normal", "cauchy"])
+def test_the_corrected_interval_covers_as_often_as_it_says(kind):
+    generator, experiments = rng(4), 400
+    draw = {"normal": generator.normal, "cauchy": generator.standard_cauchy}[kind]
+    level = estimates.interval_level(0.95, 10, 10, corrected=True)
+    covered = 0
+    for _ in range(experiments):  # the middle of a symmetric distribution is its center
+        low, high = estimates.interval(draw(size=(10, 10)), estimates.resamplings(generator, 400, 10, 10), level)
+        covered += low <= 0 <= high
+    assert abs(covered / experiments - 0.95) <= 3 * math.sqrt(0.95 * 0.05 / experiments)
+
+
+def test_the_probability_of_improvement_counts_pairs_of_runs():
+    a, b = rng(5).integers(0, 4, size=(2, 3, 6)).astype(float)
+    won = [(x < y) + (x == y) / 2 for row, other in zip(a, b, strict=True) for x in row for y in other]
+    assert estimates.improvement(a, b) == pytest.approx(np.mean(won))
+    ones = np.ones((1, 3, 6), int)
+    low, high = estimates.improvement_interval(a, b, (ones, ones), 0.1)
+    assert low == high == pytest.approx(np.mean(won))
+
+
+# ------------------------------------------------------------------------------------------------------------ pairs
+
+
+def test_the_test_of_one_task_is_mann_whitney():
+    generator = rng(6)
+    for runs in (3, 8, 20):
+        a, b = generator.normal(size=(2, 1, runs))
+        theirs = stats.mannwhitneyu(a[0], b[0] + 0.7, method="exact").pvalue
+        assert pairs.p_value(a, b + 0.7, paired=False) == pytest.approx(theirs, rel=1e-10)
+
+
+def test_p_values_count_all_deals_and_all_swaps_ties_included():
+    a, b = rng(7).integers(0, 5, size=(2, 2, 4)).astype(float)
+    ranks = np.stack([stats.rankdata(row) for row in np.concatenate([a, b], axis=1)])
+    observed = ranks[:, :4].sum()
+    choices = list(itertools.combinations(range(8), 4))
+    deals = [ranks[0, list(one)].sum() + ranks[1, list(two)].sum() for one in choices for two in choices]
+    swaps = [
+        np.where(sign, ranks[:, :4].ravel(), ranks[:, 4:].ravel()).sum() for sign in itertools.product([0, 1], repeat=8)
+    ]
+    for paired, sums in ((False, deals), (True, swaps)):
+        lower, upper = np.mean(np.array(sums) <= observed), np.mean(np.array(sums) >= observed)
+        assert pairs.p_value(a, b, paired=paired) == pytest.approx(min(1, 2 * min(lower, upper)))
+        assert pairs.p_value(a, b, paired=paired, one_sided=True) == pytest.approx(lower)
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_the_normal_distribution_takes_over_smoothly(paired, monkeypatch):
+    a, b = rng(8).normal(size=(2, 3, 30))
+    exact = pairs.p_value(a, b + 0.2, paired=paired)
+    monkeypatch.setattr(pairs, "EXACT", 0)
+    assert pairs.p_value(a, b + 0.2, paired=paired) == pytest.approx(exact, rel=0.05)
+
+
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("tasks", [1, 3])
+def test_nothing_is_seldom_found_and_the_stated_effect_is_mostly_found_with_the_runs_asked_for(paired, tasks):
+    generator, runs = rng(9), gdlab.runs_needed(1.0, tasks=tasks, paired=paired)
+    a, b = generator.normal(size=(2, 300, tasks, runs))
+    null = np.mean([pairs.p_value(x, y, paired=paired) <= 0.05 for x, y in zip(a, b, strict=True)])
+    found = np.mean([pairs.p_value(x, y + 1, paired=paired) <= 0.05 for x, y in zip(a, b, strict=True)])
+    assert null <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 300)
+    assert found >= 0.9 - 3 * math.sqrt(0.9 * 0.1 / 300)
+
+
+def test_the_correction_is_holms():
+    p = rng(10).uniform(size=9) ** 3
+    ordered = np.sort(p)
+    wanted = {value: max(min(1, (9 - j) * ordered[j]) for j in range(i + 1)) for i, value in enumerate(ordered)}
+    np.testing.assert_allclose(pairs.holm(p), [wanted[value] for value in p])
+
+
+def test_more_contestants_smaller_effects_and_fewer_tasks_need_more_runs():
+    assert gdlab.runs_needed(contestants=12) > gdlab.runs_needed(contestants=12, nominee=True) > gdlab.runs_needed()
+    assert gdlab.runs_needed(0.5) > gdlab.runs_needed(1.0) > gdlab.runs_needed(1.0, tasks=4)
+
+
+# --------------------------------------------------------------------------------------------------------- the whole
+
+
+def test_a_pair_that_the_runs_do_not_separate_is_not_ranked():
+    found = gdlab.compare(swept(rng(11)))
+    assert found.better("adam", "muon") is True
+    assert found.better("muon", "sgd") is False
+    assert found.better("adam", "sgd") is None
+    assert found.results["rank"].values.tolist() == [[1, 2], [1, 2], [3, 3]]
+    assert "2 of 3 tested pairs are separated; the other pairs are not ranked" in str(found)
+
+
+def test_settings_are_chosen_by_runs_that_do_not_judge():
+    generator = rng(12)
+    noise = xarray.DataArray(generator.normal(size=(2, 40, 8, 30)), dims=("optimizer", "task", "run", "lr"))
+    found = gdlab.compare(noise, resamples=10)  # no setting is better than another: an honest score is near 0
+    assert abs(found.results["score"].values.mean()) < 4 / math.sqrt(2 * 40 * 4)
+    assert noise.median("run").min("lr").values.mean() < -0.5  # the winner's curse
+    assert found.results["run"].values.tolist() == [4, 5, 6, 7]
+
+
+def test_units_and_order_preserving_changes_change_no_verdict_and_a_run_that_is_no_number_is_the_worst():
+    scores = rng(13).normal(size=(3, 4, 6)) + np.array([0.0, 0.5, 2.0])[:, None, None]
+    as_given = gdlab.compare(dict(zip(NAMES, scores, strict=True)), resamples=10).results
+    changed = dict(zip(NAMES, np.exp(scores) * 10.0 ** np.arange(4)[:, None], strict=True))
+    changed["muon"][0, 0] = np.nan
+    scores[2, 0, 0] = np.inf
+    again = gdlab.compare(changed, resamples=10).results
+    np.testing.assert_array_equal(gdlab.compare(dict(zip(NAMES, scores, strict=True))).results.p_value, again.p_value)
+    assert (as_given["separated"] == again["separated"]).all()
+    higher = gdlab.compare(dict(zip(NAMES, -scores, strict=True)), resamples=10, better="higher").results
+    np.testing.assert_array_equal(higher.p_value, again.p_value)
+    np.testing.assert_allclose(higher.iqm, -gdlab.compare(dict(zip(NAMES, scores, strict=True))).results.iqm)
+
+
+def test_a_nominee_is_compared_with_the_others_alone_and_needs_fewer_runs():
+    scores = {name: rng(i).normal(size=5) + 9 * i for i, name in enumerate("abcdefghijkl")}
+    every = gdlab.compare(scores, paired=False)
+    chosen = gdlab.compare(scores, paired=False, nominee="a")
+    assert not every.results["separated"].any()  # five runs cannot separate 66 pairs
+    assert math.isinf(every.results.attrs["effect_seen"])
+    assert chosen.results["separated"].sel(optimizer="a").sum() == 11
+    assert np.isnan(chosen.results["p_value"].sel(optimizer="b", other="c"))
+
+
+def test_a_best_value_at_the_edge_is_reported_and_a_band_is_as_wide_as_it_is():
+    rates = np.geomspace(1e-2, 1e2, 401)
+    inside, edge = 1 + np.log10(rates) ** 2, 2 + np.log10(rates)
+    data = xarray.DataArray(
+        np.broadcast_to(np.stack([inside, edge])[:, None], (2, 4, 401)),
+        dims=("optimizer", "seed", "lr"),
+        coords={"optimizer": ["in", "edge"], "lr": rates},
+    )
+    results = gdlab.compare(data, resamples=10).results
+    assert results["lr_at_edge"].values.tolist() == [[False], [True]]
+    assert results["best_lr"].values[:, 0] == pytest.approx([1.0, 1e-2])
+    assert results["lr_width"].values[0, 0] == pytest.approx(2 * math.sqrt(0.05), rel=1e-3)
+    assert results["lr_open"].values.tolist() == [[False], [True]]
+    assert "at an end of its grid for edge" in gdlab.compare(data).table()
+
+
+def test_the_budget_curve_is_the_median_over_all_choices_of_settings():
+    scores = rng(14).normal(size=(1, 1, 6, 7))
+    data = xarray.DataArray(scores, dims=("optimizer", "task", "run", "lr"))
+    first, rest = data.isel(run=slice(3)), data.isel(run=slice(3, 6))
+    tries, curve = tuning.budget_curve(first, rest)
+    by, true = np.median(scores[0, 0, :3], axis=0), np.median(scores[0, 0, 3:], axis=0)
+    for tried, value in zip(tries, curve[0, 0], strict=True):
+        outcomes = sorted(true[min(kept, key=by.__getitem__)] for kept in itertools.combinations(range(7), int(tried)))
+        assert value == outcomes[math.ceil(len(outcomes) / 2) - 1]
+
+
+def test_runs_that_never_reach_the_target_are_censored():
+    curves = np.array([[[3.0, 2.0, 1.0], [3.0, 1.0, 1.0], [3.0, 3.0, 0.5]], [[3.0, 3.0, 3.0]] * 3])
+    data = xarray.DataArray(curves, dims=("optimizer", "run", "step"), coords={"step": [0, 5, 10]})
+    results = gdlab.compare(data, target=1.0).results
+    assert results["steps"].values[:, 0].tolist() == [[10, 5, 10], [math.inf] * 3]
+    assert results["steps_median"].values[:, 0].tolist() == [10, math.inf]
+    assert results["steps_reached"].values[:, 0].tolist() == [1, 0]
+
+
+def test_a_sweep_goes_in_and_every_figure_comes_out():
+    def loss(optimizer, lr, key):
+        return {"loss": (jnp.log10(lr) + optimizer) ** 2 + jnp.arange(3.0)[::-1] + jnp.cos(key)}
+
+    dataset = gdlab.sweep(
+        loss, dims={"loss": ["step"]}, optimizer={"a": 1.0, "b": 2.0}, lr=[1e-3, 1e-2, 0.1], key=jnp.arange(6.0)
+    )
+    found = gdlab.compare(dataset, target=1.5)
+    assert found.results["best_lr"].values[:, 0] == pytest.approx([0.1, 0.01])
+    for name in FIGURES:
+        figure = found.draw(name)
+        assert figure.axes[0].has_data()
+        mpl.pyplot.close(figure)
+
+
+BAD = {
+    "data": (lambda: gdlab.compare([1.0, 2.0]), "data must be"),
+    "data without numbers": (lambda: gdlab.compare({"a": ["x"], "b": ["y"]}), "data must be"),
+    "data of two shapes": (lambda: gdlab.compare({"a": np.ones(3), "b": np.ones(4)}), "all of one shape"),
+    "data of one contestant": (lambda: gdlab.compare({"a": np.ones(3)}), "at least two contestants"),
+    "of": (lambda: gdlab.compare(swept(rng()), of="method"), "of must be an axis"),
+    "run": (lambda: gdlab.compare(swept(rng()).rename(key="draw")), "run must name the axis"),
+    "two runs": (lambda: gdlab.compare(swept(rng()).rename(lr="start")), "run must be one axis"),
+    "better": (lambda: gdlab.compare(swept(rng()), better="low"), "better must be one of lower, higher"),
+    "tuning_runs": (lambda: gdlab.compare(swept(rng()), tuning_runs=15), "tuning_runs must be a whole number"),
+    "nominee": (lambda: gdlab.compare(swept(rng()), nominee="adamw"), "nominee must be one of"),
+    "confidence": (lambda: gdlab.compare(swept(rng()), confidence=95), "confidence must be a number above 0"),
+    "target": (lambda: gdlab.compare(swept(rng()), target="low"), "target must be a finite number"),
+    "target without steps": (lambda: gdlab.compare({"a": [1, 2], "b": [1, 2]}, target=1.0), "target must be left"),
+    "effect": (lambda: gdlab.runs_needed(0), "effect must be a number above 0"),
+    "contestants": (lambda: gdlab.runs_needed(contestants=1), "contestants must be a whole number, at least 2"),
+    "what": (lambda: gdlab.compare(swept(rng()), resamples=10).draw("targets"), "which needs a target"),
+    "score": (lambda: gdlab.compare(xarray.Dataset({"x": ("run", [1.0])}), score="y"), "score must be one"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_wrong_argument_is_one_sentence(name):
+    call, said = BAD[name]
+    with pytest.raises((TypeError, ValueError), match=said):
+        call()
