@@ -60,7 +60,7 @@ def landscape(
         symmetries: as in `hessian.classify`; `hessian.symmetry.atoms(3)` for a cluster of atoms.
         highest: points up to this index are sought, from 1 to n; what is met above 1 is listed, too.
         modes: how many of the softest eigenvectors of a new minimum are climbed, to both sides, >= 0.
-        steps: at most, of each search, >= 1.
+        steps: at most, of each search, >= 1; ten times as many along the gradient flow.
         radius: the longest step, relative to 1 + |theta|, > 0; the largest size of the starts replaces a larger 1.
         patience: it stops after so many starts in a row that led to nothing new, >= 1; by default all starts are used.
         searches: after so many searches, >= 1, it only follows the ways down from the saddles that it has; none by
