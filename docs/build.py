@@ -131,13 +131,11 @@ def publish(sources: Path, out: Path) -> int:
         str(WORK / "doctrees"),
     ]
     failed = run(["-m", "sphinx", *words, str(sources), str(made)]).returncode
+    failed = failed or run(["-m", "experiments", "playground", "--out", str(made / "playground/index.html")]).returncode
     wrong = list(links.complaints(made))
     for complaint in wrong:
         print(complaint, file=sys.stderr)
     if failed or wrong:
-        return 1
-    failed = run(["-m", "experiments", "playground", "--out", str(made / "playground" / "index.html")])
-    if failed.returncode:
         return 1
     shutil.rmtree(out, ignore_errors=True)
     shutil.copytree(made, out)
