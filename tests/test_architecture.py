@@ -62,7 +62,7 @@ STAIRS = {
         "product",
         "precision jaxprs",
         "models",
-        "arguments numerics limits results",
+        "arguments numerics limits results compiled",
     ],
     "hessian.saddles": ["connect", "find_minimum trajectory", "rounds", "wrapper", "escape flat_directions"],
     "hessian.verdicts": ["search", "critical_points", "classify refinement", "krylov_evidence", "evidence", "drift"],
