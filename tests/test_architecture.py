@@ -95,7 +95,7 @@ STAIRS = {
     "experiments.playground": ["page", "live", "emit", "operations", "script"],
     "experiments.reporting": ["checks claims swept target_report", "figures pages", "run_folder", "endpoints"],
     "experiments.workloads": ["workload optimizers", "tuned_benchmark digits cutest pokemon_valley user_loss"],
-    "experiments.cli": ["console settings signals stdout"],
+    "experiments.cli": ["cache console settings signals stdout"],
 }
 
 ROOMS = " ".join(STAIRS[""]).split()
