@@ -25,6 +25,7 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from hessian.arguments import choice, number, prng_key, tolerance, transformation, whole
+from hessian.compiled import compiled
 from hessian.limits import DENSE_STEP
 from hessian.numerics import length_scale
 from hessian.precision import working
@@ -153,7 +154,7 @@ def find_minimum(
     symmetries = declare(symmetries, params)
     holds = True if known else refuse_wrong(loss, params, args, symmetries)
     plan = _Plan(rounds if optimizer is not None else 0, steps, reset, method, symmetries)
-    key = prng_key(key)
+    key = None if key is None else prng_key(key)
     found = _find_minimum(
         loss, static, plan, stored, traced, finish, params, args, radius, floor, gradient_tol, curvature_tol, key, holds
     )
@@ -169,11 +170,11 @@ class _Plan(NamedTuple):
     symmetries: Symmetries | None
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+@compiled(static_argnums=(0, 1, 2, 3))
 def _find_minimum(
     loss, static, plan, stored, optimizer, budget, params, args, radius, floor, gradient_tol, curvature_tol, key, holds
 ):
-    optimizer = optimizer if static is None else static
+    optimizer, key = optimizer if static is None else static, prng_key(key)
     theta, unravel = ravel_pytree(params)
     flat = Flat(loss, unravel, args)
     before = flat(theta)

@@ -21,6 +21,7 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from hessian.arguments import choice, number, prng_key, tolerance, whole
+from hessian.compiled import compiled
 from hessian.limits import BASIS_MEMORY, DENSE_SPECTRUM, MATRIX_MEMORY
 from hessian.numerics import divisor
 from hessian.precision import Storage, working
@@ -239,31 +240,40 @@ def classify(
     """
     record = prove(loss, params, *args, trainable=trainable) if choice("proof", proof, (True, False)) else None
     loss, params, args, stored = working(loss, params, *args, trainable=trainable)
-    theta = ravel_pytree(params)[0]
+    theta = jax.eval_shape(lambda tree: ravel_pytree(tree)[0], params)
     choice("method", method, ("auto", "dense", "lanczos"))
     tolerance("gradient_tol", gradient_tol)
     tolerance("curvature_tol", curvature_tol)
     number("confidence", confidence, "(0, 1)")
-    num_matvecs, start = whole("num_matvecs", num_matvecs, 24), prng_key(key)
+    num_matvecs, start = whole("num_matvecs", num_matvecs, 24), None if key is None else prng_key(key)
     if memory is not None:
         number("memory", memory)
     known = isinstance(symmetries, Symmetries)  # to hold: declared and checked before
     symmetries = declare(symmetries, params)
     symmetric = known or refuse_wrong(loss, params, args, symmetries)
     loss, args, orbit = sliced(loss, args, symmetries, params)
-    flat = jnp.int32(0) if orbit is None else orbit.dimension
     if method == "dense" or (method == "auto" and theta.size <= DENSE_SPECTRUM):
         fits(theta, MATRIX_MEMORY if memory is None else memory)
-        found = dense(loss, params, args, gradient_tol, curvature_tol, orbit)
-        verdict = _verdict(found, theta.size, 1.0, flat)
+        krylov = None
     else:
         rows = rows_within(BASIS_MEMORY if memory is None else memory, theta, num_matvecs - CHECKS, least=2)
-        found = matrix_free(
-            loss, params, args, gradient_tol, curvature_tol, start, confidence, num_matvecs, rows, orbit
-        )
-        verdict = _verdict(found, theta.size, confidence, flat)
-    verdict = verdict.provided(symmetric).in_storage(stored)
+        krylov = num_matvecs, rows
+    tols = gradient_tol, curvature_tol
+    verdict = _judged(loss, stored, krylov, params, args, tols, start, confidence, orbit, symmetric)
     return verdict._replace(proof=record, frozen=jnp.int32(stored.frozen))
+
+
+@compiled(static_argnums=(0, 1, 2))
+def _judged(loss, stored, krylov, params, args, tols, key, confidence, orbit, symmetric):
+    """The verdict in one program; `krylov` is None with the dense Hessian, else the products and rows allowed."""
+    n = sum(leaf.size for leaf in jax.tree.leaves(params))
+    flat = jnp.int32(0) if orbit is None else orbit.dimension
+    if krylov is None:
+        verdict = _verdict(dense(loss, params, args, *tols, orbit), n, 1.0, flat)
+    else:
+        found = matrix_free(loss, params, args, *tols, prng_key(key), confidence, *krylov, orbit)
+        verdict = _verdict(found, n, confidence, flat)
+    return verdict.provided(symmetric).in_storage(stored)
 
 
 def _verdict(found: Evidence, n: int, confidence: ArrayLike, flat: ArrayLike = 0) -> CriticalPoint:

@@ -29,6 +29,7 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from hessian.arguments import choice, number, shown, whole
+from hessian.compiled import compiled
 from hessian.limits import CURVATURE_ROUNDING
 from hessian.models import WholeLoss, partition
 from hessian.numerics import divided, divisor, length
@@ -211,7 +212,7 @@ class _Seek(NamedTuple):
     streak: jax.Array  # how many steps in a row made the gradient smaller, or, below zero, did not
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@compiled(static_argnums=(0, 1))
 def _search(loss, plan, like, args, starts, radius):
     method, index, steps, batch, symmetries = plan
     theta, unravel = ravel_pytree(like)
