@@ -222,7 +222,8 @@ OVERRIDES: dict[tuple[str, str], Kind] = {
         for name in ("minimize", "tune", "lr_range_test")
     },
     ("gdlab.minimize", "every"): WHOLE,
-    ("gdlab.soap", "every"): WHOLE,
+    **dict.fromkeys([("gdlab.soap", "every"), ("gdlab.kron", "every"), ("gdlab.scales.Kron", "every")], WHOLE),
+    **dict.fromkeys([("gdlab.kron", "fit_rate"), ("gdlab.scales.Kron", "fit_rate")], DECAY),
     ("gdlab.mars", "gamma"): NUMBER,
     ("gdlab.cautious", "least"): POSITIVE,
     ("gdlab.prodigy", "start"): POSITIVE,

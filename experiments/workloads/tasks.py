@@ -180,7 +180,7 @@ def text(seed: int, length: int) -> np.ndarray:
     S -> word | word S | ( S ) | [ S ] | { S };  a word is one letter again and again, 1 to 4 times.
 
     >>> "".join(SYMBOLS[i] for i in text(0, 20))
-    'eee aa.[ dd].eee.[ b'
+    '{ b a}.{ ( [ ( eee)]'
     """
     rng = np.random.default_rng(seed)
     written: list[str] = []
