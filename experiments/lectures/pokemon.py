@@ -25,7 +25,7 @@ import numpy as np
 
 import gdlab
 import hessian
-from gdlab.problems import POKEMON_BOX, pokemon, pokemon_loss
+from gdlab.problems import POKEMON_BOX, POKEMON_CURVATURES, pokemon, pokemon_loss
 
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, exactly, is_proved, is_true, printed
@@ -40,8 +40,6 @@ from ..workloads.pokemon_valley import (
     off_valley,
     rms,
 )
-
-from gdlab.problems import POKEMON_BOX, POKEMON_CURVATURES, pokemon, pokemon_loss
 
 QUESTION = "The convex error surface of the lectures: does every run end where the slides say? (section 2.1)"
 LATE = 5000  # the updates of Adam whose distances are compared
