@@ -22,11 +22,8 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from ..cli import settings, signals
-from ..cli.cache import keep_compiled
-from ..cli.settings import COMMANDS, PLACED, InputError, in_one_line
-from ..cli.stdout import Output
 from .cli import settings, signals
+from .cli.cache import keep_compiled
 from .cli.settings import COMMANDS, PLACED, InputError, in_one_line
 from .cli.stdout import Output
 

@@ -7,6 +7,8 @@ sigma never shrinks, does not.  The online example has slopes 1010 once in 101 s
 drifts so slowly that 300 000 steps do not show it: the printed settings matter.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -167,7 +169,7 @@ def never_falls():
     squares = 0.01 * (0.99**n - r**n) / (0.99 - r)
     largest = np.sqrt(np.maximum.accumulate(squares))
     loop = adam_step(lambda t: 1e-3, False, b2=0.99)
-    memory = None
+    memory: Any = None
     for g in grads.tolist():
         memory, _ = loop(memory, g)
     return (
