@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["MPLBACKEND"] = "Agg"
+os.environ.setdefault("GDLAB_CACHE", "off")  # programs that tests start leave the user's cache alone
 
 import importlib.util
 import shutil

@@ -23,6 +23,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from .cli import settings, signals
+from .cli.cache import keep_compiled
 from .cli.settings import COMMANDS, PLACED, InputError, in_one_line
 from .cli.stdout import Output
 
@@ -65,6 +66,7 @@ def run(argv: Sequence[str]) -> int:
         if getattr(chosen, "pgf", False) and not shutil.which("xelatex"):
             raise InputError("pgf must be left out where there is no xelatex: PGF is made by LaTeX")
         os.environ.setdefault("JAX_ENABLE_X64", "1")  # verdicts need float64
+        keep_compiled()
         return importlib.import_module(settings.module_of(name)).main(chosen)
     except InputError as error:
         print("error:", in_one_line(str(error), 2000), file=sys.stderr)

@@ -30,10 +30,7 @@ if TYPE_CHECKING:
     import xarray
     from matplotlib.animation import FuncAnimation
 
-__all__ = [
-    "PALETTE", "animate", "band", "colors", "contours", "drawable", "legend", "lines", "log_axis", "losses", "paths",
-    "rate_sensitivity", "say",
-]  # fmt: skip
+__all__ = ["animate", "band", "contours", "losses", "paths", "rate_sensitivity"]
 
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
 DASHES = ("-", "--", "-.", ":")  # one after the other, each time that the palette is used up
@@ -58,6 +55,11 @@ def contours(loss: Callable, box: Sequence[Sequence[float]], *, levels: int = 20
         box: ((left, right), (bottom, top)).
         levels: how many contours.
         ax: where to draw; a new figure where none is given.
+
+    >>> from matplotlib.figure import Figure
+    >>> ax = contours(lambda x: x[0] ** 2 + x[1] ** 2, ((-1, 1), (-2, 2)), ax=Figure().subplots())
+    >>> [float(end) for end in ax.get_ylim()]
+    [-2.0, 2.0]
     """
     import matplotlib
 
@@ -84,6 +86,11 @@ def paths(runs: Any, *, ax: Any = None) -> Any:
     Args:
         runs: a `Run` that recorded "params", an array of shape (steps, 2), or a mapping from names to such.
         ax: where to draw; a new figure where none is given.
+
+    >>> from matplotlib.figure import Figure
+    >>> ax = paths(np.array([[0.0, 0.0], [1.0, 2.0]]), ax=Figure().subplots())
+    >>> ax.lines[0].get_xydata().tolist()
+    [[0.0, 0.0], [1.0, 2.0]]
     """
     ax = new_axes() if ax is None else ax
     named = _named(runs)
@@ -102,6 +109,11 @@ def losses(runs: Any, *, ax: Any = None) -> Any:
     Args:
         runs: a `Run` that recorded "loss", or a mapping from names to such.
         ax: where to draw; a new figure where none is given.
+
+    >>> import gdlab; from matplotlib.figure import Figure
+    >>> run = gdlab.minimize(lambda x: x * x, gdlab.gd(0.25), 4.0, steps=3)
+    >>> losses({"gd": run}, ax=Figure().subplots()).lines[0].get_ydata().tolist()
+    [16.0, 4.0, 1.0]
     """
     ax = new_axes() if ax is None else ax
     named, drawn = _named(runs), []
@@ -125,6 +137,11 @@ def rate_sensitivity(dataset: "xarray.Dataset", *, rate: str = "lr", loss: str =
         rate: the name of the axis of rates.
         loss: the name of the variable; along "step", where it has that, the last one counts.
         ax: where to draw; a new figure where none is given.
+
+    >>> import xarray; from matplotlib.figure import Figure
+    >>> swept = xarray.Dataset({"loss": (("lr", "start"), [[1.0, 3.0], [4.0, 6.0]])}, {"lr": [0.1, 1.0]})
+    >>> rate_sensitivity(swept, ax=Figure().subplots()).lines[0].get_ydata().tolist()
+    [2.0, 5.0]
     """
     ax = new_axes() if ax is None else ax
     final = dataset[loss].isel(step=-1) if "step" in dataset[loss].dims else dataset[loss]
@@ -150,6 +167,12 @@ def animate(runs: Any, *, frames: int = 100, interval: float = 40, ax: Any = Non
         frames: how many, at most the number of recorded steps.
         interval: milliseconds between them.
         ax: where to draw, such as what `contours` returned; a new figure where none is given.
+
+    >>> from matplotlib.figure import Figure
+    >>> movie = animate(np.zeros((5, 2)), frames=3, ax=Figure().subplots())
+    >>> movie._draw_was_started = True  # it is not shown here
+    >>> [int(count) for count in movie.new_frame_seq()]
+    [1, 3, 5]
     """
     from matplotlib.animation import FuncAnimation
 
@@ -207,7 +230,13 @@ def lines(names: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def band(x: ArrayLike, values: ArrayLike, *, color: str | None = None, ax: Any = None, **line: Any) -> Any:
-    """The median of the last axis against x, as `line` says, with the band between its quartiles."""
+    """The median of the last axis against x, as `line` says, with the band between its quartiles.
+
+    >>> from matplotlib.figure import Figure
+    >>> ax = band([1, 2], [[0.0, 1.0, 5.0], [2.0, 2.0, 2.0]], ax=Figure().subplots())
+    >>> ax.lines[0].get_ydata().tolist()
+    [1.0, 2.0]
+    """
     ax = new_axes() if ax is None else ax
     values = drawable(values)
     some = np.isfinite(values).any(axis=-1)

@@ -25,7 +25,7 @@ from jax.typing import ArrayLike
 
 from hessian.spectra.density import Density
 
-__all__ = ["MARKS", "atlas", "critical_points", "density", "eigenvalues", "proved", "slices", "way_out"]
+__all__ = ["atlas", "critical_points", "density", "eigenvalues", "proved", "slices", "way_out"]
 
 MARKS = {
     "minimum": ("o", "#ffffff"),
@@ -54,6 +54,11 @@ def critical_points(points: Any, *, ax: Any = None) -> Any:
     Args:
         points: what `find_critical_points` found, or pairs of coordinates and a kind.
         ax: where to draw; a new figure where none is given.
+
+    >>> from matplotlib.figure import Figure
+    >>> ax = critical_points([((0.0, 1.0), "saddle")], ax=Figure().subplots())
+    >>> [(part.get_label(), part.get_offsets().tolist()) for part in ax.collections]
+    [('saddle', [[0.0, 1.0]])]
     """
     ax = _axes() if ax is None else ax
     if hasattr(points, "params"):
@@ -77,7 +82,12 @@ def _flat(params):
 
 
 def proved(points: Any, *, ax: Any = None) -> Any:
-    """A ring around each point of two coordinates that is proved."""
+    """A ring around each point of two coordinates that is proved.
+
+    >>> from matplotlib.figure import Figure
+    >>> proved([(0.0, 1.0)], ax=Figure().subplots()).collections[0].get_offsets().tolist()
+    [[0.0, 1.0]]
+    """
     ax = _axes() if ax is None else ax
     if len(points):
         ring = {"facecolors": "none", "edgecolors": "black", "linewidths": 1.2}
@@ -94,6 +104,11 @@ def way_out(at: Any, direction: Any, reached: Any, end: Any, *, ax: Any = None) 
         reached: where the step along it ended, `escape(...).params`.
         end: where descent leads, such as `find_minimum(...).params`.
         ax: where to draw, with the limits that it has; a new figure where none is given.
+
+    >>> from matplotlib.figure import Figure
+    >>> ax = way_out([0, 0], [1, 0], [0.5, 0], [1, 0.5], ax=Figure().subplots())
+    >>> ax.lines[-1].get_xydata().tolist()  # the star
+    [[1.0, 0.5]]
     """
     ax = _axes() if ax is None else ax
     at, direction = np.asarray(at, float), np.asarray(direction, float)
@@ -112,7 +127,14 @@ def way_out(at: Any, direction: Any, reached: Any, end: Any, *, ax: Any = None) 
 
 
 def atlas(points: Any, *, ax: Any = None) -> Any:
-    """The points that `find_critical_points` found, of any number of parameters: the loss against the index."""
+    """The points that `find_critical_points` found, of any number of parameters: the loss against the index.
+
+    >>> from types import SimpleNamespace; from matplotlib.figure import Figure
+    >>> kinds = np.array(["minimum", "saddle"])
+    >>> points = SimpleNamespace(kind=kinds, loss=np.array([0.5, 2.0]), index=np.array([0, 1]))
+    >>> [line.get_xydata().tolist() for line in atlas(points, ax=Figure().subplots()).lines]
+    [[[0.0, 0.5]], [[1.0, 2.0]]]
+    """
     ax = _axes() if ax is None else ax
     for kind, (mark, color) in MARKS.items():
         of_kind = points.kind == kind
@@ -134,6 +156,12 @@ def slices(loss: Callable, params: Any, pairs: Sequence[tuple[str, Any, float]],
         params: the point, any pytree of floating arrays.
         pairs: of each direction its name, itself, like params and of length 1, and the curvature along it.
         ax: where to draw; a new figure where none is given.
+
+    >>> from matplotlib.figure import Figure
+    >>> loss, at, along = lambda x: x[0] ** 2 - x[1] ** 2, jnp.zeros(2), jnp.array([0.0, 1.0])
+    >>> ax = slices(loss, at, [("lowest", along, -2.0)], ax=Figure().subplots())
+    >>> round(float(ax.lines[0].get_ydata()[0]), 6)  # (1/2)^2 below the saddle
+    -0.25
     """
     ax = _axes() if ax is None else ax
     theta, unravel = ravel_pytree(params)
@@ -167,6 +195,11 @@ def density(found: Density, *, width: float | None = None, ax: Any = None) -> An
         found: what `hessian.density` returned.
         width: the standard deviation of the Gaussian that stands for a node, > 0; by default a hundredth of the range.
         ax: where to draw; a new figure where none is given.
+
+    >>> from matplotlib.figure import Figure
+    >>> found = Density(jnp.array([[0.0, 1.0]]), jnp.array([[0.5, 0.5]]), jnp.int32(2))
+    >>> density(found, width=0.1, ax=Figure().subplots()).get_yscale()
+    'log'
     """
     ax = _axes() if ax is None else ax
     low, high = float(jnp.min(found.nodes)), float(jnp.max(found.nodes))
@@ -190,6 +223,11 @@ def eigenvalues(steps: ArrayLike, values: ArrayLike, *, rate: ArrayLike | None =
         values: shape (k,) or (k, m).
         rate: eta, a number or one for each of the steps.
         ax: where to draw; a new figure where none is given.
+
+    >>> from matplotlib.figure import Figure
+    >>> ax = eigenvalues([0, 5], [1.0, 3.0], rate=0.5, ax=Figure().subplots())
+    >>> [line.get_ydata().tolist() for line in ax.lines]
+    [[1.0, 3.0], [4.0, 4.0]]
     """
     ax = _axes() if ax is None else ax
     rows = _drawable(values)

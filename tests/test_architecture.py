@@ -64,7 +64,7 @@ STAIRS = {
         "product",
         "precision jaxprs",
         "models",
-        "arguments numerics limits results",
+        "arguments numerics limits results compiled",
     ],
     "hessian.saddles": ["connect", "find_minimum trajectory", "rounds", "wrapper", "escape flat_directions"],
     "hessian.verdicts": ["search", "critical_points", "classify refinement", "krylov_evidence", "evidence", "drift"],
@@ -115,7 +115,7 @@ STAIRS = {
         "workload optimizers",
         "tasks tuned_benchmark digits cutest pokemon_valley user_loss",
     ],
-    "experiments.cli": ["console settings signals stdout"],
+    "experiments.cli": ["cache console settings signals stdout"],
 }
 
 ROOMS = " ".join(STAIRS[""]).split()

@@ -267,6 +267,7 @@ OVERRIDES: dict[tuple[str, str], Kind] = {
     ("gdlab.problems.matrix_factorization", "mu"): Kind([(2.0,), ABSENT], [None, 3.0, "x", (), ("a", "b"), (1j, 1.0)]),
     ("gdlab.seeds", "seed"): Kind([0, 3, -1], ["3", None, True, 1.5, NAN, INF, [1]]),
     ("gdlab.lion", "b1"): SHARE,
+    ("gdlab.kron", "fit_rate"): numbers(0.1, 0.0, bad=[1.0, -0.1]),
     **{(f"hessian.{name}", "method"): words("hutchinson", "hutch++") for name in ("trace", "diagonal")},
     ("hessian.find_critical_points", "method"): words(
         "levenberg_marquardt", "newton_mr", "eigenvector_following", "gentlest_ascent"
@@ -311,17 +312,7 @@ ELSEWHERE = {
     ),
 }
 SLOW = {"find_minimum", "connect", "find_critical_points", "escape_trajectory", "tune", "classify", "escape"}
-SLOW |= {
-    "extremal",
-    "spectrum",
-    "density",
-    "minimum_ratio",
-    "trace",
-    "diagonal",
-    "multiplicity",
-    "sharpness",
-    "lr_range_test",
-}
+SLOW |= {"extremal", "spectrum", "density", "minimum_ratio", "trace", "diagonal", "sharpness", "lr_range_test"}
 SLOW |= {"minimize", "multiplicity"}
 
 

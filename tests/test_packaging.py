@@ -22,7 +22,10 @@ def names(requirements: list[str]) -> set[str]:
 
 
 DECLARED = names(PROJECT["project"]["dependencies"])
-EXTRAS = {"hessian": {"flint", "ival"}}  # what an extra brings, and a room does without
+EXTRAS = {  # what an extra brings, and a room does without; anywidget brings traitlets
+    "hessian": {"flint", "ival"},
+    "experiments": {"anywidget", "traitlets"},
+}
 TESTED_WITH = names(PROJECT["project"]["optional-dependencies"]["test"])
 DOCUMENTED_WITH = names(PROJECT["project"]["optional-dependencies"]["docs"])
 

@@ -283,7 +283,7 @@ class OnTarget:
     target: str
     """A surface's name (`problems` lists them), or FILE.py:FUNCTION, a loss of your own; the file is run."""
     params: Path | None = None
-    """Parameters from a .npz or .safetensors file; for a surface, its start on a saddle by default."""
+    """Parameters from a .npz or .safetensors file, or FILE.py:MODEL; a surface has a start of its own."""
     out: Path | None = None
     """The folder to write, which must not exist yet; runs/COMMAND by default."""
     seed: int = 0
@@ -362,6 +362,8 @@ class Landscape(OnTarget):
     """NAME:D with the coordinates D of a point, such as atoms:3 or rotations:2,reflections:2; an orbit counts once."""
     patience: int | None = None
     """Stop after so many starts in a row that led to nothing new."""
+    searches: int | None = None
+    """Stop after so many searches, for a landscape of more points than there is time for."""
     store: Path | None = None
     """A folder that keeps what is finished: the same command goes on from it when it was killed."""
     progress: bool = True

@@ -21,7 +21,6 @@ from gdlab.progress import bar
 from gdlab.storage.store import StoreError, opened
 
 from ..cli.settings import InputError, Landscape, at_least_one, countable_seed, deviation
-from ..reporting import figures
 from ..reporting.figures import plt
 from ..reporting.run_folder import write_dataset
 from ..reporting.target_report import Report, publish_report
@@ -44,6 +43,8 @@ def main(settings: Landscape) -> int:
     deviation(settings.spread)
     if settings.patience is not None:
         at_least_one("patience", settings.patience)
+    if settings.searches is not None:
+        at_least_one("searches", settings.searches)
     chosen, starts, symmetries = _chosen(settings)
     size = ravel_pytree(chosen.params)[0].size
     if size > LARGEST:
@@ -106,7 +107,7 @@ def _searched(chosen, starts, symmetries, settings):
         try:
             return hessian.landscape(
                 chosen.loss, starts, symmetries=symmetries, highest=min(2, ravel_pytree(chosen.params)[0].size),
-                patience=settings.patience, batch=BATCH, store=store, progress=report,
+                patience=settings.patience, searches=settings.searches, batch=BATCH, store=store, progress=report,
             )  # fmt: skip
         except ValueError as error:  # such as symmetries that do not hold, or a store of other starts
             raise InputError(str(error)) from None
@@ -152,11 +153,10 @@ def _report(chosen: Target, starts: Any, symmetries: Any, settings: Landscape) -
 
     title = f"The landscape of {chosen.name}"
     columns = ["point", "number", "loss", "found", "joins"]
-    return Report(title, words, columns, rows[:SHOWN], summary, lambda: _draw(chosen, found), save)
+    return Report(title, words, columns, rows[:SHOWN], summary, lambda: _draw(found), save)
 
 
-def _draw(chosen, found):
+def _draw(found):
     figure, axes = plt.subplots(figsize=(5.5, 5.5))
     found.disconnectivity().draw(axes)
-    axes.set_title(f"{figures.plain(chosen.name)}: {len(found.minima)} minima, {len(found.saddles)} saddles")
     return figure

@@ -144,6 +144,9 @@ def newtons():
         loss, start = surface(name).loss, np.array([0.3, 0.2])
         slope, curvature = jax.jit(jax.grad(loss)), jax.jit(jax.hessian(loss))
         newton, free = start, start
+        bends = {"classical_saddle": (-2.0, 10.0), "monkey_saddle": (-6 * 0.13**0.5, 6 * 0.13**0.5)}[name]  # by hand
+        off = np.abs(np.linalg.eigvalsh(curvature(start)) - bends).max()
+        checks.append(at_most("3.13", f"{name}: curvatures at (.3, .2) - by hand", off, 1e-12))
         for _ in range(40):
             values, basis = np.linalg.eigh(curvature(newton))
             newton = newton - basis @ ((basis.T @ np.asarray(slope(newton))) / values)

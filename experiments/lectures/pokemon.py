@@ -25,7 +25,7 @@ import numpy as np
 
 import gdlab
 import hessian
-from gdlab.problems import POKEMON_BOX, pokemon, pokemon_loss
+from gdlab.problems import POKEMON_BOX, POKEMON_CURVATURES, pokemon, pokemon_loss
 
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, exactly, is_proved, is_true, printed
@@ -100,6 +100,10 @@ def surface() -> list[Check]:
         ),
         printed("2.1", "lowest curvature", eigenvalues[0], "5.57347746"),
         printed("2.1", "highest curvature", eigenvalues[1], "1.74683043e6"),
+        *(
+            Check("2.1", f"curvature {i + 1}, by its formula over NumPy's", formula / value, 1.0, 1e-9)
+            for i, (formula, value) in enumerate(zip(POKEMON_CURVATURES, eigenvalues, strict=True))
+        ),  # rounding times the condition number
         printed("S15", "condition number", eigenvalues[1] / eigenvalues[0], "313418"),
         printed("S15", "2 / highest curvature", 2 / eigenvalues[1], "1.14493082e-6"),
         *(printed("2.1", f"mean loss at {at}", mean[at], digits) for at, digits in corners.items()),

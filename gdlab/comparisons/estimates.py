@@ -25,7 +25,6 @@ References: Agarwal et al. 2021 (arXiv 2108.13264); Hesterberg 2015, The America
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 Floats = NDArray[np.float64]
 
@@ -52,6 +51,8 @@ def resamplings(rng: np.random.Generator, count: int, tasks: int, runs: int) -> 
 
 def interval_level(confidence: float, tasks: int, runs: int, *, corrected: bool) -> float:
     """The quantile of the resampled estimates at which the interval begins; it ends at one minus this."""
+    from scipy import special
+
     tail = (1 - confidence) / 2
     if not corrected:
         return tail

@@ -25,7 +25,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from gdlab.arguments import shown, switch, whole
 from gdlab.comparisons.estimates import Floats
@@ -102,6 +101,8 @@ def _tails(mass, place):
 
 
 def _normal_tails(difference, variance):
+    from scipy import special
+
     if not variance:
         return 1.0, 1.0
     upper = float(special.ndtr(-difference / math.sqrt(variance)))
@@ -127,6 +128,8 @@ def power(effect: float, runs: int, *, tasks: int, pairs: int, alpha: float, pai
     The scores are taken as normal, the runs as independent (pairing helps where they are not), and every other pair as
     still to be tested: Holm's first step.
     """
+    from scipy import special
+
     level = alpha / pairs
     least = 2.0 ** -(runs * tasks) if paired else float(math.comb(2 * runs, runs)) ** -tasks
     if least * (1 if one_sided else 2) > level or runs < 2:

@@ -191,8 +191,10 @@ def kron(
         seed: of the noise that P is fitted with, a whole number >= 0.
         matrices: which leaves hold matrices, a rule of `gdlab.matrices`.
 
-    >>> optimizer = kron(0.1, fit_rate=0.0)  # P stays 1: gradient descent
-    >>> float(optimizer.update(2.0, optimizer.init(1.0))[0])
-    -0.2
+    >>> import jax.numpy as jnp
+    >>> optimizer, grads = kron(0.1), jnp.array([[3.0, 0.0], [0.0, 1e-3]])
+    >>> step, _ = optimizer.step(grads, optimizer.init(grads))
+    >>> bool(jnp.allclose(step.sigma.apply(step.update), -step.eta * step.m))
+    True
     """
     return descent(directions.BiasCorrectedEma(b1), scales.Kron(fit_rate, every, seed, matrices), learning_rate)

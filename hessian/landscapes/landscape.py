@@ -10,7 +10,7 @@ until nothing new is left to follow, start after start.  Every end is refined by
 does not converge, or is degenerate beyond its orbit, is not listed.  Orbits are listed once.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
 
@@ -32,6 +32,7 @@ from hessian.verdicts.classify import Kind
 
 KICK = 1e-3  # from a saddle to both sides, in length scales
 LIFT = 0.05  # from a minimum, and beside a saddle
+TOGETHER = 32  # new points that are followed at once
 BESIDE = 2  # soft eigenvectors of a new saddle along which points of index 2 are sought
 
 
@@ -45,6 +46,7 @@ def landscape(
     steps: int = 200,
     radius: ArrayLike = 0.05,
     patience: int | None = None,
+    searches: int | None = None,
     batch: int = 16,
     store: Any = None,
     progress: Callable[[int, str], Any] | None = None,
@@ -58,13 +60,15 @@ def landscape(
         symmetries: as in `hessian.classify`; `hessian.symmetry.atoms(3)` for a cluster of atoms.
         highest: points up to this index are sought, from 1 to n; what is met above 1 is listed, too.
         modes: how many of the softest eigenvectors of a new minimum are climbed, to both sides, >= 0.
-        steps: at most, of each search, >= 1.
+        steps: at most, of each search, >= 1; ten times as many along the gradient flow.
         radius: the longest step, relative to 1 + |theta|, > 0; the largest size of the starts replaces a larger 1.
         patience: it stops after so many starts in a row that led to nothing new, >= 1; by default all starts are used.
+        searches: after so many searches, >= 1, it only follows the ways down from the saddles that it has; none by
+            default.  What it finds of a landscape with more points than there is time for is a part of it.
         batch: how many searches one call of the compiled program runs, >= 1.
         store: what keeps finished searches, `read(number)` and `write(number, arrays)`, such as a store that
             `gdlab.storage.store.opened` holds; the same call goes on from it.
-        progress: a function of (starts used, words), called after each batch of starts.
+        progress: a function of (starts used, words), called as searches end.
 
     Returns:
         A `Landscape`; print it for a table.  Not inside `jit`: how many points there are is data.
@@ -84,6 +88,7 @@ def landscape(
     steps, batch = whole("steps", steps), whole("batch", batch)
     radius = jnp.asarray(number("radius", radius), theta.dtype)
     patience = None if patience is None else whole("patience", patience)
+    searches = None if searches is None else whole("searches", searches)
     if store is not None and not (hasattr(store, "read") and hasattr(store, "write")):
         msg = f"store must have read and write, such as one that gdlab.storage.store.opened holds; got {shown(store)}"
         raise TypeError(msg)
@@ -94,12 +99,10 @@ def landscape(
     refuse_wrong(loss, one, args, symmetries)
     plan = Plan(steps, symmetries, min(modes, theta.size), 1)
     rounds = Rounds(loss, plan, one, args, radius, unit, batch, store)
-    search = _Search(rounds, Catalogue(symmetries, one, unit), highest)
+    search = _Search(rounds, Catalogue(symmetries, one, unit), highest, searches, progress)
     for first in range(0, len(begun), batch):
         search.begin(begun[first : first + batch], first)
-        if progress is not None:
-            progress(search.used, search.words)
-        if patience is not None and search.used - 1 - search.last >= patience:
+        if search.spent or (patience is not None and search.used - 1 - search.last >= patience):
             break
     return search.result(ravel_pytree(one)[1], stored)
 
@@ -114,8 +117,9 @@ def _first(starts):
 class _Search:
     """What was found so far, and what follows from it."""
 
-    def __init__(self, rounds: Rounds, catalogue: Catalogue, highest: int):
+    def __init__(self, rounds: Rounds, catalogue: Catalogue, highest: int, most: int | None, progress: Any):
         self.rounds, self.catalogue, self.highest = rounds, catalogue, highest
+        self.most, self.progress, self.searches = most, progress, 0
         self.joins: dict[int, list[int]] = {}
         self.degenerate = 0
         self.ended: Counter[str] = Counter()
@@ -123,16 +127,24 @@ class _Search:
         self.used, self.last = 0, -1
 
     @property
-    def words(self) -> str:
-        """What there is, for a bar."""
-        indices = [int(point.index) for point in self.catalogue.points]
-        return f"{indices.count(0)} minima, {indices.count(1)} saddles"
+    def spent(self) -> bool:
+        """Whether there were as many searches as are wanted."""
+        return self.most is not None and self.searches >= self.most
+
+    def _run(self, jobs):
+        """The ends of some jobs."""
+        ends = self.rounds.run(jobs)
+        self.searches += len(jobs)
+        if self.progress is not None:
+            indices = [int(point.index) for point in self.catalogue.points]
+            self.progress(self.used, f"{indices.count(0)} minima, {indices.count(1)} saddles")
+        return ends
 
     def begin(self, starts: np.ndarray, first: int) -> None:
         """Search from some starts, and from all that is new until nothing is."""
         aims = range(self.highest + 1)
-        ends = self.rounds.run([Job(start, aim) for aim in aims for start in starts])
-        fresh: list[int] = []
+        ends = self._run([Job(start, aim) for aim in aims for start in starts])
+        fresh = deque[int]()
         for place, end in enumerate(ends):
             spot, new = self._placed(end)
             if place < len(starts):
@@ -143,8 +155,9 @@ class _Search:
                 self.last = max(self.last, first + place % len(starts))
         self.used = first + len(starts)
         while fresh:
-            fresh = self._followed(fresh)
-            self.last = self.used - 1 if fresh else self.last
+            found = self._followed([fresh.popleft() for _ in range(min(len(fresh), TOGETHER))])
+            self.last = self.used - 1 if found else self.last
+            fresh.extend(found)
 
     def _followed(self, fresh):
         """The points that are new once those before were followed."""
@@ -155,7 +168,7 @@ class _Search:
             jobs += more
             owners += [spot] * len(more)
         found = []
-        for owner, job, end in zip(owners, jobs, self.rounds.run(jobs), strict=True):
+        for owner, job, end in zip(owners, jobs, self._run(jobs), strict=True):
             spot, new = self._placed(end)
             if new:
                 found.append(spot)
@@ -167,14 +180,14 @@ class _Search:
     def _jobs(self, point):
         """What follows from a new point."""
         scale = self.rounds.unit + float(np.linalg.norm(point.theta))
-        if point.index == 0:
+        if point.index == 0 and not self.spent:
             ways = [side * row for row in point.vectors[: self.rounds.plan.modes] for side in (1, -1) if row.any()]
             return [Job(point.theta + LIFT * scale * way, 1, way) for way in ways]
         if point.index == 1:
             down = [Job(point.theta + side * KICK * scale * point.vectors[0], FLOW) for side in (1, -1)]
-            beside = [row for row in point.vectors[1 : 1 + BESIDE] if row.any()]
+            beside = [] if self.spent else [row for row in point.vectors[1 : 1 + BESIDE] if row.any()]
             return down + [Job(point.theta + side * LIFT * scale * row, 2) for row in beside for side in (1, -1)]
-        lowest = point.vectors[: int(point.index)]
+        lowest = [] if self.spent else point.vectors[: int(point.index)]
         return [Job(point.theta + side * LIFT * scale * row, 1) for row in lowest for side in (1, -1)]
 
     def _placed(self, end: Ends) -> tuple[int, bool]:

@@ -45,6 +45,7 @@ GOOD, FAIR = 0.1, 0.3  # q below which a step is lengthened, and above which it 
 FAITHFUL = 0.05  # q above which a step of the flow is not taken
 WORST = 1.0  # the same for the others
 LEAST = 1e-9  # the radius, in length scales, at which a search gives up
+LONGER = 10  # how many times more steps the flow may take, which are short
 CLOSE = 1e-3  # Newton's step at which a walk ends, in units of the distance at which points are the same
 NEAR = 1e-2  # the longest step of Newton's method at the end, in length scales
 BEGIN = 0.1  # the first time of the flow, in units of 1 / |H|
@@ -168,7 +169,8 @@ class _Search:
         factor = jnp.where(taken, jnp.where(good, 2.0, jnp.where(fair, 1.0, 0.5)), 0.25).astype(q.dtype)
         reach = jnp.where(flowing, walk.reach * factor, jnp.minimum(walk.reach * factor, self.radius))
         lost = ~flowing & (reach < LEAST) | ~jnp.isfinite(length(walk.gradient))
-        going = ~self.arrived(values, a, scale) & ~lost & (walk.count + 1 < self.plan.steps)
+        most = jnp.where(flowing, LONGER, 1) * self.plan.steps
+        going = ~self.arrived(values, a, scale) & ~lost & (walk.count + 1 < most)
         followed = jnp.where((mode == 1) & taken, _followed(values, vectors, walk.toward), walk.toward)
         walk = walk._replace(going=going, count=walk.count + 1, reach=reach, toward=followed)
         there = walk._replace(theta=theta, value=value, gradient=gradient)

@@ -18,7 +18,7 @@ from hessian.symmetry.slices import orbit_at
 PRECISION = 106  # bits in which it is proved that the fields of an orbit lead off its slice
 
 
-def prove(loss: Loss, params: Params, *args: Any, symmetries: Any = None) -> Proof:
+def prove(loss: Loss, params: Params, *args: Any, symmetries: Any = None, trainable: Any = None) -> Proof:
     """The proof that exactly one critical point lies beside params, and of its index, or why there is none.
 
     Newton's method goes from params to the nearest critical point; Krawczyk's operator then proves that a ball around
@@ -33,6 +33,8 @@ def prove(loss: Loss, params: Params, *args: Any, symmetries: Any = None) -> Pro
             is then that there is one critical point on the slice across its orbit, the dimension of the orbit and the
             index across it; that the generators hold is checked at random points, and stands in the record as a
             hypothesis.
+        trainable: which floating arrays are free, a pytree of bools like params or a prefix of it, or a function of
+            paths such as "['layer']['bias']"; the others are held where they are, and the statement says so.
 
     Returns:
         A `Proof`: `proved`, `kind`, `index`, `flat`, `center`, `radius`, `reason`, `distance`, `save(path)`.
@@ -55,7 +57,10 @@ def prove(loss: Loss, params: Params, *args: Any, symmetries: Any = None) -> Pro
     except ImportError as error:
         msg = "prove needs python-flint and crival; install them with the extra: pip install 'gdlab[proof]'"
         raise ImportError(msg) from error
-    loss, params, args, _ = separated(loss, params, args)
+    if symmetries is not None and trainable is not None:
+        msg = "symmetries must be None where trainable holds parameters, which symmetries would move; got both"
+        raise ValueError(msg)
+    loss, params, args, model = separated(loss, params, args, trainable=trainable)
     check(loss, params, *args)
     try:
         program, start = lowering.lowered(loss, params, *args)
@@ -63,7 +68,7 @@ def prove(loss: Loss, params: Params, *args: Any, symmetries: Any = None) -> Pro
         ball = point.proved_at(program, start) if orbit is None else _on_slice(program, orbit, start)
     except NotProved as error:
         return Proof(str(error))
-    proof = Proof("", ball, program, orbit=orbit)
+    proof = Proof("", ball, program, orbit=orbit, frozen=0 if model is None else model.frozen)
     return replace(proof, distance=float(np.linalg.norm(proof.center - start)))
 
 

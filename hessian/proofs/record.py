@@ -52,6 +52,7 @@ class Proof:
     program: Program | None = None
     distance: float = float("nan")  # from the parameters that were asked about to the center
     orbit: OrbitSlice | None = None  # where the proof is modulo symmetries: the slice of which it speaks
+    frozen: int = 0  # how many parameters are held where they are: constants of the loss that is spoken of
 
     @property
     def proved(self) -> bool:
@@ -108,7 +109,7 @@ class Proof:
             f"proved: exactly one critical point lies in the box of radii {low:.3g} to {high:.3g} around the center; "
             f"it is a {self.kind}: of the {len(self.ball.center)} eigenvalues of its Hessian exactly {self.index} are "
             "negative, and none is zero"
-        )
+        ) + (f"; {self.frozen:,} other parameters are held where they are" if self.frozen else "")
 
     def __repr__(self) -> str:
         return f"Proof: {self}"

@@ -10,7 +10,6 @@ until |p| reaches a radius, so stiff valleys cost no more steps than round ones.
 where the flow ends in a valley.
 """
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -19,6 +18,7 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from hessian.arguments import number, whole
+from hessian.compiled import compiled
 from hessian.numerics import bisect, divisor, length_scale
 from hessian.precision import working
 from hessian.product import Loss, Params
@@ -120,7 +120,7 @@ def _kind(point):
     )
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+@compiled(static_argnums=(0, 1, 2, 3))
 def _connect(loss, steps, stored, symmetries, saddle, args, radius, floor):
     theta, unravel = ravel_pytree(saddle)
     flat = Flat(loss, unravel, args)

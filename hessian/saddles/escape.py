@@ -18,6 +18,7 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from hessian.arguments import prng_key, tolerance, whole
+from hessian.compiled import compiled
 from hessian.limits import DENSE_SPECTRUM
 from hessian.numerics import length_scale
 from hessian.precision import Storage, storage, working
@@ -94,6 +95,7 @@ def escape(
     key: jax.Array | None = None,
     num_matvecs: int = 100,
     symmetries: Any = None,
+    trainable: Any = None,
 ) -> Escape:
     """One step out of a saddle, along its direction of most negative curvature (S57).
 
@@ -106,6 +108,8 @@ def escape(
         num_matvecs: how many products with the Hessian Lanczos may take, >= 5; it stops at the first clear direction of
             negative curvature, which need not be an eigenvector.
         symmetries: as in `hessian.classify`; the step then leads off the orbit.  Inside `jit` they are not checked.
+        trainable: which floating arrays are free, a pytree of bools like params or a prefix of it, or a function of
+            paths such as "['layer']['bias']"; the others are held where they are, and the step leaves them there.
 
     Returns:
         An `Escape`; its `reason` says what was done.  The loss never rises.
@@ -118,25 +122,31 @@ def escape(
     >>> float(way.curvature), float(way.loss_before), round(float(way.loss_after), 6)
     (-2.0, 1.0, 0.25)
     """
-    loss, params, args, stored = working(loss, params, *args)
-    num_matvecs, key = whole("num_matvecs", num_matvecs, 5), prng_key(key)
+    loss, params, args, stored = working(loss, params, *args, trainable=trainable)
+    num_matvecs, key = whole("num_matvecs", num_matvecs, 5), None if key is None else prng_key(key)
     tolerance("curvature_tol", curvature_tol)
     symmetries = declare(symmetries, params)
     refuse_wrong(loss, params, args, symmetries)
     restored = partial(stored.whole, args=args)
     loss, args, _ = sliced(loss, args, symmetries, params)
+    way = _escaped(loss, stored, num_matvecs, params, args, curvature_tol, key)
+    return way._replace(params=restored(way.params))
+
+
+@compiled(static_argnums=(0, 1, 2))
+def _escaped(loss, stored, num_matvecs, params, args, curvature_tol, key):
+    """The way out along the direction of most negative curvature, in one program."""
     if sum(leaf.size for leaf in jax.tree.leaves(params)) <= DENSE_SPECTRUM:
         found = spectrum(loss, params, *args)
         lowest = jax.tree.map(lambda v: v[0], found.eigenvectors)
         value, spectral_norm = found.eigenvalues[0], jnp.max(jnp.abs(found.eigenvalues))
     else:
-        value, direction, spectral_norm, _ = lowest_direction(loss, params, args, key, num_matvecs)
+        value, direction, spectral_norm, _ = lowest_direction(loss, params, args, prng_key(key), num_matvecs)
         lowest = ravel_pytree(params)[1](direction)
-    way = line_search_along(loss, params, args, curvature_tol, lowest, value, spectral_norm, stored)
-    return way._replace(params=restored(way.params))
+    return line_search_along(loss, params, args, curvature_tol, lowest, value, spectral_norm, stored)
 
 
-@partial(jax.jit, static_argnames=("loss", "stored"))
+@compiled(static_argnames=("loss", "stored"))
 def line_search_along(
     loss: Loss,
     params: Params,

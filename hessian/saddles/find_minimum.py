@@ -25,6 +25,7 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from hessian.arguments import choice, number, prng_key, tolerance, transformation, whole
+from hessian.compiled import compiled
 from hessian.limits import DENSE_STEP
 from hessian.numerics import length_scale
 from hessian.precision import working
@@ -107,6 +108,7 @@ def find_minimum(
     method: Method = "auto",
     key: jax.Array | None = None,
     symmetries: Any = None,
+    trainable: Any = None,
 ) -> MinimumSearch:
     """A second-order point below the start, with its certificate, or the reason why there is none (S57, S61).
 
@@ -124,6 +126,8 @@ def find_minimum(
         gradient_tol, curvature_tol, method: as in `hessian.classify`, which gives their defaults.
         key: of the random directions, `jax.random.key(0)` by default; each check draws a fresh one.
         symmetries: as in `hessian.classify`; directions that they make flat leave a minimum one.
+        trainable: which floating arrays are free, a pytree of bools like params or a prefix of it, or a function of
+            paths such as "['layer']['bias']"; the others are held where they are, and the certificate says so.
 
     Raises:
         TypeError, ValueError: as `hessian.hvp`; ValueError for rounds, steps or finish out of range, and for
@@ -134,7 +138,7 @@ def find_minimum(
     (True, 1.0, 0.0)
     """
     rounds, steps, finish = whole("rounds", rounds, 0), whole("steps", steps), whole("finish", finish, 0)
-    loss, params, args, stored = working(loss, params, *args)
+    loss, params, args, stored = working(loss, params, *args, trainable=trainable)
     radius = number("radius", radius)
     choice("reset", reset, (True, False))
     choice("method", method, ("auto", "dense", "lanczos"))
@@ -150,11 +154,12 @@ def find_minimum(
     symmetries = declare(symmetries, params)
     holds = True if known else refuse_wrong(loss, params, args, symmetries)
     plan = _Plan(rounds if optimizer is not None else 0, steps, reset, method, symmetries)
-    key = prng_key(key)
+    key = None if key is None else prng_key(key)
     found = _find_minimum(
         loss, static, plan, stored, traced, finish, params, args, radius, floor, gradient_tol, curvature_tol, key, holds
     )
-    return found._replace(params=stored.whole(found.params, args))
+    point = found.point._replace(frozen=jnp.full_like(found.point.code, stored.frozen))
+    return found._replace(params=stored.whole(found.params, args), point=point)
 
 
 class _Plan(NamedTuple):
@@ -165,11 +170,11 @@ class _Plan(NamedTuple):
     symmetries: Symmetries | None
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+@compiled(static_argnums=(0, 1, 2, 3))
 def _find_minimum(
     loss, static, plan, stored, optimizer, budget, params, args, radius, floor, gradient_tol, curvature_tol, key, holds
 ):
-    optimizer = optimizer if static is None else static
+    optimizer, key = optimizer if static is None else static, prng_key(key)
     theta, unravel = ravel_pytree(params)
     flat = Flat(loss, unravel, args)
     before = flat(theta)

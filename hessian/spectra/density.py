@@ -12,7 +12,6 @@ integrates to one whatever the number of probes; their scatter is its error.
 | `minimum_ratio` | the fraction of positive eigenvalues, as an interval, and (+, 0, -) |
 """
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -21,6 +20,7 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from hessian.arguments import prng_key, tolerance, whole
+from hessian.compiled import compiled
 from hessian.limits import BASIS_MEMORY, DENSE_SPECTRUM
 from hessian.precision import working
 from hessian.product import Loss, Params, flat_product, matrix
@@ -110,7 +110,7 @@ def density(
     return Density(*_quadrature(loss, params, args, prng_key(key), probes, rows))
 
 
-@partial(jax.jit, static_argnames=("loss", "probes", "rows"))
+@compiled(static_argnames=("loss", "probes", "rows"))
 def _quadrature(loss, params, args, key, probes, rows):
     """Nodes, weights and the number of products."""
     theta = ravel_pytree(params)[0]
@@ -176,7 +176,7 @@ def minimum_ratio(
     return MinimumRatio(positive, 1 - negative, positive, 1 - positive - negative, negative, jnp.maximum(error, other))
 
 
-@partial(jax.jit, static_argnames="loss")
+@compiled(static_argnames="loss")
 def _eigenvalues(loss, params, args):
     return eigh(matrix(loss, params, *args))[0]
 

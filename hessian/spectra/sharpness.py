@@ -6,7 +6,6 @@
 Neither survives a change of parameters that leaves the function as it is (Dinh et al. 2017).
 """
 
-from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -14,6 +13,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from hessian.arguments import choice, number, prng_key, whole
+from hessian.compiled import compiled
 from hessian.precision import working
 from hessian.product import Loss, Params
 from hessian.results import Outcome, counts, digits, result
@@ -94,7 +94,7 @@ def sharpness(
     return Sharpness(value, jnp.int32(SharpnessMeasure.KESKAR), jnp.full_like(value, jnp.inf), stored(direction))
 
 
-@partial(jax.jit, static_argnames=("loss", "starts", "steps"))
+@compiled(static_argnames=("loss", "starts", "steps"))
 def _keskar(loss, params, args, key, epsilon, starts, steps):
     """The largest rise found in the box, and where."""
     box = jax.tree.map(lambda p: jnp.asarray(epsilon, p.dtype) * (jnp.abs(p) + 1), params)

@@ -10,7 +10,6 @@
 | `condition_number` | largest over smallest absolute eigenvalue | none: from the eigenvalues |
 """
 
-from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -19,6 +18,7 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from hessian.arguments import choice, number, prng_key, whole
+from hessian.compiled import compiled
 from hessian.limits import BASIS_MEMORY, CURVATURE_ROUNDING, MATRIX_MEMORY
 from hessian.numerics import length, unit
 from hessian.precision import working, working_dtype
@@ -82,7 +82,7 @@ def spectrum(loss: Loss, params: Params, *args: Any, chunk: int = 64, memory: fl
     return Spectrum(eigenvalues, stored(jax.vmap(unravel, in_axes=1)(basis)), residuals, jnp.int32(theta.size))
 
 
-@partial(jax.jit, static_argnames=("loss", "chunk"))
+@compiled(static_argnames=("loss", "chunk"))
 def _spectrum(loss, params, args, chunk):
     """Eigenvalues, a column per eigenvector, and residuals."""
     dense = matrix(loss, params, *args, chunk=chunk)
@@ -142,7 +142,7 @@ def extremal(
     return Spectrum(values, stored(jax.vmap(unravel)(vectors)), residuals, used)
 
 
-@partial(jax.jit, static_argnames=("loss", "k", "which", "num_matvecs", "rows"))
+@compiled(static_argnames=("loss", "k", "which", "num_matvecs", "rows"))
 def _extremal(loss, params, args, tol, key, k, which, num_matvecs, rows):
     """Eigenvalues, a row per eigenvector, residuals, and the products used."""
     theta = ravel_pytree(params)[0]

@@ -12,7 +12,6 @@ an orthonormal Q of the range of H S, S random, tr H = tr Q^T H Q + tr (1 - Q Q^
 | `diagonal` | an estimate of each entry of the diagonal, like params |
 """
 
-from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -20,6 +19,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from hessian.arguments import choice, prng_key, whole
+from hessian.compiled import compiled
 from hessian.precision import working
 from hessian.product import Loss, Params, flat_product
 from hessian.results import digits, result
@@ -93,7 +93,7 @@ def diagonal(
     return Estimate(stored(unravel(value)), stored(unravel(error)), jnp.int32(num_matvecs))
 
 
-@partial(jax.jit, static_argnames=("loss", "method", "num_matvecs"))
+@compiled(static_argnames=("loss", "method", "num_matvecs"))
 def _samples(loss, params, args, key, method, num_matvecs):
     """The part of the trace taken exactly, samples z * R z of the rest R, and the diagonal of the exact part."""
     theta = ravel_pytree(params)[0]

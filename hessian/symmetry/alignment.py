@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from hessian.compiled import compiled
 from hessian.precision import Params
 from hessian.spectra.eigh import eigh
 from hessian.symmetry.congruence import group_of_points
@@ -46,7 +47,7 @@ def aligned(symmetries: Symmetries, like: Params, rows: np.ndarray, goal: np.nda
     return rows
 
 
-@partial(jax.jit, static_argnums=0)
+@compiled(static_argnums=0)
 def _moved(symmetries, like, rows, goal):
     unravel = ravel_pytree(like)[1]
 

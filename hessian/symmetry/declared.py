@@ -13,7 +13,6 @@ A violation beyond rounding refutes the declaration for certain; none at some po
 """
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
@@ -21,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from hessian.compiled import compiled
 from hessian.precision import Loss, Params
 from hessian.product import gradient
 from hessian.roundoff import SAFETY, STRIDE, UNIFORM, jittered
@@ -92,7 +92,7 @@ def refuse_wrong(loss: Loss, params: Params, args: tuple, symmetries: Symmetries
     raise ValueError(msg)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@compiled(static_argnums=(0, 1))
 def _violations(loss, symmetries, params, args):
     """For each generator, and each discrete symmetry: its worst violation, in relative terms and in roundings.
 

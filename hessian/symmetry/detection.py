@@ -7,7 +7,6 @@ generator, too, and moves nothing new: so the fields are taken in turn from shif
 each only where it leads out of the span of those before it at a random point.
 """
 
-from functools import partial
 from typing import Any
 
 import jax
@@ -16,6 +15,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from hessian.arguments import prng_key
+from hessian.compiled import compiled
 from hessian.precision import working
 from hessian.product import Loss, Params, gradient
 from hessian.symmetry.generators import Affine
@@ -66,7 +66,7 @@ def detect(loss: Loss, params: Params, *args: Any, key: jax.Array | None = None)
     return Affine(matrices, shifts)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@compiled(static_argnums=(0, 1))
 def _samples(loss, count, params, args, key):
     theta, unravel = ravel_pytree(params)
     size = jnp.sqrt(jnp.mean(theta**2))

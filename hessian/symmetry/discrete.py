@@ -13,7 +13,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from hessian.precision import Params
 from hessian.symmetry.generators import units
@@ -39,6 +38,8 @@ class Copies:
 
     def nearest(self, params: Params, goal: Params) -> Params:
         """The copy of params nearest to `goal`, with arrays of numpy; an assignment of units to units."""
+        from scipy.optimize import linear_sum_assignment
+
         here, there = self._columns(params), self._columns(goal)
         products = here @ there.T  # of unit i here and unit j there
         gain = np.abs(products) if self.signed else products

@@ -20,13 +20,13 @@ critical point can be; three atoms on a line have one rotation less.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from hessian.compiled import compiled
 from hessian.numerics import divided, divisor, unit
 from hessian.precision import Loss, Params
 from hessian.roundoff import UNIFORM
@@ -63,7 +63,7 @@ class Slice:
         return self.loss(unravel(orbit.center + orbit.across(theta - orbit.center)), *args)
 
 
-@partial(jax.jit, static_argnums=0)
+@compiled(static_argnums=0)
 def orbit_at(symmetries: Symmetries, params: Params) -> Orbit:
     """The directions along which the symmetries move params."""
     theta, unravel = ravel_pytree(params)

@@ -21,6 +21,7 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from hessian.arguments import choice, number, prng_key, tolerance, whole
+from hessian.compiled import compiled
 from hessian.limits import BASIS_MEMORY, DENSE_SPECTRUM, MATRIX_MEMORY
 from hessian.numerics import divisor
 from hessian.precision import Storage, working
@@ -73,6 +74,7 @@ class CriticalPoint(NamedTuple):
     flat: jax.Array  # directions that are flat by the declared symmetries; kind and index are modulo these
     symmetric: jax.Array  # bool: the declared symmetries hold, as far as was checked
     proof: Proof | None = None  # the record, where it was asked for
+    frozen: jax.Array | int = 0  # how many parameters are held where they are; the verdict is that of the others
 
     def _words(self) -> str:
         many = np.ndim(self.code) > 0
@@ -175,7 +177,8 @@ class CriticalPoint(NamedTuple):
         modulo = f"; modulo {flat} direction{'s'[: flat != 1]} flat by symmetry" if flat else ""
         proof = "" if self.proof is None else f"; {self.proof}"
         rounded = "" if dtype == np.float64 else f"; in {dtype}"
-        return f"{self.kind}: {reasons[int(self.code)]}{modulo}{rounded}{proof}"
+        frozen = f"; of the free part, with {int(self.frozen):,} parameters frozen" if self.frozen else ""
+        return f"{self.kind}: {reasons[int(self.code)]}{modulo}{frozen}{rounded}{proof}"
 
 
 def classify(
@@ -190,6 +193,7 @@ def classify(
     num_matvecs: int = 200,
     memory: float | None = None,
     symmetries: Any = None,
+    trainable: Any = None,
     proof: bool = False,
 ) -> CriticalPoint:
     """The kind of a point of the loss surface, with its index, inertia and extreme eigenpairs (S52-S57).
@@ -212,6 +216,8 @@ def classify(
         symmetries: one or several of `hessian.symmetry`, or functions of params that return a vector field like params
             along which the loss does not change; the kind is then that modulo the directions which these make flat.
             They are checked at random points around params.
+        trainable: which floating arrays are free, a pytree of bools like params or a prefix of it, or a function of
+            paths such as "['layer']['bias']"; the others are held where they are, and the verdict says so.
         proof: whether `hessian.prove` is asked too, outside of `jit`; its record comes back as `.proof`.
 
     Returns:
@@ -232,32 +238,42 @@ def classify(
     >>> classify(lambda w: (1 - w[0] * w[1]) ** 2, jnp.ones(2), symmetries=symmetry.rescale(0, 1)).kind
     'minimum'
     """
-    record = prove(loss, params, *args) if choice("proof", proof, (True, False)) else None
-    loss, params, args, stored = working(loss, params, *args)
-    theta = ravel_pytree(params)[0]
+    record = prove(loss, params, *args, trainable=trainable) if choice("proof", proof, (True, False)) else None
+    loss, params, args, stored = working(loss, params, *args, trainable=trainable)
+    theta = jax.eval_shape(lambda tree: ravel_pytree(tree)[0], params)
     choice("method", method, ("auto", "dense", "lanczos"))
     tolerance("gradient_tol", gradient_tol)
     tolerance("curvature_tol", curvature_tol)
     number("confidence", confidence, "(0, 1)")
-    num_matvecs, start = whole("num_matvecs", num_matvecs, 24), prng_key(key)
+    num_matvecs, start = whole("num_matvecs", num_matvecs, 24), None if key is None else prng_key(key)
     if memory is not None:
         number("memory", memory)
     known = isinstance(symmetries, Symmetries)  # to hold: declared and checked before
     symmetries = declare(symmetries, params)
     symmetric = known or refuse_wrong(loss, params, args, symmetries)
     loss, args, orbit = sliced(loss, args, symmetries, params)
-    flat = jnp.int32(0) if orbit is None else orbit.dimension
     if method == "dense" or (method == "auto" and theta.size <= DENSE_SPECTRUM):
         fits(theta, MATRIX_MEMORY if memory is None else memory)
-        found = dense(loss, params, args, gradient_tol, curvature_tol, orbit)
-        verdict = _verdict(found, theta.size, 1.0, flat)
+        krylov = None
     else:
         rows = rows_within(BASIS_MEMORY if memory is None else memory, theta, num_matvecs - CHECKS, least=2)
-        found = matrix_free(
-            loss, params, args, gradient_tol, curvature_tol, start, confidence, num_matvecs, rows, orbit
-        )
-        verdict = _verdict(found, theta.size, confidence, flat)
-    return verdict.provided(symmetric).in_storage(stored)._replace(proof=record)
+        krylov = num_matvecs, rows
+    tols = gradient_tol, curvature_tol
+    verdict = _judged(loss, stored, krylov, params, args, tols, start, confidence, orbit, symmetric)
+    return verdict._replace(proof=record, frozen=jnp.int32(stored.frozen))
+
+
+@compiled(static_argnums=(0, 1, 2))
+def _judged(loss, stored, krylov, params, args, tols, key, confidence, orbit, symmetric):
+    """The verdict in one program; `krylov` is None with the dense Hessian, else the products and rows allowed."""
+    n = sum(leaf.size for leaf in jax.tree.leaves(params))
+    flat = jnp.int32(0) if orbit is None else orbit.dimension
+    if krylov is None:
+        verdict = _verdict(dense(loss, params, args, *tols, orbit), n, 1.0, flat)
+    else:
+        found = matrix_free(loss, params, args, *tols, prng_key(key), confidence, *krylov, orbit)
+        verdict = _verdict(found, n, confidence, flat)
+    return verdict.provided(symmetric).in_storage(stored)
 
 
 def _verdict(found: Evidence, n: int, confidence: ArrayLike, flat: ArrayLike = 0) -> CriticalPoint:

@@ -19,13 +19,13 @@ All of this is certain to rounding and to the points that were tested; it is no 
 Without the matrix: `hessian.verdicts.krylov_evidence`.  The tolerances: `hessian.tolerances`.
 """
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from hessian.compiled import compiled
 from hessian.numerics import divided, divisor, length, newton_coordinates
 from hessian.product import Loss, Params, gradient, matrix
 from hessian.results import digits, result
@@ -73,7 +73,7 @@ class Evidence(NamedTuple):
     finite: jax.Array  # bool
 
 
-@partial(jax.jit, static_argnames=("loss", "chunk"))
+@compiled(static_argnames=("loss", "chunk"))
 def dense(
     loss: Loss,
     params: Params,

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from hessian.compiled import compiled
 from hessian.numerics import divided, divisor, length, length_scale, newton_coordinates, unit
 from hessian.product import Loss, Params, flat_product, gradient
 from hessian.roundoff import SAFETY, UNIFORM, spread
@@ -53,7 +54,7 @@ class _Seen(NamedTuple):
     there: jax.Array  # the norm of the gradient at theta + p
 
 
-@partial(jax.jit, static_argnames=("loss", "num_matvecs", "rows"))
+@compiled(static_argnames=("loss", "num_matvecs", "rows"))
 def matrix_free(
     loss: Loss,
     params: Params,

@@ -61,6 +61,7 @@ REFUSED = {
     "highest": ({"highest": 3}, "highest must be a whole number, from 1 to 2; got 3"),
     "modes": ({"modes": -1}, "modes must be a whole number, at least 0"),
     "patience": ({"patience": 0}, "patience must be a whole number, at least 1"),
+    "searches": ({"searches": 0}, "searches must be a whole number, at least 1"),
     "batch": ({"batch": 0}, "batch must be a whole number"),
     "radius": ({"radius": 0.0}, "radius must lie in"),
     "store": ({"store": "folder"}, "store must have read and write"),
