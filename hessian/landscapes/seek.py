@@ -169,7 +169,9 @@ class _Search:
         factor = jnp.where(taken, jnp.where(good, 2.0, jnp.where(fair, 1.0, 0.5)), 0.25).astype(q.dtype)
         reach = jnp.where(flowing, walk.reach * factor, jnp.minimum(walk.reach * factor, self.radius))
         lost = ~flowing & (reach < LEAST) | ~jnp.isfinite(length(walk.gradient))
-        going = ~self.arrived(values, a, scale) & ~lost & (walk.count + 1 < jnp.where(flowing, LONGER, 1) * self.plan.steps)
+        going = (
+            ~self.arrived(values, a, scale) & ~lost & (walk.count + 1 < jnp.where(flowing, LONGER, 1) * self.plan.steps)
+        )
         followed = jnp.where((mode == 1) & taken, _followed(values, vectors, walk.toward), walk.toward)
         walk = walk._replace(going=going, count=walk.count + 1, reach=reach, toward=followed)
         there = walk._replace(theta=theta, value=value, gradient=gradient)
