@@ -145,6 +145,16 @@ def test_map_lists_every_point_and_what_each_saddle_joins(capsys, tmp_path):
     assert dict(dataset.sizes) == {"point": 5, "coordinate": 2, "mode": 2}
 
 
+def test_landscape_lists_minima_and_the_saddles_between_them_and_writes_the_graph(capsys, tmp_path):
+    said = answer(capsys, "landscape", "six_hump_camel", "--starts", "32", "--store", "kept")
+    assert (len(said["minima"]), len(said["saddles"])) == (6, 7)
+    dataset = xarray.open_dataset(tmp_path / "runs" / "landscape" / "results.nc", engine="h5netcdf")
+    assert (dataset.sizes["minimum"], dataset.sizes["saddle"]) == (6, 7)
+    assert (tmp_path / "runs" / "landscape" / "landscape.graphml").read_text().count("<edge ") == 7
+    again = answer(capsys, "landscape", "six_hump_camel", "--starts", "32", "--store", "kept", "--out", "again")
+    assert {**said, "out": ""} == {**again, "out": ""}
+
+
 def test_the_words_and_the_page_say_the_same_and_the_page_is_whole(capsys, tmp_path):
     (tmp_path / "<script>alert(1)<b>.py").write_text(LOSS)
     name = "<script>alert(1)<b>.py:loss"
@@ -194,6 +204,7 @@ BAD = {
     "race without parameters": (["race", "my_loss.py:loss"], "params", ".npz"),
     "no spread": (["race", "my_loss.py:loss", "--params", "params.npz", "--spread=-1"], "spread", "at least 0"),
     "no starts": (["map", "himmelblau", "--starts", "0"], "starts", "at least 1"),
+    "no symmetry": (["landscape", "himmelblau", "--symmetry", "spin:2"], "symmetry", "atoms:3"),
     "no critical point": (["map", "my_loss.py:hill", "--params", "one.npz", "--starts", "3"], "starts", "none did"),
 }
 
