@@ -40,6 +40,21 @@ def test_every_guide_is_in_the_contents():
     assert sorted(entries) == sorted(guides | {"gallery/index", "api/index"})
 
 
+def test_the_start_page_leads_to_what_a_newcomer_looks_for():
+    """Each is what a card of the start page opens."""
+    index = (DOCS / "index.md").read_text("utf-8")
+    cards = re.findall(r"^:link: (\S+)$", index, re.MULTILINE)
+    shown = {
+        "first_steps": "lab.py race",
+        "your_own_loss": "lab.py classify",
+        "compare_with_optax": "optax.adam",
+        "read_a_saddle": "prove(",
+        "add_an_optimizer": "four places",
+    }
+    assert set(cards) == {*shown, "gallery/saddle"}
+    assert [card for card, words in shown.items() if words not in (DOCS / f"{card}.md").read_text("utf-8")] == []
+
+
 def test_every_public_name_has_one_entry_with_its_docstring(load):
     """The names are read off the packages here once more: what they offer and what `dir` shows of it."""
     text = "\n".join(load("api").pages().values())

@@ -111,7 +111,11 @@ def identical(d: int, kinds: Sequence[Any] | None = None) -> Identical:
 
 
 def reflections(d: int) -> Reflections:
-    """The mirror images of points in d dimensions; with `rotations`, every one of them."""
+    """The mirror images of points in d dimensions; with `rotations`, every one of them.
+
+    >>> reflections(2).nearest(jnp.array([[1.0, 2.0]]), jnp.array([[-1.0, 2.0]])).tolist()
+    [[-1.0, 2.0]]
+    """
     return Reflections(whole("d", d))
 
 
@@ -121,5 +125,8 @@ def atoms(d: int, kinds: Sequence[Any] | None = None) -> tuple:
     Args:
         d: the number of coordinates of a point, >= 1.
         kinds: as of `identical`.
+
+    >>> [type(one).__name__ for one in atoms(3)]
+    ['Translations', 'Rotations', 'Reflections', 'Identical']
     """
     return (*euclidean(d), reflections(d), identical(d, kinds))
