@@ -12,7 +12,7 @@ from experiments.__main__ import main
 from experiments.cli.console import print_table
 from experiments.cli.settings import Experiment, Race
 from experiments.commands.race import summarize
-from experiments.playground import page
+from experiments.playground import plane
 from experiments.reporting import figures
 from experiments.reporting.checks import conclude, is_true
 from experiments.reporting.endpoints import unclassified
@@ -218,5 +218,5 @@ def test_a_start_is_named_by_the_kind_of_the_point_it_is_beside(name):
 def test_a_plane_ignores_what_is_far_outside_of_the_others_paths():
     near, far = np.array([[1.0, 2.0, 0.5]]), np.array([[1e200, -1e200, 0.0]])
     steps = np.linspace(1, 0, 40)[:, None]
-    assert page.within(np.concatenate([steps * near, far]), near[0]).tolist() == [True] * 40 + [False]
-    assert page.within(np.array([[np.nan] * 3, near[0], np.inf * near[0]]), near[0]).tolist() == [False, True, False]
+    assert plane.within(np.concatenate([steps * near, far]), near[0]).tolist() == [True] * 40 + [False]
+    assert plane.within(np.array([[np.nan] * 3, near[0], np.inf * near[0]]), near[0]).tolist() == [False, True, False]
