@@ -45,18 +45,18 @@ def octopus(
     x = coordinates(theta)
     stiffness, tau, gamma = _constants(stiffness, tau, gamma)
     size = jnp.abs(x)
-    left = jnp.cumprod((size >= 2 * tau).astype(x.dtype))  # 1 for each coordinate behind which none waits
-    here = jnp.append(1, left[:-1]) - left  # 1 at the first that has not left; 0 everywhere where all have
-    after = jnp.append(0, here[:-1])
-    grown = jnp.where(left > 0, (size - 4 * tau) ** 2, 0)
-    square = jnp.where(left > 0, 0, x**2)
-    z, beyond = jnp.sum(jnp.where(here > 0, size, 0)), jnp.sum(after * square)
+    gone = jnp.cumprod((size >= 2 * tau).astype(x.dtype))  # 1 for each coordinate behind which none waits
+    first = jnp.append(1, gone[:-1]) - gone  # 1 at the first that has not left; 0 everywhere where all have
+    left, here, after = (mask > 0.5 for mask in (gone, first, jnp.append(0, first[:-1])))
+    grown = jnp.where(left, (size - 4 * tau) ** 2, 0)
+    square = jnp.where(left, 0, x**2)
+    z, beyond = jnp.sum(jnp.where(here, size, 0)), jnp.sum(jnp.where(after, square, 0))
     turning = z > tau
-    waiting = jnp.where((here > 0) | (turning & (after > 0)), 0, square)
+    waiting = jnp.where(here | (turning & after), 0, square)
     turn = _g1(z, stiffness, tau, gamma) + _g2(z, stiffness, tau, gamma) * beyond
-    own = jnp.where(turning, turn, -jnp.sum(here * square) * gamma)
+    own = jnp.where(turning, turn, -jnp.sum(jnp.where(here, square, 0)) * gamma)
     nu = _drop(stiffness, tau, gamma)
-    return (stiffness * (jnp.sum(grown) + jnp.sum(waiting)) + own - jnp.sum(left) * nu).astype(x.dtype)
+    return (stiffness * (jnp.sum(grown) + jnp.sum(waiting)) + own - jnp.sum(gone) * nu).astype(x.dtype)
 
 
 def _constants(stiffness, tau, gamma):

@@ -339,3 +339,10 @@ def test_a_turned_bowl_of_any_condition_is_one_minimum():
         assert list(found.kind) == ["minimum"]
         np.testing.assert_allclose(found.params[0], center, atol=found.separation)
         assert (found.unseen, found.starts_since_new) == (0, 99)
+
+
+def test_a_surface_in_pieces_has_all_its_points_whatever_rounding_does_to_the_pieces():
+    octopus = surface("octopus_3d")
+    points = jnp.array([point.x for point in octopus.critical_points])
+    found = hessian.find_critical_points(octopus.loss, points + 0.05)
+    assert sorted(found.kind) == sorted(point.kind for point in octopus.critical_points)
