@@ -91,7 +91,7 @@ STAIRS = {
         "saddle_escapes digits_saddle edge grid nadam batch_size flat_minima hard_to_reach sparse_features "
         "signs adabound switching warmup bias_correction decay_map noise",  # none imports another
     ],
-    "experiments.benchmarks": ["sweep_speed"],
+    "experiments.benchmarks": ["first_call sweep_speed"],
     "experiments.playground": ["page", "live", "emit", "operations", "script"],
     "experiments.reporting": ["checks claims swept target_report", "figures pages", "run_folder", "endpoints"],
     "experiments.workloads": ["workload optimizers", "tuned_benchmark digits cutest pokemon_valley user_loss"],
