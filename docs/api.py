@@ -88,17 +88,59 @@ def entry(name: str, value: Any) -> str:
     module, _, short = name.rpartition(".")
     room = name.split(".")[0]
     if inspect.isclass(value):
-        kind, words, inside = "class", f"{short}{signature(value)}", [prose(inspect.getdoc(value) or "", room)]
+        said = (inspect.getdoc(value) or "").partition("\n\nAttributes:\n")[0]  # the table of fields says them
+        kind, words, inside = "class", f"{short}{signature(value)}", [prose(said, room)]
         inside += [fields(value), *members(value, room)]
     elif callable(value):
         kind, words, inside = "function", f"{short}{signature(value)}", [prose(inspect.getdoc(value) or "", room)]
     else:
         kind, words, inside = "data", short, [f"Its value is `{textwrap.shorten(repr(value), 200)}`."]
     inside.insert(0, formula(value))
+    inside.append(elsewhere(name, value))
     source = aside(name, value)
     if source:  # a name whose module Sphinx is not told, so that it makes no link
         return directive(kind, f"{module}.{words}", "", "\n\n".join(filter(None, [*inside, source])), 6)
     return directive(kind, words, f":module: {module}\n", "\n\n".join(filter(None, inside)), 6)
+
+
+def has_example(value: Any) -> bool:
+    """Whether the docstring of a name shows it at work."""
+    return ">>> " in (inspect.getdoc(value) or "")
+
+
+def seen_in(name: str) -> list[str]:
+    """The functions and classes with an example whose code has a name; else those that have what has it."""
+
+    def shown(others: list[str]) -> list[str]:
+        return [other for other in others if has_example(public()[other])]
+
+    users = having(name)
+    return shown(users) or sorted({further for user in users for further in shown(having(user))})
+
+
+def having(name: str) -> list[str]:
+    """The public names of the same room whose code has a name."""
+    word = re.compile(rf"\b{name.rpartition('.')[2]}\b")
+    others = [other for other in public() if other.split(".")[0] == name.split(".")[0] and other != name]
+    return [other for other in others if word.search(code(other))]
+
+
+@functools.cache
+def code(name: str) -> str:
+    """The source of a function or class without its docstring, nothing where there is none."""
+    node = written(public()[name])
+    if not isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return ""
+    node.body = node.body[1:] or node.body
+    return ast.unparse(node)
+
+
+def elsewhere(name: str, value: Any) -> str:
+    """Links to where a name without an example of its own is seen at work."""
+    if not callable(value) or has_example(value):
+        return ""
+    links = [f"{{py:obj}}`{other.rpartition('.')[2]} <{other}>`" for other in seen_in(name)[:4]]
+    return f"At work in {', '.join(links)}."
 
 
 def formula(value: Any) -> str:

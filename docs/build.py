@@ -3,6 +3,7 @@
     python3 lab.py docs                     writes site/; open site/index.html, which needs no network and no server
     python3 lab.py docs --out FOLDER        writes another folder
     python3 lab.py docs --runs FOLDER       takes the experiments from a folder of `experiments run all`
+    python3 lab.py docs --check             executes and writes nothing: are all pages sound, and all their links?
 
 Experiments that are not in the folder yet are run first, in their quick size.  What a guide prints is kept in
 build/docs until the guide or the code changes.  A warning of Sphinx, a link that leads nowhere and a request to another
@@ -17,7 +18,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -37,7 +39,10 @@ def main(words: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="lab.py docs", description="Build the documentation as a site.")
     parser.add_argument("--out", type=Path, default=Path("site"), help="the folder to write; an old site is replaced")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "quick", help="a folder of `experiments run all`")
+    parser.add_argument("--check", action="store_true", help="look for warnings and dead links only; execute nothing")
     asked = parser.parse_args(words)
+    if asked.check:
+        return check()
     if asked.out.exists() and not (asked.out / ".buildinfo").exists():
         parser.error(f"--out must be a new folder, or one that this command wrote; got {asked.out}")
     failed = run(["-m", "experiments", "all", "--quick", "--out", str(asked.runs)], stdout=subprocess.DEVNULL)
@@ -45,8 +50,22 @@ def main(words: Sequence[str]) -> int:
         print(f"an experiment fails: see {asked.runs}", file=sys.stderr)
         return 1
     sources = WORK / "sources"
-    write_sources(sources, asked.runs)
-    return publish(sources, asked.out)
+    write_sources(sources, asked.runs, executed)
+    made = WORK / "site"
+    if not sound(sources, made):
+        return 1
+    shutil.rmtree(asked.out, ignore_errors=True)
+    shutil.copytree(made, asked.out)
+    print(f"written: {asked.out}, {len(list(asked.out.rglob('*.html')))} pages; open {asked.out / 'index.html'}")
+    return 0
+
+
+def check() -> int:
+    """The pages without what their blocks print and without runs: 1 for a warning or a dead link, else 0."""
+    with tempfile.TemporaryDirectory() as folder:
+        sources = Path(folder) / "sources"
+        write_sources(sources, Path(folder) / "no runs", lambda guide, sources: guide.read_text("utf-8"))
+        return 0 if sound(sources, Path(folder) / "site") else 1
 
 
 def run(words: Sequence[str], **options) -> subprocess.CompletedProcess:
@@ -56,8 +75,8 @@ def run(words: Sequence[str], **options) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, *words], env={"JAX_PLATFORMS": "cpu", **os.environ, **settings}, **options)
 
 
-def write_sources(sources: Path, runs: Path) -> None:
-    """Write all pages as Markdown into a new folder."""
+def write_sources(sources: Path, runs: Path, text_of: Callable[[Path, Path], str]) -> None:
+    """Write all pages as Markdown into a new folder; the text of a guide is `text_of(guide, sources)`."""
     import api
     import gallery
 
@@ -68,7 +87,7 @@ def write_sources(sources: Path, runs: Path) -> None:
         if file.exists():
             shutil.copy(file, sources)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        written = dict(pool.map(lambda guide: (guide.name, executed(guide, sources)), guides()))
+        written = dict(pool.map(lambda guide: (guide.name, text_of(guide, sources)), guides()))
     for path, text in {**written, **api.pages(), **gallery.pages(runs, sources / "gallery")}.items():
         (sources / path).write_text(text, encoding="utf-8")
 
@@ -112,34 +131,17 @@ def shown(text: str, block: dict, kept: Path, pictures: Path) -> str:
     return "\n".join(said)
 
 
-def publish(sources: Path, out: Path) -> int:
-    """Let Sphinx make the site, check its links, and put it in its place; the exit status."""
-    made = WORK / "site"
+def sound(sources: Path, made: Path) -> bool:
+    """Let Sphinx make the site of pages in a new folder, and check its links; whether nothing is wrong with it."""
     shutil.rmtree(made, ignore_errors=True)
-    words = [
-        "-b",
-        "html",
-        "-q",
-        "-W",
-        "--keep-going",
-        "-j",
-        "auto",
-        "-E",
-        "-c",
-        str(HERE),
-        "-d",
-        str(WORK / "doctrees"),
-    ]
+    words = ["-b", "html", "-q", "-W", "--keep-going", "-j", "auto", "-E", "-c", str(HERE)]
+    words += ["-d", str(made.with_name("doctrees"))]
     failed = run(["-m", "sphinx", *words, str(sources), str(made)]).returncode
+    failed = failed or run(["-m", "experiments", "playground", "--out", str(made / "playground/index.html")]).returncode
     wrong = list(links.complaints(made))
     for complaint in wrong:
         print(complaint, file=sys.stderr)
-    if failed or wrong:
-        return 1
-    shutil.rmtree(out, ignore_errors=True)
-    shutil.copytree(made, out)
-    print(f"written: {out}, {len(list(out.rglob('*.html')))} pages; open {out / 'index.html'}")
-    return 0
+    return not (failed or wrong)
 
 
 if __name__ == "__main__":

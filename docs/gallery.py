@@ -36,16 +36,16 @@ def pages(runs: Path, pictures: Path) -> dict[str, str]:
     """The Markdown of each page by its path; figures and thumbnails go to a folder.
 
     Args:
-        runs: a folder with a finished run for each experiment.
+        runs: a folder with finished runs; the page of an experiment without one has no figure and no verdict.
         pictures: the folder `gallery` of the sources, which exists.
     """
     rows = described()
-    for name in rows:
+    for name in filter(lambda name: (runs / name).exists(), rows):
         shutil.copy(runs / name / f"{name}.png", pictures / f"{name}.png")
         with Image.open(pictures / f"{name}.png") as image:
             thumbnail(image.convert("RGB")).save(pictures / f"{name}-small.png")
     written = {f"gallery/{name}.md": page(name, row, runs / name) for name, row in rows.items()}
-    return {"gallery/index.md": index(rows), "gallery/claims.md": by_claim(), **written}
+    return {"gallery/index.md": index(rows, pictures), "gallery/claims.md": by_claim(), **written}
 
 
 def thumbnail(image: Image.Image) -> Image.Image:
@@ -65,7 +65,7 @@ def topic(items: str) -> str:
     return TOPICS[max(first for first in TOPICS if first <= int(number[1]))]
 
 
-def index(rows: dict[str, dict]) -> str:
+def index(rows: dict[str, dict], pictures: Path) -> str:
     """The thumbnails, by topic."""
     lines = [
         "# Gallery",
@@ -80,7 +80,9 @@ def index(rows: dict[str, dict]) -> str:
             lines += [f"## {title}", "", "::::{grid} 1 2 3 3", ":gutter: 2", ""]
             for name, row in inside.items():
                 card = [f":::{{grid-item-card}} {name}", f":link: {name}", ":link-type: doc"]
-                lines += [*card, f":img-top: {name}-small.png", f":img-alt: the figure of {name}", "", row["question"]]
+                if (pictures / f"{name}-small.png").exists():
+                    card += [f":img-top: {name}-small.png", f":img-alt: the figure of {name}"]
+                lines += [*card, "", row["question"]]
                 lines += ["```{card-footer}", row["items"] or "benchmark", "```", ":::"]
             lines += ["::::", ""]
     contents = ["claims", *(f"{name} <{name}>" for name in rows)]
@@ -98,30 +100,30 @@ def by_claim() -> str:
 
 def page(name: str, row: dict, folder: Path) -> str:
     """The page of one experiment."""
-    report, meta = (json.loads((folder / f"{file}.json").read_text(encoding="utf-8")) for file in ("report", "meta"))
     source = file_of(name).read_text(encoding="utf-8")
     lines = [f"# {row['question']}", "", f"`{name}`" + (f", {row['items']}" if row["items"] else ""), ""]
-    lines += [f"![{row['question']}]({name}.png)", "", *map(paragraph, report["words"])]
-    shown = [f"{number} {plain(says)}" for number, says, names, _ in claims() if name in names]
-    lines += [f"[Claims](claims.md) that it shows: {'; '.join(shown)}.", ""] if shown else []
-    for table in report["tables"]:
-        lines += [
-            f"**{table['caption']}**" if table["caption"] else "",
-            "",
-            *drawn(table["columns"], table["rows"]),
-            "",
-        ]
-    cost = ", ".join(f"{row[size]:.0f} s {words}" for size, words in SIZES.items() if row[size])
+    lines += outcome(name, row, folder) if folder.exists() else []
     lines += [
-        f"Again: `python3 lab.py {meta['command']}`.  What is shown took {meta['wall_seconds']:.1f} s on "
-        f"{meta['device']}" + (f"; one core takes {cost}." if cost else "."),
-        "",
         f":::{{dropdown}} The code, {len(source.splitlines())} lines",
         f"```python\n{body(source)}\n```",
         ":::",
         "",
     ]
     return "\n".join(lines)
+
+
+def outcome(name: str, row: dict, folder: Path) -> list[str]:
+    """What a run shows: its figure, its words, the claims, the tables, and how long it takes."""
+    report, meta = (json.loads((folder / f"{file}.json").read_text(encoding="utf-8")) for file in ("report", "meta"))
+    lines = [f"![{row['question']}]({name}.png)", "", *map(paragraph, report["words"])]
+    shown = [f"{number} {plain(says)}" for number, says, names, _ in claims() if name in names]
+    lines += [f"[Claims](claims.md) that it shows: {'; '.join(shown)}.", ""] if shown else []
+    for table in report["tables"]:
+        caption = f"**{table['caption']}**" if table["caption"] else ""
+        lines += [caption, "", *drawn(table["columns"], table["rows"]), ""]
+    cost = ", ".join(f"{row[size]:.0f} s {words}" for size, words in SIZES.items() if row[size])
+    took = f"Again: `python3 lab.py {meta['command']}`.  What is shown took {meta['wall_seconds']:.1f} s on "
+    return [*lines, took + meta["device"] + (f"; one core takes {cost}." if cost else "."), ""]
 
 
 SIZES = {"full": "in full", "quick": "with `--quick`"}

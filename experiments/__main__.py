@@ -22,10 +22,10 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from experiments.cli import settings, signals
-from experiments.cli.cache import keep_compiled
-from experiments.cli.settings import COMMANDS, PLACED, InputError, in_one_line
-from experiments.cli.stdout import Output
+from .cli import settings, signals
+from .cli.cache import keep_compiled
+from .cli.settings import COMMANDS, PLACED, InputError, in_one_line
+from .cli.stdout import Output
 
 
 def usage() -> str:

@@ -7,7 +7,7 @@ joins them, `optimizers` names the joints, `minimize` runs them, `sweep` runs th
 long as it takes; `compare` says what the runs tell.
 """
 
-from gdlab import directions, problems, scales, schedules
+from gdlab import directions, plots, problems, scales, schedules
 from gdlab.base import Optimizer, Step
 from gdlab.comparisons.compare import Comparison, compare
 from gdlab.comparisons.pairs import runs_needed
@@ -38,6 +38,8 @@ from gdlab.sweeps.axes import draws, seeds
 from gdlab.sweeps.sweep import merge, sweep
 from gdlab.sweeps.trials import trials
 
+__version__ = "0.1.0"
+
 __all__ = [
     *named.__all__,
     *of_matrices.__all__,
@@ -64,6 +66,7 @@ __all__ = [
     "minibatches",
     "minimize",
     "momentum_on_updates",
+    "plots",
     "problems",
     "prodigy",
     "read_history",
@@ -86,3 +89,8 @@ __all__ = [
     "with_trust_ratio",
     "with_weight_decay",
 ]
+
+
+def __dir__() -> list[str]:
+    """What completion offers: the public names."""
+    return sorted(["__version__", *__all__])

@@ -31,8 +31,10 @@ from gdlab.arguments import alike
 from gdlab.numerics import Params, likes, widest
 from gdlab.operators import applied, by_leaf, is_operator, of_operators
 from gdlab.pieces import Piece, rebuilt
+from gdlab.results import result
 
 
+@result
 class Step(NamedTuple):
     """What a step is made of: it moves the parameters by exactly `-eta / sigma * m`."""
 

@@ -56,7 +56,7 @@ class View:
         """The matrices as an array laid out as the leaf is."""
         order = self._order(leaf.ndim)
         back = tuple(sorted(range(leaf.ndim), key=lambda axis: order[axis]))
-        return _spread(stack.reshape([leaf.shape[i] for i in order]).transpose(back), leaf)
+        return spread(stack.reshape([leaf.shape[i] for i in order]).transpose(back), leaf)
 
     def _order(self, rank):
         taken = self.rows + self.columns
@@ -69,8 +69,8 @@ def _gathered(leaf):
     return jax.sharding.reshard(leaf, jax.P()) if mesh.explicit_axes else leaf
 
 
-def _spread(array, leaf):
-    """The array over the devices as the leaf is."""
+def spread(array, leaf):
+    """The array over the devices as the leaf is, where their mesh is explicit."""
     sharding = jax.typeof(leaf).sharding
     return jax.sharding.reshard(array, sharding.spec) if sharding.mesh.explicit_axes else array
 

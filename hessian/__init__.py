@@ -5,7 +5,7 @@ Every function takes `loss(params, *args)` and any pytree of floating arrays, an
 | task | with the dense Hessian | with products only |
 |---|---|---|
 | products | | `hvp` |
-| eigenvalues | `spectrum`, `inertia`, `condition_number` | `extremal`, `density`, `minimum_ratio`, `sharpness` |
+| eigenvalues | `spectrum`, `inertia`, `condition_number` | `extremal`, `multiplicity`, `density`, `sharpness`, ... |
 | trace and diagonal | | `trace`, `diagonal` |
 | kind of point | `classify` | `classify(method="lanczos")` |
 | kind modulo symmetry | `classify(symmetries=)`, `symmetry` | the same |
@@ -13,12 +13,16 @@ Every function takes `loss(params, *args)` and any pytree of floating arrays, an
 | leave a saddle | `escape`, `find_minimum`, `escape_trajectory` | the same, `with_saddle_escape`, `perturbed_gd` |
 | second-order steps | `newton`, `saddle_free_newton`, `trust_region`, `cubic_regularization` | the same, `newton_cg` |
 | all critical points, each orbit once | `find_critical_points`, `connect` | |
+| all minima, and the saddles between them | `landscape` | |
 | other matrices | `gauss_newton`, `empirical_fisher`, `preconditioned`, `partial_loss` of `split` | the same |
 | large data | `microbatched`, `pooled`, `data_parallel` | the same |
 | Taylor models | `trust_region_step` | `taylor`, `quadratic_model`, `newton_step_length` |
 """
 
-from hessian import symmetry
+from hessian import plots, symmetry
+from hessian.landscapes.disconnectivity import Disconnectivity
+from hessian.landscapes.graph import Landscape, Path, Points
+from hessian.landscapes.landscape import landscape
 from hessian.local_models import newton_step_length, quadratic_model, taylor, trust_region_step
 from hessian.product import hvp
 from hessian.proofs.complete import prove_all
@@ -31,6 +35,7 @@ from hessian.saddles.find_minimum import MinimumSearch, find_minimum
 from hessian.saddles.trajectory import EscapeTrajectory, escape_time, escape_trajectory
 from hessian.saddles.wrapper import perturbed_gd, with_saddle_escape
 from hessian.spectra.density import Density, MinimumRatio, density, minimum_ratio
+from hessian.spectra.multiplicity import Multiplicity, multiplicity
 from hessian.spectra.sharpness import Sharpness, sharpness
 from hessian.spectra.spectrum import Inertia, Spectrum, condition_number, extremal, inertia, spectrum
 from hessian.spectra.trace import Estimate, diagonal, trace
@@ -56,14 +61,19 @@ __all__ = [
     "CriticalPoint",
     "CriticalPoints",
     "Density",
+    "Disconnectivity",
     "Eigenpair",
     "Escape",
     "EscapeTrajectory",
     "Estimate",
     "Inertia",
     "Kind",
+    "Landscape",
     "MinimumRatio",
     "MinimumSearch",
+    "Multiplicity",
+    "Path",
+    "Points",
     "Proof",
     "SearchOutcome",
     "Sharpness",
@@ -85,13 +95,16 @@ __all__ = [
     "gauss_newton",
     "hvp",
     "inertia",
+    "landscape",
     "microbatched",
     "minimum_ratio",
+    "multiplicity",
     "newton",
     "newton_cg",
     "newton_step_length",
     "partial_loss",
     "perturbed_gd",
+    "plots",
     "pooled",
     "preconditioned",
     "prove",
@@ -109,3 +122,8 @@ __all__ = [
     "trust_region_step",
     "with_saddle_escape",
 ]
+
+
+def __dir__() -> list[str]:
+    """What completion offers: the public names."""
+    return sorted(__all__)

@@ -11,6 +11,8 @@ none called `Param`; it is frozen, also where the loss changes it in place.
 |---|---|
 | `partition` | the differentiated part of a pytree, the carried arrays, and what makes the pytree of them again |
 | `Model` | the latter |
+| `free_part` | the differentiated part, and what makes the pytree of such a part again |
+| `chosen_of` | which leaves a mask or a rule by path chooses |
 | `WholeLoss` | a loss of the pytree as a function of the two parts |
 """
 
@@ -21,6 +23,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from hessian.arguments import shown
 
 FREE, CARRIED = "free", "carried"
 
@@ -46,6 +50,7 @@ class Model:
 
     structure: Any
     kinds: tuple  # of each leaf: FREE, CARRIED, or the leaf itself, `_Fixed`
+    frozen: int = 0  # how many floating numbers could be differentiated, and were not chosen
 
     def combine(self, params: Any, rest: Sequence[Any]) -> Any:
         """The pytree of its differentiated and its carried arrays."""
@@ -65,10 +70,11 @@ class WholeLoss:
         return self.loss(self.model.combine(params, rest), *args)
 
 
-def partition(tree: Any) -> tuple[Any, tuple, Model | None]:
+def partition(tree: Any, trainable: Any = None) -> tuple[Any, tuple, Model | None]:
     """The differentiated part of a pytree, the carried arrays, and the `Model` that combines them.
 
-    The model is None, and the tree as it is, where all its leaves are differentiated or none can be.
+    The model is None, and the tree as it is, where all its leaves are differentiated or none can be.  Where `trainable`
+    is given, the part that it chooses is differentiated: a pytree of bools, or a function of paths.
 
     >>> params, rest, model = partition({"w": jnp.ones(2), "n": 3, "f": jnp.tanh})
     >>> params["n"], params["f"], rest
@@ -78,7 +84,7 @@ def partition(tree: Any) -> tuple[Any, tuple, Model | None]:
     """
     leaves, structure = jax.tree.flatten(tree)
     is_plain = _plain(tree)
-    if is_plain and all(map(_isfloating, leaves)):
+    if trainable is None and is_plain and all(map(_isfloating, leaves)):
         return tree, (), None
     nodes = jax.tree.leaves(tree, is_leaf=_isvariable)
     wanted = [
@@ -89,6 +95,12 @@ def partition(tree: Any) -> tuple[Any, tuple, Model | None]:
     free = [
         yes and _isfloating(leaf) and (is_plain or _isarray(leaf)) for leaf, yes in zip(leaves, wanted, strict=True)
     ]
+    chosen = free if trainable is None else jax.tree.leaves(chosen_of("trainable", tree, trainable))
+    frozen = sum(jnp.size(leaf) for leaf, yes, on in zip(leaves, free, chosen, strict=True) if yes and not on)
+    free = [yes and on for yes, on in zip(free, chosen, strict=True)]
+    if frozen and not any(free):
+        msg = "trainable must choose at least one floating array of params; got none"
+        raise ValueError(msg)
     if all(free) or not any(free):
         return tree, (), None
     kinds = tuple(
@@ -96,7 +108,32 @@ def partition(tree: Any) -> tuple[Any, tuple, Model | None]:
     )
     params = [leaf if yes else None for leaf, yes in zip(leaves, free, strict=True)]
     rest = tuple(jnp.asarray(leaf) for leaf, kind in zip(leaves, kinds, strict=True) if kind == CARRIED)
-    return jax.tree.unflatten(structure, params), rest, Model(structure, kinds)
+    return jax.tree.unflatten(structure, params), rest, Model(structure, kinds, frozen)
+
+
+def chosen_of(name: str, tree: Any, chosen: Any) -> Any:
+    """For each leaf of a pytree whether it is chosen, by a pytree of bools like it or a prefix, or a function of paths.
+
+    Raises:
+        ValueError: for what is neither.
+    """
+    if callable(chosen):
+        return jax.tree_util.tree_map_with_path(lambda path, _: bool(chosen(jax.tree_util.keystr(path))), tree)
+    flags = jax.tree.leaves(chosen, is_leaf=lambda flag: flag is None)
+    try:
+        mask = jax.tree.map(lambda flag, part: jax.tree.map(lambda _: bool(flag), part), chosen, tree)
+    except (TypeError, ValueError):
+        mask = None
+    if mask is None or not all(isinstance(flag, bool | np.bool_) for flag in flags):
+        msg = f"{name} must be a pytree of bools like params, or a function of paths; got {shown(chosen)}"
+        raise ValueError(msg)
+    return mask
+
+
+def free_part(params: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """The differentiated part of a pytree, and the function that makes the pytree of such a part again."""
+    free, rest, model = partition(params)
+    return free, (lambda part: part) if model is None else (lambda part: model.combine(part, rest))
 
 
 def _names(node):

@@ -76,13 +76,18 @@ class Storage:
         return jax.tree.map(lambda leaf: rounded(leaf, self.working), params)
 
     @property
+    def frozen(self) -> int:
+        """How many floating numbers of the parameters are held where they are."""
+        return 0 if self.model is None else self.model.frozen
+
+    @property
     def rounds(self) -> bool:
         """Whether something is lost on the way to the storage precision."""
         return any(dtype != self.working for dtype in self.dtypes)
 
 
 def working(
-    loss: Loss, params: Params, *args: Any, names: tuple[str, str] = ("loss", "params")
+    loss: Loss, params: Params, *args: Any, names: tuple[str, str] = ("loss", "params"), trainable: Any = None
 ) -> tuple[WorkingLoss, Params, tuple, Storage]:
     """Loss, params and args in the working precision, and what brings results like params back to the dtypes of params.
 
@@ -93,7 +98,7 @@ def working(
         TypeError: where params hold no real floating arrays, or args no arrays.
         ValueError: where the loss is no real scalar, or one in half precision.
     """
-    loss, params, args, model = separated(loss, params, args, names)
+    loss, params, args, model = separated(loss, params, args, names, trainable)
     params = floating(params, names[1])
     stored, dtype = storage(params), working_dtype(params)
     value = _value(loss, stored.carried(params), args, names, stored if stored.rounds else None)
@@ -108,11 +113,11 @@ def working(
 
 
 def separated(
-    loss: Loss, params: Params, args: tuple, names: tuple[str, str] = ("loss", "params")
+    loss: Loss, params: Params, args: tuple, names: tuple[str, str] = ("loss", "params"), trainable: Any = None
 ) -> tuple[Loss, Params, tuple, Model | None]:
     """Loss, params and args, where params are the floating arrays alone of the pytree that is given."""
     function(names[0], loss)
-    params, rest, model = partition(params)
+    params, rest, model = partition(params, trainable)
     return (loss, params, args, None) if model is None else (WholeLoss(loss, model), params, (rest, *args), model)
 
 

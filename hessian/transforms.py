@@ -21,11 +21,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from hessian.arguments import function, shown, whole
-from hessian.precision import scalar, working_dtype
+from hessian.models import chosen_of, free_part
+from hessian.precision import first, scalar, working_dtype
 from hessian.product import Loss, Params, pushed
 
 
@@ -60,10 +60,16 @@ def gauss_newton(model: Callable[..., Any], criterion: Loss) -> Loss:
     return _Made(_gauss_newton, (function("model", model), function("criterion", criterion)))
 
 
+def _about(params):
+    """The differentiated part of params, a constant; how far params are from it, which is 0; what makes the whole."""
+    free, whole = free_part(params)
+    here = jax.lax.stop_gradient(free)
+    return here, jax.tree.map(jnp.subtract, free, here), whole
+
+
 def _gauss_newton(model, criterion, params, inputs, *targets):
-    here = jax.lax.stop_gradient(params)
-    moved = jax.tree.map(jnp.subtract, params, here)
-    outputs, change = pushed(lambda p: model(p, inputs), here, moved)
+    here, moved, whole = _about(params)
+    outputs, change = pushed(lambda free: model(whole(free), inputs), here, moved)
     return criterion(jax.tree.map(jnp.add, outputs, change), *targets)
 
 
@@ -84,9 +90,8 @@ def empirical_fisher(losses: Callable[..., jax.Array]) -> Loss:
 
 
 def _empirical_fisher(losses, params, *data):
-    here = jax.lax.stop_gradient(params)
-    moved = jax.tree.map(jnp.subtract, params, here)
-    values, change = pushed(lambda p: losses(p, *data), here, moved)
+    here, moved, whole = _about(params)
+    values, change = pushed(lambda free: losses(whole(free), *data), here, moved)
     if jnp.ndim(values) != 1:
         msg = f"losses must return one loss per example, shape (N,); got shape {jnp.shape(values)}"
         raise ValueError(msg)
@@ -108,8 +113,9 @@ def preconditioned(loss: Loss) -> Loss:
 
 
 def _preconditioned(loss, params, sigma, *args):
-    here = jax.lax.stop_gradient(params)
-    return loss(jax.tree.map(lambda h, p, s: h + (p - h) / jnp.sqrt(s), here, params, sigma), *args)
+    here, moved, whole = _about(params)
+    sigma = free_part(sigma)[0]
+    return loss(whole(jax.tree.map(lambda h, d, s: h + d / jnp.sqrt(s), here, moved, sigma)), *args)
 
 
 def split(params: Params, chosen: Any) -> tuple[Params, Params]:
@@ -122,17 +128,7 @@ def split(params: Params, chosen: Any) -> tuple[Params, Params]:
     >>> split({"a": 1.0, "b": 2.0}, {"a": True, "b": False})
     ({'a': 1.0, 'b': None}, {'a': None, 'b': 2.0})
     """
-    if callable(chosen):
-        mask = jax.tree_util.tree_map_with_path(lambda path, _: bool(chosen(jax.tree_util.keystr(path))), params)
-    else:
-        flags = jax.tree.leaves(chosen, is_leaf=lambda flag: flag is None)
-        try:
-            mask = jax.tree.map(lambda flag, part: jax.tree.map(lambda _: bool(flag), part), chosen, params)
-        except (TypeError, ValueError):
-            mask = None
-        if mask is None or not all(isinstance(flag, bool | np.bool_) for flag in flags):
-            msg = f"chosen must be a pytree of bools like params, or a function of paths; got {shown(chosen)}"
-            raise ValueError(msg)
+    mask = chosen_of("chosen", params, chosen)
     return (
         jax.tree.map(lambda leaf, yes: leaf if yes else None, params, mask),
         jax.tree.map(lambda leaf, yes: None if yes else leaf, params, mask),
@@ -171,12 +167,19 @@ def microbatched(loss: Loss, size: int) -> Loss:
     return _Made(_microbatched, (function("loss", loss), whole("size", size)))
 
 
+def _of_free_part(loss, params):
+    """The value of a loss as a function of the differentiated part of params, and that part."""
+    free, whole = free_part(params)
+    return (lambda free, *data: first(loss(whole(free), *data))), free
+
+
 def _microbatched(loss, size, params, *data):
     examples = _examples(data)
     whole = examples // size
     # Only its inputs are kept of a micro-batch; they are made again on the way back.
-    one = jax.checkpoint(loss)
-    dtype = scalar("loss", jax.eval_shape(loss, params, *jax.tree.map(lambda x: x[:size], data)))
+    value, params = _of_free_part(loss, params)
+    one = jax.checkpoint(value)
+    dtype = scalar("loss", jax.eval_shape(value, params, *jax.tree.map(lambda x: x[:size], data)))
     total = jnp.zeros((), working_dtype(dtype))
     if whole:
         batches = jax.tree.map(lambda x: x[: whole * size].reshape(whole, size, *x.shape[1:]), data)
@@ -201,6 +204,7 @@ def pooled(loss: Loss) -> Loss:
 
 def _pooled(loss: Loss, params: Params, batches: Sequence[tuple]) -> jax.Array:
     sizes = [_examples(batch) for batch in batches]
+    loss, params = _of_free_part(loss, params)
     values = [jax.checkpoint(loss)(params, *batch) for batch in batches]
     return _mean(sizes, values)
 
@@ -215,6 +219,10 @@ def data_parallel(loss: Loss, mesh: Mesh) -> Loss:
     Args:
         loss: `loss(params, *data)`, a mean over the examples along the first axis of each array in data.
         mesh: the devices.
+
+    >>> mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    >>> float(data_parallel(lambda w, x: jnp.mean(w * x), mesh)(1.0, jnp.array([1.0, 2.0, 6.0])))
+    3.0
     """
     if not isinstance(mesh, Mesh):
         msg = f"mesh must be a jax.sharding.Mesh, such as jax.make_mesh gives; got {shown(mesh)}"

@@ -168,6 +168,10 @@ OPTIMIZERS = {
         lambda rate: gdlab.soap(rate, 0.8, 0.9, 1e-3, basis_decay=0.7, every=2),
         bare=lambda rate: gdlab.soap(rate, eps=0.0, every=3),
     ),
+    "kron": Case(
+        lambda rate: gdlab.kron(rate, 0.8, fit_rate=0.2, every=2),
+        bare=gdlab.kron,
+    ),
     "soap, momentum": Case(
         lambda rate: gdlab.trace_on_updates(gdlab.soap(rate, 0.8, 0.9, 1e-3, every=2), 0.5),
     ),

@@ -1,7 +1,9 @@
 """The guides are true: every block of them is executed, and what they add to the house fits there."""
 
 import ast
+import contextlib
 import doctest
+import importlib
 import importlib.util
 import inspect
 import json
@@ -13,6 +15,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+import gdlab
 
 pytestmark = pytest.mark.full
 
@@ -40,6 +44,21 @@ def test_a_guide_runs_as_printed(name, tmp_path):
             assert "exit status" not in block.shows or "exit status 0" in block.shows
 
 
+def copied(folder, *names):
+    """Copy these files and folders of the house."""
+    for name in names:
+        source, copy = DOCS.parent / name, folder / name
+        copy.parent.mkdir(exist_ok=True)
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(source, copy, ignore=ignored) if source.is_dir() else shutil.copy(source, copy)
+
+
+def ran(folder, *words):
+    """What a module of Python does in a copy of the house."""
+    words = [sys.executable, "-m", *words]
+    return subprocess.run(words, cwd=folder, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": ""})
+
+
 def test_a_verdict_is_added_at_the_four_places_that_its_guide_names(tmp_path, monkeypatch):
     guide = (DOCS / "add_a_verdict.md").read_text("utf-8")
     source = re.search(r"```python\n(# conditioning\.py\n.*?)```", guide, re.DOTALL)[1]
@@ -48,7 +67,7 @@ def test_a_verdict_is_added_at_the_four_places_that_its_guide_names(tmp_path, mo
     assert (file, export) == ("hessian/verdicts/conditioning.py", "hessian/__init__.py")
     assert (floors, news) == ("tests/test_architecture.py", "CHANGELOG.md")
 
-    shutil.copytree(DOCS.parent / "hessian", tmp_path / "hessian", ignore=shutil.ignore_patterns("__pycache__"))
+    copied(tmp_path, "hessian")
     (tmp_path / file).write_text(source, encoding="utf-8")
     with (tmp_path / export).open("a", encoding="utf-8") as init:
         init.write(places[export] + "\n")
@@ -72,53 +91,71 @@ def test_a_verdict_is_added_at_the_four_places_that_its_guide_names(tmp_path, mo
 
 def test_an_experiment_is_added_in_the_places_that_its_guide_names(tmp_path):
     """The guide's own file and row, in a copy of the house: its tests miss the places, until all of them are there."""
-    for name in ("gdlab", "hessian", "experiments", "tests/test_architecture.py", "tests/test_experiments"):
-        source, copy = DOCS.parent / name, tmp_path / name
-        copy.parent.mkdir(exist_ok=True)
-        shutil.copytree(source, copy) if source.is_dir() else shutil.copy(source, copy)
+    copied(tmp_path, "gdlab", "hessian", "experiments", "tests/test_architecture.py", "tests/test_experiments")
     guide = (DOCS / "add_an_experiment.md").read_text("utf-8")
     (file,) = re.findall(r"```python\n# halving.py\n(.*?)```", guide, re.DOTALL)
     (row,) = re.findall(r"^\| S6 .*$", guide, re.MULTILINE)
     claims, stairs = tmp_path / "experiments/lectures/README.md", tmp_path / "tests/test_architecture.py"
-
-    def run(*words):
-        words = [sys.executable, "-m", *words]
-        return subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": ""})
-
     tests = ("pytest", "-q", "-p", "no:cacheprovider", "tests/test_architecture.py")
     tests += ("tests/test_experiments/test_coverage.py",)
     (tmp_path / "experiments/lectures/halving.py").write_text(file, "utf-8")
-    missed = run(*tests).stdout
+    missed = ran(tmp_path, *tests).stdout
     assert "experiments.lectures.halving has no floor" in missed
     assert "test_every_check_of_an_item_stands_in_a_file_of_its_row" in missed
     claims.write_text(re.sub(r"^\| S6 .*$", row, claims.read_text("utf-8"), flags=re.MULTILINE), "utf-8")
     stairs.write_text(stairs.read_text("utf-8").replace('"saddle pokemon', '"halving saddle pokemon'), "utf-8")
-    done = run(*tests)
+    done = ran(tmp_path, *tests)
     assert done.returncode == 0, done.stdout
-    assert "halving          Does a rate of 1/L halve" in run("experiments").stdout
-    done = run("experiments", "halving", "--quick", "--json")
+    assert "halving          Does a rate of 1/L halve" in ran(tmp_path, "experiments").stdout
+    done = ran(tmp_path, "experiments", "halving", "--quick", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["passed"]
 
 
-@pytest.mark.full
-def test_an_optimizer_added_as_the_guide_says_obeys_the_laws():
-    """The guide's own text makes the piece and the optimizer; its places are files that exist, and there are four."""
-    guide, names = (DOCS / "add_an_optimizer.md").read_text("utf-8"), {}
-    for block in re.findall(r"```python\n(.*?)```", guide, re.DOTALL):
-        exec(compile(block, "add_an_optimizer.md", "exec"), names)
-    places = re.findall(r"^(\d)\. \*\*.*?(?=^\d\. |\Z)", guide, re.DOTALL | re.MULTILINE)
-    assert places == ["1", "2", "3", "4"]
-    for file in re.findall(r"`((?:gdlab|tests)/[\w/]+\.py|CHANGELOG\.md)`", guide):
-        assert (DOCS.parent / file).is_file()
-    spec = importlib.util.spec_from_file_location("laws", Path(__file__).parent / "test_gdlab" / "test_laws.py")
-    laws = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(laws)
-    tested = [law for name, law in vars(laws).items() if name.startswith("test_") and arguments(law) == ["make"]]
-    assert len(tested) >= 12
-    for law in tested:
-        law(names["optimistic_gd"])
+def test_an_optimizer_is_added_in_the_places_that_its_guide_names(tmp_path):
+    """The guide's own text, in a copy of the house: the laws, the example and all tables are content with four."""
+    copied(tmp_path, "gdlab", "hessian", "docs", "conftest.py", "pyproject.toml", "tests")
+    guide = (DOCS / "add_an_optimizer.md").read_text("utf-8")
+    (classes,) = re.findall(r"^class OptimisticState.*?(?=^def)", guide, re.DOTALL | re.MULTILINE)
+    (function,) = re.findall(r"^def optimistic_gd.*?(?=^optimizer)", guide, re.DOTALL | re.MULTILINE)
+    (case,) = re.findall(r"^tests/cases.py +(.*)$", guide, re.MULTILINE)
+    assert re.findall(r"^(\d)\. \*\*", guide, re.MULTILINE) == ["1", "2", "3", "4"]
+    assert re.search(r"^CHANGELOG.md +- `gdlab\.optimistic_gd` .*\.$", guide, re.MULTILINE)
+
+    def put(file, before, text):
+        path = tmp_path / file
+        old = path.read_text("utf-8")
+        assert old.count(before) == 1
+        path.write_text(old.replace(before, text + before), "utf-8")
+
+    put("gdlab/directions.py", '    "Sign",\n', '    "Optimistic",\n')
+    put("gdlab/directions.py", "@piece\nclass Sign", classes)
+    put("gdlab/optimizers/named.py", '    "polyak",\n', '    "optimistic_gd",\n')
+    put("gdlab/optimizers/named.py", "def polyak", function.replace("Optimistic(c", "directions.Optimistic(c"))
+    put("tests/cases.py", '    "momentum": Case(', f"    {case}\n")
+    files = ["tests/test_gdlab/test_laws.py", "gdlab/optimizers/named.py", "tests/test_fuzz.py", "tests/test_site.py"]
+    chosen = "optimistic_gd or public_name or every_argument or architecture"
+    done = ran(tmp_path, "pytest", "-q", "-p", "no:cacheprovider", "tests/test_architecture.py", *files, "-k", chosen)
+    assert done.returncode == 0, done.stdout
+    laws = len(re.findall(r"^def test_\w+\(make", (DOCS.parent / files[0]).read_text("utf-8"), re.MULTILINE))
+    assert int(re.search(r"(\d+) passed", done.stdout)[1]) >= laws + 3
 
 
-def arguments(function):
-    return list(inspect.signature(function).parameters)
+def test_the_pieces_of_the_skeletons_obey_the_laws(tmp_path):
+    """A scale, a schedule and a wrapper that are one optimizer."""
+    guide = (DOCS / "skeletons.md").read_text("utf-8")
+    with contextlib.chdir(tmp_path), blocks.importable(tmp_path):
+        for name in ("scale", "schedule", "wrapper"):
+            (text,) = re.findall(rf"^```python\n(# {name}\.py\n.*?)^```$", guide, re.DOTALL | re.MULTILINE)
+            (tmp_path / f"{name}.py").write_text(text, "utf-8")
+        scale, schedule, wrapper = map(importlib.import_module, ("scale", "schedule", "wrapper"))
+    laws = loaded("laws", DOCS.parent / "tests" / "test_gdlab" / "test_laws.py")
+
+    def make(rate):
+        plain = gdlab.descent(gdlab.directions.Gradient(), scale.MeanSize(0.9), schedule.ExponentialWarmup(rate))
+        return wrapper.with_longest_step(plain, 0.01)
+
+    laws.test_scan_equals_loop(make)
+    laws.test_update_is_exactly_minus_eta_over_sigma_times_m(make)
+    laws.test_gradient_of_a_run_with_respect_to_the_optimizer_equals_finite_differences(make)
+    laws.test_zero_gradient_gives_zero_step_without_eps(make)

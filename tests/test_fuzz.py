@@ -151,6 +151,7 @@ KINDS: dict[str, Kind] = {
     **dict.fromkeys(["length", "steps", "count", "rounds", "chunk", "starts", "order", "dim", "k"], WHOLE),
     "code": wholes(1, 2, bad=[0, 9]),
     **dict.fromkeys(["probes", "batch", "block"], WHOLE),
+    "atoms": wholes(2, 5, bad=[0, 1]),
     "num_matvecs": wholes(50, bad=[0, 1]),
     "krylov": Kind([None, 1, 2, ABSENT], [0, -1, 1.5, "2", True, [1]]),
     "index": wholes(0, 1, 2, bad=[3]),
@@ -221,7 +222,8 @@ OVERRIDES: dict[tuple[str, str], Kind] = {
         for name in ("minimize", "tune", "lr_range_test")
     },
     ("gdlab.minimize", "every"): WHOLE,
-    ("gdlab.soap", "every"): WHOLE,
+    **dict.fromkeys([("gdlab.soap", "every"), ("gdlab.kron", "every"), ("gdlab.scales.Kron", "every")], WHOLE),
+    **dict.fromkeys([("gdlab.kron", "fit_rate"), ("gdlab.scales.Kron", "fit_rate")], DECAY),
     ("gdlab.mars", "gamma"): NUMBER,
     ("gdlab.cautious", "least"): POSITIVE,
     ("gdlab.prodigy", "start"): POSITIVE,
@@ -252,6 +254,9 @@ OVERRIDES: dict[tuple[str, str], Kind] = {
         (f"gdlab.problems.{name}", "theta"): Kind([jnp.array([0.5])], THETA.bad)
         for name in ("hills", "tilted_double_well")
     },
+    ("gdlab.problems.lennard_jones", "theta"): Kind(
+        [jnp.array([[0.0, 0.0], [1.0, 1.0]]), jnp.arange(6.0)], ["theta", None, 3.0, jnp.ones(4), jnp.zeros(0), KEY]
+    ),
     ("gdlab.problems.linear_autoencoder_2_1_2", "theta"): Kind([jnp.ones(4)], THETA.bad),
     ("gdlab.problems.linear_autoencoder", "theta"): Kind([jnp.ones(12)], THETA.bad),
     **{
@@ -262,6 +267,7 @@ OVERRIDES: dict[tuple[str, str], Kind] = {
     ("gdlab.problems.matrix_factorization", "mu"): Kind([(2.0,), ABSENT], [None, 3.0, "x", (), ("a", "b"), (1j, 1.0)]),
     ("gdlab.seeds", "seed"): Kind([0, 3, -1], ["3", None, True, 1.5, NAN, INF, [1]]),
     ("gdlab.lion", "b1"): SHARE,
+    ("gdlab.kron", "fit_rate"): numbers(0.1, 0.0, bad=[1.0, -0.1]),
     **{(f"hessian.{name}", "method"): words("hutchinson", "hutch++") for name in ("trace", "diagonal")},
     ("hessian.find_critical_points", "method"): words(
         "levenberg_marquardt", "newton_mr", "eigenvector_following", "gentlest_ascent"
@@ -299,6 +305,7 @@ ELSEWHERE = {
         "gdlab.problems.network_loss",
         "gdlab.problems.pokemon_loss",
         "hessian.data_parallel",
+        "hessian.landscape",
         "hessian.prove",
         "hessian.prove_saddle",
         "hessian.prove_all",
@@ -306,7 +313,7 @@ ELSEWHERE = {
 }
 SLOW = {"find_minimum", "connect", "find_critical_points", "escape_trajectory", "tune", "classify", "escape"}
 SLOW |= {"extremal", "spectrum", "density", "minimum_ratio", "trace", "diagonal", "sharpness", "lr_range_test"}
-SLOW |= {"minimize"}
+SLOW |= {"minimize", "multiplicity"}
 
 
 def public():

@@ -178,6 +178,7 @@ HESSIAN = {
     "inertia": lambda: (hessian.inertia, PLANE),
     "microbatched": product_of(hessian.microbatched(mean_square, 2), DATA),
     "minimum_ratio": at_plane(hessian.minimum_ratio),
+    "multiplicity": lambda: (lambda params: hessian.multiplicity(bowl, params, block=2, num_matvecs=6)[:5], START),
     "newton": direction_of(hessian.newton),
     "newton, krylov": direction_of(lambda: hessian.newton(krylov=2)),
     "newton_cg": direction_of(hessian.newton_cg),
@@ -197,6 +198,7 @@ HESSIAN = {
     "with_saddle_escape": direction_of(lambda: hessian.with_saddle_escape(gdlab.gd(0.1), every=1)),
 }
 HOST_OF_HESSIAN = {
+    "landscape": "goes round by round on the host; what it compiles are `classify` and the searches",
     "prove": "encloses on the host, never by XLA",
     "prove_all": "encloses on the host, never by XLA",
     "prove_saddle": "encloses on the host, never by XLA",

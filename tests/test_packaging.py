@@ -1,7 +1,9 @@
 """pyproject.toml: one list of test tools for pip and for uv, every library declared, and every one explained."""
 
 import ast
+import os
 import re
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -10,7 +12,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-ROOMS = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+WHEEL = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
+ROOMS = WHEEL["only-include"]
+INSTALLED = {room: WHEEL["sources"].get(room, room) for room in ROOMS}
 
 
 def names(requirements: list[str]) -> set[str]:
@@ -18,7 +22,10 @@ def names(requirements: list[str]) -> set[str]:
 
 
 DECLARED = names(PROJECT["project"]["dependencies"])
-EXTRAS = {"hessian": {"flint", "ival"}}  # what an extra brings, and a room does without
+EXTRAS = {  # what an extra brings, and a room does without; anywidget brings traitlets
+    "hessian": {"flint", "ival"},
+    "experiments": {"anywidget", "traitlets"},
+}
 TESTED_WITH = names(PROJECT["project"]["optional-dependencies"]["test"])
 DOCUMENTED_WITH = names(PROJECT["project"]["optional-dependencies"]["docs"])
 
@@ -62,3 +69,36 @@ def test_every_dependency_is_pinned_with_its_hashes():
         r"^([\w-]+)==\S+.*?\\$(?=\n    --hash=sha256:)", (ROOT / "requirements.lock").read_text(), re.MULTILINE
     )
     assert set(pinned) >= DECLARED | TESTED_WITH
+
+
+def test_the_command_line_is_installed_under_a_name_that_nobody_else_has():
+    assert list(INSTALLED.values()) == ["gdlab", "hessian", "gdlab_experiments"]
+    assert PROJECT["project"]["scripts"] == {"gdlab": "gdlab_experiments.__main__:main"}
+    absolute = re.compile(r"^\s*(from|import) experiments\b", re.MULTILINE)
+    files = sorted((ROOT / "experiments").rglob("*.py"))
+    assert [file.name for file in files if absolute.search(file.read_text(encoding="utf-8"))] == []
+
+
+@pytest.mark.full
+def test_what_is_installed_runs_in_a_folder_with_experiments_and_tests_of_its_own(tmp_path):
+    site, mine = tmp_path / "site", tmp_path / "mine"
+    site.mkdir()
+    for room, name in INSTALLED.items():
+        (site / name).symlink_to(ROOT / room, target_is_directory=True)
+    for own in ("experiments", "tests"):
+        (mine / own).mkdir(parents=True)
+        (mine / own / "__init__.py").write_text("raise RuntimeError('the user has a package of this name')\n")
+    env = {**os.environ, "PYTHONPATH": str(site)}
+    env.pop("GDLAB_LAUNCHER", None)
+
+    def run(*words):
+        return subprocess.run([sys.executable, *words], cwd=mine, env=env, capture_output=True, text=True)
+
+    code = "import sys; from gdlab_experiments.__main__ import main\n"
+    code += "for argv in (['problems'], ['taylor', '--quick']): assert main(argv) == 0, argv\n"
+    code += "import gdlab, hessian; print(gdlab.__version__)\n"
+    code += "assert not {'experiments', 'tests'} & set(sys.modules)"
+    done = run("-c", code)
+    assert done.returncode == 0, done.stderr
+    assert (mine / "runs" / "taylor" / "summary.json").exists()
+    assert "usage: python -m gdlab_experiments COMMAND" in run("-m", "gdlab_experiments").stdout

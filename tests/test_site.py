@@ -4,7 +4,6 @@ import importlib.util
 import inspect
 import json
 import re
-import shutil
 import sys
 from pathlib import Path
 
@@ -54,6 +53,17 @@ def test_every_public_name_has_one_entry_with_its_docstring(load):
     for name in ("gdlab.adam", "hessian.classify", "gdlab.scales.Yogi"):
         value = gdlab.scales.Yogi if "Yogi" in name else getattr(sys.modules[name.split(".")[0]], name.split(".")[1])
         assert value.__doc__.split("\n")[0].split("`")[0] in text
+
+
+def test_every_public_name_has_an_example_or_is_at_work_in_one(load):
+    """A function has its own; a result, a piece or an outcome is seen where a function returns or takes it."""
+    api = load("api")
+    bare = {name: value for name, value in api.public().items() if callable(value) and not api.has_example(value)}
+    assert [name for name, value in bare.items() if not inspect.isclass(value)] == []
+    assert [name for name in bare if not api.seen_in(name)] == []
+    assert "hessian.classify" in api.seen_in("hessian.Kind")
+    assert "{py:obj}`minimize <gdlab.minimize>`" in api.elsewhere("gdlab.Run", gdlab.Run)
+    assert api.elsewhere("gdlab.minimize", gdlab.minimize) == ""
 
 
 @pytest.mark.parametrize("path", sorted(DOCS.glob("*.md")), ids=lambda path: path.stem)
@@ -152,6 +162,11 @@ def test_every_experiment_has_a_page_made_of_its_run(load, tmp_path):
     for part in ("![", "Because.", "```text\n    a = b\n```", r"| S1 | \|x\| \< 2 \* y\_1 |", "took 1.2 s on cpu"):
         assert part in page
     assert "QUESTION = " in page.partition(":::{dropdown}")[2]
+    bare = gallery.pages(tmp_path / "no runs", tmp_path)
+    assert set(bare) == set(pages)
+    assert "![" not in bare["gallery/saddle.md"]
+    assert "QUESTION = " in bare["gallery/saddle.md"].partition(":::{dropdown}")[2]
+    assert "img-top" not in bare["gallery/index.md"]
     assert "[saddle](saddle.md)" in re.search(r"^\| S57 \|.*$", pages["gallery/claims.md"], re.MULTILINE)[0]
 
 
@@ -194,25 +209,3 @@ def test_a_block_shows_what_it_prints_and_draws(load, tmp_path):
     assert [*file.figures, *program.figures, *words.figures] == ["figure-1.png"]
     assert (tmp_path / "figure-1.png").is_file()
     assert "mine" not in sys.modules
-
-
-@pytest.mark.full
-def test_the_site_is_built_without_a_warning_or_a_dead_link(load, tmp_path, monkeypatch):
-    """Guides as they are, all of the API, and a gallery of small runs; needs the extra `docs`."""
-    for library in ("sphinx", "myst_parser", "furo", "sphinx_design", "latex2mathml"):
-        pytest.importorskip(library)
-    from experiments.cli.settings import experiments
-
-    build, api, gallery = load("build"), load("api"), load("gallery")
-    monkeypatch.setattr(build, "WORK", tmp_path / "work")
-    sources = tmp_path / "sources"
-    (sources / "gallery").mkdir(parents=True)
-    (sources / "api").mkdir()
-    for name in experiments():
-        run_folder(tmp_path / "runs" / name, name)
-    for path, text in {**api.pages(), **gallery.pages(tmp_path / "runs", sources / "gallery")}.items():
-        (sources / path).write_text(text, "utf-8")
-    for file in [*DOCS.glob("*.md"), DOCS / "race.png"]:
-        shutil.copy(file, sources)
-    assert build.publish(sources, tmp_path / "site") == 0
-    assert "<math" in (tmp_path / "site" / "index.html").read_text("utf-8")

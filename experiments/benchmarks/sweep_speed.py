@@ -29,10 +29,11 @@ import numpy as np
 import optax
 
 import gdlab
-from experiments.cli.settings import Experiment
-from experiments.reporting.checks import at_most, conclude
-from experiments.reporting.run_folder import Table
 from gdlab.problems import digits, network, network_loss, rosenbrock
+
+from ..cli.settings import Experiment
+from ..reporting.checks import at_most, conclude
+from ..reporting.run_folder import Table
 
 QUESTION = "What does a run cost, ours beside the scripts that others write?"
 RATES = (1e-4, 1e-2)
@@ -377,7 +378,7 @@ def per_number(size):
 
 def draw(curves, sizes, records, floors):
     """Cost against lanes, against parameters, and of recording."""
-    from experiments.reporting.figures import PALETTE, plt
+    from ..reporting.figures import PALETTE, plt
 
     figure, axes = plt.subplots(1, 3, figsize=(12.5, 4.2))
     names = [name for name in curves[max(curves)] if not name.endswith("compiles")]

@@ -16,6 +16,7 @@ from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 ROOM = Path(__file__).parents[1]
+PACKAGE = __name__.partition(".")[0]  # `experiments` in a checkout, `gdlab_experiments` where it is installed
 LAUNCHER = "GDLAB_LAUNCHER"  # the variable in which lab.py says how it was called
 LECTURE_OPTIMIZERS = ("gd", "momentum", "adagrad", "rmsprop", "adam")
 
@@ -28,7 +29,7 @@ def command() -> str:
     """How the user called the command line: `gdlab` as installed, `lab.py`, which says so, or the module itself."""
     if Path(sys.argv[0]).stem.removesuffix("-script") == "gdlab":
         return "gdlab"
-    return os.environ.get(LAUNCHER, "python -m experiments")
+    return os.environ.get(LAUNCHER, f"python -m {PACKAGE}")
 
 
 def module_of(name: str) -> str:
@@ -37,7 +38,7 @@ def module_of(name: str) -> str:
     >>> module_of("race"), module_of("taylor")
     ('experiments.commands.race', 'experiments.lectures.taylor')
     """
-    return f"experiments.{file_of(name).parent.name}.{name}"
+    return f"{PACKAGE}.{file_of(name).parent.name}.{name}"
 
 
 def file_of(name: str) -> Path:
@@ -104,6 +105,8 @@ class Race(OnProblem):
     """Write page.html too: the race to play with in a browser, by learning rate, step and optimizer."""
     plane: Literal["paths", "hessian"] = "paths"
     """What is drawn of more than two parameters: the two main directions of the paths, or of highest curvature."""
+    through: tuple[Path, ...] = ()
+    """Three files of parameters, as --params takes them: the plane through these points is drawn instead."""
 
 
 @dataclass(frozen=True)
@@ -122,9 +125,52 @@ class Sweep(OnProblem):
     """The folder to write, which must not exist yet."""
 
 
+CONTESTANTS = (
+    *("sgd", "momentum", "adam", "adamw", "lion", "adagrad", "rmsprop", "nadam"),
+    *("muon", "soap", "prodigy", "schedule_free(rmsprop)"),
+)
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Which optimizer to take where: many on many small tasks, tuned by some runs, judged by others, and how sure."""
+
+    optimizers: tuple[str, ...] = CONTESTANTS
+    """Names from gdlab (adam), optax (optax.adam) or optax.contrib, with hyperparameters or without (adam(b1=.5)), or
+    FILE.py:make_optimizer, separated by spaces or commas; at least two."""
+    tasks: tuple[str, ...] = ()
+    """Names of tasks, separated by spaces or commas; all fourteen by default."""
+    tuning: int = 8
+    """How many rates are tried, with one seed."""
+    seeds: int = 5
+    """How many runs with new seeds judge the best rate; at least two."""
+    lr: str | None = None
+    """The range of rates, lo:hi; by default what fits each task."""
+    match_rms: bool = False
+    """Take a rate as the root mean square of an optimizer's updates, so that all try updates of the same sizes."""
+    steps: int | None = None
+    """How many steps; by default what each task needs."""
+    seed: int = 0
+    """The seed of everything random."""
+    store: Path | None = None
+    """A folder that keeps each finished part: the same command goes on from it after a kill."""
+    shard: str | None = None
+    """i/n, from 1/n to n/n: compute one of n shares, into the store; `merge` joins the n stores."""
+    out: Path = Path("runs/contest")
+    """The folder to write, which must not exist yet."""
+    config: Path | None = None
+    """Take the settings from the config.json of an earlier run; other flags override them."""
+    pgf: bool = False
+    """Write the figure as PGF too, for LaTeX; it takes an installed xelatex."""
+    json: bool = False
+    """Print one JSON object instead of the table."""
+    progress: bool = True
+    """Draw bars on stderr (never where that is no terminal)."""
+
+
 @dataclass(frozen=True)
 class Merge:
-    """Join the stores of all shards of one sweep, and write what the whole sweep would have written."""
+    """Join the stores of all shards of one sweep or contest, and write what the whole would have written."""
 
     stores: tuple[Path, ...]
     """The stores, one for each shard."""
@@ -142,6 +188,16 @@ class Problems:
 
     json: bool = False
     """Print one JSON object instead of the table."""
+
+
+@dataclass(frozen=True)
+class Playground:
+    """Write one page to play with on every surface of the catalogue, for any static host."""
+
+    optimizers: tuple[str, ...] = LECTURE_OPTIMIZERS
+    """Names as `race` takes them, separated by spaces or commas."""
+    out: Path = Path("docs/playground/index.html")
+    """The file to write, which must not exist yet."""
 
 
 @dataclass(frozen=True)
@@ -227,11 +283,13 @@ class OnTarget:
     target: str
     """A surface's name (`problems` lists them), or FILE.py:FUNCTION, a loss of your own; the file is run."""
     params: Path | None = None
-    """Parameters from a .npz or .safetensors file; for a surface, its start on a saddle by default."""
+    """Parameters from a .npz or .safetensors file, or FILE.py:MODEL; a surface has a start of its own."""
     out: Path | None = None
     """The folder to write, which must not exist yet; runs/COMMAND by default."""
     seed: int = 0
     """The seed of the random directions and starts."""
+    page: bool = False
+    """Write page.html too: the loss to play with in a browser, with runs of five optimizers from these parameters."""
     config: Path | None = None
     """Take the settings from the config.json of an earlier run; other flags override them."""
     pgf: bool = False
@@ -289,10 +347,34 @@ class Map(OnTarget):
     """Prove each point, as `prove` does, and write the records."""
 
 
+@dataclass(frozen=True)
+class Landscape(OnTarget):
+    """Find all minima and the saddles that join them, and draw the disconnectivity graph (S53, S57, S59).
+
+    The target may also be lennard_jones_N, a cluster of N atoms.
+    """
+
+    starts: int = 400
+    """How many starts, at most: in the surface's window, around the parameters, or random clusters."""
+    spread: float = 1.0
+    """The standard deviation of starts around the parameters, for a loss of your own."""
+    symmetry: str | None = None
+    """NAME:D with the coordinates D of a point, such as atoms:3 or rotations:2,reflections:2; an orbit counts once."""
+    patience: int | None = None
+    """Stop after so many starts in a row that led to nothing new."""
+    searches: int | None = None
+    """Stop after so many searches, for a landscape of more points than there is time for."""
+    store: Path | None = None
+    """A folder that keeps what is finished: the same command goes on from it when it was killed."""
+    progress: bool = True
+    """Show a bar on stderr, where that is a terminal."""
+
+
 PLACED = ("target", "folder", "file", "stores")  # settings that may come first, without their flag
 COMMANDS: dict[str, type] = {
     "race": Race,
     "sweep": Sweep,
+    "contest": Contest,
     "merge": Merge,
     **dict.fromkeys(experiments(), Experiment),
     "experiments": Experiments,
@@ -302,9 +384,11 @@ COMMANDS: dict[str, type] = {
     "classify": Classify,
     "escape": Escape,
     "map": Map,
+    "landscape": Landscape,
     "prove": Prove,
     "check": Check,
     "problems": Problems,
+    "playground": Playground,
 }
 
 
@@ -327,6 +411,9 @@ def command_line(name: str, settings: Any) -> str:
         if field.name in PLACED and value is not None:
             placed += map(str, value if isinstance(value, tuple) else [value])
         elif field.name not in ("out", "config", "pgf", "json", "progress") and value != field.default:
+            if isinstance(value, tuple) and isinstance(value[0], Path):
+                flags += [f"--{flag}", *map(str, value)]
+                continue
             text = ",".join(value) if isinstance(value, tuple) else value
             flags.append(("--" if value else "--no-") + flag if isinstance(value, bool) else f"--{flag}={text}")
     return shlex.join([name, *placed, *flags])
@@ -433,7 +520,7 @@ def _value(name, value, hint, path):
     if Path in kinds and isinstance(value, str):
         return Path(value)
     if get_origin(hint) is tuple and isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return tuple(value)
+        return tuple(map(Path, value)) if Path in get_args(hint) else tuple(value)
     if value in get_args(hint) or type(value) in kinds:
         return value
     raise InputError(f"config must hold a setting of type {hint} for {name}; got {value!r} in {path}")

@@ -20,10 +20,10 @@ from typing import Any
 
 import jax
 
-from experiments.cli import signals
-from experiments.cli.console import bar, print_table
-from experiments.cli.settings import All, Experiment, InputError, at_least_one, experiments, module_of
-from experiments.reporting.run_folder import dump, held, writable, write_json
+from ..cli import signals
+from ..cli.console import bar, print_table
+from ..cli.settings import All, Experiment, InputError, at_least_one, experiments, module_of
+from ..reporting.run_folder import dump, held, writable, write_json
 
 
 def main(settings: All) -> int:

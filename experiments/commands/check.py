@@ -4,9 +4,10 @@ import json
 
 import numpy as np
 
-from experiments.cli.settings import Check, InputError
-from experiments.workloads.user_loss import function_of
 from gdlab.problems import surfaces
+
+from ..cli.settings import Check, InputError
+from ..workloads.user_loss import function_of
 
 
 def main(settings: Check) -> int:

@@ -3,19 +3,21 @@
 import jax
 
 import hessian
-from experiments.cli.settings import Classify
-from experiments.reporting.target_report import Report, extreme_slices, publish_report, shown
-from experiments.workloads.user_loss import Target, target
+
+from ..cli.settings import Classify
+from ..commands.race import play
+from ..reporting.target_report import Report, extreme_slices, publish_report, shown
+from ..workloads.user_loss import Target, target
 
 
 def main(settings: Classify) -> int:
     """Classify, print the verdict, write the folder; the exit status."""
     chosen = target(settings)
-    return publish_report(settings, "classify", lambda: _report(chosen, settings.seed))
+    return publish_report(settings, "classify", lambda: _report(chosen, settings))
 
 
-def _report(chosen: Target, seed: int) -> Report:
-    point = hessian.classify(chosen.loss, chosen.params, key=jax.random.key(seed))
+def _report(chosen: Target, settings: Classify) -> Report:
+    point = hessian.classify(chosen.loss, chosen.params, key=jax.random.key(settings.seed))
     least, most = (int(bound) for bound in point.index_bounds)
     index = str(least) if least == most else f"from {least} to {most}"
     inertia = {name: int(count) for name, count in point.inertia._asdict().items()}
@@ -40,14 +42,9 @@ def _report(chosen: Target, seed: int) -> Report:
     }  # fmt: skip
     columns = ["", "at least", "estimate", "at most"]
 
+    title = f"What {chosen.name} is like here"
+
     def draw():
         return extreme_slices(chosen.loss, chosen.params, point)
 
-    return Report(
-        f"What {chosen.name} is like here",
-        words,
-        columns,
-        rows,
-        summary,
-        lambda: extreme_slices(chosen.loss, chosen.params, point),
-    )
+    return Report(title, words, columns, rows, summary, draw, play=lambda: play(settings, title))

@@ -8,22 +8,24 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 import hessian
-from experiments.cli.settings import Escape
-from experiments.reporting import figures
-from experiments.reporting.figures import plt
-from experiments.reporting.run_folder import write_arrays, write_json
-from experiments.reporting.target_report import Report, publish_report, shown, slices
-from experiments.workloads.user_loss import Target, target
+
+from ..cli.settings import Escape
+from ..commands.race import play
+from ..reporting import figures
+from ..reporting.figures import plt
+from ..reporting.run_folder import write_arrays, write_json
+from ..reporting.target_report import Report, publish_report, shown
+from ..workloads.user_loss import Target, target
 
 
 def main(settings: Escape) -> int:
     """Escape, print how, write the folder; the exit status."""
     chosen = target(settings)
-    return publish_report(settings, "escape", lambda: _report(chosen, settings.seed))
+    return publish_report(settings, "escape", lambda: _report(chosen, settings))
 
 
-def _report(chosen: Target, seed: int) -> Report:
-    key = jax.random.key(seed)
+def _report(chosen: Target, settings: Escape) -> Report:
+    key = jax.random.key(settings.seed)
     way = hessian.escape(chosen.loss, chosen.params, key=key)
     end = hessian.find_minimum(chosen.loss, chosen.params, key=key)
     words = [
@@ -59,18 +61,27 @@ def _report(chosen: Target, seed: int) -> Report:
             write_json(folder / "params.json", np.asarray(flat, float).tolist())
 
     title = f"The way down on {chosen.name}"
-    return Report(title, words, ["where", "loss", "step"], rows, summary, lambda: _draw(chosen, way, end), save)
+    return Report(
+        title,
+        words,
+        ["where", "loss", "step"],
+        rows,
+        summary,
+        lambda: _draw(chosen, way, end),
+        save,
+        play=lambda: play(settings, title),
+    )
 
 
 def _draw(chosen, way, end):
     figure, axes = plt.subplots(figsize=(7, 4.4))
     surface = chosen.surface
     if surface is not None and surface.dim == 2:
-        figures.contours(axes, chosen.loss, surface.box)
-        figures.critical_points(axes, [(point.x, point.kind) for point in surface.critical_points])
-        figures.way_out(axes, *map(np.asarray, (chosen.params, way.direction, way.params, end.params)))
+        figures.contours(chosen.loss, surface.box, ax=axes)
+        figures.critical_points([(point.x, point.kind) for point in surface.critical_points], ax=axes)
+        figures.way_out(*map(np.asarray, (chosen.params, way.direction, way.params, end.params)), ax=axes)
     else:
         curvature = float(way.curvature)
         pairs = [("lowest", way.direction, curvature)] if np.isfinite(curvature) else []
-        slices(axes, chosen.loss, chosen.params, pairs)
+        figures.slices(chosen.loss, chosen.params, pairs, ax=axes)
     return figure

@@ -3,8 +3,8 @@
 import json
 import re
 
-from experiments.cli import settings
-from experiments.cli.settings import Experiments, command
+from ..cli import settings
+from ..cli.settings import Experiments, command
 
 SECONDS = settings.ROOM / "lectures" / "seconds.json"  # of a core, as `all` measures them
 
@@ -15,7 +15,7 @@ def main(settings: Experiments) -> int:
     if settings.json:
         print(json.dumps(listed))
         return 0
-    from experiments.cli.console import print_table
+    from ..cli.console import print_table
 
     columns = ["experiment", "question", "items", "seconds", "with --quick"]
     rows = [

@@ -13,12 +13,14 @@ import xarray
 from jax.flatten_util import ravel_pytree
 
 import hessian
-from experiments.cli.settings import InputError, Map, at_least_one, deviation
-from experiments.reporting import figures
-from experiments.reporting.figures import plt
-from experiments.reporting.run_folder import write_dataset
-from experiments.reporting.target_report import Report, publish_report, shown
-from experiments.workloads.user_loss import Target, target
+
+from ..cli.settings import InputError, Map, at_least_one, deviation
+from ..commands.race import play
+from ..reporting import figures
+from ..reporting.figures import plt
+from ..reporting.run_folder import write_dataset
+from ..reporting.target_report import Report, publish_report, shown
+from ..workloads.user_loss import Target, target
 
 LARGEST = 200  # parameters, each start needing dense Hessians
 JOINED = 100  # saddles whose ways down are followed, at most
@@ -112,7 +114,23 @@ def _report(chosen: Target, settings: Map) -> Report:
                 proof.save(folder / f"proof_{i}.json")
 
     title = f"The critical points of {chosen.name}"
-    return Report(title, words, columns, rows, summary, lambda: _draw(chosen, points, proofs), save)
+    return Report(
+        title,
+        words,
+        columns,
+        rows,
+        summary,
+        lambda: _draw(chosen, points, proofs),
+        save,
+        play=lambda: play(settings, title, _places(points), proofs, None),
+    )
+
+
+def _places(points):
+    """The numbers and the kind of each point, the lowest and of least index first, as a page takes them."""
+    flat = np.asarray(jax.vmap(lambda tree: ravel_pytree(tree)[0])(points.params))
+    order = np.lexsort((points.loss, points.index))
+    return [(tuple(flat[i].tolist()), str(points.kind[i])) for i in order]
 
 
 def _proofs(loss, points):
@@ -142,16 +160,11 @@ def _joined(loss, points):
 def _draw(chosen, points, proofs):
     figure, axes = plt.subplots(figsize=(7, 5))
     if chosen.surface is not None and chosen.surface.dim == 2:
-        figures.contours(axes, chosen.loss, chosen.surface.box)
+        figures.contours(chosen.loss, chosen.surface.box, ax=axes)
         places = np.asarray(points.params)
-        figures.critical_points(axes, list(zip(places.tolist(), points.kind, strict=True)))
-        figures.proved(axes, places[[i for i, one in enumerate(proofs) if one.proved]])
-        figures.legend(axes, fontsize=7)
+        figures.critical_points(list(zip(places.tolist(), points.kind, strict=True)), ax=axes)
+        figures.proved(places[[i for i, one in enumerate(proofs) if one.proved]], ax=axes)
+        figures.legend(fontsize=7, ax=axes)
     else:
-        for kind, (mark, colour) in figures.MARKS.items():
-            of_kind = points.kind == kind
-            losses = figures.drawable(points.loss[of_kind])
-            axes.plot(points.index[of_kind], losses, mark, color=colour, markeredgecolor="black", label=kind)
-        axes.set(xlabel="index: negative eigenvalues", ylabel="loss", title="critical points")
-        figures.legend(axes, fontsize=7)
+        figures.atlas(points, ax=axes)
     return figure

@@ -3,10 +3,11 @@
 from collections import Counter
 from typing import Any
 
-from experiments.cli.console import print_table
-from experiments.cli.settings import Problems
-from experiments.reporting.run_folder import dump
 from gdlab.problems import surfaces
+
+from ..cli.console import print_table
+from ..cli.settings import Problems
+from ..reporting.run_folder import dump
 
 
 def main(settings: Problems) -> int:

@@ -8,12 +8,14 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 import hessian
-from experiments.cli.console import growing_bar
-from experiments.cli.settings import InputError, Prove
-from experiments.reporting import figures
-from experiments.reporting.figures import plt
-from experiments.reporting.target_report import Report, extreme_slices, publish_report, shown
-from experiments.workloads.user_loss import Target, target
+
+from ..cli.console import growing_bar
+from ..cli.settings import InputError, Prove
+from ..commands.race import play
+from ..reporting import figures
+from ..reporting.figures import plt
+from ..reporting.target_report import Report, extreme_slices, publish_report, shown
+from ..workloads.user_loss import Target, target
 
 SHOWN = 12  # coordinates in the table
 LISTED = 100  # points in the table
@@ -23,7 +25,7 @@ def main(settings: Prove) -> int:
     """Prove, print the statement, write the record; 0 where it is proved, else 1."""
     chosen = target(settings)
     if settings.box is None:
-        return publish_report(settings, "prove", lambda: _report(chosen, settings.seed))
+        return publish_report(settings, "prove", lambda: _report(chosen, settings))
     box = _box(settings.box, len(ravel_pytree(chosen.params)[0]))
     return publish_report(settings, "prove", lambda: _report_of_all(chosen, box, settings))
 
@@ -67,16 +69,24 @@ def _report_of_all(chosen: Target, box: list[tuple[float, float]], settings: Pro
 
     title = f"What is proved of {chosen.name} in a box"
     columns = ["kind", "index", "center", "radius"]
-    return Report(title, words, columns, rows, summary, lambda: _draw_all(chosen, found), save, found.complete)
+    known = [(tuple(np.asarray(point.center).tolist()), point.kind) for point in points]
+
+    def draw():
+        return _draw_all(chosen, found)
+
+    def made():
+        return play(settings, title, known, points)
+
+    return Report(title, words, columns, rows, summary, draw, save, found.complete, made)
 
 
 def _draw_all(chosen, found):
     _, unravel = ravel_pytree(chosen.params)
     figure, axes = plt.subplots(figsize=(6.5, 5))
     if len(found.box) == 2:
-        figures.contours(axes, lambda flat: chosen.loss(unravel(flat)), found.box.tolist())
-        figures.critical_points(axes, [(point.center, point.kind) for point in found.points])
-        figures.proved(axes, [point.center for point in found.points])
+        figures.contours(lambda flat: chosen.loss(unravel(flat)), found.box.tolist(), ax=axes)
+        figures.critical_points([(point.center, point.kind) for point in found.points], ax=axes)
+        figures.proved([point.center for point in found.points], ax=axes)
         for (left, right), (bottom, top) in found.undecided[: 10 * LISTED]:
             axes.add_patch(plt.Rectangle((left, bottom), right - left, top - bottom, fill=False, color="0.3"))
         if len(found.undecided):
@@ -89,11 +99,11 @@ def _draw_all(chosen, found):
             axes.plot([p.index for p in of_kind], losses, mark, color=colour, markeredgecolor="black", label=name)
         axes.set(xlabel="index: negative eigenvalues", ylabel="loss")
     axes.set_title(f"{figures.plain(chosen.name)}: proved critical points")
-    figures.legend(axes, loc="upper left", bbox_to_anchor=(1, 1), fontsize=8, frameon=False)
+    figures.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8, frameon=False, ax=axes)
     return figure
 
 
-def _report(chosen: Target, seed: int) -> Report:
+def _report(chosen: Target, settings: Prove) -> Report:
     try:
         proof = hessian.prove(chosen.loss, chosen.params)
     except ImportError as error:
@@ -118,7 +128,15 @@ def _report(chosen: Target, seed: int) -> Report:
 
     title = f"What is proved of {chosen.name} here"
     columns = ["coordinate", "center", "radius"]
-    return Report(title, words, columns, rows, summary, lambda: _draw(chosen, seed), save, proof.proved)
+    known = [(tuple(np.asarray(proof.center).tolist()), proof.kind)] if proof.proved else []
+
+    def draw():
+        return _draw(chosen, settings.seed)
+
+    def made():
+        return play(settings, title, known, [proof])
+
+    return Report(title, words, columns, rows, summary, draw, save, proof.proved, made)
 
 
 def _draw(chosen, seed):

@@ -5,6 +5,7 @@ in one compiled call.  Where each run stops is classified by the eigenvalues of 
 runs stopped, one step along the negative eigenvector is made, and gradient descent shows where it leads.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,12 +18,14 @@ from jax.flatten_util import ravel_pytree
 
 import gdlab
 import hessian
-from experiments.cli.console import bar
-from experiments.cli.settings import Race, as_json, at_least_one
-from experiments.reporting.endpoints import NOT_SEEN, EscapeRoute, best_rates, classified, unclassified, ways_out
-from experiments.reporting.run_folder import Extras, Findings, Table, dump, publish, write_dataset
-from experiments.workloads.optimizers import named_optimizers
-from experiments.workloads.workload import Workload, load, rates_of, spaced
+
+from ..cli.console import bar
+from ..cli.settings import InputError, OnTarget, Race, as_json, at_least_one
+from ..reporting.endpoints import NOT_SEEN, EscapeRoute, best_rates, classified, unclassified, ways_out
+from ..reporting.run_folder import Extras, Findings, Table, dump, publish, write_dataset
+from ..workloads.optimizers import named_optimizers
+from ..workloads.user_loss import parameters
+from ..workloads.workload import Workload, load, rates_of, spaced
 
 ROWS = 100  # rows of the recorded history
 DIVERGED = "diverged"
@@ -32,6 +35,7 @@ SOLVED = 1e-8  # of the highest final loss above the lowest: the figure tells ap
 def main(settings: Race) -> int:
     """Race, print the table, write the folder; the exit status."""
     settings, workload, optimizers, rates = resolve(settings)
+    corners(settings, workload)
 
     def find(extras: Extras) -> Findings:
         with bar(settings.progress, ["race", "classify", "escape"]) as advance:
@@ -62,9 +66,57 @@ def main(settings: Race) -> int:
 
 def page_of(dataset: xarray.Dataset, workload: Workload, optimizers: dict[str, Any], settings: Race) -> str:
     """The race to play with in a browser."""
-    from experiments.playground.page import page
+    from ..playground.page import page
 
-    return page(dataset, workload, optimizers, settings)
+    return page(dataset, workload, optimizers, settings, corners=corners(settings, workload))
+
+
+def corners(settings: Race, workload: Workload) -> Any:
+    """The three points, as rows, through which a race is drawn; None where the settings name none.
+
+    Raises:
+        InputError: for another number of files, or parameters of another structure.
+    """
+    if not settings.through:
+        return None
+    from ..playground.plane import through
+
+    if len(settings.through) != 3:
+        raise InputError(f"through must name three files of parameters; got {len(settings.through)}")
+    like = jax.tree.map(lambda leaf: leaf[0], workload.starts)
+    if sum(jnp.size(leaf) for leaf in jax.tree.leaves(like)) <= 2:
+        raise InputError("through must stay away from a loss of two parameters, all of which is drawn")
+    rows = []
+    for path in settings.through:
+        params = parameters(path)
+        if jax.tree.map(jnp.shape, params) != jax.tree.map(jnp.shape, like):
+            raise InputError(f"through must name files of parameters as those of the race are; {path} holds others")
+        rows.append(np.asarray(ravel_pytree(params)[0]))
+    through(rows)
+    return np.stack(rows)
+
+
+def play(
+    settings: OnTarget, title: str, points: Any = (), proofs: Sequence[hessian.Proof] = (), begin: int | None = 0
+) -> str:
+    """The page to play with of a target: its loss, and a small race on it from the parameters that are looked at.
+
+    Args:
+        settings: of the command on the target.
+        title: of the page.
+        points: its critical points where they are known, each as flat numbers and a kind.
+        proofs: records of some of them.
+        begin: the start that is chosen first, 0 for the parameters.
+    """
+    from ..playground.page import page
+
+    asked = Race(target=settings.target, params=settings.params, seed=settings.seed, quick=True)
+    asked, workload, optimizers, rates = resolve(asked)
+    workload = workload._replace(points=list(points) or workload.points)
+    places = [x for x, _ in points]
+    apart = np.array(places[:3]) if len(places) >= 3 and len(places[0]) > 2 else None
+    raced = unclassified(race(workload, optimizers, rates, asked))
+    return page(raced, workload, optimizers, asked, title=title, begin=begin, corners=apart, proofs=proofs)
 
 
 def resolve(settings: Race) -> tuple[Race, Workload, dict[str, Any], jax.Array]:
@@ -203,8 +255,8 @@ def _point(x):
 
 def draw(dataset: xarray.Dataset, ways: list[EscapeRoute], workload: Workload) -> Any:
     """The figure: surface and paths (or the loss along the runs), loss and stops against the learning rate."""
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     line = figures.lines([str(name) for name in dataset["optimizer"].values])
     figure = plt.figure(figsize=(11, 5.8))
@@ -224,9 +276,9 @@ def draw(dataset: xarray.Dataset, ways: list[EscapeRoute], workload: Workload) -
 
 def draw_paths(axes, dataset, ways, workload, line):
     """Contours, the paths of a few starts at the best rate, critical points, ways out of saddles."""
-    from experiments.reporting import figures
+    from ..reporting import figures
 
-    figures.contours(axes, workload.flat_loss, workload.box)
+    figures.contours(workload.flat_loss, workload.box, ax=axes)
     shown = sorted({min(k, len(workload.seen_as) - 1) for k in (1, 3, 5)})
     for i, ((name, style), at) in enumerate(zip(line.items(), best_rates(dataset), strict=True)):
         for k in shown:
@@ -235,29 +287,29 @@ def draw_paths(axes, dataset, ways, workload, line):
             axes.plot(*path.T, label=name if k == shown[0] else None, **style)
             axes.plot(*path[-1:].T, "s", color=style["color"], markersize=4)
             axes.plot(*path[:1].T, ".", color="black", markersize=5)
-    figures.critical_points(axes, workload.points)
+    figures.critical_points(workload.points, ax=axes)
     for way in ways:
-        figures.way_out(axes, way.at, way.direction, way.reached, way.end)
+        figures.way_out(way.at, way.direction, way.reached, way.end, ax=axes)
     axes.set_title(f"{figures.plain(workload.name)}: paths at the best rate, critical points, ways out")
 
 
 def draw_losses(axes, dataset, lowest, workload, line):
     """The loss along the runs at the best rate: median and quartiles over the starts."""
-    from experiments.reporting import figures
+    from ..reporting import figures
 
     curves = np.stack([dataset["loss"].values[i, at].T for i, at in enumerate(best_rates(dataset))])
     positive = lowest > 0  # else a log scale shows how far above the lowest they are
     curves = curves if positive else figures.above(curves, lowest)
     for (name, style), curve in zip(line.items(), curves, strict=True):
-        figures.band(axes, dataset["step"].values, curve, style["color"], name, **style)
+        figures.band(dataset["step"].values, curve, label=name, **style, ax=axes)
     axes.set(xlabel="updates", ylabel="loss" if positive else "loss above the lowest")
-    figures.log_axis(axes, "y", curves)
+    figures.log_axis("y", curves, ax=axes)
     axes.set_title(f"{figures.plain(workload.name)}: loss at the best rate, median and quartiles over starts")
 
 
 def draw_ends(upper, lower, dataset, lowest, workload, line):
     """Against the rate: the median of the final losses, and the shares that diverged or stopped on a saddle."""
-    from experiments.reporting import figures
+    from ..reporting import figures
 
     rates, final = figures.drawable(dataset["lr"]), dataset["loss"].values[..., -1]
     above = figures.above(final, lowest)
@@ -272,7 +324,7 @@ def draw_ends(upper, lower, dataset, lowest, workload, line):
     upper.set(xlabel="learning rate", ylabel=f"final loss above the lowest, or {solved:.0e}")
     upper.set_title("median over the starts that stayed finite")
     lower.set(xlabel="learning rate", ylabel="share of starts", ylim=(-0.03, 1.03))
-    figures.log_axis(upper, "y", above)
+    figures.log_axis("y", above, ax=upper)
     for part in (upper, lower):
-        figures.log_axis(part, "x", rates)
+        figures.log_axis("x", rates, ax=part)
     lower.set_title("stopped on a saddle (solid), diverged (dotted)" if workload.few else "diverged")

@@ -1,8 +1,8 @@
 """One page of all the runs that a folder holds."""
 
-from experiments.cli.settings import InputError, OnFolder
-from experiments.reporting import claims, pages
-from experiments.reporting.run_folder import write_new
+from ..cli.settings import InputError, OnFolder
+from ..reporting import claims, pages
+from ..reporting.run_folder import write_new
 
 
 def main(settings: OnFolder) -> int:

@@ -12,11 +12,12 @@ import jax.numpy as jnp
 import xarray
 
 import gdlab
-from experiments.cli.settings import InputError, Sweep, at_least_one, share
-from experiments.reporting.run_folder import dump
-from experiments.reporting.swept import publish_sweep, warnings_as_lines
-from experiments.workloads.optimizers import named_optimizers
-from experiments.workloads.workload import Workload, load, rates_of, spaced
+
+from ..cli.settings import InputError, Sweep, at_least_one, share
+from ..reporting.run_folder import dump
+from ..reporting.swept import publish_sweep, warnings_as_lines
+from ..workloads.optimizers import named_optimizers
+from ..workloads.workload import Workload, load, rates_of, spaced
 
 
 def main(settings: Sweep) -> int:

@@ -16,10 +16,10 @@ from typing import Any
 
 import jax
 
-from experiments.cli.console import bar, print_table
-from experiments.cli.settings import COMMANDS, InputError, Verify, from_values, module_of
-from experiments.reporting import pages
-from experiments.reporting.run_folder import dump
+from ..cli.console import bar, print_table
+from ..cli.settings import COMMANDS, InputError, Verify, from_values, module_of
+from ..reporting import pages
+from ..reporting.run_folder import dump
 
 CLOSE, TINY = 1e-6, 1e-9  # relative, and absolute near 0
 

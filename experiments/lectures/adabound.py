@@ -14,8 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import gdlab
-from experiments.cli.settings import Experiment
-from experiments.reporting.checks import at_most, conclude, exactly, is_true, printed
+
+from ..cli.settings import Experiment
+from ..reporting.checks import at_most, conclude, exactly, is_true, printed
 
 QUESTION = "Does AdaBound begin as Adam and end as descent with momentum? (S91; section 3.5)"
 RATE, FINAL, CLOSING = 1e-3, 0.1, 1e-3
@@ -169,8 +170,8 @@ def returns(astray):
 
 def draw(rates, astray):
     """The funnel of rates, and who is led astray."""
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2))
     t = np.unique(np.geomspace(1, STEPS, 400).astype(int))

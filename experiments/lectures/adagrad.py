@@ -18,10 +18,11 @@ import numpy as np
 
 import gdlab
 import hessian
-from experiments.cli.settings import Experiment
-from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true, printed
 from gdlab import directions, scales
 from gdlab.problems import POKEMON_OPTIMUM, POKEMON_START, pokemon, pokemon_loss
+
+from ..cli.settings import Experiment
+from ..reporting.checks import Check, at_most, conclude, exactly, is_true, printed
 
 QUESTION = "Why does Adagrad divide by the root of all squared gradients? (S19-S31)"
 SURPRISING = (0.001, 0.001, 0.003, 0.002, 0.1)
@@ -72,12 +73,15 @@ def forms():
         read(gdlab.adagrad(0.1), grads, "params", "sigma"),
         read(gdlab.adagrad(0.1, source="paper"), grads, "params"),
     )
+    (third,) = read(gdlab.adagrad(0.1, eps=1e-7, source="optax"), grads, "params")
     g = np.asarray(grads)
+    tenth = -np.cumsum(0.1 * g / np.sqrt(0.1 + 1e-7 + np.cumsum(g**2, 0)), 0)
     written_out = -np.cumsum(0.1 * g / np.sqrt(np.cumsum(g**2, 0)), 0)
     means = np.stack([np.sqrt((g[: t + 1] ** 2).mean(0)) for t in range(1000)])
     return (
         at_most("S20", "1000 random gradients: form 1 - form 2", np.abs(first - second).max(), 1e-12),
         at_most("S19", "form 1 - NumPy", np.abs(first[1:] - written_out[:-1]).max(), 1e-12),
+        at_most("S20", "a sum that starts at .1, as optax's - NumPy", np.abs(third[1:] - tenth[:-1]).max(), 1e-12),
         at_most("S31", "sigma - sqrt((x1^2 + ... + xn^2) / n), relative", np.abs(sigma / means - 1).max(), 1e-13),
     )
 
@@ -249,8 +253,8 @@ def numpy_window(length, updates=UPDATES):
 
 def draw(run, windows):
     """The table of surprise, the rates on the Pokemon surface, the windows."""
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     figure, ((left, middle), (right, sampled)) = plt.subplots(2, 2, figsize=(11, 7.6))
     places = np.sort(np.random.default_rng(0).uniform(-RADIUS, RADIUS, size=12))

@@ -22,11 +22,12 @@ import numpy as np
 import optax
 
 import gdlab
-from experiments.cli.settings import Experiment
-from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true, printed
-from experiments.reporting.run_folder import Table
 from gdlab import directions, scales
 from gdlab.problems import surface
+
+from ..cli.settings import Experiment
+from ..reporting.checks import Check, at_most, conclude, exactly, is_true, printed
+from ..reporting.run_folder import Table
 
 QUESTION = "What do a running average of squares and its correction do to the steps? (S77-S84, S89; section 3.3)"
 DECAYS = (0.5, 0.9, 0.99)
@@ -314,15 +315,15 @@ def flat_and_steep(runs):
 
 def draw(sigmas, hunting):
     """sigma while braking, the crescent, the rates along it."""
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4))
     left.plot(PROFILE, color="0.7", linewidth=4, label="|g|")
     for (name, sigma), colour in zip(sigmas.items(), figures.PALETTE, strict=False):
         left.plot(sigma, color=colour, linewidth=1.2, label=name)
     left.set(yscale="log", xlabel="step", ylabel="$\\sigma$", title="braking and forgetting")
-    figures.contours(middle, lambda x: jnp.log1p(VALLEY(x)), ((-2.0, 2.0), (-1.0, 3.0)))
+    figures.contours(lambda x: jnp.log1p(VALLEY(x)), ((-2.0, 2.0), (-1.0, 3.0)), ax=middle)
     for (name, run), colour in zip(hunting.items(), figures.PALETTE, strict=False):
         middle.plot(*np.asarray(run["params"]).T, color=colour, linewidth=1.2, label=name)
         step = np.abs(np.asarray(run["update"])[:, 1])

@@ -7,14 +7,17 @@ sigma never shrinks, does not.  The online example has slopes 1010 once in 101 s
 drifts so slowly that 300 000 steps do not show it: the printed settings matter.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 import gdlab
-from experiments.cli.settings import Experiment
-from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true, printed
 from gdlab import directions, scales, schedules
+
+from ..cli.settings import Experiment
+from ..reporting.checks import Check, at_most, conclude, exactly, is_true, printed
 
 QUESTION = "Does Adam converge where it should? (S90; section 3.4)"
 STEPS = 300_000
@@ -80,10 +83,13 @@ def table(paths, slopes):
     checks = []
     for name, (*digits, regret) in TABLE.items():
         path = paths[name]
-        for steps, digit in zip((10_000, 100_000, 300_000), digits, strict=True):
+        after = {steps: float(path[steps - 1]) for steps in (10_000, 100_000, 300_000)}
+        for (steps, x), digit in zip(after.items(), digits, strict=True):
             rate = 1e-3 if "1e-3" in name else 0.5 / steps**0.5
             tolerance = 0.00051 + rate  # half a unit of the last digit, and one step: x swings in every period
-            checks.append(Check("3.4", f"{name}: x after {steps}", path[steps - 1], float(digit), tolerance))
+            checks.append(Check("3.4", f"{name}: x after {steps}", x, float(digit), tolerance))
+        due = looped(slopes[:10_000], PRINTED_STEPS[name]())
+        checks.append(Check("3.4", f"{name}: x after 10 000, against a Python loop", after[10_000], due, 1e-9))
         before = np.concatenate([[0.0], path[:-1]])
         checks.append(printed("3.4", f"{name}: mean regret", np.mean(slopes * (before + 1)), regret))
     end = {name: path[-1] for name, path in paths.items()}
@@ -111,9 +117,9 @@ def against_loops(end, slopes):
         yield Check("3.4", f"{name}: x after 300 000, against a Python loop", end[name], looped(slopes, step), 1e-9)
 
 
-def looped(slopes, step):
-    """Where a run from 0 ends, without arrays; `step(memory, g)` returns what it keeps and the move."""
-    x, memory = 0.0, None
+def looped(slopes, step, x=0.0):
+    """Where a run ends, without arrays; `step(memory, g)` returns what it keeps and the move."""
+    memory = None
     for g in slopes.tolist():
         memory, move = step(memory, g)
         x = min(max(x - move, -1.0), 1.0)
@@ -130,31 +136,48 @@ def rmsprop_step(square, g):
     return square, 1e-3 * g / square**0.5
 
 
-def adam_step(rate, debiased):
-    """The step of Adam with b1 = .9, b2 = .999, from rates counted from 1."""
+def adam_step(rate, debiased, b1=0.9, b2=0.999, peak=False):
+    """The step of Adam from rates counted from 1, or of AMSGrad, whose v is the peak so far."""
 
     def step(memory, g):
-        t, m, v = memory or (0, 0.0, 0.0)
-        t, m, v = t + 1, 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
-        first, second = (1 - 0.9**t, 1 - 0.999**t) if debiased else (1.0, 1.0)
-        return (t, m, v), rate(t) * (m / first) / ((v / second) ** 0.5 + 1e-8)
+        t, m, v, high = memory or (0, 0.0, 0.0, 0.0)
+        t, m, v = t + 1, b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g * g
+        high = max(high, v) if peak else v
+        first, second = (1 - b1**t, 1 - b2**t) if debiased else (1.0, 1.0)
+        return (t, m, v, high), rate(t) * (m / first) / ((high / second) ** 0.5 + 1e-8)
 
     return step
 
 
+PRINTED_STEPS = {  # the rows of TABLE, in plain Python
+    "Adam .5/sqrt t": lambda: adam_step(lambda t: 0.5 / t**0.5, False, b2=0.99),
+    "AMSGrad .5/sqrt t": lambda: adam_step(lambda t: 0.5 / t**0.5, False, b2=0.99, peak=True),
+    "Adam 1e-3": lambda: adam_step(lambda t: 1e-3, True, b2=0.99),
+    "AMSGrad 1e-3": lambda: adam_step(lambda t: 1e-3, False, b2=0.99, peak=True),
+}
+
+
 def never_falls():
-    """AMSGrad's v is the largest of Adam's so far, from zero and not debiased (S90)."""
-    grads = jnp.asarray(np.random.default_rng(0).normal(size=300) * np.exp(-np.arange(300) / 50))
+    """AMSGrad's v is the largest of Adam's so far, from zero and not debiased (S90).
+
+    For g_t = (-1)^t e^(-t / 50) it is a geometric sum, v_n = (1 - b2) (b2^n - r^n) / (b2 - r) with r = e^(-1 / 25).
+    """
+    grads = jnp.asarray((-1.0) ** np.arange(300) * np.exp(-np.arange(300) / 50))
     optimizer = gdlab.amsgrad(1e-3, 0.9, 0.99, 0.0)
     run = gdlab.minimize(jnp.multiply, optimizer, 0.0, 300, batches=grads, record=("sigma",))
-    v, squares = 0.0, []
-    for g in grads.tolist():
-        v = 0.99 * v + 0.01 * g * g
-        squares.append(v)
+    n, r = np.arange(1, 301), np.exp(-1 / 25)
+    squares = 0.01 * (0.99**n - r**n) / (0.99 - r)
     largest = np.sqrt(np.maximum.accumulate(squares))
+    loop = adam_step(lambda t: 1e-3, False, b2=0.99)
+    memory: Any = None
+    for g in grads.tolist():
+        memory, _ = loop(memory, g)
     return (
         at_most(
             "S90", "sigma / root of the largest v so far - 1", np.abs(run.history["sigma"] / largest - 1).max(), 1e-12
+        ),
+        Check(
+            "S90", "Adam's v at the end, by a Python loop, over the closed form", memory[2] / squares[-1], 1.0, 1e-12
         ),
         at_most("S90", "Adam's own root, at the end, over that", np.sqrt(squares[-1]) / largest[-1], 0.5),
     )
@@ -175,8 +198,14 @@ def theorem_1():
         }
         ends = {name: np.asarray(walk(optimizer, slopes, 1.0)) for name, optimizer in optimizers.items()}
         rounds = ends["Adam"][2::3]
+        alpha = 0.9 * large / (1 + large**2) ** 0.5  # .9 (1 - b2)^(1/2), by hand
+        loop = adam_step(lambda t, alpha=alpha: alpha / t**0.5, False, 0.0, b2, peak=True)
+        due = looped(np.asarray(slopes)[:2000], loop, 1.0)
         checks += [
             exactly("3.4", f"theorem 1, C = {large:g}: Adam after each round", rounds.min(), 1.0),
+            Check(
+                "3.4", f"theorem 1, C = {large:g}: AMSGrad after 2000 - Python", ends["AMSGrad"][1999], due, 1e-6
+            ),  # eps
             is_true("3.4", f"theorem 1, C = {large:g}: AMSGrad below -.98", ends["AMSGrad"][-1] < -0.98),
             is_true("3.4", f"theorem 1, C = {large:g}: SGD below -.98", ends["SGD"][-1] < -0.98),
         ]
@@ -202,8 +231,8 @@ def stochastic():
 
 def draw(paths, theorem):
     """x against steps, in both examples."""
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 4.2), sharey=True)
     for axes, runs, shown in ((left, paths, 500), (right, theorem, 400)):

@@ -28,9 +28,10 @@ import numpy as np
 
 import gdlab
 import hessian
-from experiments.cli.settings import Experiment
-from experiments.reporting.checks import at_most, conclude, exactly, is_true
 from gdlab.problems import surface
+
+from ..cli.settings import Experiment
+from ..reporting.checks import at_most, conclude, exactly, is_true
 
 QUESTION = "Where does descent converge, and does the Hessian say so beforehand? (S6, S7, S15, S63, S76)"
 BOWL = surface("ill_conditioned_bowl")
@@ -185,7 +186,7 @@ def at_the_edge(map_, low, high):
 
 def draw(moved, borne, settled, high, bottom):
     """The maps with their edges."""
-    from experiments.reporting.figures import plt
+    from ..reporting.figures import plt
 
     figure, axes = plt.subplots(3, 3, figsize=(11.5, 10.5))
     for panel, (name, (_, moved_edge)) in zip(axes[0], MOVERS.items(), strict=False):

@@ -20,9 +20,10 @@ from scipy.stats import spearmanr
 
 import gdlab
 import hessian
-from experiments.cli.settings import Experiment
-from experiments.reporting.checks import Check, at_most, conclude, exactly, is_proved, is_true, printed
 from gdlab.problems import linear_autoencoder, linear_autoencoder_points, surface
+
+from ..cli.settings import Experiment
+from ..reporting.checks import Check, at_most, conclude, exactly, is_proved, is_true, printed
 
 QUESTION = "Do critical points with a higher loss have more ways down? (S53, S60; section 3.13)"
 VARIANCES = (6.0, 4.5, 3.0, 2.0, 1.0, 0.5)
@@ -143,6 +144,9 @@ def newtons():
         loss, start = surface(name).loss, np.array([0.3, 0.2])
         slope, curvature = jax.jit(jax.grad(loss)), jax.jit(jax.hessian(loss))
         newton, free = start, start
+        bends = {"classical_saddle": (-2.0, 10.0), "monkey_saddle": (-6 * 0.13**0.5, 6 * 0.13**0.5)}[name]  # by hand
+        off = np.abs(np.linalg.eigvalsh(curvature(start)) - bends).max()
+        checks.append(at_most("3.13", f"{name}: curvatures at (.3, .2) - by hand", off, 1e-12))
         for _ in range(40):
             values, basis = np.linalg.eigh(curvature(newton))
             newton = newton - basis @ ((basis.T @ np.asarray(slope(newton))) / values)
@@ -156,8 +160,8 @@ def newtons():
 
 def draw(points, losses):
     """Index against loss, and the descent through plateaus."""
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     kept, loss, _, eigenvalues, _ = points
     index = (eigenvalues < -ZERO).sum(1)

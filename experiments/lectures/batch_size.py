@@ -18,11 +18,12 @@ import numpy as np
 from scipy.stats import t as student
 
 import gdlab
-from experiments.cli.settings import Experiment
-from experiments.reporting.checks import Check, at_most, conclude, is_true
-from experiments.reporting.run_folder import Table
-from experiments.workloads.digits import FLOAT, batches, examples, start
 from gdlab.problems import network_accuracy, network_loss
+
+from ..cli.settings import Experiment
+from ..reporting.checks import Check, at_most, conclude, is_true
+from ..reporting.run_folder import Table
+from ..workloads.digits import FLOAT, batches, examples, start
 
 QUESTION = "Is a small batch better, and which size is best? (S48, S50; section 2.2)"
 EXAMPLES, LAYERS, EPOCHS = 1400, (64, 64, 10), 20
@@ -227,18 +228,18 @@ def epoch(size):
 
 def draw(runs, rates, control):
     """Accuracy against the size, against updates, against the rate; the slide's clock."""
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     figure, ((by_size, by_update), (by_rate, time)) = plt.subplots(2, 2, figsize=(10, 7.6))
     at, sizes, shades = rates.index(LECTURE), np.array(list(runs)), dict(zip(runs, figures.PALETTE, strict=False))
     for i, name in SHOWN:
         figures.band(
-            by_size,
             sizes / EXAMPLES,
             np.stack([run[at, :, -1, i] for run in runs.values()]),
-            figures.PALETTE[i],
-            f"here, {name}",
+            label=f"here, {name}",
+            color=figures.PALETTE[i],
+            ax=by_size,
         )
         by_size.plot(
             np.array(list(PRINTED)) / EXAMPLES,
@@ -264,7 +265,7 @@ def draw(runs, rates, control):
     for size, run in runs.items():
         updates = np.arange(1, run.shape[2] + 1) * (EXAMPLES // size)
         by_update.plot(updates, 1 - run[at, :, :, 0].mean(axis=0), color=shades[size], label=f"B = {size}")
-        figures.band(by_rate, rates, run[:, :, -1, 1], shades[size], f"B = {size}")
+        figures.band(rates, run[:, :, -1, 1], label=f"B = {size}", color=shades[size], ax=by_rate)
     updates = 20 * np.arange(1, control.shape[1] + 1)
     by_update.plot(
         updates, 1 - control[:, :, 0].mean(axis=0), ":", color=shades[EXAMPLES], label=f"B = {EXAMPLES}, longer"

@@ -16,11 +16,12 @@ import numpy as np
 import optax
 
 import gdlab
-from experiments.cli.settings import Experiment
-from experiments.reporting.checks import Check, conclude, is_true
-from experiments.workloads.digits import FLOAT, batches, examples, starts
 from gdlab import directions, scales, schedules
 from gdlab.problems import network_logits, network_loss
+
+from ..cli.settings import Experiment
+from ..reporting.checks import Check, conclude, is_true
+from ..workloads.digits import FLOAT, batches, examples, starts
 
 QUESTION = "Does Adam need its correction, and is it faster on a convex loss? (section 3.3)"
 COUNT, BATCH, UPDATES, PENALTY = 1000, 50, 400, 0.01
@@ -148,12 +149,12 @@ def faster(above):
 
 def draw(rates, ends, above):
     """The autoencoder's loss against the rate, and softmax regression against updates."""
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2))
     for i, b2 in enumerate(DECAYS):
-        figures.band(left, rates, ends[0, i], figures.PALETTE[i], f"corrected, $b_2$ = {b2}")
+        figures.band(rates, ends[0, i], label=f"corrected, $b_2$ = {b2}", color=figures.PALETTE[i], ax=left)
         left.plot(
             rates, np.median(ends[1, i], axis=-1), "--", color=figures.PALETTE[i], label=f"not corrected, $b_2$ = {b2}"
         )

@@ -19,9 +19,10 @@ import numpy as np
 import optax
 
 import gdlab
-from experiments.cli.settings import Experiment
-from experiments.reporting.checks import at_most, conclude, is_true
 from gdlab.problems import digits, network, network_accuracy, network_loss
+
+from ..cli.settings import Experiment
+from ..reporting.checks import at_most, conclude, is_true
 
 QUESTION = "What do curriculum, fine-tuning and normalisation do? (S100)"
 SIZES, LEARNT, BATCH = (64, 32, 10), 1200, 10
@@ -166,15 +167,15 @@ def deeper(deep):
 
 def draw(lessons, tuned, deep):
     """The pass, the fine-tuning, the rates."""
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4))
     left.axison = lessons is not None
     if lessons is not None:
         seen = np.arange(0, LEARNT, 4 * BATCH)
         for order, colour in zip(lessons["order"].values, figures.PALETTE, strict=False):
-            figures.band(left, seen, lessons["value"].sel(order=order).values.T, colour, str(order))
+            figures.band(seen, lessons["value"].sel(order=order).values.T, label=str(order), color=colour, ax=left)
         left.legend(fontsize=7)
     left.set(xlabel="digits seen, each once", ylabel="accuracy on other digits", title="curriculum")
     for kind, dash in zip(tuned["kind"].values, ("-", "--"), strict=True):

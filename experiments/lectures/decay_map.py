@@ -16,10 +16,11 @@ import numpy as np
 import optax
 
 import gdlab
-from experiments.cli.settings import Experiment
-from experiments.reporting.checks import Check, at_most, conclude, is_true
-from experiments.workloads.digits import FLOAT, batches, examples, starts
 from gdlab.problems import network_loss
+
+from ..cli.settings import Experiment
+from ..reporting.checks import Check, at_most, conclude, is_true
+from ..workloads.digits import FLOAT, batches, examples, starts
 
 QUESTION = "Can the decay of weights be tuned apart from the rate? (S98; section 3.11)"
 COUNT, LAYERS, BATCH, UPDATES, WRONG = 200, (64, 32, 10), 20, 1000, 0.2
@@ -132,8 +133,8 @@ def checks(maps):
 
 def draw(maps):
     """The maps, with the best decay of each rate."""
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     figure, axes = plt.subplots(1, len(maps), figsize=(3.3 * len(maps), 3.6))
     top = max(losses.min() for _, _, losses in maps.values())

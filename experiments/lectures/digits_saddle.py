@@ -18,10 +18,11 @@ import optax
 
 import gdlab
 import hessian
-from experiments.cli.settings import Experiment
-from experiments.reporting.checks import at_most, conclude, is_true
-from experiments.workloads.digits import examples, start
 from gdlab.problems import network_loss
+
+from ..cli.settings import Experiment
+from ..reporting.checks import at_most, conclude, is_true
+from ..workloads.digits import examples, start
 
 QUESTION = "Is a network that has stopped learning held at a saddle, and where is the way out? (S57, S58)"
 UNITS = 4  # of each hidden layer, before they are copied
@@ -129,8 +130,8 @@ def checks(small, wide, data, point, ends, way, paths):
 
 def draw(paths, way, wide, data):
     """The loss along the way out, and later."""
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4))
     lengths = jnp.linspace(-1.5, 1.5, 61) * way.step

@@ -18,9 +18,10 @@ import numpy as np
 import optax
 
 import gdlab
-from experiments.cli.settings import Experiment
-from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true
 from gdlab.problems import digits, network, network_accuracy, network_logits, network_loss, surface
+
+from ..cli.settings import Experiment
+from ..reporting.checks import Check, at_most, conclude, exactly, is_true
 
 QUESTION = "What do shuffling, dropout and noise on the gradient do? (S99)"
 SIZES = (64, 32, 10)
@@ -186,8 +187,8 @@ def remembered(results):
 
 def draw(passes, dropouts, saddles):
     """One pass, dropout, and the way out of zero."""
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4))
     seen = np.arange(LEARNT // BATCH + 1) * BATCH
@@ -199,7 +200,7 @@ def draw(passes, dropouts, saddles):
     shares = [] if dropouts is None else dropouts["share"].values
     for share, colour in zip(shares, figures.PALETTE, strict=False):
         of, name = dropouts.sel(share=share), f"dropout {share:g}"
-        figures.band(middle, t, of["unseen"].values.T, colour, f"{name}: unseen digits read")
+        figures.band(t, of["unseen"].values.T, label=f"{name}: unseen digits read", color=colour, ax=middle)
         middle.plot(t, of["memorised"].median("seed"), "--", color=colour, label=f"{name}: wrong labels memorised")
     middle.set(xlabel="updates", ylabel="share", title="300 digits, every third label wrong")
     for i, ((place, name), losses) in enumerate(saddles.items()):

@@ -18,9 +18,10 @@ import numpy as np
 
 import gdlab
 import hessian
-from experiments.cli.settings import Experiment
-from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true, printed
 from gdlab.problems import POKEMON_START, pokemon, pokemon_loss
+
+from ..cli.settings import Experiment
+from ..reporting.checks import Check, at_most, conclude, exactly, is_true, printed
 
 QUESTION = "What does it help to bring features to the same range? (S32-S38)"
 FIRST = jnp.arange(1.0, 21.0)
@@ -228,8 +229,8 @@ def statistics():
 
 def draw(raw, scaled, y, runs):
     """The contours over w1, w2 at the best b, and the loss of both runs."""
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     figure, axes = plt.subplot_mosaic([["scatter", "raw", "loss"], ["scaled", "circles", "loss"]], figsize=(13, 8))
     scattered(axes["scatter"], axes["scaled"], raw, scaled)
@@ -238,7 +239,7 @@ def draw(raw, scaled, y, runs):
         width = 4.0 if name == "raw" else 30.0
         box = tuple((best[i] - width, best[i] + width) for i in (1, 2))
         loss = lambda w, x=x, b=best[0]: mse(jnp.array([b, *w]), x, y)  # noqa: E731
-        figures.contours(panel, loss, box)
+        figures.contours(loss, box, ax=panel)
         at = jnp.array([best[1] + 0.6 * width, best[2] + 0.5 * width])
         g = np.asarray(jax.grad(loss)(at))
         tip = np.asarray(at) - 0.4 * width * g / np.linalg.norm(g)

@@ -20,10 +20,11 @@ import numpy as np
 
 import gdlab
 import hessian
-from experiments.cli.settings import Experiment
-from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true
-from experiments.workloads.digits import FLOAT, examples, start
 from gdlab.problems import network_accuracy, network_loss
+
+from ..cli.settings import Experiment
+from ..reporting.checks import Check, at_most, conclude, exactly, is_true
+from ..workloads.digits import FLOAT, examples, start
 
 QUESTION = "Do large batches end in sharp minima, and is that why they generalise worse? (S51; section 3.12)"
 loss = partial(network_loss, activation=jax.nn.relu)
@@ -229,8 +230,8 @@ def one_clean(seed):
 
 def draw(found):
     """Sharpness and accuracy of every run against the rate over the batch size."""
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     figure, (shift, left, right) = plt.subplots(1, 3, figsize=(14, 4.4))
     shifted_minima(shift)

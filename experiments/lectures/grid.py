@@ -18,11 +18,12 @@ import jax.numpy as jnp
 import numpy as np
 
 import gdlab
-from experiments.cli.settings import Experiment
-from experiments.reporting.checks import at_most, conclude, is_true
-from experiments.workloads.tuned_benchmark import PROBLEMS, best, tuned_benchmark
 from gdlab import directions, scales
 from gdlab.problems import surface
+
+from ..cli.settings import Experiment
+from ..reporting.checks import at_most, conclude, is_true
+from ..workloads.tuned_benchmark import PROBLEMS, best, tuned_benchmark
 
 QUESTION = "What do the empty cells of the grid do? (S83, S101)"
 B1, B2 = 0.9, 0.99
@@ -173,7 +174,7 @@ def all_ahead(ahead):
 
 def draw(table):
     """A map of cells for each problem, and their mean."""
-    from experiments.reporting.figures import plt
+    from ..reporting.figures import plt
 
     rows, columns = (list(dict.fromkeys(names)) for names in zip(*table, strict=True))
     figure, panels = plt.subplots(1, len(PROBLEMS) + 1, figsize=(16, 3.6), sharey=True)

@@ -16,10 +16,11 @@ import numpy as np
 import optax
 
 import gdlab
-from experiments.cli.settings import Experiment
-from experiments.reporting.checks import Check, conclude, exactly, is_true
-from experiments.workloads.digits import FLOAT, examples, start
 from gdlab.problems import network_loss
+
+from ..cli.settings import Experiment
+from ..reporting.checks import Check, conclude, exactly, is_true
+from ..workloads.digits import FLOAT, examples, start
 
 QUESTION = "Does training that is stuck, or done, stand at a critical point? (S63, S64)"
 COUNT, SMALL = 600, 1e-3  # digits, and the norm of a gradient that a critical point must not exceed
@@ -130,8 +131,8 @@ def another_way(runs, learnt):
 
 def draw(stuck, runs):
     """Loss and gradient norm, of the run that is stuck and of ordinary ones."""
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     figure, axes = plt.subplots(2, 2, figsize=(10, 6), sharex="col")
     t, loss, norm, _ = stuck

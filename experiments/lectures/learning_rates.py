@@ -15,9 +15,10 @@ import numpy as np
 from scipy.special import expi
 
 import gdlab
-from experiments.cli.settings import Experiment
-from experiments.reporting.checks import at_most, conclude, exactly, is_true, printed
 from gdlab.problems import surface
+
+from ..cli.settings import Experiment
+from ..reporting.checks import at_most, conclude, exactly, is_true, printed
 
 QUESTION = "What does the learning rate do to the loss, and does descent always descend? (S2-S11, S61, S62)"
 BOWL = surface("ill_conditioned_bowl").loss
@@ -228,11 +229,11 @@ def trap(path):
 
 def draw(paths, losses, many, wells, plateau):
     """The paths on the surface, the loss of every run against its updates."""
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     figure, ((surface_, curves), (well, flat)) = plt.subplots(2, 2, figsize=(10, 7.4))
-    figures.contours(surface_, BOWL, ((-4.0, 4.0), (-2.0, 2.0)))
+    figures.contours(BOWL, ((-4.0, 4.0), (-2.0, 2.0)), ax=surface_)
     for (name, path), colour in zip(paths.items(), figures.PALETTE, strict=False):
         label = f"{name}: $\\eta L$ = {RATES[name] * HIGH:.3g}"
         surface_.plot(*np.asarray(path)[:30].T, ".-", color=colour, linewidth=0.8, markersize=3, label=label)

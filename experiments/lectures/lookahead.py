@@ -19,10 +19,11 @@ import numpy as np
 
 import gdlab
 import hessian
-from experiments.cli.settings import Experiment
-from experiments.reporting.checks import Check, at_most, conclude, is_true, printed
-from experiments.workloads.digits import FLOAT, examples, start
 from gdlab.problems import network_loss, surface
+
+from ..cli.settings import Experiment
+from ..reporting.checks import Check, at_most, conclude, is_true, printed
+from ..workloads.digits import FLOAT, examples, start
 
 QUESTION = "What do slow weights gain, k steps forward and one back? (S95; section 3.9)"
 CURVATURE, NOISE = 2.0, 3.0
@@ -136,8 +137,8 @@ def not_flatter():
 
 def draw(clouds):
     """One setting over the steps, and the closed form over k."""
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2))
     for (rate, k, alpha), colour in zip(SETTINGS, figures.PALETTE, strict=False):

@@ -17,9 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 
 import gdlab
-from experiments.cli.settings import Experiment
-from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true
 from gdlab.problems import digits, network, network_loss
+
+from ..cli.settings import Experiment
+from ..reporting.checks import Check, at_most, conclude, exactly, is_true
 
 QUESTION = "What do a few examples tell of the gradient, and what do they cost? (S39, S41-S47)"
 EXAMPLES = 1000
@@ -202,8 +203,8 @@ def timing():
 
 def draw(noise, paths, seconds):
     """The noise law, the two paths, and the time per update."""
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     figure, ((law, plane), (seen, clock)) = plt.subplots(2, 2, figsize=(11, 8.4))
     in_the_fog(seen, paths)
@@ -215,7 +216,7 @@ def draw(noise, paths, seconds):
     law.set(xscale="log", yscale="log", title="the noise of a batch")
     law.set(xlabel="batch size B of N = 1000", ylabel="mean of $|g_B - g|^2$")
     examples = line(jax.random.key(0))
-    figures.contours(plane, lambda theta: squared(theta, examples), ((-4, 4), (-4, 5)))
+    figures.contours(lambda theta: squared(theta, examples), ((-4, 4), (-4, 5)), ax=plane)
     shades = ("#D55E00", "#000000", "#56B4E9", "#0072B2")
     for (size, path), colour, width in zip(paths.items(), shades, (0.7, 1.0, 1.4, 2.2), strict=True):
         plane.plot(
@@ -233,7 +234,7 @@ def draw(noise, paths, seconds):
 
 def in_the_fog(panel, paths):
     """The surface as far as two walkers see it: the lecture's demonstration, as in a game's fog (S42)."""
-    from experiments.reporting import figures
+    from ..reporting import figures
 
     examples, both = line(jax.random.key(0)), jnp.asarray(np.vstack([paths[1], paths[EXAMPLES]]))
 
@@ -241,7 +242,7 @@ def in_the_fog(panel, paths):
         return jnp.where(near(theta, both, 0.5), squared(theta, examples), jnp.nan)
 
     panel.set_facecolor("0.35")
-    figures.contours(panel, visible, ((-4, 4), (-4, 5)))
+    figures.contours(visible, ((-4, 4), (-4, 5)), ax=panel)
     for size, colour in ((1, "#D55E00"), (EXAMPLES, "#0072B2")):
         panel.plot(*paths[size].T, ".-", color=colour, linewidth=1, markersize=3, label=f"batches of {size}")
     panel.set(xlabel="$b$", ylabel="$w$", title="what the walkers have seen; the rest lies in the fog")

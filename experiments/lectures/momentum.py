@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 import gdlab
-from experiments.cli.settings import Experiment
-from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true, printed
 from gdlab.problems import POKEMON_CURVATURES, POKEMON_OPTIMUM, POKEMON_START, pokemon, pokemon_loss, surface
+
+from ..cli.settings import Experiment
+from ..reporting.checks import Check, at_most, conclude, exactly, is_true, printed
 
 QUESTION = "What does momentum carry a run past, and how much faster does it arrive? (S73-S76, S96)"
 HILLS = surface("hills").loss
@@ -195,8 +196,8 @@ def worst(gaps):
 
 def draw(hills, pokemons, gaps):
     """The hills with the final places, the Pokemon distances, the worst function."""
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     figure, ((arrows, left), (middle, right)) = plt.subplots(2, 2, figsize=(11, 8))
     movements(arrows)
@@ -227,12 +228,12 @@ def draw(hills, pokemons, gaps):
 
 def movements(panel, rate=0.05, inertia=0.7, many=6):
     """The first movements on a bowl: each is lambda times the last step and minus eta times the gradient."""
-    from experiments.reporting import figures
+    from ..reporting import figures
 
     bowl, start = surface("ill_conditioned_bowl").loss, jnp.array([-3.6, 1.2])
     run = gdlab.minimize(bowl, gdlab.momentum(rate, inertia), start, many, record=("params", "update"))
     places, moves = (np.asarray(run.history[name]) for name in ("params", "update"))
-    figures.contours(panel, bowl, ((-4.0, 0.5), (-1.5, 1.5)))
+    figures.contours(bowl, ((-4.0, 0.5), (-1.5, 1.5)), ax=panel)
     last = np.zeros(2)
     kinds = {
         "$\\lambda$ x last step": ("#E69F00", "--"),

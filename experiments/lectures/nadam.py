@@ -18,10 +18,11 @@ import numpy as np
 import optax
 
 import gdlab
-from experiments.cli.settings import Experiment
-from experiments.reporting.checks import at_most, conclude, exactly, is_true
-from experiments.workloads.tuned_benchmark import PROBLEMS, best, medians, tuned_benchmark
 from gdlab.problems import surface
+
+from ..cli.settings import Experiment
+from ..reporting.checks import at_most, conclude, exactly, is_true
+from ..workloads.tuned_benchmark import PROBLEMS, best, medians, tuned_benchmark
 
 QUESTION = "What is Nadam, and is it faster than Adam? (S97)"
 B1, B2, RATE = 0.9, 0.99, 0.01
@@ -165,8 +166,8 @@ def compared(results):
 
 def draw(steady, results):
     """The steps for a constant gradient, and the losses by rate."""
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     kinds = () if results is None else PROBLEMS
     figure, grid = plt.subplots(1 + len(kinds) // 6, 4, figsize=(13, 3.2 * (1 + len(kinds) // 6)), squeeze=False)

@@ -21,8 +21,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import gdlab
-from experiments.cli.settings import Experiment
-from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true
+
+from ..cli.settings import Experiment
+from ..reporting.checks import Check, at_most, conclude, exactly, is_true
 
 QUESTION = "What is the noise of single examples good for? (S40, S49, S65)"
 POINTS = 20
@@ -186,8 +187,8 @@ def out_of_a_saddle():
 
 def draw(epochs, paths, losses, out):
     """The epochs needed, the slide, two losses and their mean; who leaves the saddles."""
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     layout: list[Any] = [["needed", "plane", "stuck"], ["saddle", "bars", "bars"]]
     figure, panels = plt.subplot_mosaic(layout, figsize=(14, 8))
@@ -205,10 +206,10 @@ def draw(epochs, paths, losses, out):
         ylabel=f"share of {DATA_SETS} data sets",
         title="20 examples: 20 times faster?",
     )
-    figures.contours(saddle, lambda w: (1 - w[0] * w[1]) ** 2, ((-1.5, 1.5), (-1.5, 1.5)))
+    figures.contours(lambda w: (1 - w[0] * w[1]) ** 2, ((-1.5, 1.5), (-1.5, 1.5)), ax=saddle)
     for i, ((name, path), colour) in enumerate(zip(paths.items(), figures.PALETTE, strict=False)):
         saddle.plot(*np.asarray(path).T, color=colour, linewidth=7 - 2 * i, label=name)
-    figures.critical_points(saddle, [((0.0, 0.0), "saddle")])
+    figures.critical_points([((0.0, 0.0), "saddle")], ax=saddle)
     saddle.set(xlabel="$w_1$", ylabel="$w_2$", title="from (.5, -.5): who leaves the saddle")
     bars.barh(list(out), list(out.values()), color=figures.PALETTE[0])
     for i, many in enumerate(out.values()):
@@ -226,9 +227,9 @@ def draw(epochs, paths, losses, out):
 
 def as_on_the_slide(plane, x, full, single):
     """One step on all examples, and the 20 steps on one each, from the same start: the slide's figure (S40)."""
-    from experiments.reporting import figures
+    from ..reporting import figures
 
-    figures.contours(plane, lambda theta: squared(theta, (x, x)), ((-0.1, 0.7), (0.7, 1.6)))
+    figures.contours(lambda theta: squared(theta, (x, x)), ((-0.1, 0.7), (0.7, 1.6)), ax=plane)
     plane.plot(
         *full.T, "s-", color=figures.PALETTE[0], markersize=6, linewidth=2.5, label="all 20 examples: one update"
     )
@@ -241,7 +242,7 @@ def as_on_the_slide(plane, x, full, single):
 
 def on_two_losses(panel, loss, shifts, place, path):
     """L1, L2 and their mean, the place where the mean is stuck, and where a run of single losses goes (S49)."""
-    from experiments.reporting import figures
+    from ..reporting import figures
 
     x = np.linspace(-1.6, 1.6, 200)
     for name, shift, colour, dash in zip(

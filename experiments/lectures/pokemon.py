@@ -25,9 +25,11 @@ import numpy as np
 
 import gdlab
 import hessian
-from experiments.cli.settings import Experiment
-from experiments.reporting.checks import Check, at_most, conclude, exactly, is_proved, is_true, printed
-from experiments.workloads.pokemon_valley import (
+from gdlab.problems import POKEMON_BOX, POKEMON_CURVATURES, pokemon, pokemon_loss
+
+from ..cli.settings import Experiment
+from ..reporting.checks import Check, at_most, conclude, exactly, is_proved, is_true, printed
+from ..workloads.pokemon_valley import (
     OPTIMUM,
     START,
     bursts,
@@ -38,7 +40,6 @@ from experiments.workloads.pokemon_valley import (
     off_valley,
     rms,
 )
-from gdlab.problems import POKEMON_BOX, pokemon, pokemon_loss
 
 QUESTION = "The convex error surface of the lectures: does every run end where the slides say? (section 2.1)"
 LATE = 5000  # the updates of Adam whose distances are compared
@@ -99,6 +100,10 @@ def surface() -> list[Check]:
         ),
         printed("2.1", "lowest curvature", eigenvalues[0], "5.57347746"),
         printed("2.1", "highest curvature", eigenvalues[1], "1.74683043e6"),
+        *(
+            Check("2.1", f"curvature {i + 1}, by its formula over NumPy's", formula / value, 1.0, 1e-9)
+            for i, (formula, value) in enumerate(zip(POKEMON_CURVATURES, eigenvalues, strict=True))
+        ),  # rounding times the condition number
         printed("S15", "condition number", eigenvalues[1] / eigenvalues[0], "313418"),
         printed("S15", "2 / highest curvature", 2 / eigenvalues[1], "1.14493082e-6"),
         *(printed("2.1", f"mean loss at {at}", mean[at], digits) for at, digits in corners.items()),
@@ -271,8 +276,8 @@ def oscillation() -> list[Check]:
 
 def draw(paths):
     """Eight panels of contours and paths; the zig-zag is that of the slide's panel at the rate 1e-2."""
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     shown = {
         "gd 1e-07": "gradient descent, rate 1e-7",
@@ -290,7 +295,7 @@ def draw(paths):
     paths["gd 1e-05"] = flown[: int(np.argmax(~np.isfinite(flown).all(1)))]
     figure, axes = plt.subplots(2, 4, figsize=(14, 6.6), sharex=True, sharey=True)
     for panel, (name, title) in zip(axes.flat, shown.items(), strict=True):
-        figures.contours(panel, lambda theta: pokemon_loss(theta, pokemon()) / 10, POKEMON_BOX, levels=12)
+        figures.contours(lambda theta: pokemon_loss(theta, pokemon()) / 10, POKEMON_BOX, levels=12, ax=panel)
         panel.plot(*paths[name].T, "-", color=figures.PALETTE[0], linewidth=0.8, rasterized=True)
         panel.plot(*paths[name][-1], "s", color=figures.PALETTE[0], markersize=4)
         panel.plot(*OPTIMUM, "x", color=figures.PALETTE[1], markersize=9, markeredgewidth=2)

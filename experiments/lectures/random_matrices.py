@@ -19,9 +19,10 @@ import numpy as np
 
 import gdlab
 import hessian
-from experiments.cli.settings import Experiment
-from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true, printed
 from gdlab.problems import network, network_logits
+
+from ..cli.settings import Experiment
+from ..reporting.checks import Check, at_most, conclude, exactly, is_true, printed
 
 QUESTION = "Are local minima rare in many dimensions? (S59, S60)"
 SIZES = (1, 2, 3, 4, 5)
@@ -200,8 +201,8 @@ def counted(losses, norms, eigenvalues):
 
 def draw(shares, draws, trained):
     """The probability of a minimum, and the eigenvalues of the networks."""
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     figure, (left, right, last) = plt.subplots(1, 3, figsize=(14, 4.2))
     left.plot(

@@ -12,9 +12,10 @@ import numpy as np
 
 import gdlab
 import hessian
-from experiments.cli.settings import Experiment
-from experiments.reporting.checks import Check, at_most, conclude, exactly, is_proved, is_true, printed
 from gdlab.problems import surface
+
+from ..cli.settings import Experiment
+from ..reporting.checks import Check, at_most, conclude, exactly, is_proved, is_true, printed
 
 QUESTION = "The saddle of (1 - w1 w2)^2: who stays on it, and which way leads out? (S52-S58)"
 LOSS = surface("linear_net").loss
@@ -155,11 +156,11 @@ def power_method_error(products=60):
 
 def draw(paths, way):
     """The surface, the paths, and the loss along the two eigenvectors."""
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     figure, (left, right, last) = plt.subplots(1, 3, figsize=(14, 4.4))
-    figures.contours(left, LOSS, ((-2.0, 2.0), (-2.0, 2.0)))
+    figures.contours(LOSS, ((-2.0, 2.0), (-2.0, 2.0)), ax=left)
     w = np.linspace(0.5, 2, 99)
     for sign in (1, -1):
         left.plot(
@@ -167,8 +168,8 @@ def draw(paths, way):
         )
     for (name, path), colour, width in zip(paths.items(), figures.PALETTE, (7, 5, 3, 1), strict=False):
         left.plot(*path.T, ".-", color=colour, markersize=width + 2, linewidth=width, label=f"gd from {name}")
-    figures.critical_points(left, [((0.0, 0.0), "saddle")])
-    figures.way_out(left, np.zeros(2), np.asarray(way.direction), np.asarray(way.params), np.asarray(way.params))
+    figures.critical_points([((0.0, 0.0), "saddle")], ax=left)
+    figures.way_out(np.zeros(2), np.asarray(way.direction), np.asarray(way.params), np.asarray(way.params), ax=left)
     left.plot(
         [], [], marker=r"$\leftrightarrow$", color="black", linestyle="", markersize=11, label="$\\pm u$, curvature -2"
     )

@@ -22,9 +22,10 @@ import optax
 
 import gdlab
 import hessian
-from experiments.cli.settings import Experiment
-from experiments.reporting.checks import at_most, conclude, exactly
-from experiments.workloads.cutest import PROBLEMS
+
+from ..cli.settings import Experiment
+from ..reporting.checks import at_most, conclude, exactly
+from ..workloads.cutest import PROBLEMS
 
 QUESTION = "Who leaves a saddle, where does he arrive, and at what price? (S57, S58, S65)"
 SADDLES = 3  # of each problem, at most
@@ -211,8 +212,8 @@ def checks(rows):
 
 def draw(rows):
     """Reached points by place, and prices against trust-exact's."""
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     table = summary(rows)
     figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.6))

@@ -16,9 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 
 import gdlab
-from experiments.cli.settings import Experiment
-from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true, printed
 from gdlab import schedules
+
+from ..cli.settings import Experiment
+from ..reporting.checks import Check, at_most, conclude, exactly, is_true, printed
 
 QUESTION = "What is gained by changing the rate as the run goes on? (S12-S14, S16-S18, S92)"
 CURVATURE, NOISE = 2.0, 3.0
@@ -44,7 +45,7 @@ def measure(quick):
     """The checks and the figure."""
     lanes = 1000 if quick else LANES
     clouds = {name: cloud(schedule, lanes) for name, schedule in RUNS.items()}
-    checks = [*shapes(), *warm_ups(), *cycles(), *floors(clouds)]
+    checks = [*shapes(), *written_out(), *warm_ups(), *cycles(), *floors(clouds)]
     return checks, lambda: draw(clouds)
 
 
@@ -81,6 +82,46 @@ def shapes():
         exactly("S14", "rate at 3 over rate at 0", fading(3), 0.5),
         exactly("S14", "rate at 999 999 over rate at 0", fading(999_999), 1e-3),
     )
+
+
+def written_out():
+    """Every schedule of the count by its formula in NumPy, at settings none of which is 1 (S12-S17; 2.3)."""
+    t = np.arange(60)
+    ramp = lambda begin, steps: np.clip((t - begin) / steps, 0, 1)  # noqa: E731
+    cosine = lambda share: (1 - np.cos(np.pi * share)) / 2  # noqa: E731
+    at = jnp.arange(60)
+    pairs = {
+        "S13 1 / (1 + d t / e)": (schedules.InverseTime(0.3, 2.0, every=5.0), 0.3 / (1 + 0.4 * t)),
+        "S12 f^floor(t / e)": (schedules.StepDecay(0.3, 0.7, every=9.0), 0.3 * 0.7 ** (t // 9)),
+        "S12 f^(t / e)": (schedules.Exponential(0.3, 0.7, every=9.0), 0.3 * np.exp(t / 9 * np.log(0.7))),
+        "S14 (t + 1)^(-1/2)": (schedules.InverseSqrt(0.3), 0.3 * (t + 1) ** -0.5),
+        "2.3 pieces": (schedules.Piecewise([0.3, 0.2, 0.5], [7, 20]), np.where(t < 7, 0.3, np.where(t < 20, 0.2, 0.5))),
+        "2.3 line": (schedules.Linear(0.3, 0.05, 40), 0.3 - 0.25 * ramp(0, 40)),
+        "2.3 power": (schedules.Polynomial(0.3, 0.05, 40, 2.5), 0.05 + 0.25 * (1 - ramp(0, 40)) ** 2.5),
+        "2.3 half cosine": (schedules.Cosine(0.3, 0.05, 40), 0.3 - 0.25 * cosine(ramp(0, 40))),
+        "S17 warm-up": (schedules.Warmup(0.3, 8), 0.3 * np.minimum((t + 1) / 8, 1)),
+        "S17 one after another": (
+            schedules.Join([0.3, schedules.InverseSqrt(0.2)], [12]),
+            np.where(t < 12, 0.3, 0.2 / np.sqrt(np.maximum(t - 11, 1))),
+        ),
+        "S17 Noam": (schedules.Noam(9.0, 4.0, 2.0), 2 / 3 * np.minimum((t + 1) ** -0.5, (t + 1) / 8)),
+        "2.3 stable, then down": (
+            schedules.Wsd(0.3, 8, 12, 25, 0.05),
+            np.minimum(0.3 * np.minimum((t + 1) / 8, 1), 0.3 - 0.25 * ramp(20, 25)),
+        ),
+        "2.3 without end": (
+            schedules.Infinite(0.3, 0.1, 0.02, 5, 15, stop=40, decay=10),
+            np.where(t < 5, 0.3 * (t + 1) / 5, 0.3 - 0.2 * cosine(ramp(5, 15))) * 0.2 ** ramp(40, 10),
+        ),
+        "S16 in proportion": (
+            schedules.InProportion(0.7, schedules.Linear(0.4, 0.1, 30)),
+            0.7 * (1 - 0.75 * ramp(0, 30)),
+        ),
+    }
+    found = jax.jit(lambda: {name: jax.vmap(schedule)(at) for name, (schedule, _) in pairs.items()})()
+    for name, (_, due) in pairs.items():
+        item, what = name.split(" ", 1)
+        yield at_most(item, f"{what}: 60 rates - NumPy's", np.abs(found[name] - due).max(), 1e-15)
 
 
 def warm_ups():
@@ -171,8 +212,8 @@ def floors(clouds):
 
 def draw(clouds):
     """The distance to the minimum, and the rates."""
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2))
     t = np.arange(STEPS) + 1

@@ -16,8 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import gdlab
-from experiments.cli.settings import Experiment
-from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true
+
+from ..cli.settings import Experiment
+from ..reporting.checks import Check, at_most, conclude, exactly, is_true
 
 QUESTION = "Does dividing by the size of the gradient lose its mean? (section 3.2)"
 PERIOD = np.array([0.1] * 9 + [-0.9])
@@ -81,8 +82,8 @@ def checks(rules, drifts):
 
 def draw(rules, drifts):
     """The paths, and the drift against the decay."""
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2))
     t, looked = np.arange(STEPS + 1), [DECAYS.tolist().index(a) for a in (0.9, 0.99, 0.999)]

@@ -21,9 +21,10 @@ import numpy as np
 from scipy.stats import t as student
 
 import gdlab
-from experiments.cli.settings import Experiment
-from experiments.reporting.checks import Check, conclude, is_true
 from gdlab import schedules
+
+from ..cli.settings import Experiment
+from ..reporting.checks import Check, conclude, is_true
 
 QUESTION = "Does Adagrad learn rare features better? (section 3.1)"
 FEATURES, SEEN, UNSEEN = 200, 4000, 10_000
@@ -49,7 +50,7 @@ def measure(quick):
     draws = 4 if quick else 16
     grid = gdlab.sweep(run, optimizer=OPTIMIZERS, lr=RATES, key=gdlab.seeds(draws))
     above = (grid["unseen"] - grid["true"]).min("lr").to_numpy()
-    checks = [*looped(grid), *orders(grid, above), *regrets()]
+    checks = [*looped(grid), *orders(grid, above), *regrets(), share_within()]
     if not quick:
         checks += as_printed(above)
     return checks, lambda: draw(grid, above)
@@ -117,10 +118,25 @@ def adam_move(g, t, state):
     return m, v, m / (1 - 0.9 ** (t + 1)) / (np.sqrt(v / (1 - 0.999 ** (t + 1))) + 1e-8)
 
 
+def reach(draws):
+    """In how many deviations of so many normal draws 99 of 100 further ones lie about their mean."""
+    return student.ppf(0.995, draws - 1) * (1 + 1 / draws) ** 0.5
+
+
+def share_within():
+    """The share, drawn: four standard errors of 20 000 sets of four."""
+    sets = np.random.default_rng(0).normal(size=(20_000, 5))
+    known = sets[:, :4]
+    inside = np.abs(sets[:, 4] - known.mean(1)) < reach(4) * known.std(1, ddof=1)
+    return Check(
+        "3.1", "a further draw lies within the reach of four", inside.mean(), 0.99, 4 * (0.0099 / 20_000) ** 0.5
+    )
+
+
 def as_printed(above):
     """A printed loss is of one draw more: 99 of 100 such lie within Student's t times the deviation (1 + 1/n)^(1/2)."""
     draws = above.shape[1]
-    wide = student.ppf(0.995, draws - 1) * (1 + 1 / draws) ** 0.5
+    wide = reach(draws)
     adagrad, *others = above[:3]
     yield Check(
         "3.1",
@@ -180,19 +196,19 @@ def regrets():
 
 def draw(grid, above):
     """Losses against the rate, and the best of each draw."""
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4))
-    colour = figures.colours(list(OPTIMIZERS))
+    colour = figures.colors(list(OPTIMIZERS))
     for axes, what in ((left, "unseen"), (middle, "online")):
         for name in OPTIMIZERS:
             figures.band(
-                axes,
                 RATES,
                 (grid[what] - grid["true"]).sel(optimizer=name).transpose("lr", "key").to_numpy(),
-                colour[name],
-                name,
+                label=name,
+                color=colour[name],
+                ax=axes,
             )
         axes.set(
             xscale="log",

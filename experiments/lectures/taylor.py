@@ -19,9 +19,10 @@ import numpy as np
 
 import gdlab
 import hessian
-from experiments.cli.settings import Experiment
-from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true, printed
 from gdlab.problems import POKEMON_OPTIMUM, POKEMON_START, pokemon, pokemon_loss, surface
+
+from ..cli.settings import Experiment
+from ..reporting.checks import Check, at_most, conclude, exactly, is_true, printed
 
 QUESTION = "Why does the gradient point the way, and how far may one go? (S54, S66-S72)"
 CENTRE = math.pi / 4
@@ -200,8 +201,8 @@ def second_order():
 
 def draw(near, angles, remainders):
     """The sine and its polynomials, the errors in two variables, the angles."""
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     figure, ((left, middle), (plane, right)) = plt.subplots(2, 2, figsize=(11, 8))
     red_circle(plane)
@@ -234,10 +235,10 @@ def draw(near, angles, remainders):
 
 def red_circle(plane, radius=1.0):
     """The contours about a point, the circle around it, its lowest point, and where the linear part says it is."""
-    from experiments.reporting import figures
+    from ..reporting import figures
 
     a, b = np.asarray(AT)
-    figures.contours(plane, SURFACE, ((a - 1.8, a + 1.8), (b - 1.5, b + 1.5)))
+    figures.contours(SURFACE, ((a - 1.8, a + 1.8), (b - 1.5, b + 1.5)), ax=plane)
     phi = np.linspace(0, 2 * np.pi, 3601)
     circle = np.stack([a + radius * np.cos(phi), b + radius * np.sin(phi)], 1)
     best = circle[np.argmin(np.asarray(jax.vmap(SURFACE)(jnp.asarray(circle))))]

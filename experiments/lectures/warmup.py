@@ -19,11 +19,12 @@ import jax.numpy as jnp
 import numpy as np
 
 import gdlab
-from experiments.cli.settings import Experiment
-from experiments.reporting.checks import Check, at_most, conclude, exactly, is_true
-from experiments.workloads.digits import FLOAT, examples, starts
 from gdlab import schedules
 from gdlab.problems import network_loss
+
+from ..cli.settings import Experiment
+from ..reporting.checks import Check, at_most, conclude, exactly, is_true
+from ..workloads.digits import FLOAT, examples, starts
 
 QUESTION = "What does a gentle start gain? (S17, S93; sections 3.7, 3.8)"
 loss = partial(network_loss, activation=jax.nn.relu)
@@ -184,8 +185,8 @@ def rectified(adaptive):
 
 def draw(rates, widths, ends, adaptive):
     """Final losses of every start, by rate and warm-up, and by optimizer."""
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), sharey=True)
     panels = (

@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import gdlab
-from experiments.cli.settings import Experiment
-from experiments.reporting.checks import Check, at_most, conclude, is_true, printed
+
+from ..cli.settings import Experiment
+from ..reporting.checks import Check, at_most, conclude, is_true, printed
 
 QUESTION = "Is weight decay the same as an L2 penalty? (S98; section 3.11)"
 SCALES = jnp.array([1.0, 10.0, 100.0, 1e3, 1e4])
@@ -91,8 +92,8 @@ def uneven(kept):
 
 def draw(kept):
     """What is left over the steps, for each scale."""
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.2), sharey=True)
     t = np.minimum(np.arange(len(next(iter(kept.values())))) * 20, STEPS)

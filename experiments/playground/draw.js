@@ -10,7 +10,8 @@ function short(x) { // an infinite number may be one that is too large for float
 }
 
 /* ---- frames: where numbers lie on a picture ---- */
-function frame(canvas, margins) {
+/* pen: what draws in place of the canvas's context. */
+function frame(canvas, margins, pen = null) {
   const scale = window.devicePixelRatio || 1, width = canvas.clientWidth, height = canvas.clientHeight;
   if (canvas.width !== Math.round(width * scale) || canvas.height !== Math.round(height * scale)) {
     canvas.width = Math.round(width * scale);
@@ -22,7 +23,7 @@ function frame(canvas, margins) {
   context.lineJoin = context.lineCap = "round";
   context.font = "11px system-ui, sans-serif";
   const [l, r, t, b] = margins;
-  return { context, x: l, y: t, width: width - l - r, height: height - t - b };
+  return { context: pen || context, x: l, y: t, width: width - l - r, height: height - t - b };
 }
 /* ---- axes ---- */
 function nice(low, high) {

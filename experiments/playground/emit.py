@@ -24,8 +24,12 @@ import numpy as np
 from jax.extend.core import Literal
 from jax.extend.random import threefry_prng_impl
 
-from experiments.playground.operations import Operations
-from experiments.playground.script import (
+from hessian.jaxprs import opened, scan_parts
+from hessian.proofs.equations import bound
+from hessian.proofs.lowering import CALLS, MOVES, SAME
+
+from ..playground.operations import Operations
+from ..playground.script import (
     KINDS,
     PRELUDE,
     Refused,
@@ -38,9 +42,6 @@ from experiments.playground.script import (
     shaped,
     written,
 )
-from hessian.jaxprs import opened, scan_parts
-from hessian.proofs.equations import bound
-from hessian.proofs.lowering import CALLS, MOVES, SAME
 
 __all__ = ["PRELUDE", "Refused", "emitted"]
 

@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.playground.script import WRAPS, Big, Refused, Script, shaped
+from ..playground.script import WRAPS, Big, Refused, Script, shaped
 
 # One number to one, of floats.
 FUNCTIONS = {

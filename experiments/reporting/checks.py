@@ -10,10 +10,10 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from experiments.cli.console import bar
-from experiments.cli.settings import Experiment
-from experiments.reporting.pages import CHECKED
-from experiments.reporting.run_folder import Extras, Findings, Table, publish
+from ..cli.console import bar
+from ..cli.settings import Experiment
+from ..reporting.pages import CHECKED
+from ..reporting.run_folder import Extras, Findings, Table, publish
 
 COLUMNS = (CHECKED, "verdict", "check", "measured", "must be", "within")
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.reporting.pages import Run, anchor, item_of, marked
+from ..reporting.pages import Run, anchor, item_of, marked
 
 TABLE = Path(__file__).parents[1] / "lectures" / "README.md"
 GROUP = 20  # claims to a link of the navigation

@@ -12,7 +12,8 @@ import xarray
 
 import gdlab
 import hessian
-from experiments.workloads.workload import Workload
+
+from ..workloads.workload import Workload
 
 DOWNHILL = 5000  # steps of gradient descent after an escape
 NOT_SEEN = -1  # the kind of an end that was not classified

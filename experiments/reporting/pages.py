@@ -14,8 +14,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.cli.settings import InputError, command, regular_file
-from experiments.reporting.run_folder import dump
+from ..cli.settings import InputError, command, regular_file
+from ..reporting.run_folder import dump
 
 CHECKED = "lecture"  # the first column of a table of checks
 HELD = '<pre id="held" hidden>'

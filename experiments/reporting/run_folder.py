@@ -30,9 +30,10 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from experiments.cli.console import print_table
-from experiments.cli.settings import InputError, as_json, command_line, in_one_line
 from gdlab.storage.store import PARTIAL, atomic_write
+
+from ..cli.console import print_table
+from ..cli.settings import InputError, as_json, command_line, in_one_line
 
 T = TypeVar("T")
 PACKAGES = ("gdlab", "jax", "jaxlib", "optax", "numpy", "xarray", "h5netcdf", "matplotlib")

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import xarray
 
-from experiments.cli.settings import InputError, in_one_line
-from experiments.reporting.run_folder import Findings, Table, publish, write_dataset
 from gdlab.storage.store import StoreError
+
+from ..cli.settings import InputError, in_one_line
+from ..reporting.run_folder import Findings, Table, publish, write_dataset
 
 COLUMNS = ("optimizer", "best lr", "median loss", "quartiles", "diverged")
 
@@ -82,20 +83,20 @@ def _row(dataset):
 
 
 def _draw(dataset, title):
-    from experiments.reporting import figures
-    from experiments.reporting.figures import plt
+    from ..reporting import figures
+    from ..reporting.figures import plt
 
     figure, axes = plt.subplots(1, 2, figsize=(10, 4))
     names = [str(name) for name in dataset["optimizer"].values]
     above = figures.above(_final(dataset), figures.lowest(dataset["loss"], dataset["step"]))
-    for i, (name, colour) in enumerate(figures.colours(names).items()):
+    for i, (name, colour) in enumerate(figures.colors(names).items()):
         here = dataset.sel(optimizer=name)
-        figures.band(axes[0], here["lr"], above[i], colour, name)
+        figures.band(here["lr"], above[i], label=name, color=colour, ax=axes[0])
         axes[1].plot(figures.drawable(here["lr"]), 1 - here["alive"].mean("start"), color=colour, label=name)
     axes[0].set(xlabel="learning rate", ylabel="final loss above the lowest", title=figures.plain(title))
     axes[1].set(xlabel="learning rate", ylabel="share of runs that diverged", ylim=(-0.03, 1.03))
-    figures.log_axis(axes[0], "y", above)
+    figures.log_axis("y", above, ax=axes[0])
     for part in axes:
-        figures.log_axis(part, "x", dataset["lr"])
-    figures.legend(axes[0], fontsize=7)
+        figures.log_axis("x", dataset["lr"], ax=part)
+    figures.legend(fontsize=7, ax=axes[0])
     return figure

@@ -3,9 +3,12 @@
     adam, swats                                 of gdlab
     optax.adam, optax.contrib.muon              of optax
     adam(b1=.5), lookahead(optax.adam)          with hyperparameters, which may be optimizers
+    optax.chain(optax.clip(1.), optax.sgd)      one after the other
     my_file.py:make_optimizer                   that function of the rate, of a file which is run
 
-A transformation of optax that takes no rate, such as optax.scale_by_adam, is followed by a step of that rate.
+A transformation of optax that takes no rate, such as optax.scale_by_adam, is followed by a step of that rate.  What
+optax asks for without a default of its own is in `ASSUMED`, so that `optax.clip` alone runs; what no number, word or
+optimizer says, such as a function, is refused.
 """
 
 import ast
@@ -22,13 +25,54 @@ import optax
 import optax.contrib
 
 import gdlab
-from experiments.cli.settings import InputError
-from experiments.workloads.user_loss import function_of
-from gdlab.optimizers import named
+from gdlab.optimizers import named, of_matrices, recent
 
-OURS = (*(name for name in named.__all__ if callable(getattr(named, name))), "lookahead", "swats")
+from ..cli.settings import InputError
+from ..workloads.user_loss import function_of
+
+OURS = (
+    *(name for name in named.__all__ if callable(getattr(named, name))),
+    *(*of_matrices.__all__, *recent.__all__, "prodigy", "lookahead", "swats"),
+    *("cautious", "hyperball", "mars", "sam", "schedule_free"),
+)
 LIBRARIES = {"": gdlab, "optax": optax, "optax.contrib": optax.contrib}
 RATES = ("learning_rate", "max_learning_rate")  # what the rate of an optimizer is called
+SGD = "optax.sgd"
+ASSUMED = {  # what is taken where optax has no default: the optimizer inside, and the numbers of its own examples
+    **dict.fromkeys(("inner", "inner_factory", "optimizer", "base_optimizer", "fast_optimizer", "tx"), SGD),
+    "adv_optimizer": "optax.chain(optax.contrib.normalize, optax.sgd(learning_rate=0.05))",
+    "clipping": 0.01,
+    "decay": 0.9,
+    "eta": 0.01,
+    "freeze_mask": False,  # nothing is frozen
+    "gamma": 0.55,
+    "mask": True,  # everything is transformed
+    "max_backtracking_steps": 15,
+    "max_consecutive_errors": 5,
+    "max_delta": 1.0,
+    "max_linesearch_steps": 15,
+    "max_norm": 1.0,
+    "measure": lambda updates: updates,
+    "measure_name": "updates",
+    "param_labels": "all",
+    "slow_step_size": 0.5,
+    "should_transform_fn": lambda step, **extra: step >= 0,  # at every step
+    "step_size": 1.0,
+    "step_size_fn": optax.constant_schedule(1.0),
+    "sync_period": 6,
+    "threshold": 1.0,
+    "transforms": {"all": SGD},
+}
+WANT = {  # what no run on a loss alone can give
+    **dict.fromkeys(
+        ("optax.contrib.dpsgd", "optax.contrib.differentially_private_aggregate"),
+        "the gradient of each example, and a run has the gradient of the loss",
+    ),
+    "optax.contrib.scale_by_muon": "parameters that are all matrices; optax.contrib.muon takes any",
+    "optax.freeze": "the mask of what is frozen, and an optimizer for the rest: optax.selective_transform takes both",
+    "optax.lookahead": "pairs of parameters, optax.LookaheadParams; lookahead takes any",
+    "optax.named_chain": "names of its parts; optax.chain takes the parts alone",
+}
 COMMAS = re.compile(r",(?![^(]*\))")  # outside of brackets
 
 
@@ -38,18 +82,42 @@ class Named:
 
     made: Callable[..., Any]
     given: tuple[tuple[str, Any], ...]  # hyperparameters by name, of which those that are `Named` get the same rate
+    parts: tuple[Any, ...] = ()  # what stands before them without a name: the parts of a chain
 
     def __call__(self, rate: Any) -> Any:
         """The optimizer with this rate."""
-        given = {name: value(rate) if isinstance(value, Named) else value for name, value in self.given}
-        of_rate = next((name for name in inspect.signature(self.made).parameters if name in RATES), None)
-        if of_rate in given:
-            return self.made(**given)
-        if of_rate is not None:
-            return self.made(**{of_rate: rate}, **given)
-        made = self.made(**given)
-        has_rate = any(isinstance(value, Named) for _, value in self.given)
-        return made if has_rate else optax.chain(made, optax.scale_by_learning_rate(rate))
+        made = self.without_step(rate)
+        return made if self.has_rate else optax.chain(made, optax.scale_by_learning_rate(rate))
+
+    def without_step(self, rate: Any) -> Any:
+        """The same; where nothing in it takes the rate, it is not yet used."""
+        if self.parts:
+            return self.made(*(part.without_step(rate) if isinstance(part, Named) else part for part in self.parts))
+        if "inner_factory" in dict(self.given):  # it wants the function itself, and gives one of the same arguments
+            return self.made(**dict(self.given))(rate)
+        given = {name: _at(rate, value) for name, value in self.given}
+        of_rate = self.name_of_rate
+        return self.made(**({of_rate: rate} if of_rate else {}), **given)
+
+    @property
+    def name_of_rate(self) -> str | None:
+        """The argument that gets the rate, where there is one and it has no number yet."""
+        found = [name for name in inspect.signature(self.made).parameters if name in RATES]
+        return found[0] if found and found[0] not in dict(self.given) else None
+
+    @property
+    def has_rate(self) -> bool:
+        """Whether the rate, or a number in its place, is in the optimizer already."""
+        takes = set(RATES) & set(inspect.signature(self.made).parameters)
+        inside = any(isinstance(value, Named | dict) for _, value in self.given)
+        return bool(takes) or inside or any(part.has_rate for part in self.parts if isinstance(part, Named))
+
+
+def _at(rate, value):
+    """A hyperparameter, with the rate in every optimizer."""
+    if isinstance(value, dict):
+        return {label: _at(rate, one) for label, one in value.items()}
+    return value(rate) if isinstance(value, Named) else value
 
 
 def named_optimizers(texts: Sequence[str]) -> dict[str, Any]:
@@ -66,8 +134,7 @@ def named_optimizers(texts: Sequence[str]) -> dict[str, Any]:
 
 def tried(name: str) -> Callable[[Any], Any]:
     """The optimizer of that name, after a look at whether a run can use it, which costs no computation."""
-    of_file = ".py:" in name
-    made = function_of(name) if of_file else _named(_parsed(name), name)
+    made = function_of(name) if ".py:" in name else _named(_parsed(name), name)
 
     def run(rate):
         run = gdlab.minimize(lambda x: jnp.sum(x["a"] ** 2), made(rate), {"a": jnp.ones((2, 2))}, 1)
@@ -97,8 +164,7 @@ def known() -> dict[str, Callable[..., Any]]:
 
 def _makes_one(function):
     """Whether a function of optax says that it returns a transformation, and takes none apart."""
-    said = str(inspect.signature(function).return_annotation)
-    return "Transformation" in said
+    return "Transformation" in str(inspect.signature(function).return_annotation)
 
 
 def _parsed(text):
@@ -120,29 +186,46 @@ def _named(node, text):
             f"optimizers must be names among {', '.join(OURS)}, or of optax or optax.contrib, such as optax.adam, or"
             f" FILE.py:make_optimizer; got {text!r}{mean}"
         )
-    takes = {
-        label: one
-        for label, one in inspect.signature(made).parameters.items()
-        if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
-    }
+    if name in WANT:
+        raise InputError(f"optimizers must need only a loss and numbers; {name} wants {WANT[name]}")
+    signature = inspect.signature(made).parameters
+    if any(one.kind is one.VAR_POSITIONAL for one in signature.values()):
+        if not call.args:
+            raise InputError(f"optimizers must have all that they need; {name} needs {name}(one, another, ...)")
+        return Named(made, (), tuple(_value(value, text) for value in call.args))
+    takes = {label: one.default for label, one in signature.items() if one.kind is not one.VAR_KEYWORD}
+    return Named(made, tuple(_hyperparameters(call, name, takes, text).items()))
+
+
+def _hyperparameters(call, name, takes, text):
+    """The hyperparameters of a call by name, those that are assumed among them."""
     given = {}
     first = [label for label in takes if label not in RATES]
+    if len(call.args) > len(first):
+        raise InputError(f"{name} must get at most {len(first)} hyperparameters; got {len(call.args)}")
     for label, value in [*zip(first, call.args, strict=False), *((word.arg, word.value) for word in call.keywords)]:
         if label not in takes:
             close = difflib.get_close_matches(str(label), takes, 1, 0.5)
             mean = f": did you mean {close[0]}?" if close else ""
             raise InputError(f"{name} must get hyperparameters among {', '.join(takes)}; got {label!r}{mean}")
         given[label] = _value(value, text)
-    missing = [
-        label for label, one in takes.items() if one.default is one.empty and label not in given and label not in RATES
-    ]
-    if missing:
-        shown = ", ".join(f"{label}=..." for label in missing)
+    missing = [label for label in first if takes[label] is inspect.Parameter.empty and label not in given]
+    unknown = [label for label in missing if label not in ASSUMED]
+    if unknown:
+        shown = ", ".join(f"{label}=..." for label in unknown)
         raise InputError(
             f"optimizers must have all that they need; {name} needs {name}({shown}): numbers, or names of optimizers;"
             " what is neither a function of FILE.py:make_optimizer gives"
         )
-    return Named(made, tuple(given.items()))
+    own = {"optimizer": "sgd"} if name in OURS else {}
+    return {**given, **{label: _assumed({**ASSUMED, **own}[label]) for label in missing}}
+
+
+def _assumed(value):
+    """What is assumed, with its optimizers."""
+    if isinstance(value, dict):
+        return {label: _assumed(one) for label, one in value.items()}
+    return _named(_parsed(value), value) if str(value).startswith(("optax.", "sgd")) else value
 
 
 def _value(node, text):

@@ -3,11 +3,13 @@
     himmelblau                                     a surface of gdlab.problems, at its start on a saddle if any
     my_loss.py:loss --params params.npz            the function `loss(params) -> scalar` of that file, which is run
     my_loss.py:loss --params params.safetensors    the same
+    my_loss.py:loss --params my_loss.py:model      a module or any other pytree of that file, or what a function returns
 
 Arrays by name become a dictionary of arrays; a single array called `params` or `arr_0` is taken as it is, and so is one
 of another name for a loss that takes no dictionary.  Half precision is how arrays are stored: they are read as float32.
 """
 
+import functools
 import importlib.util
 import json
 import struct
@@ -20,8 +22,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.cli.settings import InputError, OnProblem, OnTarget, regular_file
 from gdlab.problems import Surface, surfaces
+from hessian.models import free_part
+from hessian.precision import first
+
+from ..cli.settings import InputError, OnProblem, OnTarget, regular_file
 
 SAFETENSORS = {"F64": np.dtype("<f8"), "F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype(jnp.bfloat16)}
 
@@ -47,10 +52,12 @@ def target(settings: OnTarget | OnProblem) -> Target:
         chosen = surfaces[name]
         saddles = {point.x for point in chosen.critical_points if point.index}
         start = next((x for x in chosen.starts if x in saddles), chosen.starts[0])
-        params = jnp.array(start) if settings.params is None else _read(settings.params)
+        params = jnp.array(start) if settings.params is None else parameters(settings.params)
         found = Target(chosen.name, chosen.loss, params, chosen)
     else:
-        found = Target(name, function_of(name), _read(settings.params), None)
+        found = Target(name, function_of(name), parameters(settings.params), None)
+        if ".py:" in str(settings.params):
+            found = _of_free_part(found)
     refused = _refusal(found)
     if refused and isinstance(found.params, dict) and len(found.params) == 1:
         ((label, array),) = found.params.items()
@@ -64,13 +71,19 @@ def target(settings: OnTarget | OnProblem) -> Target:
     return found
 
 
+def _of_free_part(found):
+    """The same target as a function of the floating arrays of its model alone; of (value, aux) it is the value."""
+    free, whole = free_part(found.params)
+    return found._replace(loss=lambda free: first(found.loss(whole(free))), params=free)
+
+
 def _refusal(found):
     """Why the loss does not take the params, or returns no number, in one sentence; "" where it does and is one."""
     try:
         value = jax.eval_shape(found.loss, found.params)
     except Exception as error:  # the user's own code may raise anything
         said = " ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
-        what = "an array"
+        what = "an array" if jax.tree_util.all_leaves([found.params]) else f"a {type(found.params).__name__}"
         if isinstance(found.params, dict):
             what = f"a dictionary of arrays with the names {', '.join(map(repr, found.params))}"
         return f"target must take the params, {what}, as its one argument; {found.name} raised {said}"
@@ -81,6 +94,33 @@ def _refusal(found):
 
 def function_of(name: str) -> Callable[..., Any]:
     """The function that FILE.py:FUNCTION names; its file is run."""
+    function = _named(name)
+    if not callable(function):
+        file, _, attribute = name.rpartition(":")
+        raise InputError(f"target must name a function; {file} has no function {attribute}")
+    return function
+
+
+@functools.cache  # so that a loss and its parameters come from one run of a file, and their classes are the same
+def _run(path, changed):
+    """The module that a file is when it is run, as it was last changed."""
+    spec = importlib.util.spec_from_file_location(f"target_of_the_command_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"target must be a file of Python; got {path}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    sys.path.insert(0, str(path.resolve().parent))  # so that it can import its neighbours
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        raise InputError(f"target must be a file that runs; {path} raised {type(error).__name__}: {error}") from None
+    finally:
+        sys.path.pop(0)
+    return module
+
+
+def _named(name):
+    """What FILE.py:NAME names; its file is run."""
     file, colon, attribute = name.rpartition(":")
     allowed = "target must be the name of a surface (`problems` lists them) or FILE.py:FUNCTION"
     if not colon or not file.endswith(".py") or not attribute.isidentifier():
@@ -88,26 +128,33 @@ def function_of(name: str) -> Callable[..., Any]:
     path = Path(file)
     if not path.is_file():
         raise InputError(f"{allowed}; there is no file {file}")
-    spec = importlib.util.spec_from_file_location("target_of_the_command", path)
-    if spec is None or spec.loader is None:
-        raise InputError(f"{allowed}; got {name!r}")
-    module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(path.resolve().parent))  # so that it can import its neighbours
+    return getattr(_run(path, path.stat().st_mtime_ns), attribute, None)
+
+
+def _model(name):
+    """The pytree that FILE.py:NAME names, or that the function of that name returns."""
+    found = _named(name)
+    is_module = not jax.tree_util.all_leaves([found])
     try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        raise InputError(f"target must be a file that runs; {file} raised {type(error).__name__}: {error}") from None
-    finally:
-        sys.path.pop(0)
-    function = getattr(module, attribute, None)
-    if not callable(function):
-        raise InputError(f"target must name a function; {file} has no function {attribute}")
-    return function
+        found = found() if callable(found) and not is_module else found
+    except Exception as error:  # the user's own code may raise anything
+        raise InputError(f"params must be what {name}() returns; it raised {type(error).__name__}: {error}") from None
+    arrays = [leaf for leaf in jax.tree.leaves(found) if hasattr(leaf, "dtype")]
+    if not any(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in arrays):
+        raise InputError(f"params must hold a floating array; {name} holds none")
+    return found
 
 
-def _read(path):
+def parameters(path: Path | None) -> Any:
+    """The parameters in a file, .npz or .safetensors.
+
+    Raises:
+        InputError: for another file, one that cannot be read, or arrays that are no finite floating numbers.
+    """
     if path is None:
         raise InputError("params must name a file of arrays, .npz or .safetensors, for a loss from a file; got none")
+    if ".py:" in str(path):
+        return _model(str(path))
     readers = {".npz": _npz, ".safetensors": _safetensors}
     if path.suffix not in readers:
         raise InputError(f"params must be a file that ends in .npz or .safetensors; got {path}")

@@ -17,8 +17,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from experiments.cli.settings import InputError, OnProblem, at_least_one, deviation, learning_rates
-from experiments.workloads.user_loss import target
 from gdlab import minibatches
 from gdlab.problems import (
     POKEMON_START,
@@ -29,6 +27,9 @@ from gdlab.problems import (
     pokemon_loss,
     surface,
 )
+
+from ..cli.settings import InputError, OnProblem, at_least_one, deviation, learning_rates
+from ..workloads.user_loss import target
 
 FEW = 10  # parameters
 MOST_STARTS = 10**7

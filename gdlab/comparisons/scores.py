@@ -56,6 +56,9 @@ def labelled_scores(
     task = _axis("task", task, TASKS, dims)
     if task is None:
         array, task = array.expand_dims(task=["all"]), "task"
+    for dim in {*dims} & {*RUNS} - {run, task, of}:
+        msg = f"data must have one axis of runs, here {run}; {dim!r} is another: choose a value, average over it, "
+        raise ValueError(msg + f"or give it as task={dim!r}")
     last = [step] if step in dims else []
     array = array.transpose(of, task, run, ..., *last).astype(float)
     missing = {dim: np.arange(array.sizes[dim]) for dim in array.dims if dim not in array.coords}

@@ -78,7 +78,12 @@ sgd = gd  # the same rule on the gradient of a mini-batch
 def polyak(
     max_rate: ArrayLike = 1.0, *, lowest: ArrayLike = 0.0, scaling: Rate = 1.0, eps: ArrayLike = 0.0
 ) -> Optimizer:
-    """Descent with eta = scaling min(max_rate, (loss - lowest) / norm(g)^2); needs `value=` (Polyak 1969)."""
+    """Descent with eta = scaling min(max_rate, (loss - lowest) / norm(g)^2); needs `value=` (Polyak 1969).
+
+    >>> optimizer = polyak()
+    >>> round(float(optimizer.update(2.0, optimizer.init(1.0), value=1.0)[0]), 6)
+    -0.5
+    """
     return gd(schedules.PolyakStep(max_rate, lowest=lowest, scaling=scaling, eps=eps))
 
 
@@ -86,6 +91,11 @@ def momentum(learning_rate: Rate | LossSchedule, decay: ArrayLike = 0.9, *, sour
     """v <- lambda v + eta g, theta <- theta - v: the rate inside the buffer (S73; Polyak 1964).
 
     Sources: "lecture", "keras"; "torch", "optax" have the rate outside, the same for a constant rate only.
+
+    >>> optimizer = momentum(0.1)
+    >>> _, state = optimizer.update(1.0, optimizer.init(0.0))
+    >>> round(float(optimizer.update(1.0, state)[0]), 6)
+    -0.19
     """
     inside, outside = directions.HeavyBall(decay), directions.Trace(decay)
     m = _of(source, lecture=inside, keras=inside, torch=outside, optax=outside)
@@ -96,6 +106,11 @@ def nesterov(learning_rate: Rate | LossSchedule, decay: ArrayLike = 0.9, *, sour
     """v <- lambda v + eta g, theta <- theta - lambda v - eta g, in the looked-ahead parameters (S96; Nesterov 1983).
 
     Sources: "lecture", "keras"; "torch", "optax" have the rate outside, the same for a constant rate only.
+
+    >>> optimizer = nesterov(0.1)
+    >>> _, state = optimizer.update(1.0, optimizer.init(0.0))
+    >>> round(float(optimizer.update(1.0, state)[0]), 6)
+    -0.271
     """
     inside, outside = directions.Nesterov(decay), directions.NesterovTrace(decay)
     m = _of(source, lecture=inside, keras=inside, torch=outside, optax=outside)
@@ -107,6 +122,11 @@ def adagrad(learning_rate: Rate, *, eps: ArrayLike = 0.0, source: str = "lecture
 
     Sources: "lecture"; "paper", "torch" (S20's form; torch has eps 1e-10); "optax", "keras" (the sum starts at .1, eps
     is under the root; they have eps 1e-7).  Decaying rates of torch's: `schedules.InverseTime(rate, lr_decay)`.
+
+    >>> optimizer = adagrad(0.1)
+    >>> _, state = optimizer.update(1.0, optimizer.init(0.0))
+    >>> round(float(optimizer.update(1.0, state)[0]), 6)
+    -0.070711
     """
     g, sums, learning_rate = directions.Gradient(), scales.RootSumSquare(eps), as_schedule(learning_rate)
     if source == "lecture":
@@ -137,6 +157,10 @@ def rmsprop(
             the other sources momentum on the moves g / sigma, with the rate inside but for torch.
         centered: sigma as the spread around the running mean, from zero in each source.
         source: whose formula.
+
+    >>> optimizer = rmsprop(0.1)
+    >>> round(float(optimizer.update(2.0, optimizer.init(1.0))[0]), 6)
+    -0.1
     """
     eps = real("eps", eps, NONNEGATIVE)
     under, over = {"eps_root": eps}, {"eps": eps}
@@ -167,6 +191,10 @@ def adam(
     """RMSProp with momentum, both debiased (S81; Kingma & Ba 2015).
 
     Sources: "lecture", "paper", "torch", "optax"; "keras" adds eps (1e-7) before sigma is debiased.
+
+    >>> optimizer = adam(0.1)
+    >>> round(float(optimizer.update(2.0, optimizer.init(1.0))[0]), 6)
+    -0.1
     """
     b1, b2 = decays(b1, b2)
     sigma = scales.BiasCorrectedRootMeanSquare(b2, eps)
@@ -187,6 +215,10 @@ def amsgrad(
 
     Sources: "lecture", "paper" (nothing is debiased); "torch" (the peak, then debiased); "keras" (eps before that);
     "optax" (the peak of the debiased).
+
+    >>> optimizer = amsgrad(0.1)
+    >>> round(float(optimizer.update(2.0, optimizer.init(1.0))[0]), 6)
+    -0.316228
     """
     b1, b2 = decays(b1, b2)
     m, raw_m = directions.BiasCorrectedEma(b1), directions.Ema(b1)
@@ -225,6 +257,10 @@ def adabound(
         final_rate: what the bounds close in upon, >= 0.
         gamma: how fast, > 0; 1 - b2 in the paper.
         source: whose formula.
+
+    >>> optimizer = adabound(0.1, final_rate=0.5, gamma=1e9)  # the bounds have met
+    >>> round(float(optimizer.update(2.0, optimizer.init(1.0))[0]), 6)
+    -1.0
     """
     b1, b2 = decays(b1, b2)
     final_rate = real("final_rate", final_rate, NONNEGATIVE)
@@ -244,7 +280,12 @@ def amsbound(
     gamma: ArrayLike = 1e-3,
     source: str = "lecture",
 ) -> Optimizer:
-    """AdaBound with AMSGrad's peak in the place of sigma (Luo et al. 2019); arguments and sources as `adabound`."""
+    """AdaBound with AMSGrad's peak in the place of sigma (Luo et al. 2019); arguments and sources as `adabound`.
+
+    >>> optimizer = amsbound(0.1, final_rate=0.5, gamma=1e9)  # the bounds have met
+    >>> round(float(optimizer.update(2.0, optimizer.init(1.0))[0]), 6)
+    -1.0
+    """
     b1, b2 = decays(b1, b2)
     final_rate = real("final_rate", final_rate, NONNEGATIVE)
     raw = scales.RunningMax(scales.RunningRootMeanSquare(b2, eps, **from_zero))
@@ -279,6 +320,10 @@ def radam(
 
     Sources: "lecture", "paper", "optax" (eps after debiasing), "torch" (before).  torch and optax have threshold 5.
     Extras: `rho`, `r`.
+
+    >>> optimizer = radam(0.1)  # its first steps are those of momentum
+    >>> round(float(optimizer.update(2.0, optimizer.init(1.0))[0]), 6)
+    -0.2
     """
     b1, b2 = decays(b1, b2)
     sigma = scales.BiasCorrectedRootMeanSquare(b2, eps)
@@ -298,6 +343,10 @@ def nadam(
     """Adam with Nesterov's direction (S97; Dozat 2016).
 
     Sources: "lecture", "optax" (constant b1); "torch", "keras" (b1 grows, slowly in torch, fast in keras).
+
+    >>> optimizer = nadam(0.1)
+    >>> round(float(optimizer.update(2.0, optimizer.init(1.0))[0]), 6)
+    -0.147368
     """
     b1, b2 = decays(b1, b2)
     constant = directions.NesterovEma(b1)
@@ -317,6 +366,10 @@ def adamax(
     """Adam with the decayed maximum of abs(g) for sigma (Kingma & Ba 2015, algorithm 2).
 
     Sources: "torch", "optax" (eps within the maximum), "keras" (behind it), "paper" (no eps).
+
+    >>> optimizer = adamax(0.1)
+    >>> round(float(optimizer.update(2.0, optimizer.init(1.0))[0]), 6)
+    -0.1
     """
     b1, b2 = decays(b1, b2)
     inside, bare = scales.Adamax(b2, eps), scales.Adamax(b2)
@@ -331,7 +384,12 @@ def adabelief(
     eps: ArrayLike = 1e-16,
     eps_root: ArrayLike = 1e-16,
 ) -> Optimizer:
-    """Adam with the spread of gradients around m for sigma (Zhuang et al. 2020; both eps 1e-8 in the paper)."""
+    """Adam with the spread of gradients around m for sigma (Zhuang et al. 2020; both eps 1e-8 in the paper).
+
+    >>> optimizer = adabelief(0.1)
+    >>> round(float(optimizer.update(2.0, optimizer.init(1.0))[0]), 6)
+    -0.111111
+    """
     b1, b2 = decays(b1, b2)
     sigma = scales.AdaBelief(mean_decay=b1, decay=b2, eps=eps, eps_root=eps_root)
     return descent(directions.BiasCorrectedEma(b1), sigma, learning_rate)
@@ -340,28 +398,55 @@ def adabelief(
 def yogi(
     learning_rate: Rate | LossSchedule, b1: ArrayLike = 0.9, b2: ArrayLike = 0.999, eps: ArrayLike = 1e-3
 ) -> Optimizer:
-    """Adam whose average of squares moves by bounded amounts (Zaheer et al. 2018)."""
+    """Adam whose average of squares moves by bounded amounts (Zaheer et al. 2018).
+
+    >>> optimizer = yogi(0.1, eps=0.0)
+    >>> round(float(optimizer.update(2.0, optimizer.init(1.0))[0]), 6)
+    -0.099988
+    """
     b1, b2 = decays(b1, b2)
     return descent(directions.BiasCorrectedEma(b1), scales.Yogi(b2, eps), learning_rate)
 
 
 def sign_gd(learning_rate: Rate | LossSchedule) -> Optimizer:
-    """theta <- theta - eta sign(g)."""
+    """theta <- theta - eta sign(g).
+
+    >>> optimizer = sign_gd(0.1)
+    >>> round(float(optimizer.update(2.0, optimizer.init(1.0))[0]), 6)
+    -0.1
+    """
     return descent(directions.Sign(directions.Gradient()), scales.Unit(), learning_rate)
 
 
 def signum(learning_rate: Rate | LossSchedule, decay: ArrayLike = 0.9) -> Optimizer:
-    """theta <- theta - eta sign(m), m the running average (Bernstein et al. 2018)."""
+    """theta <- theta - eta sign(m), m the running average (Bernstein et al. 2018).
+
+    >>> optimizer = signum(0.1)
+    >>> _, state = optimizer.update(2.0, optimizer.init(0.0))
+    >>> round(float(optimizer.update(-1.0, state)[0]), 6)
+    -0.1
+    """
     return descent(directions.Sign(directions.Ema(decay)), scales.Unit(), learning_rate)
 
 
 def lion(learning_rate: Rate | LossSchedule, b1: ArrayLike = 0.9, b2: ArrayLike = 0.99) -> Optimizer:
-    """theta <- theta - eta sign(b1 mu + (1 - b1) g) (Chen et al. 2023); for decay see `with_weight_decay`."""
+    """theta <- theta - eta sign(b1 mu + (1 - b1) g) (Chen et al. 2023); for decay see `with_weight_decay`.
+
+    >>> optimizer = lion(0.1)
+    >>> _, state = optimizer.update(2.0, optimizer.init(0.0))
+    >>> round(float(optimizer.update(-1.0, state)[0]), 6)
+    0.1
+    """
     return descent(directions.Sign(directions.LionInterpolation(b1=b1, b2=b2)), scales.Unit(), learning_rate)
 
 
 def normalized_gd(learning_rate: Rate | LossSchedule, eps: ArrayLike = 0.0) -> Optimizer:
-    """theta <- theta - eta g / norm(g): a step of length eta."""
+    """theta <- theta - eta g / norm(g): a step of length eta.
+
+    >>> optimizer = normalized_gd(0.1)
+    >>> [round(float(u), 6) for u in optimizer.update((3.0, 4.0), optimizer.init((0.0, 0.0)))[0]]
+    [-0.06, -0.08]
+    """
     return descent(directions.Gradient(), scales.GradientNorm(eps), learning_rate)
 
 
@@ -377,6 +462,10 @@ def adamw(
     """Adam with decay beside the gradient (S98; Loshchilov & Hutter 2017); its update needs `params`.
 
     Sources: "torch", "keras", "optax" (theta shrinks by eta w; their w is .01, .004, .0001), "paper" (by w alone).
+
+    >>> optimizer = adamw(0.1, weight_decay=0.5)
+    >>> round(float(optimizer.update(2.0, optimizer.init(1.0), 1.0)[0]), 6)
+    -0.15
     """
     return _with_decay(adam(learning_rate, b1, b2, eps), weight_decay, source)
 
@@ -384,7 +473,12 @@ def adamw(
 def sgdw(
     learning_rate: Rate | LossSchedule, decay: ArrayLike = 0.9, *, weight_decay: Rate = 1e-2, source: str = "torch"
 ) -> Optimizer:
-    """Momentum with decay beside the gradient (S98; Loshchilov & Hutter 2017); sources as `adamw`."""
+    """Momentum with decay beside the gradient (S98; Loshchilov & Hutter 2017); sources as `adamw`.
+
+    >>> optimizer = sgdw(0.1, weight_decay=0.5)
+    >>> round(float(optimizer.update(2.0, optimizer.init(1.0), 1.0)[0]), 6)
+    -0.25
+    """
     return _with_decay(momentum(learning_rate, decay), weight_decay, source)
 
 

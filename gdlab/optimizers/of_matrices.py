@@ -5,6 +5,7 @@ r"""The rows of the grid for matrices: sigma is an operator, every optimizer is 
 | (M M')^1/2 of the direction, exact or by a polynomial | `descent(Gradient(), Polar(Unit()), eta)` | `muon`, `scion` |
 | L^1/4 (x) R^1/4, of sums or averages of G G' and G' G | `shampoo(source="paper")` | `shampoo` |
 | Adam's, in the eigenbasis of L and R | | `soap` |
+| Kronecker factors, fitted to make noise of m | | `kron` |
 
 They stand below Adam's and Adagrad's: `muon` is `signum` with the sign of a matrix, `shampoo` is Adagrad with the root
 of a matrix, `soap` is Adam in its eigenbasis.  Leaves that hold no matrices take the diagonal piece; `matrices` says
@@ -22,7 +23,7 @@ from gdlab.optimizers.named import decays
 from gdlab.pieces import NONNEGATIVE
 from gdlab.schedules.base import Rate
 
-__all__ = ["muon", "scion", "shampoo", "soap"]
+__all__ = ["kron", "muon", "scion", "shampoo", "soap"]
 
 
 def muon(
@@ -49,6 +50,11 @@ def muon(
         shape_factor: of the lengths of steps, "width", "ratio", "rms" or "one"; see `scales.Polar`.
         matrices: which leaves hold matrices, a rule of `gdlab.matrices`.
         source: whose polar factor.
+
+    >>> import jax.numpy as jnp
+    >>> optimizer, g = muon(1.0, source="exact"), jnp.diag(jnp.array([3.0, -4.0]))
+    >>> (0 + optimizer.update(g, optimizer.init(g))[0].round(6)).tolist()
+    [[-1.0, 0.0], [0.0, 1.0]]
     """
     b1, b2 = decays(b1, b2)
     eps = real("eps", eps, NONNEGATIVE)
@@ -83,6 +89,11 @@ def scion(
         decay: of the average, in [0, 1); the paper's alpha is 1 - decay.
         eps: added to norms, >= 0.
         matrices: which leaves hold matrices, a rule of `gdlab.matrices`.
+
+    >>> import jax.numpy as jnp
+    >>> optimizer, g = scion(1.0), jnp.array([2.0, -2.0])
+    >>> optimizer.update(g, optimizer.init(g))[0].round(5).tolist()
+    [-1.0, 1.0]
     """
     eps = real("eps", eps, NONNEGATIVE)
     sigma = scales.NewtonSchulz(scales.DirectionRms(eps), eps, shape_factor="ratio", matrices=matrices)
@@ -109,6 +120,11 @@ def shampoo(
         eps: of both moments, in all directions, >= 0.
         matrices: which leaves hold matrices, a rule of `gdlab.matrices`.
         source: whose formula.
+
+    >>> import jax.numpy as jnp
+    >>> optimizer, g = shampoo(1.0), jnp.diag(jnp.array([3.0, -4.0]))
+    >>> (0 + optimizer.update(g, optimizer.init(g))[0].round(6)).tolist()
+    [[-1.0, 0.0], [0.0, 1.0]]
     """
     b1, b2 = decays(b1, b2)
     eps = real("eps", eps, NONNEGATIVE)
@@ -143,7 +159,42 @@ def soap(
         basis_decay: of L and R, in [0, 1).
         every: steps between two turns of the basis, a whole number >= 1.
         matrices: which leaves hold matrices, a rule of `gdlab.matrices`.
+
+    >>> optimizer = soap(0.1)
+    >>> first, state = optimizer.update(2.0, optimizer.init(1.0))
+    >>> abs(float(first)), round(float(optimizer.update(2.0, state)[0]), 6)
+    (0.0, -0.1)
     """
     b1, b2 = decays(b1, b2)
     m = directions.AfterFirst(directions.BiasCorrectedEma(b1))
     return descent(m, scales.Soap(b2, eps, basis_decay=basis_decay, every=every, matrices=matrices), learning_rate)
+
+
+def kron(
+    learning_rate: Rate | LossSchedule,
+    b1: ArrayLike = 0.9,
+    *,
+    fit_rate: ArrayLike = 0.1,
+    every: int = 1,
+    seed: int = 0,
+    matrices: str | Rule = "last two",
+) -> Optimizer:
+    """theta <- theta - eta P_L M P_R of the average M, with P fitted to it (PSGD; Li 2018, Pooladzandi & Li 2024).
+
+    The preconditioned average has elements of size 1; a leaf without matrices takes a diagonal P.
+
+    Args:
+        learning_rate: eta.
+        b1: decay of the average, in [0, 1), bias-corrected.
+        fit_rate: the rate at which P is fitted, in [0, 1).
+        every: steps between two steps of the fit, a whole number >= 1.
+        seed: of the noise that P is fitted with, a whole number >= 0.
+        matrices: which leaves hold matrices, a rule of `gdlab.matrices`.
+
+    >>> import jax.numpy as jnp
+    >>> optimizer, grads = kron(0.1), jnp.array([[3.0, 0.0], [0.0, 1e-3]])
+    >>> step, _ = optimizer.step(grads, optimizer.init(grads))
+    >>> bool(jnp.allclose(step.sigma.apply(step.update), -step.eta * step.m))
+    True
+    """
+    return descent(directions.BiasCorrectedEma(b1), scales.Kron(fit_rate, every, seed, matrices), learning_rate)

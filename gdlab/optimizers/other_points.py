@@ -36,6 +36,12 @@ def mars(optimizer: Optimizer, gamma: ArrayLike = 0.025, b1: ArrayLike = 0.95) -
         optimizer: one of ours, such as `adamw` or `lion`.
         gamma: the weight of the correction, >= 0.
         b1: in [0, 1), that of the optimizer in the paper.
+
+    >>> import gdlab
+    >>> optimizer = mars(gdlab.gd(0.1))
+    >>> _, state = optimizer.update(0.5, optimizer.init(0.0))
+    >>> round(float(optimizer.update(0.6, state)[0]), 6)
+    -0.06475
     """
     return Optimizer(Mars(optimizer, gamma, b1))
 
@@ -77,6 +83,11 @@ def sam(optimizer: Optimizer, radius: ArrayLike = 0.05) -> Optimizer:
     Args:
         optimizer: one of ours; its `update` must then be given `params` and `value_fn`.
         radius: rho >= 0.
+
+    >>> import gdlab
+    >>> optimizer = sam(gdlab.gd(0.1), radius=0.5)
+    >>> round(float(optimizer.update(2.0, optimizer.init(1.0), 1.0, value_fn=lambda w: w**2)[0]), 6)
+    -0.3
     """
     return Optimizer(Sam(optimizer, radius))
 
@@ -96,7 +107,11 @@ class Sam(Rule):
             msg = "value_fn must be given, update(grads, state, params, value_fn=loss): SAM takes a second gradient; "
             raise ValueError(msg + "got None")
         length = safe_ratio(like(self.radius, size := norm(grads)), size, 0)
-        worst = jax.tree.map(lambda theta, g: theta + (length * wide(g)).astype(theta.dtype), given(params), grads)
+
+        def moved(theta, g):
+            return theta + (length * wide(g)).astype(jnp.result_type(theta))
+
+        worst = jax.tree.map(moved, given(params), grads)
         return jax.tree.map(jnp.conj, jax.grad(extra["value_fn"])(worst))
 
     def step(self, grads, state, params=None, **extra):
@@ -126,6 +141,12 @@ def schedule_free(optimizer: Optimizer, b1: ArrayLike = 0.9, power: ArrayLike = 
         optimizer: one of ours; its `update` must then be given `params`.
         b1: how much of y is the average, in (0, 1).
         power: of the rate in the weights, >= 0.
+
+    >>> import gdlab
+    >>> optimizer = schedule_free(gdlab.gd(0.1))
+    >>> _, state = optimizer.update(2.0, optimizer.init(1.0), 1.0)
+    >>> round(float(optimizer.update(2.0, state, 0.8)[0]), 6)
+    -0.11
     """
     return Optimizer(ScheduleFree(optimizer, b1, power))
 
@@ -137,6 +158,12 @@ def schedule_free_average(optimizer: Optimizer, state: ScheduleFreeState, params
         optimizer: made by `schedule_free`.
         state: its state.
         params: y, the parameters that it updated last.
+
+    >>> import gdlab
+    >>> optimizer = schedule_free(gdlab.gd(0.1))
+    >>> update, state = optimizer.update(2.0, optimizer.init(1.0), 1.0)
+    >>> round(float(schedule_free_average(optimizer, state, 1.0 + update)), 6)
+    0.8
     """
     rule = one_of("optimizer", getattr(optimizer, "rule", optimizer), ScheduleFree, "made by gdlab.schedule_free")
     return rule.average(state.z, params)

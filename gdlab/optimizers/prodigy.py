@@ -65,6 +65,10 @@ def prodigy(
         eps: >= 0.
         start: the first estimate d_0, > 0.
         coefficient: of the estimate, > 0.
+
+    >>> optimizer = prodigy(start=0.01)
+    >>> round(float(optimizer.update(2.0, optimizer.init(1.0), 1.0)[0]), 6)
+    -0.01
     """
     return Optimizer(Prodigy(learning_rate, b1, b2, eps, start, coefficient))
 
@@ -108,7 +112,7 @@ class Prodigy(Rule):
         """The scalar product of the gradient with the way back to the start."""
 
         def leaf(start, theta, g):
-            way = start - theta.astype(start.dtype)
+            way = start - wide(theta).astype(start.dtype)
             return jnp.sum(jnp.real(wide(g).astype(start.dtype).conj() * way)).astype(d.dtype)
 
         return sum(jax.tree.leaves(jax.tree.map(leaf, start, params, grads)), jnp.zeros_like(d))

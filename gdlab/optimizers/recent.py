@@ -41,6 +41,10 @@ def ademamix(
         b3: of the slow average, in [0, 1).
         alpha: its weight >= 0, a number or a schedule.
         eps: >= 0.
+
+    >>> optimizer = ademamix(0.1)
+    >>> round(float(optimizer.update(2.0, optimizer.init(1.0))[0]), 6)
+    -0.10005
     """
     b1, b2 = decays(b1, b2)
     return descent(directions.MixedEma(b1, b3, alpha), scales.BiasCorrectedRootMeanSquare(b2, eps), learning_rate)
@@ -61,6 +65,10 @@ def adan(
         learning_rate: eta.
         b1, b2, b3: decays of gradients, of their changes and of squares, in [0, 1).
         eps, eps_root: added to the root and under it, >= 0.
+
+    >>> optimizer = adan(0.1)
+    >>> round(float(optimizer.update(2.0, optimizer.init(1.0))[0]), 6)
+    -0.1
     """
     b1, b2 = decays(b1, b2)
     b3, m = real("b3", b3, SHARE), directions.EmaAndChange(b1, b2)
@@ -78,6 +86,11 @@ def adopt(
         learning_rate: eta.
         b1, b2: decays in [0, 1).
         eps: the least sigma, >= 0.
+
+    >>> optimizer = adopt(0.1)
+    >>> _, state = optimizer.update(2.0, optimizer.init(0.0))
+    >>> round(float(optimizer.update(2.0, state)[0]), 6)
+    -0.01
     """
     b1, b2 = decays(b1, b2)
     moves = descent(directions.AfterFirst(directions.Gradient()), scales.PreviousRootMeanSquare(b2, eps), learning_rate)
@@ -92,7 +105,12 @@ def lamb(
     *,
     weight_decay: Rate = 0.0,
 ) -> Optimizer:
-    """Adam with decay, each leaf's step as long as eta norm(theta) (You et al. 2020); its update needs `params`."""
+    """Adam with decay, each leaf's step as long as eta norm(theta) (You et al. 2020); its update needs `params`.
+
+    >>> optimizer = lamb(0.1, eps=0.0)
+    >>> round(float(optimizer.update(2.0, optimizer.init(3.0), 3.0)[0]), 6)
+    -0.3
+    """
     return with_trust_ratio(with_weight_decay(adam(learning_rate, b1, b2, eps), weight_decay))
 
 
@@ -104,7 +122,12 @@ def lars(
     coefficient: ArrayLike = 1e-3,
     eps: ArrayLike = 0.0,
 ) -> Optimizer:
-    """Momentum of steps as long as eta coefficient norm(theta) (You et al. 2017); its update needs `params`."""
+    """Momentum of steps as long as eta coefficient norm(theta) (You et al. 2017); its update needs `params`.
+
+    >>> optimizer = lars(0.1, coefficient=0.5)
+    >>> round(float(optimizer.update(2.0, optimizer.init(3.0), 3.0)[0]), 6)
+    -0.15
+    """
     relative = with_trust_ratio(with_weight_decay(gd(learning_rate), weight_decay), coefficient, eps)
     return momentum_on_updates(relative, decay)
 
@@ -129,6 +152,10 @@ def adafactor(
         threshold: of the root of the mean square of a step, > 0.
         least: the least size that a leaf counts as, >= 0.
         smallest: the length from which the two longest axes of a leaf are factored, a whole number >= 1.
+
+    >>> optimizer = adafactor(0.1)
+    >>> round(float(optimizer.update(2.0, optimizer.init(3.0), 3.0)[0]), 6)
+    -0.3
     """
     moves = descent(directions.Gradient(), scales.FactoredRootMeanSquare(power, eps, smallest), learning_rate)
     return with_parameter_scale(with_clipped_rms(moves, threshold), least)

@@ -66,6 +66,11 @@ def with_trust_ratio(optimizer: Optimizer, coefficient: ArrayLike = 1.0, eps: Ar
         optimizer: one of ours; its `update` must then be given `params`.
         coefficient: of the ratio, >= 0.
         eps: added to the norm of u, >= 0.
+
+    >>> import gdlab
+    >>> optimizer = with_trust_ratio(gdlab.gd(0.1))
+    >>> round(float(optimizer.update(2.0, optimizer.init(3.0), 3.0)[0]), 6)
+    -0.3
     """
     return Optimizer(WithTrustRatio(optimizer, coefficient, eps))
 
@@ -90,6 +95,11 @@ def with_clipped_rms(optimizer: Optimizer, threshold: ArrayLike = 1.0) -> Optimi
     Args:
         optimizer: one of ours; its `update` must then be given `params`.
         threshold: of the root of the mean square of u, > 0.
+
+    >>> import gdlab
+    >>> optimizer = with_clipped_rms(gdlab.gd(0.1))
+    >>> round(float(optimizer.update(2.0, optimizer.init(3.0), 3.0)[0]), 6)
+    -0.1
     """
     return Optimizer(WithClippedRms(optimizer, threshold))
 
@@ -111,6 +121,11 @@ def with_parameter_scale(optimizer: Optimizer, least: ArrayLike = 1e-3) -> Optim
     Args:
         optimizer: one of ours; its `update` must then be given `params`.
         least: the smallest size that a leaf counts as, >= 0.
+
+    >>> import gdlab
+    >>> optimizer = with_parameter_scale(gdlab.gd(0.1))
+    >>> round(float(optimizer.update(2.0, optimizer.init(3.0), 3.0)[0]), 6)
+    -0.6
     """
     return Optimizer(WithParameterScale(optimizer, least))
 
@@ -134,6 +149,12 @@ def cautious(optimizer: Optimizer, least: ArrayLike = 1e-3) -> Optimizer:
     Args:
         optimizer: one of ours; its `update` must then be given `params`.
         least: the smallest share that is divided by, > 0.
+
+    >>> import gdlab
+    >>> optimizer, theta = cautious(gdlab.momentum(0.1)), jnp.zeros(2)
+    >>> _, state = optimizer.update(jnp.array([1.0, 1.0]), optimizer.init(theta), theta)
+    >>> (0 + optimizer.update(jnp.array([1.0, -0.5]), state, theta)[0].round(6)).tolist()
+    [-0.38, 0.0]
     """
     return Optimizer(Cautious(optimizer, least))
 
@@ -165,6 +186,12 @@ def hyperball(optimizer: Optimizer, matrices: str | MatrixRule = "last two") -> 
     Args:
         optimizer: one of ours; its `update` must then be given `params`.
         matrices: which leaves hold matrices, a rule of `gdlab.matrices`.
+
+    >>> import gdlab
+    >>> optimizer, theta = hyperball(gdlab.gd(0.1)), jnp.array([[3.0, 4.0]])
+    >>> update, _ = optimizer.update(jnp.array([[1.0, -1.0]]), optimizer.init(theta), theta)
+    >>> round(float(jnp.linalg.norm(theta + update)), 6)
+    5.0
     """
     return Optimizer(Hyperball(optimizer, matrices))
 

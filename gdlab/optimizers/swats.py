@@ -74,6 +74,10 @@ def swats(
         min_steps: the first step, from 1, that may switch, >= 2 (at step 1 they are equal).
         scope: "global" for one switch, "leaf" for one per leaf of params.
         after: a factor of Lambda or a schedule of factors, counted from the switch; for "global" only.
+
+    >>> optimizer = swats(0.1)  # in Adam's phase
+    >>> round(float(optimizer.update(2.0, optimizer.init(1.0))[0]), 6)
+    -0.1
     """
     return Optimizer(Swats(learning_rate, b1, b2, eps, tolerance, min_steps, scope, after))
 

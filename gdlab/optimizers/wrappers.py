@@ -114,6 +114,12 @@ def momentum_on_updates(optimizer: Optimizer, decay: ArrayLike = 0.9) -> Optimiz
     Args:
         optimizer: one of ours.
         decay: the fraction of the movement that is kept, in [0, 1].
+
+    >>> import gdlab
+    >>> optimizer = momentum_on_updates(gdlab.gd(0.1))
+    >>> _, state = optimizer.update(1.0, optimizer.init(0.0))
+    >>> round(float(optimizer.update(1.0, state)[0]), 6)
+    -0.19
     """
     return Optimizer(MomentumOnUpdates(optimizer, decay))
 
@@ -147,6 +153,12 @@ def trace_on_updates(optimizer: Optimizer, decay: ArrayLike = 0.9) -> Optimizer:
     Args:
         optimizer: one of ours.
         decay: the fraction of the sum that is kept, in [0, 1].
+
+    >>> import gdlab
+    >>> optimizer = trace_on_updates(gdlab.gd(0.1))
+    >>> _, state = optimizer.update(1.0, optimizer.init(0.0))
+    >>> round(float(optimizer.update(1.0, state)[0]), 6)
+    -0.19
     """
     return Optimizer(TraceOnUpdates(optimizer, decay))
 
@@ -174,6 +186,12 @@ def ema_on_updates(optimizer: Optimizer, decay: ArrayLike = 0.9) -> Optimizer:
     Args:
         optimizer: one of ours.
         decay: of the average, in [0, 1].
+
+    >>> import gdlab
+    >>> optimizer = ema_on_updates(gdlab.gd(0.1))
+    >>> _, state = optimizer.update(1.0, optimizer.init(0.0))
+    >>> round(float(optimizer.update(1.0, state)[0]), 6)
+    -0.019
     """
     return Optimizer(EmaOnUpdates(optimizer, decay))
 
@@ -194,6 +212,11 @@ def with_weight_decay(optimizer: Optimizer, weight_decay: Rate) -> Optimizer:
     Args:
         optimizer: one of ours; its `update` must then be given `params`.
         weight_decay: w >= 0, a number or a schedule.
+
+    >>> import gdlab
+    >>> optimizer = with_weight_decay(gdlab.gd(0.1), 0.5)
+    >>> round(float(optimizer.update(2.0, optimizer.init(1.0), 1.0)[0]), 6)
+    -0.25
     """
     return Optimizer(WithWeightDecay(optimizer, weight_decay))
 
@@ -227,6 +250,11 @@ def with_independent_weight_decay(optimizer: Optimizer, weight_decay: Rate) -> O
     Args:
         optimizer: one of ours; its `update` must then be given `params`.
         weight_decay: w >= 0, a number or a schedule.
+
+    >>> import gdlab
+    >>> optimizer = with_independent_weight_decay(gdlab.gd(0.1), 0.5)
+    >>> round(float(optimizer.update(2.0, optimizer.init(1.0), 1.0)[0]), 6)
+    -0.7
     """
     return Optimizer(WithIndependentWeightDecay(optimizer, weight_decay))
 

@@ -14,6 +14,7 @@
 | classics | `himmelblau`, `six_hump_camel`, `three_hump_camel`, `dixon_price`, `goldstein_price`, |
 | | `wolfe_quapp`, `mueller_brown` |
 | lattices | `styblinski_tang`, `double_wells`, `rastrigin` |
+| clusters of atoms | `lennard_jones`, `lennard_jones_starts` |
 | the lectures' regression (S1) | `pokemon`, `pokemon_loss`, `POKEMON_START`, `POKEMON_OPTIMUM`, `POKEMON_CURVATURES`, |
 | | `POKEMON_RATE_BOUND`, `POKEMON_BOX` |
 | handwritten digits and a network (S48) | `digits`, `network`, `network_logits`, `network_loss`, `network_accuracy` |
@@ -32,6 +33,7 @@ from gdlab.problems.classics import (
     three_hump_camel,
     wolfe_quapp,
 )
+from gdlab.problems.clusters import lennard_jones, lennard_jones_starts
 from gdlab.problems.digits import digits, network, network_accuracy, network_logits, network_loss
 from gdlab.problems.landscape import KnownPoint, Surface
 from gdlab.problems.lattices import double_wells, rastrigin, styblinski_tang
@@ -88,6 +90,8 @@ __all__ = [
     "goldstein_price",
     "hills",
     "himmelblau",
+    "lennard_jones",
+    "lennard_jones_starts",
     "linear_autoencoder",
     "linear_autoencoder_2_1_2",
     "linear_autoencoder_points",

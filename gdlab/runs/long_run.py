@@ -38,6 +38,7 @@ from gdlab.runs.loop import (
     Plan,
     Recorder,
     all_finite,
+    reads_steps,
     recorders_of,
 )
 from gdlab.runs.minimize import Run, finished
@@ -126,10 +127,11 @@ def long_run(
         raise ValueError(msg)
     how, held_out = validation_of(validation, held.args, batches)
     objective, start = begun(loss, params, trainable, model_state)
-    traced, static = traced_or_static(optimizer, None if batched else start.params)
+    recorders = tuple(recorders_of(record).items())
+    traced, static = traced_or_static(optimizer, None if batched or reads_steps(recorders) else start.params)
     stream = None if feed else held.batches
     given = Given(traced, (start.params, start.carried[0]), start.carried[1], held.args, stream, key, held_out)
-    plan = Plan(objective, static, tuple(recorders_of(record).items()), every, how, keep_best or bool(how))
+    plan = Plan(objective, static, recorders, every, how, keep_best or bool(how))
     if store is not None and chunk_given is None:
         chunk = _held_chunk(store, chunk, every)
     long = _LongRun((plan, batched), jax.tree.map(_array, given), feed, limits, steps, chunk)
@@ -157,6 +159,12 @@ def read_history(folder: str | os.PathLike) -> dict[str, np.ndarray]:
 
     Raises:
         StoreError: for a folder that no long run has written, or a damaged chunk (a ValueError).
+
+    >>> import gdlab, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = long_run(lambda x: x * x, gdlab.gd(0.25), 4.0, 3, store=folder)
+    ...     print(read_history(folder)["loss"])
+    [16.  4.  1.]
     """
     store = Store(folder, read_identity(folder))
     if store.identity.get("kind") != "long run":
@@ -222,7 +230,8 @@ class _LongRun:
             number, reason = number + 1, self._reason(carry)
             told(until, _words(recorded, reason))
         reason = jnp.where(reason == 0, REASONS.index("steps"), reason).astype(jnp.int32)
-        return finished(self.plan.objective, carry, jax.tree.map(jnp.asarray, history or {}), reason)
+        history = jax.tree.map(jnp.asarray, history or {})
+        return finished(self.plan.objective, carry, history, reason, every, jnp.int32(0))
 
     def identity(self, steps):
         """The identity of a run of so many steps, as JSON: hashes of its program and arguments, and its sizes."""

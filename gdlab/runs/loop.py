@@ -17,7 +17,7 @@ chunks of them from the host; `tune` differentiates through segments of steps.
 | `Snapshot` | what can be recorded of a step, before it is taken |
 | `RECORDERS`, `REASONS` | what can be recorded by name; why a run ends |
 | `Loop`, `Carry` | the step and the block; what a step hands to the next one |
-| `recorders_of` | the recorders by name, checked |
+| `recorders_of`, `reads_steps` | the recorders by name, checked; whether one may read the step |
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -31,8 +31,9 @@ import optax
 from jax.typing import ArrayLike
 
 from gdlab.arguments import function, shown
-from gdlab.base import Optimizer, Params, Step
+from gdlab.base import Params, Step
 from gdlab.numerics import norm
+from gdlab.optimizers.inspect import inspect
 from gdlab.runs.data import Minibatches
 from gdlab.runs.foreign import Program, taken
 from gdlab.runs.gradients import conjugate, number, traced, value_and_gradient
@@ -70,7 +71,7 @@ class Snapshot:
 
     @cached_property
     def step(self) -> Step:
-        """What an optimizer of gdlab makes of the gradient."""
+        """What the optimizer makes of the gradient; of one of optax as `gdlab.inspect` reads it."""
         return self._read("step")[0]
 
     @cached_property
@@ -87,11 +88,8 @@ class Snapshot:
         return {"value": self.loss, "grad": conjugate(self.grads), **functions}
 
     def _read(self, what):
-        if not isinstance(self.optimizer, Optimizer):
-            msg = "record must not name eta, sigma, m, update or extras but for an optimizer of gdlab, whose steps can "
-            msg += f"be read; got {type(self.optimizer).__name__}"
-            raise TypeError(msg)
-        return getattr(self.optimizer, what)(self.grads, self.state, self.params, **self.extra_arguments)
+        read = getattr(inspect(self.optimizer), what)
+        return read(self.grads, self.state, self.params, **taken(self.optimizer.update, self.extra_arguments))
 
 
 def gradient_norm(snapshot: Snapshot) -> jax.Array:
@@ -110,6 +108,14 @@ RECORDERS: dict[str, Recorder] = {
     "extras": lambda snapshot: snapshot.extras,
     "aux": lambda snapshot: _aux(snapshot.aux),
 }
+
+
+BLIND = [RECORDERS[name] for name in ("loss", "gradient_norm", "params", "aux")]  # these do not look at the step
+
+
+def reads_steps(recorders: Sequence[tuple[str, Recorder]]) -> bool:
+    """Whether a recorder may read the step, for which the optimizer must be what its author made."""
+    return any(recorder not in BLIND for _, recorder in recorders)
 
 
 def _aux(aux):

@@ -13,18 +13,20 @@ of `every` steps: it can be vmapped, but differentiated in forward mode only.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.extend.core import get_opaque_trace_state
 from jax.typing import ArrayLike
 
 from gdlab.arguments import one_of, switch, whole
 from gdlab.base import Params
+from gdlab.results import digits, result, sizes
 from gdlab.runs.data import Minibatches
 from gdlab.runs.given import data_of, limits_of, traced_or_static, transformation, validation_of
 from gdlab.runs.loop import (
@@ -37,9 +39,14 @@ from gdlab.runs.loop import (
     Watch,
     all_finite,
     loop_of,
+    reads_steps,
     recorders_of,
 )
 from gdlab.runs.objective import begun
+from gdlab.sweeps.history import dataset_of
+
+if TYPE_CHECKING:
+    import xarray
 
 COUNTABLE = 2**31 - 1  # steps: counts are int32
 OUTSIDE = get_opaque_trace_state()  # of any transformation
@@ -56,6 +63,7 @@ class Rest(NamedTuple):
 NOTHING_ELSE = Rest()
 
 
+@result
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Run:
@@ -68,6 +76,8 @@ class Run:
     reason: jax.Array  # why it ended, a place in `REASONS`: int32
     model_state: Any = None  # that of the model after the last step, where the loss takes one
     rest: Rest = NOTHING_ELSE  # what else `minimize(..., state=run)` goes on from
+    begun: Any = 0  # how many steps were taken before it, by the run that it went on from: int32
+    every: int = field(default=1, metadata={"static": True})  # how many steps apart the rows of its history are
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.params, self.state, self.history))
@@ -79,6 +89,36 @@ class Run:
         A small gradient is no minimum, nor is a plateau (S62): the Hessian tells which critical point it is.
         """
         return REASONS[int(self.reason)]
+
+    @property
+    def step(self) -> jax.Array:
+        """The steps taken before each row of the history, shape (rows,); of runs side by side those of the first."""
+        first = -(-jnp.ravel(jnp.asarray(self.begun))[0] // self.every) * self.every
+        return first + self.every * jnp.arange(self._rows)
+
+    @property
+    def _rows(self) -> int:
+        """The rows of the history: its first axis, or the one behind that of a `vmap`."""
+        leaves = jax.tree.leaves(self.history)
+        return jnp.shape(leaves[0])[jnp.ndim(self.begun)] if leaves else 0
+
+    def to_dataset(self) -> "xarray.Dataset":
+        """The history as an `xarray.Dataset` over step, which has a coordinate, and run where there are many.
+
+        A pytree that was recorded is a variable for each of its arrays, named by its path, such as "params.w".  Needs
+        xarray.
+        """
+        lead = ("run", "step") if jnp.ndim(self.begun) else ("step", "run")[: 1 + jnp.ndim(self.steps)]
+        about = {"steps": np.ravel(self.steps).tolist(), "why": [REASONS[int(code)] for code in np.ravel(self.reason)]}
+        return dataset_of(self.history, lead, np.asarray(self.step), about)
+
+    def _words(self) -> str:
+        many = f"{jnp.size(self.steps)} runs of " if jnp.ndim(self.steps) else ""
+        ends = ", ".join(sorted({REASONS[int(code)] for code in np.ravel(self.reason)}))
+        words = f"{many}{sizes(self.params, jnp.ndim(self.steps))}, {digits(self.steps)} steps, ended by {ends}"
+        rows = np.moveaxis(np.asarray(self.history.get("loss", np.zeros((0, 0)))), jnp.ndim(self.begun), 0)
+        losses = [row for row in rows if not np.isnan(row).all()]
+        return f"{words}, loss {digits(losses[0])} -> {digits(losses[-1])}" if losses else words
 
     @property
     def best(self) -> Params:
@@ -173,22 +213,25 @@ def minimize(
         params, model_state = one_of("state", state, Run, "a Run that minimize has returned").params, state.model_state
     objective, start = begun(loss, params, trainable, model_state)
     # Inside a transformation the program is part of another one, and numbers may be differentiated.
-    alone = get_opaque_trace_state() == OUTSIDE
+    alone = get_opaque_trace_state() == OUTSIDE and not reads_steps(recorders)
     traced, static = traced_or_static(optimizer, start.params if alone else None, state and state.state)
     plan = Plan(objective, static, recorders, every, how, switch("keep_best", keep_best) or bool(how))
     before = None if state is None else _carry(state, start, objective)
     given = traced, start, held._replace(held_out=held_out), limits, before
     carry, history, reason = _driven(plan, steps, given)
-    return finished(objective, carry, history, reason)
+    return finished(objective, carry, history, reason, every, jnp.int32(0) if before is None else before.at.count)
 
 
-def finished(objective: Any, carry: Carry, history: dict[str, Any], reason: jax.Array) -> Run:
+def finished(
+    objective: Any, carry: Carry, history: dict[str, Any], reason: jax.Array, every: int, done: jax.Array
+) -> Run:
     """The run that ended there."""
     at, watch, best = carry
     if best is not None:
         best = best._replace(params=objective.whole(best.params, best.carried))
     params = objective.whole(at.params, at.carried)
-    return Run(params, at.state, history, at.count, reason, at.carried[1], Rest(at.stream, watch, best))
+    rest = Rest(at.stream, watch, best)
+    return Run(params, at.state, history, at.count, reason, at.carried[1], rest, done, every)
 
 
 def _carry(run, start, objective):

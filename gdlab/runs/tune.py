@@ -27,6 +27,7 @@ from gdlab.arguments import choice, function, hyperparameter, one_of, shown, who
 from gdlab.base import Optimizer, Params
 from gdlab.optimizers.named import adam
 from gdlab.pieces import ranges
+from gdlab.results import digits, result
 from gdlab.runs.given import data_of
 from gdlab.runs.gradients import traced, value_and_gradient
 from gdlab.runs.loop import (
@@ -41,6 +42,7 @@ OUTCOMES = ("found", "no fall", "falling to the end", "not finite")
 UNSEEN = 100  # eps abs(loss): a fall below it is rounding
 
 
+@result
 class Tuned(NamedTuple):
     """What tuning found."""
 
@@ -48,7 +50,12 @@ class Tuned(NamedTuple):
     score: jax.Array  # its loss at the end of the run
     history: dict[str, jax.Array]  # "score" and each hyperparameter by name, of shape (rounds,)
 
+    def _words(self) -> str:
+        scores = self.history["score"]
+        return f"score {digits(self.score)}, {digits(scores[0])} at first, of {len(scores)} rounds; {self.optimizer}"
 
+
+@result
 class RangeTest(NamedTuple):
     """What a test of all learning rates found."""
 
@@ -57,6 +64,10 @@ class RangeTest(NamedTuple):
     steepest: jax.Array  # the rate at which the loss falls fastest; NaN where it does not fall
     highest: jax.Array  # the last rate before the lowest loss: those above it made the loss rise; NaN where none did
     reason: jax.Array  # why a rate is NaN, a place in `OUTCOMES`: int32
+
+    def _words(self) -> str:
+        found = f"steepest fall at {digits(self.steepest)}, highest {digits(self.highest)}"
+        return f"{jnp.size(self.rates)} rates from {digits(self.rates[0])} to {digits(self.rates[-1])}, {found}"
 
     @property
     def why(self) -> str:

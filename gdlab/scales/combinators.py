@@ -108,6 +108,12 @@ class UndoBiasCorrection(_Stateless):
     Args:
         scale: the other scale.
         decay: b in [0, 1).
+
+    >>> import gdlab
+    >>> sigma = UndoBiasCorrection(gdlab.scales.Unit(), decay=0.9)
+    >>> optimizer = gdlab.descent(gdlab.directions.Gradient(), sigma, 0.1)
+    >>> round(float(optimizer.update(2.0, optimizer.init(1.0))[0]), 6)
+    -2.0
     """
 
     scale: Scale = checked(_diagonal)
@@ -143,6 +149,12 @@ class Bounded(_Stateless):
         scale: the other scale.
         final_rate: the limit of both bounds, >= 0: a number or a schedule.
         gamma: how fast the bounds converge, > 0; the paper has 1 - b2.
+
+    >>> import gdlab
+    >>> sigma = Bounded(gdlab.scales.Unit(), final_rate=0.5, gamma=1e9)  # the bounds have met
+    >>> optimizer = gdlab.descent(gdlab.directions.Gradient(), sigma, 0.1)
+    >>> round(float(optimizer.update(2.0, optimizer.init(1.0))[0]), 6)
+    -1.0
     """
 
     scale: Scale = checked(_diagonal)

@@ -139,7 +139,8 @@ class Polar(_WithOthers):
 
 
 def _coefficients(name, value):
-    array = sequence(name, value)
+    with jax.ensure_compile_time_eval():  # they are static, also where the optimizer is made inside of a jit
+        array = sequence(name, value)
     if array.shape[1:] != (3,):
         msg = f"{name} must be a sequence of rows (a, b, c), one a step; got {shown(value)}"
         raise ValueError(msg)

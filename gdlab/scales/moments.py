@@ -242,6 +242,12 @@ class WindowedRootMeanSquare(Scale):
     Args:
         length: the number of gradients that are remembered, a whole number >= 1; 1 is sign descent.
         eps: added to the root, >= 0.
+
+    >>> import gdlab
+    >>> optimizer = gdlab.descent(gdlab.directions.Gradient(), WindowedRootMeanSquare(2), 0.1)
+    >>> _, state = optimizer.update(1.0, optimizer.init(0.0))
+    >>> round(float(optimizer.update(7.0, state)[0]), 6)  # -0.1 * 7 / sqrt((1 + 49) / 2)
+    -0.14
     """
 
     length: int = static(whole)

@@ -47,7 +47,11 @@ def _as_partial(name, value):
 
 @piece
 class FromFunction(Schedule):
-    """eta_t = function(t), for any callable; the hyperparameters of a `jax.tree_util.Partial` stay leaves."""
+    """eta_t = function(t), for any callable; the hyperparameters of a `jax.tree_util.Partial` stay leaves.
+
+    >>> float(FromFunction(lambda t: 1 / (t + 1))(3))
+    0.25
+    """
 
     function: Callable[[jax.Array], Any] = checked(_as_partial)
 
@@ -72,7 +76,11 @@ def rate_at(rate: Rate, count: ArrayLike) -> jax.Array:
 
 
 def as_schedule(rate: Rate, *, name: str = "learning_rate") -> Schedule:
-    """The schedule that a rate, which errors call by its name, stands for: itself where it is one, else constant."""
+    """The schedule that a rate, which errors call by its name, stands for: itself where it is one, else constant.
+
+    >>> float(as_schedule(0.1)(7)), float(as_schedule(lambda t: 1 / (t + 1))(3))
+    (0.1, 0.25)
+    """
     checked_rate = as_rate(name, rate)
     return checked_rate if isinstance(checked_rate, Schedule) else Constant(checked_rate)
 

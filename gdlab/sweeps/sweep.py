@@ -137,6 +137,13 @@ def merge(*folders: str | os.PathLike) -> "xarray.Dataset":
 
     Raises:
         StoreError: when the stores are of different sweeps or overlap, or chunks are missing or damaged.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
+    ...     for i, folder in enumerate((one, two)):
+    ...         _ = sweep(lambda a: a * a, a=jnp.arange(3.0), chunk=1, store=folder, shard=(i, 2))
+    ...     print(merge(one, two)["value"].values)
+    [0. 1. 4.]
     """
     if not folders:
         msg = "merge needs at least one store; got none"

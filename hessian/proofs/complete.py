@@ -14,11 +14,13 @@ from hessian.arguments import number, whole
 from hessian.precision import Loss, check
 from hessian.proofs.program import NotProved, Program, as_data
 from hessian.proofs.record import Ball, Proof, ball_of, data_of_ball, program_of, save
+from hessian.results import result
 
 FORMAT = "gdlab list 1"
 
 
-@dataclass(frozen=True)
+@result
+@dataclass(frozen=True, repr=False)
 class CompleteList:
     """All critical points in a box, as far as they are proved.
 
@@ -50,6 +52,9 @@ class CompleteList:
         if self.complete:
             return f"proved: the box holds {count}, and no others"
         return f"not complete: {count} proved; {len(self.undecided)} boxes are undecided: {self.reason}"
+
+    def __repr__(self) -> str:
+        return f"CompleteList: {self}"
 
     def __str__(self) -> str:
         """The statement."""

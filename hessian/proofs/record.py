@@ -17,7 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hessian.proofs import program
+from hessian.proofs.orbit import OrbitSlice, orbit_of
 from hessian.proofs.program import Program, last_uses
+from hessian.results import result
 
 FORMAT = "gdlab proof 1"
 LONGEST = 2**26  # bytes of a record that is read
@@ -37,7 +39,8 @@ class Ball(NamedTuple):
     kernel: str = "arb"  # that found it: `arb`, or `balls` over arrays
 
 
-@dataclass(frozen=True)
+@result
+@dataclass(frozen=True, repr=False)
 class Proof:
     """What is proved of one point, or why nothing is.
 
@@ -48,6 +51,8 @@ class Proof:
     ball: Ball | None = None
     program: Program | None = None
     distance: float = float("nan")  # from the parameters that were asked about to the center
+    orbit: OrbitSlice | None = None  # where the proof is modulo symmetries: the slice of which it speaks
+    frozen: int = 0  # how many parameters are held where they are: constants of the loss that is spoken of
 
     @property
     def proved(self) -> bool:
@@ -64,7 +69,17 @@ class Proof:
         """Minimum, maximum or saddle; "not proved" otherwise."""
         if self.ball is None:
             return "not proved"
-        return {0: "minimum", len(self.ball.center): "maximum"}.get(self.ball.index, "saddle")
+        return {0: "minimum", len(self.ball.center) - self.flat: "maximum"}.get(self.ball.index, "saddle")
+
+    @property
+    def flat(self) -> int:
+        """The dimension of the orbit of critical points; 0 where no symmetry was declared."""
+        return 0 if self.orbit is None else self.orbit.dimension
+
+    @property
+    def across(self) -> Program | None:
+        """The program whose one critical point the ball holds: the loss's, with a penalty along the orbit if any."""
+        return self.program if self.orbit is None or self.program is None else self.orbit.onto(self.program)
 
     @property
     def center(self) -> np.ndarray | None:
@@ -82,11 +97,22 @@ class Proof:
         if self.ball is None:
             return f"not proved: {self.reason}"
         low, high = (0.994 * one for one in (min(self.ball.radius), max(self.ball.radius)))  # rounded down below
+        if self.orbit is not None:
+            return (
+                f"proved, given that {self.orbit.hypotheses[0]}: in the box of radii {low:.3g} to {high:.3g} around the"
+                " center exactly one critical point lies on the slice across its orbit; close to it the critical points"
+                f" are that orbit, of dimension exactly {self.flat}; it is a {self.kind}: of the"
+                f" {len(self.ball.center) - self.flat} eigenvalues across it exactly {self.index} are negative, and"
+                " none is zero"
+            )
         return (
             f"proved: exactly one critical point lies in the box of radii {low:.3g} to {high:.3g} around the center; "
             f"it is a {self.kind}: of the {len(self.ball.center)} eigenvalues of its Hessian exactly {self.index} are "
             "negative, and none is zero"
-        )
+        ) + (f"; {self.frozen:,} other parameters are held where they are" if self.frozen else "")
+
+    def __repr__(self) -> str:
+        return f"Proof: {self}"
 
     def __str__(self) -> str:
         """The statement."""
@@ -106,9 +132,11 @@ class Proof:
             "format": FORMAT,
             "statement": self.statement,
             **data_of_ball(self.ball),
-            "hypotheses": [],
+            "hypotheses": [] if self.orbit is None else self.orbit.hypotheses,
             "program": program.as_data(self.program),
         }
+        if self.orbit is not None:
+            record["orbit"] = self.orbit.data()
         save(path, record)
 
 
@@ -137,15 +165,19 @@ def data_of(path: str | os.PathLike[str], formats: Sequence[str]) -> dict[str, A
     if not isinstance(data, dict) or data.get("format") not in formats:
         msg = f"a record must have the format {' or '.join(map(repr, formats))}"
         raise ValueError(msg)
-    if data.get("hypotheses") != []:
-        msg = "a record must have no hypotheses: none is known to this version"
+    if data.get("hypotheses") != [] and "orbit" not in data:
+        msg = "a record must have no hypotheses but that of an orbit: none is known to this version"
         raise ValueError(msg)
     return data
 
 
 def from_data(data: dict[str, Any]) -> Proof:
     """The record in this data; ValueError with a sentence for what is none."""
-    proof = Proof("", ball_of(data), program_of(data, len(data["center"])))
+    ball = ball_of(data)
+    orbit = orbit_of(data["orbit"], len(ball.center)) if "orbit" in data else None
+    if orbit is not None and data.get("hypotheses") != orbit.hypotheses:
+        _refuse("a record of an orbit must have its hypotheses")
+    proof = Proof("", ball, program_of(data, len(ball.center)), orbit=orbit)
     if data.get("statement") != proof.statement:
         msg = f"a record must say what its numbers say, {proof.statement!r}"
         raise ValueError(msg)

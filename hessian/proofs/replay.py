@@ -42,6 +42,13 @@ def replayed(proof: Proof | Curvature | CompleteList, more: int = 2) -> Replay:
             held, by, fault = _of_all(proof, more)
         else:
             (held, by), fault = _at_a_point(proof, more), "the ball or the index is wrong"
+            if (
+                held
+                and proof.orbit is not None
+                and proof.ball is not None
+                and not point.transverse(proof.orbit, proof.ball, BITS)
+            ):
+                held, fault = False, "the fields do not lead off the slice"
     except (NotProved, ValueError) as error:
         return Replay(False, f"not replayed: {error}")
     return Replay(held, proof.statement if held else f"not replayed: {fault}", by)
@@ -62,12 +69,12 @@ def _at_a_point(proof, more):
     ball, many = proof.ball, len(proof.ball.center) > MANY
     if many or ball.kernel == "arb":
         with suppress(NotProved, OverflowError):
-            if point.holds_by_rows(proof.program, ball):
+            if point.holds_by_rows(proof.across, ball):
                 return True, "by balls over arrays" + ("; Arb would take hours" if many else ", the other kernel")
     if many:
         return False, ""
     bits = max(more * ball.bits, *(abs(m).bit_length() for m, _ in ball.center))
-    return point.holds(proof.program, ball, bits), f"by Arb in {bits} bits"
+    return point.holds(proof.across, ball, bits), f"by Arb in {bits} bits"
 
 
 def _along(proof):

@@ -22,8 +22,8 @@ from hessian.compiled import compiled
 from hessian.numerics import bisect, divisor, length_scale
 from hessian.precision import working
 from hessian.product import Loss, Params
-from hessian.results import Outcome
-from hessian.saddles.find_minimum import MinimumSearch, find_minimum
+from hessian.results import Outcome, counts, result
+from hessian.saddles.find_minimum import MinimumOutcome, MinimumSearch, find_minimum
 from hessian.steps.eigenbasis import eigenbasis
 from hessian.steps.second_order import Flat
 from hessian.symmetry.declared import Symmetries, declare, refuse_wrong
@@ -40,6 +40,7 @@ class ConnectionOutcome(Outcome):
     NOT_FINITE = "not finite: the loss, its gradient or its Hessian is NaN or infinite"
 
 
+@result
 class Connection(NamedTuple):
     """The points on both sides below a saddle."""
 
@@ -47,6 +48,9 @@ class Connection(NamedTuple):
     ends: MinimumSearch  # where each side leads, with its certificate; leading axis of 2, for +u_1 and -u_1
     point: CriticalPoint  # the verdict on the saddle itself
     code: jax.Array  # the reason as an integer: a `ConnectionOutcome`
+
+    def _words(self) -> str:
+        return f"{counts(ConnectionOutcome, self.code)}; the ends are {counts(MinimumOutcome, self.ends.code)}"
 
     @property
     def reason(self) -> Any:

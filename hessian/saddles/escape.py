@@ -23,7 +23,7 @@ from hessian.limits import DENSE_SPECTRUM
 from hessian.numerics import length_scale
 from hessian.precision import Storage, storage, working
 from hessian.product import Loss, Params, gradient, hvp
-from hessian.results import Outcome
+from hessian.results import Outcome, counts, digits, result
 from hessian.spectra.spectrum import rounding, spectrum
 from hessian.steps.acceptance import descent_sign, smallest_visible_step
 from hessian.steps.eigenbasis import lowest_direction
@@ -43,6 +43,7 @@ class EscapeOutcome(Outcome):
 HALVINGS = DOUBLINGS = 60  # enough to cross the range of lengths that floats can tell apart
 
 
+@result
 class Escape(NamedTuple):
     """The step that was taken; where there was none the parameters are those given and the step is 0."""
 
@@ -53,6 +54,11 @@ class Escape(NamedTuple):
     loss_after: jax.Array
     curvature: jax.Array  # the lowest eigenvalue
     code: jax.Array  # the reason as an integer: an `EscapeOutcome`
+
+    def _words(self) -> str:
+        loss = f"loss {digits(self.loss_before)} -> {digits(self.loss_after)}"
+        step = f"step {digits(self.step)} along curvature {digits(self.curvature)}"
+        return f"{counts(EscapeOutcome, self.code)}; {step}, {loss}"
 
     @property
     def reason(self) -> Any:
@@ -89,6 +95,7 @@ def escape(
     key: jax.Array | None = None,
     num_matvecs: int = 100,
     symmetries: Any = None,
+    trainable: Any = None,
 ) -> Escape:
     """One step out of a saddle, along its direction of most negative curvature (S57).
 
@@ -101,6 +108,8 @@ def escape(
         num_matvecs: how many products with the Hessian Lanczos may take, >= 5; it stops at the first clear direction of
             negative curvature, which need not be an eigenvector.
         symmetries: as in `hessian.classify`; the step then leads off the orbit.  Inside `jit` they are not checked.
+        trainable: which floating arrays are free, a pytree of bools like params or a prefix of it, or a function of
+            paths such as "['layer']['bias']"; the others are held where they are, and the step leaves them there.
 
     Returns:
         An `Escape`; its `reason` says what was done.  The loss never rises.
@@ -113,7 +122,7 @@ def escape(
     >>> float(way.curvature), float(way.loss_before), round(float(way.loss_after), 6)
     (-2.0, 1.0, 0.25)
     """
-    loss, params, args, stored = working(loss, params, *args)
+    loss, params, args, stored = working(loss, params, *args, trainable=trainable)
     num_matvecs, key = whole("num_matvecs", num_matvecs, 5), None if key is None else prng_key(key)
     tolerance("curvature_tol", curvature_tol)
     symmetries = declare(symmetries, params)

@@ -30,7 +30,7 @@ from hessian.limits import DENSE_STEP
 from hessian.numerics import length_scale
 from hessian.precision import working
 from hessian.product import Loss, Params
-from hessian.results import Outcome
+from hessian.results import Outcome, counts, digits, result
 from hessian.saddles.flat_directions import POINTS, probe_flat_directions
 from hessian.saddles.rounds import run_rounds
 from hessian.steps.second_order import Flat
@@ -57,6 +57,7 @@ PASSES = 20  # of steps and a verdict on where they ended
 UNCHANGED = 8  # losses that differ by this many eps |loss| are the same
 
 
+@result
 class MinimumSearch(NamedTuple):
     """Where the descent ended, why, and what it cost; a pytree of arrays."""
 
@@ -70,6 +71,10 @@ class MinimumSearch(NamedTuple):
     gradients: jax.Array
     num_matvecs: jax.Array  # with the Hessian, each about two gradients
     evaluations: jax.Array  # of the loss alone
+
+    def _words(self) -> str:
+        loss = f"loss {digits(self.loss_before)} -> {digits(self.loss)} in {digits(self.steps)} steps"
+        return f"{counts(MinimumOutcome, self.code) if np.ndim(self.code) else self.certificate}; {loss}"
 
     @property
     def reason(self) -> Any:
@@ -103,6 +108,7 @@ def find_minimum(
     method: Method = "auto",
     key: jax.Array | None = None,
     symmetries: Any = None,
+    trainable: Any = None,
 ) -> MinimumSearch:
     """A second-order point below the start, with its certificate, or the reason why there is none (S57, S61).
 
@@ -120,6 +126,8 @@ def find_minimum(
         gradient_tol, curvature_tol, method: as in `hessian.classify`, which gives their defaults.
         key: of the random directions, `jax.random.key(0)` by default; each check draws a fresh one.
         symmetries: as in `hessian.classify`; directions that they make flat leave a minimum one.
+        trainable: which floating arrays are free, a pytree of bools like params or a prefix of it, or a function of
+            paths such as "['layer']['bias']"; the others are held where they are, and the certificate says so.
 
     Raises:
         TypeError, ValueError: as `hessian.hvp`; ValueError for rounds, steps or finish out of range, and for
@@ -130,7 +138,7 @@ def find_minimum(
     (True, 1.0, 0.0)
     """
     rounds, steps, finish = whole("rounds", rounds, 0), whole("steps", steps), whole("finish", finish, 0)
-    loss, params, args, stored = working(loss, params, *args)
+    loss, params, args, stored = working(loss, params, *args, trainable=trainable)
     radius = number("radius", radius)
     choice("reset", reset, (True, False))
     choice("method", method, ("auto", "dense", "lanczos"))
@@ -150,7 +158,8 @@ def find_minimum(
     found = _find_minimum(
         loss, static, plan, stored, traced, finish, params, args, radius, floor, gradient_tol, curvature_tol, key, holds
     )
-    return found._replace(params=stored.whole(found.params, args))
+    point = found.point._replace(frozen=jnp.full_like(found.point.code, stored.frozen))
+    return found._replace(params=stored.whole(found.params, args), point=point)
 
 
 class _Plan(NamedTuple):

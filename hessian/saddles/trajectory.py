@@ -28,11 +28,13 @@ from hessian.limits import DENSE_TRAJECTORY
 from hessian.numerics import divisor, length, unit
 from hessian.precision import working
 from hessian.product import Loss, Params, flat_product
+from hessian.results import digits, result
 from hessian.steps.eigenbasis import eigenbasis, lowest_direction
 
 NUM_MATVECS = 60  # with the Hessian, for the first eigenvector of a large one
 
 
+@result
 class EscapeTrajectory(NamedTuple):
     """A recorded run; arrays of shape (steps,), taken before each step."""
 
@@ -45,6 +47,10 @@ class EscapeTrajectory(NamedTuple):
     start_projection: jax.Array  # |offset xi.u_1|: what the theory starts from
     curvature: jax.Array  # lambda_1 at the saddle
     params: Params  # after the last step
+
+    def _words(self) -> str:
+        loss = f"loss {digits(self.loss[0])} -> {digits(self.loss[-1])}"
+        return f"{jnp.size(self.loss)} steps, left at step {digits(self.left_at)}, {loss}"
 
 
 def escape_time(curvature: ArrayLike, rate: ArrayLike, projection: ArrayLike, radius: ArrayLike = 1.0) -> jax.Array:

@@ -24,17 +24,24 @@ from hessian.compiled import compiled
 from hessian.limits import BASIS_MEMORY, DENSE_SPECTRUM
 from hessian.precision import working
 from hessian.product import Loss, Params, flat_product, matrix
+from hessian.results import digits, result
 from hessian.spectra import lanczos
 from hessian.spectra.eigh import eigh
 from hessian.spectra.spectrum import rounding, rows_within
 
 
+@result
 class Density(NamedTuple):
     """A density of eigenvalues: for each probe nodes and weights that sum to one."""
 
     nodes: jax.Array  # shape (probes, steps)
     weights: jax.Array  # shape (probes, steps), >= 0
     num_matvecs: jax.Array  # with the Hessian, used
+
+    def _words(self) -> str:
+        probes, steps = jnp.shape(self.nodes)
+        mean, error = self.mean()
+        return f"{probes} probes of {steps} steps, mean eigenvalue {digits(mean)} with standard error {digits(error)}"
 
     def pdf(self, x: ArrayLike, width: ArrayLike) -> tuple[jax.Array, jax.Array]:
         """The density at x, each node a Gaussian of standard deviation `width` > 0, and its standard error."""
@@ -51,6 +58,7 @@ class Density(NamedTuple):
         return _mean(jnp.sum(self.weights * self.nodes, axis=-1))
 
 
+@result
 class MinimumRatio(NamedTuple):
     """Fractions of eigenvalues with certain signs (S60); "positive" is what the lectures call the minimum ratio."""
 
@@ -60,6 +68,11 @@ class MinimumRatio(NamedTuple):
     zero: jax.Array
     negative: jax.Array
     error: jax.Array  # standard error of low and high: 0 where all eigenvalues were computed
+
+    def _words(self) -> str:
+        low, high = digits(self.low), digits(self.high)
+        share = low if low == high else f"{low} to {high}"
+        return f"{share} of the eigenvalues are positive, standard error {digits(self.error)}"
 
 
 def density(

@@ -16,7 +16,7 @@ from hessian.arguments import choice, number, prng_key, whole
 from hessian.compiled import compiled
 from hessian.precision import working
 from hessian.product import Loss, Params
-from hessian.results import Outcome
+from hessian.results import Outcome, counts, digits, result
 from hessian.spectra.spectrum import extremal
 
 Measure = Literal["eigenvalue", "keskar"]
@@ -29,6 +29,7 @@ class SharpnessMeasure(Outcome):
     KESKAR = "keskar"
 
 
+@result
 class Sharpness(NamedTuple):
     """A measure of sharpness, a lower bound for both measures."""
 
@@ -36,6 +37,9 @@ class Sharpness(NamedTuple):
     code: jax.Array  # which measure, as an integer: a `SharpnessMeasure`
     error: jax.Array  # of the eigenvalue its residual; of keskar infinite: the true maximum may be larger
     direction: Params  # the eigenvector, or the y that was found
+
+    def _words(self) -> str:
+        return f"{digits(self.value)} by {counts(SharpnessMeasure, self.code)}, error {digits(self.error)}"
 
     @property
     def measure(self) -> str:

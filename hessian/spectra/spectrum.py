@@ -23,6 +23,7 @@ from hessian.limits import BASIS_MEMORY, CURVATURE_ROUNDING, MATRIX_MEMORY
 from hessian.numerics import length, unit
 from hessian.precision import working, working_dtype
 from hessian.product import Loss, Params, flat_product, matrix
+from hessian.results import digits, result
 from hessian.spectra import lanczos
 from hessian.spectra.eigh import eigh
 
@@ -30,6 +31,7 @@ COPIES = 8  # a dense spectrum takes at most this many times the memory of the m
 Which = Literal["lowest", "highest", "both"]
 
 
+@result
 class Spectrum(NamedTuple):
     """Eigenvalues in ascending order, their eigenvectors, and how well they are known."""
 
@@ -38,13 +40,21 @@ class Spectrum(NamedTuple):
     residuals: jax.Array  # shape (k,), |H u - lambda u|: some eigenvalue is no further than this from lambda
     num_matvecs: jax.Array  # how many products with H it took
 
+    def _words(self) -> str:
+        ends = f"{jnp.shape(self.eigenvalues)[-1]} eigenvalues from {digits(jnp.min(self.eigenvalues))}"
+        return f"{ends} to {digits(jnp.max(self.eigenvalues))}, residuals at most {digits(jnp.max(self.residuals))}"
 
+
+@result
 class Inertia(NamedTuple):
     """How many eigenvalues lie above, within and below the zero band: integers that sum to n."""
 
     positive: jax.Array
     zero: jax.Array
     negative: jax.Array
+
+    def _words(self) -> str:
+        return f"{digits(self.positive)} positive, {digits(self.zero)} zero, {digits(self.negative)} negative"
 
 
 def spectrum(loss: Loss, params: Params, *args: Any, chunk: int = 64, memory: float = MATRIX_MEMORY) -> Spectrum:

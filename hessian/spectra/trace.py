@@ -22,16 +22,23 @@ from hessian.arguments import choice, prng_key, whole
 from hessian.compiled import compiled
 from hessian.precision import working
 from hessian.product import Loss, Params, flat_product
+from hessian.results import digits, result
 
 Method = Literal["hutchinson", "hutch++"]
 
 
+@result
 class Estimate(NamedTuple):
     """A random estimate."""
 
     value: Any  # a number, or a pytree like params
     error: Any  # its standard error, alike
     num_matvecs: jax.Array  # with the Hessian, used
+
+    def _words(self) -> str:
+        if not jax.tree_util.all_leaves([self.value]):
+            return f"of {len(jax.tree.leaves(self.value))} arrays, {digits(self.num_matvecs)} products"
+        return f"{digits(self.value)} with standard error {digits(self.error)}, {digits(self.num_matvecs)} products"
 
 
 def trace(

@@ -10,6 +10,8 @@ A verdict modulo symmetry asks for the rest of the spectrum only (Morse-Bott).
 | `euclidean` | both |
 | `rescale`, `rotate`, `linear` | hidden units of a @ b: by their sizes, by rotations, by any change of basis |
 | `permutations`, `signs` | the same units, one for another and by their signs: discrete |
+| `identical`, `reflections` | points: one for another of its kind, and mirrored: discrete |
+| `atoms` | points, by all that leaves their distances as they are: `euclidean` and the two before |
 | `raveled` | what is declared on a pytree, for a loss of one array |
 | `detect` | nothing: it suggests affine generators that a loss seems to have |
 
@@ -29,15 +31,19 @@ from hessian.symmetry.generators import (
     rotations,
     translations,
 )
+from hessian.symmetry.points import atoms, identical, reflections
 
 __all__ = [
     "Affine",
     "Raveled",
+    "atoms",
     "detect",
     "euclidean",
+    "identical",
     "linear",
     "permutations",
     "raveled",
+    "reflections",
     "rescale",
     "rotate",
     "rotations",

@@ -22,6 +22,7 @@ from jax.flatten_util import ravel_pytree
 from hessian.compiled import compiled
 from hessian.precision import Params
 from hessian.spectra.eigh import eigh
+from hessian.symmetry.congruence import group_of_points
 from hessian.symmetry.declared import Symmetries
 
 TRIES = 4  # points of the orbit from which it begins
@@ -40,7 +41,9 @@ def aligned(symmetries: Symmetries, like: Params, rows: np.ndarray, goal: np.nda
             copies = [one.nearest(unravel(jnp.asarray(row)), there) for row in rows]
             rows = np.stack([np.asarray(ravel_pytree(copy)[0]) for copy in copies])
         if symmetries.continuous:
-            rows = np.asarray(_moved(symmetries, like, jnp.asarray(rows), jnp.asarray(goal)))
+            count = 2 ** int(np.ceil(np.log2(len(rows))))  # few sizes, so that few programs are compiled
+            padded = jnp.asarray(np.resize(rows, (count, rows.shape[1])))
+            rows = np.asarray(_moved(symmetries, like, padded, jnp.asarray(goal)))[: len(rows)]
     return rows
 
 
@@ -95,4 +98,9 @@ def same_orbit(symmetries: Symmetries, like: Params, rows: np.ndarray, goal: np.
     """Which of the points lie on the orbit of `goal`: beside it once aligned, `within` each coordinate, shape (n,)."""
     if not len(rows):
         return np.zeros(0, bool)
+    points = group_of_points(symmetries)
+    if points is not None:
+        # Places that change together with a rotation are found by congruence, not step by step.
+        near = float(np.min(within))
+        return np.array([points.distance(row, goal, near) <= near for row in rows])
     return np.linalg.norm((aligned(symmetries, like, rows, goal) - goal) / within, axis=1) <= 1

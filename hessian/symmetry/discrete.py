@@ -66,14 +66,18 @@ class Copies:
         return placed(params, dict(zip(self.a + self.b, new, strict=True)))
 
 
-def joined(copies: Iterable[Copies]) -> tuple[Copies, ...]:
+def joined(symmetries: Iterable[Any]) -> tuple[Any, ...]:
     """Those of the same units as one: the nearest copy by place and sign is found for both at once."""
+    every = tuple(symmetries)
     by_units = dict[tuple, Copies]()
-    for one in copies:
+    for one in every:
+        if not isinstance(one, Copies):
+            continue
         other = by_units.get((one.a, one.b), one)
         both = Copies(one.a, one.b, one.permuted or other.permuted, one.signed or other.signed)
         by_units[one.a, one.b] = both
-    return tuple(by_units.values())
+    others = dict.fromkeys(one for one in every if not isinstance(one, Copies))
+    return (*by_units.values(), *others)
 
 
 def permutations(a: Any, b: Any) -> Copies:
@@ -82,10 +86,20 @@ def permutations(a: Any, b: Any) -> Copies:
     Args:
         a: names of leaves whose last axis are the hidden units.
         b: names of leaves whose first axis are the hidden units; `("weight", "bias")` are two.
+
+    >>> here = {"a": np.array([1.0, 2.0]), "b": np.array([3.0, 4.0])}
+    >>> goal = {"a": np.array([2.0, 1.0]), "b": np.array([4.0, 3.0])}
+    >>> permutations("a", "b").nearest(here, goal)["a"].tolist()
+    [2.0, 1.0]
     """
     return Copies(named("a", a), named("b", b), permuted=True, signed=False)
 
 
 def signs(a: Any, b: Any) -> Copies:
-    """The signs of hidden units: a -> a S, b -> S b; arguments as of `permutations`."""
+    """The signs of hidden units: a -> a S, b -> S b; arguments as of `permutations`.
+
+    >>> here, goal = {"a": np.ones(2), "b": np.ones(2)}, {"a": -np.ones(2), "b": -np.ones(2)}
+    >>> signs("a", "b").nearest(here, goal)["a"].tolist()
+    [-1.0, -1.0]
+    """
     return Copies(named("a", a), named("b", b), permuted=False, signed=True)

@@ -175,12 +175,19 @@ def translations(d: int, part: Any = None) -> Translations:
     Args:
         d: the number of coordinates of a point, >= 1.
         part: the leaf or leaves whose values, in their order, are the points; all by default.
+
+    >>> translations(2).fields(jnp.zeros((2, 2))).astype(int).tolist()
+    [[1, 0, 1, 0], [0, 1, 0, 1]]
     """
     return Translations(whole("d", d), None if part is None else named("part", part))
 
 
 def rotations(d: int, part: Any = None) -> Rotations:
-    """The rotations of all points together about the origin; arguments as of `translations`."""
+    """The rotations of all points together about the origin; arguments as of `translations`.
+
+    >>> (0 + rotations(2).fields(jnp.array([[1.0, 2.0]]))).tolist()
+    [[2.0, -1.0]]
+    """
     return Rotations(whole("d", d), None if part is None else named("part", part))
 
 
@@ -207,12 +214,20 @@ def rescale(a: Any, b: Any) -> OfUnits:
 
 
 def rotate(a: Any, b: Any) -> OfUnits:
-    """The rotations of hidden units: a -> a R, b -> R' b; arguments as of `rescale`."""
+    """The rotations of hidden units: a -> a R, b -> R' b; arguments as of `rescale`.
+
+    >>> rotate("a", "b").fields({"a": jnp.array([[1.0, 2.0]]), "b": jnp.array([[3.0], [4.0]])}).tolist()
+    [[-2.0, 1.0, -4.0, 3.0]]
+    """
     return OfUnits(named("a", a), named("b", b), "rotations")
 
 
 def linear(a: Any, b: Any) -> OfUnits:
-    """Every change of basis of hidden units: a -> a G, b -> G^-1 b; arguments as of `rescale`."""
+    """Every change of basis of hidden units: a -> a G, b -> G^-1 b; arguments as of `rescale`.
+
+    >>> len(linear("a", "b").basis({"a": jnp.ones((1, 3)), "b": jnp.ones((3, 1))}))
+    9
+    """
     return OfUnits(named("a", a), named("b", b), "all")
 
 

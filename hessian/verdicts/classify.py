@@ -28,7 +28,7 @@ from hessian.precision import Storage, working
 from hessian.product import Loss, Params
 from hessian.proofs.prove import prove
 from hessian.proofs.record import Proof
-from hessian.results import Outcome
+from hessian.results import Outcome, counts, result
 from hessian.spectra.bounds import num_matvecs_for
 from hessian.spectra.spectrum import Inertia, fits, rows_within
 from hessian.symmetry.declared import Symmetries, declare, refuse_wrong
@@ -51,6 +51,7 @@ class Kind(Outcome):
     DEGENERATE = "degenerate"
 
 
+@result
 class CriticalPoint(NamedTuple):
     """The verdict on a point, a pytree of arrays; `vmap` gives one for each of many points."""
 
@@ -73,6 +74,11 @@ class CriticalPoint(NamedTuple):
     flat: jax.Array  # directions that are flat by the declared symmetries; kind and index are modulo these
     symmetric: jax.Array  # bool: the declared symmetries hold, as far as was checked
     proof: Proof | None = None  # the record, where it was asked for
+    frozen: jax.Array | int = 0  # how many parameters are held where they are; the verdict is that of the others
+
+    def _words(self) -> str:
+        many = np.ndim(self.code) > 0
+        return f"{jnp.size(self.code)} points: {counts(Kind, self.code)}" if many else self.certificate
 
     @property
     def kind(self) -> Any:
@@ -171,7 +177,8 @@ class CriticalPoint(NamedTuple):
         modulo = f"; modulo {flat} direction{'s'[: flat != 1]} flat by symmetry" if flat else ""
         proof = "" if self.proof is None else f"; {self.proof}"
         rounded = "" if dtype == np.float64 else f"; in {dtype}"
-        return f"{self.kind}: {reasons[int(self.code)]}{modulo}{rounded}{proof}"
+        frozen = f"; of the free part, with {int(self.frozen):,} parameters frozen" if self.frozen else ""
+        return f"{self.kind}: {reasons[int(self.code)]}{modulo}{frozen}{rounded}{proof}"
 
 
 def classify(
@@ -186,6 +193,7 @@ def classify(
     num_matvecs: int = 200,
     memory: float | None = None,
     symmetries: Any = None,
+    trainable: Any = None,
     proof: bool = False,
 ) -> CriticalPoint:
     """The kind of a point of the loss surface, with its index, inertia and extreme eigenpairs (S52-S57).
@@ -208,6 +216,8 @@ def classify(
         symmetries: one or several of `hessian.symmetry`, or functions of params that return a vector field like params
             along which the loss does not change; the kind is then that modulo the directions which these make flat.
             They are checked at random points around params.
+        trainable: which floating arrays are free, a pytree of bools like params or a prefix of it, or a function of
+            paths such as "['layer']['bias']"; the others are held where they are, and the verdict says so.
         proof: whether `hessian.prove` is asked too, outside of `jit`; its record comes back as `.proof`.
 
     Returns:
@@ -228,8 +238,8 @@ def classify(
     >>> classify(lambda w: (1 - w[0] * w[1]) ** 2, jnp.ones(2), symmetries=symmetry.rescale(0, 1)).kind
     'minimum'
     """
-    record = prove(loss, params, *args) if choice("proof", proof, (True, False)) else None
-    loss, params, args, stored = working(loss, params, *args)
+    record = prove(loss, params, *args, trainable=trainable) if choice("proof", proof, (True, False)) else None
+    loss, params, args, stored = working(loss, params, *args, trainable=trainable)
     theta = jax.eval_shape(lambda tree: ravel_pytree(tree)[0], params)
     choice("method", method, ("auto", "dense", "lanczos"))
     tolerance("gradient_tol", gradient_tol)
@@ -249,7 +259,8 @@ def classify(
         rows = rows_within(BASIS_MEMORY if memory is None else memory, theta, num_matvecs - CHECKS, least=2)
         krylov = num_matvecs, rows
     tols = gradient_tol, curvature_tol
-    return _judged(loss, stored, krylov, params, args, tols, start, confidence, orbit, symmetric)._replace(proof=record)
+    verdict = _judged(loss, stored, krylov, params, args, tols, start, confidence, orbit, symmetric)
+    return verdict._replace(proof=record, frozen=jnp.int32(stored.frozen))
 
 
 @compiled(static_argnums=(0, 1, 2))

@@ -19,13 +19,14 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from hessian.product import Params
-from hessian.results import Outcome
+from hessian.results import Outcome, result
 from hessian.symmetry.alignment import same_orbit
 from hessian.symmetry.declared import Symmetries
 from hessian.verdicts.classify import Kind
 from hessian.verdicts.refinement import TOLERANCE
 
 PER_POINT = ("loss", "code", "index", "nullity", "gradient_norm", "eigenvalues", "family", "flat")
+HEAD = ("", "kind", "index", "loss", "|g|", "found", "lowest", "highest")
 FLAT = 1e-2  # |H g| below this share of |H| |g| is called gradient flat
 
 
@@ -38,6 +39,7 @@ class SearchOutcome(Outcome):
     NOT_FINITE = "not finite"
 
 
+@result
 class CriticalPoints(NamedTuple):
     """The distinct critical points, by index and then by loss, with k rows; arrays of numpy."""
 
@@ -97,15 +99,32 @@ class CriticalPoints(NamedTuple):
         firsts = [int(np.argmax(self.reached == row)) for row in range(len(self.loss))]
         return len(self.reached) - 1 - max(firsts, default=-1)
 
-    def __str__(self) -> str:
+    @property
+    def _rows(self) -> list[list[str]]:
         rows = zip(self.kind, self.index, self.loss, self.gradient_norm, self.found, self.eigenvalues, strict=True)
-        lines = [
-            f"{i:4} {kind:12} {index:5} {loss:14.8g} {norm:9.1e} {found:6} {lambdas[0]:11.4g} {lambdas[-1]:11.4g}"
-            for i, (kind, index, loss, norm, found, lambdas) in enumerate(rows)
+        return [
+            [str(i), kind, str(index), f"{loss:.8g}", f"{norm:.1e}", str(found), *(f"{x:.4g}" for x in ends[[0, -1]])]
+            for i, (kind, index, loss, norm, found, ends) in enumerate(rows)
         ]
-        ends = ", ".join(f"{np.sum(self.ended == outcome)} {outcome.words}" for outcome in SearchOutcome)
-        head = f"{'':4} {'kind':12} {'index':>5} {'loss':>14} {'|g|':>9} {'found':>6} {'lowest':>11} {'highest':>11}"
-        return "\n".join([head, *lines, f"starts: {ends}"])
+
+    @property
+    def _ends(self) -> str:
+        return ", ".join(f"{np.sum(self.ended == outcome)} {outcome.words}" for outcome in SearchOutcome)
+
+    def __str__(self) -> str:
+        widths = (4, -12, 5, 14, 9, 6, 11, 11)
+        line = lambda cells: " ".join(  # noqa: E731
+            cell.ljust(-width) if width < 0 else cell.rjust(width) for cell, width in zip(cells, widths, strict=True)
+        )
+        return "\n".join([line(HEAD), *map(line, self._rows), f"starts: {self._ends}"])
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        row = lambda cells, tag: "<tr>" + "".join(f"<{tag}>{cell}</{tag}>" for cell in cells) + "</tr>"  # noqa: E731
+        rows = "".join(row(cells, "td") for cells in self._rows)
+        return f"<table>{row(HEAD, 'th')}{rows}</table><p>starts: {self._ends}</p>"
 
 
 def listed(ends: Any, unravel: Callable[[Any], Params], separation: float | None, units: np.ndarray) -> CriticalPoints:

@@ -28,6 +28,7 @@ from jax.flatten_util import ravel_pytree
 from hessian.compiled import compiled
 from hessian.numerics import divided, divisor, length, newton_coordinates
 from hessian.product import Loss, Params, gradient, matrix
+from hessian.results import digits, result
 from hessian.roundoff import SAFETY, spread
 from hessian.spectra.eigh import eigh
 from hessian.symmetry.slices import Orbit, across
@@ -38,6 +39,7 @@ DRAWS = 8  # samples of rounding for a Hessian of one row; larger ones take fewe
 GRADIENTS = 4  # eight gradients on the way, counted as products; the 16 where curvature changes are not counted
 
 
+@result
 class Eigenpair(NamedTuple):
     """An eigenvalue at the end of the spectrum, its eigenvector, and the interval that holds it."""
 
@@ -45,6 +47,9 @@ class Eigenpair(NamedTuple):
     vector: Params  # like params, of length 1
     low: jax.Array  # bounds that hold at the critical point as well; the outer one of a matrix-free end
     high: jax.Array  # holds with the confidence of the evidence
+
+    def _words(self) -> str:
+        return f"{digits(self.value)} in [{digits(self.low)}, {digits(self.high)}]"
 
 
 class Evidence(NamedTuple):

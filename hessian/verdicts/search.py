@@ -12,6 +12,11 @@ Each end is refined by Newton's method (`hessian.verdicts.refinement`).  It coun
 along every eigenvalue beyond rounding, is short; it is then classified, and listed once.
 
 Its result is `hessian.verdicts.critical_points.CriticalPoints`.
+
+| name | what it is |
+|---|---|
+| `find_critical_points` | the search |
+| `End`, `judged` | where one start ended, with its spectrum and verdict |
 """
 
 from functools import partial
@@ -26,6 +31,7 @@ from jax.typing import ArrayLike
 from hessian.arguments import choice, number, shown, whole
 from hessian.compiled import compiled
 from hessian.limits import CURVATURE_ROUNDING
+from hessian.models import WholeLoss, partition
 from hessian.numerics import divided, divisor, length
 from hessian.precision import working
 from hessian.product import Loss, Params
@@ -89,12 +95,17 @@ def find_critical_points(
     if separation is not None:
         number("separation", separation)
     search, stored, ends = _begun(loss, starts, args, method, index, steps, radius, batch, symmetries)
-    units, symmetries = _units(_rows(starts)), search.plan[-1]
+    units, symmetries = _units(_rows(_alone(starts)[0])), search.plan[-1]
     ends = jax.tree.map(np.asarray, ends())
     unravel = ravel_pytree(search.one)[1]
     found = listed(ends, unravel, separation, units)
     found = found if symmetries is None else orbits(found, symmetries, separation, units)
-    return found._replace(params=None if found.params is None else stored(found.params))
+    if found.params is None:
+        return found
+    params, (_, rest, model) = stored(found.params), _alone(starts)
+    if model is None:
+        return found._replace(params=params)
+    return found._replace(params=model.combine(params, [jnp.stack([leaf] * len(found.loss)) for leaf in rest]))
 
 
 def seek_critical_points(
@@ -130,6 +141,9 @@ class _Begun(NamedTuple):
 
 def _begun(loss, starts, args, method, index, steps, radius, batch, symmetries):
     """The search, checked; the storage of its starts; and what computes its ends."""
+    starts, rest, model = _alone(starts)
+    if model is not None:
+        loss, args = WholeLoss(loss, model), (rest, *args)
     loss, one, args, stored = working(loss, jax.tree.map(_first, starts), *args, names=("loss", "starts"))
     n = sum(leaf.size for leaf in jax.tree.leaves(one))
     count = len(jax.tree.leaves(starts)[0])
@@ -140,6 +154,19 @@ def _begun(loss, starts, args, method, index, steps, radius, batch, symmetries):
     refuse_wrong(loss, one, args, symmetries)
     search = _Begun(loss, (method, index, steps, min(batch, count), symmetries), one, args)
     return search, stored, partial(_search, loss, search.plan, one, args, starts, radius)
+
+
+def _alone(starts):
+    """The differentiated part of starts, the other arrays of one start, and the model of both, as `partition`."""
+    free, rest, model = partition(starts)
+    count = len(jax.tree.leaves(free)[0]) if model is not None and jnp.ndim(jax.tree.leaves(free)[0]) else 0
+    rows = [leaf for leaf in rest if jnp.ndim(leaf) and len(leaf) == count]
+    if any(not bool(jnp.all(leaf == leaf[:1])) for leaf in rows if not isinstance(leaf, jax.core.Tracer)):
+        msg = (
+            "starts must have equal arrays where these are no parameters, as integers and keys are; got different ones"
+        )
+        raise ValueError(msg)
+    return free, tuple(leaf[0] if jnp.ndim(leaf) and len(leaf) == count else leaf for leaf in rest), model
 
 
 def _first(starts):
@@ -235,12 +262,12 @@ def _search(loss, plan, like, args, starts, radius):
             jnp.where(end.short, end.gradient, state.gradient),
         )
         point = classify(loss, unravel(theta), *args, method="dense", symmetries=symmetries)
-        return _end(loss, unravel(theta), args, flat, theta, gradient, length_scale(theta), point, key)
+        return judged(loss, unravel(theta), args, flat, theta, gradient, length_scale(theta), point, key)
 
     return jax.lax.map(seek, starts, batch_size=batch)
 
 
-def _end(loss, params, args, flat, theta, gradient, length_scale, point, key):
+def judged(loss, params, args, flat, theta, gradient, length_scale, point, key):
     """The point at which a search ended, with its spectrum and verdict."""
     found = eigenbasis(flat, theta, gradient, None, key)
     sizes = jnp.abs(found.values)

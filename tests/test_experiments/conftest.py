@@ -26,6 +26,11 @@ def opened(browser):
     return partial(_opened, browser)
 
 
+def _foreign(address, file):
+    """Whether a request is for more than the page's file and what the page made itself."""
+    return Path(file).name not in address and not address.startswith("blob:")
+
+
 @contextlib.contextmanager
 def _opened(browser, file):
     """A page; a message on the console, a dialog or a request for another file fails the test."""
@@ -34,7 +39,7 @@ def _opened(browser, file):
     page.on("console", lambda message: said.append(message.text))
     page.on("pageerror", lambda error: said.append(str(error)))
     page.on("dialog", lambda dialog: said.append(dialog.message))
-    page.on("request", lambda request: said.append(request.url) if Path(file).name not in request.url else None)
+    page.on("request", lambda request: said.append(request.url) if _foreign(request.url, file) else None)
     page.goto(f"file://{file}")
     yield page
     assert said == []

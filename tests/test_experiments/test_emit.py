@@ -1,5 +1,7 @@
 """JavaScript from a jaxpr: what a browser computes is what JAX computes, within the rounding of its terms."""
 
+import base64
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,27 +10,52 @@ from cases import every
 from jax.flatten_util import ravel_pytree
 
 import gdlab
+from experiments.playground import operations, script
 from experiments.playground.emit import PRELUDE, Refused, emitted
 from gdlab.problems import surfaces
-from hessian.roundoff import POOL, UNIFORM, jittered
 
 SHARE = 1e-12  # of the magnitudes of the terms
-DRAWS = 6
+DRAWS = 4
 
 
 @pytest.fixture(scope="module")
 def run(browser):
-    """What the emitted function makes of rows of numbers, in the system's Chromium."""
-    page = browser.new_page()
+    """What the emitted function makes of rows of numbers, in the system's Chromium.
 
-    def computed(text, rows, outputs):
-        rows = np.asarray(rows, np.float64)
-        made = page.evaluate(
-            "([text, rows, size]) => { const f = new Function(text + ';return f')();"
-            "return rows.map(x => { const y = new Float64Array(size); f(x, y); return Array.from(y) }) }",
-            [PRELUDE + text, rows.tolist(), outputs],
-        )
-        return np.array(made, np.float64).reshape(len(rows), outputs)
+    With draws, also how far the results move on average when every operation of `text` rounds at random.
+    """
+    page = browser.new_page()
+    page.evaluate(
+        """() => {
+            let seed = 1;
+            const uniform = () => (2 * (seed = (seed * 48271) % 2147483647)) / 2147483647 - 1;
+            window.J_ = (x) => x * (1 + Number.EPSILON * uniform());
+            const made = (f, rows, size) => rows.map((x) => { const y = new Float64Array(size); f(x, y); return y });
+            window.computed = ([texts, packed, length, size, draws]) => {
+                const bytes = Uint8Array.from(atob(packed), (one) => one.charCodeAt(0)), rows = [];
+                const told = new Float64Array(bytes.buffer);
+                for (let i = 0; i < told.length; i += length) rows.push(told.subarray(i, i + length));
+                const [f, g] = texts.map((one) => new Function(one)()), still = made(f, rows, size);
+                const sums = rows.map(() => new Float64Array(size));
+                for (let k = 0; k < draws; k++) {
+                    made(g, rows, size).forEach((y, i) => {
+                        for (let j = 0; j < size; j++) sums[i][j] += Math.abs(y[j] - still[i][j]) / draws;
+                    });
+                }
+                const words = [];
+                for (const y of [...still, ...sums]) words.push(String.fromCharCode(...new Uint8Array(y.buffer)));
+                return btoa(words.join(""));
+            };
+        }"""
+    )
+
+    def computed(text, rows, outputs, noisy=None):
+        rows, draws = np.asarray(rows, np.float64), DRAWS if noisy else 0
+        texts = [f"{PRELUDE}{one};return f" for one in (text, noisy or text)]
+        packed = base64.b64encode(rows.astype("<f8").tobytes()).decode()
+        made = page.evaluate("told => computed(told)", [texts, packed, rows.shape[1], outputs, draws])
+        still, moved = np.frombuffer(base64.b64decode(made), "<f8").reshape(2, len(rows), outputs)
+        return (still, moved) if noisy else still
 
     return computed
 
@@ -46,26 +73,33 @@ def flat(function, *like):
     return of, numbers
 
 
-def agrees(run, function, rows, *like):
+def rounded_at_random(function, *like):
+    """The emitted text of a function, in which every operation on floats passes its result through J_."""
+    exact = ("floor", "ceil", "sign", "abs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(script.WRAPS, "float64", "J_({})")
+        for name, text in operations.FUNCTIONS.items():
+            patch.setitem(operations.FUNCTIONS, name, text if name in exact else f"J_({text})")
+        return emitted("f", function, *like)
+
+
+def agrees(run, function, rows, expected, *like):
     """Emitted and run on rows of numbers, a function is JAX's, to SHARE of the magnitudes of its terms.
 
     These are read off how far its results move on average when every operation rounds at random, which is at most the
     root of the sum of their squares, and thus below the sum.  JAX takes subnormal numbers for 0, a browser does not.
     """
-    of, _ = flat(function, *like)
-    expected = np.asarray(jax.jit(jax.vmap(of))(rows))
-    noisy = jittered(of, rows[0])
-    pools = jnp.stack([jnp.roll(jnp.asarray(UNIFORM), 997 * i) for i in range(DRAWS)])
-    moved = np.asarray(jax.jit(jax.vmap(jax.vmap(noisy, (0, None)), (None, 0)))(pools, rows))
-    assert pools.shape[1] == POOL
     finite = np.isfinite(expected)
-    moved = np.where(finite[:, None], moved, 0.0)
-    expected = np.where(finite, expected, np.nan)
-    terms = np.mean(np.abs(moved - expected[:, None]), axis=1) / np.finfo(float).eps + np.abs(expected)
-    got = run(emitted("f", function, *like), rows, expected.shape[1])
+    text, outputs = emitted("f", function, *like), expected.shape[1]
+    got, moved = run(text, rows, outputs, rounded_at_random(function, *like))
+    terms = np.where(finite, moved, 0.0) / np.finfo(float).eps + np.abs(np.where(finite, expected, 0.0))
     np.testing.assert_array_equal(np.isfinite(got), finite)
-    assert np.all(np.abs(got - expected)[finite] <= SHARE * terms[finite] + np.finfo(float).tiny)
-    return got
+    assert np.all(np.abs(got[finite] - expected[finite]) <= SHARE * terms[finite] + np.finfo(float).tiny)
+
+
+def on_rows(function, rows, *like):
+    """What JAX makes of rows of numbers."""
+    return np.asarray(jax.jit(jax.vmap(flat(function, *like)[0]))(rows))
 
 
 def everything(loss):
@@ -86,7 +120,7 @@ def test_value_gradient_and_hessian_of_every_surface_are_those_of_jax(run, name)
     low, high = np.array(surface.box).T
     count = 10_000 if surface.dim <= 4 else 100
     rows = jnp.asarray(np.random.default_rng(0).uniform(low, high, (count, surface.dim)))
-    agrees(run, everything(surface.loss), rows, rows[0])
+    agrees(run, everything(surface.loss), rows, on_rows(everything(surface.loss), rows, rows[0]), rows[0])
 
 
 def test_a_network_seen_by_two_of_its_weights_is_emitted(run):
@@ -99,7 +133,7 @@ def test_a_network_seen_by_two_of_its_weights_is_emitted(run):
         return jnp.mean((hidden @ jnp.asarray(second).at[3].set(theta[1]) - jnp.asarray(y)) ** 2)
 
     rows = jnp.asarray(rng.uniform(-4, 4, (10_000, 2)))
-    agrees(run, everything(loss), rows, rows[0])
+    agrees(run, everything(loss), rows, on_rows(everything(loss), rows, rows[0]), rows[0])
 
 
 @pytest.mark.parametrize("make", every())
@@ -111,17 +145,20 @@ def test_each_of_a_thousand_steps_from_the_state_of_jax_is_its_step(run, make):
         made, state = optimizer.step(grads, state, params, value=value)
         return made.eta, made.sigma, made.m, made.update, state
 
+    def numbers(tree):
+        return jnp.concatenate([jnp.ravel(jnp.asarray(a, float)) for a in jax.tree.leaves(tree)])
+
     def turn(carry, _):
         params, state = carry
         value, grads = jax.value_and_grad(loss)(params)
-        seen = ravel_pytree([jnp.asarray(a, float) for a in jax.tree.leaves((optimizer, state, params, grads, value))])
-        update, state = optimizer.update(grads, state, params, value=value)
-        return (params + update, state), seen[0]
+        made = step(optimizer, state, params, grads, value)
+        seen = numbers((optimizer, state, params, grads, value)), numbers(made)
+        return (params + made[3], made[4]), seen
 
     state = optimizer.init(params)
-    rows = jax.jit(lambda: jax.lax.scan(turn, (params, state), None, 1000)[1])()
+    rows, expected = jax.jit(lambda: jax.lax.scan(turn, (params, state), None, 1000)[1])()
     value, grads = jax.value_and_grad(loss)(params)
-    agrees(run, step, rows, optimizer, state, params, grads, value)
+    agrees(run, step, rows, np.asarray(expected), optimizer, state, params, grads, value)
 
 
 def loops(x):

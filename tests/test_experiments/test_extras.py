@@ -157,10 +157,10 @@ def test_whatever_diverging_runs_leave_is_drawn_between_finite_limits(rates):
     figure, parts = plt.subplots(2, len(VALUES) // 2, figsize=(6, 3))
     for axes, values in zip(parts.ravel(), VALUES.values(), strict=True):
         losses = np.array([values]).T.repeat(3, axis=1)
-        figures.band(axes, rates, losses, "black", "gd")
-        figures.log_axis(axes, "x", rates)
-        figures.log_axis(axes, "y", losses)
-        figures.legend(axes)
+        figures.band(rates, losses, label="gd", color="black", ax=axes)
+        figures.log_axis("x", rates, ax=axes)
+        figures.log_axis("y", losses, ax=axes)
+        figures.legend(ax=axes)
         low, high = axes.get_ylim()
         assert 0 < low < high < np.inf
         shown = [value for value in values if 1e-150 < value < 1e150]
@@ -173,9 +173,9 @@ def test_whatever_diverging_runs_leave_is_drawn_between_finite_limits(rates):
 @pytest.mark.parametrize("loss", [lambda x: x[0] * np.nan, lambda x: x[0] * 0 + 3, lambda x: 1e300 * x[0] ** 3])
 def test_contours_of_any_loss_are_drawn(loss):
     figure, axes = plt.subplots()
-    figures.contours(axes, loss, [(-2, 2), (-1, 1)])
-    figures.way_out(axes, np.zeros(2), np.full(2, np.nan), np.zeros(2), np.full(2, 1e308))
-    figures.way_out(axes, np.zeros(2), np.ones(2), np.full(2, np.inf), np.full(2, 1e308))
+    figures.contours(loss, [(-2, 2), (-1, 1)], ax=axes)
+    figures.way_out(np.zeros(2), np.full(2, np.nan), np.zeros(2), np.full(2, 1e308), ax=axes)
+    figures.way_out(np.zeros(2), np.ones(2), np.full(2, np.inf), np.full(2, 1e308), ax=axes)
     figure.savefig(io.BytesIO(), format="png")
     assert axes.get_xlim() == (-2, 2)
     plt.close(figure)

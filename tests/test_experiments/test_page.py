@@ -9,6 +9,7 @@ import xarray
 
 from experiments.__main__ import main
 from experiments.playground import page as of_page
+from experiments.playground import replay, template
 
 pytestmark = pytest.mark.full
 
@@ -194,6 +195,6 @@ def test_it_fits_a_phone_and_needs_no_network(browser, raced):
 
 
 def test_the_largest_page_stays_below_a_megabyte():
-    fixed = sum((of_page.HERE / name).stat().st_size for name in ("page.html", "page.css", "draw.js", "page.js"))
-    bytes_of_numbers = of_page.BUDGET * (8 + 9 * 4) + of_page.SIDE**2 * 4
+    fixed = sum((template.HERE / name).stat().st_size for name in ("page.html", "page.css", "draw.js", "page.js"))
+    bytes_of_numbers = replay.BUDGET * (8 + 9 * 4) + replay.SIDE**2 * 4
     assert fixed + bytes_of_numbers * 4 / 3 + len(json.dumps(list(range(10_000)))) < 1e6

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 import xarray
 
+import hessian
 from experiments.__main__ import main
+from experiments.cli.settings import Classify, InputError
+from experiments.workloads.user_loss import target
 
 pytestmark = pytest.mark.full
 
@@ -205,3 +208,43 @@ def test_bad_input_gets_one_sentence_and_status_2(name, capsys, tmp_path):
     assert len(shown.err.splitlines()) == 1, shown.err
     assert all(part in shown.err for part in said), shown.err
     assert [path for path in sorted(tmp_path.iterdir()) if path.name not in ("runs", "__pycache__")] == before
+
+
+MODEL_FILE = """
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+@jax.tree_util.register_dataclass
+@dataclass
+class Model:
+    w: Any
+    power: Any
+    act: Any
+
+
+def model():
+    return Model(jnp.zeros(2), 2, jnp.tanh)
+
+
+def loss(model):
+    return (1 - model.w[0] * model.w[1]) ** model.power, {"w": model.w}
+
+
+def broken():
+    raise ValueError("no weights")
+"""
+
+
+def test_a_model_of_a_file_is_a_target_as_it_is(tmp_path):
+    file = tmp_path / "net.py"
+    file.write_text(MODEL_FILE)
+    found = target(Classify(target=f"{file}:loss", params=f"{file}:model"))
+    assert hessian.classify(found.loss, found.params).kind == "saddle"
+    with pytest.raises(InputError, match=r"^params must be what .*:broken\(\) returns; it raised ValueError: no"):
+        target(Classify(target=f"{file}:loss", params=f"{file}:broken"))
+    with pytest.raises(InputError, match=r"^params must hold a floating array; .*:nothing holds none"):
+        target(Classify(target=f"{file}:loss", params=f"{file}:nothing"))

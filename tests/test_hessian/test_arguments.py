@@ -217,6 +217,7 @@ DEFAULTS = {
     "find_critical_points": {
         "method": "levenberg_marquardt", "index": 1, "steps": 200, "radius": 0.1, "batch": 4096,
     },
+    "landscape": {"highest": 1, "modes": 6, "steps": 200, "radius": 0.05, "batch": 16},
     "minimum_ratio": {"probes": 8, "steps": 80},
     "newton": {"rate": 1.0},
     "newton_cg": {"accuracy": 1e-3, "weight": 1e-3, "num_matvecs": 100},
@@ -225,6 +226,7 @@ DEFAULTS = {
     "sharpness": {"measure": "eigenvalue", "epsilon": 1e-3, "starts": 4, "steps": 20, "num_matvecs": 60},
     "spectrum": {"chunk": 64, "memory": 8 * 2**30},
     "taylor": {"order": 2},
+    "multiplicity": {"which": "lowest", "block": 4, "num_matvecs": 400, "memory": 2 * 2**30},
     "trace": {"method": "hutch++", "num_matvecs": 99},
     "prove_saddle": {"radius": 0.0},
     "prove_all": {"smallest": 1e-7, "max_boxes": 10**6},
@@ -250,6 +252,7 @@ def test_what_is_expensive_is_compiled_once_for_all_points():
         "verdicts.evidence": ["dense"],
         "verdicts.krylov_evidence": ["matrix_free"],
         "verdicts.search": ["_search"],
+        "landscapes.seek": ["seek_all"],
         "spectra.sharpness": ["_keskar"],
         "spectra.spectrum": ["_spectrum", "_extremal"],
         "spectra.trace": ["_samples"],

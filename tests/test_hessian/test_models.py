@@ -98,6 +98,90 @@ def test_a_way_leads_to_a_module_that_can_be_called(name):
     np.testing.assert_allclose(fit(there, X)[0], plain(arrays, X), rtol=1e-9)
 
 
+def outputs(model, x):
+    return model.act(x @ model.inner) @ model.outer
+
+
+def plain_outputs(arrays, x):
+    return outputs(Net(arrays["inner"], jnp.tanh, arrays["outer"], 2, KEY), x)
+
+
+def squares(z, y):
+    return jnp.mean((z - y) ** 2)
+
+
+SIGMA = {"inner": jnp.full((2, 2), 4.0), "outer": jnp.full(2, 9.0)}
+# Losses made of others, of a module and of its arrays, with their arguments behind the parameters.
+MADE = {
+    "gauss_newton": (
+        (hessian.gauss_newton(outputs, squares), X, X[:, 0]),
+        (hessian.gauss_newton(plain_outputs, squares), X, X[:, 0]),
+    ),
+    "empirical_fisher": (
+        (hessian.empirical_fisher(lambda p, x: outputs(p, x) ** 2), X),
+        (hessian.empirical_fisher(lambda p, x: plain_outputs(p, x) ** 2), X),
+    ),
+    "preconditioned": ((hessian.preconditioned(fit), of_net(SIGMA), X), (hessian.preconditioned(plain), SIGMA, X)),
+    "microbatched": ((hessian.microbatched(fit, 4), X), (hessian.microbatched(plain, 4), X)),
+    "pooled": ((hessian.pooled(fit), [(X[:2],), (X[2:],)]), (hessian.pooled(plain), [(X[:2],), (X[2:],)])),
+}
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_losses_made_of_the_loss_of_a_module_are_those_of_its_arrays(name):
+    (loss, *args), (alone, *others) = MADE[name]
+    product = hessian.hvp(loss, net(), *args)(of_net(DIRECTION))
+    expected = hessian.hvp(alone, ARRAYS, *others)(DIRECTION)
+    np.testing.assert_allclose(product.inner, expected["inner"], rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(product.outer, expected["outer"], rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.full
+def test_critical_points_of_a_module_are_modules():
+    """Of (1 - w0 w1)^2 + (w0 - w1)^2, whose points are known: the origin, and (1, 1) with its mirror image."""
+    loss = lambda m: (1 - m.inner[0] * m.inner[1]) ** m.width + (m.act(m.inner[0] - m.inner[1])) ** 2  # noqa: E731
+    starts = Net(jnp.array([[1.1, 0.9], [0.1, 0.0]]), lambda x: x, None, 2, jnp.stack([KEY, KEY]))
+    found = hessian.find_critical_points(loss, starts)
+    assert found.kind.tolist() == ["minimum", "saddle"]
+    np.testing.assert_allclose(found.params.inner, [[1, 1], [0, 0]], atol=1e-6)
+    assert (found.params.width, found.params.key.shape) == (2, (2,))
+    with pytest.raises(ValueError, match=r"^starts must have equal arrays where these are no parameters"):
+        hessian.find_critical_points(loss, Net(starts.inner, starts.act, None, 2, jnp.array([1, 2])))
+
+
+def valley(p):
+    return p["x"] ** 2 - p["y"] ** 2 + p["y"] ** 4
+
+
+VALLEY = {"x": jnp.float64(0), "y": jnp.float64(0)}
+
+
+@pytest.mark.parametrize("trainable", [{"x": True, "y": False}, lambda path: path == "['x']"])
+def test_a_verdict_on_the_free_part_is_that_of_the_loss_with_the_rest_held_and_says_so(trainable):
+    point = hessian.classify(valley, VALLEY, trainable=trainable)
+    assert (hessian.classify(valley, VALLEY).kind, point.kind, int(point.frozen)) == ("saddle", "minimum", 1)
+    assert "of the free part, with 1 parameters frozen" in point.certificate
+    assert hessian.escape(valley, VALLEY, trainable=trainable).reason == "no negative curvature beyond the zero band"
+
+
+def test_a_way_out_leaves_what_is_held():
+    held = {"x": jnp.float64(0.5), "y": jnp.float64(0)}
+    way = hessian.escape(valley, held, trainable={"x": False, "y": True})
+    assert float(way.params["x"]) == 0.5
+    assert float(way.loss_after) < float(way.loss_before)
+    with pytest.raises(ValueError, match=r"^trainable must choose at least one floating array"):
+        hessian.escape(valley, held, trainable=False)
+    with pytest.raises(ValueError, match=r"^trainable must be a pytree of bools like params"):
+        hessian.classify(valley, held, trainable=3)
+
+
+def test_a_proof_of_the_free_part_says_what_is_held():
+    pytest.importorskip("flint")
+    proof = hessian.prove(valley, VALLEY, trainable={"x": True, "y": False})
+    assert (proof.kind, hessian.prove(valley, VALLEY).kind) == ("minimum", "saddle")
+    assert proof.statement.endswith("; 1 other parameters are held where they are")
+
+
 def test_a_proof_of_a_module_is_that_of_its_arrays():
     pytest.importorskip("flint")
     model = {"w": jnp.array([0.0, 0.0]), "f": jnp.tanh, "n": 2}

@@ -149,10 +149,16 @@ def test_wrong_input_is_named():
         gdlab.minimize(lambda x: x, gdlab.gd(0.1), START, 3)
     with pytest.raises(ValueError, match=r"record must name some of loss, .*; got 'speed'"):
         gdlab.minimize(bowl, gdlab.gd(0.1), START, 3, record=("speed",))
-    with pytest.raises(
-        TypeError, match="record must not name eta, sigma, m, update or extras but for an optimizer of gdlab"
-    ):
-        gdlab.minimize(bowl, optax.sgd(0.1), START, 3, record="eta")
+    with pytest.raises(ValueError, match="got scale_by_lbfgs"):
+        gdlab.minimize(bowl, optax.lbfgs(0.1), START, 3, record="eta")
+
+
+def test_the_steps_of_optax_are_recorded_as_ours_are():
+    names = ("params", "eta", "sigma", "m", "update")
+    theirs = gdlab.minimize(bowl, optax.chain(optax.clip(0.5), optax.adam(0.1)), START, 6, record=names)
+    ours = gdlab.minimize(bowl, gdlab.chain(optax.clip(0.5), gdlab.adam(0.1)), START, 6, record=names)
+    for name in names:
+        np.testing.assert_allclose(theirs.history[name], ours.history[name], rtol=1e-9)
 
 
 @pytest.mark.parametrize("every", [1, 7])

@@ -195,6 +195,39 @@ class ScionInNumpy:
         return x
 
 
+class KronInNumpy:
+    """Pooladzandi & Li 2024 for matrices with triangular factors, Li 2018 for the diagonal; noise as given."""
+
+    def __init__(self):
+        self.q, self.m, self.t, self.noise = {}, {}, {}, {}
+
+    def change(self, name, g, b1=0.8, rate=0.2):
+        t = self.t[name] = self.t.get(name, 0) + 1
+        self.m[name] = b1 * self.m.get(name, 0) + (1 - b1) * g
+        m, v = self.m[name] / (1 - b1**t), self.noise[name][t - 1]
+        if g.ndim < 2:
+            q = self.q.get(name, np.ones_like(g))
+            a, b = q * m, v / q
+            self.q[name] = q = q - rate * (a**2 - b**2) / np.max(a**2 + b**2) * q
+            return -0.1 * q * q * m
+        moves = np.zeros((*g.shape,)).reshape(-1, *g.shape[-2:])
+        for i, (one, noise) in enumerate(zip(m.reshape(moves.shape), v.reshape(moves.shape), strict=True)):
+            left, right = self.q.get((name, i), tuple(map(np.eye, one.shape)))
+            a = np.einsum("ia,jb,ab->ij", left, right, one)
+            b = np.linalg.inv(left).T @ noise @ np.linalg.inv(right)
+            left = self.turned(left, np.einsum("ij,kj->ik", a, a), np.einsum("ij,kj->ik", b, b), rate)
+            right = self.turned(right, np.einsum("ij,ik->jk", a, a), np.einsum("ij,ik->jk", b, b), rate)
+            self.q[name, i] = left, right
+            moves[i] = left.T @ left @ one @ right.T @ right
+        return -0.1 * moves.reshape(g.shape)
+
+    @staticmethod
+    def turned(q, first, second, rate):
+        total = first + second
+        row = total[np.argmax((total**2).sum(axis=1))] @ total
+        return q - rate * np.triu(first - second) @ q / np.linalg.norm(row / np.linalg.norm(row) @ total)
+
+
 PAPERS = {
     "shampoo, paper": (gdlab.shampoo(0.1, eps=1e-2, source="paper"), ShampooInNumpy),
     "shampoo": (gdlab.shampoo(0.1, 0.8, 0.9, 1e-2), AveragedShampooInNumpy),
@@ -203,6 +236,32 @@ PAPERS = {
 }
 # The vectors behind an eigenvalue 0 are arbitrary, so that SOAP is held to its paper on gradients of full rank alone.
 FULL_RANK = {"soap": {"vector": (4,), "scalar": (), "square": (3, 3), "stack": (2, 3, 3), "kernel": (2, 1, 3, 3)}}
+
+
+@pytest.mark.full
+def test_each_step_of_kron_is_that_of_its_paper():
+    optimizer, paper = gdlab.kron(0.1, 0.8, fit_rate=0.2, seed=5), KronInNumpy()
+    for place, (name, shape) in enumerate(sorted(SHAPES.items())):
+        keys = [jax.random.fold_in(jax.random.fold_in(jax.random.key(5), t), place) for t in range(STEPS)]
+        paper.noise[name] = [np.asarray(jax.random.normal(key, shape, float)) for key in keys]
+    rng = np.random.default_rng(3)
+    state, update = optimizer.init({key: jnp.zeros(shape) for key, shape in SHAPES.items()}), jax.jit(optimizer.update)
+    for _ in range(STEPS):
+        g = {key: rng.normal(size=shape) * 10.0 ** rng.integers(-1, 2) for key, shape in SHAPES.items()}
+        updates, state = update(g, state)
+        assert_near(updates, {key: paper.change(key, one) for key, one in g.items()}, 1e-11)
+
+
+def test_kron_makes_noise_of_the_size_one_of_correlated_gradients():
+    rng, optimizer = np.random.default_rng(4), gdlab.kron(1.0, 0.0)
+    left, right = np.diag([10.0, 1.0, 0.1]) @ rng.normal(size=(3, 3)), rng.normal(size=(4, 4))
+    state, update = optimizer.init(jnp.zeros((3, 4))), jax.jit(optimizer.update)
+    moves = []
+    for _ in range(1500):
+        updates, state = update(jnp.asarray(left @ rng.normal(size=(3, 4)) @ right), state)
+        moves.append(np.ravel(updates))
+    covariance = np.cov(np.array(moves[500:]).T)
+    np.testing.assert_allclose(np.linalg.eigvalsh(covariance), 1, atol=0.6)
 
 
 @pytest.mark.full
@@ -277,6 +336,7 @@ READ = {
     "shampoo": gdlab.shampoo(0.1, 0.8, 0.9, 1e-3),
     "soap": gdlab.soap(0.1, every=2),
     "scion": gdlab.scion(0.1),
+    "kron": gdlab.kron(0.1),
 }
 
 

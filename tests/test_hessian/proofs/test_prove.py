@@ -290,3 +290,79 @@ def test_a_whole_number_that_no_double_is_is_no_constant():
     assert Tape(1).real(np.array([2**53])).shape == (1,)
     with pytest.raises(Uncovered, match="real double"):
         Tape(1).real(np.array([2**53 + 1]))
+
+
+# ---------------------------------------------------------------------------------------------- modulo symmetries
+
+
+def hat(w):
+    return (w @ w - 1) ** 2
+
+
+def trimer(x):
+    i, j = np.triu_indices(3, 1)
+    r = jnp.sum((x[i] - x[j]) ** 2, axis=1)
+    return jnp.sum((r - 1) ** 2)
+
+
+ORBITS = {
+    "a circle of minima": (hat, jnp.array([0.6, 0.8]), hessian.symmetry.rotations(2), "minimum", 0, 1),
+    "the lecture's minima": (
+        lambda w: (1 - w[0] * w[1]) ** 2, jnp.array([1.0, 1.0]), hessian.symmetry.rescale(0, 1), "minimum", 0, 1,
+    ),
+    "a triangle": (
+        trimer, jnp.array([[0.0, 0.0], [1.0, 0.0], [0.5, 0.75**0.5]]), hessian.symmetry.atoms(2), "minimum", 0, 3,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ORBITS)
+def test_an_orbit_is_proved_with_its_dimension_and_its_record_replays(name, tmp_path):
+    loss, start, symmetries, kind, index, flat = ORBITS[name]
+    assert not hessian.prove(loss, start).proved
+    proof = hessian.prove(loss, start, symmetries=symmetries)
+    expected = hessian.classify(loss, jnp.asarray(proof.center).reshape(start.shape), symmetries=symmetries)
+    assert (proof.flat, proof.index, proof.kind) == (flat, int(expected.index), expected.kind)
+    assert kind is None or (proof.kind, proof.index) == (kind, index)
+    proof.save(tmp_path / "proof.json")
+    assert replayed(read(tmp_path / "proof.json")).passed
+
+
+def test_a_record_of_an_orbit_that_was_changed_does_not_replay(tmp_path):
+    proof = hessian.prove(hat, jnp.array([0.6, 0.8]), symmetries=hessian.symmetry.rotations(2))
+    proof.save(tmp_path / "proof.json")
+    sound = json.loads((tmp_path / "proof.json").read_text())
+
+    def passes(**changes):
+        (tmp_path / "other.json").write_text(json.dumps({**sound, **changes}))
+        try:
+            return replayed(read(tmp_path / "other.json")).passed
+        except ValueError:
+            return False
+
+    orbit = sound["orbit"]
+    assert passes()
+    assert not passes(hypotheses=[])
+    assert not passes(orbit={**orbit, "fields": [[]]})
+    assert not passes(orbit={**orbit, "weight": (-1.0).hex()})
+    assert not passes(orbit={**orbit, "center": [(1.0).hex()] * 2})
+    assert not passes(orbit={**orbit, "rows": [[(0.6).hex(), (0.8).hex()]]})
+
+
+def test_a_maximum_that_a_rotation_leaves_alone_is_proved_without_an_orbit():
+    proof = hessian.prove(hat, jnp.zeros(2), symmetries=hessian.symmetry.rotations(2))
+    assert (proof.kind, proof.flat) == ("maximum", 0)
+
+
+def test_what_is_degenerate_across_the_orbit_is_not_proved_and_a_wrong_symmetry_is_refused():
+    def flatter(w):
+        return (w @ w - 1) ** 4
+
+    circle = hessian.symmetry.rotations(2)
+    assert not hessian.prove(flatter, jnp.array([0.6, 0.8]), symmetries=circle).proved
+    line = jnp.array([[-1.0, 0.0], [0.0, 0.0], [1.0, 0.0]]) / 3**0.5  # besides 3 flat directions it has a zero mode
+    assert not hessian.prove(trimer, line, symmetries=hessian.symmetry.euclidean(2)).proved
+    with pytest.raises(ValueError, match="symmetries must leave the loss as it is"):
+        hessian.prove(lambda w: hat(w) + w[0], jnp.array([0.6, 0.8]), symmetries=circle)
+    curved = hessian.prove(hat, jnp.array([0.6, 0.8]), symmetries=lambda w: w[0] * jnp.array([-w[1], w[0]]))
+    assert "affine" in curved.reason

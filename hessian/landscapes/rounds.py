@@ -1,0 +1,87 @@
+"""Searches in blocks, each computed once: from a store where it is there, else compiled and on every core.
+
+A block is a fixed number of starts.  What is searched next depends on nothing but the ends of the blocks before, so a
+run that was killed takes the same path through its store and ends the same.
+
+| name | what it is |
+|---|---|
+| `Job` | where a search begins, and how it moves |
+| `Rounds` | runs jobs |
+"""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from hessian.landscapes.catalogue import Ends, as_ends
+from hessian.landscapes.seek import Plan, seek_all
+
+
+class Job(NamedTuple):
+    """One search."""
+
+    start: np.ndarray  # (n,)
+    mode: int  # `FLOW`, `DOWN`, or the index to climb to
+    toward: np.ndarray | None = None  # (n,), the direction to climb at first
+
+
+class Rounds:
+    """Runs jobs in blocks."""
+
+    def __init__(self, loss: Any, plan: Plan, like: Any, args: tuple, radius: Any, unit: float, block: int, store: Any):
+        """Set what all blocks share; arguments as of `seek_all`, with the jobs of a block, and a store or None."""
+        self.loss, self.plan, self.like, self.args = loss, plan, like, args
+        self.radius, self.unit, self.block, self.store = radius, unit, block, store
+        theta = ravel_pytree(like)[0]
+        self.size, self.dtype = theta.size, theta.dtype
+        self.count = 0
+
+    def run(self, jobs: Sequence[Job]) -> list[Ends]:
+        """The end of each job."""
+        parts = [jobs[first : first + self.block] for first in range(0, len(jobs), self.block)]
+        numbers = range(self.count, self.count + len(parts))
+        self.count += len(parts)
+        if self.store is None and len(parts) < 2:
+            found = [self._part(*each) for each in zip(numbers, parts, strict=True)]
+        else:
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                found = list(pool.map(self._part, numbers, parts))
+        return [ends.row(i) for ends, part in zip(found, parts, strict=True) for i in range(len(part))]
+
+    def _part(self, number, jobs):
+        name = np.frombuffer(self._identity(jobs), np.uint8)
+        kept = None if self.store is None else self.store.read(number)
+        if kept is not None:
+            if not np.array_equal(kept.pop("identity", None), name):
+                msg = f"store must be of this very search, or empty; its part {number} is of another loss or starts"
+                raise ValueError(msg)
+            return Ends(**kept)
+        ends = self._searched(jobs)
+        if self.store is not None:
+            self.store.write(number, {"identity": name, **ends._asdict()})
+        return ends
+
+    def _searched(self, jobs):
+        # A block that is not full repeats its first job, which costs time, and no second compilation.
+        every = [*jobs, *[jobs[0]] * (self.block - len(jobs))]
+        starts = np.stack([job.start for job in every])
+        towards = np.stack([np.zeros_like(job.start) if job.toward is None else job.toward for job in every])
+        modes = np.array([job.mode for job in every], np.int32)
+        found, vectors = seek_all(
+            self.loss, self.plan, self.like, self.args, starts, towards, modes, self.radius,
+            jnp.asarray(self.unit, starts.dtype),
+        )  # fmt: skip
+        return as_ends(found, vectors)
+
+    def _identity(self, jobs):
+        hashed = hashlib.sha256(repr((self.plan.steps, float(self.radius), self.unit)).encode())
+        for job in jobs:
+            hashed.update(job.start.tobytes() + bytes([job.mode % 256]))
+            hashed.update(b"" if job.toward is None else job.toward.tobytes())
+        return hashed.digest()[:16]

@@ -1,0 +1,102 @@
+"""The graph of a landscape: trees, paths and files, on data that can be checked by hand."""
+
+import itertools
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from hessian.landscapes.disconnectivity import disconnectivity
+from hessian.landscapes.graph import Landscape, Points
+
+
+def points(losses, index):
+    k = len(losses)
+    eigenvalues = np.ones((k, 2)) * ([-1.0, 1.0] if index else 1.0)
+    flat = np.zeros(k, int)
+    return Points(np.zeros((k, 2)), np.array(losses), np.full(k, index), flat, eigenvalues, flat * 0.0, flat + 1)
+
+
+def landscape(minima, saddles, joins):
+    others = Points(*(column[:0] for column in points([0.0], 2)))
+    return Landscape(
+        points(minima, 0),
+        points(saddles, 1),
+        others,
+        np.array(joins),
+        np.ones(len(minima), int),
+        9,
+        3,
+        {"minimum": 9},
+        0,
+        1,
+    )
+
+
+# Minima 0 - 3 in a chain, a second way 0 - 1, a loop at 2, a way into nothing, and 4 alone.
+CHAIN = landscape(
+    [0.0, 1.0, 0.5, 0.25, 0.75],
+    [2.0, 3.0, 2.5, 4.0, 5.0, 1.5],
+    [[0, 1], [1, 2], [2, 3], [0, 1], [2, 2], [-1, 0]],
+)
+
+
+def test_a_barrier_is_the_lowest_highest_saddle_of_all_paths():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        k = int(rng.integers(2, 7))
+        joins = rng.integers(-1, k, size=(9, 2))
+        heights = rng.normal(size=9) + 5
+        tree = disconnectivity(rng.normal(size=k), heights, joins)
+        barrier = np.full((k, k), np.inf)
+        for (i, j), height in zip(joins, heights, strict=True):
+            if min(i, j) >= 0:
+                barrier[i, j] = barrier[j, i] = min(barrier[i, j], height)
+        for middle in range(k):  # Floyd and Warshall
+            barrier = np.minimum(barrier, np.maximum(barrier[:, middle, None], barrier[None, middle]))
+        for i, j in itertools.combinations(range(k), 2):
+            assert tree.barrier(i, j) == barrier[i, j]
+            level = 5.0
+            assert (tree.basins(level)[i] == tree.basins(level)[j]) == (barrier[i, j] <= level)
+
+
+def test_the_path_over_the_lowest_barrier_has_the_fewest_saddles():
+    path = CHAIN.path(0, 3)
+    assert path.minima == [0, 1, 2, 3] and path.saddles == [0, 1, 2] and path.barrier == 3.0
+    assert CHAIN.path(0, 4) is None
+    assert CHAIN.path(2, 2).saddles == []
+    with pytest.raises(ValueError, match="minima from 0 to 4; got 5"):
+        CHAIN.path(0, 5)
+
+
+def test_barriers_are_measured_from_both_minima():
+    np.testing.assert_array_equal(CHAIN.barriers[1], [2.0, 2.5])
+    assert np.isnan(CHAIN.barriers[5]).tolist() == [True, False]
+
+
+def test_graphml_keeps_loops_and_parallel_edges(tmp_path):
+    text = CHAIN.to_graphml(tmp_path / "net.graphml")
+    root = ElementTree.fromstring((tmp_path / "net.graphml").read_text(encoding="utf-8"))
+    space = "{http://graphml.graphdrawing.org/xmlns}"
+    edges = [(edge.get("source"), edge.get("target")) for edge in root.iter(f"{space}edge")]
+    assert edges == [("m0", "m1"), ("m1", "m2"), ("m2", "m3"), ("m0", "m1"), ("m2", "m2")]
+    assert len(list(root.iter(f"{space}node"))) == 5 and text.startswith("<?xml")
+
+
+def test_the_dataset_holds_the_table():
+    table = CHAIN.to_dataset()
+    assert table.sizes == {"saddle": 6, "side": 2, "minimum": 5, "other": 0, "coordinate": 2, "mode": 2}
+    np.testing.assert_array_equal(table.joins, CHAIN.joins)
+
+
+def test_every_branch_ends_at_its_minimum_and_no_two_at_one_place():
+    lines = CHAIN.disconnectivity().lines()
+    ends = sorted((y[1], x[1]) for x, y in lines if x[0] == x[1] and y[1] in CHAIN.minima.loss)
+    assert [end[0] for end in ends] == sorted(CHAIN.minima.loss)
+    assert sorted(end[1] for end in ends) == [0.0, 1.0, 2.0, 3.0, 4.0]
+
+
+def test_what_is_not_known_has_no_euler_characteristic():
+    assert CHAIN.euler_characteristic is None
+    assert CHAIN._replace(highest=2).euler_characteristic == 5 - 6
+    assert CHAIN._replace(highest=2, degenerate=1).euler_characteristic is None

@@ -1,0 +1,76 @@
+"""Landscapes that are known: every minimum, every saddle and what it joins, none twice and none invented."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import hessian
+from gdlab.problems import lennard_jones, lennard_jones_starts, six_hump_camel
+from gdlab.storage.store import opened
+from hessian import symmetry
+
+pytestmark = pytest.mark.full
+
+CAMEL = jnp.asarray(np.random.default_rng(0).uniform([-3, -2], [3, 2], size=(128, 2)))
+
+# Wales group, Cambridge Cluster Database, and Forman & Cameron 2017: the minima and the lowest saddles.
+LJ7 = [-16.505384, -15.935043, -15.593211, -15.533060]
+LJ7_SADDLES = [-15.44473, -15.31986, -15.28342, -15.09785, -15.03338, -15.02644]
+
+
+def test_the_camel_has_its_fifteen_points_and_euler_characteristic_one():
+    found = hessian.landscape(six_hump_camel, CAMEL, highest=2)
+    assert (len(found.minima), len(found.saddles), len(found.others)) == (6, 7, 2)
+    assert found.euler_characteristic == 1
+    assert (found.joins >= 0).all()
+    path = found.path(0, 1)  # the two global minima, over the saddle at 0
+    assert path.barrier == pytest.approx(0, abs=1e-9) and len(path.saddles) == 1
+
+
+def test_a_run_that_was_cut_off_ends_the_same(tmp_path):
+    def run(folder, starts):
+        with opened(folder, {"kind": "landscape"}) as store:
+            return hessian.landscape(six_hump_camel, starts, store=store)
+
+    whole = run(tmp_path / "whole", CAMEL[:48])
+    run(tmp_path / "cut", CAMEL[:32])
+    parts = sorted(part.name for part in (tmp_path / "cut").glob("chunk-*"))
+    (tmp_path / "cut" / parts[-1]).unlink()
+    again = run(tmp_path / "cut", CAMEL[:48])
+    np.testing.assert_array_equal(whole.minima.params, again.minima.params)
+    np.testing.assert_array_equal(whole.joins, again.joins)
+    assert whole.ended == again.ended
+    with opened(tmp_path / "cut", {"kind": "landscape"}) as store, pytest.raises(ValueError, match="this very search"):
+        hessian.landscape(six_hump_camel, CAMEL[64:], store=store)
+
+
+def test_seven_atoms_have_four_minima_and_twelve_saddles():
+    found = hessian.landscape(lennard_jones, lennard_jones_starts(7, 400), symmetries=symmetry.atoms(3))
+    np.testing.assert_allclose(found.minima.loss, LJ7, atol=1e-6)
+    assert len(found.saddles) == 12 and (found.joins >= 0).all()
+    np.testing.assert_allclose(found.saddles.loss[:6], LJ7_SADDLES, atol=1e-5)
+    assert set(found.minima.flat) == set(found.saddles.flat) == {6}
+
+
+def test_patience_ends_a_search_that_finds_nothing_new():
+    found = hessian.landscape(six_hump_camel, CAMEL, patience=24)
+    assert found.starts < 128 and found.starts_since_new >= 24
+
+
+REFUSED = {
+    "highest": ({"highest": 3}, "highest must be a whole number, from 1 to 2; got 3"),
+    "modes": ({"modes": -1}, "modes must be a whole number, at least 0"),
+    "patience": ({"patience": 0}, "patience must be a whole number, at least 1"),
+    "searches": ({"searches": 0}, "searches must be a whole number, at least 1"),
+    "batch": ({"batch": 0}, "batch must be a whole number"),
+    "radius": ({"radius": 0.0}, "radius must lie in"),
+    "store": ({"store": "folder"}, "store must have read and write"),
+    "symmetries": ({"symmetries": symmetry.rotations(2)}, "symmetries must leave the loss as it is"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_not_allowed_is_refused_in_one_sentence(case):
+    arguments, sentence = REFUSED[case]
+    with pytest.raises((TypeError, ValueError), match=sentence):
+        hessian.landscape(six_hump_camel, CAMEL, **arguments)

@@ -1,0 +1,72 @@
+"""Copies of an extreme eigenvalue are counted: exactly below the block's width, from below beyond it."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import hessian
+from gdlab.problems import linear_autoencoder
+
+pytestmark = pytest.mark.full
+N, STARTS = 120, 20
+
+
+def quadratic(w, a):
+    return w @ (a @ w) / 2
+
+
+def planted(copies):
+    """A matrix whose lowest eigenvalue -1 occurs so often, with its neighbor at -0.8."""
+    rng = np.random.default_rng(copies)
+    basis = np.linalg.qr(rng.normal(size=(N, N)))[0]
+    values = np.concatenate([np.full(copies, -1.0), [-0.8], rng.uniform(-0.7, 2, N - copies - 1)])
+    a = (basis * values) @ basis.T
+    return jnp.asarray((a + a.T) / 2)
+
+
+@functools.cache
+def counted(block):
+    def count(key, a):
+        return hessian.multiplicity(quadratic, jnp.zeros(N), a, block=block, key=key, num_matvecs=N - 4)
+
+    keys = jax.random.split(jax.random.key(0), STARTS)
+    return functools.partial(jax.jit(jax.vmap(count, in_axes=(0, None))), keys)
+
+
+@pytest.mark.parametrize("copies", [1, 2, 3, 4, 7])
+def test_copies_are_counted_exactly_below_the_width_of_the_block_and_from_below_beyond(copies):
+    found = counted(4)(planted(copies))
+    np.testing.assert_array_equal(found.count, min(copies, 4))
+    np.testing.assert_array_equal(found.exact, copies < 4)
+    np.testing.assert_allclose(found.value, -1, atol=1e-7)
+    np.testing.assert_allclose(found.gap[found.exact], 0.2, atol=1e-2)
+    assert (found.spread < 1e-7).all()
+
+
+def test_few_parameters_and_the_highest_end_are_counted_on_the_matrix():
+    a = jnp.diag(jnp.array([1.0, 5, 5, 5, 5, 5, -2, -2]))
+    found = hessian.multiplicity(quadratic, jnp.zeros(8), a, which="highest", block=2)
+    assert (found.words, int(found.num_matvecs)) == ("5 of 5", 8)
+    assert hessian.multiplicity(quadratic, jnp.zeros(8), a, block=1).words == "2 of -2"
+    assert hessian.multiplicity(quadratic, jnp.zeros(8), 0 * a).words == "8 of 0"
+    origin = hessian.multiplicity(linear_autoencoder, jnp.zeros(24))
+    values = np.linalg.eigvalsh(jax.hessian(linear_autoencoder)(jnp.zeros(24)))
+    assert int(origin.count) == np.sum(values - values[0] < 1e-9)
+
+
+def test_too_few_products_say_at_least_and_an_invariant_space_is_left():
+    found = hessian.multiplicity(quadratic, jnp.zeros(N), planted(3), block=4, num_matvecs=12)
+    assert not found.exact
+    flat = jnp.eye(N).at[:3, :3].multiply(-1)  # two eigenvalues: two blocks span what a block can reach
+    found = hessian.multiplicity(quadratic, jnp.zeros(N), flat, block=4, num_matvecs=40)
+    assert found.words == "3 of -1"
+
+
+def test_arguments_out_of_range_are_named():
+    with pytest.raises(ValueError, match="block must be a whole number, from 1 to 2; got 3"):
+        hessian.multiplicity(jnp.sum, jnp.zeros(2), block=3)
+    with pytest.raises(ValueError, match="which must be 'lowest' or 'highest'"):
+        hessian.multiplicity(jnp.sum, jnp.zeros(2), which="both")
