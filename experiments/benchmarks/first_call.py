@@ -1,0 +1,186 @@
+"""How long does a user wait for the first call, beside the same job written by hand?
+
+    python -m experiments.benchmarks.first_call [--write docs/performance.md]
+
+Each job runs in processes of its own, in processor seconds after the imports: *cold* with nothing compiled before,
+*warm* with what the cold one left in JAX's compilation cache.  By hand is what a practitioner would write in JAX for
+this job on this loss, without checks and without a certificate.
+"""
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+JOBS = (
+    "minimize",
+    "classify",
+    "classify, lanczos",
+    "escape",
+    "find_minimum",
+    "newton_cg",
+    "find_critical_points",
+    "prove",
+)
+HEAD = """# Performance
+
+What a user waits for is the compiler.  The table is the output of `python -m experiments.benchmarks.first_call`:
+processor seconds of the first call on a loss of two parameters, after the imports.  *Cold* is a process that has
+compiled nothing before; *warm* one that finds what an earlier process compiled, as the commands do (`GDLAB_CACHE=off`
+turns that off; in a program of your own set `jax_compilation_cache_dir`).  *By hand* is the same job written in JAX
+for this loss alone, without checks and without a certificate.  Ratios carry over to other machines, seconds do not.
+
+"""
+
+
+def jobs():
+    """By name, the job with this package and by hand, each a function without arguments."""
+    import jax
+    import jax.numpy as jnp
+
+    import gdlab
+    import hessian
+
+    start = jnp.array([0.5, 1.0])
+
+    def loss(w):
+        return (1 - w[0] * w[1]) ** 2 + 0.1 * w[0] ** 2
+
+    @jax.jit
+    def descent(w):
+        def step(w, _):
+            value, slope = jax.value_and_grad(loss)(w)
+            return w - 0.1 * slope, value
+
+        return jax.lax.scan(step, w, length=100)
+
+    @jax.jit
+    def spectrum(w):
+        values, vectors = jnp.linalg.eigh(jax.hessian(loss)(w))
+        return jax.grad(loss)(w), values, vectors
+
+    @jax.jit
+    def lanczos(w):
+        product = lambda v: jax.jvp(jax.grad(loss), (w,), (v,))[1]  # noqa: E731
+
+        def grow(carry, _):
+            before, here, coupling = carry
+            image = product(here) - coupling * before
+            alpha = image @ here
+            image = image - alpha * here
+            beta = jnp.linalg.norm(image)
+            return (here, image / jnp.where(beta > 0, beta, 1), beta), (alpha, beta)
+
+        first = jax.random.normal(jax.random.key(0), w.shape)
+        begin = jnp.zeros_like(w), first / jnp.linalg.norm(first), jnp.zeros(())
+        alphas, betas = jax.lax.scan(grow, begin, length=24)[1]
+        return jnp.linalg.eigvalsh(jnp.diag(alphas) + jnp.diag(betas[:-1], 1) + jnp.diag(betas[:-1], -1))
+
+    @jax.jit
+    def way_out(w):
+        direction = jnp.linalg.eigh(jax.hessian(loss)(w))[1][:, 0]
+        lengths = 2.0 ** -jnp.arange(20)
+        tried = jnp.concatenate([w + lengths[:, None] * direction, w - lengths[:, None] * direction])
+        return tried[jnp.argmin(jax.vmap(loss)(tried))]
+
+    def newton_step(w):
+        values, vectors = jnp.linalg.eigh(jax.hessian(loss)(w))
+        return w - vectors @ (vectors.T @ jax.grad(loss)(w) / jnp.abs(values))
+
+    @jax.jit
+    def newton(w):
+        going = lambda carry: (jnp.linalg.norm(jax.grad(loss)(carry[0])) > 1e-9) & (carry[1] < 50)  # noqa: E731
+        end, _ = jax.lax.while_loop(going, lambda carry: (newton_step(carry[0]), carry[1] + 1), (w, 0))
+        return end, jnp.linalg.eigvalsh(jax.hessian(loss)(end))
+
+    @jax.jit
+    def conjugate(w):
+        def step(w, _):
+            product = lambda v: jax.jvp(jax.grad(loss), (w,), (v,))[1]  # noqa: E731
+            return w - jax.scipy.sparse.linalg.cg(product, jax.grad(loss)(w), maxiter=20)[0], loss(w)
+
+        return jax.lax.scan(step, w, length=20)
+
+    many = jax.jit(jax.vmap(newton))
+    starts = jnp.array([[0.5, 1.0], [1.5, 2.0]])
+    return {
+        "minimize": (lambda: gdlab.minimize(loss, gdlab.gd(0.1), start, 100), lambda: descent(start)),
+        "classify": (lambda: hessian.classify(loss, start), lambda: spectrum(start)),
+        "classify, lanczos": (lambda: hessian.classify(loss, start, method="lanczos"), lambda: lanczos(start)),
+        "escape": (lambda: hessian.escape(loss, start), lambda: way_out(start)),
+        "find_minimum": (lambda: hessian.find_minimum(loss, start), lambda: newton(start)),
+        "newton_cg": (lambda: gdlab.minimize(loss, hessian.newton_cg(), start, 20), lambda: conjugate(start)),
+        "find_critical_points": (lambda: hessian.find_critical_points(loss, starts), lambda: many(starts)),
+        "prove": (lambda: hessian.prove(loss, jnp.zeros(2)), None),
+    }
+
+
+def measured(name: str, by_hand: bool) -> None:
+    """Print the processor seconds of the first call in this process."""
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    job = jobs()[name][by_hand]
+    began = time.process_time()
+    jax.block_until_ready(jax.tree.leaves(job()))
+    print(time.process_time() - began)
+
+
+def seconds(words: list[str], cache: str | None = None) -> float:
+    """What a process of its own prints for these words."""
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_COMP", "JAX_PERS"))}
+    if cache is not None:
+        few = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1"}
+        variables |= {"JAX_COMPILATION_CACHE_DIR": cache, **few}
+    run = subprocess.run([sys.executable, *words], env=variables, capture_output=True, text=True, check=True)
+    return float(run.stdout.split()[-1])
+
+
+def row(name: str, cache: str) -> str:
+    """The row of a job: ours cold and warm, by hand cold, and the ratio."""
+    this = ["-m", "experiments.benchmarks.first_call", "--job", name]
+    cold, warm = seconds(this, cache), seconds(this, cache)
+    if name == "prove":
+        return f"| {name} | {cold:.2f} | {warm:.2f} | | |"
+    hand = seconds([*this, "--by-hand"])
+    return f"| {name} | {cold:.2f} | {warm:.2f} | {hand:.2f} | {cold / hand:.1f} |"
+
+
+def imports() -> str:
+    """The row of the imports."""
+    said = (
+        "import time; import jax, optax; a = time.process_time(); import gdlab, hessian; print(time.process_time() - a)"
+    )
+    base = "import time; a = time.process_time(); import jax, optax; print(time.process_time() - a)"
+    above, below = seconds(["-c", said]), seconds(["-c", base])
+    return f"| `import gdlab, hessian`, above jax and optax | {above:.2f} | | {below:.2f} | |"
+
+
+def main() -> None:
+    """Measure all jobs, or one in this process."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--job", choices=JOBS)
+    parser.add_argument("--by-hand", action="store_true")
+    parser.add_argument("--write", type=Path)
+    asked = parser.parse_args()
+    if asked.job:
+        measured(asked.job, asked.by_hand)
+        return
+    lines = ["| First call of | cold | warm | by hand, cold | cold / by hand |", "|---|---|---|---|---|", imports()]
+    with tempfile.TemporaryDirectory() as cache:
+        lines += [row(name, cache) for name in JOBS]
+    table = "\n".join(lines)
+    print(table)
+    if asked.write:
+        import jax
+
+        where = f"Measured with jax {jax.__version__} on {platform.machine()}, {os.cpu_count()} cores.\n"
+        asked.write.write_text(f"{HEAD}{table}\n\n{where}")
+
+
+if __name__ == "__main__":
+    main()
