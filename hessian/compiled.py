@@ -31,6 +31,7 @@ def compiled(**static: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]
         def called(*args, **keyed):
             return (quick if options() else plain)(*args, **keyed)
 
+        called.lower = plain.lower  # type: ignore[attr-defined]
         return called
 
     return decorated
