@@ -94,7 +94,10 @@ STAIRS = {
     "experiments.benchmarks": ["sweep_speed"],
     "experiments.playground": ["page", "live", "emit", "operations", "script"],
     "experiments.reporting": ["checks claims swept target_report", "figures pages", "run_folder", "endpoints"],
-    "experiments.workloads": ["workload optimizers", "tuned_benchmark digits cutest pokemon_valley user_loss"],
+    "experiments.workloads": [
+        "workload optimizers plain_network",
+        "tuned_benchmark digits cutest pokemon_valley user_loss",
+    ],
     "experiments.cli": ["console settings signals stdout"],
 }
 
