@@ -112,7 +112,7 @@ STAIRS = {
     ],
     "experiments.workloads": [
         "contest blocks",
-        "workload optimizers",
+        "workload optimizers plain_network",
         "tasks tuned_benchmark digits cutest pokemon_valley user_loss",
     ],
     "experiments.cli": ["cache console settings signals stdout"],

@@ -169,7 +169,7 @@ def never_falls():
     squares = 0.01 * (0.99**n - r**n) / (0.99 - r)
     largest = np.sqrt(np.maximum.accumulate(squares))
     loop = adam_step(lambda t: 1e-3, False, b2=0.99)
-    memory: Any = None
+    memory, _ = loop(None, 0.0)
     for g in grads.tolist():
         memory, _ = loop(memory, g)
     return (

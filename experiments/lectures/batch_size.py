@@ -18,6 +18,12 @@ import numpy as np
 from scipy.stats import t as student
 
 import gdlab
+
+from ..cli.settings import Experiment
+from ..reporting.checks import Check, at_most, conclude, is_true
+from ..reporting.run_folder import Table
+from ..workloads.digits import FLOAT, batches, examples, start
+from ..workloads.plain_network import accuracy, descended
 from gdlab.problems import network_accuracy, network_loss
 
 from ..cli.settings import Experiment
@@ -91,31 +97,13 @@ def written_out(runs, at, lanes):
     learnt, unseen, layers, order = jax.tree.map(lambda leaf: leaf[0], lanes)
     for size, updates in ((EXAMPLES, EPOCHS), (10, EXAMPLES // 10)):
         fed = jax.tree.map(np.asarray, batches(learnt, size, updates, order))
-        (w1, b1), (w2, b2) = ([np.asarray(layer[name], float) for name in "wb"] for layer in layers)
-        for images, labels in zip(*fed, strict=True):
-            h, p = outputs(images, w1, b1, w2, b2)
-            p[np.arange(len(labels)), labels] -= 1  # the gradient at the logits, times the size
-            back = (p @ w2.T) * (1 - h**2)
-            rate = LECTURE / len(labels)
-            w2, b2, w1, b1 = (
-                w2 - rate * h.T @ p,
-                b2 - rate * p.sum(0),
-                w1 - rate * images.T @ back,
-                b1 - rate * back.sum(0),
-            )
+        weights, _ = descended(layers, zip(*fed, strict=True), LECTURE)
         after = 0 if size == 10 else -1
         for i, (name, (images, labels)) in enumerate((("learnt", learnt), ("unseen", unseen))):
-            right = (outputs(np.asarray(images), w1, b1, w2, b2)[1].argmax(1) == np.asarray(labels)).mean()
+            right = accuracy(weights, images, labels)
             found = runs[size][at, 0, after, i]
             what = f"B = {size}, {updates} updates: {name}, first seed, against NumPy"
             yield Check("S48", what, found, right, 1.01 / len(labels))
-
-
-def outputs(images, w1, b1, w2, b2):
-    """The hidden units and the probabilities of the classes."""
-    h = np.tanh(images @ w1 + b1)
-    raised = np.exp(h @ w2 + b2)
-    return h, raised / raised.sum(1, keepdims=True)
 
 
 def smaller_is_better(runs, at):
