@@ -7,8 +7,6 @@ sigma never shrinks, does not.  The online example has slopes 1010 once in 101 s
 drifts so slowly that 300 000 steps do not show it: the printed settings matter.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np

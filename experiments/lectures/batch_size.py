@@ -18,18 +18,13 @@ import numpy as np
 from scipy.stats import t as student
 
 import gdlab
-
-from ..cli.settings import Experiment
-from ..reporting.checks import Check, at_most, conclude, is_true
-from ..reporting.run_folder import Table
-from ..workloads.digits import FLOAT, batches, examples, start
-from ..workloads.plain_network import accuracy, descended
 from gdlab.problems import network_accuracy, network_loss
 
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, is_true
 from ..reporting.run_folder import Table
 from ..workloads.digits import FLOAT, batches, examples, start
+from ..workloads.plain_network import accuracy, descended
 
 QUESTION = "Is a small batch better, and which size is best? (S48, S50; section 2.2)"
 EXAMPLES, LAYERS, EPOCHS = 1400, (64, 64, 10), 20

@@ -19,14 +19,11 @@ import numpy as np
 import optax
 
 import gdlab
-
-from ..cli.settings import Experiment
-from ..reporting.checks import at_most, conclude, is_true
-from ..workloads.plain_network import descended
 from gdlab.problems import digits, network, network_accuracy, network_loss
 
 from ..cli.settings import Experiment
 from ..reporting.checks import at_most, conclude, is_true
+from ..workloads.plain_network import descended
 
 QUESTION = "What do curriculum, fine-tuning and normalisation do? (S100)"
 SIZES, LEARNT, BATCH = (64, 32, 10), 1200, 10

@@ -18,14 +18,11 @@ import numpy as np
 import optax
 
 import gdlab
-
-from ..cli.settings import Experiment
-from ..reporting.checks import Check, at_most, conclude, exactly, is_true
-from ..workloads.plain_network import accuracy, descended
 from gdlab.problems import digits, network, network_accuracy, network_logits, network_loss, surface
 
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, exactly, is_true
+from ..workloads.plain_network import accuracy, descended
 
 QUESTION = "What do shuffling, dropout and noise on the gradient do? (S99)"
 SIZES = (64, 32, 10)
