@@ -15,7 +15,7 @@ from experiments.playground.emit import PRELUDE, Refused, emitted
 from gdlab.problems import surfaces
 
 SHARE = 1e-12  # of the magnitudes of the terms
-DRAWS = 4
+DRAWS = 8
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def run(browser):
         """() => {
             let seed = 1;
             const uniform = () => (2 * (seed = (seed * 48271) % 2147483647)) / 2147483647 - 1;
-            window.J_ = (x) => x * (1 + Number.EPSILON * uniform());
+            window.J_ = (x) => x * (1 + 4 * Number.EPSILON * uniform());
             const made = (f, rows, size) => rows.map((x) => { const y = new Float64Array(size); f(x, y); return y });
             window.computed = ([texts, packed, length, size, draws]) => {
                 const bytes = Uint8Array.from(atob(packed), (one) => one.charCodeAt(0)), rows = [];
@@ -86,13 +86,13 @@ def rounded_at_random(function, *like):
 def agrees(run, function, rows, expected, *like):
     """Emitted and run on rows of numbers, a function is JAX's, to SHARE of the magnitudes of its terms.
 
-    These are read off how far its results move on average when every operation rounds at random, which is at most the
-    root of the sum of their squares, and thus below the sum.  JAX takes subnormal numbers for 0, a browser does not.
+    These are read off how far its results move on average when every operation rounds at random, by up to four units so
+    that hardly one stays where it is, which is at most the root of the sum of their squares, and thus below the sum.  JAX takes subnormal numbers for 0, a browser does not.
     """
     finite = np.isfinite(expected)
     text, outputs = emitted("f", function, *like), expected.shape[1]
     got, moved = run(text, rows, outputs, rounded_at_random(function, *like))
-    terms = np.where(finite, moved, 0.0) / np.finfo(float).eps + np.abs(np.where(finite, expected, 0.0))
+    terms = np.where(finite, moved, 0.0) / (4 * np.finfo(float).eps) + np.abs(np.where(finite, expected, 0.0))
     np.testing.assert_array_equal(np.isfinite(got), finite)
     assert np.all(np.abs(got[finite] - expected[finite]) <= SHARE * terms[finite] + np.finfo(float).tiny)
 
@@ -136,7 +136,8 @@ def test_a_network_seen_by_two_of_its_weights_is_emitted(run):
     agrees(run, everything(loss), rows, on_rows(everything(loss), rows, rows[0]), rows[0])
 
 
-@pytest.mark.parametrize("make", every())
+# kron draws normal numbers, for which there is no rule: its page replays.
+@pytest.mark.parametrize("make", [one for one in every() if one.id != "kron"])
 def test_each_of_a_thousand_steps_from_the_state_of_jax_is_its_step(run, make):
     optimizer, loss = make(1e-3), surfaces["rosenbrock_2d"].loss
     params = jnp.array([-1.2, 1.0])
@@ -244,6 +245,7 @@ def test_what_is_not_finite_is_so_there_too(run):
         (lambda x: jnp.sort(x), "sort"),
         (lambda x: (x * 1j).real, "complex128"),
         (lambda x: x.astype(jnp.float16), "float16"),
+        (lambda x: x + jax.random.normal(jax.random.key(0), x.shape), "erf_inv"),
         (lambda x: jax.pure_callback(np.sin, x, x), "pure_callback"),
     ],
 )

@@ -246,10 +246,6 @@ REFUSED = {
         lambda: hessian.trace(hessian.empirical_fisher(squares), W),
         r"shape \(N,\); got shape \(\)",
     ),
-    "micro-batches with aux": (
-        lambda: hessian.trace(hessian.microbatched(lambda w, x: (squares(w), x), 1), W, W),
-        "loss must return a scalar; got a tuple of 2",
-    ),
     "a module without arrays": (
         lambda: hessian.classify(lambda m: squares(m.activation(m.weight)), Module("w", jnp.tanh)),
         r"got 'w' at params.weight: partition a module",
