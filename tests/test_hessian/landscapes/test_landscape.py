@@ -45,7 +45,7 @@ def test_a_run_that_was_cut_off_ends_the_same(tmp_path):
 
 
 def test_seven_atoms_have_four_minima_and_twelve_saddles():
-    found = hessian.landscape(lennard_jones, lennard_jones_starts(7, 200), symmetries=symmetry.atoms(3))
+    found = hessian.landscape(lennard_jones, lennard_jones_starts(7, 400), symmetries=symmetry.atoms(3))
     np.testing.assert_allclose(found.minima.loss, LJ7, atol=1e-6)
     assert len(found.saddles) == 12 and (found.joins >= 0).all()
     np.testing.assert_allclose(found.saddles.loss[:6], LJ7_SADDLES, atol=1e-5)
