@@ -101,7 +101,7 @@ STAIRS = {
         "saddle_escapes digits_saddle edge grid nadam batch_size flat_minima hard_to_reach sparse_features "
         "signs adabound switching warmup bias_correction decay_map noise",  # none imports another
     ],
-    "experiments.benchmarks": ["first_call sweep_speed"],
+    "experiments.benchmarks": ["sweep_speed"],
     "experiments.playground": ["widget", "page gallery", "live replay", "plane template emit", "operations", "script"],
     "experiments.reporting": [
         "checks claims contest_report target_report",

@@ -1,6 +1,6 @@
 """How long does a user wait for the first call, beside the same job written by hand?
 
-    python -m experiments.benchmarks.first_call [--write docs/performance.md]
+    python docs/first_call.py [--write docs/performance.md]
 
 Each job runs in processes of its own, in processor seconds after the imports: *cold* with nothing compiled before,
 *warm* with what the cold one left in JAX's compilation cache.  By hand is what a practitioner would write in JAX for
@@ -28,7 +28,7 @@ JOBS = (
 )
 HEAD = """# Performance
 
-What a user waits for is the compiler.  The table is the output of `python -m experiments.benchmarks.first_call`:
+What a user waits for is the compiler.  The table is the output of `python docs/first_call.py`:
 processor seconds of the first call on a loss of two parameters, after the imports.  *Cold* is a process that has
 compiled nothing before; *warm* one that finds what an earlier process compiled, as the commands do (`GDLAB_CACHE=off`
 turns that off; in a program of your own set `jax_compilation_cache_dir`).  *By hand* is the same job written in JAX
@@ -142,7 +142,7 @@ def seconds(words: list[str], cache: str | None = None) -> float:
 
 def row(name: str, cache: str) -> str:
     """The row of a job: ours cold and warm, by hand cold, and the ratio."""
-    this = ["-m", "experiments.benchmarks.first_call", "--job", name]
+    this = [__file__, "--job", name]
     cold, warm = seconds(this, cache), seconds(this, cache)
     if name == "prove":
         return f"| {name} | {cold:.2f} | {warm:.2f} | | |"
