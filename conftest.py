@@ -57,3 +57,12 @@ def forget_what_was_compiled():
     """Hundreds of compiled programs take gigabytes; no file needs those of another."""
     yield
     jax.clear_caches()
+
+
+@pytest.fixture
+def ax():
+    """Axes to draw on."""
+    plt = pytest.importorskip("matplotlib.pyplot")
+    figure, ax = plt.subplots()
+    yield ax
+    plt.close(figure)

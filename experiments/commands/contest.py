@@ -7,41 +7,29 @@ python3 lab.py merge store/1 store/2                                            
 
 import xarray
 
-from ..cli.settings import Contest, InputError, at_least_one, share
+from ..cli.settings import Contest, InputError, at_least_one
 from ..reporting.contest_report import publish_contest
-from ..reporting.run_folder import dump
-from ..reporting.swept import warnings_as_lines
+from ..reporting.swept import publish_or_keep, share_of
 from ..workloads.contest import contest
 from ..workloads.tasks import TASKS
 
 
 def main(settings: Contest) -> int:
     """Run the contest, print the tables, write the folder, or only the store of a share; the exit status."""
-    shard = (0, 1) if settings.shard is None else share(settings.shard)
-    if settings.shard is not None and settings.store is None:
-        raise InputError(f"store must name a folder for the share {settings.shard}; got none")
-    if settings.store is not None and settings.out.resolve() in (store := settings.store.resolve(), *store.parents):
-        raise InputError(f"store must be no folder in out, which a finished contest takes; got {settings.store}")
+    shard = share_of(settings, "contest")
     for name in ("tuning", "seeds", "steps"):
         if getattr(settings, name) is not None:
             at_least_one(name, getattr(settings, name))
     if settings.seeds < 2:
         raise InputError(f"seeds must be at least 2, to tell a difference from chance; got {settings.seeds}")
-    try:
-        if settings.shard is None:
-            return publish_contest(settings, "contest", lambda: held(settings, shard))
-        with warnings_as_lines():
-            dataset = held(settings, shard)
-    except KeyboardInterrupt:
-        if settings.store is None:
-            raise
-        raise KeyboardInterrupt(f"the same command goes on from what is in {settings.store}") from None
-    units = int(dataset["done"].sum())
-    if settings.json:
-        print(dump({"shard": settings.shard, "units": units, "store": str(settings.store)}))
-    else:
-        print(f"share {settings.shard}: {units} units; written: {settings.store}; `merge` joins the shares")
-    return 0
+
+    def make():
+        return held(settings, shard)
+
+    def units(dataset):
+        return int(dataset["done"].sum())
+
+    return publish_or_keep(settings, lambda: publish_contest(settings, "contest", make), make, "units", units)
 
 
 def held(settings: Contest, shard: tuple[int, int]) -> xarray.Dataset:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
@@ -64,14 +63,7 @@ def _chosen(settings):
         chosen = Target(settings.target, lennard_jones, starts[0], None)
         return chosen, starts, hessian.symmetry.atoms(3) if declared is None else declared
     chosen = target(settings)
-    theta, unravel = ravel_pytree(chosen.params)
-    rng = np.random.default_rng(settings.seed)
-    if chosen.surface is None:
-        places = np.asarray(theta) + settings.spread * rng.normal(size=(settings.starts, theta.size))
-    else:
-        low, high = np.array(chosen.surface.box).T
-        places = rng.uniform(low, high, size=(settings.starts, theta.size))
-    return chosen, jax.vmap(unravel)(jnp.asarray(places, theta.dtype)), declared
+    return chosen, chosen.starts(settings.starts, settings.spread, settings.seed), declared
 
 
 def declared_symmetries(text: str | None) -> Any:

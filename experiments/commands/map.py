@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray
 from jax.flatten_util import ravel_pytree
@@ -49,14 +48,8 @@ def to_dataset(points: hessian.CriticalPoints) -> xarray.Dataset:
 
 
 def _report(chosen: Target, settings: Map) -> Report:
-    theta, unravel = ravel_pytree(chosen.params)
-    rng = np.random.default_rng(settings.seed)
-    if chosen.surface is None:
-        starts = np.asarray(theta) + settings.spread * rng.normal(size=(settings.starts, theta.size))
-    else:
-        low, high = np.array(chosen.surface.box).T
-        starts = rng.uniform(low, high, size=(settings.starts, theta.size))
-    points = hessian.find_critical_points(chosen.loss, jax.vmap(unravel)(jnp.asarray(starts, theta.dtype)))
+    starts = chosen.starts(settings.starts, settings.spread, settings.seed)
+    points = hessian.find_critical_points(chosen.loss, starts)
     count = len(points.loss)
     if not count:
         ends = [hessian.SearchOutcome(code).words for code in sorted(set(points.ended.tolist()))]

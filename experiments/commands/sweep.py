@@ -13,38 +13,26 @@ import xarray
 
 import gdlab
 
-from ..cli.settings import InputError, Sweep, at_least_one, share
-from ..reporting.run_folder import dump
-from ..reporting.swept import publish_sweep, warnings_as_lines
+from ..cli.settings import Sweep, at_least_one
+from ..reporting.swept import publish_or_keep, publish_sweep, share_of
 from ..workloads.optimizers import named_optimizers
 from ..workloads.workload import Workload, load, rates_of, spaced
 
 
 def main(settings: Sweep) -> int:
     """Sweep, print the table, write the folder, or only the store of a share; the exit status."""
-    shard = (0, 1) if settings.shard is None else share(settings.shard)
-    if settings.shard is not None and settings.store is None:
-        raise InputError(f"store must name a folder for the share {settings.shard}; got none")
-    if settings.store is not None and settings.out.resolve() in (store := settings.store.resolve(), *store.parents):
-        raise InputError(f"store must be no folder in out, which a finished sweep takes; got {settings.store}")
+    shard = share_of(settings, "sweep")
     for name in ("steps", "starts", "every", "chunk"):
         if getattr(settings, name) is not None:
             at_least_one(name, getattr(settings, name))
-    try:
-        if settings.shard is None:
-            return publish_sweep(settings, "sweep", lambda: swept(settings, shard))
-        with warnings_as_lines():
-            dataset = swept(settings, shard)
-    except KeyboardInterrupt:
-        if settings.store is None:
-            raise
-        raise KeyboardInterrupt(f"the same command goes on from what is in {settings.store}") from None
-    runs = int(dataset["done"].sum()) if "done" in dataset else int(dataset["alive"].size)
-    if settings.json:
-        print(dump({"shard": settings.shard, "runs": runs, "store": str(settings.store)}))
-    else:
-        print(f"share {settings.shard}: {runs} runs; written: {settings.store}; `merge` joins the shares")
-    return 0
+
+    def make():
+        return swept(settings, shard)
+
+    def runs(dataset):
+        return int(dataset["done"].sum()) if "done" in dataset else int(dataset["alive"].size)
+
+    return publish_or_keep(settings, lambda: publish_sweep(settings, "sweep", make), make, "runs", runs)
 
 
 def swept(settings: Sweep, shard: tuple[int, int]) -> xarray.Dataset:

@@ -15,8 +15,8 @@ import xarray
 
 from gdlab.storage.store import StoreError
 
-from ..cli.settings import InputError, in_one_line
-from ..reporting.run_folder import Findings, Table, publish, write_dataset
+from ..cli.settings import InputError, in_one_line, share
+from ..reporting.run_folder import Findings, Table, dump, publish, write_dataset
 
 COLUMNS = ("optimizer", "best lr", "median loss", "quartiles", "diverged")
 
@@ -37,6 +37,40 @@ def publish_sweep(settings: Any, name: str, make: Callable[[], xarray.Dataset]) 
     """Make the dataset of a sweep, write its folder, and print its table; the exit status."""
     with warnings_as_lines():
         return publish(settings, name, lambda _: findings(make()))
+
+
+def share_of(settings: Any, name: str) -> tuple[int, int]:
+    """The share (i, n) of the work that is asked for, by default all of it.
+
+    Raises:
+        InputError: for a share without a store, or a store within the folder to write.
+    """
+    shard = (0, 1) if settings.shard is None else share(settings.shard)
+    if settings.shard is not None and settings.store is None:
+        raise InputError(f"store must name a folder for the share {settings.shard}; got none")
+    if settings.store is not None and settings.out.resolve() in (store := settings.store.resolve(), *store.parents):
+        raise InputError(f"store must be no folder in out, which a finished {name} takes; got {settings.store}")
+    return shard
+
+
+def publish_or_keep(
+    settings: Any, publish: Callable[[], int], make: Callable[[], xarray.Dataset], unit: str, count: Callable[..., int]
+) -> int:
+    """Publish the whole, or make the share that is asked for, which its store keeps, and say how much it is."""
+    try:
+        if settings.shard is None:
+            return publish()
+        with warnings_as_lines():
+            made = count(make())
+    except KeyboardInterrupt:
+        if settings.store is None:
+            raise
+        raise KeyboardInterrupt(f"the same command goes on from what is in {settings.store}") from None
+    if settings.json:
+        print(dump({"shard": settings.shard, unit: made, "store": str(settings.store)}))
+    else:
+        print(f"share {settings.shard}: {made} {unit}; written: {settings.store}; `merge` joins the shares")
+    return 0
 
 
 def findings(dataset: xarray.Dataset) -> Findings:

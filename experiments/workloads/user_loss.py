@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 
 from gdlab.problems import Surface, surfaces
 from hessian.models import free_part
@@ -38,6 +39,18 @@ class Target(NamedTuple):
     loss: Callable[..., jax.Array]
     params: Any
     surface: Surface | None  # where it is one
+
+    def starts(self, count: int, spread: float, seed: int) -> Any:
+        """So many starts: uniform in the window of a surface, else normal around the parameters, of this deviation."""
+        theta, unravel = ravel_pytree(self.params)
+        rng = np.random.default_rng(seed)
+        if self.surface is None:
+            places = np.asarray(theta) + spread * rng.normal(size=(count, theta.size))
+        else:
+            low, high = np.array(self.surface.box).T
+            places = rng.uniform(low, high, size=(count, theta.size))
+        return jax.vmap(unravel)(jnp.asarray(places, theta.dtype))
+
     words: tuple[str, ...] = ()  # what a reader of the report must know about the parameters
 
 

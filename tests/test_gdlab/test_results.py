@@ -56,14 +56,6 @@ def test_fields_are_documented_and_completion_shows_public_names():
     assert dir(gdlab) == sorted(["__version__", *gdlab.__all__])
 
 
-@pytest.fixture
-def ax():
-    plt = pytest.importorskip("matplotlib.pyplot")
-    figure, ax = plt.subplots()
-    yield ax
-    plt.close(figure)
-
-
 def test_plots_draw_what_a_run_holds_on_the_axes_that_they_are_given(ax):
     run = gdlab.minimize(lambda x: jnp.sum(x**2), gdlab.gd(0.1), jnp.array([1.0, 2.0]), 5, record=("loss", "params"))
     assert gdlab.plots.losses({"gd": run}, ax=ax) is ax

@@ -41,14 +41,6 @@ def test_a_list_of_points_is_a_table():
     assert "<td>saddle</td><td>1</td><td>1</td>" in FOUND._repr_html_()
 
 
-@pytest.fixture
-def ax():
-    plt = pytest.importorskip("matplotlib.pyplot")
-    figure, ax = plt.subplots()
-    yield ax
-    plt.close(figure)
-
-
 def test_points_are_drawn_where_they_are(ax):
     assert hessian.plots.critical_points(FOUND, ax=ax) is ax
     places = {part.get_label(): part.get_offsets().tolist() for part in ax.collections}
