@@ -20,6 +20,7 @@ from hessian.limits import BASIS_MEMORY
 from hessian.numerics import divisor
 from hessian.precision import working
 from hessian.product import Loss, Params, flat_product, matrix
+from hessian.results import result
 from hessian.spectra.eigh import eigh
 from hessian.spectra.lanczos import BREAKDOWN, Product
 from hessian.spectra.spectrum import rows_within
@@ -27,6 +28,7 @@ from hessian.spectra.spectrum import rows_within
 EVERY = 4  # blocks between two looks, or a third of those behind if that is more
 
 
+@result
 class Multiplicity(NamedTuple):
     """How many copies of an extreme eigenvalue there are."""
 
@@ -41,6 +43,9 @@ class Multiplicity(NamedTuple):
     def words(self) -> str:
         """The count in words, for one point.  Not inside `jit`."""
         return f"{'' if self.exact else 'at least '}{int(self.count)} of {float(self.value):.6g}"
+
+    def _words(self):
+        return self.words
 
 
 class _Look(NamedTuple):
