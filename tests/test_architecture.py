@@ -95,7 +95,7 @@ STAIRS = {
         "program",
     ],
     "hessian.proofs.kernels": ["points", "adjoint boxes", "taylor", "balls", "arb arrays", "calculus choices"],
-    "hessian.spectra": ["density multiplicity sharpness trace", "spectrum", "bounds", "lanczos", "eigh"],
+    "hessian.spectra": ["curvature density multiplicity sharpness trace", "spectrum", "bounds", "lanczos", "eigh"],
     "experiments": ["__main__", "commands", "lectures benchmarks playground", "reporting", "workloads", "cli"],
     "experiments.commands": [
         "all experiments verify",  # commands on experiments

@@ -61,6 +61,7 @@ class Rest(NamedTuple):
     stream: Any = None  # of the batches
     watch: Watch | None = None
     best: Best | None = None  # its params as the loss takes them
+    recorders: Mapping[str, Any] | None = None  # the states of those that have one
 
 
 NOTHING_ELSE = Rest()
@@ -176,7 +177,8 @@ def minimize(
         key: a PRNG key for a loss that draws random numbers; step t gets `fold_in(key, t)`.
         record: names among "loss", "gradient_norm", "params", "eta", "sigma", "m", "update", "extras", "aux", or a
             mapping from names to functions of a `Snapshot`, such as the curvature of `snapshot.value_fn` at
-            `snapshot.params`.
+            `snapshot.params`.  A recorder with a method `init(params)` has a state: it is called with the snapshot and
+            that, and returns what is recorded and the next state.
         every: record before step 0, every, 2 every, ...; at least 1.
         tolerance: stop once the norm of the gradient is at most this, >= 0.
         patience: stop once the loss has not fallen below its lowest for so many steps, >= 1; the loss of held-out data
@@ -230,11 +232,11 @@ def finished(
     objective: Any, carry: Carry, history: dict[str, Any], reason: jax.Array, every: int, done: jax.Array
 ) -> Run:
     """The run that ended there."""
-    at, watch, best = carry
+    at, watch, best, recorders = carry
     if best is not None:
         best = best._replace(params=objective.whole(best.params, best.carried))
     params = objective.whole(at.params, at.carried)
-    rest = Rest(at.stream, watch, best)
+    rest = Rest(at.stream, watch, best, recorders)
     return Run(params, at.state, history, at.count, reason, at.carried[1], rest, done, every)
 
 
@@ -243,7 +245,8 @@ def _carry(run, start, objective):
     best = run.rest.best
     if best is not None:
         best = best._replace(params=begun(objective.loss, best.params, None, None)[1].params)
-    return Carry(LoopState(run.steps, start.params, run.state, run.rest.stream, start.carried), run.rest.watch, best)
+    at = LoopState(run.steps, start.params, run.state, run.rest.stream, start.carried)
+    return Carry(at, run.rest.watch, best, run.rest.recorders)
 
 
 def _driven(plan, steps, given):

@@ -226,6 +226,8 @@ DEFAULTS = {
     "sharpness": {"measure": "eigenvalue", "epsilon": 1e-3, "starts": 4, "steps": 20, "num_matvecs": 60},
     "spectrum": {"chunk": 64, "memory": 8 * 2**30},
     "taylor": {"order": 2},
+    "curvature": {"confidence": 0.99, "memory": 2 * 2**30},
+    "curvature_recorder": {"num_matvecs": 20, "first": 70, "confidence": 0.99},
     "multiplicity": {"which": "lowest", "block": 4, "num_matvecs": 400, "memory": 2 * 2**30},
     "trace": {"method": "hutch++", "num_matvecs": 99},
     "prove_saddle": {"radius": 0.0},
