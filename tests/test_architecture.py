@@ -93,7 +93,7 @@ STAIRS = {
     "experiments.commands": [
         "all experiments verify",  # commands on experiments
         "classify escape landscape map prove",  # commands on a target
-        "race sweep merge problems playground report check contest",
+        "race sweep merge problems playground report check contest accelerator",
     ],
     "experiments.lectures": [
         "saddle pokemon atlas learning_rates schedules adagrad feature_scaling minibatches taylor momentum adam "
@@ -112,8 +112,8 @@ STAIRS = {
     ],
     "experiments.workloads": [
         "contest blocks",
-        "workload optimizers plain_network",
-        "tasks tuned_benchmark digits cutest pokemon_valley user_loss",
+        "workload optimizers plain_network device_speed device_accuracy",
+        "measured tasks tuned_benchmark digits cutest pokemon_valley user_loss",
     ],
     "experiments.cli": ["cache console settings signals stdout"],
 }
