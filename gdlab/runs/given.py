@@ -17,6 +17,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from gdlab.arguments import any_array, hyperparameter, prng_key, shown
+from gdlab.models import as_array
 from gdlab.runs.data import fitting
 from gdlab.runs.foreign import taken_apart
 from gdlab.runs.loop import Data
@@ -74,7 +75,25 @@ def data_of(args: Sequence[Any], batches: Any, key: jax.Array | None, steps: int
         raise TypeError(msg)
     if key is not None:
         prng_key("key", key, int("key" in batched))
-    return Data(tuple(args), fitting(batches, steps, lanes="batches" in batched), key)
+    return Data(
+        tuple(_arrays(f"args[{i}]", arg) for i, arg in enumerate(args)),
+        fitting(batches, steps, lanes="batches" in batched),
+        key,
+    )
+
+
+def _arrays(name, arg):
+    """An argument of the loss, its leaves as arrays; TypeError where one cannot be."""
+
+    def array(path, leaf):
+        at = name + jax.tree_util.keystr(path)
+        leaf = as_array(at, leaf)
+        if isinstance(leaf, jax.Array | np.ndarray | np.generic | bool | int | float | complex):
+            return leaf
+        msg = f"{at} must be an array, as it is traced; got {shown(leaf)}: bind it to the loss by functools.partial"
+        raise TypeError(msg)
+
+    return jax.tree_util.tree_map_with_path(array, arg)
 
 
 def transformation(optimizer: Any) -> None:
