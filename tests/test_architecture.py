@@ -102,7 +102,14 @@ STAIRS = {
         "signs adabound switching warmup bias_correction decay_map noise",  # none imports another
     ],
     "experiments.benchmarks": ["sweep_speed"],
-    "experiments.playground": ["widget", "page gallery", "live replay", "plane template emit", "operations", "script"],
+    "experiments.playground": [
+        "widget",
+        "page gallery",
+        "live replay",
+        "plane template emit",
+        "operations special",
+        "script",
+    ],
     "experiments.reporting": [
         "checks claims contest_report target_report",
         "swept",

@@ -170,8 +170,9 @@ class _Emitter(Operations):
             made = rule(equation, *inputs)
             return made if equation.primitive.multiple_results else [made]
         if name in SPECIAL:
-            like = jax.ShapeDtypeStruct(equation.invars[0].aval.shape, equation.invars[0].aval.dtype)
-            return self.evaluate(*opened(jax.make_jaxpr(SPECIAL[name])(like)), inputs)
+            aval = equation.invars[0].aval
+            made = jax.make_jaxpr(SPECIAL[name])(jax.ShapeDtypeStruct(aval.shape, aval.dtype))
+            return self.evaluate(*opened(made), inputs)
         return [self.elementwise(equation, inputs)]
 
     # ------------------------------------------------------------------------------------------------ moves

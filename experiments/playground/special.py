@@ -14,10 +14,17 @@ import jax
 import jax.numpy as jnp
 
 TERMS, FRACTIONS = 60, 100  # enough for 2^-53 on their sides of 2
-STEPS = 4  # the polynomial is off by 1e-7, and by a tenth within 1e-13 of -1 and 1
-CENTER = (2.81022636e-08, 3.43273939e-07, -3.5233877e-06, -4.39150654e-06, 0.00021858087, -0.00125372503)
+STEPS, FAR = 3, 16.0  # of Halley's method; where the polynomial ends
+CENTER: tuple[float, ...] = (
+    2.81022636e-08,
+    3.43273939e-07,
+    -3.5233877e-06,
+    -4.39150654e-06,
+    0.00021858087,
+    -0.00125372503,
+)
 CENTER = (*CENTER, -0.00417768164, 0.246640727, 1.50140941)
-TAIL = (-0.000200214257, 0.000100950558, 0.00134934322, -0.00367342844, 0.00573950773, -0.0076224613)
+TAIL: tuple[float, ...] = (-0.000200214257, 0.000100950558, 0.00134934322, -0.00367342844, 0.00573950773, -0.0076224613)
 TAIL = (*TAIL, 0.00943887047, 1.00167406, 2.83297682)
 
 
@@ -35,6 +42,8 @@ def erf_inv(x: jax.Array) -> jax.Array:
     """The y whose erf(y) is x: infinite at -1 and 1, NaN beyond."""
     w = -jnp.log1p(-x * x)
     y = x * jnp.where(w < 5, _polynomial(CENTER, w - 2.5), _polynomial(TAIL, jnp.sqrt(w) - 3))
+    far = jnp.sign(x) * jnp.sqrt(jnp.abs(w + math.log(2) - jnp.log(math.pi * jnp.maximum(w, 1)) / 2))
+    y = jnp.where(w < FAR, y, far)  # erfc(y) ~ exp(-y^2) / (y sqrt(pi))
     for _ in range(STEPS):
         off = jnp.where(jnp.abs(x) < 0.5, erf(y) - x, jnp.sign(x) * ((1 - jnp.abs(x)) - erfc(jnp.abs(y))))
         step = off * jnp.exp(y * y) * math.sqrt(math.pi) / 2
