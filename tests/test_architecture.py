@@ -32,7 +32,14 @@ STAIRS = {
         "pieces matrices models",
         "arguments numerics roots results",
     ],
-    "gdlab.runs": ["long_run tune", "minimize", "given lanes", "loop", "objective feed", "data gradients foreign"],
+    "gdlab.runs": [
+        "long_run tune",
+        "minimize",
+        "given lanes",
+        "loop",
+        "objective feed",
+        "data effort gradients foreign",
+    ],
     "gdlab.optimizers": [
         "of_matrices recent",
         "named",

@@ -29,6 +29,7 @@ from gdlab.arguments import one_of, switch, whole
 from gdlab.base import Params
 from gdlab.results import digits, result, sizes
 from gdlab.runs.data import Minibatches
+from gdlab.runs.effort import fitting
 from gdlab.runs.given import data_of, limits_of, traced_or_static, transformation, validation_of
 from gdlab.runs.loop import (
     REASONS,
@@ -221,7 +222,8 @@ def minimize(
     before = None if state is None else _carry(state, start, objective)
     given = traced, start, held._replace(held_out=held_out), limits, before
     carry, history, reason = _driven(plan, steps, given)
-    return finished(objective, carry, history, reason, every, jnp.int32(0) if before is None else before.at.count)
+    done = jax.device_put(np.int32(0)) if before is None else before.at.count
+    return finished(objective, carry, history, reason, every, done)
 
 
 def finished(
@@ -270,7 +272,7 @@ def _scanned(plan, steps, given):
     return carry, history, _reason(carry)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(fitting, statics=2)
 def _run(plan, rows, given, steps):
     """A run of whatever length that has so many rows of history."""
     loop, carry, first = _begun(plan, given)
@@ -286,7 +288,7 @@ def _run(plan, rows, given, steps):
     return carry, _cut(history, rows), _reason(carry)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(fitting, statics=2)
 def _run_until(plan, rows, given, steps):
     """The run that ends at the first reason to stop."""
     loop, carry, first = _begun(plan, given)

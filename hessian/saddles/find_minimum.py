@@ -158,7 +158,7 @@ def find_minimum(
     found = _find_minimum(
         loss, static, plan, stored, traced, finish, params, args, radius, floor, gradient_tol, curvature_tol, key, holds
     )
-    point = found.point._replace(frozen=jnp.full_like(found.point.code, stored.frozen))
+    point = found.point._replace(frozen=jax.device_put(np.full(found.point.code.shape, stored.frozen, np.int32)))
     return found._replace(params=stored.whole(found.params, args), point=point)
 
 
