@@ -1,6 +1,6 @@
 """`landscape`: all minima, the saddles between them, and which minima each joins, from many starts.
 
-    start      down to a minimum, up to a saddle of index 1
+    start      down to a minimum, up to a saddle of index 1; where symmetries stretch, up along their orbits as well
     minimum    up along both sides of its softest eigenvectors, each when it is new
     saddle     the gradient flow to both sides, when it is new: the two minima that it joins
                and up along its next soft eigenvectors, to points of index 2
@@ -99,7 +99,8 @@ def landscape(
     refuse_wrong(loss, one, args, symmetries)
     plan = Plan(steps, symmetries, min(modes, theta.size), 1)
     rounds = Rounds(loss, plan, one, args, radius, unit, batch, store)
-    search = _Search(rounds, Catalogue(symmetries, one, unit), highest, searches, progress)
+    stretched = symmetries is not None and symmetries.stretch(one)
+    search = _Search(rounds, Catalogue(symmetries, one, unit), highest, stretched, searches, progress)
     for first in range(0, len(begun), batch):
         search.begin(begun[first : first + batch], first)
         if search.spent or (patience is not None and search.used - 1 - search.last >= patience):
@@ -117,12 +118,15 @@ def _first(starts):
 class _Search:
     """What was found so far, and what follows from it."""
 
-    def __init__(self, rounds: Rounds, catalogue: Catalogue, highest: int, most: int | None, progress: Any):
-        self.rounds, self.catalogue, self.highest = rounds, catalogue, highest
+    def __init__(
+        self, rounds: Rounds, catalogue: Catalogue, highest: int, stretched: bool, most: int | None, progress: Any
+    ):
+        self.rounds, self.catalogue, self.highest, self.stretched = rounds, catalogue, highest, stretched
         self.most, self.progress, self.searches = most, progress, 0
         self.joins: dict[int, list[int]] = {}
         self.degenerate = 0
         self.ended: Counter[str] = Counter()
+        self.indices: Counter[int] = Counter()  # how many points of each were found
         self.drawn: Counter[int] = Counter()
         self.used, self.last = 0, -1
 
@@ -136,14 +140,14 @@ class _Search:
         ends = self.rounds.run(jobs)
         self.searches += len(jobs)
         if self.progress is not None:
-            indices = [int(point.index) for point in self.catalogue.points]
-            self.progress(self.used, f"{indices.count(0)} minima, {indices.count(1)} saddles")
+            self.progress(self.used, f"{self.indices[0]} minima, {self.indices[1]} saddles")
         return ends
 
     def begin(self, starts: np.ndarray, first: int) -> None:
         """Search from some starts, and from all that is new until nothing is."""
         aims = range(self.highest + 1)
-        ends = self._run([Job(start, aim) for aim in aims for start in starts])
+        free = [Job(start, aim, free=True) for aim in aims[1:] for start in starts] if self.stretched else []
+        ends = self._run([Job(start, aim) for aim in aims for start in starts] + free)
         fresh = deque[int]()
         for place, end in enumerate(ends):
             spot, new = self._placed(end)
@@ -193,7 +197,9 @@ class _Search:
     def _placed(self, end: Ends) -> tuple[int, bool]:
         """The number of the point at which a search ended, -1 for none, and whether it is new."""
         if bool(end.accepted):
-            return self.catalogue.place(end)
+            spot, new = self.catalogue.place(end)
+            self.indices[int(end.index)] += new
+            return spot, new
         self.degenerate += _word(end) == "degenerate"
         return -1, False
 

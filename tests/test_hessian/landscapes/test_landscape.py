@@ -52,6 +52,14 @@ def test_seven_atoms_have_four_minima_and_twelve_saddles():
     assert set(found.minima.flat) == set(found.saddles.flat) == {6}
 
 
+def test_a_saddle_at_the_center_of_the_orbits_is_reached_though_every_step_across_them_passes_it_by():
+    starts = jnp.asarray(np.random.default_rng(0).normal(size=(16, 2)))
+    found = hessian.landscape(lambda w: (1 - w[0] * w[1]) ** 2, starts, symmetries=symmetry.rescale(0, 1), highest=2)
+    assert found.minima.flat.tolist() == [1, 1]  # both branches of the hyperbola
+    np.testing.assert_allclose(found.saddles.params, [[0, 0]], atol=1e-9)
+    assert found.joins.tolist() == [[0, 1]] and found.saddles.flat.tolist() == [0]
+
+
 def test_patience_ends_a_search_that_finds_nothing_new():
     found = hessian.landscape(six_hump_camel, CAMEL, patience=24)
     assert found.starts < 128 and found.starts_since_new >= 24
