@@ -75,7 +75,7 @@ STAIRS = {
     ],
     "hessian.saddles": ["connect", "find_minimum trajectory", "rounds", "wrapper", "escape flat_directions"],
     "hessian.verdicts": ["search", "critical_points", "classify refinement", "krylov_evidence", "evidence", "drift"],
-    "hessian.landscapes": ["landscape", "rounds", "graph", "catalogue seek", "disconnectivity"],
+    "hessian.landscapes": ["landscape", "rounds", "graph", "catalogue seek strings", "disconnectivity"],
     "hessian.symmetry": [
         "alignment detection slices",
         "congruence",
