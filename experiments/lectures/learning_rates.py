@@ -222,7 +222,7 @@ def stuck():
         is_true("S4", "from a start drawn at random, too", drawn.why == "small gradient"),
         exactly("S4", "its trace: losses, less its updates", np.isfinite(drawn.history["loss"]).sum() - drawn.steps, 1),
         Check("S61", "the first stands in the higher minimum, a root of the slope", local.params[0], high, 1e-9),
-        Check("S61", "its loss over that of the other, by the formula", WELL(local.params) - best, apart, 1e-9),
+        Check("S61", "its loss over that of the other, by the formula", float(WELL(local.params)) - best, apart, 1e-9),
         at_most("S61", "|g| there", jnp.abs(jax.grad(WELL)(local.params)).max(), 1e-9),
         at_most("S61", "saddle: |theta| where it stopped", jnp.linalg.norm(on_saddle.params), 1e-9),
         Check("S61", "plateau: where 1000 updates from 5 lead, against a Python loop", flat.params[0], x, 1e-12),
