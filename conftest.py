@@ -16,7 +16,7 @@ import jax
 import pytest
 from jax._src import compiler  # no public name changes the options of what JAX compiles by itself
 
-from hessian.compiled import options
+from hessian.compiled import QUICK, are_known
 
 # Not through the environment: programs that tests start must choose their own precision, as they do for a user.
 jax.config.update("jax_enable_x64", True)
@@ -68,7 +68,7 @@ def compiled_quickly_and_forgotten(request):
     """
     quick = not ROUNDING & set(request.path.with_suffix("").parts)
     with pytest.MonkeyPatch.context() as patch:
-        if quick and options():
+        if quick and are_known():
             patch.setattr(compiler, "get_compile_options", functools.partial(quickly, compiler.get_compile_options))
         jax.config.update("jax_disable_most_optimizations", quick)
         yield
@@ -76,8 +76,8 @@ def compiled_quickly_and_forgotten(request):
 
 
 def quickly(plain, *args, env_options_overrides=None, **named):
-    """The options of a compilation, with those of the programs of `hessian` for all."""
-    return plain(*args, env_options_overrides={**(env_options_overrides or {}), **options()}, **named)
+    """The options of a compilation, with those that the programs of `hessian` have."""
+    return plain(*args, env_options_overrides={**(env_options_overrides or {}), **QUICK}, **named)
 
 
 @pytest.fixture
