@@ -21,7 +21,7 @@ def descended(layers, batches, rate, inertia=0.0, penalty=0.0):
         rows = np.arange(len(labels))
         losses.append(-np.log(back[rows, labels]).mean())
         back[rows, labels] -= 1  # the gradient at the logits, times the size
-        gradients = []
+        gradients: list[np.ndarray] = []
         for w, h in zip(weights[-2::-2], units[::-1], strict=True):
             gradients = [h.T @ back, back.sum(0), *gradients]
             back = (back @ w.T) * (1 - h**2)
