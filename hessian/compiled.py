@@ -11,6 +11,7 @@ program, and on no other platform.
 | function | what it is |
 |---|---|
 | `compiled` | `jax.jit`, compiled quickly on a CPU |
+| `are_known` | whether this compiler has the options of quick compilation |
 | `work` | how many numbers a program computes |
 """
 
@@ -53,11 +54,12 @@ def compiled(**static: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]
 
 def _is_alone():
     """Whether the program that is called here is compiled by itself, by a compiler that knows the options."""
-    return get_opaque_trace_state() == OUTSIDE and jax.default_backend() == "cpu" and _are_known()
+    return get_opaque_trace_state() == OUTSIDE and jax.default_backend() == "cpu" and are_known()
 
 
 @functools.cache
-def _are_known():
+def are_known() -> bool:
+    """Whether this compiler has the options of quick compilation."""
     try:
         jax.jit(lambda: 0, compiler_options=LIGHT).lower().compile()
     except jax.errors.JaxRuntimeError:

@@ -64,6 +64,7 @@ STAIRS = {
         "verdicts",
         "proofs",
         "steps symmetry",
+        "bounds",
         "tolerances",
         "roundoff",
         "spectra",
@@ -73,9 +74,16 @@ STAIRS = {
         "models",
         "arguments numerics limits results compiled",
     ],
-    "hessian.saddles": ["connect", "find_minimum trajectory", "rounds", "wrapper", "escape flat_directions"],
-    "hessian.verdicts": ["search", "critical_points", "classify refinement", "krylov_evidence", "evidence", "drift"],
-    "hessian.landscapes": ["landscape", "rounds", "graph", "catalogue seek", "disconnectivity"],
+    "hessian.saddles": ["connect", "find_minimum trajectory", "rounds", "wrapper", "escape flat_directions box_steps"],
+    "hessian.verdicts": [
+        "search",
+        "critical_points",
+        "classify refinement",
+        "krylov_evidence",
+        "evidence certificate",
+        "drift",
+    ],
+    "hessian.landscapes": ["landscape", "rounds", "graph", "catalogue seek strings", "disconnectivity"],
     "hessian.symmetry": [
         "alignment detection slices",
         "congruence",
@@ -100,7 +108,7 @@ STAIRS = {
     "experiments.commands": [
         "all experiments verify",  # commands on experiments
         "classify escape landscape map prove",  # commands on a target
-        "race sweep merge problems playground report check contest",
+        "race sweep merge problems playground report check contest accelerator",
     ],
     "experiments.lectures": [
         "saddle pokemon atlas learning_rates schedules adagrad feature_scaling minibatches taylor momentum adam "
@@ -109,7 +117,14 @@ STAIRS = {
         "signs adabound switching warmup bias_correction decay_map noise",  # none imports another
     ],
     "experiments.benchmarks": ["sweep_speed"],
-    "experiments.playground": ["widget", "page gallery", "live replay", "plane template emit", "operations", "script"],
+    "experiments.playground": [
+        "widget",
+        "page gallery",
+        "live replay",
+        "plane template emit",
+        "operations special",
+        "script",
+    ],
     "experiments.reporting": [
         "checks claims contest_report target_report",
         "swept",
@@ -119,8 +134,8 @@ STAIRS = {
     ],
     "experiments.workloads": [
         "contest blocks",
-        "workload optimizers plain_network",
-        "tasks tuned_benchmark digits cutest pokemon_valley user_loss",
+        "workload optimizers plain_network device_speed device_accuracy",
+        "measured tasks tuned_benchmark digits cutest pokemon_valley user_loss",
     ],
     "experiments.cli": ["cache console settings signals stdout"],
 }

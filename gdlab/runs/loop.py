@@ -167,6 +167,7 @@ class Data(NamedTuple):
     batches: Any = None
     key: Any = None
     held_out: Any = None  # what takes the place of the batch, or of args, in a validation
+    bounds: tuple | None = None  # (lower, upper), pytrees like the trained part
 
 
 class Plan(NamedTuple):
@@ -191,15 +192,19 @@ class Stepper(NamedTuple):
 
 def stepper(objective: Objective, optimizer: optax.GradientTransformation, data: Data) -> Stepper:
     """How to run an optimizer on a loss."""
-    args, batches, key, held_out = data
+    args, batches, key, held_out, bounds = data
     streamed = isinstance(batches, Minibatches)
 
     def keyed(count):
         return {} if key is None else {"key": jax.random.fold_in(key, count)}
 
+    def projected(params):
+        return params if bounds is None else jax.tree.map(jnp.clip, params, *bounds)
+
     def init(start):
         zero, stream = jnp.zeros([], jnp.int32), batches.init() if streamed else None
-        return LoopState(zero, start.params, optimizer.init(start.params), stream, start.carried)
+        params = projected(start.params)
+        return LoopState(zero, params, optimizer.init(params), stream, start.carried)
 
     def evaluate(at, batch):
         if streamed:
@@ -218,7 +223,7 @@ def stepper(objective: Objective, optimizer: optax.GradientTransformation, data:
     def apply(at, snapshot):
         extras = taken(optimizer.update, snapshot.extra_arguments)
         updates, state = optimizer.update(snapshot.grads, at.state, at.params, **extras)
-        return at._replace(count=at.count + 1, params=optax.apply_updates(at.params, updates), state=state)
+        return at._replace(count=at.count + 1, params=projected(optax.apply_updates(at.params, updates)), state=state)
 
     def validate(snapshot, how):
         if how is True:

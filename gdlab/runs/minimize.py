@@ -30,7 +30,7 @@ from gdlab.base import Params
 from gdlab.results import digits, result, sizes
 from gdlab.runs.data import Minibatches
 from gdlab.runs.effort import fitting
-from gdlab.runs.given import data_of, limits_of, traced_or_static, transformation, validation_of
+from gdlab.runs.given import bounds_of, data_of, limits_of, traced_or_static, transformation, validation_of
 from gdlab.runs.loop import (
     REASONS,
     Best,
@@ -158,6 +158,7 @@ def minimize(
     validation: Callable[..., jax.Array] | Any = None,
     keep_best: bool = False,
     trainable: Any = None,
+    bounds: Any = None,
     model_state: Any = None,
     state: Run | None = None,
 ) -> Run:
@@ -189,6 +190,8 @@ def minimize(
         keep_best: whether `Run.best` is kept, the params at the lowest loss recorded; with a validation it always is.
         trainable: which floating arrays are trained: a pytree of bools like params, or a prefix, or a function of a
             path such as "['layer']['bias']"; by default all of them.
+        bounds: a pair (lower, upper), each a number, None or a pytree like params, in which None is no bound: after
+            each step, and before the first, every trained number is put where it is nearest in between.
         model_state: a pytree of arrays, such as the statistics of a BatchNorm, that the loss takes and returns:
             `loss(params, model_state, ...) -> (scalar, model_state)` or `(scalar, (model_state, aux))`.
         state: a run to go on from, in place of a start at `params`: `steps` more, which equal one run to the bit.
@@ -222,7 +225,8 @@ def minimize(
     traced, static = traced_or_static(optimizer, start.params if alone else None, state and state.state)
     plan = Plan(objective, static, recorders, every, how, switch("keep_best", keep_best) or bool(how))
     before = None if state is None else _carry(state, start, objective)
-    given = traced, start, held._replace(held_out=held_out), limits, before
+    held = held._replace(held_out=held_out, bounds=bounds_of(bounds, start.params))
+    given = traced, start, held, limits, before
     carry, history, reason = _driven(plan, steps, given)
     done = jax.device_put(np.int32(0)) if before is None else before.at.count
     return finished(objective, carry, history, reason, every, done)

@@ -151,7 +151,8 @@ def _shared(able, block, count, place):
     turns = -(-count // (processes * workers))
 
     def parts(constants, lanes, leaves):
-        filled = np.pad(np.asarray(lanes), (0, processes * workers * turns * block - len(lanes)), mode="edge")
+        missing = processes * workers * turns * block - len(lanes)
+        filled = np.pad(lanes, (0, missing), mode="edge") if missing else lanes
         shares = filled.reshape(processes, workers, turns * block)[process]
         calls = []
         for share, device in zip(shares, itertools.cycle(devices)):
