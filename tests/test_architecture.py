@@ -54,7 +54,7 @@ STAIRS = {
     "gdlab.storage": ["multihost", "store fingerprint"],
     "gdlab.problems": [
         "catalogue",
-        "bowls classics clusters digits lattices linear_nets octopus pokemon recovery saddles valleys",
+        "bowls classics clusters digits lattices linear_nets octopus pokemon recovery saddles spins valleys",
         "known_points",
         "landscape",
     ],

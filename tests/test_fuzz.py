@@ -156,6 +156,8 @@ KINDS: dict[str, Kind] = {
     "code": wholes(1, 2, bad=[0, 9]),
     **dict.fromkeys(["probes", "batch", "block"], WHOLE),
     "atoms": wholes(2, 5, bad=[0, 1]),
+    "spins": wholes(2, 5, bad=[0, 1]),
+    "couplings": Kind([jnp.eye(3)], ["J", None, 3.0, jnp.ones(3), jnp.ones((2, 2)), KEY]),
     "num_matvecs": wholes(50, bad=[0, 1]),
     "krylov": Kind([None, 1, 2, ABSENT], [0, -1, 1.5, "2", True, [1]]),
     "index": wholes(0, 1, 2, bad=[3]),

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import hessian
-from gdlab.problems import lennard_jones, lennard_jones_starts, six_hump_camel
+from gdlab.problems import lennard_jones, lennard_jones_starts, six_hump_camel, spin_glass
 from gdlab.storage.store import opened
 from hessian import symmetry
 
@@ -58,6 +58,19 @@ def test_a_saddle_at_the_center_of_the_orbits_is_reached_though_every_step_acros
     assert found.minima.flat.tolist() == [1, 1]  # both branches of the hyperbola
     np.testing.assert_allclose(found.saddles.params, [[0, 0]], atol=1e-9)
     assert found.joins.tolist() == [[0, 1]] and found.saddles.flat.tolist() == [0]
+
+
+def test_three_frustrated_spins_have_the_six_points_of_a_torus():
+    def energy(theta):
+        return spin_glass(theta, -jnp.ones((3, 3)))
+
+    starts = jnp.asarray(np.random.default_rng(0).uniform(0, 2 * np.pi, (24, 2)))
+    found = hessian.landscape(energy, starts, symmetries=symmetry.periodic(2 * np.pi), highest=2)
+    np.testing.assert_allclose(found.minima.loss, [-1.5, -1.5])  # turned by 120 degrees, to the left or to the right
+    np.testing.assert_allclose(found.saddles.loss, [-1, -1, -1])
+    np.testing.assert_allclose(found.others.loss, [3])
+    assert found.euler_characteristic == 0
+    assert found.joins.tolist() == [[0, 1]] * 3
 
 
 def test_minima_that_no_saddle_joins_are_joined_along_a_string():
