@@ -11,13 +11,15 @@ compiler itself, on a CPU, to a compiler that knows it: never inside another pro
 
 import functools
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
 from jax.extend.core import get_opaque_trace_state
 
 QUICK = {"xla_cpu_use_fusion_emitters": False}
-OUTSIDE = get_opaque_trace_state()  # of any transformation
+with ThreadPoolExecutor(1) as a_thread:  # in which no transformation is under way, whatever imports this module
+    OUTSIDE = a_thread.submit(get_opaque_trace_state).result()
 
 
 def compiled(**static: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

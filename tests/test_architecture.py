@@ -101,7 +101,7 @@ STAIRS = {
     "experiments.commands": [
         "all experiments verify",  # commands on experiments
         "classify escape landscape map prove",  # commands on a target
-        "race sweep merge problems playground report check contest",
+        "race sweep merge problems playground report check contest accelerator",
     ],
     "experiments.lectures": [
         "saddle pokemon atlas learning_rates schedules adagrad feature_scaling minibatches taylor momentum adam "
@@ -110,7 +110,14 @@ STAIRS = {
         "signs adabound switching warmup bias_correction decay_map noise",  # none imports another
     ],
     "experiments.benchmarks": ["sweep_speed"],
-    "experiments.playground": ["widget", "page gallery", "live replay", "plane template emit", "operations", "script"],
+    "experiments.playground": [
+        "widget",
+        "page gallery",
+        "live replay",
+        "plane template emit",
+        "operations special",
+        "script",
+    ],
     "experiments.reporting": [
         "checks claims contest_report target_report",
         "swept",
@@ -120,8 +127,8 @@ STAIRS = {
     ],
     "experiments.workloads": [
         "contest blocks",
-        "workload optimizers plain_network",
-        "tasks tuned_benchmark digits cutest pokemon_valley user_loss",
+        "workload optimizers plain_network device_speed device_accuracy",
+        "measured tasks tuned_benchmark digits cutest pokemon_valley user_loss",
     ],
     "experiments.cli": ["cache console settings signals stdout"],
 }

@@ -13,6 +13,7 @@ of `every` steps: it can be vmapped, but differentiated in forward mode only.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -49,7 +50,8 @@ if TYPE_CHECKING:
     import xarray
 
 COUNTABLE = 2**31 - 1  # steps: counts are int32
-OUTSIDE = get_opaque_trace_state()  # of any transformation
+with ThreadPoolExecutor(1) as a_thread:  # in which no transformation is under way, whatever imports this module
+    OUTSIDE = a_thread.submit(get_opaque_trace_state).result()
 
 
 class Rest(NamedTuple):
