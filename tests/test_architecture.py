@@ -32,7 +32,14 @@ STAIRS = {
         "pieces matrices models",
         "arguments numerics roots results",
     ],
-    "gdlab.runs": ["long_run tune", "minimize", "given lanes", "loop", "objective feed", "data gradients foreign"],
+    "gdlab.runs": [
+        "long_run tune",
+        "minimize",
+        "given lanes",
+        "loop",
+        "objective feed",
+        "data effort gradients foreign",
+    ],
     "gdlab.optimizers": [
         "of_matrices recent",
         "named",
@@ -47,7 +54,7 @@ STAIRS = {
     "gdlab.storage": ["multihost", "store fingerprint"],
     "gdlab.problems": [
         "catalogue",
-        "bowls classics clusters digits lattices linear_nets octopus pokemon recovery saddles valleys",
+        "bowls classics clusters digits lattices linear_nets octopus pokemon recovery saddles spins valleys",
         "known_points",
         "landscape",
     ],
@@ -57,6 +64,7 @@ STAIRS = {
         "verdicts",
         "proofs",
         "steps symmetry",
+        "bounds",
         "tolerances",
         "roundoff",
         "spectra",
@@ -66,9 +74,16 @@ STAIRS = {
         "models",
         "arguments numerics limits results compiled",
     ],
-    "hessian.saddles": ["connect", "find_minimum trajectory", "rounds", "wrapper", "escape flat_directions"],
-    "hessian.verdicts": ["search", "critical_points", "classify refinement", "krylov_evidence", "evidence", "drift"],
-    "hessian.landscapes": ["landscape", "rounds", "graph", "catalogue seek", "disconnectivity"],
+    "hessian.saddles": ["connect", "find_minimum trajectory", "rounds", "wrapper", "escape flat_directions box_steps"],
+    "hessian.verdicts": [
+        "search",
+        "critical_points",
+        "classify refinement",
+        "krylov_evidence",
+        "evidence certificate",
+        "drift",
+    ],
+    "hessian.landscapes": ["landscape", "rounds", "graph", "catalogue seek strings", "disconnectivity"],
     "hessian.symmetry": [
         "alignment detection slices",
         "congruence",
@@ -88,7 +103,7 @@ STAIRS = {
         "program",
     ],
     "hessian.proofs.kernels": ["points", "adjoint boxes", "taylor", "balls", "arb arrays", "calculus choices"],
-    "hessian.spectra": ["density multiplicity sharpness trace", "spectrum", "bounds", "lanczos", "eigh"],
+    "hessian.spectra": ["curvature density multiplicity sharpness trace", "spectrum", "bounds", "lanczos", "eigh"],
     "experiments": ["__main__", "commands", "lectures benchmarks playground", "reporting", "workloads", "cli"],
     "experiments.commands": [
         "all experiments verify",  # commands on experiments
@@ -102,7 +117,14 @@ STAIRS = {
         "signs adabound switching warmup bias_correction decay_map noise",  # none imports another
     ],
     "experiments.benchmarks": ["sweep_speed"],
-    "experiments.playground": ["widget", "page gallery", "live replay", "plane template emit", "operations", "script"],
+    "experiments.playground": [
+        "widget",
+        "page gallery",
+        "live replay",
+        "plane template emit",
+        "operations special",
+        "script",
+    ],
     "experiments.reporting": [
         "checks claims contest_report target_report",
         "swept",

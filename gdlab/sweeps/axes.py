@@ -106,12 +106,13 @@ def at(lane: jax.Array, numeric: Mapping[str, Any], order: Sequence[str], shape:
 
 
 def path_name(path: Sequence[Any]) -> str:
-    """The name of a leaf of a pytree: its path, joined by dots.
+    """The name of a leaf of a pytree: its path, joined by dots, which also take the place of slashes.
 
     >>> [path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path({"a": [1, 2]})]
     ['a.0', 'a.1']
     """
-    return ".".join(str(getattr(key, "name", getattr(key, "key", getattr(key, "idx", key)))) for key in path)
+    parts = (str(getattr(key, "name", getattr(key, "key", getattr(key, "idx", key)))) for key in path)
+    return ".".join(parts).replace("/", ".")  # which no variable of a NetCDF file may hold
 
 
 def seeds(count: int, seed: int = 0) -> jax.Array:

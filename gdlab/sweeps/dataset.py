@@ -28,6 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gdlab.arguments import shown
+from gdlab.models import plain
 from gdlab.sweeps.axes import Grid, is_text, path_name, storable
 
 if TYPE_CHECKING:
@@ -85,24 +86,35 @@ def _attribute(name, value):
 def returned(result: Any) -> Any:
     """What the function of a sweep returned, if it is a pytree of arrays.
 
+    A `Run` and the modules of a library may hold functions, texts, keys and Python's numbers as well, which are the
+    same at every point and left out.
+
     Raises:
         TypeError: for a leaf that is no array, and where there is none.
     """
+    if not plain(result):
+        result = jax.tree.map(lambda leaf: leaf if _of_numbers(leaf, False) else None, result)
     leaves = jax.tree.leaves(result)
     for leaf in leaves:
         dtype = getattr(leaf, "dtype", None)
         if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.extended):
             msg = "fn must return a pytree of arrays of numbers, and of a PRNG key jax.random.key_data(key); got "
             raise TypeError(msg + f"a leaf of dtype {dtype}")
-        if isinstance(leaf, np.ndarray | np.generic) and leaf.dtype.kind in "OSUMm":
-            break
-        if not isinstance(leaf, jax.Array | np.ndarray | np.generic | Number):
+        if not _of_numbers(leaf):
             break
     else:
         if leaves:
             return result
     msg = f"fn must return a pytree of arrays of numbers, at least one; got {shown(leaf if leaves else result)}"
     raise TypeError(msg)
+
+
+def _of_numbers(leaf, alone=True):
+    """Whether a leaf is an array of numbers, or, where these may stand `alone`, one of Python's."""
+    if isinstance(leaf, jax.Array):
+        return not jnp.issubdtype(leaf.dtype, jax.dtypes.extended)
+    is_array = isinstance(leaf, np.ndarray | np.generic)
+    return leaf.dtype.kind not in "OSUMm" if is_array else alone and isinstance(leaf, Number)
 
 
 def leaf_names(results: Sequence[Any]) -> list[str]:
@@ -226,7 +238,7 @@ def labelled(
             living = living & finite.all(axis=tuple(range(2, finite.ndim)))
             if extra[:1] == ["step"]:
                 rows = finite.all(axis=tuple(range(3, finite.ndim)))
-                first = np.logical_and.accumulate(rows, axis=-1).sum(-1)
+                first = _first_false(rows)
                 died = first if died is None else np.minimum(died, first)
         variables[variable] = ([*order, *extra], laid_out(stacked))
     flags = {"alive": living & here, **({} if here.all() else {"done": here[None]})}
@@ -235,6 +247,11 @@ def labelled(
     for name, values in flags.items():
         variables[name] = (order, laid_out(np.broadcast_to(values, (cases, lanes))).copy())
     return _dataset(variables, labels, attributes)
+
+
+def _first_false(rows):
+    """Along the last axis, where the first false one is; behind the last one where all are true."""
+    return np.where(rows.all(axis=-1), rows.shape[-1], rows.argmin(axis=-1) if rows.shape[-1] else 0)
 
 
 def _dataset(variables, labels, attributes):

@@ -120,7 +120,7 @@ def sweep(
                 lanes = number * chunk + np.arange(chunk, dtype=np.int32)  # behind the last one: that one
                 computed = prepared.compute(prepared.constants, lanes, jax.tree.leaves(grid.numeric))
                 with together():
-                    arrays = dict(zip(names, gathered(computed, chunk), strict=True))
+                    arrays = dict(zip(names, gathered(computed, chunk, prepared.axes), strict=True))
                 if stored:
                     stored.write(number, arrays)
             if not done and chunks > 1:  # the results of one chunk are in memory already

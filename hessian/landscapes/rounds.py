@@ -29,6 +29,7 @@ class Job(NamedTuple):
     start: np.ndarray  # (n,)
     mode: int  # `FLOW`, `DOWN`, or the index to climb to
     toward: np.ndarray | None = None  # (n,), the direction to climb at first
+    free: bool = False  # whether it also moves along the orbit
 
 
 class Rounds:
@@ -73,8 +74,9 @@ class Rounds:
         starts = np.stack([job.start for job in every])
         towards = np.stack([np.zeros_like(job.start) if job.toward is None else job.toward for job in every])
         modes = np.array([job.mode for job in every], np.int32)
+        free = np.array([job.free for job in every])
         found, vectors = seek_all(
-            self.loss, self.plan, self.like, self.args, starts, towards, modes, self.radius,
+            self.loss, self.plan, self.like, self.args, starts, towards, modes, free, self.radius,
             jnp.asarray(self.unit, starts.dtype),
         )  # fmt: skip
         return as_ends(found, vectors)
@@ -82,6 +84,6 @@ class Rounds:
     def _identity(self, jobs):
         hashed = hashlib.sha256(repr((self.plan.steps, float(self.radius), self.unit)).encode())
         for job in jobs:
-            hashed.update(job.start.tobytes() + bytes([job.mode % 256]))
+            hashed.update(job.start.tobytes() + bytes([job.mode % 256, job.free]))
             hashed.update(b"" if job.toward is None else job.toward.tobytes())
         return hashed.digest()[:16]

@@ -127,7 +127,7 @@ REFUSED = {
     "a part called died": (fine, {"p": {"died": jnp.arange(2.0)}}, r"axes must not be called alive, died, done"),
     "an axis with a slash": (fine, {"b/c": [1, 2]}, r"axes must have names .* got 'b/c'"),
     "an axis without a name": (fine, {"": [1, 2]}, r"axes must have names .* got ''"),
-    "a result with a slash": (lambda a: {"x/y": a}, {}, r"fn's results must have names .* got 'x/y'"),
+    "a result like one with a slash": (lambda a: {"x/y": a, "x.y": a}, {}, r"fn must return leaves .* got 'x.y' twice"),
     "a result with a null": (lambda a: {"x\0": a}, {}, r"fn's results must have names"),
     "results of one name": (lambda a: {"x.y": a, "x": {"y": a}}, {}, r"fn must return leaves .* got 'x.y' twice"),
     "a result like another's new name": (lambda a: {"result.a": a, "a": a}, {}, r"called 'result.a', got that twice"),

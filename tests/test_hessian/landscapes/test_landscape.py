@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import hessian
-from gdlab.problems import lennard_jones, lennard_jones_starts, six_hump_camel
+from gdlab.problems import lennard_jones, lennard_jones_starts, six_hump_camel, spin_glass
 from gdlab.storage.store import opened
 from hessian import symmetry
 
@@ -52,6 +52,39 @@ def test_seven_atoms_have_four_minima_and_twelve_saddles():
     assert set(found.minima.flat) == set(found.saddles.flat) == {6}
 
 
+def test_a_saddle_at_the_center_of_the_orbits_is_reached_though_every_step_across_them_passes_it_by():
+    starts = jnp.asarray(np.random.default_rng(0).normal(size=(16, 2)))
+    found = hessian.landscape(lambda w: (1 - w[0] * w[1]) ** 2, starts, symmetries=symmetry.rescale(0, 1), highest=2)
+    assert found.minima.flat.tolist() == [1, 1]  # both branches of the hyperbola
+    np.testing.assert_allclose(found.saddles.params, [[0, 0]], atol=1e-9)
+    assert found.joins.tolist() == [[0, 1]] and found.saddles.flat.tolist() == [0]
+
+
+def test_three_frustrated_spins_have_the_six_points_of_a_torus():
+    def energy(theta):
+        return spin_glass(theta, -jnp.ones((3, 3)))
+
+    starts = jnp.asarray(np.random.default_rng(0).uniform(0, 2 * np.pi, (24, 2)))
+    found = hessian.landscape(energy, starts, symmetries=symmetry.periodic(2 * np.pi), highest=2)
+    np.testing.assert_allclose(found.minima.loss, [-1.5, -1.5])  # turned by 120 degrees, to the left or to the right
+    np.testing.assert_allclose(found.saddles.loss, [-1, -1, -1])
+    np.testing.assert_allclose(found.others.loss, [3])
+    assert found.euler_characteristic == 0
+    assert found.joins.tolist() == [[0, 1]] * 3
+
+
+def test_minima_that_no_saddle_joins_are_joined_along_a_string():
+    at_rest = jnp.asarray([[0.08984201310031806, -0.7126564030207396], [-1.703606714969981, 0.7960835686726251]])
+    alone = hessian.landscape(six_hump_camel, at_rest, modes=0, strings=0)
+    assert len(alone.minima) == 2 and not len(alone.saddles)
+    found = hessian.landscape(six_hump_camel, at_rest, modes=0)
+    ends = [int(jnp.argmin(jnp.linalg.norm(found.minima.params - one, axis=1))) for one in at_rest]
+    assert found.path(*ends) is not None
+    known = [-8.06225774829855, -7.902619119987387, -5.545775017246524, -6.177182126967409]  # Newton's, with 60 digits
+    for value in found.saddles.eigenvalues[:, 0]:
+        assert np.abs(np.array(known) - value).min() < 1e-6
+
+
 def test_patience_ends_a_search_that_finds_nothing_new():
     found = hessian.landscape(six_hump_camel, CAMEL, patience=24)
     assert found.starts < 128 and found.starts_since_new >= 24
@@ -62,6 +95,7 @@ REFUSED = {
     "modes": ({"modes": -1}, "modes must be a whole number, at least 0"),
     "patience": ({"patience": 0}, "patience must be a whole number, at least 1"),
     "searches": ({"searches": 0}, "searches must be a whole number, at least 1"),
+    "strings": ({"strings": -1}, "strings must be a whole number, at least 0"),
     "batch": ({"batch": 0}, "batch must be a whole number"),
     "radius": ({"radius": 0.0}, "radius must lie in"),
     "store": ({"store": "folder"}, "store must have read and write"),
