@@ -27,6 +27,13 @@ def test_the_camel_has_its_fifteen_points_and_euler_characteristic_one():
     assert path.barrier == pytest.approx(0, abs=1e-9) and len(path.saddles) == 1
 
 
+def test_a_landscape_far_from_zero_is_the_same():
+    far = jnp.array([2000.0, -1000.0])
+    found = hessian.landscape(lambda w: six_hump_camel(w - far), CAMEL[:64] + far, highest=2)
+    assert (len(found.minima), len(found.saddles), len(found.others)) == (6, 7, 2)
+    assert found.euler_characteristic == 1 and (found.joins >= 0).all()
+
+
 def test_a_run_that_was_cut_off_ends_the_same(tmp_path):
     def run(folder, starts):
         with opened(folder, {"kind": "landscape"}) as store:
