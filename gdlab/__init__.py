@@ -7,10 +7,14 @@ joins them, `optimizers` names the joints, `minimize` runs them, `sweep` runs th
 long as it takes; `compare` says what the runs tell.
 """
 
-from gdlab import directions, plots, problems, scales, schedules
+import ast
+import functools
+import importlib
+import linecache
+from typing import TYPE_CHECKING, Any
+
+from gdlab import directions, scales, schedules
 from gdlab.base import Optimizer, Step
-from gdlab.comparisons.compare import Comparison, compare
-from gdlab.comparisons.pairs import runs_needed
 from gdlab.equation import descent
 from gdlab.optimizers import named, of_matrices, recent
 from gdlab.optimizers.inspect import inspect
@@ -31,12 +35,17 @@ from gdlab.optimizers.wrappers import (
     with_weight_decay,
 )
 from gdlab.runs.data import minibatches, standardize
-from gdlab.runs.long_run import long_run, read_history
 from gdlab.runs.minimize import Run, minimize
-from gdlab.runs.tune import hyperparameters, lr_range_test, tune
-from gdlab.sweeps.axes import draws, seeds
-from gdlab.sweeps.sweep import merge, sweep
-from gdlab.sweeps.trials import trials
+
+if TYPE_CHECKING:  # each of these is imported where it is first asked for, by `__getattr__`
+    from gdlab import plots, problems
+    from gdlab.comparisons.compare import Comparison, compare
+    from gdlab.comparisons.pairs import runs_needed
+    from gdlab.runs.long_run import long_run, read_history
+    from gdlab.runs.tune import hyperparameters, lr_range_test, tune
+    from gdlab.sweeps.axes import draws, seeds
+    from gdlab.sweeps.sweep import merge, sweep
+    from gdlab.sweeps.trials import trials
 
 __version__ = "0.1.0"
 
@@ -94,3 +103,27 @@ __all__ = [
 def __dir__() -> list[str]:
     """What completion offers: the public names."""
     return sorted(["__version__", *__all__])
+
+
+@functools.cache
+def _homes():
+    """The module of each name that is imported above for type checkers alone, read off there: so it stands once."""
+    tree = ast.parse("".join(linecache.getlines(__file__, globals())))
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    return {alias.name: str(node.module) for node in found for alias in node.names}
+
+
+if not TYPE_CHECKING:  # to a type checker every name is there, and no other
+
+    def __getattr__(name: str) -> Any:
+        """A name that is imported where it is first asked for, because most programs use few; or a module."""
+        home = _homes().get(name, __name__)
+        module = f"{__name__}.{name}" if home == __name__ else home
+        try:
+            found = importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name != module:  # a library that is missing
+                raise
+            msg = f"module {__name__!r} has no attribute {name!r}"
+            raise AttributeError(msg) from None
+        return globals().setdefault(name, found if home == __name__ else getattr(found, name))

@@ -11,6 +11,8 @@ BatchNorm, the counter of a Dropout) by a class called `Variable` among those of
 |---|---|
 | `partition` | the trained part of a pytree, the carried part, and what makes the pytree of them again |
 | `Model` | the latter |
+| `plain` | whether a pytree is made of Python's own containers |
+| `as_array` | a leaf, as an array of JAX where it is one of another library |
 """
 
 import numbers
@@ -97,16 +99,16 @@ def partition(name: str, tree: Any, trainable: Any = None) -> tuple[Any, tuple, 
     >>> model.combine(params, rest)["f"] is jnp.tanh
     True
     """
-    plain = _plain(tree)
+    is_plain = plain(tree)
     leaves, structure = jax.tree.flatten(tree)
-    if trainable is None and plain and leaves and all(map(_isfloating, leaves)):
+    if trainable is None and is_plain and leaves and all(map(_isfloating, leaves)):
         return floating(name, tree), (), None
     paths = [name + jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
-    leaves = [_array(path, leaf) for path, leaf in zip(paths, leaves, strict=True)]
+    leaves = [as_array(path, leaf) for path, leaf in zip(paths, leaves, strict=True)]
     wanted, mutable = _parameters(tree)
     chosen = [True] * len(leaves) if trainable is None else chosen_of("trainable", tree, trainable)
     trained = [
-        _isfloating(leaf) and (plain or _isarray(leaf)) and both[0] and both[1]
+        _isfloating(leaf) and (is_plain or _isarray(leaf)) and both[0] and both[1]
         for leaf, *both in zip(leaves, wanted, chosen, strict=True)
     ]
     if not any(trained):
@@ -169,8 +171,8 @@ def _isvariable(node):
     return "Variable" in _names(node) and not isinstance(node, jax.Array)
 
 
-def _array(path, leaf):
-    """The leaf, as an array of JAX where it is one of another library."""
+def as_array(path: str, leaf: Any) -> Any:
+    """The leaf, which is at this path for errors, as an array of JAX where it is one of another library."""
     if isinstance(leaf, np.ndarray) and leaf.dtype.kind in "USOMm":
         msg = f"{path} must be an array of numbers; got one of dtype {leaf.dtype}: np.array(x, float) makes it one"
         raise TypeError(msg)
@@ -190,7 +192,7 @@ def _nothing(name, tree, leaves, paths, filtered):
     if filtered and floats:
         return f"trainable must choose at least one floating array of {name}; got none of {', '.join(floats)}"
     found = [(path, leaf) for path, leaf in zip(paths, leaves, strict=True) if _isarray(leaf)]
-    if found or (leaves and _plain(tree)):
+    if found or (leaves and plain(tree)):
         path, leaf = found[0] if found else (paths[0], leaves[0])
         number = isinstance(leaf, bool | int)
         got = f"a leaf of dtype {jnp.result_type(leaf)}" if found or number else shown(leaf)
@@ -204,10 +206,10 @@ def _nothing(name, tree, leaves, paths, filtered):
     return msg
 
 
-def _plain(tree):
+def plain(tree: Any) -> bool:
     """Whether a pytree is made of Python's own containers, not of the modules of a library."""
     if isinstance(tree, dict | list | tuple):
-        return all(map(_plain, tree.values() if isinstance(tree, dict) else tree))
+        return all(map(plain, tree.values() if isinstance(tree, dict) else tree))
     return tree is None or isinstance(tree, jax.Array) or jax.tree_util.all_leaves([tree])
 
 

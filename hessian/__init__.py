@@ -5,7 +5,7 @@ Every function takes `loss(params, *args)` and any pytree of floating arrays, an
 | task | with the dense Hessian | with products only |
 |---|---|---|
 | products | | `hvp` |
-| eigenvalues | `spectrum`, `inertia`, `condition_number` | `extremal`, `multiplicity`, `density`, `sharpness`, ... |
+| eigenvalues | `spectrum`, `inertia`, `condition_number` | `extremal`, `curvature`, `multiplicity`, `density`, ... |
 | trace and diagonal | | `trace`, `diagonal` |
 | kind of point | `classify` | `classify(method="lanczos")` |
 | kind modulo symmetry | `classify(symmetries=)`, `symmetry` | the same |
@@ -19,47 +19,56 @@ Every function takes `loss(params, *args)` and any pytree of floating arrays, an
 | Taylor models | `trust_region_step` | `taylor`, `quadratic_model`, `newton_step_length` |
 """
 
-from hessian import plots, symmetry
-from hessian.landscapes.disconnectivity import Disconnectivity
-from hessian.landscapes.graph import Landscape, Path, Points
-from hessian.landscapes.landscape import landscape
-from hessian.local_models import newton_step_length, quadratic_model, taylor, trust_region_step
-from hessian.product import hvp
-from hessian.proofs.complete import prove_all
-from hessian.proofs.curvature import prove_saddle
-from hessian.proofs.prove import prove
-from hessian.proofs.record import Proof
-from hessian.saddles.connect import Connection, connect
-from hessian.saddles.escape import Escape, escape
-from hessian.saddles.find_minimum import MinimumSearch, find_minimum
-from hessian.saddles.trajectory import EscapeTrajectory, escape_time, escape_trajectory
-from hessian.saddles.wrapper import perturbed_gd, with_saddle_escape
-from hessian.spectra.density import Density, MinimumRatio, density, minimum_ratio
-from hessian.spectra.multiplicity import Multiplicity, multiplicity
-from hessian.spectra.sharpness import Sharpness, sharpness
-from hessian.spectra.spectrum import Inertia, Spectrum, condition_number, extremal, inertia, spectrum
-from hessian.spectra.trace import Estimate, diagonal, trace
-from hessian.steps.newton_cg import newton_cg
-from hessian.steps.second_order import cubic_regularization, newton, saddle_free_newton, trust_region
-from hessian.transforms import (
-    data_parallel,
-    empirical_fisher,
-    gauss_newton,
-    microbatched,
-    partial_loss,
-    pooled,
-    preconditioned,
-    split,
-)
-from hessian.verdicts.classify import CriticalPoint, Kind, classify
-from hessian.verdicts.critical_points import CriticalPoints, SearchOutcome
-from hessian.verdicts.evidence import Eigenpair
-from hessian.verdicts.search import find_critical_points
+import ast
+import functools
+import importlib
+import linecache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # each is imported where it is first asked for, by `__getattr__`
+    from hessian import plots, symmetry
+    from hessian.landscapes.disconnectivity import Disconnectivity
+    from hessian.landscapes.graph import Landscape, Path, Points
+    from hessian.landscapes.landscape import landscape
+    from hessian.local_models import newton_step_length, quadratic_model, taylor, trust_region_step
+    from hessian.product import hvp
+    from hessian.proofs.complete import prove_all
+    from hessian.proofs.curvature import prove_saddle
+    from hessian.proofs.prove import prove
+    from hessian.proofs.record import Proof
+    from hessian.saddles.connect import Connection, connect
+    from hessian.saddles.escape import Escape, escape
+    from hessian.saddles.find_minimum import MinimumSearch, find_minimum
+    from hessian.saddles.trajectory import EscapeTrajectory, escape_time, escape_trajectory
+    from hessian.saddles.wrapper import perturbed_gd, with_saddle_escape
+    from hessian.spectra.curvature import Curvature, curvature, curvature_recorder
+    from hessian.spectra.density import Density, MinimumRatio, density, minimum_ratio
+    from hessian.spectra.multiplicity import Multiplicity, multiplicity
+    from hessian.spectra.sharpness import Sharpness, sharpness
+    from hessian.spectra.spectrum import Inertia, Spectrum, condition_number, extremal, inertia, spectrum
+    from hessian.spectra.trace import Estimate, diagonal, trace
+    from hessian.steps.newton_cg import newton_cg
+    from hessian.steps.second_order import cubic_regularization, newton, saddle_free_newton, trust_region
+    from hessian.transforms import (
+        data_parallel,
+        empirical_fisher,
+        gauss_newton,
+        microbatched,
+        partial_loss,
+        pooled,
+        preconditioned,
+        split,
+    )
+    from hessian.verdicts.classify import CriticalPoint, Kind, classify
+    from hessian.verdicts.critical_points import CriticalPoints, SearchOutcome
+    from hessian.verdicts.evidence import Eigenpair
+    from hessian.verdicts.search import find_critical_points
 
 __all__ = [
     "Connection",
     "CriticalPoint",
     "CriticalPoints",
+    "Curvature",
     "Density",
     "Disconnectivity",
     "Eigenpair",
@@ -82,6 +91,8 @@ __all__ = [
     "condition_number",
     "connect",
     "cubic_regularization",
+    "curvature",
+    "curvature_recorder",
     "data_parallel",
     "density",
     "diagonal",
@@ -127,3 +138,27 @@ __all__ = [
 def __dir__() -> list[str]:
     """What completion offers: the public names."""
     return sorted(__all__)
+
+
+@functools.cache
+def _homes():
+    """The module of each name that is imported above for type checkers alone, read off there: so it stands once."""
+    tree = ast.parse("".join(linecache.getlines(__file__, globals())))
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    return {alias.name: str(node.module) for node in found for alias in node.names}
+
+
+if not TYPE_CHECKING:  # to a type checker every name is there, and no other
+
+    def __getattr__(name: str) -> Any:
+        """A name that is imported where it is first asked for, because most programs use few; or a module."""
+        home = _homes().get(name, __name__)
+        module = f"{__name__}.{name}" if home == __name__ else home
+        try:
+            found = importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name != module:  # a library that is missing
+                raise
+            msg = f"module {__name__!r} has no attribute {name!r}"
+            raise AttributeError(msg) from None
+        return globals().setdefault(name, found if home == __name__ else getattr(found, name))

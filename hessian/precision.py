@@ -117,6 +117,7 @@ def separated(
 ) -> tuple[Loss, Params, tuple, Model | None]:
     """Loss, params and args, where params are the floating arrays alone of the pytree that is given."""
     function(names[0], loss)
+    args = tuple(jax.tree.map(_array, arg) for arg in args)
     params, rest, model = partition(params, trainable)
     return (loss, params, args, None) if model is None else (WholeLoss(loss, model), params, (rest, *args), model)
 
@@ -225,6 +226,16 @@ def _takes(loss, params, args):
     except Exception:  # the loss of a user may raise anything
         return False
     return True
+
+
+def _array(leaf):
+    """The leaf, as an array of NumPy where it is one of a library that is not JAX."""
+    if _is_array(leaf) or isinstance(leaf, np.ndarray | type) or not hasattr(leaf, "__array__"):
+        return leaf
+    try:
+        return np.asarray(leaf)
+    except Exception:  # another library may raise anything
+        return leaf
 
 
 def _is_array(leaf):

@@ -32,7 +32,14 @@ STAIRS = {
         "pieces matrices models",
         "arguments numerics roots results",
     ],
-    "gdlab.runs": ["long_run tune", "minimize", "given lanes", "loop", "objective feed", "data gradients foreign"],
+    "gdlab.runs": [
+        "long_run tune",
+        "minimize",
+        "given lanes",
+        "loop",
+        "objective feed",
+        "data effort gradients foreign",
+    ],
     "gdlab.optimizers": [
         "of_matrices recent",
         "named",
@@ -41,7 +48,7 @@ STAIRS = {
         "optax_sigmas",
     ],
     "gdlab.comparisons": ["compare", "table figures targets tuning scores", "pairs", "estimates"],
-    "gdlab.sweeps": ["sweep trials", "dataset batching history", "axes fusion"],
+    "gdlab.sweeps": ["sweep trials", "dataset batching history", "axes fusion sines"],
     "gdlab.scales": ["combinators kron", "matrices moments"],
     "gdlab.schedules": ["cycles of_count of_loss", "base"],
     "gdlab.storage": ["multihost", "store fingerprint"],
@@ -57,6 +64,7 @@ STAIRS = {
         "verdicts",
         "proofs",
         "steps symmetry",
+        "bounds",
         "tolerances",
         "roundoff",
         "spectra",
@@ -66,8 +74,15 @@ STAIRS = {
         "models",
         "arguments numerics limits results compiled",
     ],
-    "hessian.saddles": ["connect", "find_minimum trajectory", "rounds", "wrapper", "escape flat_directions"],
-    "hessian.verdicts": ["search", "critical_points", "classify refinement", "krylov_evidence", "evidence", "drift"],
+    "hessian.saddles": ["connect", "find_minimum trajectory", "rounds", "wrapper", "escape flat_directions box_steps"],
+    "hessian.verdicts": [
+        "search",
+        "critical_points",
+        "classify refinement",
+        "krylov_evidence",
+        "evidence certificate",
+        "drift",
+    ],
     "hessian.landscapes": ["landscape", "rounds", "graph", "catalogue seek strings", "disconnectivity"],
     "hessian.symmetry": [
         "alignment detection slices",
@@ -88,12 +103,12 @@ STAIRS = {
         "program",
     ],
     "hessian.proofs.kernels": ["points", "adjoint boxes", "taylor", "balls", "arb arrays", "calculus choices"],
-    "hessian.spectra": ["density multiplicity sharpness trace", "spectrum", "bounds", "lanczos", "eigh"],
+    "hessian.spectra": ["curvature density multiplicity sharpness trace", "spectrum", "bounds", "lanczos", "eigh"],
     "experiments": ["__main__", "commands", "lectures benchmarks playground", "reporting", "workloads", "cli"],
     "experiments.commands": [
         "all experiments verify",  # commands on experiments
         "classify escape landscape map prove",  # commands on a target
-        "race sweep merge problems playground report check contest",
+        "race sweep merge problems playground report check contest accelerator",
     ],
     "experiments.lectures": [
         "saddle pokemon atlas learning_rates schedules adagrad feature_scaling minibatches taylor momentum adam "
@@ -102,7 +117,14 @@ STAIRS = {
         "signs adabound switching warmup bias_correction decay_map noise",  # none imports another
     ],
     "experiments.benchmarks": ["sweep_speed"],
-    "experiments.playground": ["widget", "page gallery", "live replay", "plane template emit", "operations", "script"],
+    "experiments.playground": [
+        "widget",
+        "page gallery",
+        "live replay",
+        "plane template emit",
+        "operations special",
+        "script",
+    ],
     "experiments.reporting": [
         "checks claims contest_report target_report",
         "swept",
@@ -112,8 +134,8 @@ STAIRS = {
     ],
     "experiments.workloads": [
         "contest blocks",
-        "workload optimizers plain_network",
-        "tasks tuned_benchmark digits cutest pokemon_valley user_loss",
+        "workload optimizers plain_network device_speed device_accuracy",
+        "measured tasks tuned_benchmark digits cutest pokemon_valley user_loss",
     ],
     "experiments.cli": ["cache console settings signals stdout"],
 }

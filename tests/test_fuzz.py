@@ -105,6 +105,10 @@ PARAMS = Kind(
     [PAIR, [0.5, -1.5], np.array([0.5, 2.0]), jnp.array([1.0, 2.0], "float32")],
     [None, "theta", jnp.array([1, 2]), {}, jnp.array([1j, 2]), jnp.array([True, False]), [None, "x"], KEY],
 )
+BOUNDS = Kind(
+    [None, (-9.0, 9.0), (None, 9.0), ABSENT],
+    [3, "box", (1.0, 0.0), (0.0,), ("a", None), (NAN, 1.0), (jnp.zeros(7), None)],
+)
 THETA = Kind([PAIR], ["theta", None, 3.0, jnp.ones((2, 2)), [1j, 2], KEY, {"a": 1.0}, jnp.array([True, False])])
 OPTIMIZER = Kind([gdlab.gd(0.1), gdlab.adam(0.1)], [None, "adam", 0.1, gdlab.adam, (), optax.adam(0.1)])
 ANY_OPTIMIZER = Kind([gdlab.gd(0.1), gdlab.adam(0.1), optax.adam(0.1)], ["adam", 0.1, gdlab.adam, ()])
@@ -205,6 +209,7 @@ KINDS: dict[str, Kind] = {
     "variances": Kind([(3.0, 2.0), ABSENT], [None, 3.0, "x", (-1.0, 2.0), (1.0, 1.0), (), ("a", "b"), (NAN, 1.0)]),
     "min_delta": numbers(0.0, 1e-3, bad=[-1]),
     "keep_best": BOOL,
+    "bounds": BOUNDS,
     "trainable": Kind([None, lambda path: True, ABSENT], ["w", 3]),
     "model_state": Kind([None, ABSENT], []),
     "state": Kind([None, ABSENT], [3, "run", {}]),
@@ -214,6 +219,7 @@ KINDS: dict[str, Kind] = {
     "chosen": Kind([{"w": True, "b": False}, lambda path: "w" in path], [None, "w", {"w": True}, 3]),
     **dict.fromkeys(["quasi", "centered", "reset", "inside"], BOOL),
     "symmetries": Kind([None, (), ABSENT], ["rotations", 3, [3]]),
+    "before": Kind([None, ABSENT], [3, "curvature", {}, jnp.ones((2, 2))]),
     "only": Kind([None, ("schedule.rate",)], [("rate",), "rate", 3, ["schedule.rate", 3]]),
 }
 
@@ -282,6 +288,7 @@ OVERRIDES: dict[tuple[str, str], Kind] = {
     ("hessian.escape_trajectory", "optimizer"): ANY_OPTIMIZER,
     ("hessian.find_minimum", "optimizer"): Kind([None, gdlab.gd(0.1)], ["adam", 0.1, gdlab.adam]),
     ("hessian.find_minimum", "rounds"): wholes(0, 3),
+    ("hessian.find_minimum", "bounds"): Kind([None, ABSENT], BOUNDS.bad),  # which an optimizer would leave
     ("hessian.perturbed_gd", "radius"): NUMBER,
     ("hessian.perturbed_gd", "threshold"): numbers(0.1, 0.0, bad=[-1, NAN]),
     ("hessian.perturbed_gd", "rate"): POSITIVE,
@@ -290,6 +297,8 @@ OVERRIDES: dict[tuple[str, str], Kind] = {
     ("hessian.escape_time", "rate"): POSITIVE,
     ("hessian.newton_cg", "damping"): optional(POSITIVE),
     ("hessian.microbatched", "size"): WHOLE,
+    ("hessian.curvature", "num_matvecs"): optional(wholes(50, 6, bad=[0, 5])),
+    **{("hessian.curvature_recorder", name): wholes(50, 6, bad=[0, 5]) for name in ("num_matvecs", "first")},
     ("hessian.extremal", "k"): wholes(1, 2, bad=[0, 3]),
     ("hessian.taylor", "order"): wholes(0, 1, 2),
     ("hessian.trust_region_step", "order"): Kind([1, 2, ABSENT], [0, 3, "1", None, 1.5]),
@@ -315,7 +324,7 @@ ELSEWHERE = {
 }
 SLOW = {"find_minimum", "connect", "find_critical_points", "escape_trajectory", "tune", "classify", "escape"}
 SLOW |= {"extremal", "spectrum", "density", "minimum_ratio", "trace", "diagonal", "sharpness", "lr_range_test"}
-SLOW |= {"minimize", "multiplicity"}
+SLOW |= {"minimize", "multiplicity", "curvature"}
 
 
 def public():

@@ -61,8 +61,8 @@ def test_every_public_name_has_one_entry_with_its_docstring(load):
     entries = re.findall(r"^:{6}\{py:\w+\} ([\w.]+).*\n(?::module: (\S+))?", text, re.MULTILINE)
     found = sorted(f"{module}.{name}" if module else name for name, module in entries)
     offered = {f"{room.__name__}.{name}" for room in (gdlab, hessian) for name in room.__all__}
-    modules = [value for room in (gdlab, hessian) for value in vars(room).values() if inspect.ismodule(value)]
-    modules = [module for module in modules if module.__name__ in offered]
+    modules = [getattr(room, name) for room in (gdlab, hessian) for name in room.__all__]
+    modules = [module for module in modules if inspect.ismodule(module)]
     inner = {f"{module.__name__}.{name}" for module in modules for name in module.__all__}
     assert found == sorted((offered | inner) - {module.__name__ for module in modules})
     for name in ("gdlab.adam", "hessian.classify", "gdlab.scales.Yogi"):

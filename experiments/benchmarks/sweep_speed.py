@@ -18,8 +18,6 @@ and reading and writing the state of Adam, six numbers a lane, in a loop over as
 
 import importlib
 import importlib.util
-import time
-from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -34,6 +32,7 @@ from gdlab.problems import digits, network, network_loss, rosenbrock
 from ..cli.settings import Experiment
 from ..reporting.checks import at_most, conclude
 from ..reporting.run_folder import Table
+from ..workloads.measured import clocked, in_turns
 
 QUESTION = "What does a run cost, ours beside the scripts that others write?"
 RATES = (1e-4, 1e-2)
@@ -122,29 +121,6 @@ def per(curves, lanes):
 def median(seconds):
     """The middle one."""
     return float(np.median(seconds))
-
-
-def in_turns(contenders: Mapping[str, tuple[Callable[[], Any], int]], rounds: int) -> dict[str, np.ndarray]:
-    """The seconds of each contender in each round, over a count of its own; what is short is done again in its turn."""
-    taken: dict[str, list[float]] = {name: [] for name in contenders}
-    again = dict.fromkeys(contenders, 1)
-    for turn in range(-2, rounds):  # the first turn compiles, the second tells how often
-        names = list(contenders)
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            act, count = contenders[name]
-            seconds = clocked(lambda act=act, name=name: [act() for _ in range(again[name])][-1]) / again[name]
-            if turn == -1:
-                again[name] = int(np.clip(0.02 / seconds, 1, 50))
-            elif turn >= 0:
-                taken[name].append(seconds / count)
-    return {name: np.array(seconds) for name, seconds in taken.items()}
-
-
-def clocked(act):
-    """The seconds that something takes once."""
-    begun = time.perf_counter()
-    jax.block_until_ready(act())
-    return time.perf_counter() - begun
 
 
 # ---------------------------------------------------------------------------------------------- on Rosenbrock's valley
@@ -311,7 +287,7 @@ def on_network(lanes, steps, rounds):
         "expert": (lambda: all_at_once(rates), lanes * steps),
         "natural": (lambda: looped(made, params, held), len(held)),
     }
-    timed = in_turns(contenders, rounds)
+    timed: dict[str, Any] = {**in_turns(contenders, rounds)}
     timed["whole ours"] = first
     timed["whole natural"] = lanes * (compiles + steps * median(timed["natural"]))
     middle = float(rates[lanes // 2])

@@ -201,6 +201,24 @@ class Playground:
 
 
 @dataclass(frozen=True)
+class Accelerator:
+    """Measure this device: laws and verdicts against the CPU's float64, speed against optax and the device's limits."""
+
+    store: Path = Path("runs/accelerator")
+    """The folder that keeps each finished piece, the JSON and the table; the same command measures what is missing."""
+    pieces: tuple[str, ...] = ()
+    """Names of pieces, separated by spaces or commas; all by default, and the limits always."""
+    minutes: float | None = None
+    """Begin no piece after so many minutes; a piece takes five at most on an accelerator."""
+    quick: bool = False
+    """A dry run: smaller sizes, a few minutes of two CPU cores."""
+    json: bool = False
+    """Print one JSON object instead of the table."""
+    progress: bool = True
+    """Draw bars on stderr (never where that is no terminal)."""
+
+
+@dataclass(frozen=True)
 class Experiment:
     """The settings of every experiment."""
 
@@ -389,6 +407,7 @@ COMMANDS: dict[str, type] = {
     "check": Check,
     "problems": Problems,
     "playground": Playground,
+    "accelerator": Accelerator,
 }
 
 

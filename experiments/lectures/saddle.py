@@ -65,7 +65,10 @@ def measure():
         ),
         at_most("S57", "from (.5, -.5): |theta| after 400", np.linalg.norm(paths["(.5, -.5)"][-1]), 1e-12),
         at_most("S57", "with + 1e-8: distance to (1, 1)", np.linalg.norm(paths["(.5, -.5) + 1e-8"][-1] - 1), 1e-6),
-        is_true("S57", "the escape lowers the loss", way.loss_after < way.loss_before),
+        exactly("S57", "the escape: curvature along its direction", way.curvature, -2.0),
+        at_most("S57", "its direction: 1 - |u.(1, 1)|/sqrt 2", 1 - abs(way.direction.sum()) / 2**0.5, 1e-12),
+        exactly("S57", "loss where it leads, (1 - w1 w2)^2", way.loss_after, float((1 - way.params.prod()) ** 2)),
+        is_true("S57", "which is lower", way.loss_after < way.loss_before),
         at_most("S58", "products alone find u: 1 - |u.v|", power_method_error(), 1e-12),
     ]
     return checks, lambda: draw(paths, way)
@@ -124,11 +127,14 @@ def three_cases():
         hv = np.asarray(products(curvatures))
         quotients = (directions * hv).sum(1)
         low, high = sorted((a, b))
+        off = np.abs(quotients - (a * directions[:, 0] ** 2 + b * directions[:, 1] ** 2)).max()
+        near = abs(b - a) * (np.pi / 1000) ** 2  # v.Hv at an angle of pi / 1000, what 1000 directions leave apart
+        yield at_most("S55", f"{kind}: 1000 v.Hv less a v1^2 + b v2^2", off, 1e-14)
         yield is_true(
             "S53", f"curvatures {a:g}, {b:g}: {kind}", hessian.classify(bowl, ORIGIN, curvatures).kind == kind
         )
-        yield Check("S55", f"{kind}: the least v.Hv of 1000", quotients.min(), low, 1e-4)
-        yield Check("S55", f"{kind}: and the greatest", quotients.max(), high, 1e-4)
+        yield Check("S55", f"{kind}: the least v.Hv of 1000", quotients.min(), low, near)
+        yield Check("S55", f"{kind}: and the greatest", quotients.max(), high, near)
         yield at_most(
             "S55", f"{kind}: outside the eigenvalues by", max(low - quotients.min(), quotients.max() - high, 0), 1e-12
         )

@@ -100,10 +100,19 @@ def projection(examples):
     ran = gdlab.minimize(loss, gdlab.swats(RATE, tolerance=0.0), jnp.zeros(31), 20, args=(examples,), record=kept)
     g, p = (np.asarray(ran.history[name]) for name in ("grads", "p"))
     gamma = (p * p).sum(axis=1) / -(p * g).sum(axis=1)
+    t = np.arange(20)
+    weights = np.tril(0.999 ** (t[:, None] - t).clip(0))
+    means = weights @ gamma / weights.sum(1)
     shadow = (-gamma[:, None] * g * p).sum(axis=1, keepdims=True) / (p * p).sum(axis=1, keepdims=True) * p
     return (
         at_most("S87", "20 steps: shadow of -gamma g on p, less p", np.abs(shadow - p).max(), 1e-15),
         exactly("S87", "Lambda after the first step over gamma", ran.history["estimate"][0] / gamma[0], 1.0),
+        at_most(
+            "S87",
+            "20 Lambdas over weighted means of all gamma, less 1",
+            np.abs(ran.history["estimate"] / means - 1).max(),
+            1e-12,
+        ),
         is_true("S87", "gamma grows along Adam's way", (np.diff(gamma) > 0).all()),
     )
 

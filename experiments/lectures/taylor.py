@@ -96,7 +96,17 @@ def two_variables(remainders):
     slopes = {k: np.polyfit(np.log(h[:7]), np.log(e[:7]), 1)[0] for k, e in errors.items()}
     delta = jnp.array([0.2, -0.1])
     crossed = lambda p: p[0] * p[1]  # noqa: E731
+    exact = by_expansion(h)
     return (
+        *(
+            at_most(
+                item,
+                f"order {k}: errors at 13 distances - those by expansion",
+                np.abs(errors[k] - exact[k]).max(),
+                1e-11,
+            )
+            for k, item in ((1, "S68"), (2, "S54"))
+        ),  # rounding of values near 300
         Check("S68", "first order: slope of the error on log-log axes", slopes[1], 2.0, 0.02),
         Check("S54", "second order: slope of the error on log-log axes", slopes[2], 3.0, 0.02),
         exactly(
@@ -114,6 +124,15 @@ def two_variables(remainders):
     )
 
 
+def by_expansion(h):
+    """The same errors from the coefficients of (x^2 + y - 11)^2 + (x + y^2 - 7)^2 as a polynomial in the distance."""
+    (x, y), (p, q) = np.asarray(AT), (0.6, -0.8)
+    first = np.array([p * p, 2 * x * p + q, x * x + y - 11])
+    second = np.array([q * q, p + 2 * y * q, x + y * y - 7])
+    falling = np.polymul(first, first) + np.polymul(second, second)
+    return {k: np.abs(np.polyval([*falling[: 4 - k], *[0] * (k + 1)], h)) for k in (1, 2)}
+
+
 def circle():
     """The angle in degrees between -g and the best of many directions, for each radius."""
     g = np.asarray(jax.grad(SURFACE)(AT))
@@ -129,6 +148,25 @@ def circle():
     for reach in (180.0, 360 / DIRECTIONS, FINE * DIRECTIONS / 2):  # all around, then about the best
         degrees = np.asarray(best(np.array(RADII), degrees[:, None] + np.linspace(-reach, reach, DIRECTIONS)))
     return np.abs((degrees - down + 180) % 360 - 180)
+
+
+def by_bisection(radius):
+    """The degrees between -g and the lowest point of the circle, where the derivative along it changes its sign."""
+
+    def slope(x, y):
+        u, v = x * x + y - 11, x + y * y - 7
+        return np.array([4 * x * u + 2 * v, 2 * u + 4 * y * v])
+
+    a, b = np.asarray(AT)
+    g = slope(a, b)
+    down = np.arctan2(-g[1], -g[0])
+    low, high = down - 0.1, down + 0.1
+    for _ in range(60):
+        middle = (low + high) / 2
+        c, s = np.cos(middle), np.sin(middle)
+        uphill = slope(a + radius * c, b + radius * s) @ (-s, c) > 0
+        low, high = (low, middle) if uphill else (middle, high)
+    return abs(np.degrees(low - down))
 
 
 def lowest(angles):
@@ -149,6 +187,16 @@ def lowest(angles):
         *(
             at_most("S70", f"d = {d}: linear minimizer + d g / |g|", jnp.abs(s + d * g / norm).max(), 1e-13)
             for s, d in zip(steps, RADII, strict=True)
+        ),
+        *(
+            Check(
+                "S70",
+                f"d = {d}: degrees beside -g, by bisection of the slope along the circle",
+                a,
+                by_bisection(d),
+                FINE,
+            )
+            for a, d in zip(angles, RADII, strict=True)
         ),
         *(
             Check("S70", f"d = {d}: degrees beside -g, by the Hessian", a, per_radius * d, d * per_radius * d)

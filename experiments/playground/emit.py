@@ -10,6 +10,7 @@ numbers become loops and branches.  An operation without a rule is refused by na
 |---|---|
 | `script` | variables, statements, blocks |
 | `operations` | the expression of every operation on numbers |
+| `special` | functions that are made of several operations |
 | `emit` | a jaxpr, equation by equation |
 """
 
@@ -42,6 +43,7 @@ from ..playground.script import (
     shaped,
     written,
 )
+from ..playground.special import SPECIAL
 
 __all__ = ["PRELUDE", "Refused", "emitted"]
 
@@ -167,6 +169,10 @@ class _Emitter(Operations):
         if rule is not None:
             made = rule(equation, *inputs)
             return made if equation.primitive.multiple_results else [made]
+        if name in SPECIAL:
+            aval = equation.invars[0].aval
+            made = jax.make_jaxpr(SPECIAL[name])(jax.ShapeDtypeStruct(aval.shape, aval.dtype))
+            return self.evaluate(*opened(made), inputs)
         return [self.elementwise(equation, inputs)]
 
     # ------------------------------------------------------------------------------------------------ moves
@@ -281,7 +287,7 @@ class _Emitter(Operations):
             return self._loop(equation, constants, carry, sequences)
         rows: list[Any] = []
         for turn in range(length)[:: -1 if back else 1]:
-            out = self.evaluate(jaxpr, consts, [*constants, *carry, *(one[turn] for one in sequences)])
+            out = self.evaluate(jaxpr, consts, [*constants, *carry, *(one[turn, ...] for one in sequences)])
             carry = out[:kept]
             rows.append(out[kept:])
         rows = rows[:: -1 if back else 1]

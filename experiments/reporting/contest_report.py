@@ -15,6 +15,7 @@ import xarray
 
 import gdlab
 import hessian
+from gdlab.comparisons.targets import steps_to_target
 
 from ..cli.settings import InputError
 from ..reporting.run_folder import Extras, Findings, Table, publish, write_dataset
@@ -24,6 +25,7 @@ from ..workloads.tasks import TASKS
 
 BLOCKS = ("convolutions", "transformer")  # the tasks whose blocks are looked at
 SOLVED = 1e-6  # above the lowest known value of a surface
+WAY = 0.9  # the share of the way from the first loss to the lowest end, at which a run has arrived
 COLUMNS = ("task", "take", "rate", "score", "interval", "shown better than", "not separated from")
 
 
@@ -54,6 +56,10 @@ def findings(dataset: xarray.Dataset, extras: Extras) -> Findings:
     ]
     if where:
         tables.append(Table("Where the judging runs stopped on the surfaces", ("task", "optimizer", "stops"), where))
+    soon = [row for task in dataset["task"].values if (row := arrival(dataset, str(task)))]
+    columns: tuple[str, ...] = ("task", "loss", "soonest", "steps", "interval", "half of the runs never")
+    if soon:
+        tables.append(Table(f"Steps until a run's loss has come {WAY:.0%} of the way to the lowest end", columns, soon))
     steep = extras.made("the curvature of blocks", lambda: blocks(dataset), none)
     if steep:
         columns = ("task", "steepest block", "curvature", "flattest block", "curvature", "ratio")
@@ -63,7 +69,7 @@ def findings(dataset: xarray.Dataset, extras: Extras) -> Findings:
         title=title,
         summary={
             **{"runs": runs, "tasks": rows, "overall": overall_summary(overall)},
-            **{"stops": where, "blocks": steep, "advice": words},
+            **{"stops": where, "arrivals": soon, "blocks": steep, "advice": words},
         },
         tables=tables,
         draw=lambda: draw(dataset, overall, rows),
@@ -200,6 +206,25 @@ def stops(dataset: xarray.Dataset) -> list[list[str]]:
             counts = {kind: kinds.count(kind) for kind in dict.fromkeys(sorted(kinds))}
             rows.append([task, name, ", ".join(f"{count} {kind}" for kind, count in counts.items())])
     return rows
+
+
+def arrival(dataset: xarray.Dataset, task: str) -> list[str]:
+    """The optimizer whose judging runs arrive soonest on a task, after how many steps, and which ones never do."""
+    if f"loss of {task}" not in dataset or not bool(dataset["done"].sel(task=task).all()):
+        return []
+    losses = dataset[f"loss of {task}"].fillna(np.inf).transpose("optimizer", "run", ...)
+    first, last = np.median(losses.values[..., 0]), np.median(losses.values[..., -1], axis=1).min()
+    target = first + WAY * (last - first)
+    step = f"row of {task}"
+    found = steps_to_target(losses.expand_dims("task", 1), step, target, 0.95)
+    medians, ends = found["steps_median"][1][:, 0], found["steps_median_interval"][1][:, 0]
+    soonest = int(np.argmin(medians))
+    names = [str(name) for name in dataset["optimizer"].values]
+    never = [name for name, median in zip(names, medians, strict=True) if not np.isfinite(median)]
+    low, high = (f"{end:.0f}" if np.isfinite(end) else "never" for end in ends[soonest])
+    steps = f"{medians[soonest]:.0f}" if np.isfinite(medians[soonest]) else "never"
+    others = [name for name in names if name not in never]
+    return [task, f"{target:.3g}", names[soonest], steps, f"{low} to {high}", listed(never, others)]
 
 
 def _stop(code, score, end, lowest):

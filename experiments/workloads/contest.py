@@ -162,7 +162,7 @@ def one_run(task: Task, make: Made, steps: int, rate: Any, key: jax.Array) -> di
     """Both scores of a run, its losses, and where it ended."""
     drawn, optimizer = task.draw(jax.random.fold_in(key, 0)), make(rate)
     run = gdlab.minimize(
-        drawn.loss, optimizer, drawn.params, steps, key=jax.random.fold_in(key, 1), every=-(-steps // ROWS)
+        drawn.loss, optimizer, drawn.params, steps, key=jax.random.fold_in(key, 1), every=_every(steps)
     )
     params = averaged(optimizer, run)
     tuned, judged = drawn.scores(params)
@@ -216,8 +216,18 @@ def labelled(done: Mapping[int, Arrays], said: Mapping[str, Any]) -> xarray.Data
                 for row, values in of_task.items():
                     empty[row] = values
                 variables[f"{kind} of {task}"] = (("optimizer", "run", f"{along} of {task}"), empty)
-    dataset = xarray.Dataset(variables, {"task": list(said["tasks"]), "optimizer": list(said["optimizers"])}, said)
+    coordinates: dict[str, Any] = {"task": list(said["tasks"]), "optimizer": list(said["optimizers"])}
+    for task in said["tasks"]:
+        if f"loss of {task}" in variables:
+            rows = variables[f"loss of {task}"][1].shape[-1]
+            coordinates[f"row of {task}"] = _every(said["steps"] or TASKS[task].steps) * np.arange(rows)
+    dataset = xarray.Dataset(variables, coordinates, said)
     return dataset.transpose("optimizer", "task", ...)
+
+
+def _every(steps):
+    """How many steps apart the recorded losses are."""
+    return -(-steps // ROWS)
 
 
 def _key(key, number):

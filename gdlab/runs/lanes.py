@@ -31,11 +31,12 @@ class Given(NamedTuple):
     batches: Minibatches | None
     key: Any
     held_out: Any
+    bounds: tuple | None
 
 
 def _loop(work, given, limits, fed, first=0):
     """The loop of one lane, whose batches, where they are fed, are those from the `first` step on."""
-    data = Data(given.args, given.batches if fed is None else fed, given.key, given.held_out)
+    data = Data(given.args, given.batches if fed is None else fed, given.key, given.held_out, given.bounds)
     return loop_of(work[0], given.optimizer, data, limits, first)
 
 

@@ -31,7 +31,7 @@ from gdlab.base import Params
 from gdlab.progress import Report, bar
 from gdlab.runs.data import Minibatches
 from gdlab.runs.feed import Slices, stepped, yields
-from gdlab.runs.given import data_of, limits_of, traced_or_static, transformation, validation_of
+from gdlab.runs.given import bounds_of, data_of, limits_of, traced_or_static, transformation, validation_of
 from gdlab.runs.lanes import Given, advance, begin, missing, rows_of
 from gdlab.runs.loop import (
     REASONS,
@@ -70,6 +70,7 @@ def long_run(
     validation: Callable[..., jax.Array] | Any = None,
     keep_best: bool = False,
     trainable: Any = None,
+    bounds: Any = None,
     model_state: Any = None,
     store: str | os.PathLike | None = None,
     progress: bool | Report = False,
@@ -78,7 +79,7 @@ def long_run(
 
     Args:
         loss, optimizer, params, steps, args, key, record, every, tolerance, patience, min_delta, validation, keep_best,
-            trainable, model_state: as for `minimize`.
+            trainable, bounds, model_state: as for `minimize`.
         batches: as for `minimize`, or anything that yields pytrees of arrays, one batch a step: a list, a generator, a
             loader.  One that can be iterated again begins anew when it ends.  The host fetches the batches of a chunk
             while the device computes the one before.
@@ -130,7 +131,9 @@ def long_run(
     recorders = tuple(recorders_of(record).items())
     traced, static = traced_or_static(optimizer, None if batched or reads_steps(recorders) else start.params)
     stream = None if feed else held.batches
-    given = Given(traced, (start.params, start.carried[0]), start.carried[1], held.args, stream, key, held_out)
+    first = _of_one(start.params) if "params" in batched else start.params
+    params = start.params, start.carried[0]
+    given = Given(traced, params, start.carried[1], held.args, stream, key, held_out, bounds_of(bounds, first))
     plan = Plan(objective, static, recorders, every, how, keep_best or bool(how))
     if store is not None and chunk_given is None:
         chunk = _held_chunk(store, chunk, every)
@@ -295,6 +298,11 @@ def _lost(lanes, params):
         return jnp.where(all_finite(params), 0, REASONS.index("not finite"))
 
     return jax.vmap(lost)(params) if lanes else lost(params)
+
+
+def _of_one(params):
+    """The params of the first lane."""
+    return jax.tree.map(lambda leaf: leaf[0] if jnp.ndim(leaf) else leaf, params)
 
 
 def _words(recorded, reason):

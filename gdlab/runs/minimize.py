@@ -13,6 +13,7 @@ of `every` steps: it can be vmapped, but differentiated in forward mode only.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -28,7 +29,8 @@ from gdlab.arguments import one_of, switch, whole
 from gdlab.base import Params
 from gdlab.results import digits, result, sizes
 from gdlab.runs.data import Minibatches
-from gdlab.runs.given import data_of, limits_of, traced_or_static, transformation, validation_of
+from gdlab.runs.effort import fitting
+from gdlab.runs.given import bounds_of, data_of, limits_of, traced_or_static, transformation, validation_of
 from gdlab.runs.loop import (
     REASONS,
     Best,
@@ -49,7 +51,8 @@ if TYPE_CHECKING:
     import xarray
 
 COUNTABLE = 2**31 - 1  # steps: counts are int32
-OUTSIDE = get_opaque_trace_state()  # of any transformation
+with ThreadPoolExecutor(1) as a_thread:  # in which no transformation is under way, whatever imports this module
+    OUTSIDE = a_thread.submit(get_opaque_trace_state).result()
 
 
 class Rest(NamedTuple):
@@ -58,6 +61,7 @@ class Rest(NamedTuple):
     stream: Any = None  # of the batches
     watch: Watch | None = None
     best: Best | None = None  # its params as the loss takes them
+    recorders: Mapping[str, Any] | None = None  # the states of those that have one
 
 
 NOTHING_ELSE = Rest()
@@ -154,6 +158,7 @@ def minimize(
     validation: Callable[..., jax.Array] | Any = None,
     keep_best: bool = False,
     trainable: Any = None,
+    bounds: Any = None,
     model_state: Any = None,
     state: Run | None = None,
 ) -> Run:
@@ -173,7 +178,8 @@ def minimize(
         key: a PRNG key for a loss that draws random numbers; step t gets `fold_in(key, t)`.
         record: names among "loss", "gradient_norm", "params", "eta", "sigma", "m", "update", "extras", "aux", or a
             mapping from names to functions of a `Snapshot`, such as the curvature of `snapshot.value_fn` at
-            `snapshot.params`.
+            `snapshot.params`.  A recorder with a method `init(params)` has a state: it is called with the snapshot and
+            that, and returns what is recorded and the next state.
         every: record before step 0, every, 2 every, ...; at least 1.
         tolerance: stop once the norm of the gradient is at most this, >= 0.
         patience: stop once the loss has not fallen below its lowest for so many steps, >= 1; the loss of held-out data
@@ -184,6 +190,8 @@ def minimize(
         keep_best: whether `Run.best` is kept, the params at the lowest loss recorded; with a validation it always is.
         trainable: which floating arrays are trained: a pytree of bools like params, or a prefix, or a function of a
             path such as "['layer']['bias']"; by default all of them.
+        bounds: a pair (lower, upper), each a number, None or a pytree like params, in which None is no bound: after
+            each step, and before the first, every trained number is put where it is nearest in between.
         model_state: a pytree of arrays, such as the statistics of a BatchNorm, that the loss takes and returns:
             `loss(params, model_state, ...) -> (scalar, model_state)` or `(scalar, (model_state, aux))`.
         state: a run to go on from, in place of a start at `params`: `steps` more, which equal one run to the bit.
@@ -217,20 +225,22 @@ def minimize(
     traced, static = traced_or_static(optimizer, start.params if alone else None, state and state.state)
     plan = Plan(objective, static, recorders, every, how, switch("keep_best", keep_best) or bool(how))
     before = None if state is None else _carry(state, start, objective)
-    given = traced, start, held._replace(held_out=held_out), limits, before
+    held = held._replace(held_out=held_out, bounds=bounds_of(bounds, start.params))
+    given = traced, start, held, limits, before
     carry, history, reason = _driven(plan, steps, given)
-    return finished(objective, carry, history, reason, every, jnp.int32(0) if before is None else before.at.count)
+    done = jax.device_put(np.int32(0)) if before is None else before.at.count
+    return finished(objective, carry, history, reason, every, done)
 
 
 def finished(
     objective: Any, carry: Carry, history: dict[str, Any], reason: jax.Array, every: int, done: jax.Array
 ) -> Run:
     """The run that ended there."""
-    at, watch, best = carry
+    at, watch, best, recorders = carry
     if best is not None:
         best = best._replace(params=objective.whole(best.params, best.carried))
     params = objective.whole(at.params, at.carried)
-    rest = Rest(at.stream, watch, best)
+    rest = Rest(at.stream, watch, best, recorders)
     return Run(params, at.state, history, at.count, reason, at.carried[1], rest, done, every)
 
 
@@ -239,7 +249,8 @@ def _carry(run, start, objective):
     best = run.rest.best
     if best is not None:
         best = best._replace(params=begun(objective.loss, best.params, None, None)[1].params)
-    return Carry(LoopState(run.steps, start.params, run.state, run.rest.stream, start.carried), run.rest.watch, best)
+    at = LoopState(run.steps, start.params, run.state, run.rest.stream, start.carried)
+    return Carry(at, run.rest.watch, best, run.rest.recorders)
 
 
 def _driven(plan, steps, given):
@@ -268,7 +279,7 @@ def _scanned(plan, steps, given):
     return carry, history, _reason(carry)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(fitting, statics=2)
 def _run(plan, rows, given, steps):
     """A run of whatever length that has so many rows of history."""
     loop, carry, first = _begun(plan, given)
@@ -284,7 +295,7 @@ def _run(plan, rows, given, steps):
     return carry, _cut(history, rows), _reason(carry)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(fitting, statics=2)
 def _run_until(plan, rows, given, steps):
     """The run that ends at the first reason to stop."""
     loop, carry, first = _begun(plan, given)

@@ -106,12 +106,13 @@ def at(lane: jax.Array, numeric: Mapping[str, Any], order: Sequence[str], shape:
 
 
 def path_name(path: Sequence[Any]) -> str:
-    """The name of a leaf of a pytree: its path, joined by dots.
+    """The name of a leaf of a pytree: its path, joined by dots, which also take the place of slashes.
 
     >>> [path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path({"a": [1, 2]})]
     ['a.0', 'a.1']
     """
-    return ".".join(str(getattr(key, "name", getattr(key, "key", getattr(key, "idx", key)))) for key in path)
+    parts = (str(getattr(key, "name", getattr(key, "key", getattr(key, "idx", key)))) for key in path)
+    return ".".join(parts).replace("/", ".")  # which no variable of a NetCDF file may hold
 
 
 def seeds(count: int, seed: int = 0) -> jax.Array:
@@ -224,8 +225,10 @@ def _numeric(name, values):
     if len({leaf.shape[:1] for leaf in leaves} | {()}) != 2 or not all(leaf.ndim for leaf in leaves):
         msg = f"axis {name!r} must be {AXIS}; got {shown(values)}"
         raise ValueError(msg)
-    raw = jax.random.key_data(jax.random.key(0))
-    if any((leaf.dtype, leaf.shape) == (raw.dtype, raw.shape) for leaf in leaves):
+    whole_numbers = [leaf for leaf in leaves if leaf.ndim == 1 and leaf.dtype == jnp.uint32]
+    if whole_numbers and any(
+        leaf.shape == (raw := jax.random.key_data(jax.random.key(0))).shape for leaf in whole_numbers
+    ):
         msg = f"axis {name!r} must be PRNG keys, such as gdlab.seeds(10); got what looks like one raw key, {shown(raw)}"
         raise ValueError(msg)
     return arrays

@@ -23,6 +23,7 @@ from jax.sharding import AxisType, Mesh
 
 from gdlab.storage.fingerprint import fingerprint
 from gdlab.sweeps.fusion import as_kernel, fits_kernel
+from gdlab.sweeps.sines import in_vectors
 
 # Bytes that the loops of one block may carry on a CPU.  Adam on 2048 networks of 2410 weights, 29 kB each, measured in
 # processor time: 8 lanes at once 12.0 us a lane and step, 16 13.3, 64 15.9, 512 17.1.
@@ -86,7 +87,8 @@ def _prepare(point, tree, shapes, chunk, block, mesh):
     programs = [_blocks(together, axes, block, each, {})]
     if fits_kernel(jax.make_jaxpr(together)(traced.consts, one, shapes).jaxpr):
         block = chosen or min(each, kernel_block(carried, each))
-        programs.insert(0, _blocks(as_kernel(together), axes, block, each, KERNEL_OPTIONS))
+        fast = in_vectors(together) if block >= VECTOR else together
+        programs.insert(0, _blocks(as_kernel(fast), axes, block, each, KERNEL_OPTIONS))
     compute = _shared(_first_able(programs), block, -(-chunk // block), _place(mesh))
     return Prepared(compute, list(traced.consts), results, block, fingerprint(traced))
 
@@ -151,7 +153,8 @@ def _shared(able, block, count, place):
     turns = -(-count // (processes * workers))
 
     def parts(constants, lanes, leaves):
-        filled = np.pad(np.asarray(lanes), (0, processes * workers * turns * block - len(lanes)), mode="edge")
+        missing = processes * workers * turns * block - len(lanes)
+        filled = np.pad(lanes, (0, missing), mode="edge") if missing else lanes
         shares = filled.reshape(processes, workers, turns * block)[process]
         calls = []
         for share, device in zip(shares, itertools.cycle(devices)):

@@ -15,6 +15,7 @@ What cannot become a dataset, or a file, is refused before anything is computed.
 """
 
 import datetime
+import functools
 import itertools
 import math
 import os
@@ -27,11 +28,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from gdlab.arguments import shown
+from gdlab.models import plain
 from gdlab.sweeps.axes import Grid, is_text, path_name, storable
 
 if TYPE_CHECKING:
     import xarray
 
+LABELS_KEPT = 2**16  # bytes of labels of which datasets are made from an earlier one
 FLAGS = ("alive", "died", "done")  # what the dataset says of every lane
 # What HDF5 and NetCDF keep for themselves among the names of attributes.
 RESERVED = frozenset((
@@ -83,24 +86,35 @@ def _attribute(name, value):
 def returned(result: Any) -> Any:
     """What the function of a sweep returned, if it is a pytree of arrays.
 
+    A `Run` and the modules of a library may hold functions, texts, keys and Python's numbers as well, which are the
+    same at every point and left out.
+
     Raises:
         TypeError: for a leaf that is no array, and where there is none.
     """
+    if not plain(result):
+        result = jax.tree.map(lambda leaf: leaf if _of_numbers(leaf, False) else None, result)
     leaves = jax.tree.leaves(result)
     for leaf in leaves:
         dtype = getattr(leaf, "dtype", None)
         if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.extended):
             msg = "fn must return a pytree of arrays of numbers, and of a PRNG key jax.random.key_data(key); got "
             raise TypeError(msg + f"a leaf of dtype {dtype}")
-        if isinstance(leaf, np.ndarray | np.generic) and leaf.dtype.kind in "OSUMm":
-            break
-        if not isinstance(leaf, jax.Array | np.ndarray | np.generic | Number):
+        if not _of_numbers(leaf):
             break
     else:
         if leaves:
             return result
     msg = f"fn must return a pytree of arrays of numbers, at least one; got {shown(leaf if leaves else result)}"
     raise TypeError(msg)
+
+
+def _of_numbers(leaf, alone=True):
+    """Whether a leaf is an array of numbers, or, where these may stand `alone`, one of Python's."""
+    if isinstance(leaf, jax.Array):
+        return not jnp.issubdtype(leaf.dtype, jax.dtypes.extended)
+    is_array = isinstance(leaf, np.ndarray | np.generic)
+    return leaf.dtype.kind not in "OSUMm" if is_array else alone and isinstance(leaf, Number)
 
 
 def leaf_names(results: Sequence[Any]) -> list[str]:
@@ -203,8 +217,6 @@ def labelled(
     attributes: Mapping[str, Any],
 ) -> "xarray.Dataset":
     """The chunks as one labelled dataset; lanes of missing chunks are empty."""
-    import xarray
-
     order, sizes, named = description["order"], description["sizes"], description["named"]
     numeric = [name for name in order if name not in named]
     lanes, cases = (math.prod(sizes[name] for name in names) for names in (numeric, named))
@@ -234,7 +246,33 @@ def labelled(
         flags["died"] = np.where(living | ~here, -1, died)
     for name, values in flags.items():
         variables[name] = (order, laid_out(np.broadcast_to(values, (cases, lanes))).copy())
-    return xarray.Dataset(variables, labels, attributes)
+    return _dataset(variables, labels, attributes)
+
+
+def _dataset(variables, labels, attributes):
+    """The dataset of variables that fit their labels; of few labels it is the one of an earlier sweep with new data.
+
+    That costs a tenth of xarray's checks, which a sweep of a few short runs would wait for.
+    """
+    import xarray
+
+    axes = [values for values in labels.values() if isinstance(values, np.ndarray)]
+    if len(axes) < len(labels) or sum(values.nbytes for values in axes) > LABELS_KEPT:
+        return xarray.Dataset(variables, labels, attributes)
+    shapes = tuple((name, tuple(dims), values.shape) for name, (dims, values) in variables.items())
+    empty = _empty(shapes, tuple((name, values.dtype, values.tobytes()) for name, values in labels.items()))
+    dataset = empty.copy(data={name: values for name, (_, values) in variables.items()})
+    dataset.attrs = attributes
+    return dataset
+
+
+@functools.lru_cache(maxsize=16)
+def _empty(shapes, labels):
+    """A dataset of such variables, all false, whose labels cannot be written to: many datasets share them."""
+    import xarray
+
+    variables = {name: (dims, np.broadcast_to(False, shape)) for name, dims, shape in shapes}
+    return xarray.Dataset(variables, {name: np.frombuffer(content, dtype) for name, dtype, content in labels})
 
 
 def _stacked(name, done, chunk, cases, here):

@@ -1,6 +1,7 @@
 """`prove`: from a loss and a point to a record, or to the reason why there is none."""
 
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import jax
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from hessian.bounds import box
 from hessian.precision import Loss, Params, check, separated, working
 from hessian.proofs.orbit import OrbitSlice
 from hessian.proofs.program import NotProved
@@ -18,7 +20,9 @@ from hessian.symmetry.slices import orbit_at
 PRECISION = 106  # bits in which it is proved that the fields of an orbit lead off its slice
 
 
-def prove(loss: Loss, params: Params, *args: Any, symmetries: Any = None, trainable: Any = None) -> Proof:
+def prove(
+    loss: Loss, params: Params, *args: Any, symmetries: Any = None, trainable: Any = None, bounds: Any = None
+) -> Proof:
     """The proof that exactly one critical point lies beside params, and of its index, or why there is none.
 
     Newton's method goes from params to the nearest critical point; Krawczyk's operator then proves that a ball around
@@ -35,6 +39,8 @@ def prove(loss: Loss, params: Params, *args: Any, symmetries: Any = None, traina
             hypothesis.
         trainable: which floating arrays are free, a pytree of bools like params or a prefix of it, or a function of
             paths such as "['layer']['bias']"; the others are held where they are, and the statement says so.
+        bounds: as in `hessian.classify`; proved is then also that the ball lies inside of them, where they change
+            nothing.  A point beside an active bound is not proved.
 
     Returns:
         A `Proof`: `proved`, `kind`, `index`, `flat`, `center`, `radius`, `reason`, `distance`, `save(path)`.
@@ -61,15 +67,28 @@ def prove(loss: Loss, params: Params, *args: Any, symmetries: Any = None, traina
         msg = "symmetries must be None where trainable holds parameters, which symmetries would move; got both"
         raise ValueError(msg)
     loss, params, args, model = separated(loss, params, args, trainable=trainable)
-    check(loss, params, *args)
+    within = box(bounds, check(loss, params, *args), inside=False)
     try:
         program, start = lowering.lowered(loss, params, *args)
         orbit = None if symmetries is None else _orbit(loss, params, args, symmetries)
         ball = point.proved_at(program, start) if orbit is None else _on_slice(program, orbit, start)
+        if within is not None:
+            _inside(ball, within)
     except NotProved as error:
         return Proof(str(error))
     proof = Proof("", ball, program, orbit=orbit, frozen=0 if model is None else model.frozen)
     return replace(proof, distance=float(np.linalg.norm(proof.center - start)))
+
+
+def _inside(ball, within):
+    """Nothing; NotProved where the ball reaches a bound."""
+    for (m, e), radius, low, high in zip(ball.center, ball.radius, *map(np.asarray, within), strict=True):
+        center, reach = Fraction(m) * Fraction(2) ** e, Fraction(radius)
+        above = np.isneginf(low) or center - reach > Fraction(float(low))
+        below = np.isposinf(high) or center + reach < Fraction(float(high))
+        if not (above and below):
+            msg = "a bound is active, or lies in the ball around the critical point without bounds: proofs speak of"
+            raise NotProved(f"{msg} critical points inside of bounds")
 
 
 def _on_slice(program, orbit, start):

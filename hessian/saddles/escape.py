@@ -18,6 +18,7 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from hessian.arguments import prng_key, tolerance, whole
+from hessian.bounds import Boxed, boxed, face_at
 from hessian.compiled import compiled
 from hessian.limits import DENSE_SPECTRUM
 from hessian.numerics import length_scale
@@ -28,7 +29,7 @@ from hessian.spectra.spectrum import rounding, spectrum
 from hessian.steps.acceptance import descent_sign, smallest_visible_step
 from hessian.steps.eigenbasis import lowest_direction
 from hessian.symmetry.declared import declare, refuse_wrong
-from hessian.symmetry.slices import sliced
+from hessian.symmetry.slices import Slice, sliced
 
 
 class EscapeOutcome(Outcome):
@@ -96,6 +97,7 @@ def escape(
     num_matvecs: int = 100,
     symmetries: Any = None,
     trainable: Any = None,
+    bounds: Any = None,
 ) -> Escape:
     """One step out of a saddle, along its direction of most negative curvature (S57).
 
@@ -110,6 +112,8 @@ def escape(
         symmetries: as in `hessian.classify`; the step then leads off the orbit.  Inside `jit` they are not checked.
         trainable: which floating arrays are free, a pytree of bools like params or a prefix of it, or a function of
             paths such as "['layer']['bias']"; the others are held where they are, and the step leaves them there.
+        bounds: as in `hessian.classify`; the step then leads along the face of the active ones, and ends at the
+            point of the box that is nearest to params + step * direction.
 
     Returns:
         An `Escape`; its `reason` says what was done.  The loss never rises.
@@ -125,17 +129,22 @@ def escape(
     loss, params, args, stored = working(loss, params, *args, trainable=trainable)
     num_matvecs, key = whole("num_matvecs", num_matvecs, 5), None if key is None else prng_key(key)
     tolerance("curvature_tol", curvature_tol)
-    symmetries = declare(symmetries, params)
+    within, symmetries = boxed(bounds, params, symmetries), declare(symmetries, params)
     refuse_wrong(loss, params, args, symmetries)
     restored = partial(stored.whole, args=args)
     loss, args, _ = sliced(loss, args, symmetries, params)
-    way = _escaped(loss, stored, num_matvecs, params, args, curvature_tol, key)
+    way = _escaped(loss, stored, num_matvecs, params, args, curvature_tol, key, within)
     return way._replace(params=restored(way.params))
 
 
 @compiled(static_argnums=(0, 1, 2))
-def _escaped(loss, stored, num_matvecs, params, args, curvature_tol, key):
+def _escaped(loss, stored, num_matvecs, params, args, curvature_tol, key, within):
     """The way out along the direction of most negative curvature, in one program."""
+    taken, given = loss, args
+    if within is not None:
+        face = face_at(loss, params, args, within)
+        taken, given = Boxed(loss), (within, *args)
+        loss, args, params = Slice(loss), (face, *args), ravel_pytree(params)[1](face.center)
     if sum(leaf.size for leaf in jax.tree.leaves(params)) <= DENSE_SPECTRUM:
         found = spectrum(loss, params, *args)
         lowest = jax.tree.map(lambda v: v[0], found.eigenvectors)
@@ -143,7 +152,11 @@ def _escaped(loss, stored, num_matvecs, params, args, curvature_tol, key):
     else:
         value, direction, spectral_norm, _ = lowest_direction(loss, params, args, prng_key(key), num_matvecs)
         lowest = ravel_pytree(params)[1](direction)
-    return line_search_along(loss, params, args, curvature_tol, lowest, value, spectral_norm, stored)
+    way = line_search_along(taken, params, given, curvature_tol, lowest, value, spectral_norm, stored)
+    if within is None:
+        return way
+    end, unravel = ravel_pytree(stored.carried(way.params))
+    return way._replace(params=stored(unravel(within.clip(end))))
 
 
 @compiled(static_argnames=("loss", "stored"))

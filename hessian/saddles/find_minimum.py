@@ -25,12 +25,14 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from hessian.arguments import choice, number, prng_key, tolerance, transformation, whole
+from hessian.bounds import Box, Clipped
 from hessian.compiled import compiled
 from hessian.limits import DENSE_STEP
 from hessian.numerics import length_scale
 from hessian.precision import working
 from hessian.product import Loss, Params
 from hessian.results import Outcome, counts, digits, result
+from hessian.saddles.box_steps import bounded, projected_trust_region
 from hessian.saddles.flat_directions import POINTS, probe_flat_directions
 from hessian.saddles.rounds import run_rounds
 from hessian.steps.second_order import Flat
@@ -109,6 +111,7 @@ def find_minimum(
     key: jax.Array | None = None,
     symmetries: Any = None,
     trainable: Any = None,
+    bounds: Any = None,
 ) -> MinimumSearch:
     """A second-order point below the start, with its certificate, or the reason why there is none (S57, S61).
 
@@ -128,6 +131,7 @@ def find_minimum(
         symmetries: as in `hessian.classify`; directions that they make flat leave a minimum one.
         trainable: which floating arrays are free, a pytree of bools like params or a prefix of it, or a function of
             paths such as "['layer']['bias']"; the others are held where they are, and the certificate says so.
+        bounds: as in `hessian.classify`; every step stays in the box, and starts at its nearest point.
 
     Raises:
         TypeError, ValueError: as `hessian.hvp`; ValueError for rounds, steps or finish out of range, and for
@@ -150,15 +154,17 @@ def find_minimum(
         transformation(optimizer)
     numeric = all(isinstance(leaf, jax.Array | np.ndarray | np.number | float | int) for leaf in _leaves(optimizer))
     traced, static = (optimizer, None) if numeric else (None, optimizer)
+    within = bounded(bounds, params, symmetries, optimizer)
     known = isinstance(symmetries, Symmetries)
     symmetries = declare(symmetries, params)
     holds = True if known else refuse_wrong(loss, params, args, symmetries)
     plan = _Plan(rounds if optimizer is not None else 0, steps, reset, method, symmetries)
     key = None if key is None else prng_key(key)
     found = _find_minimum(
-        loss, static, plan, stored, traced, finish, params, args, radius, floor, gradient_tol, curvature_tol, key, holds
-    )
-    point = found.point._replace(frozen=jnp.full_like(found.point.code, stored.frozen))
+        loss, static, plan, stored, traced, finish, params, args, radius, floor, gradient_tol, curvature_tol, key,
+        holds, within,
+    )  # fmt: skip
+    point = found.point._replace(frozen=jax.device_put(np.full(found.point.code.shape, stored.frozen, np.int32)))
     return found._replace(params=stored.whole(found.params, args), point=point)
 
 
@@ -172,21 +178,23 @@ class _Plan(NamedTuple):
 
 @compiled(static_argnums=(0, 1, 2, 3))
 def _find_minimum(
-    loss, static, plan, stored, optimizer, budget, params, args, radius, floor, gradient_tol, curvature_tol, key, holds
-):
+    loss, static, plan, stored, optimizer, budget, params, args, radius, floor, gradient_tol, curvature_tol, key, holds,
+    within,
+):  # fmt: skip
     optimizer, key = optimizer if static is None else static, prng_key(key)
     theta, unravel = ravel_pytree(params)
+    theta = theta if within is None else within.clip(theta)
     flat = Flat(loss, unravel, args)
     before = flat(theta)
     floor = -1e12 * jnp.maximum(1, jnp.abs(before)) if floor is None else jnp.asarray(floor, before.dtype)
     region = jnp.asarray(radius, theta.dtype)
-    search = _Search(flat, floor, region, gradient_tol, curvature_tol, plan.method, plan.symmetries, holds)
+    search = _Search(flat, floor, region, gradient_tol, curvature_tol, plan.method, plan.symmetries, holds, within)
     walk = _begun(theta, before, region, budget, key)
     if plan.rounds:
         walk = run_rounds(flat, optimizer, walk, floor, curvature_tol, plan.rounds, plan.steps, plan.reset)
         walk = walk._replace(left=jnp.asarray(budget, jnp.int32))
     walk, point = _settled(search, walk)
-    code = _code(flat, walk, point, floor, gradient_tol)
+    code = _code(flat if within is None else Clipped(flat, within), walk, point, floor, gradient_tol)
     end, value = _at_rest(flat, stored, params, before, walk)
     return MinimumSearch(
         stored(end), before, value, point.in_storage(stored), code, walk.escapes, walk.steps,
@@ -206,13 +214,19 @@ class _Search:
     method: Method
     symmetries: Symmetries | None
     symmetric: Any  # bool: they hold
+    box: Box | None = None
+
+    @property
+    def bounds(self) -> tuple | None:
+        """The box as an argument of `classify`."""
+        return None if self.box is None else (self.flat.unravel(self.box.lower), self.flat.unravel(self.box.upper))
 
     def verdict(self, theta: jax.Array, key: jax.Array) -> CriticalPoint:
         """What `classify` says of theta."""
         return classify(
             self.flat.loss, self.flat.unravel(theta), *self.flat.args,
             gradient_tol=self.gradient_tol, curvature_tol=self.curvature_tol, method=self.method, key=key,
-            symmetries=self.symmetries,
+            symmetries=self.symmetries, bounds=self.bounds,
         ).provided(self.symmetric)  # fmt: skip
 
 
@@ -249,13 +263,17 @@ def _passed(search, state):
     """The state after trust-region steps, a verdict and, where it is degenerate, a probe of flat directions."""
     walk, _, passes = state
     walk = walk._replace(region=search.region)
-    walk = sr1_trust_region(search.flat, walk, search.floor, search.gradient_tol, search.curvature_tol)
+    goal = search.floor, search.gradient_tol, search.curvature_tol
+    if search.box is None:
+        walk = sr1_trust_region(search.flat, walk, *goal)
+    else:
+        walk = projected_trust_region(search.flat, walk, *goal, search.box)
     point = search.verdict(walk.theta, walk.key)
     walk = walk._replace(num_matvecs=walk.num_matvecs + point.num_matvecs)
     # The Hessian was last recomputed some steps before; where the verdict finds more, the steps go on.
     more = walk.convex & walk.moved & ((point.inertia.negative > 0) | (point.code == Kind.NOT_CRITICAL))
     flat_here = (point.code == Kind.DEGENERATE) & (point.inertia.negative == 0)
-    if walk.theta.size <= DENSE_STEP:
+    if walk.theta.size <= DENSE_STEP and search.box is None:
         probe = partial(_probed, search.flat)
         walk, lower = jax.lax.cond(flat_here, probe, lambda walk: (walk, jnp.bool_(False)), walk)
         more |= lower

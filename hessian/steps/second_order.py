@@ -306,7 +306,7 @@ def _init(key, region, params):
 class Flat:
     """A loss of a pytree as a loss of one vector."""
 
-    loss: Callable[[Params], jax.Array]
+    loss: Callable[..., jax.Array]
     unravel: Callable[[jax.Array], Params]
     args: tuple = ()
 

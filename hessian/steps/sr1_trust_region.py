@@ -60,7 +60,7 @@ class _Stride(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class _Goal:
+class Goal:
     """What the steps lower, and when they are done."""
 
     flat: Flat
@@ -87,7 +87,7 @@ class _Goal:
 def sr1_trust_region(flat: Flat, walk: Walk, floor: jax.Array, gradient_tol: Any, curvature_tol: Any) -> Walk:
     """The walk after steps until the tolerances are met, none lowers the loss, or the budget is spent."""
     krylov = None if walk.theta.size <= DENSE_STEP else KRYLOV
-    goal = _Goal(flat, floor, gradient_tol, curvature_tol, krylov)
+    goal = Goal(flat, floor, gradient_tol, curvature_tol, krylov)
     gradient = jax.grad(flat)(walk.theta)
     walk = walk._replace(walking=walk.left > 0, gradient=gradient, gradients=walk.gradients + 1)
     return jax.lax.while_loop(lambda walk: walk.walking, partial(_computed, goal), walk)

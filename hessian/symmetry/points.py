@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from scipy.optimize import linear_sum_assignment
 
 from hessian.arguments import shown, whole
 from hessian.precision import Params
@@ -75,6 +74,8 @@ class Identical(OfPoints):
         return x
 
     def gathered(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        from scipy.optimize import linear_sum_assignment
+
         order = np.arange(len(x))
         for group in self.groups(len(x)):
             apart = np.sum((y[group][:, None] - x[group][None]) ** 2, axis=-1)

@@ -26,6 +26,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from hessian.bounds import Face
 from hessian.compiled import compiled
 from hessian.numerics import divided, divisor, unit
 from hessian.precision import Loss, Params
@@ -50,17 +51,29 @@ class Orbit(NamedTuple):
         with jax.default_matmul_precision("highest"):
             return vector - (self.flat @ vector) @ self.flat
 
+    def onto(self, theta: jax.Array) -> jax.Array:
+        """The point of the slice beside theta."""
+        return self.center + self.across(theta - self.center)
+
+    @property
+    def projector(self) -> jax.Array:
+        """The matrix that leaves the part of a vector along the orbit."""
+        return self.flat.T @ self.flat
+
 
 @dataclass(frozen=True)
 class Slice:
-    """A loss on the slice across an orbit: `Slice(loss)(params, orbit, *args)`; equal for equal losses."""
+    """A loss `Slice(loss)(params, orbit, *args)` on the slice across an orbit, or on the face of a box.
+
+    Equal for equal losses.
+    """
 
     loss: Loss
 
-    def __call__(self, params: Params, orbit: Orbit, *args: Any) -> jax.Array:
+    def __call__(self, params: Params, orbit: Orbit | Face, *args: Any) -> jax.Array:
         """F(params)."""
         theta, unravel = ravel_pytree(params)
-        return self.loss(unravel(orbit.center + orbit.across(theta - orbit.center)), *args)
+        return self.loss(unravel(orbit.onto(theta)), *args)
 
 
 @compiled(static_argnums=0)
@@ -102,14 +115,14 @@ def _orthonormal(rows, kept):
     return (vectors / jnp.sqrt(values)[None]) @ vectors.T @ rows
 
 
-def across(matrix: jax.Array, orbit: Orbit) -> tuple[jax.Array, jax.Array]:
+def across(matrix: jax.Array, orbit: Orbit | Face) -> tuple[jax.Array, jax.Array]:
     """Eigenvalues and eigenvectors of P H P, (n,) and (n, n): those off the orbit ascending, then d times zero."""
     n = len(matrix)
     with jax.default_matmul_precision("highest"):
         largest = divisor(jnp.max(jnp.abs(matrix)))
         fourth = jnp.linalg.matrix_power(matrix / largest, 4)
         beyond = 2 * largest * jnp.linalg.norm(fourth) ** 0.25  # above |H|, and below 2 n^(1/8) |H|
-        values, basis = eigh(matrix + beyond * (orbit.flat.T @ orbit.flat))
+        values, basis = eigh(matrix + beyond * orbit.projector)
     return jnp.where(jnp.arange(n) < n - orbit.dimension, values, 0), basis
 
 

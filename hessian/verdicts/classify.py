@@ -21,6 +21,7 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from hessian.arguments import choice, number, prng_key, tolerance, whole
+from hessian.bounds import OnFace, boxed, face_at, on_face
 from hessian.compiled import compiled
 from hessian.limits import BASIS_MEMORY, DENSE_SPECTRUM, MATRIX_MEMORY
 from hessian.numerics import divisor
@@ -28,27 +29,16 @@ from hessian.precision import Storage, working
 from hessian.product import Loss, Params
 from hessian.proofs.prove import prove
 from hessian.proofs.record import Proof
-from hessian.results import Outcome, counts, result
+from hessian.results import counts, result
 from hessian.spectra.bounds import num_matvecs_for
 from hessian.spectra.spectrum import Inertia, fits, rows_within
 from hessian.symmetry.declared import Symmetries, declare, refuse_wrong
-from hessian.symmetry.slices import sliced
-from hessian.verdicts.drift import MAX_DRIFT
+from hessian.symmetry.slices import Slice, sliced
+from hessian.verdicts.certificate import Kind, certificate
 from hessian.verdicts.evidence import Eigenpair, Evidence, dense
 from hessian.verdicts.krylov_evidence import CHECKS, matrix_free
 
 Method = Literal["auto", "dense", "lanczos"]
-
-
-class Kind(Outcome):
-    """What kind of point of the loss surface it is."""
-
-    UNDETERMINED = "undetermined"
-    NOT_CRITICAL = "not critical"
-    MINIMUM = "minimum"
-    MAXIMUM = "maximum"
-    SADDLE = "saddle"
-    DEGENERATE = "degenerate"
 
 
 @result
@@ -75,6 +65,7 @@ class CriticalPoint(NamedTuple):
     symmetric: jax.Array  # bool: the declared symmetries hold, as far as was checked
     proof: Proof | None = None  # the record, where it was asked for
     frozen: jax.Array | int = 0  # how many parameters are held where they are; the verdict is that of the others
+    face: OnFace | None = None  # where bounds were given: which are active, and their multipliers
 
     def _words(self) -> str:
         many = np.ndim(self.code) > 0
@@ -130,55 +121,13 @@ class CriticalPoint(NamedTuple):
     def in_storage(self, stored: Storage) -> "CriticalPoint":
         """The same with its eigenvectors in the dtypes of the parameters."""
         lowest, highest = (end._replace(vector=stored(end.vector)) for end in (self.lowest, self.highest))
-        return self._replace(lowest=lowest, highest=highest)
+        face = None if self.face is None else self.face.in_storage(stored)
+        return self._replace(lowest=lowest, highest=highest, face=face)
 
     @property
     def certificate(self) -> str:
         """The evidence in one sentence, for one point: certain to rounding, and what is proved.  Not inside `jit`."""
-        g, g_tol, tau = float(self.gradient_norm), float(self.gradient_tol), float(self.curvature_tol)
-        (low, below, above), (high, under, over) = (
-            (float(end.value), float(end.low), float(end.high)) for end in (self.lowest, self.highest)
-        )
-        zero, flat = int(self.unexplained), int(self.flat)
-        n = sum(int(count) for count in self.inertia) - flat
-        least = int(self.index)
-        most = least + zero
-        is_critical = int(self.code) != Kind.NOT_CRITICAL
-        critical = f"|g| = {g:.2g} {'<=' if is_critical else '>'} {g_tol:.2g}, Newton's step {float(self.distance):.2g}"
-        chance = "" if self.confidence == 1 else f" with probability {float(self.confidence):.6g}"
-        if not self.symmetric:
-            undetermined = "a declared symmetry does not hold"
-        elif not np.isfinite([g, low, high, below, over]).all():
-            undetermined = "the gradient or the Hessian is not finite"
-        elif self.kink:
-            undetermined = f"{critical}; gradient or Hessian jump here, so it is not twice differentiable"
-        elif not self.settled:
-            undetermined = f"{critical}, which is not known after {int(self.num_matvecs)} products with the Hessian"
-        elif self.change > MAX_DRIFT:
-            undetermined = f"{critical}; along it curvature changes by {float(self.change):.2g} of itself"
-        else:
-            undetermined = (
-                f"{critical}; after {int(self.num_matvecs)} products the lowest eigenvalue lies in [{below:.2g},"
-                f" {above:.2g}] and the highest in [{under:.2g}, {over:.2g}];"
-                f" {int(self.num_matvecs_needed)} products would settle it"
-            )
-        index = f"index {least}" if least == most else f"index {least} to {most}"
-        reasons: dict[int, str] = {
-            Kind.UNDETERMINED: undetermined,
-            Kind.NOT_CRITICAL: critical,
-            Kind.MINIMUM: f"{critical}, and the lowest eigenvalue is at least {below:.6g}{chance}",
-            Kind.MAXIMUM: f"{critical}, and the highest eigenvalue is at most {over:.6g}{chance}",
-            Kind.SADDLE: f"{critical}, the lowest eigenvalue is at most {above:.6g}"
-            f" and the highest at least {under:.6g}, {index}",
-            Kind.DEGENERATE: f"{critical}, and of {n} eigenvalues {zero} with no certain sign beyond {tau:.2g}"
-            ", none opposite",
-        }
-        dtype = self.gradient_norm.dtype
-        modulo = f"; modulo {flat} direction{'s'[: flat != 1]} flat by symmetry" if flat else ""
-        proof = "" if self.proof is None else f"; {self.proof}"
-        rounded = "" if dtype == np.float64 else f"; in {dtype}"
-        frozen = f"; of the free part, with {int(self.frozen):,} parameters frozen" if self.frozen else ""
-        return f"{self.kind}: {reasons[int(self.code)]}{modulo}{frozen}{rounded}{proof}"
+        return certificate(self)
 
 
 def classify(
@@ -194,6 +143,7 @@ def classify(
     memory: float | None = None,
     symmetries: Any = None,
     trainable: Any = None,
+    bounds: Any = None,
     proof: bool = False,
 ) -> CriticalPoint:
     """The kind of a point of the loss surface, with its index, inertia and extreme eigenpairs (S52-S57).
@@ -218,6 +168,9 @@ def classify(
             They are checked at random points around params.
         trainable: which floating arrays are free, a pytree of bools like params or a prefix of it, or a function of
             paths such as "['layer']['bias']"; the others are held where they are, and the verdict says so.
+        bounds: a pair (lower, upper), each a number, None or a pytree like params, in which None is no bound; the kind
+            is then that within the box: of the free part where every multiplier of an active bound is positive, else
+            "not critical", and "undetermined" where one is zero to rounding; `.face` holds them.
         proof: whether `hessian.prove` is asked too, outside of `jit`; its record comes back as `.proof`.
 
     Returns:
@@ -238,7 +191,11 @@ def classify(
     >>> classify(lambda w: (1 - w[0] * w[1]) ** 2, jnp.ones(2), symmetries=symmetry.rescale(0, 1)).kind
     'minimum'
     """
-    record = prove(loss, params, *args, trainable=trainable) if choice("proof", proof, (True, False)) else None
+    record = (
+        prove(loss, params, *args, trainable=trainable, bounds=bounds)
+        if choice("proof", proof, (True, False))
+        else None
+    )
     loss, params, args, stored = working(loss, params, *args, trainable=trainable)
     theta = jax.eval_shape(lambda tree: ravel_pytree(tree)[0], params)
     choice("method", method, ("auto", "dense", "lanczos"))
@@ -248,6 +205,7 @@ def classify(
     num_matvecs, start = whole("num_matvecs", num_matvecs, 24), None if key is None else prng_key(key)
     if memory is not None:
         number("memory", memory)
+    within = boxed(bounds, params, symmetries)
     known = isinstance(symmetries, Symmetries)  # to hold: declared and checked before
     symmetries = declare(symmetries, params)
     symmetric = known or refuse_wrong(loss, params, args, symmetries)
@@ -259,21 +217,43 @@ def classify(
         rows = rows_within(BASIS_MEMORY if memory is None else memory, theta, num_matvecs - CHECKS, least=2)
         krylov = num_matvecs, rows
     tols = gradient_tol, curvature_tol
-    verdict = _judged(loss, stored, krylov, params, args, tols, start, confidence, orbit, symmetric)
-    return verdict._replace(proof=record, frozen=jnp.int32(stored.frozen))
+    verdict = _judged(loss, stored, krylov, params, args, tols, start, confidence, orbit, symmetric, within)
+    return verdict._replace(proof=record, frozen=jax.device_put(np.int32(stored.frozen)))
 
 
 @compiled(static_argnums=(0, 1, 2))
-def _judged(loss, stored, krylov, params, args, tols, key, confidence, orbit, symmetric):
+def _judged(loss, stored, krylov, params, args, tols, key, confidence, orbit, symmetric, within):
     """The verdict in one program; `krylov` is None with the dense Hessian, else the products and rows allowed."""
     n = sum(leaf.size for leaf in jax.tree.leaves(params))
     flat = jnp.int32(0) if orbit is None else orbit.dimension
+    whole, given = loss, args
+    if within is not None:
+        orbit = face_at(loss, params, args, within)
+        loss, args, params = Slice(loss), (orbit, *args), ravel_pytree(params)[1](orbit.center)
     if krylov is None:
-        verdict = _verdict(dense(loss, params, args, *tols, orbit), n, 1.0, flat)
+        found, confidence = dense(loss, params, args, *tols, orbit), 1.0
     else:
         found = matrix_free(loss, params, args, *tols, prng_key(key), confidence, *krylov, orbit)
-        verdict = _verdict(found, n, confidence, flat)
+    verdict = _verdict(found, n, confidence, flat if within is None else orbit.dimension)
+    if within is not None:
+        verdict = _within(verdict, orbit, on_face(whole, params, given, orbit, found.step))
     return verdict.provided(symmetric).in_storage(stored)
+
+
+def _within(verdict, face, on):
+    """The verdict on the free part as one within the box."""
+    critical = (verdict.code != Kind.NOT_CRITICAL) & (verdict.code != Kind.UNDETERMINED)
+    on = on._replace(strict=on.strict | ~critical)
+    # From an active bound the loss rises into the box, so that a maximum of the face is none of the box.
+    held = jnp.any(face.active & (face.box.lower < face.box.upper))
+    code = jnp.where((verdict.code == Kind.MAXIMUM) & held, jnp.int32(Kind.SADDLE), verdict.code)
+    return verdict._replace(
+        code=jnp.where(on.strict, code, jnp.int32(Kind.UNDETERMINED)),
+        confidence=jnp.where(on.strict, verdict.confidence, 0),
+        inertia=verdict.inertia._replace(zero=verdict.inertia.zero - face.dimension),
+        flat=jnp.int32(0),
+        face=on,
+    )
 
 
 def _verdict(found: Evidence, n: int, confidence: ArrayLike, flat: ArrayLike = 0) -> CriticalPoint:

@@ -25,6 +25,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from hessian.bounds import Face
 from hessian.compiled import compiled
 from hessian.numerics import divided, divisor, length, newton_coordinates
 from hessian.product import Loss, Params, gradient, matrix
@@ -69,6 +70,7 @@ class Evidence(NamedTuple):
     settled: jax.Array  # bool: it is known whether a critical point is near
     decrement: jax.Array  # Newton decrement, sqrt(|g.p|)
     distance: jax.Array  # |p|: to the critical point, at most about
+    step: jax.Array  # p, shape (n,)
     num_matvecs: jax.Array  # two gradients count as one, rounding included
     finite: jax.Array  # bool
 
@@ -80,7 +82,7 @@ def dense(
     args: tuple,
     gradient_tol: Any,
     curvature_tol: Any,
-    orbit: Orbit | None = None,
+    orbit: Orbit | Face | None = None,
     chunk: int = 64,
 ) -> Evidence:
     """Evidence from the dense matrix; where the loss is that of a slice across an orbit, on what lies off that."""
@@ -130,7 +132,7 @@ def dense(
     return Evidence(
         norm, jnp.asarray(tolerance, theta.dtype), jnp.asarray(zero, theta.dtype), lowest, highest, positive, negative,
         jnp.bool_(True), flat, found.kink, change, jnp.bool_(True),
-        jnp.sqrt(jnp.abs(projections @ step)), length(step),
+        jnp.sqrt(jnp.abs(projections @ step)), length(step), basis @ step,
         jnp.int32(n + 2 * draws) + jnp.where(candidate, 3 * n + GRADIENTS, 0),
         jnp.isfinite(norm) & jnp.isfinite(spectral_norm) & jnp.isfinite(blur),
     )  # fmt: skip

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from hessian.bounds import Face
 from hessian.compiled import compiled
 from hessian.numerics import divided, divisor, length, length_scale, newton_coordinates, unit
 from hessian.product import Loss, Params, flat_product, gradient
@@ -65,7 +66,7 @@ def matrix_free(
     confidence: Any,
     num_matvecs: int,
     rows: int,
-    orbit: Orbit | None = None,
+    orbit: Orbit | Face | None = None,
 ) -> Evidence:
     """Evidence from at most `num_matvecs` products, in Lanczos bases of `rows` vectors.
 
@@ -102,7 +103,8 @@ def matrix_free(
         norm, jnp.asarray(tolerance, theta.dtype), jnp.asarray(tau, theta.dtype), lowest, highest,
         jnp.where(lowest.low > 0, n, positive), jnp.where(highest.high < 0, n, negative),
         found.count == n, ~seen.kink, seen.kink, jnp.max(seen.change), jnp.asarray(settled),
-        jnp.sqrt(jnp.abs(g @ spaces.step)), near_point.distance, (spaces.num_matvecs + CHECKS).astype(jnp.int32),
+        jnp.sqrt(jnp.abs(g @ spaces.step)), near_point.distance, spaces.step,
+        (spaces.num_matvecs + CHECKS).astype(jnp.int32),
         jnp.isfinite(norm) & jnp.isfinite(spaces.spectral_norm) & jnp.isfinite(tau),
     )  # fmt: skip
 

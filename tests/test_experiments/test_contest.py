@@ -93,6 +93,15 @@ def test_the_report_ranks_what_is_separated_and_names_where_runs_stop(whole):
     assert all("1" in kinds or "2" in kinds or "3" in kinds for kinds in stops.values())
 
 
+def test_a_run_arrives_where_its_loss_first_has_come_nine_tenths_of_the_way(whole):
+    losses = whole["loss of saddle"].copy()
+    rows = losses.sizes["row of saddle"]
+    losses[0] = np.where(np.arange(rows) < 3, 10.0, 0.0)  # sgd is there at its fourth row
+    losses[1] = np.where(np.arange(rows) < 7, 10.0, 1.01)  # Adam stops short of it
+    row = contest_report.arrival(whole.assign({"loss of saddle": losses}), "saddle")
+    assert row == ["saddle", "1", "sgd", str(3 * 8), "24 to 24", "optax.adam"]  # of 200 steps every eighth is recorded
+
+
 def test_rates_are_the_sizes_of_updates_where_they_are_matched():
     task = TASKS["noisy_quadratic"]
     drawn = task.draw(jax.random.key(3))

@@ -211,7 +211,13 @@ def draws(x):
     return jax.random.uniform(one, (3,)) * x, jax.random.bits(two, (2,)), jax.random.randint(one, (2,), 0, 1000)
 
 
-@pytest.mark.parametrize("function", [loops, whole, places, draws])
+def special(x):
+    inside = x / 3.0001
+    flat = jax.lax.scan(lambda a, b: (a + b * x[0], a), 0.0, np.arange(3.0))
+    return jax.lax.erf(x), jax.lax.erfc(x), jax.lax.erf_inv(inside), jax.nn.gelu(x, approximate=False), flat
+
+
+@pytest.mark.parametrize("function", [loops, whole, places, draws, special])
 def test_loops_whole_numbers_places_and_draws_are_those_of_jax(run, function):
     rows = jnp.asarray(np.random.default_rng(2).uniform(-3, 3, (300, 3)))
     expected = np.asarray(jax.jit(jax.vmap(flat(function, rows[0])[0]))(rows))
@@ -246,7 +252,7 @@ def test_what_is_not_finite_is_so_there_too(run):
         (lambda x: jnp.sort(x), "sort"),
         (lambda x: (x * 1j).real, "complex128"),
         (lambda x: x.astype(jnp.float16), "float16"),
-        (jax.lax.erf_inv, "erf_inv"),
+        (jax.lax.digamma, "digamma"),
         (lambda x: jax.pure_callback(np.sin, x, x), "pure_callback"),
     ],
 )

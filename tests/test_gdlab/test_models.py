@@ -194,3 +194,34 @@ def test_the_parts_of_a_pytree_make_it_again():
     )
     assert model == partition("params", tree)[2]
     assert hash(model) == hash(partition("params", tree)[2])
+
+
+def test_a_run_of_a_module_is_swept_as_it_is():
+    def run(rate):
+        return gdlab.minimize(fit, gdlab.gd(rate), layer(), 2)
+
+    swept = gdlab.sweep(run, rate=[0.1, 0.2])
+    np.testing.assert_array_equal(swept["params.first.weight"][1], run(0.2).params["first"].weight)
+    assert not any(word in name for name in swept for word in ("act", "key", "name", "width", "scale"))
+
+
+class Tensor:
+    """What another library calls an array: it can become one of NumPy."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.values, dtype)
+
+
+def test_arrays_of_other_libraries_are_data():
+    x = np.array([1.0, 3.0])
+    runs = [gdlab.minimize(lambda w, data: jnp.mean((w - data["x"]) ** 2), gdlab.gd(0.5), 0.0, 1, args=({"x": data},))
+            for data in (Tensor(x), x)]  # fmt: skip
+    assert [float(run.params) for run in runs] == [2.0, 2.0]
+
+
+def test_data_that_are_no_arrays_are_named():
+    with pytest.raises(TypeError, match=r"^args\[0\]\['mode'\] must be an array, as it is traced; got 'same'"):
+        gdlab.minimize(lambda w, data: w * w, gdlab.gd(0.5), 1.0, 1, args=({"mode": "same"},))

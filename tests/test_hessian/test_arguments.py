@@ -226,6 +226,8 @@ DEFAULTS = {
     "sharpness": {"measure": "eigenvalue", "epsilon": 1e-3, "starts": 4, "steps": 20, "num_matvecs": 60},
     "spectrum": {"chunk": 64, "memory": 8 * 2**30},
     "taylor": {"order": 2},
+    "curvature": {"confidence": 0.99, "memory": 2 * 2**30},
+    "curvature_recorder": {"num_matvecs": 20, "first": 70, "confidence": 0.99},
     "multiplicity": {"which": "lowest", "block": 4, "num_matvecs": 400, "memory": 2 * 2**30},
     "trace": {"method": "hutch++", "num_matvecs": 99},
     "prove_saddle": {"radius": 0.0},
@@ -236,7 +238,7 @@ DEFAULTS = {
 
 
 def test_what_is_not_said_never_changes_unnoticed():
-    for name, function in vars(hessian).items():
+    for name, function in ((name, getattr(hessian, name)) for name in hessian.__all__):
         if inspect.isfunction(function):
             said = inspect.signature(function).parameters.values()
             given = {p.name: p.default for p in said if p.default not in (inspect.Parameter.empty, None)}

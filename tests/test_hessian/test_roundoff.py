@@ -62,3 +62,48 @@ def test_the_spread_of_a_long_sum_covers_its_rounding():
     sampled = np.sqrt(np.mean(np.sum(spread(loss, jnp.ones(3, jnp.float32), (rows,), 8)[1] ** 2, axis=1)))
     assert happened <= 10 * sampled
     assert sampled <= 1e3 * np.finfo(np.float32).eps * np.linalg.norm(exact, 2)
+
+
+def counted(w):
+    """What is made of comparisons, counts and constants alone: whole numbers, as the program computes them."""
+    mask = (jnp.stack([w, 2 * w]) > 0).astype(w.dtype)
+    other = jnp.arange(3, dtype=w.dtype) - jnp.array([[1.0, 0.0, 1.0], [1.0, 1.0, 1.0]], w.dtype)
+    both = (mask - other) @ mask.T + 3 * jnp.sum(mask**2) - jnp.where(w[0] > 0, mask[:, :2], -other[:, 1:])
+    return jax.jit(lambda x: jnp.concatenate([x, -x[::-1]]))(both) * jnp.max(mask), mask * w, w / 4, -0.5 * w
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_whole_numbers_and_what_they_switch_on_and_off_do_not_round(dtype):
+    w, pool = jnp.asarray(W, dtype), jnp.asarray(np.random.default_rng(0).uniform(-1, 1, POOL), dtype)
+    moved, exact = jax.jit(jittered(counted, w))(pool, w), jax.jit(counted)(w)
+    assert all(np.array_equal(a, b) for a, b in zip(moved, exact, strict=True))
+
+
+@pytest.mark.parametrize(
+    "inexact",
+    [
+        lambda w: 3 * w,  # by no power of two
+        lambda w: jnp.sum((w > 0).astype(w.dtype)) * w,  # a count that is more than 1
+        lambda w: jax.lax.fori_loop(0, 3, lambda _, x: x + 1 / w, jnp.zeros_like(w)),  # whole at the start alone
+        lambda w: (w > 0).astype(w.dtype) / 3 + w * 0,
+        lambda w: jnp.arange(1.0, 4, dtype=w.dtype) ** 13 * 11 + w * 0,  # whole, and too large for float32
+    ],
+)
+def test_other_numbers_do(inexact):
+    w, pool = jnp.asarray(W, "float32"), jnp.asarray(np.random.default_rng(0).uniform(-1, 1, POOL), "float32")
+    w = abs(w)
+    moved, exact = jax.jit(jittered(inexact, w))(pool, w), jax.jit(inexact)(w)
+    assert not np.array_equal(moved, exact)
+    assert np.max(np.abs(moved - exact) / np.abs(exact)) < 20 * np.finfo("float32").eps
+
+
+def test_a_mask_that_is_compared_with_nothing_stays_on_its_side():
+    """The loss doubles where two equal masks differ, which they never do: a sample must not think that they may."""
+
+    def loss(w):
+        mask = (w > -5).astype(w.dtype)
+        again = 2 * mask - 1
+        return jnp.sum(jnp.where(again - mask > 0, 1e6, 1.0) * w**2)
+
+    errors, _ = spread(loss, jnp.asarray(W), (), 8)
+    assert np.max(np.abs(errors)) < 1e-14
