@@ -63,7 +63,7 @@ STAIRS = {
         "spectra",
         "transforms",
         "product",
-        "precision jaxprs",
+        "precision jaxprs foreign",
         "models",
         "arguments numerics limits results compiled",
     ],
