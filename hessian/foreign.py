@@ -68,16 +68,17 @@ class _Host:
         size = float(np.linalg.norm(vector))
         if not size or not np.isfinite(size):
             return vector, vector
-        before, best = self._at_step(theta, vector / size, self.step)[0], (np.inf, *2 * [np.full_like(vector, np.nan)])
+        before, least = self._at_step(theta, vector / size, self.step)[0], np.inf
+        best = (np.full_like(vector, np.nan),) * 2
         for h in self.step / 2.0 ** np.arange(1, HALVINGS + 1):
             product, apart = self._at_step(theta, vector / size, h)
-            apart = np.maximum(apart, np.abs(product - before))
-            error = apart + ROUNDED * self.accuracy / h
-            best = min(best, (float(np.max(error)), product, error), key=lambda one: one[0])
-            if np.max(apart) <= ROUNDED * self.accuracy / h:
+            apart, rounding = np.maximum(apart, np.abs(product - before)), ROUNDED * self.accuracy / h
+            if np.max(apart) + rounding < least:
+                best, least = (product, apart + rounding), np.max(apart) + rounding
+            if np.max(apart) <= rounding:
                 break
             before = product
-        return size * best[1], size * best[2]
+        return size * best[0], size * best[1]
 
     def _at_step(self, theta, unit, h):
         """H u by differences of order 6 over a step, and how far those of order 4 are from them."""
