@@ -12,6 +12,15 @@ def outputs(images, *weights):
     return units, raised / raised.sum(1, keepdims=True)
 
 
+def gradients(weights, units, back):
+    """The gradients of w, b, w, b ... from the units of each layer and the gradient at the sums of the last."""
+    found: list[np.ndarray] = []
+    for w, h in zip(weights[-2::-2], units[::-1], strict=True):
+        found = [h.T @ back, back.sum(0), *found]
+        back = (back @ w.T) * (1 - h**2)
+    return found
+
+
 def descended(layers, batches, rate, inertia=0.0, penalty=0.0):
     """The weights (w, b, w, b ...) after a step on each of the batches, and the loss before each, less the penalty."""
     weights = [np.asarray(layer[name], float) for layer in layers for name in "wb"]
@@ -20,12 +29,9 @@ def descended(layers, batches, rate, inertia=0.0, penalty=0.0):
         units, back = outputs(images, *weights)
         rows = np.arange(len(labels))
         losses.append(-np.log(back[rows, labels]).mean())
-        back[rows, labels] -= 1  # the gradient at the logits, times the size
-        gradients: list[np.ndarray] = []
-        for w, h in zip(weights[-2::-2], units[::-1], strict=True):
-            gradients = [h.T @ back, back.sum(0), *gradients]
-            back = (back @ w.T) * (1 - h**2)
-        pulls = [g / len(labels) + penalty * w for g, w in zip(gradients, weights, strict=True)]
+        back[rows, labels] -= 1  # the gradient at the logits, times the number of examples
+        slopes = gradients(weights, units, back / len(labels))
+        pulls = [g + penalty * w for g, w in zip(slopes, weights, strict=True)]
         speeds = [inertia * v - rate * g for v, g in zip(speeds, pulls, strict=True)]
         weights = [w + v for w, v in zip(weights, speeds, strict=True)]
     return weights, np.array(losses)

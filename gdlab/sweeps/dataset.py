@@ -238,7 +238,7 @@ def labelled(
             living = living & finite.all(axis=tuple(range(2, finite.ndim)))
             if extra[:1] == ["step"]:
                 rows = finite.all(axis=tuple(range(3, finite.ndim)))
-                first = np.logical_and.accumulate(rows, axis=-1).sum(-1)
+                first = _first_false(rows)
                 died = first if died is None else np.minimum(died, first)
         variables[variable] = ([*order, *extra], laid_out(stacked))
     flags = {"alive": living & here, **({} if here.all() else {"done": here[None]})}
@@ -247,6 +247,11 @@ def labelled(
     for name, values in flags.items():
         variables[name] = (order, laid_out(np.broadcast_to(values, (cases, lanes))).copy())
     return _dataset(variables, labels, attributes)
+
+
+def _first_false(rows):
+    """Along the last axis, where the first false one is; behind the last one where all are true."""
+    return np.where(rows.all(axis=-1), rows.shape[-1], rows.argmin(axis=-1) if rows.shape[-1] else 0)
 
 
 def _dataset(variables, labels, attributes):

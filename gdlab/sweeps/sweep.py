@@ -120,7 +120,7 @@ def sweep(
                 lanes = number * chunk + np.arange(chunk, dtype=np.int32)  # behind the last one: that one
                 computed = prepared.compute(prepared.constants, lanes, jax.tree.leaves(grid.numeric))
                 with together():
-                    arrays = dict(zip(names, gathered(computed, chunk), strict=True))
+                    arrays = dict(zip(names, gathered(computed, chunk, prepared.axes), strict=True))
                 if stored:
                     stored.write(number, arrays)
             if not done and chunks > 1:  # the results of one chunk are in memory already
@@ -157,9 +157,13 @@ def merge(*folders: str | os.PathLike) -> "xarray.Dataset":
             raise StoreError(msg)
         check_same(store.folder, {**store.identity, "shard": None}, {**first, "shard": None})
     lanes, chunk = first["lanes"], first["chunk"]
+    there: dict[int, list[Store]] = {}  # looked up once: a thousand stores of a thousand chunks are a million files
+    for store in stores:
+        for number in store.numbers():
+            there.setdefault(number, []).append(store)
     done = {}
     for number in range(-(-lanes // chunk)):
-        holding = [store for store in stores if store.path(number).exists()]
+        holding = there.get(number, [])
         if len(holding) > 1:
             msg = f"stores must not overlap; chunk {number} is in both {holding[0].folder} and {holding[1].folder}"
             raise StoreError(msg)
