@@ -4,8 +4,11 @@ import os
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["MPLBACKEND"] = "Agg"
+# Its threads wait for each other by turning: beside other work eigh takes a hundred times as long with two as with one.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("GDLAB_CACHE", "off")  # programs that tests start leave the user's cache alone
 
+import functools
 import importlib.util
 import shutil
 import signal
@@ -13,6 +16,9 @@ import signal
 import hypothesis
 import jax
 import pytest
+from jax._src import compiler  # no public name changes the options of what JAX compiles by itself
+
+from hessian.compiled import QUICK, are_known
 
 # Not through the environment: programs that tests start must choose their own precision, as they do for a user.
 jax.config.update("jax_enable_x64", True)
@@ -26,6 +32,10 @@ hypothesis.settings.register_profile("gdlab", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("gdlab")
 
 SLOW_EXAMPLES = ("hessian.saddles", "hessian.verdicts", "hessian.spectra", "hessian.steps", "experiments.workloads")
+
+# Folders and files whose tests compare programs bit for bit, or bound what they round: compiled as they are for users.
+ROUNDING = {"runs", "storage", "sweeps", "proofs", "test_faults", "test_moments", "test_named", "test_peers"}
+ROUNDING |= {"test_precision", "test_roundoff"}
 
 # torch is another witness of our formulas, too large to ask every contributor to install.
 collect_ignore = [] if importlib.util.find_spec("torch") else ["tests/test_gdlab/test_torch.py"]
@@ -53,10 +63,23 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(autouse=True, scope="module")
-def forget_what_was_compiled():
-    """Hundreds of compiled programs take gigabytes; no file needs those of another."""
-    yield
+def compiled_quickly_and_forgotten(request):
+    """Tests are mostly compilation: what only makes programs faster is left out where no rounding is judged.
+
+    Hundreds of compiled programs take gigabytes, and no file needs those of another.
+    """
+    quick = not ROUNDING & set(request.path.with_suffix("").parts)
+    with pytest.MonkeyPatch.context() as patch:
+        if quick and are_known():
+            patch.setattr(compiler, "get_compile_options", functools.partial(quickly, compiler.get_compile_options))
+        jax.config.update("jax_disable_most_optimizations", quick)
+        yield
     jax.clear_caches()
+
+
+def quickly(plain, *args, env_options_overrides=None, **named):
+    """The options of a compilation, with those that the programs of `hessian` have."""
+    return plain(*args, env_options_overrides={**(env_options_overrides or {}), **QUICK}, **named)
 
 
 @pytest.fixture

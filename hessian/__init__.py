@@ -5,7 +5,7 @@ Every function takes `loss(params, *args)` and any pytree of floating arrays, an
 | task | with the dense Hessian | with products only |
 |---|---|---|
 | products | | `hvp` |
-| eigenvalues | `spectrum`, `inertia`, `condition_number` | `extremal`, `multiplicity`, `density`, `sharpness`, ... |
+| eigenvalues | `spectrum`, `inertia`, `condition_number` | `extremal`, `curvature`, `multiplicity`, `density`, ... |
 | trace and diagonal | | `trace`, `diagonal` |
 | kind of point | `classify` | `classify(method="lanczos")` |
 | kind modulo symmetry | `classify(symmetries=)`, `symmetry` | the same |
@@ -43,6 +43,7 @@ if TYPE_CHECKING:  # each is imported where it is first asked for, by `__getattr
     from hessian.saddles.find_minimum import MinimumSearch, find_minimum
     from hessian.saddles.trajectory import EscapeTrajectory, escape_time, escape_trajectory
     from hessian.saddles.wrapper import perturbed_gd, with_saddle_escape
+    from hessian.spectra.curvature import Curvature, curvature, curvature_recorder
     from hessian.spectra.density import Density, MinimumRatio, density, minimum_ratio
     from hessian.spectra.multiplicity import Multiplicity, multiplicity
     from hessian.spectra.sharpness import Sharpness, sharpness
@@ -70,6 +71,7 @@ __all__ = [
     "Connection",
     "CriticalPoint",
     "CriticalPoints",
+    "Curvature",
     "Density",
     "Disconnectivity",
     "Eigenpair",
@@ -92,6 +94,8 @@ __all__ = [
     "condition_number",
     "connect",
     "cubic_regularization",
+    "curvature",
+    "curvature_recorder",
     "data_parallel",
     "density",
     "diagonal",

@@ -1,37 +1,50 @@
 """Compilation of this package's programs: hundreds of small operations, of which a user waits for the compiler alone.
 
 On a CPU the compiler makes one kernel after the other by way of MLIR, or in a third of the time without; the second
-costs nothing here, where the loss decides how long a run takes.  The option is given where this package calls the
-compiler itself, on a CPU, to a compiler that knows it: never inside another program, and on no other platform.
+costs nothing here, where the loss decides how long a run takes.  Where the loss itself is light the compiler need not
+improve the kernels either: they take microseconds, and improving them takes half of the time that is left.  The options
+are given where this package calls the compiler itself, on a CPU, to a compiler that knows them: never inside another
+program, and on no other platform.
+
+    light    where    n * (numbers that the loss computes)  <=  20,000,    about a millisecond for a Hessian
 
 | function | what it is |
 |---|---|
 | `compiled` | `jax.jit`, compiled quickly on a CPU |
+| `are_known` | whether this compiler has the options of quick compilation |
+| `work` | how many numbers a program computes |
 """
 
 import functools
+import inspect
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
-from jax.extend.core import get_opaque_trace_state
+from jax.extend.core import get_opaque_trace_state, jaxprs_in_params
 
 QUICK = {"xla_cpu_use_fusion_emitters": False}
+LIGHT = {**QUICK, "xla_backend_optimization_level": 0, "xla_cpu_parallel_codegen_split_count": 1}
+LIGHT_WORK = 20_000
 with ThreadPoolExecutor(1) as a_thread:  # in which no transformation is under way, whatever imports this module
     OUTSIDE = a_thread.submit(get_opaque_trace_state).result()
 
 
 def compiled(**static: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """A decorator like `jax.jit`, with its static arguments."""
+    """A decorator like `jax.jit`, with its static arguments; of loss, params and args it sees what the loss costs."""
 
     def decorated(fn):
-        plain = jax.jit(fn, **static)
-        quick = jax.jit(fn, compiler_options=QUICK, **static)
+        plain, quick, light = (jax.jit(fn, compiler_options=options, **static) for options in (None, QUICK, LIGHT))
+        named = inspect.signature(fn)
 
         @functools.wraps(fn)
         def called(*args, **keyed):
-            return (quick if options() else plain)(*args, **keyed)
+            if not _is_alone():
+                return plain(*args, **keyed)
+            given = named.bind(*args, **keyed).arguments
+            return (light if _is_light(given) else quick)(*args, **keyed)
 
         called.lower = plain.lower  # type: ignore[attr-defined]
         return called
@@ -39,17 +52,47 @@ def compiled(**static: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]
     return decorated
 
 
-def options() -> dict[str, Any]:
-    """What a program is compiled with that is called here."""
-    alone = get_opaque_trace_state() == OUTSIDE and jax.default_backend() == "cpu"
-    return QUICK if alone and _is_known() else {}
+def _is_alone():
+    """Whether the program that is called here is compiled by itself, by a compiler that knows the options."""
+    return get_opaque_trace_state() == OUTSIDE and jax.default_backend() == "cpu" and are_known()
 
 
 @functools.cache
-def _is_known():
-    """Whether this compiler has the option."""
+def are_known() -> bool:
+    """Whether this compiler has the options of quick compilation."""
     try:
-        jax.jit(lambda: 0, compiler_options=QUICK).lower().compile()
+        jax.jit(lambda: 0, compiler_options=LIGHT).lower().compile()
     except jax.errors.JaxRuntimeError:
         return False
     return True
+
+
+def _is_light(given):
+    """Whether the loss is light among the arguments of this package's program."""
+    if not {"loss", "params", "args"} <= set(given):
+        return False
+    leaves, structure = jax.tree.flatten((given["params"], *given["args"]))
+    shapes = tuple(jax.typeof(leaf) for leaf in leaves)
+    return _is_light_at(given["loss"], structure, shapes)
+
+
+@functools.lru_cache(maxsize=256)
+def _is_light_at(loss, structure, shapes):
+    n = sum(leaf.size for leaf in jax.tree.leaves(jax.tree.unflatten(structure, shapes)[0]))
+    if n > LIGHT_WORK:
+        return False
+    given = [jax.ShapeDtypeStruct(one.shape, one.dtype, weak_type=one.weak_type) for one in shapes]
+    return n * work(jax.make_jaxpr(loss)(*jax.tree.unflatten(structure, given)).jaxpr) <= LIGHT_WORK
+
+
+def work(jaxpr: Any) -> float:
+    """How many numbers a program reads or computes, whatever is more, by equations; infinite for a while loop."""
+    return sum(_work_of(equation) for equation in jaxpr.eqns)
+
+
+def _work_of(equation):
+    if equation.primitive.name == "while":
+        return math.inf
+    inner = sum(work(getattr(one, "jaxpr", one)) for one in jaxprs_in_params(equation.params))
+    largest = max(getattr(x.aval, "size", 1) for x in [*equation.invars, *equation.outvars])
+    return largest + equation.params.get("length", 1) * inner

@@ -32,7 +32,14 @@ STAIRS = {
         "pieces matrices models",
         "arguments numerics roots results",
     ],
-    "gdlab.runs": ["long_run tune", "minimize", "given lanes", "loop", "objective feed", "data gradients foreign"],
+    "gdlab.runs": [
+        "long_run tune",
+        "minimize",
+        "given lanes",
+        "loop",
+        "objective feed",
+        "data effort gradients foreign",
+    ],
     "gdlab.optimizers": [
         "of_matrices recent",
         "named",
@@ -41,13 +48,13 @@ STAIRS = {
         "optax_sigmas",
     ],
     "gdlab.comparisons": ["compare", "table figures targets tuning scores", "pairs", "estimates"],
-    "gdlab.sweeps": ["sweep trials", "dataset batching history", "axes fusion"],
+    "gdlab.sweeps": ["sweep trials", "dataset batching history", "axes fusion sines"],
     "gdlab.scales": ["combinators kron", "matrices moments"],
     "gdlab.schedules": ["cycles of_count of_loss", "base"],
     "gdlab.storage": ["multihost", "store fingerprint"],
     "gdlab.problems": [
         "catalogue",
-        "bowls classics clusters digits lattices linear_nets octopus pokemon recovery saddles valleys",
+        "bowls classics clusters digits lattices linear_nets octopus pokemon recovery saddles spins valleys",
         "known_points",
         "landscape",
     ],
@@ -76,7 +83,7 @@ STAIRS = {
         "evidence certificate",
         "drift",
     ],
-    "hessian.landscapes": ["landscape", "rounds", "graph", "catalogue seek", "disconnectivity"],
+    "hessian.landscapes": ["landscape", "rounds", "graph", "catalogue seek strings", "disconnectivity"],
     "hessian.symmetry": [
         "alignment detection slices",
         "congruence",
@@ -96,7 +103,7 @@ STAIRS = {
         "program",
     ],
     "hessian.proofs.kernels": ["points", "adjoint boxes", "taylor", "balls", "arb arrays", "calculus choices"],
-    "hessian.spectra": ["density multiplicity sharpness trace", "spectrum", "bounds", "lanczos", "eigh"],
+    "hessian.spectra": ["curvature density multiplicity sharpness trace", "spectrum", "bounds", "lanczos", "eigh"],
     "experiments": ["__main__", "commands", "lectures benchmarks playground", "reporting", "workloads", "cli"],
     "experiments.commands": [
         "all experiments verify",  # commands on experiments

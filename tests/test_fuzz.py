@@ -156,6 +156,8 @@ KINDS: dict[str, Kind] = {
     "code": wholes(1, 2, bad=[0, 9]),
     **dict.fromkeys(["probes", "batch", "block"], WHOLE),
     "atoms": wholes(2, 5, bad=[0, 1]),
+    "spins": wholes(2, 5, bad=[0, 1]),
+    "couplings": Kind([jnp.eye(3)], ["J", None, 3.0, jnp.ones(3), jnp.ones((2, 2)), KEY]),
     "num_matvecs": wholes(50, bad=[0, 1]),
     "krylov": Kind([None, 1, 2, ABSENT], [0, -1, 1.5, "2", True, [1]]),
     "index": wholes(0, 1, 2, bad=[3]),
@@ -217,6 +219,7 @@ KINDS: dict[str, Kind] = {
     "chosen": Kind([{"w": True, "b": False}, lambda path: "w" in path], [None, "w", {"w": True}, 3]),
     **dict.fromkeys(["quasi", "centered", "reset", "inside"], BOOL),
     "symmetries": Kind([None, (), ABSENT], ["rotations", 3, [3]]),
+    "before": Kind([None, ABSENT], [3, "curvature", {}, jnp.ones((2, 2))]),
     "only": Kind([None, ("schedule.rate",)], [("rate",), "rate", 3, ["schedule.rate", 3]]),
 }
 
@@ -294,6 +297,8 @@ OVERRIDES: dict[tuple[str, str], Kind] = {
     ("hessian.escape_time", "rate"): POSITIVE,
     ("hessian.newton_cg", "damping"): optional(POSITIVE),
     ("hessian.microbatched", "size"): WHOLE,
+    ("hessian.curvature", "num_matvecs"): optional(wholes(50, 6, bad=[0, 5])),
+    **{("hessian.curvature_recorder", name): wholes(50, 6, bad=[0, 5]) for name in ("num_matvecs", "first")},
     ("hessian.extremal", "k"): wholes(1, 2, bad=[0, 3]),
     ("hessian.taylor", "order"): wholes(0, 1, 2),
     ("hessian.trust_region_step", "order"): Kind([1, 2, ABSENT], [0, 3, "1", None, 1.5]),
@@ -321,7 +326,7 @@ ELSEWHERE = {
 }
 SLOW = {"find_minimum", "connect", "find_critical_points", "escape_trajectory", "tune", "classify", "escape"}
 SLOW |= {"extremal", "spectrum", "density", "minimum_ratio", "trace", "diagonal", "sharpness", "lr_range_test"}
-SLOW |= {"minimize", "multiplicity"}
+SLOW |= {"minimize", "multiplicity", "curvature"}
 
 
 def public():

@@ -199,12 +199,15 @@ def theorem_1():
         alpha = 0.9 * large / (1 + large**2) ** 0.5  # .9 (1 - b2)^(1/2), by hand
         loop = adam_step(lambda t, alpha=alpha: alpha / t**0.5, False, 0.0, b2, peak=True)
         due = looped(np.asarray(slopes)[:2000], loop, 1.0)
+        descent = lambda t, g, alpha=alpha: ((t or 0) + 1, alpha / ((t or 0) + 1) ** 0.5 * g)  # noqa: E731
+        plain = looped(np.asarray(slopes)[:2000], descent, 1.0)
         checks += [
             exactly("3.4", f"theorem 1, C = {large:g}: Adam after each round", rounds.min(), 1.0),
             Check(
                 "3.4", f"theorem 1, C = {large:g}: AMSGrad after 2000 - Python", ends["AMSGrad"][1999], due, 1e-6
             ),  # eps
             is_true("3.4", f"theorem 1, C = {large:g}: AMSGrad below -.98", ends["AMSGrad"][-1] < -0.98),
+            Check("3.4", f"theorem 1, C = {large:g}: SGD after 2000 - Python", ends["SGD"][1999], plain, 1e-12),
             is_true("3.4", f"theorem 1, C = {large:g}: SGD below -.98", ends["SGD"][-1] < -0.98),
         ]
         shown = ends if large == 4 else shown

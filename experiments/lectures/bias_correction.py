@@ -20,8 +20,9 @@ from gdlab import directions, scales, schedules
 from gdlab.problems import network_logits, network_loss
 
 from ..cli.settings import Experiment
-from ..reporting.checks import Check, conclude, is_true
+from ..reporting.checks import Check, at_most, conclude, is_true
 from ..workloads.digits import FLOAT, batches, examples, starts
+from ..workloads.plain_network import gradients, outputs
 
 QUESTION = "Does Adam need its correction, and is it faster on a convex loss? (section 3.3)"
 COUNT, BATCH, UPDATES, PENALTY = 1000, 50, 400, 0.01
@@ -65,9 +66,9 @@ def measure(quick):
     flat = gdlab.sweep(convex, optimizer=CONVEX, rate=jnp.array(CONVEX_RATES, FLOAT))["value"]
     settled = gdlab.minimize(penalised, gdlab.nesterov(FLOAT(0.5)), zero, 3000, args=(data,))
     above = flat.to_numpy() - float(settled.history["loss"][-1])
-    return [*first_steps(), *needed(rates, deep.to_numpy()), *faster(above)], lambda: draw(
-        rates, deep.to_numpy(), above
-    )
+    begun = jax.tree.map(lambda leaf: leaf[0], starts(keys, CODED))
+    checks = [*first_steps(), *by_loops(fed, data, begun, deep, flat)]
+    return [*checks, *needed(rates, deep.to_numpy()), *faster(above)], lambda: draw(rates, deep.to_numpy(), above)
 
 
 def uncorrected(rate, b2):
@@ -84,6 +85,67 @@ def misdrawn(layers, batch):
 def penalised(layers, batch):
     """Softmax regression with an L2 penalty, as in the paper: a strictly convex loss."""
     return network_loss(layers, batch) + PENALTY / 2 * optax.tree.norm(layers, squared=True)
+
+
+def adaptive(rates, b2, debiased):
+    """Adam's step in NumPy from a function of the count, which begins at 1."""
+
+    def move(t, g, kept):
+        m, v = kept or (0.0, 0.0)
+        m, v = 0.9 * m + 0.1 * g, b2 * v + (1 - b2) * g * g
+        first, second = (1 - 0.9**t, 1 - b2**t) if debiased else (1, 1)
+        return (m, v), rates(t) * m / first / (np.sqrt(v / second) + 1e-8)
+
+    return move
+
+
+def walked(layers, fed, move, slope):
+    """The weights before each update and at the end, by a network in NumPy in double precision."""
+    weights = [np.asarray(layer[name], float) for layer in layers for name in "wb"]
+    kept, path = [0.0] * len(weights), [weights]
+    for t, (images, labels) in enumerate(fed, 1):
+        found = [move(t, g, k) for g, k in zip(slope(weights, images, labels), kept, strict=True)]
+        kept, weights = [k for k, _ in found], [w - step for w, (_, step) in zip(weights, found, strict=True)]
+        path.append(weights)
+    return path
+
+
+def drawn_off(weights, images, _):
+    """The gradients of the mean square error of images from their code."""
+    units, _ = outputs(images, *weights)
+    wrong = units[-1] @ weights[-2] + weights[-1] - images
+    return gradients(weights, units, 2 * wrong / wrong.size)
+
+
+def read_off(weights, images, labels):
+    """The gradients of softmax regression with its penalty."""
+    units, back = outputs(images, *weights)
+    back[np.arange(len(labels)), labels] -= 1
+    return [g + PENALTY * w for g, w in zip(gradients(weights, units, back / len(labels)), weights, strict=True)]
+
+
+def by_loops(fed, data, layers, deep, flat):
+    """The same runs of one rate by loops in NumPy; what they differ by is the rounding of single precision."""
+    fed, (images, labels) = [*zip(*map(np.asarray, fed), strict=True)], map(np.asarray, data)
+    for kind, debiased in (("corrected", True), ("not corrected", False)):
+        end = walked(layers, fed, adaptive(lambda t: 1e-3, 0.999, debiased), drawn_off)[-1]
+        due = ((outputs(images, *end)[0][-1] @ end[-2] + end[-1] - images) ** 2).mean()
+        found = float(deep.sel(optimizer=kind).isel(b2=1, layers=0).sel(rate=1e-3, method="nearest"))
+        yield Check("3.3c", f"{kind}, rate .001, b2 = .999: last loss over NumPy's", found / due, 1.0, 1e-4)
+    rate = CONVEX_RATES[3]
+    moves = {
+        "Adam": adaptive(lambda t: 10 * rate / t**0.5, 0.999, True),
+        "Nesterov": lambda t, g, v: (0.9 * v + g, rate * (0.9 * (0.9 * v + g) + g)),
+        "Adagrad": lambda t, g, s: (s + g * g, rate * g / np.sqrt(np.where(s + g * g > 0, s + g * g, 1))),
+    }
+    zero = [{"w": np.zeros((64, 10)), "b": np.zeros(10)}]
+    for name, move in moves.items():
+        due = []
+        for w in walked(zero, fed, move, read_off)[:-1:10]:
+            right = outputs(images, *w)[1][np.arange(len(labels)), labels]
+            due.append(-np.log(right).mean() + PENALTY / 2 * sum((part**2).sum() for part in w))
+        found = flat.sel(optimizer=name).isel(rate=3).to_numpy()
+        yield at_most("3.3d", f"{name}: 40 losses over NumPy's - 1", np.abs(found / due - 1).max(), 1e-5)
 
 
 def first_steps():

@@ -21,6 +21,7 @@ from gdlab.problems import network_loss
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, is_true
 from ..workloads.digits import FLOAT, batches, examples, starts
+from ..workloads.plain_network import descended
 
 QUESTION = "Can the decay of weights be tuned apart from the rate? (S98; section 3.11)"
 COUNT, LAYERS, BATCH, UPDATES, WRONG = 200, (64, 32, 10), 20, 1000, 0.2
@@ -63,12 +64,29 @@ def measure(quick):
         rates, decays = np.geomspace(rate, 5 * rate, size[0]), np.geomspace(decay, 1000 * decay, size[1])
         grid = gdlab.sweep(run, rate=jnp.array(rates, FLOAT), decay=jnp.array(decays, FLOAT), layers=layers)["value"]
         maps[name] = rates, decays, grid.mean("layers").to_numpy()
-    return [*lowest_point(), *checks(maps), *same_path()], lambda: draw(maps)
+    first = jax.tree.map(lambda leaf: leaf[0], layers)
+    return [*lowest_point(), *checks(maps), *same_path(), *shrunk(first, fed)], lambda: draw(maps)
 
 
 def penalised(layers, batch, penalty):
     """The loss on a batch, and the L2 penalty."""
     return network_loss(layers, batch) + penalty / 2 * optax.tree.norm(layers, squared=True)
+
+
+def shrunk(layers, fed):
+    """20 steps of descent on the penalised loss, against a network in NumPy that adds the decayed weights to g."""
+    rate, decay = 0.1, 0.3
+    few = jax.tree.map(lambda leaf: leaf[:20], fed)
+    ran = gdlab.minimize(
+        penalised, gdlab.sgd(FLOAT(rate)), layers, 20, batches=few, args=(FLOAT(decay),), record=("loss",)
+    )
+    ends, losses = descended(layers, zip(*map(np.asarray, few), strict=True), rate, penalty=decay)
+    squared = lambda weights: sum((np.asarray(w, float) ** 2).sum() for w in jax.tree.leaves(weights))  # noqa: E731
+    first = losses[0] + decay / 2 * squared(layers)
+    return (  # in single precision
+        Check("S98", "L2: the first loss with its penalty, over NumPy's", ran.history["loss"][0] / first, 1.0, 1e-5),
+        Check("S98", "L2: |w|^2 after 20 steps, over NumPy's", squared(ran.params) / squared(ends), 1.0, 1e-4),
+    )
 
 
 def same_path():

@@ -107,9 +107,10 @@ def checks(small, wide, data, point, ends, way, paths):
     alike, before = network_loss(small, data), float(way.loss_before)
     (stayed, there), (left, out) = paths
     low, high = (float(value) for value in ends.eigenvalues)
-    rounding = 50 * float(
-        np.finfo(np.float32).eps
-    )  # of a sum in single precision, relative; each step of descent makes one
+    # The rounding of a sum of n products in single precision is about n^(1/2) eps: those of the four layers add up, and
+    # the mean over images; each step of descent makes one.
+    sums = [layer["w"].shape[0] for layer in wide] + [LEARNT]
+    rounding = float(np.sqrt(sums).sum() * np.finfo(np.float32).eps)
     band = rounding * max(-low, high)
     return (
         is_true(

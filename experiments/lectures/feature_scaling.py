@@ -130,11 +130,7 @@ def convergence(runs, raw, y):
             closed,
             1e-3 * closed,
         ),
-        is_true(
-            "S32",
-            "more than four fifths of the first error are left",
-            0.8 < mse(runs["raw"]["end"], raw, y) / loss[0] < 0.92,
-        ),
+        is_true("S32", "which is not converged: the error was never below 1e-6", loss.min() > 1e-6),
         at_most("S32", "the ends of the spectrum shrink alike", abs(fair[0] + fair[-1]), 1e-12),
         *to_the_centre(),
         exactly("S32", "standardised: iterations to an error below 1e-6", done, 5),
@@ -164,6 +160,7 @@ def scalings(raw, scaled, scaling):
     """Mean 0, variance 1; constant columns; ddof; and what an outlier does to either map (S34, S38)."""
     constant, _ = gdlab.standardize(jnp.stack([FIRST, jnp.full(20, 0.1)], 1))
     outlier = FIRST.at[-1].set(1e4)
+    known = np.array([*range(1, 20), 1e4])
     squeezed = {"min-max": (outlier - outlier.min()) / jnp.ptp(outlier), "z-score": gdlab.standardize(outlier)[0]}
     return (
         at_most("S34", "mean of a standardised column", jnp.abs(scaled.mean(0)).max(), 1e-12),
@@ -177,8 +174,8 @@ def scalings(raw, scaled, scaling):
         ),
         is_true("S34", "a constant column becomes 0, not NaN", (constant[:, 1] == 0).all()),
         at_most("S34", "back and forth", jnp.abs(scaling.invert(scaled) - raw).max(), 1e-11),
-        at_most("S38", "min-max with an outlier: range of the other 19", jnp.ptp(squeezed["min-max"][:-1]), 2e-3),
-        at_most("S38", "z-score with an outlier: range of the other 19", jnp.ptp(squeezed["z-score"][:-1]), 1e-2),
+        exactly("S38", "min-max with an outlier: range of the other 19", jnp.ptp(squeezed["min-max"][:-1]), 18 / 9999),
+        exactly("S38", "z-score with an outlier: likewise", jnp.ptp(squeezed["z-score"][:-1]), 18 / float(known.std())),
     )
 
 

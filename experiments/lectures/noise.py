@@ -66,12 +66,16 @@ def epochs_needed():
     one = FROM - 0.009 * jax.grad(squared)(FROM, (wide, wide))
     ran = gdlab.minimize(squared, gdlab.sgd(0.009), FROM, POINTS, batches=(wide, wide), record=("params",))
     twenty = ran.params
+    apart = sum(
+        (counts[rate] != due).sum() for rate, due in zip(RATES, counted_by_loop(np.asarray(drawn)), strict=True)
+    )
     checks = [
+        at_most("S40", f"counts of epochs that are not those of a NumPy loop, of {4 * DATA_SETS}", apart, 0),
         *(
             Check("S40", f"rate {rate:g}: epochs, median of {DATA_SETS} data sets", np.median(counts[rate]), n, 0.5)
             for rate, n in RATES.items()  # medians of whole numbers
         ),
-        *(
+        *(  # an illustration: the slide's examples are not printed, and its points were read off
             Check("S40", f"slide, one full step: {n}", one[i], v, 0.05)
             for i, (n, v) in enumerate((("b", 0.44), ("w", 1.14)))
         ),
@@ -81,6 +85,29 @@ def epochs_needed():
         ),
     ]
     return checks, counts, (wide, np.stack([FROM, one]), np.vstack([ran.history["params"], twenty]))
+
+
+def counted_by_loop(x):
+    """The same counts of epochs by loops in NumPy, over all data sets at once."""
+
+    def gradient(b, w, x):
+        e = b + w * x - x
+        return 2 * e, 2 * e * x
+
+    def mean_loss(b, w):
+        return ((b[:, None] + w[:, None] * x - x) ** 2).mean(1)
+
+    for rate in RATES:
+        b, w = np.full(len(x), 0.5), np.full(len(x), 1.5)
+        for seen in x.T:
+            db, dw = gradient(b, w, seen)
+            b, w = b - rate * db, w - rate * dw
+        level, b, w, losses = mean_loss(b, w), np.full(len(x), 0.5), np.full(len(x), 1.5), []
+        for _ in range(40):
+            losses.append(mean_loss(b, w))
+            db, dw = gradient(b[:, None], w[:, None], x)
+            b, w = b - rate * db.mean(1), w - rate * dw.mean(1)
+        yield (np.array(losses) <= level).argmax(0)
 
 
 def leaving():
@@ -104,14 +131,31 @@ def leaving():
         "noise 1e-3 on the gradient": run(lambda w, key: noisy(w, key), gdlab.sgd(0.1), key=jax.random.key(1)),
     }
     *stay, leave = paths.items()
+    # Across the valley at (1, 1) the curvature is 4: the variance of the distance is eta s^2 / (4 (2 - 4 eta)), and
+    # 1 - w1 w2 is 2^(1/2) times that: four deviations.
+    wide = 4 * (2 * 0.1 * 1e-3**2 / (4 * (2 - 4 * 0.1))) ** 0.5
     return (
         *(at_most("S49", f"{name}: |w1 + w2|", jnp.abs(path.sum(1)).max(), 0.0) for name, path in stay),
         *(
-            at_most("S49", f"{name}: distance to the saddle at the end", jnp.linalg.norm(path[-1]), 1e-2)
-            for name, path in stay
+            Check("S49", f"{name}: its distance to the saddle at the end, over a Python loop's", ends / due, 1.0, 1e-9)
+            for (name, path), due in zip(stay, on_the_line(np.asarray(labels)), strict=True)
+            for ends in [float(jnp.linalg.norm(path[-1]))]
         ),
-        at_most("S49", f"{leave[0]}: 1 - w1 w2 at the end", 1 - leave[1][-1].prod(), 0.05),
+        is_true(
+            "S49", "all of them are there, to rounding", max(jnp.linalg.norm(path[-1]) for _, path in stay) < 1e-15
+        ),
+        at_most("S49", f"{leave[0]}: |1 - w1 w2| at the end", abs(1 - leave[1][-1].prod()), wide),
     ), paths
+
+
+def on_the_line(labels):
+    """How far s (1, -1) is from the saddle after 2000 steps on noisy labels, by Python: ds/dt is -2 s (y + s^2)."""
+    for y, rate, inertia in ((labels[:, 0], 0.02, 0.0), (labels.mean(1), 0.02, 0.0), (labels[:, 0], 0.002, 0.9)):
+        s, v = 0.5, 0.0
+        for label in y[:-1].tolist():  # the last record is before the last step
+            v = inertia * v - rate * 2 * s * (label + s * s)
+            s += v
+        yield abs(s) * 2**0.5
 
 
 def two_losses():
@@ -175,9 +219,12 @@ def out_of_a_saddle():
     lanes = zip((start, 0.0, whole), *runs.values(), strict=True)
     plain, *helped = map(int, updates(*map(np.stack, lanes)))
     growth = np.log(0.5 / 1e-8) / np.log1p(2 * 0.02)  # from 1e-8 to 1/2 along u, with the saddle's curvature of -2
+    root = np.roots([1, -(1 + 0.9 + 2 * 0.02), 0.9]).max()  # of the recursion with inertia
+    faster = np.log(0.5 / 1e-8) / np.log(root)
     return (
         is_true("S65", "the curvature along u is negative at the start", values[0] < -1),
         Check("S65", "descent: updates to leave the saddle, by its growth along u", plain, growth, 0.1 * growth),
+        Check("S65", "momentum .9: likewise, by its own growth", helped[0], faster, 0.1 * faster),
         *(
             at_most("S65", f"{name}: updates, half of descent's at most", many, plain / 2)
             for name, many in zip(runs, helped, strict=True)

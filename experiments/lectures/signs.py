@@ -55,6 +55,16 @@ def settled(decay):
     return -(PERIOD / np.sqrt(squares)).sum()
 
 
+def adam_by_loop():
+    """Adam's drifts in the last 1000 of its steps, per period, over the rate, by a loop in NumPy over all decays."""
+    m, v, theta, kept = 0.0, np.zeros(len(DECAYS)), np.zeros(len(DECAYS)), []
+    for t, g in enumerate(np.tile(PERIOD, STEPS // 10), 1):
+        m, v = 0.9 * m + 0.1 * g, DECAYS * v + (1 - DECAYS) * g * g
+        theta = theta - m / (1 - 0.9**t) / np.sqrt(v / (1 - DECAYS**t))
+        kept.append(theta)
+    return (kept[-1] - kept[-1001]) / 100
+
+
 def checks(rules, drifts):
     """The drifts in ten steps over the rate, each against its law; of the start a^9000 is left."""
     rms, adam = drifts["RMSProp"], drifts["Adam"]
@@ -71,6 +81,9 @@ def checks(rules, drifts):
                 1e-9 + 2 * a**9000 * abs(law),
             )
             for a, drift, law in zip(DECAYS[:5], rms, laws, strict=False)
+        ),
+        at_most(
+            "3.2", "Adam: drifts in ten steps over the rate - a NumPy loop's", np.abs(adam - adam_by_loop()).max(), 1e-9
         ),
         is_true("3.2", "RMSProp drifts less and less as a -> 1", (np.diff(np.abs(rms)) < 0).all()),
         is_true(

@@ -24,7 +24,7 @@ import gdlab
 from gdlab import schedules
 
 from ..cli.settings import Experiment
-from ..reporting.checks import Check, conclude, is_true
+from ..reporting.checks import Check, at_most, conclude, is_true
 
 QUESTION = "Does Adagrad learn rare features better? (section 3.1)"
 FEATURES, SEEN, UNSEEN = 200, 4000, 10_000
@@ -165,14 +165,22 @@ def orders(grid, above):
         Check("3.1", "Adagrad's best rate", float(best[0]), 1.0, 1e-9),
         is_true("3.1", "mean over draws: Adam before SGD", adam.mean() < sgd.mean()),
         is_true(
-            "3.1", "not as printed: SGD at eta / sqrt(t + 1) is within .02 of SGD", abs(falling - sgd).mean() < 0.02
+            "3.1",
+            "not as printed: SGD at eta / sqrt(t + 1) is behind SGD by less than half of the printed",
+            abs(falling - sgd).mean() < (PRINTED[3] - PRINTED[2]) / 2,
         ),
         is_true(
             "3.1",
             "on-line both adaptive ones are ahead of both others",
             online[:2].max(0).mean() < online[2:].min(0).mean(),
         ),
-        Check("3.1", "not as printed (-.0109): on-line, Adam less Adagrad", (online[1] - online[0]).mean(), 0.0, 0.006),
+        Check(  # nearer to nothing than to what is printed
+            "3.1",
+            "not as printed (-.0109): on-line, Adam less Adagrad",
+            (online[1] - online[0]).mean(),
+            0.0,
+            (ONLINE[0] - ONLINE[1]) / 2,
+        ),
     )
 
 
@@ -188,10 +196,28 @@ def regrets():
         return regret / ((far**2 / (2 * rate) + rate) * jnp.sqrt(jnp.cumsum(h["grads"] ** 2, axis=0)).sum(axis=1))
 
     share = np.asarray(jax.lax.map(jax.jit(slack), RATES))
+    at = int(np.argmin(np.abs(np.asarray(RATES) - 1)))
+    off = np.abs(share[at] / regret_by_loop(weights, stream, float(RATES[at])) - 1).max()
     return (
+        at_most("3.1", "rate 1: regret over its bound at every moment, off a NumPy loop, relative", off, 1e-6),
         is_true("3.1", "the regret stays below its bound, at every moment and rate", (share <= 1).all()),
         is_true("3.1", "and comes to a tenth of it at least", share.max() > 0.1),
     )
+
+
+def regret_by_loop(weights, stream, rate):
+    """Adagrad's regret over Duchi's bound at every moment, by a loop in NumPy."""
+    weights, rows, labels = (np.asarray(values) for values in (weights, *stream))
+    theta, sums, regret, far, shares = np.zeros(FEATURES), np.zeros(FEATURES), 0.0, 0.0, []
+    for x, label in zip(rows, labels, strict=True):
+        z, known = x @ theta, x @ weights
+        regret += np.logaddexp(0, z) - label * z - np.logaddexp(0, known) + label * known
+        far = max(far, np.abs(theta - weights).max())
+        g = (1 / (1 + np.exp(-z)) - label) * x
+        sums = sums + g * g
+        shares.append(regret / ((far**2 / (2 * rate) + rate) * np.sqrt(sums).sum()))
+        theta = theta - rate * g / np.sqrt(np.where(sums > 0, sums, 1))
+    return np.array(shares)
 
 
 def draw(grid, above):

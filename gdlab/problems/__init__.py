@@ -15,6 +15,7 @@
 | | `wolfe_quapp`, `mueller_brown` |
 | lattices | `styblinski_tang`, `double_wells`, `rastrigin` |
 | clusters of atoms | `lennard_jones`, `lennard_jones_starts` |
+| spins with couplings of both signs | `spin_glass`, `spin_glass_couplings` |
 | the lectures' regression (S1) | `pokemon`, `pokemon_loss`, `POKEMON_START`, `POKEMON_OPTIMUM`, `POKEMON_CURVATURES`, |
 | | `POKEMON_RATE_BOUND`, `POKEMON_BOX` |
 | handwritten digits and a network (S48) | `digits`, `network`, `network_logits`, `network_loss`, `network_accuracy` |
@@ -68,6 +69,7 @@ from gdlab.problems.saddles import (
     quartic_saddle,
     real_part_z4,
 )
+from gdlab.problems.spins import spin_glass, spin_glass_couplings
 from gdlab.problems.valleys import beale, hills, rosenbrock, tilted_double_well
 
 __all__ = [
@@ -122,6 +124,8 @@ __all__ = [
     "real_part_z4",
     "rosenbrock",
     "six_hump_camel",
+    "spin_glass",
+    "spin_glass_couplings",
     "styblinski_tang",
     "surface",
     "surfaces",

@@ -39,7 +39,7 @@ from gdlab.runs.foreign import Program, taken
 from gdlab.runs.gradients import conjugate, number, traced, value_and_gradient
 from gdlab.runs.objective import Objective, Start
 
-Recorder = Callable[["Snapshot"], Any]
+Recorder = Callable[..., Any]  # of a Snapshot; with `init(params)` also of its state, and then it returns both
 
 REASONS = ("running", "steps", "small gradient", "plateau", "not finite")
 
@@ -157,6 +157,7 @@ class Carry(NamedTuple):
     at: LoopState
     watch: Watch | None = None  # in a run that may stop early
     best: Best | None = None  # in a run that keeps its best
+    recorders: Mapping[str, Any] | None = None  # the states of recorders that have one, by name
 
 
 class Data(NamedTuple):
@@ -249,14 +250,18 @@ class Loop(NamedTuple):
 
     def completed(self, carry: Carry) -> Carry:
         """The carry with what this run watches and keeps."""
-        at, watch, best = carry
+        at, watch, best, begun = carry
         watched, kept = self.limits is not None, self.plan.keeps_best
         if (watched and watch is None) or (kept and best is None):
             loss = jax.eval_shape(lambda at: self.evaluate(at)[0].loss, at)
             highest, none = jnp.full([], jnp.inf, loss.dtype), jnp.zeros([], jnp.int32)
             watch = Watch(highest, none, none) if watch is None else watch
             best = Best(highest, at.params, at.carried) if best is None else best
-        return Carry(at, watch if watched else None, best if kept else None)
+        recorders = {name: one.init(at.params) for name, one in self.plan.recorders if hasattr(one, "init")}
+        for name, state in (begun or {}).items():  # of the run that goes on here, where it was of the same kind
+            if name in recorders and jax.tree.map(jnp.shape, state) == jax.tree.map(jnp.shape, recorders[name]):
+                recorders[name] = state
+        return Carry(at, watch if watched else None, best if kept else None, recorders or None)
 
     def evaluate(self, at: LoopState) -> tuple[Snapshot, LoopState]:
         """The snapshot of the next step, on its batch: the last one where there are no more."""
@@ -266,9 +271,9 @@ class Loop(NamedTuple):
 
     def step(self, carry: Carry, recorded: bool = False) -> tuple[Carry, dict[str, Any]]:
         """One step: the next carry, and what was recorded."""
-        before, watch, best = carry
+        before, watch, best, states = carry
         snapshot, at = self.evaluate(before)
-        row = {name: recorder(snapshot) for name, recorder in self.plan.recorders} if recorded else {}
+        row, states = self.record(snapshot, states) if recorded else ({}, states)
         value = snapshot.loss
         if self.plan.validation and recorded:
             value = row["validation"] = self.stepper.validate(snapshot, self.plan.validation).astype(value.dtype)
@@ -283,7 +288,17 @@ class Loop(NamedTuple):
         else:
             watch = _judged(watch, snapshot, value, self.limits)
             after = jax.lax.cond(watch.reason == 0, lambda: self.stepper.apply(at, snapshot), lambda: before)
-        return Carry(after, watch, best), row
+        return Carry(after, watch, best, states), row
+
+    def record(self, snapshot: Snapshot, states: Mapping[str, Any] | None) -> tuple[dict[str, Any], Any]:
+        """What is recorded of a step, and the states of the recorders behind it."""
+        row, after = {}, {}
+        for name, recorder in self.plan.recorders:
+            if states and name in states:
+                row[name], after[name] = recorder(snapshot, states[name])
+            else:
+                row[name] = recorder(snapshot)
+        return row, after or None
 
     def block(self, carry: Carry, length: ArrayLike) -> tuple[Carry, dict[str, Any]]:
         """One recorded step, and the `length` - 1 behind it that are not: the next carry, and what was recorded."""

@@ -29,6 +29,7 @@ from gdlab.arguments import one_of, switch, whole
 from gdlab.base import Params
 from gdlab.results import digits, result, sizes
 from gdlab.runs.data import Minibatches
+from gdlab.runs.effort import fitting
 from gdlab.runs.given import bounds_of, data_of, limits_of, traced_or_static, transformation, validation_of
 from gdlab.runs.loop import (
     REASONS,
@@ -60,6 +61,7 @@ class Rest(NamedTuple):
     stream: Any = None  # of the batches
     watch: Watch | None = None
     best: Best | None = None  # its params as the loss takes them
+    recorders: Mapping[str, Any] | None = None  # the states of those that have one
 
 
 NOTHING_ELSE = Rest()
@@ -176,7 +178,8 @@ def minimize(
         key: a PRNG key for a loss that draws random numbers; step t gets `fold_in(key, t)`.
         record: names among "loss", "gradient_norm", "params", "eta", "sigma", "m", "update", "extras", "aux", or a
             mapping from names to functions of a `Snapshot`, such as the curvature of `snapshot.value_fn` at
-            `snapshot.params`.
+            `snapshot.params`.  A recorder with a method `init(params)` has a state: it is called with the snapshot and
+            that, and returns what is recorded and the next state.
         every: record before step 0, every, 2 every, ...; at least 1.
         tolerance: stop once the norm of the gradient is at most this, >= 0.
         patience: stop once the loss has not fallen below its lowest for so many steps, >= 1; the loss of held-out data
@@ -225,18 +228,19 @@ def minimize(
     held = held._replace(held_out=held_out, bounds=bounds_of(bounds, start.params))
     given = traced, start, held, limits, before
     carry, history, reason = _driven(plan, steps, given)
-    return finished(objective, carry, history, reason, every, jnp.int32(0) if before is None else before.at.count)
+    done = jax.device_put(np.int32(0)) if before is None else before.at.count
+    return finished(objective, carry, history, reason, every, done)
 
 
 def finished(
     objective: Any, carry: Carry, history: dict[str, Any], reason: jax.Array, every: int, done: jax.Array
 ) -> Run:
     """The run that ended there."""
-    at, watch, best = carry
+    at, watch, best, recorders = carry
     if best is not None:
         best = best._replace(params=objective.whole(best.params, best.carried))
     params = objective.whole(at.params, at.carried)
-    rest = Rest(at.stream, watch, best)
+    rest = Rest(at.stream, watch, best, recorders)
     return Run(params, at.state, history, at.count, reason, at.carried[1], rest, done, every)
 
 
@@ -245,7 +249,8 @@ def _carry(run, start, objective):
     best = run.rest.best
     if best is not None:
         best = best._replace(params=begun(objective.loss, best.params, None, None)[1].params)
-    return Carry(LoopState(run.steps, start.params, run.state, run.rest.stream, start.carried), run.rest.watch, best)
+    at = LoopState(run.steps, start.params, run.state, run.rest.stream, start.carried)
+    return Carry(at, run.rest.watch, best, run.rest.recorders)
 
 
 def _driven(plan, steps, given):
@@ -274,7 +279,7 @@ def _scanned(plan, steps, given):
     return carry, history, _reason(carry)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(fitting, statics=2)
 def _run(plan, rows, given, steps):
     """A run of whatever length that has so many rows of history."""
     loop, carry, first = _begun(plan, given)
@@ -290,7 +295,7 @@ def _run(plan, rows, given, steps):
     return carry, _cut(history, rows), _reason(carry)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(fitting, statics=2)
 def _run_until(plan, rows, given, steps):
     """The run that ends at the first reason to stop."""
     loop, carry, first = _begun(plan, given)

@@ -225,8 +225,10 @@ def _numeric(name, values):
     if len({leaf.shape[:1] for leaf in leaves} | {()}) != 2 or not all(leaf.ndim for leaf in leaves):
         msg = f"axis {name!r} must be {AXIS}; got {shown(values)}"
         raise ValueError(msg)
-    raw = jax.random.key_data(jax.random.key(0))
-    if any((leaf.dtype, leaf.shape) == (raw.dtype, raw.shape) for leaf in leaves):
+    whole_numbers = [leaf for leaf in leaves if leaf.ndim == 1 and leaf.dtype == jnp.uint32]
+    if whole_numbers and any(
+        leaf.shape == (raw := jax.random.key_data(jax.random.key(0))).shape for leaf in whole_numbers
+    ):
         msg = f"axis {name!r} must be PRNG keys, such as gdlab.seeds(10); got what looks like one raw key, {shown(raw)}"
         raise ValueError(msg)
     return arrays

@@ -23,6 +23,7 @@ from jax.sharding import AxisType, Mesh
 
 from gdlab.storage.fingerprint import fingerprint
 from gdlab.sweeps.fusion import as_kernel, fits_kernel
+from gdlab.sweeps.sines import in_vectors
 
 # Bytes that the loops of one block may carry on a CPU.  Adam on 2048 networks of 2410 weights, 29 kB each, measured in
 # processor time: 8 lanes at once 12.0 us a lane and step, 16 13.3, 64 15.9, 512 17.1.
@@ -39,11 +40,12 @@ AXIS = "lanes"  # the axis of the devices
 class Prepared(NamedTuple):
     """A function of lanes, traced and ready to compile."""
 
-    compute: Callable[..., list[Any]]  # compute(constants, lanes, leaves) -> parts: leaves with a leading axis of lanes
+    compute: Callable[..., list[Any]]  # compute(constants, lanes, leaves) -> parts: leaves with lanes along `axes`
     constants: list[Any]  # the arrays that the function closes over
     results: Any  # the tree of one result: shapes and dtypes
     block: int  # lanes at once on each device
     program: bytes  # its fingerprint, the same for the same program and data in every process
+    axes: list[int]  # the axis of lanes in each leaf
 
 
 def all_devices() -> Mesh | None:
@@ -86,9 +88,10 @@ def _prepare(point, tree, shapes, chunk, block, mesh):
     programs = [_blocks(together, axes, block, each, {})]
     if fits_kernel(jax.make_jaxpr(together)(traced.consts, one, shapes).jaxpr):
         block = chosen or min(each, kernel_block(carried, each))
-        programs.insert(0, _blocks(as_kernel(together), axes, block, each, KERNEL_OPTIONS))
+        fast = in_vectors(together) if block >= VECTOR else together
+        programs.insert(0, _blocks(as_kernel(fast), axes, block, each, KERNEL_OPTIONS))
     compute = _shared(_first_able(programs), block, -(-chunk // block), _place(mesh))
-    return Prepared(compute, list(traced.consts), results, block, fingerprint(traced))
+    return Prepared(compute, list(traced.consts), results, block, fingerprint(traced), axes)
 
 
 def _lanes_to_cut(chunk, block, mesh):
@@ -108,19 +111,19 @@ def _blocks(together, axes, block, each, options):
     def blocks(constants, lanes, leaves, turns):
         filled = lanes.reshape(-1, block)
 
-        def turn(i, rows):
+        def turn(i, whole):
             new = together(constants, filled[i], leaves)
-            return [jax.lax.dynamic_update_index_in_dim(old, row, i, 0) for old, row in zip(rows, new, strict=True)]
+            place = jax.lax.dynamic_update_slice_in_dim
+            return [place(old, rows, i * block, axis) for old, rows, axis in zip(whole, new, axes, strict=True)]
 
         if each <= block:
-            rows = [row[None] for row in together(constants, filled[0], leaves)]
-        else:
-            shapes = jax.eval_shape(together, constants, filled[0], leaves)
-            rows = jax.lax.fori_loop(
-                0, turns, turn, [jnp.zeros((len(filled), *row.shape), row.dtype) for row in shapes]
-            )
-        rows = [jnp.moveaxis(row, 1 + axis, 1) for row, axis in zip(rows, axes, strict=True)]
-        return [row.reshape(len(lanes), *row.shape[2:]) for row in rows]
+            return together(constants, filled[0], leaves)
+        shapes = jax.eval_shape(together, constants, filled[0], leaves)
+        longer = [
+            (*row.shape[:axis], len(lanes), *row.shape[axis + 1 :]) for row, axis in zip(shapes, axes, strict=True)
+        ]
+        empty = [jnp.zeros(shape, row.dtype) for shape, row in zip(longer, shapes, strict=True)]
+        return jax.lax.fori_loop(0, turns, turn, empty)
 
     return jax.jit(blocks, compiler_options=options)
 
@@ -151,7 +154,8 @@ def _shared(able, block, count, place):
     turns = -(-count // (processes * workers))
 
     def parts(constants, lanes, leaves):
-        filled = np.pad(np.asarray(lanes), (0, processes * workers * turns * block - len(lanes)), mode="edge")
+        missing = processes * workers * turns * block - len(lanes)
+        filled = np.pad(lanes, (0, missing), mode="edge") if missing else lanes
         shares = filled.reshape(processes, workers, turns * block)[process]
         calls = []
         for share, device in zip(shares, itertools.cycle(devices)):
@@ -211,11 +215,23 @@ def carried_bytes(jaxpr: Any) -> int:
     return largest
 
 
-def gathered(parts: list[Any], lanes: int) -> list[np.ndarray]:
-    """The results of the requested lanes, gathered on this host from all processes."""
+def gathered(parts: list[Any], lanes: int, axes: list[int]) -> list[np.ndarray]:
+    """The results of the requested lanes, gathered on this host from all processes, with a leading axis of lanes.
+
+    They stay as they lie in memory, a history step by step: to turn it around takes longer than to compute it.
+    """
     if jax.process_count() > 1:
         from jax.experimental import multihost_utils
 
-        parts = multihost_utils.process_allgather(parts, tiled=True)
-    joined = [leaves[0] if len(leaves) == 1 else np.concatenate(leaves) for leaves in zip(*parts, strict=True)]
-    return [np.asarray(leaf)[:lanes] for leaf in joined]
+        first = [
+            [np.moveaxis(np.asarray(leaf), axis, 0) for leaf, axis in zip(one, axes, strict=True)] for one in parts
+        ]
+        parts, axes = multihost_utils.process_allgather(first, tiled=True), [0] * len(axes)
+    joined = []
+    for leaves, axis in zip(zip(*parts, strict=True), axes, strict=True):
+        joined.append(_led_by(leaves[0] if len(leaves) == 1 else np.concatenate(leaves, axis), axis)[:lanes])
+    return joined
+
+
+def _led_by(leaf, axis):
+    return np.moveaxis(np.asarray(leaf), axis, 0)

@@ -15,6 +15,7 @@ What cannot become a dataset, or a file, is refused before anything is computed.
 """
 
 import datetime
+import functools
 import itertools
 import math
 import os
@@ -33,6 +34,7 @@ from gdlab.sweeps.axes import Grid, is_text, path_name, storable
 if TYPE_CHECKING:
     import xarray
 
+LABELS_KEPT = 2**16  # bytes of labels of which datasets are made from an earlier one
 FLAGS = ("alive", "died", "done")  # what the dataset says of every lane
 # What HDF5 and NetCDF keep for themselves among the names of attributes.
 RESERVED = frozenset((
@@ -215,8 +217,6 @@ def labelled(
     attributes: Mapping[str, Any],
 ) -> "xarray.Dataset":
     """The chunks as one labelled dataset; lanes of missing chunks are empty."""
-    import xarray
-
     order, sizes, named = description["order"], description["sizes"], description["named"]
     numeric = [name for name in order if name not in named]
     lanes, cases = (math.prod(sizes[name] for name in names) for names in (numeric, named))
@@ -238,7 +238,7 @@ def labelled(
             living = living & finite.all(axis=tuple(range(2, finite.ndim)))
             if extra[:1] == ["step"]:
                 rows = finite.all(axis=tuple(range(3, finite.ndim)))
-                first = np.logical_and.accumulate(rows, axis=-1).sum(-1)
+                first = _first_false(rows)
                 died = first if died is None else np.minimum(died, first)
         variables[variable] = ([*order, *extra], laid_out(stacked))
     flags = {"alive": living & here, **({} if here.all() else {"done": here[None]})}
@@ -246,7 +246,38 @@ def labelled(
         flags["died"] = np.where(living | ~here, -1, died)
     for name, values in flags.items():
         variables[name] = (order, laid_out(np.broadcast_to(values, (cases, lanes))).copy())
-    return xarray.Dataset(variables, labels, attributes)
+    return _dataset(variables, labels, attributes)
+
+
+def _first_false(rows):
+    """Along the last axis, where the first false one is; behind the last one where all are true."""
+    return np.where(rows.all(axis=-1), rows.shape[-1], rows.argmin(axis=-1) if rows.shape[-1] else 0)
+
+
+def _dataset(variables, labels, attributes):
+    """The dataset of variables that fit their labels; of few labels it is the one of an earlier sweep with new data.
+
+    That costs a tenth of xarray's checks, which a sweep of a few short runs would wait for.
+    """
+    import xarray
+
+    axes = [values for values in labels.values() if isinstance(values, np.ndarray)]
+    if len(axes) < len(labels) or sum(values.nbytes for values in axes) > LABELS_KEPT:
+        return xarray.Dataset(variables, labels, attributes)
+    shapes = tuple((name, tuple(dims), values.shape) for name, (dims, values) in variables.items())
+    empty = _empty(shapes, tuple((name, values.dtype, values.tobytes()) for name, values in labels.items()))
+    dataset = empty.copy(data={name: values for name, (_, values) in variables.items()})
+    dataset.attrs = attributes
+    return dataset
+
+
+@functools.lru_cache(maxsize=16)
+def _empty(shapes, labels):
+    """A dataset of such variables, all false, whose labels cannot be written to: many datasets share them."""
+    import xarray
+
+    variables = {name: (dims, np.broadcast_to(False, shape)) for name, dims, shape in shapes}
+    return xarray.Dataset(variables, {name: np.frombuffer(content, dtype) for name, dtype, content in labels})
 
 
 def _stacked(name, done, chunk, cases, here):

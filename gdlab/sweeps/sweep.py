@@ -105,7 +105,8 @@ def sweep(
     chunk = min(chunk or LARGEST_CHUNK, grid.lanes)
     point = _Point(fn, tuple(tuple(case.items()) for case in grid.cases), tuple(grid.numeric), grid.shape)
     prepared = prepare(point, grid.numeric, chunk, block, mesh)
-    attrs = attributes(attrs, [*_versions(), "config", "argv", "block", "wall_seconds"])
+    versions = _versions()
+    attrs = attributes(attrs, [*versions, "config", "argv", "block", "wall_seconds"])
     labels, described, names = grid.labels(), description(grid, dims), leaf_names(prepared.results)
     placed(described, labels, dict(zip(names, map(jnp.shape, jax.tree.leaves(prepared.results)), strict=True)))
     identity = _identity(grid, prepared, chunk, described, shard, attrs) if store is not None else {}
@@ -116,10 +117,10 @@ def sweep(
         for number in range(chunks)[part::parts]:
             arrays = stored.read(number) if stored else None
             if arrays is None:
-                lanes = jnp.asarray(number * chunk + np.arange(chunk, dtype=np.int32))  # behind the last one: that one
+                lanes = number * chunk + np.arange(chunk, dtype=np.int32)  # behind the last one: that one
                 computed = prepared.compute(prepared.constants, lanes, jax.tree.leaves(grid.numeric))
                 with together():
-                    arrays = dict(zip(names, gathered(computed, chunk), strict=True))
+                    arrays = dict(zip(names, gathered(computed, chunk, prepared.axes), strict=True))
                 if stored:
                     stored.write(number, arrays)
             if not done and chunks > 1:  # the results of one chunk are in memory already
@@ -127,7 +128,7 @@ def sweep(
             done[number] = arrays
             advance(min((number + 1) * chunk, grid.lanes), f"alive {alive(arrays).mean():.0%}" if progress else "")
     config = _config(grid, chunk, prepared.block, shard)
-    said = {**_versions(), "config": config, "argv": _argv(), "block": prepared.block}
+    said = {**versions, "config": config, "argv": _argv(), "block": prepared.block}
     said |= {"wall_seconds": time.monotonic() - started, **attrs}
     return labelled(described, labels, done, chunk, said)
 
@@ -156,9 +157,13 @@ def merge(*folders: str | os.PathLike) -> "xarray.Dataset":
             raise StoreError(msg)
         check_same(store.folder, {**store.identity, "shard": None}, {**first, "shard": None})
     lanes, chunk = first["lanes"], first["chunk"]
+    there: dict[int, list[Store]] = {}  # looked up once: a thousand stores of a thousand chunks are a million files
+    for store in stores:
+        for number in store.numbers():
+            there.setdefault(number, []).append(store)
     done = {}
     for number in range(-(-lanes // chunk)):
-        holding = [store for store in stores if store.path(number).exists()]
+        holding = there.get(number, [])
         if len(holding) > 1:
             msg = f"stores must not overlap; chunk {number} is in both {holding[0].folder} and {holding[1].folder}"
             raise StoreError(msg)

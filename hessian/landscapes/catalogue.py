@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.flatten_util import ravel_pytree
 
 from hessian.symmetry.alignment import same_orbit
 from hessian.symmetry.declared import Symmetries
@@ -72,6 +73,23 @@ def as_ends(found: End, vectors: Any) -> Ends:
     )
 
 
+class _Columns(NamedTuple):
+    """What is compared first, with a row for each point and room for more."""
+
+    loss: np.ndarray
+    index: np.ndarray  # type: ignore[assignment]
+    flat: np.ndarray
+    doubt_norm: np.ndarray
+    theta: np.ndarray
+    doubt: np.ndarray
+
+    @classmethod
+    def room(cls, count: int, theta: np.ndarray) -> "_Columns":
+        """Room for so many points like theta."""
+        row = (0.0, 0, 0, 0.0, theta, theta)
+        return cls(*(np.zeros((count, *np.shape(each)), np.asarray(each).dtype) for each in row))
+
+
 class Catalogue:
     """The distinct points, in the order in which they were found."""
 
@@ -80,37 +98,48 @@ class Catalogue:
         self.symmetries, self.like, self.unit = symmetries, like, unit
         self.points: list[Ends] = []
         self.found: list[int] = []
+        self._columns = _Columns.room(64, np.asarray(ravel_pytree(like)[0]))
 
     def place(self, end: Ends) -> tuple[int, bool]:
         """The number of the point at which a search ended, and whether it is new."""
         double = end.theta.dtype == np.float64
         within = TOLERANCE[double] * (self.unit + np.abs(end.theta).max(initial=0))
-        alike = [
-            number
-            for number, point in enumerate(self.points)
-            if point.index == end.index and point.flat == end.flat and self._level(point, end, within)
-        ]
-        same = [number for number, is_same in zip(alike, self._same(alike, end, within), strict=True) if is_same]
-        if same:
+        same = self._same(self._alike(end, within), end, within)
+        if len(same):
             self.found[same[0]] += 1
-            return same[0], False
+            return int(same[0]), False
+        self._keep(end)
         self.points.append(end)
         self.found.append(1)
         return len(self.points) - 1, True
 
-    def _level(self, point, end, within):
-        """Whether the losses of the two could be that of one point."""
-        far = within + np.linalg.norm(end.doubt) + np.linalg.norm(point.doubt)
-        rounding = 1e4 * np.finfo(end.theta.dtype).eps * max(abs(point.loss), abs(end.loss))
-        return abs(point.loss - end.loss) <= np.abs(end.eigenvalues).max() * far**2 + rounding
+    def _keep(self, end):
+        count = len(self.points)
+        if count == len(self._columns.loss):
+            # Twice the room, so that a point costs no copy of all those before.
+            room = _Columns.room(2 * count, end.theta)
+            for new, old in zip(room, self._columns, strict=True):
+                new[:count] = old
+            self._columns = room
+        row = (end.loss, end.index, end.flat, np.linalg.norm(end.doubt), end.theta, end.doubt)
+        for column, each in zip(self._columns, row, strict=True):
+            column[count] = each
+
+    def _alike(self, end, within):
+        """The numbers of the points of the same kind whose losses could be that of one point with the end."""
+        known = _Columns(*(column[: len(self.points)] for column in self._columns))
+        far = within + np.linalg.norm(end.doubt) + known.doubt_norm
+        rounding = 1e4 * np.finfo(end.theta.dtype).eps * np.maximum(np.abs(known.loss), np.abs(end.loss))
+        level = np.abs(known.loss - end.loss) <= np.abs(end.eigenvalues).max() * far**2 + rounding
+        return np.flatnonzero(level & (known.index == end.index) & (known.flat == end.flat))
 
     def _same(self, numbers, end, within):
-        if not numbers:
-            return []
-        rows = np.stack([self.points[number].theta for number in numbers])
-        doubts = np.stack([self.points[number].doubt for number in numbers]) + end.doubt
+        """Those of the points that are one with the end."""
+        if not len(numbers):
+            return numbers
+        rows, doubts = self._columns.theta[numbers], self._columns.doubt[numbers] + end.doubt
         if self.symmetries is None:
             apart = np.maximum(np.abs(rows - end.theta) - doubts, 0)
-            return (np.linalg.norm(apart, axis=1) <= within).tolist()
+            return numbers[np.linalg.norm(apart, axis=1) <= within]
         far = within + float(np.linalg.norm(doubts, axis=1).max())
-        return same_orbit(self.symmetries, self.like, rows, end.theta, far).tolist()
+        return numbers[same_orbit(self.symmetries, self.like, rows, end.theta, far)]

@@ -69,19 +69,15 @@ class Disconnectivity(NamedTuple):
         low, high = float(self.loss.min()), float(max(self.heights.max(initial=-np.inf), self.loss.max()))
         step = (high - low) / levels or 1.0
         grid = high + step / 2 - step * np.arange(levels + 1)  # from above the highest saddle down
+        basins = [self.basins(level) for level in grid]
         found: list[tuple[list[float], list[float]]] = []
-        whole = self._parts(np.arange(len(self.loss)), grid[0])
         left = 0
-        for part in _arranged(whole, self.loss):
-            found += self._branch(part, grid, 0, left, None)
+        for part in _arranged(_parts(np.arange(len(self.loss)), basins[0]), self.loss):
+            found += self._branch(part, grid, basins, 0, left, None)
             left += len(part)
         return found
 
-    def _parts(self, inside, level):
-        of = self.basins(level)[inside]
-        return [inside[of == number] for number in np.unique(of)]
-
-    def _branch(self, inside, grid, depth, left, above):
+    def _branch(self, inside, grid, basins, depth, left, above):
         """The lines of a basin whose minima take the places from `left` on, below the corner `above`."""
         middle = left + (len(inside) - 1) / 2
         corner = (middle, float(grid[depth]))
@@ -90,11 +86,17 @@ class Disconnectivity(NamedTuple):
             return [*lines, ([middle, middle], [corner[1], float(self.loss[inside[0]])])]
         if depth + 1 == len(grid):
             return lines
-        parts = _arranged(self._parts(inside, grid[depth + 1]), self.loss)
-        for part in parts:
-            lines += self._branch(part, grid, depth + 1, left, corner)
+        for part in _arranged(_parts(inside, basins[depth + 1]), self.loss):
+            lines += self._branch(part, grid, basins, depth + 1, left, corner)
             left += len(part)
         return lines
+
+
+def _parts(inside, basins):
+    """The minima of each basin, of those inside a larger one."""
+    of = basins[inside]
+    order = np.argsort(of, kind="stable")
+    return np.split(inside[order], np.flatnonzero(np.diff(of[order])) + 1)
 
 
 def _arranged(parts, loss):

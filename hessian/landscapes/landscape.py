@@ -1,13 +1,14 @@
 """`landscape`: all minima, the saddles between them, and which minima each joins, from many starts.
 
-    start      down to a minimum, up to a saddle of index 1
+    start      down to a minimum, up to a saddle of index 1; where symmetries stretch, up along their orbits as well
     minimum    up along both sides of its softest eigenvectors, each when it is new
     saddle     the gradient flow to both sides, when it is new: the two minima that it joins
                and up along its next soft eigenvectors, to points of index 2
     the rest   from points of higher index, a step along each of their lowest eigenvectors and up to a saddle again
 
-until nothing new is left to follow, start after start.  Every end is refined by Newton's method and classified; what
-does not converge, or is degenerate beyond its orbit, is not listed.  Orbits are listed once.
+until nothing new is left to follow, start after start.  Between minima that no saddle joins then, strings are drawn,
+and searches climb from their highest images.  Every end is refined by Newton's method and classified; what does not
+converge, or is degenerate beyond its orbit, is not listed.  Orbits are listed once.
 """
 
 from collections import Counter, deque
@@ -25,6 +26,7 @@ from hessian.landscapes.catalogue import Catalogue, Ends
 from hessian.landscapes.graph import Landscape, Points
 from hessian.landscapes.rounds import Job, Rounds
 from hessian.landscapes.seek import FLOW, Plan
+from hessian.landscapes.strings import nearest, strung, tops, unjoined
 from hessian.precision import working
 from hessian.product import Loss, Params
 from hessian.symmetry.declared import declare, refuse_wrong
@@ -32,6 +34,7 @@ from hessian.verdicts.classify import Kind
 
 KICK = 1e-3  # from a saddle to both sides, in length scales
 LIFT = 0.05  # from a minimum, and beside a saddle
+MEASURED = 16  # starts whose spread says how long a step may be
 TOGETHER = 32  # new points that are followed at once
 BESIDE = 2  # soft eigenvectors of a new saddle along which points of index 2 are sought
 
@@ -47,6 +50,7 @@ def landscape(
     radius: ArrayLike = 0.05,
     patience: int | None = None,
     searches: int | None = None,
+    strings: int = 16,
     batch: int = 16,
     store: Any = None,
     progress: Callable[[int, str], Any] | None = None,
@@ -61,10 +65,13 @@ def landscape(
         highest: points up to this index are sought, from 1 to n; what is met above 1 is listed, too.
         modes: how many of the softest eigenvectors of a new minimum are climbed, to both sides, >= 0.
         steps: at most, of each search, >= 1; ten times as many along the gradient flow.
-        radius: the longest step, relative to 1 + |theta|, > 0; the largest size of the starts replaces a larger 1.
+        radius: the longest step, relative to 1 + |theta| or, where that is less, to twice the spread of the first 16
+            starts, > 0; the largest size of the starts replaces a larger 1.
         patience: it stops after so many starts in a row that led to nothing new, >= 1; by default all starts are used.
         searches: after so many searches, >= 1, it only follows the ways down from the saddles that it has; none by
             default.  What it finds of a landscape with more points than there is time for is a part of it.
+        strings: how many pairs of minima at most that no chain of saddles joins are tried with a string between them,
+            >= 0 (E, Ren & Vanden-Eijnden 2007).
         batch: how many searches one call of the compiled program runs, >= 1.
         store: what keeps finished searches, `read(number)` and `write(number, arrays)`, such as a store that
             `gdlab.storage.store.opened` holds; the same call goes on from it.
@@ -89,6 +96,7 @@ def landscape(
     radius = jnp.asarray(number("radius", radius), theta.dtype)
     patience = None if patience is None else whole("patience", patience)
     searches = None if searches is None else whole("searches", searches)
+    strings = whole("strings", strings, 0)
     if store is not None and not (hasattr(store, "read") and hasattr(store, "write")):
         msg = f"store must have read and write, such as one that gdlab.storage.store.opened holds; got {shown(store)}"
         raise TypeError(msg)
@@ -98,12 +106,14 @@ def landscape(
     symmetries = declare(symmetries, one)
     refuse_wrong(loss, one, args, symmetries)
     plan = Plan(steps, symmetries, min(modes, theta.size), 1)
-    rounds = Rounds(loss, plan, one, args, radius, unit, batch, store)
-    search = _Search(rounds, Catalogue(symmetries, one, unit), highest, searches, progress)
+    rounds = Rounds(loss, plan, one, args, radius, unit, _room(begun), batch, store)
+    stretched = symmetries is not None and symmetries.stretch(one)
+    search = _Search(rounds, Catalogue(symmetries, one, unit), highest, stretched, searches, progress)
     for first in range(0, len(begun), batch):
         search.begin(begun[first : first + batch], first)
         if search.spent or (patience is not None and search.used - 1 - search.last >= patience):
             break
+    search.join(strings)
     return search.result(ravel_pytree(one)[1], stored)
 
 
@@ -114,15 +124,30 @@ def _first(starts):
     return jnp.asarray(starts)[0]
 
 
+def _room(starts):
+    """Twice the root mean square distance of the first starts from their mean; infinite where they do not differ.
+
+    Of the first ones, so that a store goes on with more starts.
+    """
+    finite = starts[:MEASURED][np.isfinite(starts[:MEASURED]).all(axis=1)]
+    if not len(finite):
+        return np.inf
+    spread = 2 * float(np.sqrt(np.mean(np.sum((finite - finite.mean(axis=0)) ** 2, axis=1))))
+    return spread if spread > 0 else np.inf
+
+
 class _Search:
     """What was found so far, and what follows from it."""
 
-    def __init__(self, rounds: Rounds, catalogue: Catalogue, highest: int, most: int | None, progress: Any):
-        self.rounds, self.catalogue, self.highest = rounds, catalogue, highest
+    def __init__(
+        self, rounds: Rounds, catalogue: Catalogue, highest: int, stretched: bool, most: int | None, progress: Any
+    ):
+        self.rounds, self.catalogue, self.highest, self.stretched = rounds, catalogue, highest, stretched
         self.most, self.progress, self.searches = most, progress, 0
         self.joins: dict[int, list[int]] = {}
         self.degenerate = 0
         self.ended: Counter[str] = Counter()
+        self.indices: Counter[int] = Counter()  # how many points of each were found
         self.drawn: Counter[int] = Counter()
         self.used, self.last = 0, -1
 
@@ -136,14 +161,14 @@ class _Search:
         ends = self.rounds.run(jobs)
         self.searches += len(jobs)
         if self.progress is not None:
-            indices = [int(point.index) for point in self.catalogue.points]
-            self.progress(self.used, f"{indices.count(0)} minima, {indices.count(1)} saddles")
+            self.progress(self.used, f"{self.indices[0]} minima, {self.indices[1]} saddles")
         return ends
 
     def begin(self, starts: np.ndarray, first: int) -> None:
         """Search from some starts, and from all that is new until nothing is."""
         aims = range(self.highest + 1)
-        ends = self._run([Job(start, aim) for aim in aims for start in starts])
+        free = [Job(start, aim, free=True) for aim in aims[1:] for start in starts] if self.stretched else []
+        ends = self._run([Job(start, aim) for aim in aims for start in starts] + free)
         fresh = deque[int]()
         for place, end in enumerate(ends):
             spot, new = self._placed(end)
@@ -154,10 +179,49 @@ class _Search:
                 fresh.append(spot)
                 self.last = max(self.last, first + place % len(starts))
         self.used = first + len(starts)
+        self._drain(fresh)
+
+    def _drain(self, fresh):
+        """Follow what is new until nothing is."""
         while fresh:
             found = self._followed([fresh.popleft() for _ in range(min(len(fresh), TOGETHER))])
             self.last = self.used - 1 if found else self.last
             fresh.extend(found)
+
+    def join(self, most: int) -> None:
+        """Search along strings between minima that no chain of saddles joins, for at most so many pairs."""
+        tried = set[tuple[int, int]]()
+        while len(tried) < most and not self.spent:
+            pairs = self._apart(tried)[: most - len(tried)]
+            if not pairs:
+                return
+            tried.update((low, other) for low, other, _ in pairs)
+            jobs = [job for low, _, there in pairs for job in self._along(self.catalogue.points[low], there)]
+            placed = [self._placed(end) for end in self._run(jobs)]
+            self._drain(deque(spot for spot, new in placed if new))
+
+    def _apart(self, tried):
+        """Pairs of minima that are to be joined: the numbers of both, and where the second one is."""
+        points = self.catalogue.points
+        minima = [spot for spot, point in enumerate(points) if point.index == 0]
+        rank = {spot: place for place, spot in enumerate(minima)}
+        joins = [[rank.get(end, -1) for end in ends] for ends in self.joins.values() if len(ends) == 2]
+        known = {(rank[i], rank[j]) for i, j in tried}
+        found = []
+        for low, others in unjoined([float(points[spot].loss) for spot in minima], joins, known):
+            rows = np.stack([points[minima[place]].theta for place in others])
+            place, there = nearest(self.rounds.plan.symmetries, self.rounds.like, rows, points[minima[low]].theta)
+            found.append((minima[low], minima[others[place]], there))
+        return found
+
+    def _along(self, point, there):
+        """The searches from the highest images of a string."""
+        rounds = self.rounds
+        scale = rounds.stride(point.theta)
+        rate = 1 / (2 * np.abs(point.eigenvalues).max())
+        ends = (jnp.asarray(each, rounds.dtype) for each in (point.theta, there, rate, LIFT * scale))
+        line, losses = strung(rounds.loss, rounds.like, rounds.args, *ends)
+        return [Job(place, 1, way) for place, way in tops(np.asarray(line), np.asarray(losses))]
 
     def _followed(self, fresh):
         """The points that are new once those before were followed."""
@@ -179,7 +243,7 @@ class _Search:
 
     def _jobs(self, point):
         """What follows from a new point."""
-        scale = self.rounds.unit + float(np.linalg.norm(point.theta))
+        scale = self.rounds.stride(point.theta)
         if point.index == 0 and not self.spent:
             ways = [side * row for row in point.vectors[: self.rounds.plan.modes] for side in (1, -1) if row.any()]
             return [Job(point.theta + LIFT * scale * way, 1, way) for way in ways]
@@ -193,7 +257,9 @@ class _Search:
     def _placed(self, end: Ends) -> tuple[int, bool]:
         """The number of the point at which a search ended, -1 for none, and whether it is new."""
         if bool(end.accepted):
-            return self.catalogue.place(end)
+            spot, new = self.catalogue.place(end)
+            self.indices[int(end.index)] += new
+            return spot, new
         self.degenerate += _word(end) == "degenerate"
         return -1, False
 

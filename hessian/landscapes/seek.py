@@ -14,6 +14,9 @@ was is read off the gradient,
 and the step is taken where q is small, and then lengthened; else shortened.  Of one eigenvector to climb, in a basin,
 that nearest to the last one is kept; outside it is the lowest.
 
+Across the orbits of w1, w2 -> c w1, w2 / c no step leads to their common center (0, 0): w1^2 - w2^2 stays.  A search
+that is free takes H as it is.
+
 | name | what it is |
 |---|---|
 | `FLOW`, `DOWN` | how a start moves; a number k >= 1 climbs to index k |
@@ -82,8 +85,10 @@ def seek_all(
     starts: jax.Array,
     towards: jax.Array,
     modes: jax.Array,
+    free: jax.Array,
     radius: jax.Array,
     unit: jax.Array,
+    room: jax.Array,
 ) -> tuple[End, jax.Array]:
     """Where the starts end, and the lowest eigenvectors there, across the orbit, shape (k, modes, n).
 
@@ -95,12 +100,14 @@ def seek_all(
         starts: shape (k, n).
         towards: shape (k, n), for each the direction that it climbs at first, or 0.
         modes: shape (k,), `FLOW`, `DOWN`, or the index to climb to.
+        free: shape (k,), whether it also moves along the orbit.
         radius: the longest step, in length scales.
         unit: what is added to |theta| for a length scale.
+        room: the largest length scale of a step.
     """
     flat = Flat(loss, ravel_pytree(like)[1], args)
-    search = _Search(flat, plan, radius, unit)
-    return jax.lax.map(search.end, (starts, towards, modes), batch_size=plan.batch)
+    search = _Search(flat, plan, radius, unit, room)
+    return jax.lax.map(search.end, (starts, towards, modes, free), batch_size=plan.batch)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,17 +118,22 @@ class _Search:
     plan: Plan
     radius: jax.Array
     unit: jax.Array
+    room: jax.Array
 
     def length_scale(self, theta):
         return self.unit + length(theta)
+
+    def stride(self, theta):
+        """The length scale of a step, which does not grow where all that happens lies far from zero."""
+        return jnp.minimum(self.length_scale(theta), self.room)
 
     def fields(self, theta):
         return _fields(self.plan.symmetries, self.flat.unravel, theta)
 
     def end(self, each):
         """Where one search ends."""
-        start, toward, mode = each
-        theta, gradient = self.refined(self.walked(start, toward, mode))
+        start, toward, mode, free = each
+        theta, gradient = self.refined(self.walked(start, toward, mode, free))
         flat, scale = self.flat, self.length_scale(theta)
         params, symmetries = flat.unravel(theta), self.plan.symmetries
         point = classify(flat.loss, params, *flat.args, method="dense", symmetries=symmetries)
@@ -130,13 +142,13 @@ class _Search:
         verdict = judged(flat.loss, params, flat.args, flat, theta, gradient, scale, point, jax.random.key(0))
         return verdict, across[: max(self.plan.modes, 3)]
 
-    def walked(self, start, toward, mode):
+    def walked(self, start, toward, mode, free):
         """The last state of the walk from a start."""
         value, gradient = jax.value_and_grad(self.flat)(start)
         largest = divisor(jnp.max(jnp.abs(matrix(self.flat, start))))
         reach = jnp.where(mode == FLOW, BEGIN / largest, self.radius)
         walk = _Walk(jnp.bool_(True), jnp.int32(0), start, value, gradient, reach, toward)
-        return jax.lax.while_loop(lambda state: state.going, partial(self.step, mode), walk)
+        return jax.lax.while_loop(lambda state: state.going, partial(self.step, mode, free), walk)
 
     def refined(self, walk):
         """The point, with its gradient, that Newton's method finds from the end of a walk; that end if none."""
@@ -144,18 +156,19 @@ class _Search:
 
         def once(state):
             found = eigenbasis(self.flat, state.theta, state.gradient, None, jax.random.key(0))
-            return refine(found, slope, state, self.length_scale(state.theta), NEAR)
+            scale = self.length_scale(state.theta)
+            return refine(found, slope, state, scale, NEAR * self.stride(state.theta) / scale)
 
         whole = jnp.ones((), walk.theta.dtype)
         begin = Refining(jnp.bool_(True), jnp.int32(REFINEMENTS), walk.theta, walk.gradient, whole, jnp.bool_(False))
         end = jax.lax.while_loop(lambda state: state.going, once, begin)
         return jnp.where(end.short, end.theta, walk.theta), jnp.where(end.short, end.gradient, walk.gradient)
 
-    def step(self, mode, walk):
+    def step(self, mode, free, walk):
         """The walk after one step that is tried."""
-        h = matrix(self.flat, walk.theta)
-        values, vectors = _across(h, self.fields(walk.theta))
-        a, scale, flowing = vectors @ walk.gradient, self.length_scale(walk.theta), mode == FLOW
+        h, fields = matrix(self.flat, walk.theta), self.fields(walk.theta)
+        values, vectors = _across(h, jnp.where(free, 0, fields))
+        a, scale, flowing = vectors @ walk.gradient, self.stride(walk.theta), mode == FLOW
         climbed = _climb(values, vectors, a, mode, walk.toward, walk.reach * scale)
         p = jnp.where(flowing, _flow(values, a, walk.reach), climbed)
         move = p @ vectors
@@ -170,7 +183,7 @@ class _Search:
         reach = jnp.where(flowing, walk.reach * factor, jnp.minimum(walk.reach * factor, self.radius))
         lost = ~flowing & (reach < LEAST) | ~jnp.isfinite(length(walk.gradient))
         most = jnp.where(flowing, LONGER, 1) * self.plan.steps
-        going = ~self.arrived(values, a, scale) & ~lost & (walk.count + 1 < most)
+        going = ~self.arrived(values, a, self.length_scale(walk.theta)) & ~lost & (walk.count + 1 < most)
         followed = jnp.where((mode == 1) & taken, _followed(values, vectors, walk.toward), walk.toward)
         walk = walk._replace(going=going, count=walk.count + 1, reach=reach, toward=followed)
         there = walk._replace(theta=theta, value=value, gradient=gradient)

@@ -164,7 +164,7 @@ def find_minimum(
         loss, static, plan, stored, traced, finish, params, args, radius, floor, gradient_tol, curvature_tol, key,
         holds, within,
     )  # fmt: skip
-    point = found.point._replace(frozen=jnp.full_like(found.point.code, stored.frozen))
+    point = found.point._replace(frozen=jax.device_put(np.full(found.point.code.shape, stored.frozen, np.int32)))
     return found._replace(params=stored.whole(found.params, args), point=point)
 
 

@@ -10,6 +10,7 @@ A verdict modulo symmetry asks for the rest of the spectrum only (Morse-Bott).
 | `euclidean` | both |
 | `rescale`, `rotate`, `linear` | hidden units of a @ b: by their sizes, by rotations, by any change of basis |
 | `permutations`, `signs` | the same units, one for another and by their signs: discrete |
+| `periodic` | angles: each by its own multiple of a period: discrete |
 | `identical`, `reflections` | points: one for another of its kind, and mirrored: discrete |
 | `atoms` | points, by all that leaves their distances as they are: `euclidean` and the two before |
 | `raveled` | what is declared on a pytree, for a loss of one array |
@@ -19,7 +20,7 @@ A function of params that returns what is like params is a generator, too.
 """
 
 from hessian.symmetry.detection import detect
-from hessian.symmetry.discrete import permutations, signs
+from hessian.symmetry.discrete import periodic, permutations, signs
 from hessian.symmetry.generators import (
     Affine,
     Raveled,
@@ -41,6 +42,7 @@ __all__ = [
     "euclidean",
     "identical",
     "linear",
+    "periodic",
     "permutations",
     "raveled",
     "reflections",

@@ -46,6 +46,15 @@ class Symmetries:
         none = jnp.zeros((0, theta.size), theta.dtype)
         return jnp.concatenate([none, *(one.fields(params) for one in self.continuous)])
 
+    def stretch(self, params: Params) -> bool:
+        """Whether one of them changes distances, as rescalings do; rotations and shifts do not."""
+        theta, unravel = ravel_pytree(params)
+        if not self.continuous:
+            return False
+        slopes = np.asarray(jax.jacfwd(lambda x: self.fields(unravel(x)))(theta))
+        skew = np.abs(slopes + slopes.transpose(0, 2, 1)) <= 1e-4 * np.abs(slopes).max(initial=0)
+        return not bool(skew.all())
+
 
 def declare(symmetries: Any, params: Params) -> Symmetries | None:
     """The declared symmetries of params in the working precision; None for None."""

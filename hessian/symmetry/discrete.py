@@ -1,7 +1,8 @@
-"""Discrete symmetries of hidden units: they make no direction flat, they make copies of a critical point.
+"""Discrete symmetries of hidden units and of angles: they make no direction flat, they make copies of a critical point.
 
     permutations     a -> a P,   b -> P' b
     signs            a -> a S,   b -> S b,   S diagonal of +1 and -1: of linear units, and of odd ones such as tanh
+    periodic         x -> x + period k,      k whole numbers, each value by its own
 
 They have no generator; `nearest` finds the copy that lies nearest to another point, which tells orbits apart.
 """
@@ -13,7 +14,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 
+from hessian.arguments import number
 from hessian.precision import Params
 from hessian.symmetry.generators import units
 from hessian.symmetry.parts import named, placed, taken
@@ -66,6 +69,29 @@ class Copies:
         return placed(params, dict(zip(self.a + self.b, new, strict=True)))
 
 
+@dataclass(frozen=True)
+class Periodic:
+    """Values that count only up to multiples of a period."""
+
+    period: float
+    names: tuple | None  # of leaves or entries; all values where it is None
+
+    def image(self, params: Params, key: jax.Array) -> Params:
+        """A random copy of params."""
+        theta, unravel = ravel_pytree(params)
+        times = jax.random.randint(key, theta.shape, -1, 2).astype(theta.dtype)
+        return self._moved(params, unravel(times))
+
+    def nearest(self, params: Params, goal: Params) -> Params:
+        """The copy of params nearest to `goal`."""
+        times = jax.tree.map(lambda here, there: jnp.round((there - here) / self.period), params, goal)
+        return self._moved(params, times)
+
+    def _moved(self, params, times):
+        new = jax.tree.map(lambda here, k: here + self.period * k, params, times)
+        return new if self.names is None else placed(params, dict(zip(self.names, taken(new, self.names), strict=True)))
+
+
 def joined(symmetries: Iterable[Any]) -> tuple[Any, ...]:
     """Those of the same units as one: the nearest copy by place and sign is found for both at once."""
     every = tuple(symmetries)
@@ -103,3 +129,16 @@ def signs(a: Any, b: Any) -> Copies:
     [-1.0, -1.0]
     """
     return Copies(named("a", a), named("b", b), permuted=False, signed=True)
+
+
+def periodic(period: float, part: Any = None) -> Periodic:
+    """The shifts of each value by its own multiple of a period, as of angles.
+
+    Args:
+        period: > 0.
+        part: the leaf or leaves, or entries of one array, that are angles; all values by default.
+
+    >>> periodic(1.0).nearest(jnp.array([0.25, 3.5]), jnp.array([5.0, 3.4])).tolist()
+    [5.25, 3.5]
+    """
+    return Periodic(float(np.asarray(number("period", period))), None if part is None else named("part", part))

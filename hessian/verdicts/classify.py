@@ -218,7 +218,7 @@ def classify(
         krylov = num_matvecs, rows
     tols = gradient_tol, curvature_tol
     verdict = _judged(loss, stored, krylov, params, args, tols, start, confidence, orbit, symmetric, within)
-    return verdict._replace(proof=record, frozen=jnp.int32(stored.frozen))
+    return verdict._replace(proof=record, frozen=jax.device_put(np.int32(stored.frozen)))
 
 
 @compiled(static_argnums=(0, 1, 2))

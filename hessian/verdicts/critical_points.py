@@ -164,7 +164,7 @@ def listed(ends: Any, unravel: Callable[[Any], Params], separation: float | None
         norm[rows],
         ends.eigenvalues[rows],
         np.bincount(reached[reached >= 0], minlength=len(rows)),
-        _families(loss, index, 1e-6 if double else 1e-3),
+        _families(loss, index, 1e-6 if double else 1e-3, _hidden(ends.eigenvalues[rows], separation)),
         reached,
         ended,
         float(np.max(separation)),
@@ -201,10 +201,15 @@ def orbits(
     return found._replace(**{**table, "params": params, "found": arrived, "reached": reached})
 
 
-def _families(loss, index, tol):
-    """A number for each pair of index and loss; losses count as equal within tol, relative to their spread."""
+def _hidden(eigenvalues, separation):
+    """How far the losses of two ends may be apart that count as one point: by curvature, where the loss itself is 0."""
+    return float(np.abs(eigenvalues).max(initial=0)) * float(np.max(separation, initial=0)) ** 2
+
+
+def _families(loss, index, tol, hidden=0.0):
+    """A number for each pair of index and loss; losses are equal within tol of their spread, or `hidden`."""
     if not len(loss):
         return np.zeros(0, int)
-    scale = tol * max(float(np.ptp(loss)), float(np.abs(loss).max()) * 1e-3, 1e-300)
+    scale = max(tol * max(float(np.ptp(loss)), float(np.abs(loss).max()) * 1e-3, 1e-300), hidden)
     new = np.r_[True, (np.diff(index) != 0) | (np.diff(loss) > scale)]  # rows are sorted by index, then by loss
     return np.cumsum(new) - 1

@@ -588,3 +588,15 @@ def test_the_surfaces_of_the_lectures_say_where_they_come_from():
         "tilted_double_well": "10",
         "hills": "75",
     }
+
+
+def test_a_spin_glass_is_the_sum_over_pairs_of_unit_vectors_and_rests_where_all_are_parallel():
+    couplings = gdlab.problems.spin_glass_couplings(5)
+    theta = np.random.default_rng(0).uniform(0, 7, 4)
+    angles = np.concatenate([[0.0], theta])
+    units = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    energy = -sum(couplings[i, j] * units[i] @ units[j] for i in range(5) for j in range(i))
+    assert float(gdlab.problems.spin_glass(jnp.asarray(theta), couplings)) == pytest.approx(float(energy), rel=1e-12)
+    slopes = jax.vmap(jax.grad(gdlab.problems.spin_glass), (0, None))
+    parallel = jnp.pi * jnp.array(list(itertools.product([0.0, 1.0], repeat=4)))
+    np.testing.assert_allclose(slopes(parallel, couplings), 0, atol=1e-14)

@@ -55,7 +55,7 @@ def test_processes_devices_and_cores_share_whole_blocks_of_one_program(monkeypat
     monkeypatch.setattr(batching, "_cores", lambda: 3)
     parts = batching._shared(able, 2, 5, ([None], 1, 0))(100, np.arange(10), 1000)
     assert sorted(shares) == [([0, 1, 2, 3], 2), ([4, 5, 6, 7], 2), ([8, 9, 9, 9], 2)]
-    np.testing.assert_array_equal(batching.gathered(parts, 10)[0], np.arange(1100, 1110))
+    np.testing.assert_array_equal(batching.gathered(parts, 10, [0])[0], np.arange(1100, 1110))
     for process, mine in ((0, [[0, 1], [2, 3], [4, 5]]), (1, [[6, 7], [8, 9], [9, 9]])):
         shares.clear()
         batching._shared(able, 2, 5, ([None], 2, process))(100, np.arange(10), 1000)
@@ -98,9 +98,11 @@ def test_the_cores_are_those_that_this_process_may_use(monkeypatch):
 
 def test_results_of_parts_are_joined_and_cut_to_what_was_asked():
     parts = [[np.arange(3), np.zeros((3, 2))], [np.arange(3, 6), np.ones((3, 2))]]
-    numbers, rows = batching.gathered(parts, 5)
+    numbers, rows = batching.gathered(parts, 5, [0, 0])
     assert numbers.tolist() == [0, 1, 2, 3, 4]
     assert rows[:, 1].tolist() == [0, 0, 0, 1, 1]
+    (second,) = batching.gathered([[np.zeros((2, 3))], [np.ones((2, 3))]], 5, [1])
+    assert second[:, 1].tolist() == [0, 0, 0, 1, 1]
 
 
 def test_a_mesh_of_one_device_and_points_that_cannot_be_hashed_change_nothing():

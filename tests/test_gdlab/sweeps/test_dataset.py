@@ -181,3 +181,20 @@ def test_what_could_become_no_dataset_is_refused_before_anything_is_computed(nam
 def test_a_lane_dies_in_no_row_where_there_are_none():
     swept = gdlab.sweep(lambda a: {"x": jnp.zeros(0), "y": 1 / a}, dims={"x": "step"}, **A)
     assert swept["died"].values.tolist() == [0, -1, -1]
+
+
+def test_datasets_of_the_same_labels_share_nothing_that_can_be_written_to():
+    def doubled(a):
+        return 2 * a
+
+    one = gdlab.sweep(doubled, a=np.array([1.0, 2.0]), attrs={"note": "first"})
+    two = gdlab.sweep(doubled, a=np.array([1.0, 2.0]))
+    other = gdlab.sweep(doubled, a=np.array([1.0, 3.0]))
+    one["a"].attrs["units"] = "m"
+    one["extra"] = one["a"]
+    with pytest.raises(ValueError, match="read-only"):
+        one["a"].values[0] = 9.0
+    assert two["value"].values.tolist() == [2.0, 4.0] and other["value"].values.tolist() == [2.0, 6.0]
+    assert (two["a"].attrs, "extra" in two, "note" in two.attrs) == ({}, False, False)
+    assert two["a"].values.tolist() == [1.0, 2.0] and other["a"].values.tolist() == [1.0, 3.0]
+    assert two.equals(xarray.Dataset({name: two[name].variable for name in two}, {"a": [1.0, 2.0]}))

@@ -1,11 +1,12 @@
 """Landscapes that are known: every minimum, every saddle and what it joins, none twice and none invented."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import hessian
-from gdlab.problems import lennard_jones, lennard_jones_starts, six_hump_camel
+from gdlab.problems import lennard_jones, lennard_jones_starts, six_hump_camel, spin_glass
 from gdlab.storage.store import opened
 from hessian import symmetry
 
@@ -25,6 +26,13 @@ def test_the_camel_has_its_fifteen_points_and_euler_characteristic_one():
     assert (found.joins >= 0).all()
     path = found.path(0, 1)  # the two global minima, over the saddle at 0
     assert path.barrier == pytest.approx(0, abs=1e-9) and len(path.saddles) == 1
+
+
+def test_a_landscape_far_from_zero_is_the_same():
+    far = jnp.array([2000.0, -1000.0])
+    found = hessian.landscape(lambda w: six_hump_camel(w - far), CAMEL[:64] + far, highest=2)
+    assert (len(found.minima), len(found.saddles), len(found.others)) == (6, 7, 2)
+    assert found.euler_characteristic == 1 and (found.joins >= 0).all()
 
 
 def test_a_run_that_was_cut_off_ends_the_same(tmp_path):
@@ -52,6 +60,74 @@ def test_seven_atoms_have_four_minima_and_twelve_saddles():
     assert set(found.minima.flat) == set(found.saddles.flat) == {6}
 
 
+def test_a_saddle_at_the_center_of_the_orbits_is_reached_though_every_step_across_them_passes_it_by():
+    starts = jnp.asarray(np.random.default_rng(0).normal(size=(16, 2)))
+    found = hessian.landscape(lambda w: (1 - w[0] * w[1]) ** 2, starts, symmetries=symmetry.rescale(0, 1), highest=2)
+    assert found.minima.flat.tolist() == [1, 1]  # both branches of the hyperbola
+    np.testing.assert_allclose(found.saddles.params, [[0, 0]], atol=1e-9)
+    assert found.joins.tolist() == [[0, 1]] and found.saddles.flat.tolist() == [0]
+
+
+def test_three_frustrated_spins_have_the_six_points_of_a_torus():
+    def energy(theta):
+        return spin_glass(theta, -jnp.ones((3, 3)))
+
+    starts = jnp.asarray(np.random.default_rng(0).uniform(0, 2 * np.pi, (24, 2)))
+    found = hessian.landscape(energy, starts, symmetries=symmetry.periodic(2 * np.pi), highest=2)
+    np.testing.assert_allclose(found.minima.loss, [-1.5, -1.5])  # turned by 120 degrees, to the left or to the right
+    np.testing.assert_allclose(found.saddles.loss, [-1, -1, -1])
+    np.testing.assert_allclose(found.others.loss, [3])
+    assert found.euler_characteristic == 0
+    assert found.joins.tolist() == [[0, 1]] * 3
+
+
+def test_minima_that_no_saddle_joins_are_joined_along_a_string():
+    at_rest = jnp.asarray([[0.08984201310031806, -0.7126564030207396], [-1.703606714969981, 0.7960835686726251]])
+    alone = hessian.landscape(six_hump_camel, at_rest, modes=0, strings=0)
+    assert len(alone.minima) == 2 and not len(alone.saddles)
+    found = hessian.landscape(six_hump_camel, at_rest, modes=0)
+    ends = [int(jnp.argmin(jnp.linalg.norm(found.minima.params - one, axis=1))) for one in at_rest]
+    assert found.path(*ends) is not None
+    known = [-8.06225774829855, -7.902619119987387, -5.545775017246524, -6.177182126967409]  # Newton's, with 60 digits
+    for value in found.saddles.eigenvalues[:, 0]:
+        assert np.abs(np.array(known) - value).min() < 1e-6
+
+
+class Killed(Exception):
+    """What ends a process in the midst of its work."""
+
+
+class Mortal:
+    """A store that dies once it has written so many parts."""
+
+    def __init__(self, parts, writes):
+        self.parts, self.left = parts, writes
+
+    def read(self, number):
+        return dict(self.parts[number]) if number in self.parts else None
+
+    def write(self, number, arrays):
+        if not self.left:
+            raise Killed
+        self.left -= 1
+        self.parts[number] = dict(arrays)
+
+
+def test_a_run_that_dies_again_and_again_ends_the_same():
+    whole = hessian.landscape(six_hump_camel, CAMEL[:48], store=Mortal({}, 10**6))
+    parts: dict = {}
+    deaths = 0
+    while True:
+        try:
+            again = hessian.landscape(six_hump_camel, CAMEL[:48], store=Mortal(parts, 3))
+            break
+        except Killed:
+            deaths += 1
+    assert deaths >= 3
+    jax.tree.map(np.testing.assert_array_equal, whole[:6], again[:6])
+    assert whole[6:] == again[6:]
+
+
 def test_patience_ends_a_search_that_finds_nothing_new():
     found = hessian.landscape(six_hump_camel, CAMEL, patience=24)
     assert found.starts < 128 and found.starts_since_new >= 24
@@ -62,6 +138,7 @@ REFUSED = {
     "modes": ({"modes": -1}, "modes must be a whole number, at least 0"),
     "patience": ({"patience": 0}, "patience must be a whole number, at least 1"),
     "searches": ({"searches": 0}, "searches must be a whole number, at least 1"),
+    "strings": ({"strings": -1}, "strings must be a whole number, at least 0"),
     "batch": ({"batch": 0}, "batch must be a whole number"),
     "radius": ({"radius": 0.0}, "radius must lie in"),
     "store": ({"store": "folder"}, "store must have read and write"),

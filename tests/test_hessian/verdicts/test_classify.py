@@ -153,8 +153,8 @@ def evidence(lowest, highest, *, gradient=0.0, complete=False, finite=True, posi
     )
     numbers = (jnp.asarray(x) for x in (gradient, 1.0, 0.1))
     yes = jnp.bool_(True)
-    rest = (positive, negative, jnp.bool_(complete), yes, ~yes, jnp.asarray(0.0), yes, 0.0, 0.0, 17, jnp.bool_(finite))
-    return Evidence(*numbers, low, high, *rest)
+    known = (positive, negative, jnp.bool_(complete), yes, ~yes, jnp.asarray(0.0), yes)
+    return Evidence(*numbers, low, high, *known, 0.0, 0.0, jnp.zeros(N), 17, jnp.bool_(finite))
 
 
 SADDLE = {"lowest": (-2.0, -3.0, -1.0), "highest": (4.0, 3.0, 5.0)}

@@ -153,6 +153,10 @@ def test_losses_are_one_family_within_a_share_of_their_spread():
         ([], [], 1e-3, []),
     ):
         np.testing.assert_array_equal(critical_points._families(np.array(loss), np.array(index), tol), family)
+    noise = np.array([0.0, 1e-33, 5e-32]), np.zeros(3, int), 1e-6
+    assert len(set(critical_points._families(*noise).tolist())) == 3
+    hidden = critical_points._hidden(np.array([[0.0, 8.0]]), 1e-5)
+    assert critical_points._families(*noise, hidden).tolist() == [0, 0, 0]  # the curvature says that they are one
 
 
 COUNTS = {"six_hump_camel": (200, 15), "mueller_brown": (300, 5)}

@@ -1,0 +1,137 @@
+"""Sine and cosine in vector form, for programs that are one kernel on a CPU.
+
+    k = round(2 x / pi),   r = x - k pi/2,   sin x = +-sin r where k is even, +-cos r where it is odd
+
+A kernel calls the library's sine for one number after another, at an eighth of the speed of the loop around it.  Here
+pi/2 comes in three parts, k times the first two of which is exact for |k| <= 64, so that r is right however near x is
+to a zero; on |r| <= pi/4 both functions are the polynomials of Cephes (Moshier 1989).  Momentum on sines and cosines,
+measured: 2.7 ns a lane and step, of the library's 7.7.  Where one number of an array is beyond `LIMIT`, the library's
+functions compute the whole array, so that a run that diverges is right as well.
+
+| function | what it does |
+|---|---|
+| `sine`, `cosine` | the functions of an array of float32 or float64, within 2 ulp |
+| `in_vectors` | a program in which they take the place of the library's |
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.extend.core
+import jax.numpy as jnp
+import numpy as np
+
+LIMIT = 100.0
+
+
+class _Parts(NamedTuple):
+    """The numbers of one dtype."""
+
+    half_pi: tuple[float, float, float]  # its sum is pi/2
+    sine: tuple[float, ...]  # sin r = r + r z (...), z = r^2, the highest power first
+    cosine: tuple[float, ...]  # cos r = 1 - z/2 + z^2 (...)
+
+
+PARTS = {
+    "float32": _Parts(
+        (float.fromhex("0x1.921fp+0"), float.fromhex("0x1.6a88p-17"), float.fromhex("0x1.0b4612p-34")),
+        (-1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1),
+        (2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2),
+    ),
+    "float64": _Parts(
+        (
+            float.fromhex("0x1.921fb54442d00p+0"),
+            float.fromhex("0x1.8469898cc5100p-48"),
+            float.fromhex("0x1.c06e0e6894812p-94"),
+        ),
+        (
+            *(1.58962301576546568060e-10, -2.50507477628578072866e-8, 2.75573136213857245213e-6),
+            *(-1.98412698295895385996e-4, 8.33333333332211858878e-3, -1.66666666666666307295e-1),
+        ),
+        (
+            *(-1.13585365213876817300e-11, 2.08757008419747316778e-9, -2.75573141792967388112e-7),
+            *(2.48015872888517045348e-5, -1.38888888888730564116e-3, 4.16666666666665929218e-2),
+        ),
+    ),
+}
+
+
+def sine(x: jax.Array) -> jax.Array:
+    """The sine of each number of an array of float32 or float64, within 2 ulp; not to be batched."""
+    return _unless_far(x, lambda x: jnp.where(x == 0, x, _turned(x, 0)), jnp.sin)  # the sine of -0 is -0
+
+
+def cosine(x: jax.Array) -> jax.Array:
+    """The cosine of each number of an array of float32 or float64, within 2 ulp; not to be batched."""
+    return _unless_far(x, lambda x: _turned(x, 1), jnp.cos)
+
+
+def _unless_far(x, near, far):
+    return jax.lax.cond(jnp.any(jnp.abs(x) > LIMIT), far, near, x)
+
+
+def _turned(x, quarters):
+    """The sine of x and so many quarters of a turn."""
+    parts = PARTS[x.dtype.name]
+    first, second, third = (x.dtype.type(part) for part in parts.half_pi)
+    k = jax.lax.round(x * x.dtype.type(2 / np.pi), jax.lax.RoundingMethod.TO_NEAREST_EVEN)
+    close = (x - k * first) - k * second
+    r = close - k * third
+    lost = (close - r) - k * third  # by rounding r
+    z = r * r
+    sin = r + (lost + r * z * _polynomial(parts.sine, z))
+    cos = (1 - z / 2) + z * z * _polynomial(parts.cosine, z)
+    quadrant = k.astype(jnp.int32) + quarters
+    turned = jnp.where(quadrant & 1 == 1, cos, sin)
+    return jnp.where(quadrant & 2 == 2, -turned, turned)
+
+
+def _polynomial(coefficients, z):
+    total = z.dtype.type(coefficients[0])
+    for coefficient in coefficients[1:]:
+        total = total * z + z.dtype.type(coefficient)
+    return total
+
+
+RULES = {"sin": sine, "cos": cosine}
+
+
+def in_vectors(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """The function with sines and cosines in vector form, at any depth of its loops; not to be batched."""
+
+    def vectors(*args):
+        traced, shapes = jax.make_jaxpr(fn, return_shape=True)(*args)
+        return jax.tree.unflatten(jax.tree.structure(shapes), _run(traced.jaxpr, traced.consts, jax.tree.leaves(args)))
+
+    return vectors
+
+
+def _run(jaxpr: Any, consts: Sequence[Any], args: Sequence[Any]) -> list[Any]:
+    """The outputs of a program, with the rules in place of the operations that have one."""
+    known: dict[Any, Any] = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *args], strict=True))
+
+    def value(variable):
+        return variable.val if isinstance(variable, jax.extend.core.Literal) else known[variable]
+
+    for equation in jaxpr.eqns:
+        inputs = [value(variable) for variable in equation.invars]
+        rule = RULES.get(equation.primitive.name)
+        if rule and equation.invars[0].aval.dtype.name in PARTS and equation.params.get("accuracy") is None:
+            outputs = [rule(*inputs)]
+        else:
+            params = {name: _within(parameter) for name, parameter in equation.params.items()}
+            found = equation.primitive.bind(*inputs, **equation.primitive.get_bind_params(params))
+            outputs = found if equation.primitive.multiple_results else [found]
+        known.update(zip(equation.outvars, outputs, strict=True))
+    return [value(variable) for variable in jaxpr.outvars]
+
+
+def _within(parameter: Any) -> Any:
+    """A parameter of an operation, rewritten where it is a program or several."""
+    if type(parameter) is tuple:  # the branches of a condition
+        return tuple(_within(one) for one in parameter)
+    if isinstance(parameter, jax.extend.core.ClosedJaxpr):
+        run = lambda *args: _run(parameter.jaxpr, parameter.consts, args)  # noqa: E731
+        return jax.make_jaxpr(run)(*parameter.in_avals)
+    return parameter

@@ -1,0 +1,28 @@
+"""The compiler makes little effort for many operations on few numbers, and the program computes the same."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gdlab.runs import effort
+
+pytestmark = pytest.mark.skipif(jax.default_backend() != "cpu", reason="options of the CPU's compiler")
+
+
+def repeated(times, x):
+    for _ in range(times):
+        x = jnp.sin(x) + x**2 / 3
+    return x
+
+
+@pytest.mark.parametrize(
+    ("times", "size", "chosen"),
+    [(1, 3, "usual"), (4, 3, "quick"), (4, effort.FEW, "quick"), (4, effort.FEW + 1, "usual")],
+    ids=["few operations", "many", "on as many numbers as may be", "on more"],
+)
+def test_little_effort_is_for_many_operations_on_few_numbers(times, size, chosen, monkeypatch):
+    monkeypatch.setattr(effort, "MANY", 9)
+    fn, x = effort.fitting(repeated, 1), jnp.linspace(0, 1, size)
+    np.testing.assert_allclose(fn(times, x), repeated(times, x), rtol=1e-13)
+    assert fn.program_for(times, x) is dict(zip(("usual", "quick"), fn.programs, strict=True))[chosen]

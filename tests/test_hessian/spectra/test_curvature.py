@@ -1,0 +1,102 @@
+"""The ends of the spectrum, from nothing and from what they were, against the spectra that were planted."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gdlab
+import hessian
+
+N = 40
+RNG = np.random.default_rng(0)
+MIRROR = RNG.normal(size=N) / np.sqrt(N)
+SPECTRUM = np.concatenate([np.linspace(-0.8, -0.2, 7), RNG.uniform(0, 1, N - 9), [4.0, 9.0]])
+
+
+def rotated(w):
+    """The coordinates along the eigenvectors: none of them is an axis."""
+    return w - 2 * MIRROR * (MIRROR @ w) / (MIRROR @ MIRROR)
+
+
+def loss(w):
+    """Of curvature d_i cos(z_i) along the i-th direction, so that the lowest and the highest change along a run."""
+    return jnp.sum(SPECTRUM * (1 - jnp.cos(rotated(w))))
+
+
+def truth(w):
+    values = SPECTRUM * np.cos(rotated(w))
+    return values.min(), values.max()
+
+
+def test_the_ends_are_found_from_nothing_and_their_bounds_hold():
+    found = hessian.curvature(loss, jnp.zeros(N), num_matvecs=30)
+    lowest, highest = truth(np.zeros(N))
+    np.testing.assert_allclose([found.lowest, found.highest], [lowest, highest], rtol=1e-3)
+    assert found.low <= lowest <= found.lowest + 1e-12
+    assert found.highest - 1e-12 <= highest <= found.high
+    assert int(found.num_matvecs) == 30
+    np.testing.assert_allclose(jnp.linalg.norm(found.vectors, axis=1), 1)
+    assert str(found).startswith("Curvature: -0.8 >= ")
+
+
+def test_from_those_before_few_products_are_enough_and_say_no_more_than_their_random_half():
+    there = jnp.full(N, 0.02)
+    before = hessian.curvature(loss, jnp.zeros(N), num_matvecs=30)
+    warm, cold, half = (
+        hessian.curvature(loss, there, before=start, num_matvecs=products, key=jax.random.key(1))
+        for start, products in ((before, 10), (None, 10), (None, 6))
+    )
+    errors = [float(found.lowest) - truth(there)[0] for found in (warm, cold)]
+    assert 0 <= errors[0] < 1e-3 < errors[1]
+    # Four of the eight products of the search are random, as are all four of the search with six in all.
+    np.testing.assert_allclose([warm.low, warm.high], [half.low, half.high], rtol=1e-10)
+
+
+def test_what_is_handed_over_from_elsewhere_costs_accuracy_and_never_truth():
+    found = hessian.curvature(loss, jnp.zeros(N), num_matvecs=30)
+    vectors = jnp.stack([jnp.ones(N), jnp.arange(N) - 1.0])
+    found = hessian.curvature(loss, jnp.zeros(N), before=found._replace(vectors=vectors), num_matvecs=10)
+    lowest, highest = truth(np.zeros(N))
+    assert found.low <= lowest <= found.lowest + 1e-12
+    assert found.highest - 1e-12 <= highest <= found.high
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_small_spectra_are_exhausted(n):
+    values = np.arange(1.0, n + 1)
+    bowl = lambda w: jnp.sum(values * w**2) / 2  # noqa: E731
+    found = hessian.curvature(bowl, jnp.ones(n))
+    again = hessian.curvature(bowl, jnp.ones(n), before=found)
+    for each in (found, again):
+        np.testing.assert_allclose([each.lowest, each.highest, each.low, each.high], [1, n, 1, n], rtol=1e-12)
+
+
+def test_a_recorder_follows_both_ends_along_a_run_and_goes_on_where_the_run_does():
+    start = jnp.asarray(RNG.normal(size=N)) / 4
+    recorders = {
+        "curvature": hessian.curvature_recorder(num_matvecs=12, first=30),
+        "params": lambda snapshot: snapshot.params,
+    }
+    run = gdlab.minimize(loss, gdlab.gd(0.05), start, 24, record=recorders, every=4)
+    rows, walked = run.history["curvature"], np.asarray(run.history["params"])
+    ends = np.array([truth(w) for w in walked])
+    np.testing.assert_allclose(rows["highest"], ends[:, 1], rtol=1e-3)
+    np.testing.assert_allclose(rows["lowest"], ends[:, 0], rtol=1e-3)
+    assert np.all((rows["low"] <= ends[:, 0]) & (ends[:, 1] <= rows["high"]))
+    assert rows["num_matvecs"].tolist() == [30] + 5 * [12]
+
+    half = gdlab.minimize(loss, gdlab.gd(0.05), start, 12, record=recorders, every=4)
+    rest = gdlab.minimize(loss, gdlab.gd(0.05), start, 12, record=recorders, every=4, state=half)
+    assert rest.history["curvature"]["num_matvecs"].tolist() == 3 * [12]
+    np.testing.assert_allclose(rest.history["curvature"]["lowest"], rows["lowest"][3:], rtol=1e-12)
+
+
+def test_what_is_wrong_is_said():
+    found = hessian.curvature(loss, jnp.zeros(N), num_matvecs=30)
+    with pytest.raises(ValueError, match=r"before must be of parameters of 3 values; got 40"):
+        hessian.curvature(lambda w: w @ w, jnp.zeros(3), before=found)
+    with pytest.raises(TypeError, match=r"before must be a Curvature, as hessian.curvature returns it; got "):
+        hessian.curvature(loss, jnp.zeros(N), before=3)
+    with pytest.raises(ValueError, match="num_matvecs"):
+        hessian.curvature_recorder(num_matvecs=5)

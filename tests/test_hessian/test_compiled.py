@@ -1,0 +1,44 @@
+"""How quickly a program is compiled follows from what its loss costs; what it computes does not."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hessian import compiled
+from hessian.precision import WorkingLoss
+
+ROWS = np.ones((50, 3))
+LOSSES = {  # a loss, n, and how many numbers it computes, counted by hand
+    "a product": (lambda w: w[0] * 2.0, 2, 2 + 2 + 1),  # a slice reads 2, a squeeze 1, a product 1
+    "data": (lambda w: jnp.sum(jnp.asarray(ROWS) @ w), 3, 150 + 50),
+    "a loop": (lambda w: jax.lax.scan(lambda c, _: (c * 2.0, None), w[0], length=7)[0], 2, 2 + 1 + 1 + 7),
+    "an endless one": (lambda w: jax.lax.while_loop(lambda c: c < 1, lambda c: c + 1, w[0]), 2, np.inf),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_work_is_counted_equation_by_equation(name):
+    loss, n, count = LOSSES[name]
+    assert compiled.work(jax.make_jaxpr(loss)(jnp.ones(n)).jaxpr) == pytest.approx(count, abs=1)
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="options of the CPU's compiler")
+def test_a_light_loss_is_compiled_with_less_effort_and_gives_the_same(monkeypatch):
+    chosen = []
+
+    @compiled.compiled(static_argnums=0)
+    def values(loss, params, args):
+        return jax.hessian(loss)(params, *args)
+
+    def loss(w, x):
+        return jnp.mean((x @ w - 1) ** 4)
+
+    is_light = compiled._is_light
+    monkeypatch.setattr(compiled, "_is_light", lambda given: chosen.append(is_light(given)) or chosen[-1])
+    w = jnp.arange(3.0)
+    results = [values(WorkingLoss(loss), w, (np.tile(ROWS, (times, 1)),)) for times in (1, 40)]
+    assert chosen == [True, False]
+    np.testing.assert_allclose(*results, rtol=1e-12)
+    jax.jit(lambda w: values(WorkingLoss(loss), w, (ROWS,)))(w)  # within another program, nothing is chosen
+    assert len(chosen) == 2
