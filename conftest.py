@@ -4,6 +4,8 @@ import os
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["MPLBACKEND"] = "Agg"
+# Its threads wait for each other by turning: beside other work eigh takes a hundred times as long with two as with one.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("GDLAB_CACHE", "off")  # programs that tests start leave the user's cache alone
 
 import functools

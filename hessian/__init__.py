@@ -15,6 +15,7 @@ Every function takes `loss(params, *args)` and any pytree of floating arrays, an
 | all critical points, each orbit once | `find_critical_points`, `connect` | |
 | all minima, and the saddles between them | `landscape` | |
 | other matrices | `gauss_newton`, `empirical_fisher`, `preconditioned`, `partial_loss` of `split` | the same |
+| a loss that is not JAX | `foreign_loss` | the same |
 | large data | `microbatched`, `pooled`, `data_parallel` | the same |
 | Taylor models | `trust_region_step` | `taylor`, `quadratic_model`, `newton_step_length` |
 """
@@ -27,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # each is imported where it is first asked for, by `__getattr__`
     from hessian import plots, symmetry
+    from hessian.foreign import foreign_loss
     from hessian.landscapes.disconnectivity import Disconnectivity
     from hessian.landscapes.graph import Landscape, Path, Points
     from hessian.landscapes.landscape import landscape
@@ -103,6 +105,7 @@ __all__ = [
     "extremal",
     "find_critical_points",
     "find_minimum",
+    "foreign_loss",
     "gauss_newton",
     "hvp",
     "inertia",

@@ -154,6 +154,9 @@ def _result(equation, inputs, sizes, errors):
     if name == "cond":
         branches = [_branch(branch, errors, sizes[1:]) for branch in params["branches"]]
         return jax.lax.switch(inputs[0], branches, *inputs[1:]), unknown
+    if name == "stated_error":  # of a loss that is not JAX
+        x, error = inputs
+        return [x + error * errors.like(x)], unknown
     inner = next((params[field] for field in ("jaxpr", "call_jaxpr", "fun_jaxpr") if field in params), None)
     if hasattr(inner, "eqns") or hasattr(inner, "jaxpr"):
         return _inside(inner, inputs, errors, sizes)

@@ -70,7 +70,7 @@ STAIRS = {
         "spectra",
         "transforms",
         "product",
-        "precision jaxprs",
+        "precision jaxprs foreign",
         "models",
         "arguments numerics limits results compiled",
     ],

@@ -316,6 +316,7 @@ ELSEWHERE = {
         "gdlab.problems.network_loss",
         "gdlab.problems.pokemon_loss",
         "hessian.data_parallel",
+        "hessian.foreign_loss",
         "hessian.landscape",
         "hessian.prove",
         "hessian.prove_saddle",

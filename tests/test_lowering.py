@@ -206,6 +206,7 @@ HESSIAN = {
     "with_saddle_escape": direction_of(lambda: hessian.with_saddle_escape(gdlab.gd(0.1), every=1)),
 }
 HOST_OF_HESSIAN = {
+    "foreign_loss": "calls a function on the host",
     "landscape": "goes round by round on the host; what it compiles are `classify` and the searches",
     "prove": "encloses on the host, never by XLA",
     "prove_all": "encloses on the host, never by XLA",

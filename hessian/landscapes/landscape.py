@@ -34,6 +34,7 @@ from hessian.verdicts.classify import Kind
 
 KICK = 1e-3  # from a saddle to both sides, in length scales
 LIFT = 0.05  # from a minimum, and beside a saddle
+MEASURED = 16  # starts whose spread says how long a step may be
 TOGETHER = 32  # new points that are followed at once
 BESIDE = 2  # soft eigenvectors of a new saddle along which points of index 2 are sought
 
@@ -64,7 +65,8 @@ def landscape(
         highest: points up to this index are sought, from 1 to n; what is met above 1 is listed, too.
         modes: how many of the softest eigenvectors of a new minimum are climbed, to both sides, >= 0.
         steps: at most, of each search, >= 1; ten times as many along the gradient flow.
-        radius: the longest step, relative to 1 + |theta|, > 0; the largest size of the starts replaces a larger 1.
+        radius: the longest step, relative to 1 + |theta| or, where that is less, to twice the spread of the first 16
+            starts, > 0; the largest size of the starts replaces a larger 1.
         patience: it stops after so many starts in a row that led to nothing new, >= 1; by default all starts are used.
         searches: after so many searches, >= 1, it only follows the ways down from the saddles that it has; none by
             default.  What it finds of a landscape with more points than there is time for is a part of it.
@@ -104,7 +106,7 @@ def landscape(
     symmetries = declare(symmetries, one)
     refuse_wrong(loss, one, args, symmetries)
     plan = Plan(steps, symmetries, min(modes, theta.size), 1)
-    rounds = Rounds(loss, plan, one, args, radius, unit, batch, store)
+    rounds = Rounds(loss, plan, one, args, radius, unit, _room(begun), batch, store)
     stretched = symmetries is not None and symmetries.stretch(one)
     search = _Search(rounds, Catalogue(symmetries, one, unit), highest, stretched, searches, progress)
     for first in range(0, len(begun), batch):
@@ -120,6 +122,18 @@ def _first(starts):
         msg = f"starts must be arrays with a leading axis of at least one start; got {shown(starts)}"
         raise TypeError(msg)
     return jnp.asarray(starts)[0]
+
+
+def _room(starts):
+    """Twice the root mean square distance of the first starts from their mean; infinite where they do not differ.
+
+    Of the first ones, so that a store goes on with more starts.
+    """
+    finite = starts[:MEASURED][np.isfinite(starts[:MEASURED]).all(axis=1)]
+    if not len(finite):
+        return np.inf
+    spread = 2 * float(np.sqrt(np.mean(np.sum((finite - finite.mean(axis=0)) ** 2, axis=1))))
+    return spread if spread > 0 else np.inf
 
 
 class _Search:
@@ -203,7 +217,7 @@ class _Search:
     def _along(self, point, there):
         """The searches from the highest images of a string."""
         rounds = self.rounds
-        scale = rounds.unit + float(np.linalg.norm(point.theta))
+        scale = rounds.stride(point.theta)
         rate = 1 / (2 * np.abs(point.eigenvalues).max())
         ends = (jnp.asarray(each, rounds.dtype) for each in (point.theta, there, rate, LIFT * scale))
         line, losses = strung(rounds.loss, rounds.like, rounds.args, *ends)
@@ -229,7 +243,7 @@ class _Search:
 
     def _jobs(self, point):
         """What follows from a new point."""
-        scale = self.rounds.unit + float(np.linalg.norm(point.theta))
+        scale = self.rounds.stride(point.theta)
         if point.index == 0 and not self.spent:
             ways = [side * row for row in point.vectors[: self.rounds.plan.modes] for side in (1, -1) if row.any()]
             return [Job(point.theta + LIFT * scale * way, 1, way) for way in ways]

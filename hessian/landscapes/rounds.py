@@ -35,13 +35,28 @@ class Job(NamedTuple):
 class Rounds:
     """Runs jobs in blocks."""
 
-    def __init__(self, loss: Any, plan: Plan, like: Any, args: tuple, radius: Any, unit: float, block: int, store: Any):
+    def __init__(
+        self,
+        loss: Any,
+        plan: Plan,
+        like: Any,
+        args: tuple,
+        radius: Any,
+        unit: float,
+        room: float,
+        block: int,
+        store: Any,
+    ):
         """Set what all blocks share; arguments as of `seek_all`, with the jobs of a block, and a store or None."""
         self.loss, self.plan, self.like, self.args = loss, plan, like, args
-        self.radius, self.unit, self.block, self.store = radius, unit, block, store
+        self.radius, self.unit, self.room, self.block, self.store = radius, unit, room, block, store
         theta = ravel_pytree(like)[0]
         self.size, self.dtype = theta.size, theta.dtype
         self.count = 0
+
+    def stride(self, theta: np.ndarray) -> float:
+        """The length scale of a step from a point."""
+        return min(self.unit + float(np.linalg.norm(theta)), self.room)
 
     def run(self, jobs: Sequence[Job]) -> list[Ends]:
         """The end of each job."""
@@ -77,12 +92,12 @@ class Rounds:
         free = np.array([job.free for job in every])
         found, vectors = seek_all(
             self.loss, self.plan, self.like, self.args, starts, towards, modes, free, self.radius,
-            jnp.asarray(self.unit, starts.dtype),
+            jnp.asarray(self.unit, starts.dtype), jnp.asarray(self.room, starts.dtype),
         )  # fmt: skip
         return as_ends(found, vectors)
 
     def _identity(self, jobs):
-        hashed = hashlib.sha256(repr((self.plan.steps, float(self.radius), self.unit)).encode())
+        hashed = hashlib.sha256(repr((self.plan.steps, float(self.radius), self.unit, self.room)).encode())
         for job in jobs:
             hashed.update(job.start.tobytes() + bytes([job.mode % 256, job.free]))
             hashed.update(b"" if job.toward is None else job.toward.tobytes())

@@ -88,6 +88,7 @@ def seek_all(
     free: jax.Array,
     radius: jax.Array,
     unit: jax.Array,
+    room: jax.Array,
 ) -> tuple[End, jax.Array]:
     """Where the starts end, and the lowest eigenvectors there, across the orbit, shape (k, modes, n).
 
@@ -102,9 +103,10 @@ def seek_all(
         free: shape (k,), whether it also moves along the orbit.
         radius: the longest step, in length scales.
         unit: what is added to |theta| for a length scale.
+        room: the largest length scale of a step.
     """
     flat = Flat(loss, ravel_pytree(like)[1], args)
-    search = _Search(flat, plan, radius, unit)
+    search = _Search(flat, plan, radius, unit, room)
     return jax.lax.map(search.end, (starts, towards, modes, free), batch_size=plan.batch)
 
 
@@ -116,9 +118,14 @@ class _Search:
     plan: Plan
     radius: jax.Array
     unit: jax.Array
+    room: jax.Array
 
     def length_scale(self, theta):
         return self.unit + length(theta)
+
+    def stride(self, theta):
+        """The length scale of a step, which does not grow where all that happens lies far from zero."""
+        return jnp.minimum(self.length_scale(theta), self.room)
 
     def fields(self, theta):
         return _fields(self.plan.symmetries, self.flat.unravel, theta)
@@ -149,7 +156,8 @@ class _Search:
 
         def once(state):
             found = eigenbasis(self.flat, state.theta, state.gradient, None, jax.random.key(0))
-            return refine(found, slope, state, self.length_scale(state.theta), NEAR)
+            scale = self.length_scale(state.theta)
+            return refine(found, slope, state, scale, NEAR * self.stride(state.theta) / scale)
 
         whole = jnp.ones((), walk.theta.dtype)
         begin = Refining(jnp.bool_(True), jnp.int32(REFINEMENTS), walk.theta, walk.gradient, whole, jnp.bool_(False))
@@ -160,7 +168,7 @@ class _Search:
         """The walk after one step that is tried."""
         h, fields = matrix(self.flat, walk.theta), self.fields(walk.theta)
         values, vectors = _across(h, jnp.where(free, 0, fields))
-        a, scale, flowing = vectors @ walk.gradient, self.length_scale(walk.theta), mode == FLOW
+        a, scale, flowing = vectors @ walk.gradient, self.stride(walk.theta), mode == FLOW
         climbed = _climb(values, vectors, a, mode, walk.toward, walk.reach * scale)
         p = jnp.where(flowing, _flow(values, a, walk.reach), climbed)
         move = p @ vectors
@@ -175,7 +183,7 @@ class _Search:
         reach = jnp.where(flowing, walk.reach * factor, jnp.minimum(walk.reach * factor, self.radius))
         lost = ~flowing & (reach < LEAST) | ~jnp.isfinite(length(walk.gradient))
         most = jnp.where(flowing, LONGER, 1) * self.plan.steps
-        going = ~self.arrived(values, a, scale) & ~lost & (walk.count + 1 < most)
+        going = ~self.arrived(values, a, self.length_scale(walk.theta)) & ~lost & (walk.count + 1 < most)
         followed = jnp.where((mode == 1) & taken, _followed(values, vectors, walk.toward), walk.toward)
         walk = walk._replace(going=going, count=walk.count + 1, reach=reach, toward=followed)
         there = walk._replace(theta=theta, value=value, gradient=gradient)

@@ -103,6 +103,9 @@ class _Lowering(Rules, Sums):
         name, params = equation.primitive.name, equation.params
         if name in ("scan", "cond"):
             return getattr(self, "_" + name)(equation, inputs)
+        if name == "pure_callback":
+            msg = "the loss calls a function that is not JAX, whose numbers cannot be enclosed"
+            raise Uncovered(msg)
         if name in CALLS:
             inner = next(params[field] for field in ("jaxpr", "call_jaxpr", "fun_jaxpr") if field in params)
             if is_logaddexp(inner):

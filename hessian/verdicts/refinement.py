@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from hessian.numerics import divisor, length
 from hessian.steps.eigenbasis import Eigenbasis
@@ -40,7 +41,7 @@ def refine(
     gradient_at: Callable[[jax.Array], jax.Array],
     state: Refining,
     length_scale: jax.Array,
-    furthest: float,
+    furthest: ArrayLike,
 ) -> Refining:
     """The state after a share of Newton's step, at most `furthest` length scales long, if the next one is shorter."""
     p = found.newton(found.projections)

@@ -217,7 +217,8 @@ DEFAULTS = {
     "find_critical_points": {
         "method": "levenberg_marquardt", "index": 1, "steps": 200, "radius": 0.1, "batch": 4096,
     },
-    "landscape": {"highest": 1, "modes": 6, "steps": 200, "radius": 0.05, "batch": 16},
+    "foreign_loss": {"accuracy": 1e-10},
+    "landscape": {"strings": 16, "highest": 1, "modes": 6, "steps": 200, "radius": 0.05, "batch": 16},
     "minimum_ratio": {"probes": 8, "steps": 80},
     "newton": {"rate": 1.0},
     "newton_cg": {"accuracy": 1e-3, "weight": 1e-3, "num_matvecs": 100},

@@ -1,5 +1,6 @@
 """Landscapes that are known: every minimum, every saddle and what it joins, none twice and none invented."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -25,6 +26,13 @@ def test_the_camel_has_its_fifteen_points_and_euler_characteristic_one():
     assert (found.joins >= 0).all()
     path = found.path(0, 1)  # the two global minima, over the saddle at 0
     assert path.barrier == pytest.approx(0, abs=1e-9) and len(path.saddles) == 1
+
+
+def test_a_landscape_far_from_zero_is_the_same():
+    far = jnp.array([2000.0, -1000.0])
+    found = hessian.landscape(lambda w: six_hump_camel(w - far), CAMEL[:64] + far, highest=2)
+    assert (len(found.minima), len(found.saddles), len(found.others)) == (6, 7, 2)
+    assert found.euler_characteristic == 1 and (found.joins >= 0).all()
 
 
 def test_a_run_that_was_cut_off_ends_the_same(tmp_path):
@@ -83,6 +91,41 @@ def test_minima_that_no_saddle_joins_are_joined_along_a_string():
     known = [-8.06225774829855, -7.902619119987387, -5.545775017246524, -6.177182126967409]  # Newton's, with 60 digits
     for value in found.saddles.eigenvalues[:, 0]:
         assert np.abs(np.array(known) - value).min() < 1e-6
+
+
+class Killed(Exception):
+    """What ends a process in the midst of its work."""
+
+
+class Mortal:
+    """A store that dies once it has written so many parts."""
+
+    def __init__(self, parts, writes):
+        self.parts, self.left = parts, writes
+
+    def read(self, number):
+        return dict(self.parts[number]) if number in self.parts else None
+
+    def write(self, number, arrays):
+        if not self.left:
+            raise Killed
+        self.left -= 1
+        self.parts[number] = dict(arrays)
+
+
+def test_a_run_that_dies_again_and_again_ends_the_same():
+    whole = hessian.landscape(six_hump_camel, CAMEL[:48], store=Mortal({}, 10**6))
+    parts: dict = {}
+    deaths = 0
+    while True:
+        try:
+            again = hessian.landscape(six_hump_camel, CAMEL[:48], store=Mortal(parts, 3))
+            break
+        except Killed:
+            deaths += 1
+    assert deaths >= 3
+    jax.tree.map(np.testing.assert_array_equal, whole[:6], again[:6])
+    assert whole[6:] == again[6:]
 
 
 def test_patience_ends_a_search_that_finds_nothing_new():

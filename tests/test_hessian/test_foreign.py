@@ -1,0 +1,102 @@
+"""Losses that are not JAX, beside the same ones in JAX."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gdlab
+import hessian
+
+POINT = jnp.array([0.3, -0.7])
+
+
+def of_numpy(w):
+    """(1 - w0 w1)^2 + sin(w0), and its gradient."""
+    rest = 1 - w[0] * w[1]
+    return rest**2 + np.sin(w[0]), np.array([-2 * rest * w[1] + np.cos(w[0]), -2 * rest * w[0]])
+
+
+def of_jax(w):
+    return (1 - w[0] * w[1]) ** 2 + jnp.sin(w[0])
+
+
+def saddle(w):
+    return (1 - w[0] * w[1]) ** 2, -2 * (1 - w[0] * w[1]) * w[::-1]
+
+
+def test_value_gradient_and_products_are_those_of_jax_to_the_accuracy_that_is_stated():
+    loss = hessian.foreign_loss(of_numpy)
+    value, slope = jax.value_and_grad(loss)(POINT)
+    np.testing.assert_allclose(value, of_jax(POINT), rtol=1e-15)
+    np.testing.assert_allclose(slope, jax.grad(of_jax)(POINT), rtol=1e-14)
+    v = jnp.array([1.0, 2.0])
+    np.testing.assert_allclose(hessian.hvp(loss, POINT)(v), hessian.hvp(of_jax, POINT)(v), atol=1e-8)
+    many = jax.jit(jax.vmap(lambda t: hessian.hvp(loss, POINT * t)(v)))(jnp.array([0.5, 1.0]))
+    np.testing.assert_allclose(many[1], hessian.hvp(of_jax, POINT)(v), atol=1e-8)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-3])
+def test_what_a_product_may_be_off_is_more_than_it_is(scale):
+    from hessian.foreign import _Host
+
+    def fast(w):
+        return np.sin(w[0] / scale) + w[0] * w[1], np.array([np.cos(w[0] / scale) / scale + w[1], w[0]])
+
+    host = _Host(fast, jax.tree.structure(0), ((2,),), 1e-10 / scale, 0.04)
+    for x in np.linspace(-1, 1, 7):
+        product, error = host.differences(np.array([x, 0.2]), np.array([3.0, 4.0]))
+        exact = np.array([-np.sin(x / scale) / scale**2 * 3 + 4, 3.0])
+        assert (np.abs(product - exact) <= error).all()
+        assert (error <= 1e-5 / scale**2).all()
+
+
+@pytest.mark.full
+def test_verdicts_take_the_stated_accuracy_for_rounding():
+    def valley(w):  # its second curvature is 2e-4
+        return w[0] ** 2 + 1e-4 * w[1] ** 2, np.array([2 * w[0], 2e-4 * w[1]])
+
+    assert hessian.classify(hessian.foreign_loss(valley), jnp.zeros(2)).kind == "minimum"
+    assert hessian.classify(hessian.foreign_loss(valley, accuracy=1e-3), jnp.zeros(2)).kind == "degenerate"
+    assert hessian.classify(hessian.foreign_loss(saddle, accuracy=1e-3), jnp.zeros(2)).kind == "saddle"
+
+
+def test_a_run_descends_and_a_saddle_is_left():
+    loss = hessian.foreign_loss(saddle)
+    run = gdlab.minimize(loss, gdlab.gd(0.1), POINT, 5)
+    ours = gdlab.minimize(lambda w: (1 - w[0] * w[1]) ** 2, gdlab.gd(0.1), POINT, 5)
+    np.testing.assert_allclose(run.params, ours.params, rtol=1e-13)
+    way = hessian.escape(loss, jnp.zeros(2))
+    np.testing.assert_allclose([way.curvature, way.loss_after], [-2.0, 0.25], atol=1e-6)
+
+
+def test_a_proof_is_refused_in_a_sentence():
+    pytest.importorskip("flint")
+    reason = "the loss calls a function that is not JAX, whose numbers cannot be enclosed"
+    assert hessian.prove(hessian.foreign_loss(saddle), jnp.zeros(2)).reason == reason
+
+
+WRONG = {
+    "no pair": (lambda w: 1.0, r"must return \(energy, gradient\)"),
+    "another shape": (lambda w: (1.0, np.zeros(3)), r"a gradient like params, of shapes \[\(2,\)\]; got \[\(3,\)\]"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_no_energy_with_its_gradient_is_named(name):
+    fn, said = WRONG[name]
+    with pytest.raises((ValueError, jax.errors.JaxRuntimeError), match=said):
+        jax.grad(hessian.foreign_loss(fn))(POINT)
+    with pytest.raises(TypeError, match="energy_and_gradient must be a function"):
+        hessian.foreign_loss(3.0)
+
+
+def test_derivatives_beyond_the_second_are_refused():
+    loss = hessian.foreign_loss(saddle)
+    with pytest.raises(TypeError, match="two are known"):
+        jax.jvp(lambda x: hessian.hvp(loss, x)(POINT), (POINT,), (POINT,))
+
+
+def test_a_gradient_that_is_not_finite_gives_no_curvature():
+    loss = hessian.foreign_loss(lambda w: (0.0, w * np.nan))
+    assert np.isnan(hessian.hvp(loss, POINT)(POINT)).all()
