@@ -217,7 +217,7 @@ DEFAULTS = {
     "find_critical_points": {
         "method": "levenberg_marquardt", "index": 1, "steps": 200, "radius": 0.1, "batch": 4096,
     },
-    "landscape": {"highest": 1, "modes": 6, "steps": 200, "radius": 0.05, "batch": 16},
+    "landscape": {"highest": 1, "modes": 6, "steps": 200, "radius": 0.05, "strings": 16, "batch": 16},
     "minimum_ratio": {"probes": 8, "steps": 80},
     "newton": {"rate": 1.0},
     "newton_cg": {"accuracy": 1e-3, "weight": 1e-3, "num_matvecs": 100},
@@ -255,6 +255,7 @@ def test_what_is_expensive_is_compiled_once_for_all_points():
         "verdicts.krylov_evidence": ["matrix_free"],
         "verdicts.search": ["_search"],
         "landscapes.seek": ["seek_all"],
+        "landscapes.strings": ["strung"],
         "spectra.sharpness": ["_keskar"],
         "spectra.spectrum": ["_spectrum", "_extremal"],
         "spectra.trace": ["_samples"],
