@@ -4,8 +4,13 @@
     p + 1 to m - 2      from u_1 + u_n of the parameters before, freed of what is known, in the same basis
     the last two        H u for the two vectors found: Rayleigh quotients, and residuals
 
-The second part finds the ends again in few products, because they turned little.  What it did not look for it does not
+The second part finds the ends again in few products where they turned little.  What it did not look for it does not
 see, so the bounds are those of the first part alone: they hold whatever became of the eigenvectors before.
+
+How near 20 products come depends on how an end stands out, and the residual says it.  Along 100 steps of gradient
+descent on a network of 563,722 parameters, recorded at every tenth, the highest eigenvalue was within 7e-4 of itself;
+the lowest, one of a cluster, within 0.26 at the tenth step, where the loss still fell fast, and 0.03 at the ninetieth.
+At every step of a network of 2,410 it was within 5e-3.
 
 | name | what it is |
 |---|---|
