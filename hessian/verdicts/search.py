@@ -213,9 +213,9 @@ class _Seek(NamedTuple):
 
 
 @compiled(static_argnums=(0, 1))
-def _search(loss, plan, like, args, starts, radius):
+def _search(loss, plan, params, args, starts, radius):
     method, index, steps, batch, symmetries = plan
-    theta, unravel = ravel_pytree(like)
+    theta, unravel = ravel_pytree(params)
     starts = jax.vmap(lambda tree: ravel_pytree(tree)[0])(jax.tree.map(jnp.asarray, starts)).astype(theta.dtype)
     radius = jnp.asarray(radius, theta.dtype)
     flat = Flat(loss, unravel, args)
