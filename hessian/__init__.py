@@ -16,7 +16,7 @@ Every function takes `loss(params, *args)` and any pytree of floating arrays, an
 | all minima, and the saddles between them | `landscape` | |
 | other matrices | `gauss_newton`, `empirical_fisher`, `preconditioned`, `partial_loss` of `split` | the same |
 | a loss that is not JAX | `foreign_loss` | the same |
-| large data | `microbatched`, `pooled`, `data_parallel` | the same |
+| large data | `microbatched`, `pooled`, `streamed`, `data_parallel` | the same |
 | Taylor models | `trust_region_step` | `taylor`, `quadratic_model`, `newton_step_length` |
 """
 
@@ -51,6 +51,7 @@ if TYPE_CHECKING:  # each is imported where it is first asked for, by `__getattr
     from hessian.spectra.trace import Estimate, diagonal, trace
     from hessian.steps.newton_cg import newton_cg
     from hessian.steps.second_order import cubic_regularization, newton, saddle_free_newton, trust_region
+    from hessian.streams import streamed
     from hessian.transforms import (
         data_parallel,
         empirical_fisher,
@@ -129,6 +130,7 @@ __all__ = [
     "sharpness",
     "spectrum",
     "split",
+    "streamed",
     "symmetry",
     "taylor",
     "trace",

@@ -68,7 +68,7 @@ STAIRS = {
         "tolerances",
         "roundoff",
         "spectra",
-        "transforms",
+        "transforms streams",
         "product",
         "precision jaxprs foreign",
         "models",

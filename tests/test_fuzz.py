@@ -317,6 +317,7 @@ ELSEWHERE = {
         "gdlab.problems.pokemon_loss",
         "hessian.data_parallel",
         "hessian.foreign_loss",
+        "hessian.streamed",
         "hessian.landscape",
         "hessian.prove",
         "hessian.prove_saddle",

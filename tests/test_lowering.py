@@ -212,6 +212,7 @@ HOST_OF_HESSIAN = {
     "prove_all": "encloses on the host, never by XLA",
     "prove_saddle": "encloses on the host, never by XLA",
     "split": "takes a pytree apart",
+    "streamed": "fetches batches on the host",
 }
 
 

@@ -320,6 +320,9 @@ class OnTarget:
 class Classify(OnTarget):
     """Classify a point: index, inertia, certificate, and slices along the eigenvectors (S52-S57)."""
 
+    data: str | None = None
+    """FILE.py:BATCHES, which yields batches or returns what does; the loss is the mean of loss(params, batch)."""
+
 
 @dataclass(frozen=True)
 class Escape(OnTarget):

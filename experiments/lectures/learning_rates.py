@@ -153,12 +153,15 @@ def shapes(item, losses):
 def contours():
     """The gradient is normal to the contour (S5), which is not the way to the centre unless contours are circles."""
     phi = jnp.linspace(0.0, 2 * jnp.pi, 101)
-    ellipse = jnp.sqrt(2 / jnp.array([LOW, HIGH])) * jnp.stack([jnp.cos(phi), jnp.sin(phi)], 1)
-    tangents = jnp.sqrt(2 / jnp.array([LOW, HIGH])) * jnp.stack([-jnp.sin(phi), jnp.cos(phi)], 1)
+    axes = jnp.sqrt(2 / jnp.array([LOW, HIGH]))  # of the contour of loss 1
+    ellipse, tangents = (
+        axes * jnp.stack(place, 1) for place in ((jnp.cos(phi), jnp.sin(phi)), (-jnp.sin(phi), jnp.cos(phi)))
+    )
     along = jnp.sum(jax.vmap(jax.grad(BOWL))(ellipse) * tangents, 1)
     angles = [float(jnp.degrees(angle(jax.grad(loss)(START), START))) for loss in (BOWL, lambda x: jnp.sum(x**2))]
     expected = np.degrees(np.arctan(10 / 3) - np.arctan(1 / 3))
     return (
+        at_most("S5", "the loss on its contour less 1", jnp.abs(jax.vmap(BOWL)(ellipse) - 1).max(), 1e-14),
         at_most("S5", "gradient . tangent of the contour", jnp.abs(along).max(), 1e-10),
         exactly("S5", "bowl: degrees between -g and the way to the minimum", angles[0], expected),
         at_most("S5", "circles: degrees between them", angles[1], 1e-5),

@@ -118,10 +118,39 @@ def written_out():
             0.7 * (1 - 0.75 * ramp(0, 30)),
         ),
     }
+    pairs |= cycles_written_out(t, ramp, cosine)
     found = jax.jit(lambda: {name: jax.vmap(schedule)(at) for name, (schedule, _) in pairs.items()})()
     for name, (_, due) in pairs.items():
         item, what = name.split(" ", 1)
         yield at_most(item, f"{what}: 60 rates - NumPy's", np.abs(found[name] - due).max(), 1e-15)
+
+
+def cycles_written_out(t, ramp, cosine):
+    """Those with cycles, and the other ways down: by name, each with its formula in NumPy (3.14, S92)."""
+    corner = 1 - np.abs(t % 14 / 7 - 1)  # up in 7 steps, down in 7
+    straight = np.interp(t, (0, 12, 35, 50), (0.02, 0.5, 0.02, 0.02 / 1e4))
+    bent = np.where(t < 12, 0.02 + 0.48 * cosine(t / 12), 2e-6 + (0.5 - 2e-6) * (1 - cosine(ramp(12, 38))))
+    begun, long = np.where(t < 9, 0, np.where(t < 27, 9, 27)), np.where(t < 9, 9, np.where(t < 27, 18, 36))
+    down = {"1-sqrt": ramp(20, 25) ** 0.5, "cosine": cosine(ramp(20, 25))}
+    return {
+        "3.14 triangular": (schedules.Cyclic(0.1, 0.5, 7), 0.1 + 0.4 * corner),
+        "3.14 triangular2": (schedules.Cyclic(0.1, 0.5, 7, mode="triangular2"), 0.1 + 0.4 * corner / 2 ** (t // 14)),
+        "3.14 exp_range": (
+            schedules.Cyclic(0.1, 0.5, 7, mode="exp_range", factor=0.9),
+            0.1 + 0.4 * corner * np.exp(t * np.log(0.9)),
+        ),
+        "3.14 SGDR": (schedules.Sgdr(0.5, 0.1, 9, growth=2), 0.5 - 0.4 * cosine((t - begun) / long)),
+        "S92 one cycle": (schedules.OneCycle(0.5, 50, rise=0.24, fall=0.7), straight),
+        "S92 one cycle in cosines": (schedules.OneCycleCosine(0.5, 50, rise=0.24), bent),
+        "S92 range test": (schedules.LrRangeTest(1e-3, 0.5, 40), 1e-3 * 500 ** np.minimum(t / 39, 1)),
+        **{
+            f"2.3 stable, then down by {shape}": (
+                schedules.Wsd(0.3, 8, 12, 25, 0.05, shape=shape),
+                np.minimum(0.3 * np.minimum((t + 1) / 8, 1), 0.3 - 0.25 * made),
+            )
+            for shape, made in down.items()
+        },
+    }
 
 
 def warm_ups():

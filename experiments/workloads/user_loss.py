@@ -3,6 +3,7 @@
     himmelblau                                     a surface of gdlab.problems, at its start on a saddle if any
     my_loss.py:loss --params params.npz            the function `loss(params) -> scalar` of that file, which is run
     my_loss.py:loss --params params.safetensors    the same
+    my_loss.py:loss --data my_loss.py:batches      the mean of `loss(params, batch)` over them, `classify` alone
     my_loss.py:loss --params my_loss.py:model      a module or any other pytree of that file, or what a function returns
 
 Arrays by name become a dictionary of arrays; a single array called `params` or `arr_0` is taken as it is, and so is one
@@ -26,8 +27,9 @@ from jax.flatten_util import ravel_pytree
 from gdlab.problems import Surface, surfaces
 from hessian.models import free_part
 from hessian.precision import first
+from hessian.streams import streamed
 
-from ..cli.settings import InputError, OnProblem, OnTarget, regular_file
+from ..cli.settings import Classify, InputError, OnProblem, OnTarget, regular_file
 
 SAFETENSORS = {"F64": np.dtype("<f8"), "F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype(jnp.bfloat16)}
 
@@ -68,7 +70,10 @@ def target(settings: OnTarget | OnProblem) -> Target:
         params = jnp.array(start) if settings.params is None else parameters(settings.params)
         found = Target(chosen.name, chosen.loss, params, chosen)
     else:
-        found = Target(name, function_of(name), parameters(settings.params), None)
+        loss = function_of(name)
+        if isinstance(settings, Classify) and settings.data is not None:
+            loss = _over_data(loss, settings.data)
+        found = Target(name, loss, parameters(settings.params), None)
         if ".py:" in str(settings.params):
             found = _of_free_part(found)
     refused = _refusal(found)
@@ -82,6 +87,15 @@ def target(settings: OnTarget | OnProblem) -> Target:
     if refused:
         raise InputError(refused)
     return found
+
+
+def _over_data(loss, name):
+    """The mean loss over the batches that FILE.py:NAME yields, or that what it returns does."""
+    batches = _named(name, "data must be FILE.py:BATCHES")
+    try:
+        return streamed(loss, batches)
+    except Exception as error:  # the user's own code may raise anything
+        raise InputError(f"data must be batches of arrays; {name} raised {type(error).__name__}: {error}") from None
 
 
 def _of_free_part(found):
@@ -132,10 +146,9 @@ def _run(path, changed):
     return module
 
 
-def _named(name):
+def _named(name, allowed="target must be the name of a surface (`problems` lists them) or FILE.py:FUNCTION"):
     """What FILE.py:NAME names; its file is run."""
     file, colon, attribute = name.rpartition(":")
-    allowed = "target must be the name of a surface (`problems` lists them) or FILE.py:FUNCTION"
     if not colon or not file.endswith(".py") or not attribute.isidentifier():
         raise InputError(f"{allowed}; got {name!r}")
     path = Path(file)

@@ -234,11 +234,9 @@ def labelled(
     for name, (variable, extra) in placed(description, labels, leaves).items():
         stacked = _stacked(name, done, chunk, cases, here)
         if jnp.issubdtype(stacked.dtype, jnp.inexact):
-            finite = np.isfinite(stacked)
-            living = living & finite.all(axis=tuple(range(2, finite.ndim)))
-            if extra[:1] == ["step"]:
-                rows = finite.all(axis=tuple(range(3, finite.ndim)))
-                first = _first_false(rows)
+            lives, first = _finite(stacked, extra[:1] == ["step"])
+            living = living & lives
+            if first is not None:
                 died = first if died is None else np.minimum(died, first)
         variables[variable] = ([*order, *extra], laid_out(stacked))
     flags = {"alive": living & here, **({} if here.all() else {"done": here[None]})}
@@ -249,9 +247,17 @@ def labelled(
     return _dataset(variables, labels, attributes)
 
 
-def _first_false(rows):
-    """Along the last axis, where the first false one is; behind the last one where all are true."""
-    return np.where(rows.all(axis=-1), rows.shape[-1], rows.argmin(axis=-1) if rows.shape[-1] else 0)
+def _finite(stacked, in_rows):
+    """Whether all numbers are finite, for each case and lane; and the first row of each that is not, in rows."""
+    with np.errstate(all="ignore"):
+        if np.isfinite(stacked.sum()):  # then each number is, and a sum needs no memory
+            return np.bool_(True), np.full(stacked.shape[:2], stacked.shape[2]) if in_rows else None
+    finite = np.isfinite(stacked)
+    lives = finite.all(axis=tuple(range(2, finite.ndim)))
+    if not in_rows:
+        return lives, None
+    rows = finite.all(axis=tuple(range(3, finite.ndim)))
+    return lives, np.where(rows.all(axis=-1), rows.shape[-1], rows.argmin(axis=-1))
 
 
 def _dataset(variables, labels, attributes):

@@ -66,6 +66,7 @@ def connect(
     steps: int = 1000,
     floor: ArrayLike | None = None,
     symmetries: Any = None,
+    trainable: Any = None,
 ) -> Connection:
     """The two points to which gradient flow leads from a saddle (S53, S57).
 
@@ -77,6 +78,7 @@ def connect(
         steps: how many at most, >= 1.
         floor: as in `hessian.find_minimum`.
         symmetries: as in `hessian.classify`, for the saddle and for both ends.
+        trainable: as in `hessian.classify`; what is frozen stays where it is on both ways.
 
     Returns:
         A `Connection`; its `reason` says whether the point is a saddle.
@@ -89,7 +91,7 @@ def connect(
     >>> sorted(ways.ends.params[:, 0].round(6).tolist())
     [-1.0, 1.0]
     """
-    loss, saddle, args, stored = working(loss, saddle, *args, names=("loss", "saddle"))
+    loss, saddle, args, stored = working(loss, saddle, *args, names=("loss", "saddle"), trainable=trainable)
     radius = jnp.asarray(number("radius", radius), stored.working)
     floor = None if floor is None else number("floor", floor, "[-inf, inf)")
     known = isinstance(symmetries, Symmetries)
@@ -101,8 +103,10 @@ def connect(
         msg = f"saddle must have a negative eigenvalue, along which ways lead down; got {point.certificate}"
         raise ValueError(msg)
     direction, ends = _connect(loss, steps, stored, symmetries, saddle, args, radius, floor)
-    ends = ends._replace(params=stored.whole(ends.params, args), point=ends.point.provided(holds))
-    return Connection(direction, ends, point.in_storage(stored), code)
+    ends_point = ends.point.provided(holds)._replace(frozen=jnp.full_like(ends.point.code, stored.frozen))
+    ends = ends._replace(params=stored.whole(ends.params, args), point=ends_point)
+    point = point.in_storage(stored)._replace(frozen=jnp.full_like(point.code, stored.frozen))
+    return Connection(direction, ends, point, code)
 
 
 def _kind(point):

@@ -259,3 +259,32 @@ def test_a_model_of_a_file_is_a_target_as_it_is(tmp_path):
         target(Classify(target=f"{file}:loss", params=f"{file}:broken"))
     with pytest.raises(InputError, match=r"^params must hold a floating array; .*:nothing holds none"):
         target(Classify(target=f"{file}:loss", params=f"{file}:nothing"))
+
+
+def test_a_verdict_over_batches_is_that_over_all_data(tmp_path, capsys):
+    (tmp_path / "streams.py").write_text("""
+import jax.numpy as jnp
+import numpy as np
+
+X = np.arange(14.0).reshape(7, 2) / 7
+
+def loss(w, x):
+    return jnp.mean((x @ w - 1) ** 2)
+
+def whole(w):
+    return loss(w, X)
+
+def batches():
+    for i in range(0, 7, 3):
+        yield X[i : i + 3]
+""")
+    np.savez(tmp_path / "w.npz", params=np.linalg.lstsq(np.arange(14.0).reshape(7, 2) / 7, np.ones(7))[0])
+    ours = answer(
+        capsys, "classify", "streams.py:loss", "--params", "w.npz", "--data", "streams.py:batches", "--out", "a"
+    )
+    alone = answer(capsys, "classify", "streams.py:whole", "--params", "w.npz", "--out", "b")
+    assert ours["kind"] == alone["kind"] == "minimum"
+    assert ours["lowest"] == pytest.approx(alone["lowest"], rel=1e-9)
+    for name in ("streams.py:nothing", "streams.py", "w.npz"):
+        with pytest.raises(InputError, match=r"^data must be"):
+            target(Classify("streams.py:loss", params=tmp_path / "w.npz", data=name))

@@ -255,3 +255,15 @@ class Tensor:
 def test_arrays_of_other_libraries_are_data():
     point = hessian.classify(lambda w, data: jnp.sum((w - data[0]) ** 2), jnp.ones(2), (Tensor([1.0, 1.0]),))
     assert point.kind == "minimum"
+
+
+@pytest.mark.full
+def test_the_ways_down_from_a_saddle_of_the_free_part_leave_the_rest_where_it_is():
+    def pulled(p):
+        return valley(p) + 0.3 * p["z"] * p["x"]
+
+    ways = hessian.connect(pulled, {**VALLEY, "z": jnp.float64(0)}, trainable=lambda path: "z" not in path)
+    np.testing.assert_allclose(np.sort(ways.ends.params["y"]), [-(0.5**0.5), 0.5**0.5], rtol=1e-6)
+    assert float(ways.ends.params["z"]) == 0
+    assert int(ways.point.frozen) == 1
+    assert "1 parameters frozen" in ways.point.certificate

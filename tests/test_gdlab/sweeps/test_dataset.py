@@ -198,3 +198,10 @@ def test_datasets_of_the_same_labels_share_nothing_that_can_be_written_to():
     assert (two["a"].attrs, "extra" in two, "note" in two.attrs) == ({}, False, False)
     assert two["a"].values.tolist() == [1.0, 2.0] and other["a"].values.tolist() == [1.0, 3.0]
     assert two.equals(xarray.Dataset({name: two[name].variable for name in two}, {"a": [1.0, 2.0]}))
+
+
+def test_numbers_whose_sum_overflows_are_alive_and_those_that_cancel_to_none_are_not():
+    large = np.array([3e38, 3e38, -3e38, 1.0], np.float32)
+    assert gdlab.sweep(lambda a: a, a=large)["alive"].values.all()
+    ends = gdlab.sweep(lambda a: jnp.stack([a, -a]), a=np.array([1.0, np.inf]), dims={"value": "step"})
+    assert ends["alive"].values.tolist() == [True, False] and ends["died"].values.tolist() == [-1, 0]
