@@ -11,7 +11,7 @@ program, and on no other platform.
 | function | what it is |
 |---|---|
 | `compiled` | `jax.jit`, compiled quickly on a CPU |
-| `are_known` | whether this compiler has the options of quick compilation |
+| `known` | the options that this compiler has |
 | `work` | how many numbers a program computes |
 """
 
@@ -36,15 +36,15 @@ def compiled(**static: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]
     """A decorator like `jax.jit`, with its static arguments; of loss, params and args it sees what the loss costs."""
 
     def decorated(fn):
-        plain, quick, light = (jax.jit(fn, compiler_options=options, **static) for options in (None, QUICK, LIGHT))
-        named = inspect.signature(fn)
+        plain, named = jax.jit(fn, **static), inspect.signature(fn)
+        quick, light = (functools.cache(functools.partial(_with, fn, static, options)) for options in (QUICK, LIGHT))
 
         @functools.wraps(fn)
         def called(*args, **keyed):
             if not _is_alone():
                 return plain(*args, **keyed)
             given = named.bind(*args, **keyed).arguments
-            return (light if _is_light(given) else quick)(*args, **keyed)
+            return (light if _is_light(given) else quick)()(*args, **keyed)
 
         called.lower = plain.lower  # type: ignore[attr-defined]
         return called
@@ -52,16 +52,24 @@ def compiled(**static: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]
     return decorated
 
 
+def _with(fn, static, options):
+    return jax.jit(fn, compiler_options=known(options), **static)
+
+
 def _is_alone():
-    """Whether the program that is called here is compiled by itself, by a compiler that knows the options."""
-    return get_opaque_trace_state() == OUTSIDE and jax.default_backend() == "cpu" and are_known()
+    """Whether the program that is called here is compiled by itself, on a CPU."""
+    return get_opaque_trace_state() == OUTSIDE and jax.default_backend() == "cpu"
+
+
+def known(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that this compiler has."""
+    return {name: value for name, value in options.items() if _is_known(name, value)}
 
 
 @functools.cache
-def are_known() -> bool:
-    """Whether this compiler has the options of quick compilation."""
+def _is_known(name, value):
     try:
-        jax.jit(lambda: 0, compiler_options=LIGHT).lower().compile()
+        jax.jit(lambda: 0, compiler_options={name: value}).lower().compile()
     except jax.errors.JaxRuntimeError:
         return False
     return True

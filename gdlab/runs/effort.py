@@ -1,12 +1,13 @@
 """How much effort the compiler makes: little for a program of many operations on few numbers.
 
 Such a program, as a second-order optimizer on a small loss, takes microseconds a step, and the compiler seconds.  On a
-CPU, called by itself, by a compiler that knows the options, it is compiled without fusion emitters and without
+CPU, called by itself, as far as the compiler knows the options, it is compiled without fusion emitters and without
 improving the kernels; a program of few operations, or one of large arrays, is compiled as always.
 
 | function | what it is |
 |---|---|
 | `fitting` | `jax.jit`, with the effort that fits the program |
+| `known` | the options that this compiler has |
 """
 
 import functools
@@ -28,20 +29,21 @@ FEW = 4096  # numbers in an array
 def fitting(fn: Callable[..., Any], statics: int) -> Callable[..., Any]:
     """A function compiled as its program asks for; its first arguments, so many, are static."""
     numbers = tuple(range(statics))
-    usual, quick = (jax.jit(fn, static_argnums=numbers, compiler_options=options) for options in (None, LITTLE))
+    usual = jax.jit(fn, static_argnums=numbers)
+    quick = functools.cache(lambda: jax.jit(fn, static_argnums=numbers, compiler_options=known(LITTLE)))
 
     @functools.lru_cache(maxsize=256)
     def is_intricate(static, structure, shapes):
         given = [jax.ShapeDtypeStruct(one.shape, one.dtype, weak_type=one.weak_type) for one in shapes]
         jaxpr = usual.trace(*static, *jax.tree.unflatten(structure, given)).jaxpr.jaxpr
         sizes = list(_sizes(jaxpr))
-        return len(sizes) > MANY and max(sizes) <= FEW and _are_known()
+        return len(sizes) > MANY and max(sizes) <= FEW
 
     def program_for(*args):
         if jax.default_backend() != "cpu":
             return usual
         leaves, structure = jax.tree.flatten(args[statics:])
-        return quick if is_intricate(args[:statics], structure, tuple(map(jax.typeof, leaves))) else usual
+        return quick() if is_intricate(args[:statics], structure, tuple(map(jax.typeof, leaves))) else usual
 
     def called(*args):
         return program_for(*args)(*args)
@@ -58,11 +60,15 @@ def _sizes(jaxpr: Any) -> Iterator[int]:
             yield from _sizes(getattr(inner, "jaxpr", inner))
 
 
+def known(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that this compiler has."""
+    return {name: value for name, value in options.items() if _is_known(name, value)}
+
+
 @functools.cache
-def _are_known():
-    """Whether this compiler has the options."""
+def _is_known(name, value):
     try:
-        jax.jit(lambda: 0, compiler_options=LITTLE).lower().compile()
+        jax.jit(lambda: 0, compiler_options={name: value}).lower().compile()
     except jax.errors.JaxRuntimeError:
         return False
     return True
