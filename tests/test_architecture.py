@@ -120,7 +120,7 @@ STAIRS = {
     "experiments.playground": [
         "widget",
         "page gallery",
-        "live replay",
+        "live replay landscape",
         "plane template emit",
         "operations special",
         "script",

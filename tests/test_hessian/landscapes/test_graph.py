@@ -60,6 +60,18 @@ def test_a_barrier_is_the_lowest_highest_saddle_of_all_paths():
             assert (tree.basins(level)[i] == tree.basins(level)[j]) == (barrier[i, j] <= level)
 
 
+def test_a_minimum_stands_where_its_branch_ends():
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        k = int(rng.integers(1, 9))
+        joins, loss = rng.integers(-1, k, size=(9, 2)), rng.normal(size=k)
+        tree = disconnectivity(loss, rng.normal(size=9) + 5, joins)
+        places = tree.places()
+        assert sorted(places.tolist()) == list(range(k))
+        ends = {(x[1], y[1]) for x, y in tree.lines() if x[0] == x[1]}
+        assert {*zip(places.astype(float).tolist(), loss.tolist(), strict=True)} <= ends
+
+
 def test_the_path_over_the_lowest_barrier_has_the_fewest_saddles():
     path = CHAIN.path(0, 3)
     assert path.minima == [0, 1, 2, 3] and path.saddles == [0, 1, 2] and path.barrier == 3.0
