@@ -85,7 +85,7 @@ STAIRS = {
     ],
     "hessian.landscapes": ["landscape", "rounds", "graph", "catalogue seek strings", "disconnectivity"],
     "hessian.symmetry": [
-        "alignment detection slices",
+        "alignment detection multiplicity slices",
         "congruence",
         "declared",
         "discrete points",

@@ -150,9 +150,10 @@ const joined = (i) => joins[i - minima].map((end) => (end < 0 ? "none that is kn
 const heights = (i) => below(i).map((end) => short(points[i].loss - points[end].loss)).join(" and ");
 const digits = (x) => String(+x.toPrecision(10));
 function explain() {
-  const i = state.picked, { loss, found, flat, eigenvalues } = points[i], rows = [["loss", digits(loss)], ["found", found === 1 ? "once" : `${found} times`]];
+  const i = state.picked, { loss, found, flat, copies, eigenvalues } = points[i], rows = [["loss", digits(loss)], ["found", found === 1 ? "once" : `${found} times`]];
   rows.push(["eigenvalues", `from ${short(eigenvalues[0])} to ${short(eigenvalues[1])}`]);
   if (flat) rows.push(["orbit", `of ${flat} dimensions`]);
+  if (copies > 1) rows.push(["copies", digits(copies)]);
   if (isSaddle(i)) rows.push(["joins", joined(i).join(" and ")], ["above them", heights(i) || "unknown"]);
   else {
     const few = above[i].slice(0, 6).map((one) => { const ends = joins[one - minima], other = ends[0] === i ? ends[1] : ends[0]; return `${nameOf(one)} (${short(points[one].loss - loss)} above) ${other === i ? "to a copy of itself" : other < 0 ? "to none that is known" : "to minimum " + other}`; });

@@ -78,8 +78,15 @@ def _rows(points, places):
 def _points(points, kind):
     """What is said of each."""
     return [
-        {"kind": kind, "loss": float(loss), "found": int(count), "flat": int(flat), "eigenvalues": _ends(values, flat)}
-        for loss, count, flat, values in zip(points.loss, points.found, points.flat, points.eigenvalues, strict=True)
+        {
+            "kind": kind,
+            "loss": float(points.loss[i]),
+            "found": int(points.found[i]),
+            "flat": int(points.flat[i]),
+            "copies": float(points.multiplicity[i]) if np.isfinite(points.multiplicity[i]) else None,
+            "eigenvalues": _ends(points.eigenvalues[i], points.flat[i]),
+        }
+        for i in range(len(points))
     ]
 
 

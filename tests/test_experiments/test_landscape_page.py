@@ -25,7 +25,7 @@ def points(params, losses, index):
     k = len(losses)
     eigenvalues = np.tile(np.arange(12.0) - (0.5 if index else -1.0), (k, 1))
     zeros = np.zeros(k, int)
-    return Points(params, np.array(losses), np.full(k, index), zeros, eigenvalues, zeros * 0.0, zeros + 1)
+    return Points(params, np.array(losses), np.full(k, index), zeros, eigenvalues, zeros * 0.0, zeros + 1, zeros + 24.0)
 
 
 FOUND = Landscape(

@@ -14,7 +14,9 @@ def points(losses, index):
     k = len(losses)
     eigenvalues = np.ones((k, 2)) * ([-1.0, 1.0] if index else 1.0)
     flat = np.zeros(k, int)
-    return Points(np.zeros((k, 2)), np.array(losses), np.full(k, index), flat, eigenvalues, flat * 0.0, flat + 1)
+    return Points(
+        np.zeros((k, 2)), np.array(losses), np.full(k, index), flat, eigenvalues, flat * 0.0, flat + 1, flat + 1.0
+    )
 
 
 def landscape(minima, saddles, joins):

@@ -58,6 +58,8 @@ def test_seven_atoms_have_four_minima_and_twelve_saddles():
     assert len(found.saddles) == 12 and (found.joins >= 0).all()
     np.testing.assert_allclose(found.saddles.loss[:6], LJ7_SADDLES, atol=1e-5)
     assert set(found.minima.flat) == set(found.saddles.flat) == {6}
+    # 2 N! / h with the orders h = 20, 6, 6 and 2 of their point groups D5h, C3v, C3v and C2.
+    assert sorted(found.minima.multiplicity) == [504, 1680, 1680, 5040] and found.minima.multiplicity[0] == 504
 
 
 def test_a_saddle_at_the_center_of_the_orbits_is_reached_though_every_step_across_them_passes_it_by():
