@@ -27,7 +27,7 @@ const spots = (() => {
     return middle + ((times + 1) % 5 - 1) * 0.09 + (ends.length === 1 ? 0.3 : 0); // those that join the same two lie apart
   });
 })();
-const losses = points.map(({ loss }) => loss), low = Math.min(...losses), high = Math.max(...losses), span = high - low || 1;
+const losses = points.map(({ loss }) => loss), low = Math.min(...losses), high = Math.max(...losses, ...data.lines.flatMap(([, y]) => y)), span = high - low || 1;
 const MARGINS = [62, 12, 14, 16];
 function placed(f, x, loss) {
   return [f.x + ((x + 0.6) / (minima + 0.2)) * f.width, f.y + (0.02 + 0.93 * (1 - (loss - low) / span)) * f.height];
@@ -42,9 +42,10 @@ function drawGraph() {
   upright(c, "loss", 2, f.y + f.height / 2);
   const ink = tones.ink, focus = new Set([state.picked, ...(isSaddle(state.picked) ? below(state.picked) : state.net ? above[state.picked] : [])]);
   if (!state.net) for (const [x, y] of data.lines) line(c, x.map((one, k) => placed(f, one, y[k])), ink, crowded ? 0.8 : 1.2);
-  points.forEach((_, i) => {
-    const strong = i === state.picked || (state.net && isSaddle(i) && !isSaddle(state.picked) && focus.has(i));
-    if (isSaddle(i) && (state.net || strong)) for (const way of waysFrom(f, i)) line(c, way, strong ? kinds.saddle : tones.edge, strong ? 2 : 0.9, state.net ? [] : [4, 3]);
+  const strong = (i) => i === state.picked || (state.net && !isSaddle(state.picked) && focus.has(i));
+  for (const now of [false, true]) points.forEach((_, i) => { // the strong lines last
+    if (!isSaddle(i) || strong(i) !== now || !(state.net || now)) return;
+    for (const way of waysFrom(f, i)) line(c, way, now ? kinds.saddle : tones.edge, now ? 2 : 0.9, state.net ? [] : [4, 3]);
   });
   drawn.points = points.map((_, i) => ({ i, at: at(i), shown: state.net || !isSaddle(i) || i === state.picked }));
   const small = points.length > 200;

@@ -32,8 +32,7 @@ def page(title: str, words: Sequence[str], found: hessian.Landscape, loss: Calla
         loss: that of which it is.
         symmetries: the declared ones; where they move points of the plane or of space, these are drawn.
     """
-    shown, left_out = _lowest(found)
-    tree = shown.disconnectivity()
+    shown, tree, left_out = _lowest(found)
     rows = [_raveled(points) for points in (shown.minima, shown.saddles)]
     d = points_in(symmetries)
     data = {
@@ -63,12 +62,18 @@ def points_in(symmetries: Any) -> int | None:
 
 
 def _lowest(found):
-    """The part of a landscape that is shown, and a sentence on what is not."""
-    kept = np.flatnonzero((found.joins < MOST).all(axis=1))[:MOST]
-    minima, saddles = _rows(found.minima, np.arange(min(len(found.minima), MOST))), _rows(found.saddles, kept)
-    part = found._replace(minima=minima, saddles=saddles, joins=found.joins[kept])
+    """The part of a landscape that is shown, its disconnectivity graph by all saddles, and what is not shown."""
+    between = np.flatnonzero((found.joins < MOST).all(axis=1))
+    minima = _rows(found.minima, np.arange(min(len(found.minima), MOST)))
+    every = found._replace(minima=minima, saddles=_rows(found.saddles, between), joins=found.joins[between])
+    saddles = _rows(every.saddles, np.arange(min(len(between), MOST)))
+    part = every._replace(saddles=saddles, joins=every.joins[:MOST])
     whole = len(minima) == len(found.minima) and len(saddles) == len(found.saddles)
-    return part, "" if whole else f"Shown are the lowest {len(minima)} minima and {len(saddles)} saddles between them."
+    return (
+        part,
+        every.disconnectivity(),
+        "" if whole else f"Shown are the lowest {len(minima)} minima and {len(saddles)} saddles between them.",
+    )
 
 
 def _rows(points, places):
