@@ -27,7 +27,7 @@ from jax.typing import ArrayLike
 
 from gdlab.arguments import one_of, switch, whole
 from gdlab.base import Params
-from gdlab.results import digits, result, sizes
+from gdlab.ground.results import digits, result, sizes
 from gdlab.runs.data import Minibatches
 from gdlab.runs.effort import fitting
 from gdlab.runs.given import bounds_of, data_of, limits_of, traced_or_static, transformation, validation_of
