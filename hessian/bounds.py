@@ -25,8 +25,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from gdlab.ground.leaves import shown
 from gdlab.ground.results import result
-from hessian.arguments import shown
 from hessian.numerics import unit
 from hessian.precision import Loss, Params, Storage
 from hessian.product import gradient

@@ -17,7 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from gdlab.arguments import any_array, hyperparameter, prng_key, shown
+from gdlab.arguments import any_array, hyperparameter, prng_key
+from gdlab.ground.leaves import shown
 from gdlab.models import as_array
 from gdlab.runs.data import fitting
 from gdlab.runs.foreign import taken_apart

@@ -29,8 +29,9 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
+from gdlab.ground.leaves import shown
 from gdlab.ground.results import digits, result
-from hessian.arguments import number, prng_key, shown, whole
+from hessian.arguments import number, prng_key, whole
 from hessian.compiled import compiled
 from hessian.limits import BASIS_MEMORY
 from hessian.numerics import length, unit
