@@ -33,7 +33,7 @@ STAIRS = {
         "arguments numerics roots",
         "ground",
     ],
-    "gdlab.ground": ["lazily results compilers leaves"],
+    "gdlab.ground": ["boxes", "lazily results compilers leaves"],
     "gdlab.runs": [
         "long_run tune",
         "minimize",
