@@ -18,7 +18,7 @@ import jax
 import pytest
 from jax._src import compiler  # no public name changes the options of what JAX compiles by itself
 
-from hessian.compiled import QUICK, known
+from gdlab.ground.compilers import QUICK, known
 
 # Not through the environment: programs that tests start must choose their own precision, as they do for a user.
 jax.config.update("jax_enable_x64", True)

@@ -1,17 +1,14 @@
 """Compilation of this package's programs: hundreds of small operations, of which a user waits for the compiler alone.
 
-On a CPU the compiler makes one kernel after the other by way of MLIR, or in a third of the time without; the second
-costs nothing here, where the loss decides how long a run takes.  Where the loss itself is light the compiler need not
-improve the kernels either: they take microseconds, and improving them takes half of the time that is left.  The options
-are given where this package calls the compiler itself, on a CPU, to a compiler that knows them: never inside another
-program, and on no other platform.
+Fusion emitters would gain nothing here, where the loss decides how long a run takes.  Where the loss itself is light
+the compiler need not improve the kernels either.  The options, those of `gdlab.ground.compilers`, are given where
+this package calls the compiler itself, on a CPU: never inside another program, and on no other platform.
 
     light    where    n * (numbers that the loss computes)  <=  20,000,    about a millisecond for a Hessian
 
 | function | what it is |
 |---|---|
 | `compiled` | `jax.jit`, compiled quickly on a CPU |
-| `known` | the options that this compiler has |
 | `work` | how many numbers a program computes |
 """
 
@@ -25,8 +22,8 @@ from typing import Any
 import jax
 from jax.extend.core import get_opaque_trace_state, jaxprs_in_params
 
-QUICK = {"xla_cpu_use_fusion_emitters": False}
-LIGHT = {**QUICK, "xla_backend_optimization_level": 0, "xla_cpu_parallel_codegen_split_count": 1}
+from gdlab.ground.compilers import LIGHT, QUICK, known
+
 LIGHT_WORK = 20_000
 with ThreadPoolExecutor(1) as a_thread:  # in which no transformation is under way, whatever imports this module
     OUTSIDE = a_thread.submit(get_opaque_trace_state).result()
@@ -59,20 +56,6 @@ def _with(fn, static, options):
 def _is_alone():
     """Whether the program that is called here is compiled by itself, on a CPU."""
     return get_opaque_trace_state() == OUTSIDE and jax.default_backend() == "cpu"
-
-
-def known(options: dict[str, Any]) -> dict[str, Any]:
-    """The options that this compiler has."""
-    return {name: value for name, value in options.items() if _is_known(name, value)}
-
-
-@functools.cache
-def _is_known(name, value):
-    try:
-        jax.jit(lambda: 0, compiler_options={name: value}).lower().compile()
-    except jax.errors.JaxRuntimeError:
-        return False
-    return True
 
 
 def _is_light(given):

@@ -7,7 +7,6 @@ improving the kernels; a program of few operations, or one of large arrays, is c
 | function | what it is |
 |---|---|
 | `fitting` | `jax.jit`, with the effort that fits the program |
-| `known` | the options that this compiler has |
 """
 
 import functools
@@ -17,11 +16,8 @@ from typing import Any
 import jax
 from jax.extend.core import jaxprs_in_params
 
-LITTLE = {
-    "xla_cpu_use_fusion_emitters": False,
-    "xla_backend_optimization_level": 0,
-    "xla_cpu_parallel_codegen_split_count": 1,
-}
+from gdlab.ground.compilers import LIGHT, known
+
 MANY = 500  # operations: more than any optimizer of gdlab makes of a loss of few operations
 FEW = 4096  # numbers in an array
 
@@ -30,7 +26,7 @@ def fitting(fn: Callable[..., Any], statics: int) -> Callable[..., Any]:
     """A function compiled as its program asks for; its first arguments, so many, are static."""
     numbers = tuple(range(statics))
     usual = jax.jit(fn, static_argnums=numbers)
-    quick = functools.cache(lambda: jax.jit(fn, static_argnums=numbers, compiler_options=known(LITTLE)))
+    quick = functools.cache(lambda: jax.jit(fn, static_argnums=numbers, compiler_options=known(LIGHT)))
 
     @functools.lru_cache(maxsize=256)
     def is_intricate(static, structure, shapes):
@@ -58,17 +54,3 @@ def _sizes(jaxpr: Any) -> Iterator[int]:
         yield max((getattr(x.aval, "size", 1) for x in [*equation.invars, *equation.outvars]), default=1)
         for inner in jaxprs_in_params(equation.params):
             yield from _sizes(getattr(inner, "jaxpr", inner))
-
-
-def known(options: dict[str, Any]) -> dict[str, Any]:
-    """The options that this compiler has."""
-    return {name: value for name, value in options.items() if _is_known(name, value)}
-
-
-@functools.cache
-def _is_known(name, value):
-    try:
-        jax.jit(lambda: 0, compiler_options={name: value}).lower().compile()
-    except jax.errors.JaxRuntimeError:
-        return False
-    return True
