@@ -103,7 +103,9 @@ def _ends(values, flat):
 
 def _raveled(points):
     """The numbers of each point, shape (k, n)."""
-    return np.asarray(jax.vmap(lambda tree: ravel_pytree(tree)[0])(points.params), float).reshape(len(points), -1)
+    if not len(points):
+        return np.zeros((0, points.eigenvalues.shape[1]))
+    return np.asarray(jax.vmap(lambda tree: ravel_pytree(tree)[0])(points.params), float)
 
 
 def _ways_down(loss, saddles):

@@ -130,6 +130,18 @@ def test_it_fits_a_phone_and_needs_no_network(browser, file):
     page.close()
 
 
+def test_one_minimum_of_one_parameter_is_a_page_too(opened, tmp_path):
+    one = Points({"w": np.ones((1, 1))}, *(np.array([value]) for value in (0.0, 0, 0, [2.0], 0.0, 1, 1.0)))
+    none = Points({"w": np.ones((0, 1))}, *(column[:0] for column in one[1:]))
+    found = FOUND._replace(minima=one, saddles=none, others=none, joins=np.zeros((0, 2), int), drawn=np.ones(1, int))
+    text = landscape.page("a bowl", [], found, lambda p: (p["w"][0] - 1) ** 2, None)
+    (tmp_path / "page.html").write_text(text, encoding="utf-8")
+    with opened(tmp_path / "page.html") as page:
+        assert page.inner_text("#point h2") == "Minimum 0"
+        assert page.locator("#up").is_disabled() and page.locator("#down").is_disabled()
+        page.keyboard.press("g")
+
+
 def test_a_page_of_many_points_has_the_lowest_and_says_so(monkeypatch):
     monkeypatch.setattr(landscape, "MOST", 2)
     text = landscape.page("many", [], FOUND, loss, None)
