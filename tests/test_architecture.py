@@ -121,8 +121,8 @@ STAIRS = {
     "experiments.benchmarks": ["sweep_speed"],
     "experiments.playground": [
         "widget",
-        "page gallery",
-        "live replay landscape",
+        "page gallery landscape",
+        "live replay",
         "plane template emit",
         "operations special",
         "script",

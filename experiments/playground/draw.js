@@ -74,6 +74,13 @@ function paint(canvas, levels, height) {
   context.putImageData(image, 0, 0);
 }
 
+/* What a grid of side x side values is at a place between its four nearest; across and up from 0 to 1. */
+function between(grid, side, across, up) {
+  const x = Math.min(Math.max(across, 0), 1) * (side - 1), y = Math.min(Math.max(up, 0), 1) * (side - 1);
+  const i = Math.min(Math.floor(x), side - 2), j = Math.min(Math.floor(y), side - 2), a = x - i, b = y - j, k = j * side + i;
+  return (1 - b) * ((1 - a) * grid[k] + a * grid[k + 1]) + b * ((1 - a) * grid[k + side] + a * grid[k + side + 1]);
+}
+
 /* ---- shapes ---- */
 function line(c, points, colour, width, dashes = []) {
   c.strokeStyle = colour;

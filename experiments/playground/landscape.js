@@ -116,13 +116,24 @@ function drawAtoms(f) {
   const by = reach(row(state.picked), wayDown(state.picked)) * 0.8;
   rowsOf(wayDown(state.picked)).forEach((v, i) => { const w = turned(v); arrow(c, spot(atoms[i]), [scale * by * w[0], -scale * by * w[1]], kinds.saddle, 2); });
 }
+const grid = data.grid && unpacked(data.grid), painted = new Map();
+function contours(width, height) {
+  const key = `${width} ${height} ${dark.matches}`;
+  if (!painted.has(key)) {
+    const image = Object.assign(document.createElement("canvas"), { width, height });
+    paint(image, data.levels, (u, v) => between(grid, data.side, (u + 0.5) / width, 1 - (v + 0.5) / height));
+    painted.set(key, image);
+  }
+  return painted.get(key);
+}
 /* All points of two parameters, the picked one in a ring. */
 function drawPlane(f) {
-  const c = f.context, side = [0, 1].map((k) => { const all = points.map((_, i) => row(i)[k]), a = Math.min(...all), b = Math.max(...all), more = 0.08 * (b - a) || 1; return [a - more, b + more]; });
+  const c = f.context, side = data.box;
   const spot = ([x, y]) => [f.x + ((x - side[0][0]) / (side[0][1] - side[0][0])) * f.width, f.y + ((side[1][1] - y) / (side[1][1] - side[1][0])) * f.height];
-  for (const x of nice(...side[0])) { const [u] = spot([x, 0]); line(c, [[u, f.y], [u, f.y + f.height]], tones.grid, 1); text(c, short(x), u, f.y + f.height + 4, "center", "top"); }
-  for (const y of nice(...side[1])) { const v = spot([0, y])[1]; line(c, [[f.x, v], [f.x + f.width, v]], tones.grid, 1); text(c, short(y), f.x - 5, v, "right", "middle"); }
-  points.forEach((_, i) => { if (isSaddle(i)) for (const end of below(i)) line(c, [spot(row(i)), spot(row(end))], i === state.picked ? kinds.saddle : tones.edge, i === state.picked ? 2 : 1); });
+  c.drawImage(contours(Math.round(f.width), Math.round(f.height)), f.x, f.y, f.width, f.height);
+  for (const x of nice(...side[0])) text(c, short(x), spot([x, 0])[0], f.y + f.height + 4, "center", "top");
+  for (const y of nice(...side[1])) text(c, short(y), f.x - 5, spot([0, y])[1], "right", "middle");
+  points.forEach((_, i) => { if (isSaddle(i)) for (const end of below(i)) line(c, [spot(row(i)), spot(row(end))], i === state.picked ? kinds.saddle : "#1c2530", i === state.picked ? 2.4 : 1.2); });
   drawn.plane = points.map((_, i) => ({ i, at: spot(row(i)), shown: true }));
   points.forEach(({ kind }, i) => mark(c, kind, drawn.plane[i].at, kinds));
   ringed(c, spot(moved()));

@@ -17,8 +17,11 @@ from jax.flatten_util import ravel_pytree
 
 import hessian
 
+from ..playground.plane import Plane
+from ..playground.replay import surface
 from ..playground.template import filled, packed, script
 
+AROUND = 0.2  # the room around the points of a map, in units of their extent
 MOST = 1000  # minima on the page, and as many saddles
 
 
@@ -45,6 +48,8 @@ def page(title: str, words: Sequence[str], found: hessian.Landscape, loss: Calla
         "theta": packed(np.concatenate(rows)),
         "down": packed(_ways_down(loss, shown.saddles)),
     }
+    if rows[0].shape[1] == 2:
+        data |= _map(loss, shown.minima, np.concatenate(rows))
     said = " ".join([*words, *([left_out] if left_out else [])])
     return filled(
         "landscape.html", title, data, {"words": html.escape(said), "script": script("draw.js", "landscape.js")}
@@ -106,6 +111,17 @@ def _raveled(points):
     if not len(points):
         return np.zeros((0, points.eigenvalues.shape[1]))
     return np.asarray(jax.vmap(lambda tree: ravel_pytree(tree)[0])(points.params), float)
+
+
+def _map(loss, minima, places):
+    """The loss of two parameters around its points."""
+    unravel = ravel_pytree(minima.at(0))[1]
+    room = np.ptp(places, axis=0)
+    room = np.where(room > 0, room, room.max() or 1.0)
+    box = list(
+        zip((places.min(axis=0) - AROUND * room).tolist(), (places.max(axis=0) + AROUND * room).tolist(), strict=True)
+    )
+    return surface(lambda x: loss(unravel(x)), Plane(jnp.zeros(2), jnp.eye(2), box, ("", ""), ""))
 
 
 def _ways_down(loss, saddles):

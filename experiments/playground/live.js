@@ -170,11 +170,7 @@ function surface() {
   const known = grid.filter(Number.isFinite).sort();
   lowest = known.length ? known[0] : 0;
   const levels = [...new Set(Array.from({ length: LEVELS - 2 }, (_, k) => known[Math.floor(((k + 1) / (LEVELS - 1)) * (known.length - 1))]))];
-  paint(background, known.length ? levels : [], (u, v) => {
-    const x = ((u + 0.5) / width) * (SIDE - 1), w = (1 - (v + 0.5) / height) * (SIDE - 1);
-    const i = Math.min(Math.floor(x), SIDE - 2), j = Math.min(Math.floor(w), SIDE - 2), a = x - i, b = w - j, k = j * SIDE + i;
-    return (1 - b) * ((1 - a) * grid[k] + a * grid[k + 1]) + b * ((1 - a) * grid[k + SIDE] + a * grid[k + SIDE + 1]);
-  });
+  paint(background, known.length ? levels : [], (u, v) => between(grid, SIDE, (u + 0.5) / width, 1 - (v + 0.5) / height));
   return background;
 }
 const pathOf = (run, from = 0, to = run.last) => {

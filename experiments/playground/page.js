@@ -65,15 +65,8 @@ function surface() {
   background = document.createElement("canvas");
   background.width = width;
   background.height = height;
-  paint(background, data.levels, (u, v) => onGrid((u + 0.5) / width, 1 - (v + 0.5) / height));
+  paint(background, data.levels, (u, v) => between(grid, side, (u + 0.5) / width, 1 - (v + 0.5) / height));
   return background;
-}
-
-/* The loss at a place of the window, between the four nearest values of the grid; across and up from 0 to 1. */
-function onGrid(across, up) {
-  const x = Math.min(Math.max(across, 0), 1) * (side - 1), y = Math.min(Math.max(up, 0), 1) * (side - 1);
-  const i = Math.min(Math.floor(x), side - 2), j = Math.min(Math.floor(y), side - 2), a = x - i, b = y - j, k = j * side + i;
-  return (1 - b) * ((1 - a) * grid[k] + a * grid[k + 1]) + b * ((1 - a) * grid[k + side] + a * grid[k + side + 1]);
 }
 
 /* ---- the two pictures ---- */
@@ -177,7 +170,7 @@ function drawLoss() {
   drawn.losses = {};
   const projected = (i, t) => {
     const [x, y] = two("x", place(i, rateOf(i), state.start, t)), a = (x - x0) / (x1 - x0), b = (y - y0) / (y1 - y0);
-    return a >= 0 && a <= 1 && b >= 0 && b <= 1 ? toPixelOfLoss(t, onGrid(a, b) - data.lowest) : [NaN, NaN];
+    return a >= 0 && a <= 1 && b >= 0 && b <= 1 ? toPixelOfLoss(t, between(grid, side, a, b) - data.lowest) : [NaN, NaN];
   };
   names.forEach((name, i) => {
     if (!state.on[i]) return;
@@ -206,7 +199,7 @@ function explain() {
   const at_ = two("x", at), a = (at_[0] - x0) / (x1 - x0), b = (at_[1] - y0) / (y1 - y0);
   const within = a >= 0 && a <= 1 && b >= 0 && b <= 1;
   const rows = [
-    ["loss", short(losses[at]) + (data.plain ? "" : within ? `, in the plane ${short(onGrid(a, b))}` : ", outside of the window")],
+    ["loss", short(losses[at]) + (data.plain ? "" : within ? `, in the plane ${short(between(grid, side, a, b))}` : ", outside of the window")],
     ["at", pair(at_)],
     ...(readable
       ? [["η", short(runs.eta[at])], ...(data.plain ? [["σ", pair(two("sigma", at))]] : []), ["m", pair(two("m", at))]]

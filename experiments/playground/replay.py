@@ -1,6 +1,7 @@
 """The page that replays: the race is run again at some of its rates, with every piece of its steps recorded."""
 
 import html
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -65,7 +66,7 @@ def replaying(
         "best": best_rates(dataset),
         "lowest": figures.lowest(ran["loss"], rows),
         "losses": packed(ran["loss"], "<f8"),  # as float32 a loss beside zero or beside another would be lost
-        **surface(workload, plane),
+        **surface(workload.flat_loss, plane),
         "runs": {name: packed(values) for name, values in ran.items() if name != "loss"},
     }
     texts = {"words": html.escape(plane.words), "script": script("draw.js", "page.js")}
@@ -114,10 +115,10 @@ def recorded(
     return {name: dataset[name].values for name in ("x", "loss", "update", "eta", "m", "sigma")}
 
 
-def surface(workload: Workload, plane: Plane) -> dict[str, Any]:
+def surface(loss: Callable[[jax.Array], jax.Array], plane: Plane) -> dict[str, Any]:
     """The loss on a grid of the plane, and the heights of its contours."""
     across, up = (jnp.linspace(low, high, SIDE) for low, high in plane.box)
-    row = jax.vmap(lambda a, b: workload.flat_loss(plane.origin + plane.basis.T @ jnp.stack([a, b])), (0, None))
+    row = jax.vmap(lambda a, b: loss(plane.origin + plane.basis.T @ jnp.stack([a, b])), (0, None))
     values = np.asarray(jax.jit(lambda up: jax.lax.map(lambda b: row(across, b), up))(up))
     known = values[np.isfinite(values)]
     levels = np.unique(np.quantile(known, np.linspace(0, 1, LEVELS)[1:-1])) if known.size else known
