@@ -260,15 +260,16 @@ def _driven(plan, steps, given):
     rows = -(-(done + steps) // plan.every) - -(-done // plan.every)
     if limits is not None:
         return _run_until(plan, rows, given, steps)
-    return _run(plan, rows, given, steps) if get_opaque_trace_state() == OUTSIDE else _scanned(plan, steps, given)
+    if get_opaque_trace_state() == OUTSIDE:
+        return _run(plan, rows, given, steps)
+    return _scanned(plan, min(-done % plan.every, steps), steps, given)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def _scanned(plan, steps, given):
-    """A run that can be differentiated."""
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _scanned(plan, lead, steps, given):
+    """A run that can be differentiated; `lead` steps come before the first that is recorded."""
     loop, carry, _ = _begun(plan, given)
-    count, every = 0 if given[-1] is None or plan.every == 1 else int(given[-1].at.count), plan.every
-    lead = min(-count % every, steps)
+    every = plan.every
     if lead:
         carry = jax.lax.scan(lambda carry, _: (loop.step(carry)[0], None), carry, length=lead)[0]
     blocks, tail = divmod(steps - lead, every)
