@@ -57,6 +57,7 @@ def sharpness(
     starts: int = 4,
     steps: int = 20,
     num_matvecs: int = 60,
+    trainable: Any = None,
 ) -> Sharpness:
     """How sharp the loss is at params, by the largest eigenvalue or as Keskar et al. (2017) measure it (S51).
 
@@ -70,6 +71,8 @@ def sharpness(
         starts: random starts of the ascent in the box, >= 1.
         steps: gradients from each, >= 1.
         num_matvecs: with the Hessian, for the eigenvalue, >= 3.
+        trainable: which floating arrays are free, a pytree of bools like params or a prefix of it, or a function of
+            paths such as `lambda path: "bias" not in path`; the others stay as they are.
 
     Raises:
         TypeError, ValueError: as `hessian.hvp` and `hessian.extremal`; ValueError for another measure.
@@ -81,7 +84,7 @@ def sharpness(
     >>> round(float(found.value), 6)  # 100 * 2 * 0.1^2
     2.0
     """
-    loss, params, args, stored = working(loss, params, *args)
+    loss, params, args, stored = working(loss, params, *args, trainable=trainable)
     choice("measure", measure, SharpnessMeasure.list_words())
     starts, steps, num_matvecs = whole("starts", starts), whole("steps", steps), whole("num_matvecs", num_matvecs, 3)
     epsilon, start = number("epsilon", epsilon), prng_key(key)
