@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ from jax.extend.core import get_opaque_trace_state
 from jax.typing import ArrayLike
 
 from gdlab.arguments import one_of, switch, whole
-from gdlab.base import Params
+from gdlab.numerics import Tree
 from gdlab.results import digits, result, sizes
 from gdlab.runs.data import Minibatches
 from gdlab.runs.effort import fitting
@@ -70,10 +70,10 @@ NOTHING_ELSE = Rest()
 @result
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Run:
+class Run(Generic[Tree]):
     """Where a run ended, how it got there and why it ended; unpacks into the first three."""
 
-    params: Params  # after the last step
+    params: Tree  # after the last step
     state: Any  # the optimizer's, after the last step
     history: dict[str, Any]  # what was recorded: name -> array of shape (ceil(steps / every), ...)
     steps: jax.Array  # how many steps were taken: int32
@@ -125,7 +125,7 @@ class Run:
         return f"{words}, loss {digits(losses[0])} -> {digits(losses[-1])}" if losses else words
 
     @property
-    def best(self) -> Params:
+    def best(self) -> Tree:
         """The params at the lowest loss that was recorded, of held-out data where a validation was given.
 
         Raises AttributeError where they were not kept: they are with `validation`, `keep_best=True`, and where "loss"
@@ -144,7 +144,7 @@ class Run:
 def minimize(
     loss: Callable[..., jax.Array],
     optimizer: optax.GradientTransformation,
-    params: Params,
+    params: Tree,
     steps: int,
     *,
     args: Sequence[Any] = (),
@@ -161,7 +161,7 @@ def minimize(
     bounds: Any = None,
     model_state: Any = None,
     state: Run | None = None,
-) -> Run:
+) -> Run[Tree]:
     """Run an optimizer on a loss for a number of steps (S3, S4).
 
     Args:

@@ -6,7 +6,7 @@
 Neither survives a change of parameters that leaves the function as it is (Dinh et al. 2017).
 """
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Generic, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,8 +14,8 @@ from jax.typing import ArrayLike
 
 from hessian.arguments import choice, number, prng_key, whole
 from hessian.compiled import compiled
-from hessian.precision import working
-from hessian.product import Loss, Params
+from hessian.precision import Tree, working
+from hessian.product import Loss
 from hessian.results import Outcome, counts, digits, result
 from hessian.spectra.spectrum import extremal
 
@@ -30,13 +30,13 @@ class SharpnessMeasure(Outcome):
 
 
 @result
-class Sharpness(NamedTuple):
+class Sharpness(NamedTuple, Generic[Tree]):
     """A measure of sharpness, a lower bound for both measures."""
 
     value: jax.Array
     code: jax.Array  # which measure, as an integer: a `SharpnessMeasure`
     error: jax.Array  # of the eigenvalue its residual; of keskar infinite: the true maximum may be larger
-    direction: Params  # the eigenvector, or the y that was found
+    direction: Tree  # the eigenvector, or the y that was found
 
     def _words(self) -> str:
         return f"{digits(self.value)} by {counts(SharpnessMeasure, self.code)}, error {digits(self.error)}"
@@ -49,7 +49,7 @@ class Sharpness(NamedTuple):
 
 def sharpness(
     loss: Loss,
-    params: Params,
+    params: Tree,
     *args: Any,
     measure: Measure = "eigenvalue",
     key: jax.Array | None = None,
@@ -58,7 +58,7 @@ def sharpness(
     steps: int = 20,
     num_matvecs: int = 60,
     trainable: Any = None,
-) -> Sharpness:
+) -> Sharpness[Tree]:
     """How sharp the loss is at params, by the largest eigenvalue or as Keskar et al. (2017) measure it (S51).
 
     Args:
