@@ -87,7 +87,7 @@ STAIRS = {
     ],
     "hessian.landscapes": ["landscape", "rounds", "graph", "catalogue seek strings", "disconnectivity"],
     "hessian.symmetry": [
-        "alignment detection slices",
+        "alignment detection multiplicity slices",
         "congruence",
         "declared",
         "discrete points",
@@ -122,7 +122,7 @@ STAIRS = {
     "experiments.playground": [
         "widget",
         "page gallery",
-        "live replay",
+        "live replay landscape",
         "plane template emit",
         "operations special",
         "script",

@@ -298,6 +298,7 @@ class _Search:
             column("eigenvalues", (n,)),
             column("gradient_norm"),
             np.array([self.catalogue.found[spot] for spot in group], int),
+            np.array([self.catalogue.multiplicity(spot) for spot in group], float),
         )
 
 

@@ -75,13 +75,17 @@ class Identical(OfPoints):
         return x
 
     def gathered(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return x[self.order(x, y)]
+
+    def order(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """The places of the points of x, in the order in which they lie nearest to those of y."""
         from scipy.optimize import linear_sum_assignment
 
         order = np.arange(len(x))
         for group in self.groups(len(x)):
             apart = np.sum((y[group][:, None] - x[group][None]) ** 2, axis=-1)
             order[group] = group[linear_sum_assignment(apart)[1]]
-        return x[order]
+        return order
 
 
 @dataclass(frozen=True)
