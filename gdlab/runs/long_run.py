@@ -27,8 +27,6 @@ import optax
 from jax.typing import ArrayLike
 
 from gdlab.arguments import whole
-
-from gdlab.base import Params
 from gdlab.ground.boxes import sides
 from gdlab.numerics import Tree
 from gdlab.progress import Report, bar

@@ -26,8 +26,6 @@ from jax.extend.core import get_opaque_trace_state
 from jax.typing import ArrayLike
 
 from gdlab.arguments import one_of, switch, whole
-
-from gdlab.base import Params
 from gdlab.ground.boxes import sides
 from gdlab.ground.results import digits, result, sizes
 from gdlab.numerics import Tree

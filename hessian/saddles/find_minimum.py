@@ -30,9 +30,8 @@ from hessian.bounds import Box, Clipped
 from hessian.compiled import compiled
 from hessian.limits import DENSE_STEP
 from hessian.numerics import length_scale
-
-from hessian.precision import working, Tree
-from hessian.product import Loss, Params
+from hessian.precision import Tree, working
+from hessian.product import Loss
 from hessian.results import Outcome, counts, digits, result
 from hessian.saddles.box_steps import bounded, projected_trust_region
 from hessian.saddles.flat_directions import POINTS, probe_flat_directions

@@ -15,9 +15,8 @@ from jax.typing import ArrayLike
 from gdlab.ground.results import digits, result
 from hessian.arguments import choice, number, prng_key, whole
 from hessian.compiled import compiled
-
-from hessian.precision import working, Tree
-from hessian.product import Loss, Params
+from hessian.precision import Tree, working
+from hessian.product import Loss
 from hessian.results import Outcome, counts, digits, result
 from hessian.spectra.spectrum import extremal
 

@@ -22,9 +22,8 @@ from hessian.arguments import choice, number, prng_key, whole
 from hessian.compiled import compiled
 from hessian.limits import BASIS_MEMORY, CURVATURE_ROUNDING, MATRIX_MEMORY
 from hessian.numerics import length, unit
-
-from hessian.precision import working, working_dtype, Tree
-from hessian.product import Loss, Params, flat_product, matrix
+from hessian.precision import Tree, working, working_dtype
+from hessian.product import Loss, flat_product, matrix
 from hessian.results import digits, result
 from hessian.spectra import lanczos
 from hessian.spectra.eigh import eigh

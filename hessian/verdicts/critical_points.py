@@ -18,7 +18,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-
 from gdlab.ground.results import result
 from hessian.precision import Tree
 from hessian.product import Params
