@@ -29,7 +29,6 @@ from gdlab.arguments import one_of, switch, whole
 from gdlab.ground.boxes import sides
 from gdlab.ground.results import digits, result, sizes
 from gdlab.numerics import Tree
-from gdlab.results import digits, result, sizes
 from gdlab.runs.data import Minibatches
 from gdlab.runs.effort import fitting
 from gdlab.runs.given import data_of, limits_of, traced_or_static, transformation, validation_of

@@ -32,7 +32,7 @@ from hessian.limits import DENSE_STEP
 from hessian.numerics import length_scale
 from hessian.precision import Tree, working
 from hessian.product import Loss
-from hessian.results import Outcome, counts, digits, result
+from hessian.results import Outcome, counts
 from hessian.saddles.box_steps import bounded, projected_trust_region
 from hessian.saddles.flat_directions import POINTS, probe_flat_directions
 from hessian.saddles.rounds import run_rounds

@@ -17,7 +17,7 @@ from hessian.arguments import choice, number, prng_key, whole
 from hessian.compiled import compiled
 from hessian.precision import Tree, working
 from hessian.product import Loss
-from hessian.results import Outcome, counts, digits, result
+from hessian.results import Outcome, counts
 from hessian.spectra.spectrum import extremal
 
 Measure = Literal["eigenvalue", "keskar"]

@@ -24,7 +24,6 @@ from hessian.limits import BASIS_MEMORY, CURVATURE_ROUNDING, MATRIX_MEMORY
 from hessian.numerics import length, unit
 from hessian.precision import Tree, working, working_dtype
 from hessian.product import Loss, flat_product, matrix
-from hessian.results import digits, result
 from hessian.spectra import lanczos
 from hessian.spectra.eigh import eigh
 
