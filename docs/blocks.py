@@ -7,6 +7,7 @@ are commands of the launcher.  All of it happens in one folder, as for a reader 
 """
 
 import contextlib
+import importlib.util
 import io
 import json
 import re
@@ -18,6 +19,7 @@ from typing import NamedTuple
 
 BLOCK = re.compile(r"^```(\S*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 SHOWN = ("text", "{toctree}")  # languages of blocks that nobody runs
+CLIENTS = ("equinox", "flax", "haiku")  # libraries of the extra `clients`, which not everyone has installed
 FILE = re.compile(r"# (\w+\.py)\n")  # how a block opens that is a file
 
 
@@ -40,6 +42,12 @@ def execute(guide: Path, folder: Path) -> list[Block]:
     names: dict = {}
     with contextlib.chdir(folder), importable(folder):
         return [run(language, text, guide.name, names) for language, text in BLOCK.findall(source)]
+
+
+def missing(guide: Path) -> list[str]:
+    """The libraries of other people that a guide imports and that are not installed."""
+    imported = re.findall(r"^(?:import|from) (\w+)", guide.read_text(encoding="utf-8"), re.MULTILINE)
+    return [name for name in CLIENTS if name in imported and importlib.util.find_spec(name) is None]
 
 
 def run(language: str, text: str, name: str, names: dict) -> Block:

@@ -26,13 +26,14 @@ expression alone would give the right value and a NaN gradient, since both branc
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 Params = Any  # any pytree of arrays
+Tree = TypeVar("Tree")  # the type of the params that are given, which those of a result have too
 
 
 def nearest_whole(number: ArrayLike) -> jax.Array:

@@ -21,7 +21,7 @@ floor.  Where a loss of float64 parameters comes in float32, float32 is all that
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +32,7 @@ from hessian.arguments import function
 from hessian.models import Model, WholeLoss, partition
 
 Params = Any  # any pytree with floating arrays
+Tree = TypeVar("Tree")  # the type of the params that are given, which those of a result have too
 Loss = Callable[..., Any]  # loss(params, *args) -> scalar, or (scalar, aux)
 
 UNTRACEABLE = (

@@ -317,15 +317,20 @@ class OnTarget:
 
 
 @dataclass(frozen=True)
-class Classify(OnTarget):
-    """Classify a point: index, inertia, certificate, and slices along the eigenvectors (S52-S57)."""
+class OnData(OnTarget):
+    """The settings of a command on a target whose data may be fetched batch by batch."""
 
     data: str | None = None
     """FILE.py:BATCHES, which yields batches or returns what does; the loss is the mean of loss(params, batch)."""
 
 
 @dataclass(frozen=True)
-class Escape(OnTarget):
+class Classify(OnData):
+    """Classify a point: index, inertia, certificate, and slices along the eigenvectors (S52-S57)."""
+
+
+@dataclass(frozen=True)
+class Escape(OnData):
     """Step out of a saddle along negative curvature, then descend to a point whose kind is certain (S57)."""
 
 

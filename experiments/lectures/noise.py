@@ -76,11 +76,11 @@ def epochs_needed():
             for rate, n in RATES.items()  # medians of whole numbers
         ),
         *(  # an illustration: the slide's examples are not printed, and its points were read off
-            Check("S40", f"slide, one full step: {n}", one[i], v, 0.05)
+            Check("S40", f"slide, one full step: {n}", float(one[i]), v, 0.05)
             for i, (n, v) in enumerate((("b", 0.44), ("w", 1.14)))
         ),
         *(
-            Check("S40", f"slide, 20 single steps: {n}", twenty[i], v, 0.05)
+            Check("S40", f"slide, 20 single steps: {n}", float(twenty[i]), v, 0.05)
             for i, (n, v) in enumerate((("b", 0.38), ("w", 0.93)))
         ),
     ]

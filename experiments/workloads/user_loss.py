@@ -3,7 +3,7 @@
     himmelblau                                     a surface of gdlab.problems, at its start on a saddle if any
     my_loss.py:loss --params params.npz            the function `loss(params) -> scalar` of that file, which is run
     my_loss.py:loss --params params.safetensors    the same
-    my_loss.py:loss --data my_loss.py:batches      the mean of `loss(params, batch)` over them, `classify` alone
+    my_loss.py:loss --data my_loss.py:batches      its mean over batches, in `classify` and `escape`
     my_loss.py:loss --params my_loss.py:model      a module or any other pytree of that file, or what a function returns
 
 Arrays by name become a dictionary of arrays; a single array called `params` or `arr_0` is taken as it is, and so is one
@@ -29,7 +29,7 @@ from hessian.models import free_part
 from hessian.precision import first
 from hessian.streams import streamed
 
-from ..cli.settings import Classify, InputError, OnProblem, OnTarget, regular_file
+from ..cli.settings import InputError, OnData, OnProblem, OnTarget, regular_file
 
 SAFETENSORS = {"F64": np.dtype("<f8"), "F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype(jnp.bfloat16)}
 
@@ -71,7 +71,7 @@ def target(settings: OnTarget | OnProblem) -> Target:
         found = Target(chosen.name, chosen.loss, params, chosen)
     else:
         loss = function_of(name)
-        if isinstance(settings, Classify) and settings.data is not None:
+        if isinstance(settings, OnData) and settings.data is not None:
             loss = _over_data(loss, settings.data)
         found = Target(name, loss, parameters(settings.params), None)
         if ".py:" in str(settings.params):

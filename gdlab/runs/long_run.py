@@ -27,8 +27,8 @@ import optax
 from jax.typing import ArrayLike
 
 from gdlab.arguments import whole
-from gdlab.base import Params
 from gdlab.ground.boxes import sides
+from gdlab.numerics import Tree
 from gdlab.progress import Report, bar
 from gdlab.runs.data import Minibatches
 from gdlab.runs.feed import Slices, stepped, yields
@@ -55,7 +55,7 @@ BATCHED = ("optimizer", "params", "model_state", "args", "batches", "key")
 def long_run(
     loss: Callable[..., jax.Array],
     optimizer: optax.GradientTransformation,
-    params: Params,
+    params: Tree,
     steps: int,
     *,
     chunk: int | None = None,
@@ -75,7 +75,7 @@ def long_run(
     model_state: Any = None,
     store: str | os.PathLike | None = None,
     progress: bool | Report = False,
-) -> Run:
+) -> Run[Tree]:
     """Run an optimizer as `gdlab.minimize` does, chunk by chunk.
 
     Args:
@@ -133,8 +133,8 @@ def long_run(
     traced, static = traced_or_static(optimizer, None if batched or reads_steps(recorders) else start.params)
     stream = None if feed else held.batches
     first = _of_one(start.params) if "params" in batched else start.params
-    params = start.params, start.carried[0]
-    given = Given(traced, params, start.carried[1], held.args, stream, key, held_out, sides(bounds, first))
+    begins = start.params, start.carried[0]
+    given = Given(traced, begins, start.carried[1], held.args, stream, key, held_out, sides(bounds, first))
     plan = Plan(objective, static, recorders, every, how, keep_best or bool(how))
     if store is not None and chunk_given is None:
         chunk = _held_chunk(store, chunk, every)

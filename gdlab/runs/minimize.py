@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,9 +26,9 @@ from jax.extend.core import get_opaque_trace_state
 from jax.typing import ArrayLike
 
 from gdlab.arguments import one_of, switch, whole
-from gdlab.base import Params
 from gdlab.ground.boxes import sides
 from gdlab.ground.results import digits, result, sizes
+from gdlab.numerics import Tree
 from gdlab.runs.data import Minibatches
 from gdlab.runs.effort import fitting
 from gdlab.runs.given import data_of, limits_of, traced_or_static, transformation, validation_of
@@ -71,10 +71,10 @@ NOTHING_ELSE = Rest()
 @result
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Run:
+class Run(Generic[Tree]):
     """Where a run ended, how it got there and why it ended; unpacks into the first three."""
 
-    params: Params  # after the last step
+    params: Tree  # after the last step
     state: Any  # the optimizer's, after the last step
     history: dict[str, Any]  # what was recorded: name -> array of shape (ceil(steps / every), ...)
     steps: jax.Array  # how many steps were taken: int32
@@ -126,7 +126,7 @@ class Run:
         return f"{words}, loss {digits(losses[0])} -> {digits(losses[-1])}" if losses else words
 
     @property
-    def best(self) -> Params:
+    def best(self) -> Tree:
         """The params at the lowest loss that was recorded, of held-out data where a validation was given.
 
         Raises AttributeError where they were not kept: they are with `validation`, `keep_best=True`, and where "loss"
@@ -145,7 +145,7 @@ class Run:
 def minimize(
     loss: Callable[..., jax.Array],
     optimizer: optax.GradientTransformation,
-    params: Params,
+    params: Tree,
     steps: int,
     *,
     args: Sequence[Any] = (),
@@ -162,7 +162,7 @@ def minimize(
     bounds: Any = None,
     model_state: Any = None,
     state: Run | None = None,
-) -> Run:
+) -> Run[Tree]:
     """Run an optimizer on a loss for a number of steps (S3, S4).
 
     Args:
@@ -261,15 +261,16 @@ def _driven(plan, steps, given):
     rows = -(-(done + steps) // plan.every) - -(-done // plan.every)
     if limits is not None:
         return _run_until(plan, rows, given, steps)
-    return _run(plan, rows, given, steps) if get_opaque_trace_state() == OUTSIDE else _scanned(plan, steps, given)
+    if get_opaque_trace_state() == OUTSIDE:
+        return _run(plan, rows, given, steps)
+    return _scanned(plan, min(-done % plan.every, steps), steps, given)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def _scanned(plan, steps, given):
-    """A run that can be differentiated."""
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _scanned(plan, lead, steps, given):
+    """A run that can be differentiated; `lead` steps come before the first that is recorded."""
     loop, carry, _ = _begun(plan, given)
-    count, every = 0 if given[-1] is None or plan.every == 1 else int(given[-1].at.count), plan.every
-    lead = min(-count % every, steps)
+    every = plan.every
     if lead:
         carry = jax.lax.scan(lambda carry, _: (loop.step(carry)[0], None), carry, length=lead)[0]
     blocks, tail = divmod(steps - lead, every)

@@ -29,6 +29,7 @@ import numpy as np
 
 from gdlab.ground.leaves import plain, shown
 from gdlab.sweeps.axes import Grid, is_text, path_name, storable
+from gdlab.sweeps.history import rows_of, steps_of
 
 if TYPE_CHECKING:
     import xarray
@@ -144,7 +145,7 @@ def leaf_names(results: Sequence[Any]) -> list[str]:
     return [f"{name}:{case}" for case, shapes_ in enumerate(shapes) for name in shapes_]
 
 
-def description(grid: Grid, dims: Mapping[str, Sequence[str]] | None) -> dict[str, Any]:
+def description(grid: Grid, dims: Mapping[str, Sequence[str]] | None, results: Sequence[Any]) -> dict[str, Any]:
     """What it takes to lay out the results, as JSON."""
     if not isinstance(dims or {}, Mapping):
         msg = f"dims must be a mapping from results to names of their axes; got {shown(dims)}"
@@ -155,7 +156,10 @@ def description(grid: Grid, dims: Mapping[str, Sequence[str]] | None) -> dict[st
             raise TypeError(msg)
     sizes = {name: grid.sizes[name] for name in grid.order}
     extra = {name: [given] if isinstance(given, str) else list(given) for name, given in (dims or {}).items()}
-    return {"order": grid.order, "sizes": sizes, "named": list(grid.named), "dims": extra}
+    paths = itertools.chain(*map(jax.tree_util.tree_leaves_with_path, results))
+    rows = rows_of(results, [*grid.order, *itertools.chain(*extra.values()), *(path_name(path) for path, _ in paths)])
+    dims = {**rows.pop("dims"), **extra}
+    return {"order": grid.order, "sizes": sizes, "named": list(grid.named), "dims": dims, "rows": rows}
 
 
 def placed(
@@ -228,15 +232,17 @@ def labelled(
         shaped = stacked.reshape(*(sizes[axis] for axis in arranged), *stacked.shape[2:])
         return np.moveaxis(shaped, range(len(order)), [order.index(axis) for axis in arranged])
 
-    leaves = {name: array.shape[1:] for name, array in next(iter(done.values()), {}).items()}
+    first = next(iter(done.values()), {})
+    labels = {**labels, **steps_of(description["rows"], first)}
+    leaves = {name: array.shape[1:] for name, array in first.items()}
     variables, living, died = {}, np.ones((1, lanes), bool), None
     for name, (variable, extra) in placed(description, labels, leaves).items():
         stacked = _stacked(name, done, chunk, cases, here)
         if jnp.issubdtype(stacked.dtype, jnp.inexact):
-            lives, first = _finite(stacked, extra[:1] == ["step"])
+            lives, ends = _finite(stacked, extra[:1] == ["step"])
             living = living & lives
-            if first is not None:
-                died = first if died is None else np.minimum(died, first)
+            if ends is not None:
+                died = ends if died is None else np.minimum(died, ends)
         variables[variable] = ([*order, *extra], laid_out(stacked))
     flags = {"alive": living & here, **({} if here.all() else {"done": here[None]})}
     if died is not None:

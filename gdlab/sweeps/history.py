@@ -1,7 +1,14 @@
-"""The history of a run as a dataset."""
+"""The history of a run as a dataset, and of the runs that a sweep returns.
+
+| function | what it returns |
+|---|---|
+| `dataset_of` | the history of a run as one labelled dataset |
+| `rows_of` | which results of a sweep are histories, and which steps their rows are |
+| `steps_of` | the steps of the rows |
+"""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
@@ -10,6 +17,15 @@ from gdlab.sweeps.axes import path_name
 
 if TYPE_CHECKING:
     import xarray
+
+
+class History(NamedTuple):
+    """The history of a run among the results of a sweep."""
+
+    rows: int
+    every: int  # how many steps apart they are
+    begun: str | None  # the name of how many steps were taken before, where that is a result
+    names: tuple[str, ...]  # of the results that have these rows
 
 
 def dataset_of(
@@ -31,3 +47,41 @@ def dataset_of(
         inner = [f"{name}_{i}" for i in range(np.ndim(leaf) - len(lead))]
         variables[name] = ([*lead, *inner], np.asarray(leaf))
     return xarray.Dataset(variables, {"step": step}, dict(about))
+
+
+def rows_of(results: Any, taken: Sequence[str]) -> dict[str, Any]:
+    """Which results have rows that are the steps of runs, as JSON: `dims` for them, and how many steps apart they are.
+
+    A run is known by its fields.  There are none where runs have histories of several lengths, or "step" is taken, the
+    name of another axis or result.
+    """
+    found = [
+        _history(path, node)
+        for path, node in jax.tree_util.tree_leaves_with_path(results, is_leaf=_is_run)
+        if _is_run(node) and node.history and not np.ndim(node.begun)
+    ]
+    if "step" in taken or len({run.rows for run in found}) != 1:
+        return {"dims": {}, "every": None, "begun": None, "rows": 0}
+    dims = {name: ["step"] for run in found for name in run.names}
+    every = found[0].every if len({run.every for run in found}) == 1 else None
+    return {"dims": dims, "every": every, "begun": found[0].begun, "rows": found[0].rows}
+
+
+def _is_run(node):
+    return all(hasattr(node, field) for field in ("params", "history", "begun", "every"))
+
+
+def _history(path, run):
+    path = path[1:]  # behind the number of the case
+    begun = path_name((*path, jax.tree_util.GetAttrKey("begun"))) if run.begun is not None else None
+    leaves = jax.tree_util.tree_leaves_with_path(dict(run.history))
+    names = (path_name((*path, jax.tree_util.GetAttrKey("history"), *inner)) for inner, _ in leaves)
+    return History(leaves[0][1].shape[0], run.every, begun, tuple(names))
+
+
+def steps_of(rows: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The coordinate of the axis "step", that of the first run; nothing where no result has such rows."""
+    if rows["every"] is None or not arrays:
+        return {}
+    begun = int(np.ravel(arrays[f"{rows['begun']}:0"])[0]) if rows["begun"] is not None else 0
+    return {"step": -(-begun // rows["every"]) * rows["every"] + rows["every"] * np.arange(rows["rows"])}

@@ -39,7 +39,7 @@ from gdlab.sweeps.dataset import attributes, description, labelled, leaf_names, 
 if TYPE_CHECKING:
     import xarray
 
-SCHEMA = 3  # the version of the layout of datasets and stores
+SCHEMA = 4  # the version of the layout of datasets and stores
 LARGEST_CHUNK = 2**16  # lanes at once, unless the caller says otherwise
 
 
@@ -67,7 +67,8 @@ def sweep(
         store: a folder that keeps each finished chunk.  The same sweep goes on from it; another one is refused.
         shard: (i, n): compute only every n-th chunk, from the i-th on, into `store`; `merge` joins the n stores.
         progress: True for a bar on stderr (silent when that is no terminal), or a function of (done, total) lanes.
-        dims: names for further axes of a result, by the result's name: `{"history.loss": ("step",)}`.
+        dims: names for further axes of a result, by the result's name: `{"loss": ("step",)}`.  The history of a `Run`
+            has "step" by itself, with its coordinate.
         attrs: further attributes of the dataset by name, which `merge` gives back as well: numbers, texts, lists of
             them; truths become 1 and 0, dates and paths texts.
         **axes: by name, either a list of numbers, an array or a pytree of arrays whose leading axis is swept; or a
@@ -107,7 +108,7 @@ def sweep(
     prepared = prepare(point, grid.numeric, chunk, block, mesh)
     versions = _versions()
     attrs = attributes(attrs, [*versions, "config", "argv", "block", "wall_seconds"])
-    labels, described, names = grid.labels(), description(grid, dims), leaf_names(prepared.results)
+    labels, described, names = grid.labels(), description(grid, dims, prepared.results), leaf_names(prepared.results)
     placed(described, labels, dict(zip(names, map(jnp.shape, jax.tree.leaves(prepared.results)), strict=True)))
     identity = _identity(grid, prepared, chunk, described, shard, attrs) if store is not None else {}
     held = contextlib.nullcontext() if store is None else shared_store(store, identity)

@@ -9,7 +9,7 @@
 
 from collections import deque
 from pathlib import Path as File
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 from xml.etree import ElementTree
 
 import jax
@@ -17,15 +17,18 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from hessian.landscapes.disconnectivity import Disconnectivity, disconnectivity
-from hessian.precision import Params
+from hessian.precision import Tree
+
+if TYPE_CHECKING:
+    import xarray
 
 GRAPHML = "http://graphml.graphdrawing.org/xmlns"
 
 
-class Points(NamedTuple):
+class Points(NamedTuple, Generic[Tree]):
     """Critical points, by their loss, with k rows; arrays of numpy."""
 
-    params: Params  # like the starts, k rows
+    params: Tree  # like the starts, k rows
     loss: np.ndarray  # (k,)
     index: np.ndarray  # type: ignore[assignment]  # (k,), Morse index
     flat: np.ndarray  # (k,), the dimension of the orbit
@@ -37,7 +40,7 @@ class Points(NamedTuple):
     def __len__(self) -> int:
         return len(self.loss)
 
-    def at(self, place: int) -> Params:
+    def at(self, place: int) -> Tree:
         """The params of one point."""
         return jax.tree.map(lambda leaf: leaf[place], self.params)
 
@@ -50,12 +53,12 @@ class Path(NamedTuple):
     barrier: float  # the loss of the highest saddle; of the minimum itself where there is none
 
 
-class Landscape(NamedTuple):
+class Landscape(NamedTuple, Generic[Tree]):
     """Minima, saddles of index 1, and which minima each joins: a multigraph."""
 
-    minima: Points
-    saddles: Points
-    others: Points  # critical points of higher index that were met
+    minima: Points[Tree]
+    saddles: Points[Tree]
+    others: Points[Tree]  # critical points of higher index that were met
     joins: np.ndarray  # (saddles, 2): the minima below each, -1 where a way down ended at none
     drawn: np.ndarray  # (minima,), how many starts led straight down to each
     starts: int  # how many were used
@@ -118,7 +121,7 @@ class Landscape(NamedTuple):
             saddles.append(saddle)
         return Path(minima[::-1], saddles[::-1], barrier)
 
-    def to_dataset(self) -> Any:
+    def to_dataset(self) -> "xarray.Dataset":
         """An `xarray.Dataset` with the dims minimum, saddle, other, side, coordinate and mode; it needs xarray."""
         import xarray
 

@@ -28,7 +28,7 @@ from hessian.landscapes.graph import Landscape, Points
 from hessian.landscapes.rounds import Job, Rounds
 from hessian.landscapes.seek import FLOW, Plan
 from hessian.landscapes.strings import nearest, strung, tops, unjoined
-from hessian.precision import working
+from hessian.precision import Tree, working
 from hessian.product import Loss, Params
 from hessian.symmetry.declared import declare, refuse_wrong
 from hessian.verdicts.classify import Kind
@@ -42,7 +42,7 @@ BESIDE = 2  # soft eigenvectors of a new saddle along which points of index 2 ar
 
 def landscape(
     loss: Loss,
-    starts: Params,
+    starts: Tree,
     *args: Any,
     symmetries: Any = None,
     highest: int = 1,
@@ -55,7 +55,7 @@ def landscape(
     batch: int = 16,
     store: Any = None,
     progress: Callable[[int, str], Any] | None = None,
-) -> Landscape:
+) -> Landscape[Tree]:
     """The minima of a loss and the saddles of index 1 that join them, each orbit once (S53, S57, S59).
 
     Args:

@@ -10,7 +10,7 @@ lowers the loss by less than its rounding, so the length never starts below the 
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ from hessian.bounds import Boxed, boxed, face_at
 from hessian.compiled import compiled
 from hessian.limits import DENSE_SPECTRUM
 from hessian.numerics import length_scale
-from hessian.precision import Storage, storage, working
+from hessian.precision import Storage, Tree, storage, working
 from hessian.product import Loss, Params, gradient, hvp
 from hessian.results import Outcome, counts
 from hessian.spectra.spectrum import rounding, spectrum
@@ -46,12 +46,12 @@ HALVINGS = DOUBLINGS = 60  # enough to cross the range of lengths that floats ca
 
 
 @result
-class Escape(NamedTuple):
+class Escape(NamedTuple, Generic[Tree]):
     """The step that was taken; where there was none the parameters are those given and the step is 0."""
 
-    params: Params  # params + step * direction, never of a higher loss
+    params: Tree  # params + step * direction, never of a higher loss
     step: jax.Array  # the length of the step, >= 0
-    direction: Params  # the lowest eigenvector, of length 1, its sign the one that was taken
+    direction: Tree  # the lowest eigenvector, of length 1, its sign the one that was taken
     loss_before: jax.Array
     loss_after: jax.Array
     curvature: jax.Array  # the lowest eigenvalue
@@ -63,7 +63,7 @@ class Escape(NamedTuple):
         return f"{counts(EscapeOutcome, self.code)}; {step}, {loss}"
 
     @property
-    def reason(self) -> Any:
+    def reason(self) -> str:
         """What was done and why, in words: a string, or an array of them for many points.  Not inside `jit`."""
         return EscapeOutcome.words_of(self.code)
 
@@ -91,7 +91,7 @@ class _Search(NamedTuple):
 
 def escape(
     loss: Loss,
-    params: Params,
+    params: Tree,
     *args: Any,
     curvature_tol: ArrayLike | None = None,
     key: jax.Array | None = None,
@@ -99,7 +99,7 @@ def escape(
     symmetries: Any = None,
     trainable: Any = None,
     bounds: Any = None,
-) -> Escape:
+) -> Escape[Tree]:
     """One step out of a saddle, along its direction of most negative curvature (S57).
 
     Args:

@@ -15,7 +15,7 @@ Whatever the end, `reason` says why.
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,8 +30,8 @@ from hessian.bounds import Box, Clipped
 from hessian.compiled import compiled
 from hessian.limits import DENSE_STEP
 from hessian.numerics import length_scale
-from hessian.precision import working
-from hessian.product import Loss, Params
+from hessian.precision import Tree, working
+from hessian.product import Loss
 from hessian.results import Outcome, counts
 from hessian.saddles.box_steps import bounded, projected_trust_region
 from hessian.saddles.flat_directions import POINTS, probe_flat_directions
@@ -61,13 +61,13 @@ UNCHANGED = 8  # losses that differ by this many eps |loss| are the same
 
 
 @result
-class MinimumSearch(NamedTuple):
+class MinimumSearch(NamedTuple, Generic[Tree]):
     """Where the descent ended, why, and what it cost; a pytree of arrays."""
 
-    params: Params  # the lowest point visited; its loss is never above that of the start
+    params: Tree  # the lowest point visited; its loss is never above that of the start
     loss_before: jax.Array
     loss: jax.Array
-    point: CriticalPoint  # the verdict on params
+    point: CriticalPoint[Tree]  # the verdict on params
     code: jax.Array  # the reason as an integer: a `MinimumOutcome`
     escapes: jax.Array  # steps along negative curvature that were taken after a check
     steps: jax.Array  # of the optimizer and of the trust region
@@ -80,7 +80,7 @@ class MinimumSearch(NamedTuple):
         return f"{counts(MinimumOutcome, self.code) if np.ndim(self.code) else self.certificate}; {loss}"
 
     @property
-    def reason(self) -> Any:
+    def reason(self) -> str:
         """Why it ended, in words: a string, or an array of them for many starts.  Not inside `jit`."""
         return MinimumOutcome.words_of(self.code)
 
@@ -97,7 +97,7 @@ class MinimumSearch(NamedTuple):
 
 def find_minimum(
     loss: Loss,
-    params: Params,
+    params: Tree,
     *args: Any,
     optimizer: optax.GradientTransformation | None = None,
     rounds: int = 100,
@@ -113,7 +113,7 @@ def find_minimum(
     symmetries: Any = None,
     trainable: Any = None,
     bounds: Any = None,
-) -> MinimumSearch:
+) -> MinimumSearch[Tree]:
     """A second-order point below the start, with its certificate, or the reason why there is none (S57, S61).
 
     Args:

@@ -6,7 +6,7 @@
 Neither survives a change of parameters that leaves the function as it is (Dinh et al. 2017).
 """
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Generic, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +15,8 @@ from jax.typing import ArrayLike
 from gdlab.ground.results import digits, result
 from hessian.arguments import choice, number, prng_key, whole
 from hessian.compiled import compiled
-from hessian.precision import working
-from hessian.product import Loss, Params
+from hessian.precision import Tree, working
+from hessian.product import Loss
 from hessian.results import Outcome, counts
 from hessian.spectra.spectrum import extremal
 
@@ -31,13 +31,13 @@ class SharpnessMeasure(Outcome):
 
 
 @result
-class Sharpness(NamedTuple):
+class Sharpness(NamedTuple, Generic[Tree]):
     """A measure of sharpness, a lower bound for both measures."""
 
     value: jax.Array
     code: jax.Array  # which measure, as an integer: a `SharpnessMeasure`
     error: jax.Array  # of the eigenvalue its residual; of keskar infinite: the true maximum may be larger
-    direction: Params  # the eigenvector, or the y that was found
+    direction: Tree  # the eigenvector, or the y that was found
 
     def _words(self) -> str:
         return f"{digits(self.value)} by {counts(SharpnessMeasure, self.code)}, error {digits(self.error)}"
@@ -50,7 +50,7 @@ class Sharpness(NamedTuple):
 
 def sharpness(
     loss: Loss,
-    params: Params,
+    params: Tree,
     *args: Any,
     measure: Measure = "eigenvalue",
     key: jax.Array | None = None,
@@ -58,7 +58,8 @@ def sharpness(
     starts: int = 4,
     steps: int = 20,
     num_matvecs: int = 60,
-) -> Sharpness:
+    trainable: Any = None,
+) -> Sharpness[Tree]:
     """How sharp the loss is at params, by the largest eigenvalue or as Keskar et al. (2017) measure it (S51).
 
     Args:
@@ -71,6 +72,8 @@ def sharpness(
         starts: random starts of the ascent in the box, >= 1.
         steps: gradients from each, >= 1.
         num_matvecs: with the Hessian, for the eigenvalue, >= 3.
+        trainable: which floating arrays are free, a pytree of bools like params or a prefix of it, or a function of
+            paths such as `lambda path: "bias" not in path`; the others stay as they are.
 
     Raises:
         TypeError, ValueError: as `hessian.hvp` and `hessian.extremal`; ValueError for another measure.
@@ -82,7 +85,7 @@ def sharpness(
     >>> round(float(found.value), 6)  # 100 * 2 * 0.1^2
     2.0
     """
-    loss, params, args, stored = working(loss, params, *args)
+    loss, params, args, stored = working(loss, params, *args, trainable=trainable)
     choice("measure", measure, SharpnessMeasure.list_words())
     starts, steps, num_matvecs = whole("starts", starts), whole("steps", steps), whole("num_matvecs", num_matvecs, 3)
     epsilon, start = number("epsilon", epsilon), prng_key(key)

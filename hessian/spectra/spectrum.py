@@ -10,7 +10,7 @@
 | `condition_number` | largest over smallest absolute eigenvalue | none: from the eigenvalues |
 """
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Generic, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,8 +22,8 @@ from hessian.arguments import choice, number, prng_key, whole
 from hessian.compiled import compiled
 from hessian.limits import BASIS_MEMORY, CURVATURE_ROUNDING, MATRIX_MEMORY
 from hessian.numerics import length, unit
-from hessian.precision import working, working_dtype
-from hessian.product import Loss, Params, flat_product, matrix
+from hessian.precision import Tree, working, working_dtype
+from hessian.product import Loss, flat_product, matrix
 from hessian.spectra import lanczos
 from hessian.spectra.eigh import eigh
 
@@ -32,11 +32,11 @@ Which = Literal["lowest", "highest", "both"]
 
 
 @result
-class Spectrum(NamedTuple):
+class Spectrum(NamedTuple, Generic[Tree]):
     """Eigenvalues in ascending order, their eigenvectors, and how well they are known."""
 
     eigenvalues: jax.Array  # shape (k,), ascending
-    eigenvectors: Params  # like params with a leading axis of k; each of length 1 over all leaves together
+    eigenvectors: Tree  # like params with a leading axis of k; each of length 1 over all leaves together
     residuals: jax.Array  # shape (k,), |H u - lambda u|: some eigenvalue is no further than this from lambda
     num_matvecs: jax.Array  # how many products with H it took
 
@@ -57,7 +57,7 @@ class Inertia(NamedTuple):
         return f"{digits(self.positive)} positive, {digits(self.zero)} zero, {digits(self.negative)} negative"
 
 
-def spectrum(loss: Loss, params: Params, *args: Any, chunk: int = 64, memory: float = MATRIX_MEMORY) -> Spectrum:
+def spectrum(loss: Loss, params: Tree, *args: Any, chunk: int = 64, memory: float = MATRIX_MEMORY) -> Spectrum[Tree]:
     """All eigenvalues and eigenvectors of the Hessian of the loss at params (S52, S55, S56).
 
     Args:
@@ -93,7 +93,7 @@ def _spectrum(loss, params, args, chunk):
 
 def extremal(
     loss: Loss,
-    params: Params,
+    params: Tree,
     *args: Any,
     k: int = 1,
     which: Which = "lowest",
@@ -101,7 +101,7 @@ def extremal(
     key: jax.Array | None = None,
     num_matvecs: int = 200,
     memory: float = BASIS_MEMORY,
-) -> Spectrum:
+) -> Spectrum[Tree]:
     """The k lowest or highest eigenpairs of the Hessian, or both, without the matrix (S58; Lanczos 1950).
 
     Differentiable: the derivative of an eigenvalue is that of u^T H u at a fixed eigenvector.

@@ -12,7 +12,7 @@ eigenvalue there is zero; the band [-tau, tau] prevents that.  `hessian.verdicts
 becomes of a point beside a degenerate one.
 """
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Generic, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,8 +26,8 @@ from hessian.bounds import OnFace, boxed, face_at, on_face
 from hessian.compiled import compiled
 from hessian.limits import BASIS_MEMORY, DENSE_SPECTRUM, MATRIX_MEMORY
 from hessian.numerics import divisor
-from hessian.precision import Storage, working
-from hessian.product import Loss, Params
+from hessian.precision import Storage, Tree, working
+from hessian.product import Loss
 from hessian.proofs.prove import prove
 from hessian.proofs.record import Proof
 from hessian.results import counts
@@ -43,7 +43,7 @@ Method = Literal["auto", "dense", "lanczos"]
 
 
 @result
-class CriticalPoint(NamedTuple):
+class CriticalPoint(NamedTuple, Generic[Tree]):
     """The verdict on a point, a pytree of arrays; `vmap` gives one for each of many points."""
 
     code: jax.Array  # the kind as an integer: a `Kind`
@@ -52,8 +52,8 @@ class CriticalPoint(NamedTuple):
     gradient_norm: jax.Array
     gradient_tol: jax.Array  # critical where gradient_norm <= gradient_tol, for a gradient of this direction
     curvature_tol: jax.Array  # half width of the zero band: rounding
-    lowest: Eigenpair  # with the interval low <= value <= high that holds the eigenvalue
-    highest: Eigenpair
+    lowest: Eigenpair[Tree]  # with the interval low <= value <= high that holds the eigenvalue
+    highest: Eigenpair[Tree]
     confidence: jax.Array  # in the kind: 1 where all eigenvalues or both signs are seen, 0 where it is undetermined
     newton_decrement: jax.Array  # sqrt(|g.H^-1 g|)
     distance: jax.Array  # to the critical point, at most about: the length of Newton's step
@@ -73,7 +73,7 @@ class CriticalPoint(NamedTuple):
         return f"{jnp.size(self.code)} points: {counts(Kind, self.code)}" if many else self.certificate
 
     @property
-    def kind(self) -> Any:
+    def kind(self) -> str:
         """The kind in words: a string, or an array of strings for many points.  Not inside `jit`."""
         return Kind.words_of(self.code)
 
@@ -133,7 +133,7 @@ class CriticalPoint(NamedTuple):
 
 def classify(
     loss: Loss,
-    params: Params,
+    params: Tree,
     *args: Any,
     gradient_tol: ArrayLike | None = None,
     curvature_tol: ArrayLike | None = None,
@@ -146,7 +146,7 @@ def classify(
     trainable: Any = None,
     bounds: Any = None,
     proof: bool = False,
-) -> CriticalPoint:
+) -> CriticalPoint[Tree]:
     """The kind of a point of the loss surface, with its index, inertia and extreme eigenpairs (S52-S57).
 
     Args:

@@ -11,7 +11,7 @@ Two ends are one point where they are closer than `separation`, beyond what roun
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from gdlab.ground.results import result
+from hessian.precision import Tree
 from hessian.product import Params
 from hessian.results import Outcome
 from hessian.symmetry.alignment import same_orbit
@@ -41,10 +42,10 @@ class SearchOutcome(Outcome):
 
 
 @result
-class CriticalPoints(NamedTuple):
+class CriticalPoints(NamedTuple, Generic[Tree]):
     """The distinct critical points, by index and then by loss, with k rows; arrays of numpy."""
 
-    params: Params  # like the starts, k rows
+    params: Tree  # like the starts, k rows
     loss: np.ndarray  # (k,)
     code: np.ndarray  # (k,), the kind as an integer: a `hessian.Kind`
     index: np.ndarray  # type: ignore[assignment]  # (k,), Morse index

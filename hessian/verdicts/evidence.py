@@ -19,7 +19,7 @@ All of this is certain to rounding and to the points that were tested; it is no 
 Without the matrix: `hessian.verdicts.krylov_evidence`.  The tolerances: `hessian.tolerances`.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,7 @@ from gdlab.ground.results import digits, result
 from hessian.bounds import Face
 from hessian.compiled import compiled
 from hessian.numerics import divided, divisor, length, newton_coordinates
+from hessian.precision import Tree
 from hessian.product import Loss, Params, gradient, matrix
 from hessian.roundoff import SAFETY, spread
 from hessian.spectra.eigh import eigh
@@ -41,11 +42,11 @@ GRADIENTS = 4  # eight gradients on the way, counted as products; the 16 where c
 
 
 @result
-class Eigenpair(NamedTuple):
+class Eigenpair(NamedTuple, Generic[Tree]):
     """An eigenvalue at the end of the spectrum, its eigenvector, and the interval that holds it."""
 
     value: jax.Array
-    vector: Params  # like params, of length 1
+    vector: Tree  # like params, of length 1
     low: jax.Array  # bounds that hold at the critical point as well; the outer one of a matrix-free end
     high: jax.Array  # holds with the confidence of the evidence
 

@@ -34,7 +34,7 @@ from hessian.compiled import compiled
 from hessian.limits import CURVATURE_ROUNDING
 from hessian.models import WholeLoss, partition
 from hessian.numerics import divided, divisor, length
-from hessian.precision import working
+from hessian.precision import Tree, working
 from hessian.product import Loss, Params
 from hessian.roundoff import spread
 from hessian.steps.eigenbasis import eigenbasis
@@ -54,7 +54,7 @@ SAMPLES = 4  # of the rounding of the gradient
 
 def find_critical_points(
     loss: Loss,
-    starts: Params,
+    starts: Tree,
     *args: Any,
     method: SearchMethod = "levenberg_marquardt",
     index: int = 1,
@@ -63,7 +63,7 @@ def find_critical_points(
     radius: ArrayLike = 0.1,
     batch: int = 4096,
     symmetries: Any = None,
-) -> CriticalPoints:
+) -> CriticalPoints[Tree]:
     """The critical points of every index to which the starts lead, each once, refined and classified (S53, S59).
 
     Args:

@@ -265,8 +265,7 @@ def test_a_model_of_a_file_is_a_target_as_it_is(tmp_path):
         target(Classify(target=f"{file}:loss", params=f"{file}:nothing"))
 
 
-def test_a_verdict_over_batches_is_that_over_all_data(tmp_path, capsys):
-    (tmp_path / "streams.py").write_text("""
+STREAMS = """
 import jax.numpy as jnp
 import numpy as np
 
@@ -281,7 +280,11 @@ def whole(w):
 def batches():
     for i in range(0, 7, 3):
         yield X[i : i + 3]
-""")
+"""
+
+
+def test_a_verdict_over_batches_is_that_over_all_data(tmp_path, capsys):
+    (tmp_path / "streams.py").write_text(STREAMS)
     np.savez(tmp_path / "w.npz", params=np.linalg.lstsq(np.arange(14.0).reshape(7, 2) / 7, np.ones(7))[0])
     ours = answer(
         capsys, "classify", "streams.py:loss", "--params", "w.npz", "--data", "streams.py:batches", "--out", "a"
@@ -292,3 +295,13 @@ def batches():
     for name in ("streams.py:nothing", "streams.py", "w.npz"):
         with pytest.raises(InputError, match=r"^data must be"):
             target(Classify("streams.py:loss", params=tmp_path / "w.npz", data=name))
+
+
+@pytest.mark.full
+def test_the_way_down_over_batches_begins_along_the_curvature_of_all_data(tmp_path, capsys):
+    (tmp_path / "streams.py").write_text(STREAMS.replace("x @ w - 1", "(x @ w) ** 2 - 1"))
+    np.savez(tmp_path / "w.npz", params=np.zeros(2))
+    found = answer(capsys, "escape", "streams.py:loss", "--params", "w.npz", "--data", "streams.py:batches")
+    x = np.arange(14.0).reshape(7, 2) / 7
+    assert found["curvature"] == pytest.approx(-4 * np.linalg.eigvalsh(x.T @ x / 7)[-1], rel=1e-9)
+    assert found["end"]["kind"] == "minimum"

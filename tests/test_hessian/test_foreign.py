@@ -25,6 +25,20 @@ def saddle(w):
     return (1 - w[0] * w[1]) ** 2, -2 * (1 - w[0] * w[1]) * w[::-1]
 
 
+def two_wells(w):
+    return (w[0] ** 2 - 1) ** 2 + w[1] ** 2, np.array([4 * w[0] * (w[0] ** 2 - 1), 2 * w[1]])
+
+
+@pytest.mark.full
+def test_a_landscape_of_it_is_that_of_its_formula():
+    starts = jnp.array([[0.5, 1.0], [-2.0, 0.3]])
+    found = hessian.landscape(hessian.foreign_loss(two_wells), starts, modes=1, strings=0, batch=2)
+    np.testing.assert_allclose(found.minima.loss, [0, 0], atol=1e-9)
+    np.testing.assert_allclose(np.sort(found.minima.params[:, 0]), [-1, 1], atol=1e-6)
+    np.testing.assert_allclose(found.saddles.loss, [1], rtol=1e-9)
+    assert sorted(found.joins[0].tolist()) == [0, 1]
+
+
 def test_value_gradient_and_products_are_those_of_jax_to_the_accuracy_that_is_stated():
     loss = hessian.foreign_loss(of_numpy)
     value, slope = jax.value_and_grad(loss)(POINT)

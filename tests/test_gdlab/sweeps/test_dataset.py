@@ -205,3 +205,27 @@ def test_numbers_whose_sum_overflows_are_alive_and_those_that_cancel_to_none_are
     assert gdlab.sweep(lambda a: a, a=large)["alive"].values.all()
     ends = gdlab.sweep(lambda a: jnp.stack([a, -a]), a=np.array([1.0, np.inf]), dims={"value": "step"})
     assert ends["alive"].values.tolist() == [True, False] and ends["died"].values.tolist() == [-1, 0]
+
+
+def run_of(a, steps=4, **options):
+    return gdlab.minimize(lambda x: x * x, gdlab.gd(0.25), a, steps, every=2, **options)
+
+
+def test_the_history_of_a_run_is_along_its_steps(tmp_path):
+    first = run_of(1.0, steps=3)
+    swept = gdlab.sweep(run_of, **A)
+    assert swept["history.loss"].dims == ("a", "step")
+    np.testing.assert_array_equal(swept["history.loss"].sel(a=2, step=2), 4 * 0.5**4)
+    assert swept["died"].values.tolist() == [-1, -1, -1]
+    going = gdlab.sweep(lambda a: {"run": run_of(a, state=first), "b": a}, **A, store=tmp_path / "store")
+    assert going["run.history.loss"].dims == ("a", "step")
+    assert going["step"].values.tolist() == [4, 6]  # 3 steps came before
+    merged = gdlab.merge(tmp_path / "store")
+    assert merged["step"].values.tolist() == [4, 6] and there_and_back(merged).identical(merged)
+
+
+def test_the_axis_of_a_history_keeps_its_own_name_where_step_is_another():
+    assert gdlab.sweep(run_of, **A, dims={"history.loss": ("t",)})["history.loss"].dims == ("a", "t")
+    assert gdlab.sweep(lambda step: run_of(step), step=A["a"])["history.loss"].dims == ("step", "history.loss_0")
+    of_two = gdlab.sweep(lambda a: {"long": run_of(a), "short": run_of(a, steps=2)}, **A)
+    assert of_two["long.history.loss"].dims == ("a", "long.history.loss_0")

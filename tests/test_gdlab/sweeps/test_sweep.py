@@ -275,7 +275,7 @@ def test_a_dataset_says_all_that_was_asked_and_a_merged_one_the_same(tmp_path):
         assert json.loads(found.attrs["config"]) == config
         assert {found.attrs["why"], found.attrs["sizes"], found.attrs["block"]} == {"for a test", 3, 1}
         assert found.attrs["python"] == sys.version.split()[0]
-        assert found.attrs["gdlab_schema"] == 3
+        assert found.attrs["gdlab_schema"] == 4
         assert found.attrs["argv"] == " ".join(sys.argv)
         assert found["a"].dtype == float
         assert found["alive"].all()
@@ -292,9 +292,9 @@ def test_a_dataset_says_all_that_was_asked_and_a_merged_one_the_same(tmp_path):
     (tmp_path / "1" / "chunk-00001.npz").write_bytes(b"")
     with pytest.raises(StoreError, match=r"chunk 1 is damaged in .*/1"), pytest.warns(UserWarning, match="damaged"):
         gdlab.merge(tmp_path / "0", tmp_path / "1")
-    for identity in ({"schema": 3}, {"schema": 2, "lanes": 4}):
+    for identity in ({"schema": 4}, {"schema": 2, "lanes": 4}):
         (tmp_path / "0" / "store.json").write_text(json.dumps(identity))
-        with pytest.raises(StoreError, match=f"^stores must be of sweeps, of schema 3; {tmp_path / '0'} is not"):
+        with pytest.raises(StoreError, match=f"^stores must be of sweeps, of schema 4; {tmp_path / '0'} is not"):
             gdlab.merge(tmp_path / "0")
 
 

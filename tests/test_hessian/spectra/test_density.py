@@ -189,3 +189,14 @@ def test_the_corner_of_keskars_box_is_found_from_inside_and_never_below_where_it
     top = hessian.sharpness(lambda w: 1 - w @ w, jnp.zeros(2), measure="keskar", epsilon=0.1)
     np.testing.assert_allclose(top.value, 0, atol=1e-12)  # a maximum is not sharp
     assert (int(found.code), float(found.error)) == (1, np.inf)
+
+
+@pytest.mark.parametrize(("measure", "expected"), [("eigenvalue", 3.0), ("keskar", 100 * 1.5 * 0.1**2)])
+def test_sharpness_of_what_is_trained(measure, expected):
+    def bowl(params):
+        return 5 * params["a"] @ params["a"] + 1.5 * params["b"] ** 2
+
+    zeros = {"a": jnp.zeros(2), "b": jnp.array(0.0)}
+    found = hessian.sharpness(bowl, zeros, measure=measure, epsilon=0.1, trainable=lambda path: "b" in path)
+    np.testing.assert_allclose(found.value, expected, rtol=1e-12)
+    assert found.direction["a"] is None
