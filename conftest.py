@@ -18,7 +18,7 @@ import jax
 import pytest
 from jax._src import compiler  # no public name changes the options of what JAX compiles by itself
 
-from hessian.compiled import QUICK, are_known
+from gdlab.ground.compilers import QUICK, known
 
 # Not through the environment: programs that tests start must choose their own precision, as they do for a user.
 jax.config.update("jax_enable_x64", True)
@@ -70,16 +70,21 @@ def compiled_quickly_and_forgotten(request):
     """
     quick = not ROUNDING & set(request.path.with_suffix("").parts)
     with pytest.MonkeyPatch.context() as patch:
-        if quick and are_known():
-            patch.setattr(compiler, "get_compile_options", functools.partial(quickly, compiler.get_compile_options))
+        if quick:
+            patch.setattr(compiler, "get_compile_options", quickly(compiler.get_compile_options, known(QUICK)))
         jax.config.update("jax_disable_most_optimizations", quick)
         yield
     jax.clear_caches()
 
 
-def quickly(plain, *args, env_options_overrides=None, **named):
-    """The options of a compilation, with those that the programs of `hessian` have."""
-    return plain(*args, env_options_overrides={**(env_options_overrides or {}), **QUICK}, **named)
+def quickly(plain, options):
+    """The options of a compilation, with these for all."""
+
+    @functools.wraps(plain)
+    def with_options(*args, env_options_overrides=None, **named):
+        return plain(*args, env_options_overrides={**(env_options_overrides or {}), **options}, **named)
+
+    return with_options
 
 
 @pytest.fixture

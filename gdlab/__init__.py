@@ -7,15 +7,12 @@ joins them, `optimizers` names the joints, `minimize` runs them, `sweep` runs th
 long as it takes; `compare` says what the runs tell.
 """
 
-import ast
-import functools
-import importlib
-import linecache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gdlab import directions, scales, schedules
 from gdlab.base import Optimizer, Step
 from gdlab.equation import descent
+from gdlab.ground.lazily import asked_for
 from gdlab.optimizers import named, of_matrices, recent
 from gdlab.optimizers.inspect import inspect
 from gdlab.optimizers.named import *  # noqa: F403  # its __all__ is the list of named optimizers
@@ -105,25 +102,5 @@ def __dir__() -> list[str]:
     return sorted(["__version__", *__all__])
 
 
-@functools.cache
-def _homes():
-    """The module of each name that is imported above for type checkers alone, read off there: so it stands once."""
-    tree = ast.parse("".join(linecache.getlines(__file__, globals())))
-    found = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-    return {alias.name: str(node.module) for node in found for alias in node.names}
-
-
 if not TYPE_CHECKING:  # to a type checker every name is there, and no other
-
-    def __getattr__(name: str) -> Any:
-        """A name that is imported where it is first asked for, because most programs use few; or a module."""
-        home = _homes().get(name, __name__)
-        module = f"{__name__}.{name}" if home == __name__ else home
-        try:
-            found = importlib.import_module(module)
-        except ModuleNotFoundError as error:
-            if error.name != module:  # a library that is missing
-                raise
-            msg = f"module {__name__!r} has no attribute {name!r}"
-            raise AttributeError(msg) from None
-        return globals().setdefault(name, found if home == __name__ else getattr(found, name))
+    __getattr__ = asked_for(globals())

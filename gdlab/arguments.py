@@ -29,6 +29,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from gdlab.ground.leaves import shown
+
 # What mends a module that is given for its parameters.
 PARTITION = (
     "; partition a module and hand over its arrays alone: eqx.partition(model, eqx.is_inexact_array), "
@@ -199,14 +201,6 @@ def _plain(tree):
     if isinstance(tree, dict | list | tuple):
         return all(map(_plain, tree.values() if isinstance(tree, dict) else tree))
     return tree is None or isinstance(tree, jax.Array | np.ndarray | np.generic | numbers.Number | str)
-
-
-def shown(value: Any) -> str:
-    """What came, short enough for one line."""
-    if isinstance(value, jax.Array | np.ndarray):
-        return f"an array of dtype {value.dtype} and shape {value.shape}"
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _real(array):

@@ -28,10 +28,10 @@ import optax
 from jax.typing import ArrayLike
 
 from gdlab.arguments import alike
+from gdlab.ground.results import result
 from gdlab.numerics import Params, likes, widest
 from gdlab.operators import applied, by_leaf, is_operator, of_operators
 from gdlab.pieces import Piece, rebuilt
-from gdlab.results import result
 
 
 @result

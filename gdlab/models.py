@@ -11,11 +11,9 @@ BatchNorm, the counter of a Dropout) by a class called `Variable` among those of
 |---|---|
 | `partition` | the trained part of a pytree, the carried part, and what makes the pytree of them again |
 | `Model` | the latter |
-| `plain` | whether a pytree is made of Python's own containers |
 | `as_array` | a leaf, as an array of JAX where it is one of another library |
 """
 
-import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,24 +22,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gdlab.arguments import floating, shown
+from gdlab.arguments import floating
+from gdlab.ground.leaves import Fixed, chosen_of, is_array, is_floating, parameters, plain, shown
 
 TRAINED, CARRIED = "trained", "carried"
-
-
-@dataclass(frozen=True, eq=False)
-class _Fixed:
-    """A leaf that is no array; equal to an equal one, so that a model is compiled once."""
-
-    leaf: Any
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, _Fixed) or type(self.leaf) is not type(other.leaf):
-            return False
-        return self.leaf is other.leaf or (_hashable(self.leaf) and bool(self.leaf == other.leaf))
-
-    def __hash__(self) -> int:
-        return hash(self.leaf) if _hashable(self.leaf) else id(self.leaf)
 
 
 @dataclass(frozen=True)
@@ -49,14 +33,14 @@ class Model:
     """What a pytree is beside its arrays: hashable, so that it can be a static argument."""
 
     structure: Any
-    kinds: tuple  # of each leaf: TRAINED, CARRIED, or the leaf itself, `_Fixed`
+    kinds: tuple  # of each leaf: TRAINED, CARRIED, or the leaf itself, `Fixed`
     mutable: bool  # whether a function that is called with the tree may change its arrays in place
 
     def combine(self, params: Any, rest: Sequence[Any]) -> Any:
         """The pytree of its trained and its carried arrays."""
         trained, carried = iter(jax.tree.leaves(params)), iter(rest)
         parts = {TRAINED: trained, CARRIED: carried}
-        leaves = [kind.leaf if isinstance(kind, _Fixed) else next(parts[kind]) for kind in self.kinds]
+        leaves = [kind.leaf if isinstance(kind, Fixed) else next(parts[kind]) for kind in self.kinds]
         return jax.tree.unflatten(self.structure, leaves)
 
     def rest(self, tree: Any) -> tuple:
@@ -101,14 +85,14 @@ def partition(name: str, tree: Any, trainable: Any = None) -> tuple[Any, tuple, 
     """
     is_plain = plain(tree)
     leaves, structure = jax.tree.flatten(tree)
-    if trainable is None and is_plain and leaves and all(map(_isfloating, leaves)):
+    if trainable is None and is_plain and leaves and all(map(is_floating, leaves)):
         return floating(name, tree), (), None
     paths = [name + jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
     leaves = [as_array(path, leaf) for path, leaf in zip(paths, leaves, strict=True)]
-    wanted, mutable = _parameters(tree)
-    chosen = [True] * len(leaves) if trainable is None else chosen_of("trainable", tree, trainable)
+    wanted, mutable = parameters(tree)
+    chosen = [True] * len(leaves) if trainable is None else jax.tree.leaves(chosen_of("trainable", tree, trainable))
     trained = [
-        _isfloating(leaf) and (is_plain or _isarray(leaf)) and both[0] and both[1]
+        is_floating(leaf) and (is_plain or is_array(leaf)) and both[0] and both[1]
         for leaf, *both in zip(leaves, wanted, chosen, strict=True)
     ]
     if not any(trained):
@@ -116,29 +100,12 @@ def partition(name: str, tree: Any, trainable: Any = None) -> tuple[Any, tuple, 
     if all(trained) and not mutable:
         return jax.tree.unflatten(structure, list(map(jnp.asarray, leaves))), (), None
     kinds = tuple(
-        TRAINED if yes else CARRIED if _isarray(leaf) else _Fixed(leaf)
+        TRAINED if yes else CARRIED if is_array(leaf) else Fixed(leaf)
         for leaf, yes in zip(leaves, trained, strict=True)
     )
     params = [jnp.asarray(leaf) if yes else None for leaf, yes in zip(leaves, trained, strict=True)]
     rest = tuple(jnp.asarray(leaf) for leaf, kind in zip(leaves, kinds, strict=True) if kind == CARRIED)
     return jax.tree.unflatten(structure, params), rest, Model(structure, kinds, mutable)
-
-
-def chosen_of(name: str, tree: Any, chosen: Any) -> list[bool]:
-    """For each leaf of a pytree whether it is chosen, by a function of paths or a pytree of bools."""
-    if callable(chosen):
-        return [bool(chosen(jax.tree_util.keystr(path))) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
-    flags = jax.tree.leaves(chosen)
-    try:
-        mask = jax.tree.map(lambda flag, part: jax.tree.map(lambda _: bool(flag), part), chosen, tree)
-    except (TypeError, ValueError):
-        mask = None
-    mask = None if mask is None else jax.tree.leaves(mask)
-    if mask is None or len(mask) != len(jax.tree.leaves(tree)) or any(_text(flag) for flag in flags):
-        msg = f"{name} must be a pytree of bools like params or a prefix of it, or a function of paths such as "
-        msg += f"lambda path: 'bias' not in path; got {shown(chosen)}"
-        raise ValueError(msg)
-    return mask
 
 
 def like(name: str, new: Any, old: Any) -> Any:
@@ -151,32 +118,12 @@ def like(name: str, new: Any, old: Any) -> Any:
     return jnp.asarray(new, old.dtype)
 
 
-def _parameters(tree):
-    """For each leaf whether its node lets it be a parameter, and whether any node is a variable, changed in place."""
-    nodes = jax.tree.leaves(tree, is_leaf=_isvariable)
-    variables = [node for node in nodes if _isvariable(node)]
-    wanted = [
-        flag
-        for node in nodes
-        for flag in [not _isvariable(node) or "Param" in _names(node)] * len(jax.tree.leaves(node))
-    ]
-    return wanted, bool(variables)
-
-
-def _names(node):
-    return {base.__name__ for base in type(node).__mro__}
-
-
-def _isvariable(node):
-    return "Variable" in _names(node) and not isinstance(node, jax.Array)
-
-
 def as_array(path: str, leaf: Any) -> Any:
     """The leaf, which is at this path for errors, as an array of JAX where it is one of another library."""
     if isinstance(leaf, np.ndarray) and leaf.dtype.kind in "USOMm":
         msg = f"{path} must be an array of numbers; got one of dtype {leaf.dtype}: np.array(x, float) makes it one"
         raise TypeError(msg)
-    if _isarray(leaf) or isinstance(leaf, type) or not hasattr(leaf, "__array__"):
+    if is_array(leaf) or isinstance(leaf, type) or not hasattr(leaf, "__array__"):
         return leaf
     try:
         return jnp.asarray(leaf)
@@ -188,10 +135,10 @@ def as_array(path: str, leaf: Any) -> Any:
 
 def _nothing(name, tree, leaves, paths, filtered):
     """The sentence for a pytree of which nothing can be trained."""
-    floats = [path for path, leaf in zip(paths, leaves, strict=True) if _isfloating(leaf)]
+    floats = [path for path, leaf in zip(paths, leaves, strict=True) if is_floating(leaf)]
     if filtered and floats:
         return f"trainable must choose at least one floating array of {name}; got none of {', '.join(floats)}"
-    found = [(path, leaf) for path, leaf in zip(paths, leaves, strict=True) if _isarray(leaf)]
+    found = [(path, leaf) for path, leaf in zip(paths, leaves, strict=True) if is_array(leaf)]
     if found or (leaves and plain(tree)):
         path, leaf = found[0] if found else (paths[0], leaves[0])
         number = isinstance(leaf, bool | int)
@@ -204,32 +151,3 @@ def _nothing(name, tree, leaves, paths, filtered):
     elif hasattr(tree, "parameters"):
         msg += ": hand over its parameters as arrays of JAX, and a loss made of functions of JAX"
     return msg
-
-
-def plain(tree: Any) -> bool:
-    """Whether a pytree is made of Python's own containers, not of the modules of a library."""
-    if isinstance(tree, dict | list | tuple):
-        return all(map(plain, tree.values() if isinstance(tree, dict) else tree))
-    return tree is None or isinstance(tree, jax.Array) or jax.tree_util.all_leaves([tree])
-
-
-def _isarray(leaf):
-    return isinstance(leaf, jax.Array | np.ndarray | np.generic)
-
-
-def _isfloating(leaf):
-    if _isarray(leaf):
-        return jnp.issubdtype(leaf.dtype, jnp.inexact)
-    return isinstance(leaf, float | complex) and not isinstance(leaf, numbers.Integral)
-
-
-def _text(flag):
-    return not isinstance(flag, bool | np.bool_)
-
-
-def _hashable(value):
-    try:
-        hash(value)
-    except TypeError:
-        return False
-    return True

@@ -24,6 +24,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from gdlab.ground.leaves import shown
+
 
 def number(name: str, value: ArrayLike, interval: str = "(0, inf)") -> ArrayLike:
     """The value; TypeError for what is no real number or array of them, ValueError for a number outside the interval.
@@ -111,11 +113,3 @@ def function(name: str, value: Any) -> Callable[..., Any]:
         msg = f"{name} must be a function; got {shown(value)}"
         raise TypeError(msg)
     return value
-
-
-def shown(value: Any) -> str:
-    """What came, short enough for one line."""
-    if isinstance(value, jax.Array | np.ndarray):
-        return f"an array of dtype {value.dtype} and shape {value.shape}"
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 80 else f"{text[:77]}..."

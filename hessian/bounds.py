@@ -25,11 +25,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from hessian.arguments import shown
+from gdlab.ground.boxes import sides
+from gdlab.ground.results import result
 from hessian.numerics import unit
 from hessian.precision import Loss, Params, Storage
 from hessian.product import gradient
-from hessian.results import result
 from hessian.roundoff import SAFETY, spread
 from hessian.tolerances import distance_tol
 
@@ -65,16 +65,10 @@ def box(bounds: Any, params: Params, inside: bool = True) -> Box | None:
     >>> box((0.0, {"w": None}), {"w": jnp.ones(2)}).upper.tolist()
     [inf, inf]
     """
-    if bounds is None:
+    given = sides(bounds, params)
+    if given is None:
         return None
-    if not isinstance(bounds, tuple | list) or len(bounds) != 2:
-        msg = f"bounds must be a pair (lower, upper), each a number, None, or a pytree like params; got {shown(bounds)}"
-        raise ValueError(msg)
-    there = Box(_side(bounds[0], params, -jnp.inf), _side(bounds[1], params, jnp.inf))
-    theta = ravel_pytree(params)[0]
-    if _false(jnp.all(there.lower <= there.upper)):
-        msg = f"bounds must have no lower bound above the upper one; got {shown(bounds)}"
-        raise ValueError(msg)
+    there, theta = Box(*(ravel_pytree(side)[0] for side in given)), ravel_pytree(params)[0]
     if inside and _false(there.holds(theta)):
         beyond = int(np.sum((theta < there.lower) | (theta > there.upper)))
         msg = f"params must lie within bounds; got {beyond} of {theta.size} numbers outside"
@@ -92,18 +86,6 @@ def boxed(bounds: Any, params: Params, symmetries: Any) -> Box | None:
 
 def _false(condition):
     return not isinstance(condition, jax.core.Tracer) and not bool(condition)
-
-
-def _side(bound, params, far):
-    def spread_over(part, tree):
-        part = far if part is None else part
-        return jax.tree.map(lambda leaf: jnp.broadcast_to(jnp.asarray(part, leaf.dtype), leaf.shape), tree)
-
-    try:
-        return ravel_pytree(jax.tree.map(spread_over, bound, params, is_leaf=lambda part: part is None))[0]
-    except (TypeError, ValueError):
-        msg = f"bounds must be numbers, or pytrees like params, {jax.tree.structure(params)}; got {shown(bound)}"
-        raise ValueError(msg) from None
 
 
 class Face(NamedTuple):

@@ -1,17 +1,14 @@
 """Compilation of this package's programs: hundreds of small operations, of which a user waits for the compiler alone.
 
-On a CPU the compiler makes one kernel after the other by way of MLIR, or in a third of the time without; the second
-costs nothing here, where the loss decides how long a run takes.  Where the loss itself is light the compiler need not
-improve the kernels either: they take microseconds, and improving them takes half of the time that is left.  The options
-are given where this package calls the compiler itself, on a CPU, to a compiler that knows them: never inside another
-program, and on no other platform.
+Fusion emitters would gain nothing here, where the loss decides how long a run takes.  Where the loss itself is light
+the compiler need not improve the kernels either.  The options, those of `gdlab.ground.compilers`, are given where
+this package calls the compiler itself, on a CPU: never inside another program, and on no other platform.
 
     light    where    n * (numbers that the loss computes)  <=  20,000,    about a millisecond for a Hessian
 
 | function | what it is |
 |---|---|
 | `compiled` | `jax.jit`, compiled quickly on a CPU |
-| `are_known` | whether this compiler has the options of quick compilation |
 | `work` | how many numbers a program computes |
 """
 
@@ -25,8 +22,8 @@ from typing import Any
 import jax
 from jax.extend.core import get_opaque_trace_state, jaxprs_in_params
 
-QUICK = {"xla_cpu_use_fusion_emitters": False}
-LIGHT = {**QUICK, "xla_backend_optimization_level": 0, "xla_cpu_parallel_codegen_split_count": 1}
+from gdlab.ground.compilers import LIGHT, QUICK, known
+
 LIGHT_WORK = 20_000
 with ThreadPoolExecutor(1) as a_thread:  # in which no transformation is under way, whatever imports this module
     OUTSIDE = a_thread.submit(get_opaque_trace_state).result()
@@ -36,15 +33,15 @@ def compiled(**static: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]
     """A decorator like `jax.jit`, with its static arguments; of loss, params and args it sees what the loss costs."""
 
     def decorated(fn):
-        plain, quick, light = (jax.jit(fn, compiler_options=options, **static) for options in (None, QUICK, LIGHT))
-        named = inspect.signature(fn)
+        plain, named = jax.jit(fn, **static), inspect.signature(fn)
+        quick, light = (functools.cache(functools.partial(_with, fn, static, options)) for options in (QUICK, LIGHT))
 
         @functools.wraps(fn)
         def called(*args, **keyed):
             if not _is_alone():
                 return plain(*args, **keyed)
             given = named.bind(*args, **keyed).arguments
-            return (light if _is_light(given) else quick)(*args, **keyed)
+            return (light if _is_light(given) else quick)()(*args, **keyed)
 
         called.lower = plain.lower  # type: ignore[attr-defined]
         return called
@@ -52,19 +49,13 @@ def compiled(**static: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]
     return decorated
 
 
+def _with(fn, static, options):
+    return jax.jit(fn, compiler_options=known(options), **static)
+
+
 def _is_alone():
-    """Whether the program that is called here is compiled by itself, by a compiler that knows the options."""
-    return get_opaque_trace_state() == OUTSIDE and jax.default_backend() == "cpu" and are_known()
-
-
-@functools.cache
-def are_known() -> bool:
-    """Whether this compiler has the options of quick compilation."""
-    try:
-        jax.jit(lambda: 0, compiler_options=LIGHT).lower().compile()
-    except jax.errors.JaxRuntimeError:
-        return False
-    return True
+    """Whether the program that is called here is compiled by itself, on a CPU."""
+    return get_opaque_trace_state() == OUTSIDE and jax.default_backend() == "cpu"
 
 
 def _is_light(given):

@@ -13,16 +13,12 @@ Inside `jit` a result holds the code, an int32; outside, its property gives the 
 | `Outcome.code_of` | the code of the first outcome whose condition holds, an int32 array |
 | `Outcome.words_of` | the words of a code, or of an array of codes |
 | `Outcome.list_words` | the words of all outcomes, in the order of their codes |
-| `result` | the decorator of a result: its fields are documented, and its repr is one sentence |
-| `digits`, `counts` | numbers and outcomes in such a sentence, of one point or of many |
+| `counts` | outcomes in a sentence, of one point or of many |
 """
 
-import linecache
-import re
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from enum import IntEnum
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -69,59 +65,6 @@ class Outcome(IntEnum):
     def list_words(cls) -> tuple[str, ...]:
         """The words of all outcomes."""
         return tuple(outcome.words for outcome in cls)
-
-
-T = TypeVar("T", bound=type)
-FIELD = re.compile(r"^    (\w+): [^#\n]*(?:#\s*type: ignore\S*\s*)?(?:#\s*(.*?)\s*)?$", re.MULTILINE)
-
-
-def result(cls: T) -> T:
-    """The class of a result, whose repr is the sentence of its method `_words`, where it has one.
-
-    Its fields are documented by the comments beside them, where `help` and a notebook look.
-    """
-    said = {name: words for name, words in _fields(cls) if name in cls.__annotations__ and words}
-    for name, words in said.items():
-        if issubclass(cls, tuple):
-            getattr(cls, name).__doc__ = words
-    listed = "\n".join(f"    {name}: {words}" for name, words in said.items())
-    cls.__doc__ = f"{cls.__doc__}\n\nAttributes:\n{listed}" if listed else cls.__doc__
-    if hasattr(cls, "_words"):
-        setattr(cls, "__repr__", _repr_of(getattr(cls, "__repr__")))  # noqa: B009, B010  # a type checker sees no class
-    return cls
-
-
-def _fields(cls):
-    """The names of the fields of a class, as its source has them, with the comments beside them."""
-    lines = linecache.getlines(sys.modules[cls.__module__].__file__ or "")
-    start = next((i for i, line in enumerate(lines) if re.match(rf"class {cls.__name__}\b", line)), len(lines))
-    end = next((i for i in range(start + 1, len(lines)) if re.match(r"\S", lines[i])), len(lines))
-    return FIELD.findall("".join(lines[start:end]))
-
-
-def _repr_of(plain: Callable[[Any], str]) -> Callable[[Any], str]:
-    """The sentence of a result; the plain one where a field is no number, as within a transformation."""
-
-    def sentence(self):
-        try:
-            return f"{type(self).__name__}: {self._words()}"
-        except (TypeError, ValueError, AttributeError, IndexError):  # a tracer raises a TypeError
-            return plain(self)
-
-    return sentence
-
-
-def digits(value: Any) -> str:
-    """A number in a sentence, or the range of many.
-
-    >>> digits(0.1234567), digits(jnp.array([3.0, 1.0]))
-    ('0.123457', '1 to 3')
-    """
-    values = np.asarray(value)
-    if values.size == 1:
-        return f"{values.item():.6g}"
-    low, high = f"{np.min(values):.6g}", f"{np.max(values):.6g}"
-    return low if low == high else f"{low} to {high}"
 
 
 def counts(outcome: type[Outcome], codes: Any) -> str:

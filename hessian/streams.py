@@ -22,7 +22,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hessian.arguments import function, shown
+from gdlab.ground.leaves import shown
+from hessian.arguments import function
 from hessian.models import free_part
 from hessian.precision import Loss, first, scalar, working_dtype
 

@@ -390,6 +390,8 @@ class Landscape(OnTarget):
     """Stop after so many starts in a row that led to nothing new."""
     searches: int | None = None
     """Stop after so many searches, for a landscape of more points than there is time for."""
+    page: bool = False
+    """Write page.html too: the graph to look through in a browser, and the point, or cluster, that is picked."""
     store: Path | None = None
     """A folder that keeps what is finished: the same command goes on from it when it was killed."""
     progress: bool = True

@@ -20,6 +20,7 @@ from gdlab.progress import bar
 from gdlab.storage.store import StoreError, opened
 
 from ..cli.settings import InputError, Landscape, at_least_one, countable_seed, deviation
+from ..playground.landscape import page
 from ..reporting.figures import plt
 from ..reporting.run_folder import write_dataset
 from ..reporting.target_report import Report, publish_report
@@ -131,6 +132,7 @@ def _report(chosen: Target, starts: Any, symmetries: Any, settings: Landscape) -
         high = " and ".join(f"{one:.4g}" for one in barrier[np.isfinite(barrier)])
         row = ["saddle", str(s), f"{found.saddles.loss[s]:.9f}", str(found.saddles.found[s])]
         rows.append([*row, f"{ends}, {high} above" if high else ends])
+    said = tuple(words)
     if len(rows) > SHOWN:
         words.append(f"The table has the first {SHOWN} of {len(rows)} points, results.nc all of them.")
     summary = {
@@ -145,7 +147,11 @@ def _report(chosen: Target, starts: Any, symmetries: Any, settings: Landscape) -
 
     title = f"The landscape of {chosen.name}"
     columns = ["point", "number", "loss", "found", "joins"]
-    return Report(title, words, columns, rows[:SHOWN], summary, lambda: _draw(found), save)
+
+    def play():
+        return page(title, said, found, chosen.loss, symmetries)
+
+    return Report(title, words, columns, rows[:SHOWN], summary, lambda: _draw(found), save, play=play)
 
 
 def _draw(found):

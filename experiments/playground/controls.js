@@ -124,9 +124,7 @@ function apply(said) {
 /* ---- drawing, at most once a frame ---- */
 const map = $("map").firstElementChild, chart = $("loss").firstElementChild;
 function toned() {
-  Object.assign(tones, dark.matches
-    ? { soft: "#a9b4c0", edge: "#5b6673", grid: "#2b343e", low: [86, 98, 116], high: [188, 194, 202] }
-    : { soft: "#5b6673", edge: "#9aa4b0", grid: "#eceff3", low: [132, 146, 166], high: [252, 253, 253] });
+  Object.assign(tones, dark.matches ? TONES.dark : TONES.light);
   backgrounds.clear();
 }
 let asked = false, stale = true, remembering = null;

@@ -1,7 +1,11 @@
 /* What every page draws with: frames, axes, bands of a surface, lines and marks.  kinds: the colours of the kinds. */
 
 const $ = (id) => document.getElementById(id);
-const tones = { soft: "#5b6673", edge: "#9aa4b0", low: [132, 146, 166], high: [252, 253, 253] };
+const TONES = {
+  light: { ink: "#1c2530", soft: "#5b6673", edge: "#9aa4b0", grid: "#eceff3", low: [132, 146, 166], high: [252, 253, 253] },
+  dark: { ink: "#e6eaef", soft: "#a9b4c0", edge: "#5b6673", grid: "#2b343e", low: [86, 98, 116], high: [188, 194, 202] },
+};
+const tones = { ...TONES.light };
 const finite = (point) => Number.isFinite(point[0]) && Number.isFinite(point[1]);
 function short(x) { // an infinite number may be one that is too large for float32
   if (Number.isNaN(x)) return "not finite";
@@ -112,4 +116,15 @@ function mark(c, kind, [x, y], kinds) {
   c.strokeStyle = "#000";
   c.lineWidth = 1;
   c.stroke();
+}
+/* ---- words: terms and what is said of each ---- */
+function listed(box, title, rows, colour = "") {
+  const head = document.createElement("h2"), list = document.createElement("dl");
+  head.textContent = title;
+  if (colour) head.style.cssText = `border-left: .45em solid ${colour}; padding-left: .45em`;
+  for (const [term, said] of rows) {
+    list.append(Object.assign(document.createElement("dt"), { textContent: term }));
+    list.append(Object.assign(document.createElement("dd"), { textContent: said }));
+  }
+  box.replaceChildren(head, list);
 }

@@ -8,6 +8,7 @@ Where these can be written as JavaScript, the page computes every run itself (`l
 | `page` | the page of a race, which computes or replays |
 | `live` | the page that computes, of one surface or of many |
 | `replay` | the page that replays |
+| `landscape` | the page of a landscape |
 | `plane` | where more than two parameters are drawn |
 | `emit` | JavaScript from a jaxpr |
 """

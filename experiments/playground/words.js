@@ -1,15 +1,5 @@
 /* ---- words ---- */
 const pair = ([x, y]) => { const least = 1e-15 * Math.hypot(x, y); return `(${[x, y].map((one) => short(Math.abs(one) < least ? 0 : one)).join(", ")})`; };
-function listed(box, title, rows, colour = "") {
-  const head = document.createElement("h2"), list = document.createElement("dl");
-  head.textContent = title;
-  if (colour) head.style.cssText = `border-left: .45em solid ${colour}; padding-left: .45em`;
-  for (const [term, said] of rows) {
-    list.append(Object.assign(document.createElement("dt"), { textContent: term }));
-    list.append(Object.assign(document.createElement("dd"), { textContent: said }));
-  }
-  box.replaceChildren(head, list);
-}
 function pointWords(p, known) {
   const kind = known ? known.kind : Math.hypot(...p.g) === 0 && plain() ? kindOf(p) : null;
   const ways = ["no direction", "one direction", "every direction"][index(p)], where = plain() ? "" : " in the plane";

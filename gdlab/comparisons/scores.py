@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdlab.arguments import shown
 from gdlab.comparisons.estimates import Floats
 from gdlab.comparisons.pairs import twice_the_ranks
+from gdlab.ground.leaves import shown
 
 if TYPE_CHECKING:
     import xarray

@@ -23,8 +23,8 @@ import jax.numpy as jnp
 import optax
 from optax import MaskedNode
 
-from gdlab.arguments import shown
 from gdlab.base import Optimizer, Params, Rule, Step
+from gdlab.ground.leaves import shown
 from gdlab.numerics import like
 from gdlab.operators import applied, by_leaf, is_operator
 from gdlab.optimizers.optax_sigmas import SIGMAS, Part

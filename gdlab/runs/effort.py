@@ -1,7 +1,7 @@
 """How much effort the compiler makes: little for a program of many operations on few numbers.
 
 Such a program, as a second-order optimizer on a small loss, takes microseconds a step, and the compiler seconds.  On a
-CPU, called by itself, by a compiler that knows the options, it is compiled without fusion emitters and without
+CPU, called by itself, as far as the compiler knows the options, it is compiled without fusion emitters and without
 improving the kernels; a program of few operations, or one of large arrays, is compiled as always.
 
 | function | what it is |
@@ -16,11 +16,8 @@ from typing import Any
 import jax
 from jax.extend.core import jaxprs_in_params
 
-LITTLE = {
-    "xla_cpu_use_fusion_emitters": False,
-    "xla_backend_optimization_level": 0,
-    "xla_cpu_parallel_codegen_split_count": 1,
-}
+from gdlab.ground.compilers import LIGHT, known
+
 MANY = 500  # operations: more than any optimizer of gdlab makes of a loss of few operations
 FEW = 4096  # numbers in an array
 
@@ -28,20 +25,21 @@ FEW = 4096  # numbers in an array
 def fitting(fn: Callable[..., Any], statics: int) -> Callable[..., Any]:
     """A function compiled as its program asks for; its first arguments, so many, are static."""
     numbers = tuple(range(statics))
-    usual, quick = (jax.jit(fn, static_argnums=numbers, compiler_options=options) for options in (None, LITTLE))
+    usual = jax.jit(fn, static_argnums=numbers)
+    quick = functools.cache(lambda: jax.jit(fn, static_argnums=numbers, compiler_options=known(LIGHT)))
 
     @functools.lru_cache(maxsize=256)
     def is_intricate(static, structure, shapes):
         given = [jax.ShapeDtypeStruct(one.shape, one.dtype, weak_type=one.weak_type) for one in shapes]
         jaxpr = usual.trace(*static, *jax.tree.unflatten(structure, given)).jaxpr.jaxpr
         sizes = list(_sizes(jaxpr))
-        return len(sizes) > MANY and max(sizes) <= FEW and _are_known()
+        return len(sizes) > MANY and max(sizes) <= FEW
 
     def program_for(*args):
         if jax.default_backend() != "cpu":
             return usual
         leaves, structure = jax.tree.flatten(args[statics:])
-        return quick if is_intricate(args[:statics], structure, tuple(map(jax.typeof, leaves))) else usual
+        return quick() if is_intricate(args[:statics], structure, tuple(map(jax.typeof, leaves))) else usual
 
     def called(*args):
         return program_for(*args)(*args)
@@ -56,13 +54,3 @@ def _sizes(jaxpr: Any) -> Iterator[int]:
         yield max((getattr(x.aval, "size", 1) for x in [*equation.invars, *equation.outvars]), default=1)
         for inner in jaxprs_in_params(equation.params):
             yield from _sizes(getattr(inner, "jaxpr", inner))
-
-
-@functools.cache
-def _are_known():
-    """Whether this compiler has the options."""
-    try:
-        jax.jit(lambda: 0, compiler_options=LITTLE).lower().compile()
-    except jax.errors.JaxRuntimeError:
-        return False
-    return True

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gdlab.arguments import shown
+from gdlab.ground.leaves import shown
 from gdlab.runs.data import Minibatches
 
 

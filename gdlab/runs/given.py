@@ -5,7 +5,6 @@
 | `data_of` | what the loss is computed on |
 | `validation_of` | how a run validates, and on what |
 | `limits_of` | when a run may stop early |
-| `bounds_of` | the box in which params stay |
 | `traced_or_static` | an optimizer as an argument of the compiled program, or as a part of it |
 """
 
@@ -17,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from gdlab.arguments import any_array, hyperparameter, prng_key, shown
+from gdlab.arguments import any_array, hyperparameter, prng_key
+from gdlab.ground.leaves import shown
 from gdlab.models import as_array
 from gdlab.runs.data import fitting
 from gdlab.runs.foreign import taken_apart
@@ -37,42 +37,6 @@ def limits_of(tolerance: ArrayLike | None, patience: ArrayLike | None, min_delta
         jnp.inf if patience is None else hyperparameter("patience", patience, 1),
         least_fall,
     )
-
-
-def bounds_of(bounds: Any, params: Any) -> tuple | None:
-    """The box in which params stay, (lower, upper), both like params.
-
-    Raises:
-        ValueError: for what is no pair, fits no params, or holds a lower bound above the upper one, or NaN.
-
-    >>> bounds_of((0.0, None), {"w": jnp.ones(2)})[1]["w"].tolist()
-    [inf, inf]
-    """
-    if bounds is None:
-        return None
-    if not isinstance(bounds, tuple | list) or len(bounds) != 2:
-        msg = f"bounds must be a pair (lower, upper), each a number, None, or a pytree like params; got {shown(bounds)}"
-        raise ValueError(msg)
-    lower, upper = (_bound(bound, params, far) for bound, far in zip(bounds, (-jnp.inf, jnp.inf), strict=True))
-    for low, high in zip(jax.tree.leaves(lower), jax.tree.leaves(upper), strict=True):
-        if not isinstance(low + high, jax.core.Tracer) and not bool(jnp.all(low <= high)):
-            msg = f"bounds must have no lower bound above the upper one; got {shown(bounds)}"
-            raise ValueError(msg)
-    return lower, upper
-
-
-def _bound(bound, params, far):
-    """One side of the box, like params; `far` where there is none."""
-
-    def spread(part, tree):
-        part = far if part is None else part
-        return jax.tree.map(lambda leaf: jnp.broadcast_to(jnp.asarray(part, leaf.dtype), leaf.shape), tree)
-
-    try:
-        return jax.tree.map(spread, bound, params, is_leaf=lambda part: part is None)
-    except (TypeError, ValueError):
-        msg = f"bounds must be numbers, or pytrees like params, {jax.tree.structure(params)}; got {shown(bound)}"
-        raise ValueError(msg) from None
 
 
 def validation_of(validation: Any, args: Any, batches: Any) -> tuple[Callable | bool, Any]:

@@ -19,7 +19,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gdlab.arguments import shown
+from gdlab.ground.leaves import shown
 from gdlab.numerics import Params
 
 

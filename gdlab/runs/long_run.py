@@ -27,11 +27,12 @@ import optax
 from jax.typing import ArrayLike
 
 from gdlab.arguments import whole
+from gdlab.ground.boxes import sides
 from gdlab.numerics import Tree
 from gdlab.progress import Report, bar
 from gdlab.runs.data import Minibatches
 from gdlab.runs.feed import Slices, stepped, yields
-from gdlab.runs.given import bounds_of, data_of, limits_of, traced_or_static, transformation, validation_of
+from gdlab.runs.given import data_of, limits_of, traced_or_static, transformation, validation_of
 from gdlab.runs.lanes import Given, advance, begin, missing, rows_of
 from gdlab.runs.loop import (
     REASONS,
@@ -133,7 +134,7 @@ def long_run(
     stream = None if feed else held.batches
     first = _of_one(start.params) if "params" in batched else start.params
     begins = start.params, start.carried[0]
-    given = Given(traced, begins, start.carried[1], held.args, stream, key, held_out, bounds_of(bounds, first))
+    given = Given(traced, begins, start.carried[1], held.args, stream, key, held_out, sides(bounds, first))
     plan = Plan(objective, static, recorders, every, how, keep_best or bool(how))
     if store is not None and chunk_given is None:
         chunk = _held_chunk(store, chunk, every)

@@ -30,8 +30,9 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from gdlab.arguments import function, shown
+from gdlab.arguments import function
 from gdlab.base import Params, Step
+from gdlab.ground.leaves import shown
 from gdlab.numerics import norm
 from gdlab.optimizers.inspect import inspect
 from gdlab.runs.data import Minibatches

@@ -26,11 +26,12 @@ from jax.extend.core import get_opaque_trace_state
 from jax.typing import ArrayLike
 
 from gdlab.arguments import one_of, switch, whole
+from gdlab.ground.boxes import sides
+from gdlab.ground.results import digits, result, sizes
 from gdlab.numerics import Tree
-from gdlab.results import digits, result, sizes
 from gdlab.runs.data import Minibatches
 from gdlab.runs.effort import fitting
-from gdlab.runs.given import bounds_of, data_of, limits_of, traced_or_static, transformation, validation_of
+from gdlab.runs.given import data_of, limits_of, traced_or_static, transformation, validation_of
 from gdlab.runs.loop import (
     REASONS,
     Best,
@@ -225,7 +226,7 @@ def minimize(
     traced, static = traced_or_static(optimizer, start.params if alone else None, state and state.state)
     plan = Plan(objective, static, recorders, every, how, switch("keep_best", keep_best) or bool(how))
     before = None if state is None else _carry(state, start, objective)
-    held = held._replace(held_out=held_out, bounds=bounds_of(bounds, start.params))
+    held = held._replace(held_out=held_out, bounds=sides(bounds, start.params))
     given = traced, start, held, limits, before
     carry, history, reason = _driven(plan, steps, given)
     done = jax.device_put(np.int32(0)) if before is None else before.at.count

@@ -23,11 +23,12 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from gdlab.arguments import choice, function, hyperparameter, one_of, shown, whole
+from gdlab.arguments import choice, function, hyperparameter, one_of, whole
 from gdlab.base import Optimizer, Params
+from gdlab.ground.leaves import shown
+from gdlab.ground.results import digits, result
 from gdlab.optimizers.named import adam
 from gdlab.pieces import ranges
-from gdlab.results import digits, result
 from gdlab.runs.given import data_of
 from gdlab.runs.gradients import traced, value_and_gradient
 from gdlab.runs.loop import (

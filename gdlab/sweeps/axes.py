@@ -28,7 +28,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gdlab.arguments import any_array, shown, whole
+from gdlab.arguments import any_array, whole
+from gdlab.ground.leaves import shown
 
 # What an axis may be.
 AXIS = "an array or a list of numbers, arrays with one common leading axis, or names, as in {'adam': gdlab.adam}"

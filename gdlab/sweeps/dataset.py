@@ -27,8 +27,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gdlab.arguments import shown
-from gdlab.models import plain
+from gdlab.ground.leaves import plain, shown
 from gdlab.sweeps.axes import Grid, is_text, path_name, storable
 from gdlab.sweeps.history import rows_of, steps_of
 

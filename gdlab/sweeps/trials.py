@@ -17,7 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gdlab.arguments import function, shown, whole
+from gdlab.arguments import function, whole
+from gdlab.ground.leaves import shown
 from gdlab.sweeps.axes import names_of, range_of
 
 

@@ -17,6 +17,7 @@ from jax.flatten_util import ravel_pytree
 
 from hessian.symmetry.alignment import same_orbit
 from hessian.symmetry.declared import Symmetries
+from hessian.symmetry.multiplicity import multiplicity
 from hessian.verdicts.classify import Kind
 from hessian.verdicts.refinement import TOLERANCE
 from hessian.verdicts.search import End
@@ -102,8 +103,7 @@ class Catalogue:
 
     def place(self, end: Ends) -> tuple[int, bool]:
         """The number of the point at which a search ended, and whether it is new."""
-        double = end.theta.dtype == np.float64
-        within = TOLERANCE[double] * (self.unit + np.abs(end.theta).max(initial=0))
+        within = self._within(end)
         same = self._same(self._alike(end, within), end, within)
         if len(same):
             self.found[same[0]] += 1
@@ -112,6 +112,18 @@ class Catalogue:
         self.points.append(end)
         self.found.append(1)
         return len(self.points) - 1, True
+
+    def multiplicity(self, spot: int) -> float:
+        """How many copies of a point the discrete symmetries make; NaN where it is not counted."""
+        end = self.points[spot]
+        far = self._within(end) + 2 * float(np.linalg.norm(end.doubt))
+        count = multiplicity(self.symmetries, self.like, end.theta, far)
+        return np.nan if count is None else float(count) if count < np.finfo(float).max else np.inf
+
+    def _within(self, end):
+        """The distance at which points count as the same."""
+        double = end.theta.dtype == np.float64
+        return TOLERANCE[double] * (self.unit + np.abs(end.theta).max(initial=0))
 
     def _keep(self, end):
         count = len(self.points)

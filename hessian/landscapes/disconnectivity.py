@@ -66,9 +66,7 @@ class Disconnectivity(NamedTuple):
         """The branches that `draw` draws, each as the xs and ys of its corners."""
         if not len(self.loss):
             return []
-        low, high = float(self.loss.min()), float(max(self.heights.max(initial=-np.inf), self.loss.max()))
-        step = (high - low) / levels or 1.0
-        grid = high + step / 2 - step * np.arange(levels + 1)  # from above the highest saddle down
+        grid = self._grid(levels)
         basins = [self.basins(level) for level in grid]
         found: list[tuple[list[float], list[float]]] = []
         left = 0
@@ -76,6 +74,20 @@ class Disconnectivity(NamedTuple):
             found += self._branch(part, grid, basins, 0, left, None)
             left += len(part)
         return found
+
+    def places(self, levels: int = LEVELS) -> np.ndarray:
+        """The x of each minimum on the drawing, shape (k,)."""
+        parts = [np.arange(len(self.loss))]
+        for level in self._grid(levels) if len(self.loss) else ():
+            basins = self.basins(level)
+            parts = [part for inside in parts for part in _arranged(_parts(inside, basins), self.loss)]
+        return np.argsort(np.concatenate(parts))
+
+    def _grid(self, levels):
+        """The levels, from above the highest saddle down."""
+        low, high = float(self.loss.min()), float(max(self.heights.max(initial=-np.inf), self.loss.max()))
+        step = (high - low) / levels or 1.0
+        return high + step / 2 - step * np.arange(levels + 1)
 
     def _branch(self, inside, grid, basins, depth, left, above):
         """The lines of a basin whose minima take the places from `left` on, below the corner `above`."""

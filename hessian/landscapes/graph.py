@@ -35,6 +35,7 @@ class Points(NamedTuple, Generic[Tree]):
     eigenvalues: np.ndarray  # (k, n), ascending
     gradient_norm: np.ndarray  # (k,)
     found: np.ndarray  # (k,), how many searches ended there
+    multiplicity: np.ndarray  # (k,), how many copies the discrete symmetries make; NaN where they are not counted
 
     def __len__(self) -> int:
         return len(self.loss)
@@ -129,7 +130,7 @@ class Landscape(NamedTuple, Generic[Tree]):
         for name, points in (("minimum", self.minima), ("saddle", self.saddles), ("other", self.others)):
             columns[f"{name}_theta"] = ((name, "coordinate"), _raveled(points))
             columns[f"{name}_eigenvalue"] = ((name, "mode"), points.eigenvalues)
-            for field in ("loss", "index", "flat", "gradient_norm", "found"):
+            for field in ("loss", "index", "flat", "gradient_norm", "found", "multiplicity"):
                 columns[f"{name}_{field}"] = (name, getattr(points, field))
         notes = {"starts": self.starts, "starts_since_new": self.starts_since_new, "highest": self.highest}
         return xarray.Dataset(columns, attrs=notes)

@@ -21,7 +21,8 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
-from hessian.arguments import number, shown, whole
+from gdlab.ground.leaves import shown
+from hessian.arguments import number, whole
 from hessian.landscapes.catalogue import Catalogue, Ends
 from hessian.landscapes.graph import Landscape, Points
 from hessian.landscapes.rounds import Job, Rounds
@@ -297,6 +298,7 @@ class _Search:
             column("eigenvalues", (n,)),
             column("gradient_norm"),
             np.array([self.catalogue.found[spot] for spot in group], int),
+            np.array([self.catalogue.multiplicity(spot) for spot in group], float),
         )
 
 

@@ -1,7 +1,8 @@
-"""Searches in blocks, each computed once: from a store where it is there, else compiled and on every core.
+"""Searches in blocks, each computed once: from a store where it is there, else compiled, on every core and device.
 
 A block is a fixed number of starts.  What is searched next depends on nothing but the ends of the blocks before, so a
-run that was killed takes the same path through its store and ends the same.
+run that was killed takes the same path through its store and ends the same.  Blocks go to the devices in turn, and an
+end does not depend on the device that found it, where these are alike.
 
 | name | what it is |
 |---|---|
@@ -15,6 +16,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
@@ -53,6 +55,9 @@ class Rounds:
         theta = ravel_pytree(like)[0]
         self.size, self.dtype = theta.size, theta.dtype
         self.count = 0
+        # That of this thread, which the others do not see; mypy does not know the names of options.
+        chosen = jax.config.jax_default_device  # type: ignore[attr-defined]
+        self.devices = jax.local_devices() if chosen is None else [chosen]
 
     def stride(self, theta: np.ndarray) -> float:
         """The length scale of a step from a point."""
@@ -66,7 +71,7 @@ class Rounds:
         if self.store is None and len(parts) < 2:
             found = [self._part(*each) for each in zip(numbers, parts, strict=True)]
         else:
-            with ThreadPoolExecutor(os.cpu_count()) as pool:
+            with ThreadPoolExecutor(max(os.cpu_count() or 1, len(self.devices))) as pool:
                 found = list(pool.map(self._part, numbers, parts))
         return [ends.row(i) for ends, part in zip(found, parts, strict=True) for i in range(len(part))]
 
@@ -78,7 +83,8 @@ class Rounds:
                 msg = f"store must be of this very search, or empty; its part {number} is of another loss or starts"
                 raise ValueError(msg)
             return Ends(**kept)
-        ends = self._searched(jobs)
+        with jax.default_device(self.devices[number % len(self.devices)]):
+            ends = self._searched(jobs)
         if self.store is not None:
             self.store.write(number, {"identity": name, **ends._asdict()})
         return ends

@@ -10,11 +10,11 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from gdlab.ground.results import result
 from hessian.arguments import number, whole
 from hessian.precision import Loss, check
 from hessian.proofs.program import NotProved, Program, as_data
 from hessian.proofs.record import Ball, Proof, ball_of, data_of_ball, program_of, save
-from hessian.results import result
 
 FORMAT = "gdlab list 1"
 

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gdlab.ground.results import result
 from hessian.proofs import program
 from hessian.proofs.orbit import OrbitSlice, orbit_of
 from hessian.proofs.program import Program, last_uses
-from hessian.results import result
 
 FORMAT = "gdlab proof 1"
 LONGEST = 2**26  # bytes of a record that is read

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
 
-from hessian.arguments import shown
+from gdlab.ground.leaves import shown
 from hessian.bounds import Box, Clipped, box, face_at
 from hessian.limits import DENSE_STEP
 from hessian.product import Params, gradient

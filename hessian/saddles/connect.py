@@ -17,12 +17,13 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
+from gdlab.ground.results import result
 from hessian.arguments import number, whole
 from hessian.compiled import compiled
 from hessian.numerics import bisect, divisor, length_scale
 from hessian.precision import working
 from hessian.product import Loss, Params
-from hessian.results import Outcome, counts, result
+from hessian.results import Outcome, counts
 from hessian.saddles.find_minimum import MinimumOutcome, MinimumSearch, find_minimum
 from hessian.steps.eigenbasis import eigenbasis
 from hessian.steps.second_order import Flat

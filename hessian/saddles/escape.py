@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
+from gdlab.ground.results import digits, result
 from hessian.arguments import prng_key, tolerance, whole
 from hessian.bounds import Boxed, boxed, face_at
 from hessian.compiled import compiled
@@ -24,7 +25,7 @@ from hessian.limits import DENSE_SPECTRUM
 from hessian.numerics import length_scale
 from hessian.precision import Storage, Tree, storage, working
 from hessian.product import Loss, Params, gradient, hvp
-from hessian.results import Outcome, counts, digits, result
+from hessian.results import Outcome, counts
 from hessian.spectra.spectrum import rounding, spectrum
 from hessian.steps.acceptance import descent_sign, smallest_visible_step
 from hessian.steps.eigenbasis import lowest_direction

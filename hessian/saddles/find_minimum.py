@@ -24,6 +24,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
+from gdlab.ground.results import digits, result
 from hessian.arguments import choice, number, prng_key, tolerance, transformation, whole
 from hessian.bounds import Box, Clipped
 from hessian.compiled import compiled
@@ -31,7 +32,7 @@ from hessian.limits import DENSE_STEP
 from hessian.numerics import length_scale
 from hessian.precision import Tree, working
 from hessian.product import Loss
-from hessian.results import Outcome, counts, digits, result
+from hessian.results import Outcome, counts
 from hessian.saddles.box_steps import bounded, projected_trust_region
 from hessian.saddles.flat_directions import POINTS, probe_flat_directions
 from hessian.saddles.rounds import run_rounds

@@ -23,12 +23,12 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
+from gdlab.ground.results import digits, result
 from hessian.arguments import number, prng_key, transformation, whole
 from hessian.limits import DENSE_TRAJECTORY
 from hessian.numerics import divisor, length, unit
 from hessian.precision import working
 from hessian.product import Loss, Params, flat_product
-from hessian.results import digits, result
 from hessian.steps.eigenbasis import eigenbasis, lowest_direction
 
 NUM_MATVECS = 60  # with the Hessian, for the first eigenvector of a large one

@@ -29,13 +29,14 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
-from hessian.arguments import number, prng_key, shown, whole
+from gdlab.ground.leaves import shown
+from gdlab.ground.results import digits, result
+from hessian.arguments import number, prng_key, whole
 from hessian.compiled import compiled
 from hessian.limits import BASIS_MEMORY
 from hessian.numerics import length, unit
 from hessian.precision import working, working_dtype
 from hessian.product import Loss, Params, flat_product
-from hessian.results import digits, result
 from hessian.spectra import lanczos
 from hessian.spectra.bounds import ends
 from hessian.spectra.spectrum import rounding, rows_within

@@ -19,12 +19,12 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
+from gdlab.ground.results import digits, result
 from hessian.arguments import prng_key, tolerance, whole
 from hessian.compiled import compiled
 from hessian.limits import BASIS_MEMORY, DENSE_SPECTRUM
 from hessian.precision import working
 from hessian.product import Loss, Params, flat_product, matrix
-from hessian.results import digits, result
 from hessian.spectra import lanczos
 from hessian.spectra.eigh import eigh
 from hessian.spectra.spectrum import rounding, rows_within

@@ -15,12 +15,12 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
+from gdlab.ground.results import result
 from hessian.arguments import choice, number, prng_key, whole
 from hessian.limits import BASIS_MEMORY
 from hessian.numerics import divisor
 from hessian.precision import working
 from hessian.product import Loss, Params, flat_product, matrix
-from hessian.results import result
 from hessian.spectra.eigh import eigh
 from hessian.spectra.lanczos import BREAKDOWN, Product
 from hessian.spectra.spectrum import rows_within

@@ -12,11 +12,12 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from gdlab.ground.results import digits, result
 from hessian.arguments import choice, number, prng_key, whole
 from hessian.compiled import compiled
 from hessian.precision import Tree, working
 from hessian.product import Loss
-from hessian.results import Outcome, counts, digits, result
+from hessian.results import Outcome, counts
 from hessian.spectra.spectrum import extremal
 
 Measure = Literal["eigenvalue", "keskar"]

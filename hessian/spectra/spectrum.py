@@ -17,13 +17,13 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
+from gdlab.ground.results import digits, result
 from hessian.arguments import choice, number, prng_key, whole
 from hessian.compiled import compiled
 from hessian.limits import BASIS_MEMORY, CURVATURE_ROUNDING, MATRIX_MEMORY
 from hessian.numerics import length, unit
 from hessian.precision import Tree, working, working_dtype
 from hessian.product import Loss, flat_product, matrix
-from hessian.results import digits, result
 from hessian.spectra import lanczos
 from hessian.spectra.eigh import eigh
 

@@ -18,11 +18,11 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from gdlab.ground.results import digits, result
 from hessian.arguments import choice, prng_key, whole
 from hessian.compiled import compiled
 from hessian.precision import working
 from hessian.product import Loss, Params, flat_product
-from hessian.results import digits, result
 
 Method = Literal["hutchinson", "hutch++"]
 

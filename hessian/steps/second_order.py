@@ -33,7 +33,8 @@ from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from hessian.arguments import number, prng_key, shown
+from gdlab.ground.leaves import shown
+from hessian.arguments import number, prng_key
 from hessian.numerics import length, newton_coordinates, unit
 from hessian.precision import Storage, rounded, working, working_dtype
 from hessian.product import Params

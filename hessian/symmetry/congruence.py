@@ -8,10 +8,12 @@ iteration and no luck is involved: what is congruent is found.
 |---|---|
 | `group_of_points` | the group, where the declared symmetries are such moves and nothing else |
 | `PointGroup.distance` | how far a set of points, moved to another, remains from it |
+| `PointGroup.copies` | how many copies of it places and mirror make |
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import factorial, prod
 from typing import Any
 
 import numpy as np
@@ -37,16 +39,35 @@ class PointGroup:
         if self.shifted:
             x, y = x - x.mean(axis=0), y - y.mean(axis=0)
         for turn in self._turns(x, y, within):
-            moved = self._paired(x @ turn.T, y)
-            if self.turned:
-                moved = moved @ _nearest_rotation(moved, y).T
-            far = float(np.linalg.norm(moved - y))
+            far = self._brought(x @ turn.T, y)[0]
             if far <= within:
                 return far
         return np.inf
 
-    def _paired(self, x, y):
-        return x if self.exchanged is None else self.exchanged.gathered(x, y)
+    def copies(self, x: np.ndarray, within: float) -> int:
+        """How many places the points of x, raveled, can take that no shift and no rotation leads to from another."""
+        x = x.reshape(-1, self.d)
+        if self.shifted:
+            x = x - x.mean(axis=0)
+        alone = [np.array([i]) for i in range(len(x))]
+        groups = alone if self.exchanged is None else self.exchanged.groups(len(x))
+        at = _places(x, groups, within)
+        kept = set()
+        for turn in self._turns(x, x, within):
+            far, order = self._brought(x @ turn.T, x)
+            if far <= within:
+                kept.add((np.linalg.det(turn) > 0, *at[order].tolist()))
+        apart = prod(factorial(len(group)) for group in groups)
+        together = prod(factorial(count) for count in np.unique(at, return_counts=True)[1].tolist())
+        return (2 if self.mirrored else 1) * apart // (len(kept) * together)
+
+    def _brought(self, x, y):
+        """How far x remains from y once its points have changed places and it is turned, and their order."""
+        order = np.arange(len(x)) if self.exchanged is None else self.exchanged.order(x, y)
+        moved = x[order]
+        if self.turned:
+            moved = moved @ _nearest_rotation(moved, y).T
+        return float(np.linalg.norm(moved - y)), order
 
     def _turns(self, x, y, within):
         """The orthogonal matrices that may lead from x to y."""
@@ -97,6 +118,15 @@ def group_of_points(symmetries: Symmetries) -> PointGroup | None:
     return PointGroup(
         dimensions.pop(), Translations in continuous, Rotations in continuous, Reflections in discrete, exchanged
     )
+
+
+def _places(x, groups, within):
+    """For each point the first of its group at the same place."""
+    at = np.arange(len(x))
+    for group in groups:
+        for k, i in enumerate(group):
+            at[i] = next(j for j in group[: k + 1] if np.linalg.norm(x[i] - x[j]) <= within)
+    return at
 
 
 def _spanning(y, within):

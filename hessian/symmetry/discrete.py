@@ -43,7 +43,7 @@ class Copies:
         """The copy of params nearest to `goal`, with arrays of numpy; an assignment of units to units."""
         from scipy.optimize import linear_sum_assignment
 
-        here, there = self._columns(params), self._columns(goal)
+        here, there = self.columns(params), self.columns(goal)
         products = here @ there.T  # of unit i here and unit j there
         gain = np.abs(products) if self.signed else products
         order = linear_sum_assignment(-gain.T)[1] if self.permuted else np.arange(len(gain))
@@ -51,7 +51,7 @@ class Copies:
         sides = np.where(chosen < 0, -1, 1) if self.signed else np.ones(len(order), int)
         return self._moved(params, order, sides)
 
-    def _columns(self, params):
+    def columns(self, params: Params) -> np.ndarray:
         """The weights of each unit, shape (units, weights)."""
         h = units(params, self.a, self.b)
         right = [np.asarray(x, float).reshape(-1, h).T for x in taken(params, self.a)]

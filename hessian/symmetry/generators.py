@@ -18,7 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from hessian.arguments import alike, shown, whole
+from gdlab.ground.leaves import shown
+from hessian.arguments import alike, whole
 from hessian.precision import Params
 from hessian.symmetry.parts import named, placed, taken, zeros
 

@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from hessian.arguments import shown
+from gdlab.ground.leaves import shown
 from hessian.precision import Params
 
 Part = str | int | tuple

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from hessian.arguments import shown, whole
+from gdlab.ground.leaves import shown
+from hessian.arguments import whole
 from hessian.precision import Params
 from hessian.symmetry.generators import euclidean
 
@@ -74,13 +75,17 @@ class Identical(OfPoints):
         return x
 
     def gathered(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return x[self.order(x, y)]
+
+    def order(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """The places of the points of x, in the order in which they lie nearest to those of y."""
         from scipy.optimize import linear_sum_assignment
 
         order = np.arange(len(x))
         for group in self.groups(len(x)):
             apart = np.sum((y[group][:, None] - x[group][None]) ** 2, axis=-1)
             order[group] = group[linear_sum_assignment(apart)[1]]
-        return x[order]
+        return order
 
 
 @dataclass(frozen=True)

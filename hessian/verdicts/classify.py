@@ -20,6 +20,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
+from gdlab.ground.results import result
 from hessian.arguments import choice, number, prng_key, tolerance, whole
 from hessian.bounds import OnFace, boxed, face_at, on_face
 from hessian.compiled import compiled
@@ -29,7 +30,7 @@ from hessian.precision import Storage, Tree, working
 from hessian.product import Loss
 from hessian.proofs.prove import prove
 from hessian.proofs.record import Proof
-from hessian.results import counts, result
+from hessian.results import counts
 from hessian.spectra.bounds import num_matvecs_for
 from hessian.spectra.spectrum import Inertia, fits, rows_within
 from hessian.symmetry.declared import Symmetries, declare, refuse_wrong

@@ -18,9 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from gdlab.ground.results import result
 from hessian.precision import Tree
 from hessian.product import Params
-from hessian.results import Outcome, result
+from hessian.results import Outcome
 from hessian.symmetry.alignment import same_orbit
 from hessian.symmetry.declared import Symmetries
 from hessian.verdicts.classify import Kind

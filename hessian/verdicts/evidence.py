@@ -25,12 +25,12 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from gdlab.ground.results import digits, result
 from hessian.bounds import Face
 from hessian.compiled import compiled
 from hessian.numerics import divided, divisor, length, newton_coordinates
 from hessian.precision import Tree
 from hessian.product import Loss, Params, gradient, matrix
-from hessian.results import digits, result
 from hessian.roundoff import SAFETY, spread
 from hessian.spectra.eigh import eigh
 from hessian.symmetry.slices import Orbit, across

@@ -1,6 +1,7 @@
 """Commands on a target: verdicts, ways out and maps of surfaces and of a user's own loss and parameters."""
 
 import json
+import re
 import struct
 
 import jax.numpy as jnp
@@ -146,11 +147,14 @@ def test_map_lists_every_point_and_what_each_saddle_joins(capsys, tmp_path):
 
 
 def test_landscape_lists_minima_and_the_saddles_between_them_and_writes_the_graph(capsys, tmp_path):
-    said = answer(capsys, "landscape", "six_hump_camel", "--starts", "32", "--store", "kept")
+    said = answer(capsys, "landscape", "six_hump_camel", "--starts", "32", "--store", "kept", "--page")
     assert (len(said["minima"]), len(said["saddles"])) == (6, 7)
     dataset = xarray.open_dataset(tmp_path / "runs" / "landscape" / "results.nc", engine="h5netcdf")
     assert (dataset.sizes["minimum"], dataset.sizes["saddle"]) == (6, 7)
     assert (tmp_path / "runs" / "landscape" / "landscape.graphml").read_text().count("<edge ") == 7
+    page = (tmp_path / "runs" / "landscape" / "page.html").read_text()
+    held = json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1])
+    assert [point["loss"] for point in held["points"]] == [*dataset.minimum_loss.values, *dataset.saddle_loss.values]
     again = answer(capsys, "landscape", "six_hump_camel", "--starts", "32", "--store", "kept", "--out", "again")
     assert {**said, "out": ""} == {**again, "out": ""}
 

@@ -13,7 +13,8 @@ import optax
 import pytest
 
 import hessian
-from hessian.arguments import alike, choice, number, prng_key, shown, tolerance, transformation, whole
+from gdlab.ground.leaves import shown
+from hessian.arguments import alike, choice, number, prng_key, tolerance, transformation, whole
 
 W = jnp.ones(2)
 

@@ -7,7 +7,7 @@ import pytest
 
 from gdlab.runs import effort
 
-pytestmark = pytest.mark.skipif(jax.default_backend() != "cpu", reason="options of the CPU's compiler")
+pytestmark = pytest.mark.skipif(jax.default_backend() != "cpu", reason="the options are those of the CPU's compiler")
 
 
 def repeated(times, x):
@@ -25,4 +25,5 @@ def test_little_effort_is_for_many_operations_on_few_numbers(times, size, chosen
     monkeypatch.setattr(effort, "MANY", 9)
     fn, x = effort.fitting(repeated, 1), jnp.linspace(0, 1, size)
     np.testing.assert_allclose(fn(times, x), repeated(times, x), rtol=1e-13)
-    assert fn.program_for(times, x) is dict(zip(("usual", "quick"), fn.programs, strict=True))[chosen]
+    usual, quick = fn.programs
+    assert fn.program_for(times, x) is {"usual": usual, "quick": quick()}[chosen]

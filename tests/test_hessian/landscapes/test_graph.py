@@ -14,7 +14,9 @@ def points(losses, index):
     k = len(losses)
     eigenvalues = np.ones((k, 2)) * ([-1.0, 1.0] if index else 1.0)
     flat = np.zeros(k, int)
-    return Points(np.zeros((k, 2)), np.array(losses), np.full(k, index), flat, eigenvalues, flat * 0.0, flat + 1)
+    return Points(
+        np.zeros((k, 2)), np.array(losses), np.full(k, index), flat, eigenvalues, flat * 0.0, flat + 1, flat + 1.0
+    )
 
 
 def landscape(minima, saddles, joins):
@@ -58,6 +60,18 @@ def test_a_barrier_is_the_lowest_highest_saddle_of_all_paths():
             assert tree.barrier(i, j) == barrier[i, j]
             level = 5.0
             assert (tree.basins(level)[i] == tree.basins(level)[j]) == (barrier[i, j] <= level)
+
+
+def test_a_minimum_stands_where_its_branch_ends():
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        k = int(rng.integers(1, 9))
+        joins, loss = rng.integers(-1, k, size=(9, 2)), rng.normal(size=k)
+        tree = disconnectivity(loss, rng.normal(size=9) + 5, joins)
+        places = tree.places()
+        assert sorted(places.tolist()) == list(range(k))
+        ends = {(x[1], y[1]) for x, y in tree.lines() if x[0] == x[1]}
+        assert {*zip(places.astype(float).tolist(), loss.tolist(), strict=True)} <= ends
 
 
 def test_the_path_over_the_lowest_barrier_has_the_fewest_saddles():

@@ -1,5 +1,9 @@
 """Landscapes that are known: every minimum, every saddle and what it joins, none twice and none invented."""
 
+import os
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -58,6 +62,8 @@ def test_seven_atoms_have_four_minima_and_twelve_saddles():
     assert len(found.saddles) == 12 and (found.joins >= 0).all()
     np.testing.assert_allclose(found.saddles.loss[:6], LJ7_SADDLES, atol=1e-5)
     assert set(found.minima.flat) == set(found.saddles.flat) == {6}
+    # 2 N! / h with the orders h = 20, 6, 6 and 2 of their point groups D5h, C3v, C3v and C2.
+    assert sorted(found.minima.multiplicity) == [504, 1680, 1680, 5040] and found.minima.multiplicity[0] == 504
 
 
 def test_a_saddle_at_the_center_of_the_orbits_is_reached_though_every_step_across_them_passes_it_by():
@@ -126,6 +132,38 @@ def test_a_run_that_dies_again_and_again_ends_the_same():
     assert deaths >= 3
     jax.tree.map(np.testing.assert_array_equal, whole[:6], again[:6])
     assert whole[6:] == again[6:]
+
+
+ON_TWO_DEVICES = """
+import jax, numpy as np
+import hessian
+from gdlab.problems import six_hump_camel
+from hessian.landscapes import rounds
+
+used, seek = set(), rounds.seek_all
+def seen(*args):
+    found = seek(*args)
+    used.update(found[0].theta.devices())
+    return found
+rounds.seek_all = seen
+starts = np.random.default_rng(0).uniform([-3, -2], [3, 2], size=(32, 2))
+shared = hessian.landscape(six_hump_camel, starts, strings=0)
+assert used == set(jax.devices()) and len(used) == 2, used
+used.clear()
+with jax.default_device(jax.devices()[1]):
+    alone = hessian.landscape(six_hump_camel, starts, strings=0)
+assert used == {jax.devices()[1]}, used
+jax.tree.map(np.testing.assert_array_equal, shared, alone)
+print(len(shared.minima), len(shared.saddles))
+"""
+
+
+def test_two_devices_find_what_one_finds_to_the_last_bit():
+    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
+    environment["JAX_ENABLE_X64"] = "1"
+    call = [sys.executable, "-c", ON_TWO_DEVICES]
+    done = subprocess.run(call, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.stdout == "6 7\n", done.stderr
 
 
 def test_patience_ends_a_search_that_finds_nothing_new():

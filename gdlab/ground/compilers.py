@@ -1,0 +1,32 @@
+"""What a compiler is told where a user waits for it, and not for what it makes: as far as this compiler knows it.
+
+On a CPU XLA makes one kernel after the other by way of MLIR, or in a third of the time without (QUICK); improving the
+kernels takes half of what is left, and gains nothing where they take microseconds (LIGHT).
+
+| name | what it is |
+|---|---|
+| `QUICK`, `LIGHT` | options of a compilation on a CPU: without fusion emitters; and without improving the kernels |
+| `known` | the options that this compiler has |
+"""
+
+import functools
+from typing import Any
+
+import jax
+
+QUICK = {"xla_cpu_use_fusion_emitters": False}
+LIGHT = {**QUICK, "xla_backend_optimization_level": 0, "xla_cpu_parallel_codegen_split_count": 1}
+
+
+def known(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that this compiler has."""
+    return {name: value for name, value in options.items() if _is_known(name, value)}
+
+
+@functools.cache
+def _is_known(name, value):
+    try:
+        jax.jit(lambda: 0, compiler_options={name: value}).lower().compile()
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
