@@ -23,6 +23,7 @@ from ..workloads.user_loss import Target, target
 
 LARGEST = 200  # parameters, each start needing dense Hessians
 JOINED = 100  # saddles whose ways down are followed, at most
+NUMBERED = 60  # points that a figure has room to number
 
 
 def main(settings: Map) -> int:
@@ -113,7 +114,7 @@ def _report(chosen: Target, settings: Map) -> Report:
         columns,
         rows,
         summary,
-        lambda: _draw(chosen, points, proofs),
+        lambda: _draw(chosen, points, joined, proofs),
         save,
         play=lambda: play(settings, title, _places(points), proofs, None),
     )
@@ -150,14 +151,18 @@ def _joined(loss, points):
     return {int(row): pair for row, pair in zip(rows, near.tolist(), strict=True)}
 
 
-def _draw(chosen, points, proofs):
+def _draw(chosen, points, joined, proofs):
     figure, axes = plt.subplots(figsize=(7, 5))
     if chosen.surface is not None and chosen.surface.dim == 2:
         figures.contours(chosen.loss, chosen.surface.box, ax=axes)
         places = np.asarray(points.params)
+        for ends in ((row, end) for row, pair in joined.items() for end in pair if end >= 0):
+            axes.plot(*places[list(ends)].T, ":", color="black", linewidth=0.9)
+        for number, place in enumerate(places[:NUMBERED]):
+            axes.annotate(str(number), place, (5, 4), textcoords="offset points", fontsize=8)
         figures.critical_points(list(zip(places.tolist(), points.kind, strict=True)), ax=axes)
         figures.proved(places[[i for i, one in enumerate(proofs) if one.proved]], ax=axes)
-        figures.legend(fontsize=7, ax=axes)
+        figures.legend(fontsize=7, ax=axes, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=5, frameon=False)
     else:
         figures.atlas(points, ax=axes)
     return figure

@@ -21,18 +21,22 @@ CHECKED = "lecture"  # the first column of a table of checks
 HELD = '<pre id="held" hidden>'
 STYLE = """
 :root{color-scheme:light;--ink:#1c2530;--soft:#5b6673;--line:#d9dee5;--back:#f6f7f9;--good:#00734f;--bad:#b4430a}
+:root{--paper:#fff;--link:#0a5c96;--mark:#fff3c4}
+@media(prefers-color-scheme:dark){
+:root{color-scheme:dark;--ink:#e6eaef;--soft:#a9b4c0;--line:#36414c;--back:#1d242b;--good:#4fd1a1}
+:root{--paper:#12171c;--link:#7cc0f0;--mark:#4a3f12}}
 *{box-sizing:border-box}html{scroll-padding-top:3.2em}
-body{font:16px/1.55 system-ui,sans-serif;color:var(--ink);background:#fff}
+body{font:16px/1.55 system-ui,sans-serif;color:var(--ink);background:var(--paper)}
 body{max-width:66em;margin:0 auto;padding:0 1.1em 4em}
 h1{font-size:1.7em;line-height:1.2;margin:1.2em 0 .4em}h2{font-size:1.25em;line-height:1.3;margin:0 0 .5em}
 section{border-top:1px solid var(--line);margin-top:2.2em;padding-top:1.4em}h1+section{border:0;margin:0;padding:0}
-nav{position:sticky;top:0;background:#fff;border-bottom:1px solid var(--line);padding:.55em 0;z-index:1}
+nav{position:sticky;top:0;background:var(--paper);border-bottom:1px solid var(--line);padding:.55em 0;z-index:1}
 nav{overflow-x:auto;white-space:nowrap}
-nav a{margin-right:1.1em}a{color:#0a5c96;text-decoration:none}a:hover{text-decoration:underline}
+nav a{margin-right:1.1em}a{color:var(--link);text-decoration:none}a:hover{text-decoration:underline}
 .wide{overflow-x:auto;margin:1em 0}table{border-collapse:collapse;font-size:.88em;font-variant-numeric:tabular-nums}
 caption{text-align:left;color:var(--soft);padding:.3em 0}
 td,th{border-bottom:1px solid var(--line);padding:.28em .9em .28em 0;text-align:left;vertical-align:top}
-th{color:var(--soft);font-weight:600;white-space:nowrap}tr:target{background:#fff3c4}
+th{color:var(--soft);font-weight:600;white-space:nowrap}tr:target{background:var(--mark)}
 figure{margin:1em 0;overflow-x:auto}figure img{display:block;width:100%;min-width:38em;border:1px solid var(--line)}
 code,pre{font:.88em/1.5 ui-monospace,monospace;background:var(--back);border-radius:4px}
 code{padding:.1em .35em;overflow-wrap:anywhere}pre{padding:.7em .9em;overflow-x:auto}
