@@ -22,8 +22,13 @@ MANY = 500  # operations: more than any optimizer of gdlab makes of a loss of fe
 FEW = 4096  # numbers in an array
 
 
-def fitting(fn: Callable[..., Any], statics: int) -> Callable[..., Any]:
-    """A function compiled as its program asks for; its first arguments, so many, are static."""
+def fitting(
+    fn: Callable[..., Any], statics: int, judged: Callable[..., tuple] = lambda *args: args
+) -> Callable[..., Any]:
+    """A function compiled as its program asks for; its first arguments, so many, are static.
+
+    `judged` gives the arguments whose program decides: programs that must agree to the bit are judged by one of them.
+    """
     numbers = tuple(range(statics))
     usual = jax.jit(fn, static_argnums=numbers)
     quick = functools.cache(lambda: jax.jit(fn, static_argnums=numbers, compiler_options=known(LIGHT)))
@@ -38,8 +43,9 @@ def fitting(fn: Callable[..., Any], statics: int) -> Callable[..., Any]:
     def program_for(*args):
         if jax.default_backend() != "cpu":
             return usual
-        leaves, structure = jax.tree.flatten(args[statics:])
-        return quick() if is_intricate(args[:statics], structure, tuple(map(jax.typeof, leaves))) else usual
+        given = judged(*args)
+        leaves, structure = jax.tree.flatten(given[statics:])
+        return quick() if is_intricate(given[:statics], structure, tuple(map(jax.typeof, leaves))) else usual
 
     def called(*args):
         return program_for(*args)(*args)

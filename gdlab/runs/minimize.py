@@ -281,7 +281,12 @@ def _scanned(plan, lead, steps, given):
     return carry, history, _reason(carry)
 
 
-@partial(fitting, statics=2)
+def _from_the_start(plan, _, given, steps):
+    """A run with one row of history in place of any other, and of a piece that goes on from one."""
+    return plan, 1, (*given[:-1], None), steps
+
+
+@partial(fitting, statics=2, judged=_from_the_start)
 def _run(plan, rows, given, steps):
     """A run of whatever length that has so many rows of history."""
     loop, carry, first = _begun(plan, given)
@@ -297,7 +302,7 @@ def _run(plan, rows, given, steps):
     return carry, _cut(history, rows), _reason(carry)
 
 
-@partial(fitting, statics=2)
+@partial(fitting, statics=2, judged=_from_the_start)
 def _run_until(plan, rows, given, steps):
     """The run that ends at the first reason to stop."""
     loop, carry, first = _begun(plan, given)
