@@ -186,7 +186,9 @@ def test_a_prefix_and_numpys_bools_choose_and_what_is_none_is_refused(case):
     part, rest = transforms.split({"a": {"b": 1.0, "c": 2.0}, "d": 3.0}, {"a": True, "d": False})
     assert part == {"a": {"b": 1.0, "c": 2.0}, "d": None}
     for chosen in ({"in": None, "bias": True, "out": True}, 3, {"in": True, "bias": True, "out": 0}):
-        with pytest.raises(ValueError, match="chosen must be a pytree of bools like params or a prefix of it, or a function"):
+        with pytest.raises(
+            ValueError, match="chosen must be a pytree of bools like params or a prefix of it, or a function"
+        ):
             transforms.split(case[0], chosen)
 
 
