@@ -18,40 +18,42 @@ from jax.extend.core import jaxprs_in_params
 
 from gdlab.ground.compilers import LIGHT, known
 
-MANY = 500  # operations: more than any optimizer of gdlab makes of a loss of few operations
+MANY = 400  # operations of a step: twice as many as any optimizer of gdlab makes of a loss of few operations
 FEW = 4096  # numbers in an array
 
+Sample = tuple[Callable[..., Any], tuple, tuple]  # a function, its static arguments, and the others
 
-def fitting(
-    fn: Callable[..., Any], statics: int, judged: Callable[..., tuple] = lambda *args: args
-) -> Callable[..., Any]:
+
+def fitting(fn: Callable[..., Any], statics: int, sample: Callable[..., Sample]) -> Callable[..., Any]:
     """A function compiled as its program asks for; its first arguments, so many, are static.
 
-    `judged` gives the arguments whose program decides: programs that must agree to the bit are judged by one of them.
+    `sample` gives, of the arguments, the part of the program that decides: the same for all that must agree to the bit.
     """
     numbers = tuple(range(statics))
     usual = jax.jit(fn, static_argnums=numbers)
     quick = functools.cache(lambda: jax.jit(fn, static_argnums=numbers, compiler_options=known(LIGHT)))
 
-    @functools.lru_cache(maxsize=256)
-    def is_intricate(static, structure, shapes):
-        given = [jax.ShapeDtypeStruct(one.shape, one.dtype, weak_type=one.weak_type) for one in shapes]
-        jaxpr = usual.trace(*static, *jax.tree.unflatten(structure, given)).jaxpr.jaxpr
-        sizes = list(_sizes(jaxpr))
-        return len(sizes) > MANY and max(sizes) <= FEW
-
     def program_for(*args):
         if jax.default_backend() != "cpu":
             return usual
-        given = judged(*args)
-        leaves, structure = jax.tree.flatten(given[statics:])
-        return quick() if is_intricate(given[:statics], structure, tuple(map(jax.typeof, leaves))) else usual
+        part, static, rest = sample(*args)
+        leaves, structure = jax.tree.flatten(rest)
+        return quick() if _is_intricate(part, static, structure, tuple(map(jax.typeof, leaves))) else usual
 
     def called(*args):
         return program_for(*args)(*args)
 
     called.programs, called.program_for = (usual, quick), program_for  # type: ignore[attr-defined]
     return called
+
+
+@functools.lru_cache(maxsize=256)
+def _is_intricate(part, static, structure, shapes):
+    """Whether a program has many operations on few numbers."""
+    given = [jax.ShapeDtypeStruct(one.shape, one.dtype, weak_type=one.weak_type) for one in shapes]
+    traced = jax.make_jaxpr(functools.partial(part, *static))(*jax.tree.unflatten(structure, given))
+    sizes = list(_sizes(traced.jaxpr))
+    return len(sizes) > MANY and max(sizes) <= FEW
 
 
 def _sizes(jaxpr: Any) -> Iterator[int]:

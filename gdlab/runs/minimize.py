@@ -281,12 +281,18 @@ def _scanned(plan, lead, steps, given):
     return carry, history, _reason(carry)
 
 
-def _from_the_start(plan, _, given, steps):
-    """A run with one row of history in place of any other, and of a piece that goes on from one."""
-    return plan, 1, (*given[:-1], None), steps
+def _first_step(plan, *given):
+    """The first step of a run, recorded."""
+    loop, carry, _ = _begun(plan, (*given, None))
+    return loop.step(carry, recorded=True)
 
 
-@partial(fitting, statics=2, judged=_from_the_start)
+def _sample(plan, _, given, __):
+    """The part of a run that all its pieces have, whatever their length and wherever they begin."""
+    return _first_step, (plan,), given[:-1]
+
+
+@partial(fitting, statics=2, sample=_sample)
 def _run(plan, rows, given, steps):
     """A run of whatever length that has so many rows of history."""
     loop, carry, first = _begun(plan, given)
@@ -302,7 +308,7 @@ def _run(plan, rows, given, steps):
     return carry, _cut(history, rows), _reason(carry)
 
 
-@partial(fitting, statics=2, judged=_from_the_start)
+@partial(fitting, statics=2, sample=_sample)
 def _run_until(plan, rows, given, steps):
     """The run that ends at the first reason to stop."""
     loop, carry, first = _begun(plan, given)
