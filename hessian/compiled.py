@@ -16,17 +16,14 @@ import functools
 import inspect
 import math
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
-from jax.extend.core import get_opaque_trace_state, jaxprs_in_params
+from jax.extend.core import jaxprs_in_params
 
-from gdlab.ground.compilers import LIGHT, QUICK, known
+from gdlab.ground.compilers import LIGHT, QUICK, is_alone, known
 
 LIGHT_WORK = 20_000
-with ThreadPoolExecutor(1) as a_thread:  # in which no transformation is under way, whatever imports this module
-    OUTSIDE = a_thread.submit(get_opaque_trace_state).result()
 
 
 def compiled(**static: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -55,7 +52,7 @@ def _with(fn, static, options):
 
 def _is_alone():
     """Whether the program that is called here is compiled by itself, on a CPU."""
-    return get_opaque_trace_state() == OUTSIDE and jax.default_backend() == "cpu"
+    return is_alone() and jax.default_backend() == "cpu"
 
 
 def _is_light(given):

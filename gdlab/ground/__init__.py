@@ -1,4 +1,4 @@
-"""What both packages stand on: results that say what they are, names that are imported late, compilation in a hurry.
+"""What both packages stand on: leaves of models, boxes, results, names that are imported late, options of compilers.
 
 `hessian` imports nothing else of `gdlab`.
 """

@@ -7,15 +7,26 @@ kernels takes half of what is left, and gains nothing where they take microsecon
 |---|---|
 | `QUICK`, `LIGHT` | options of a compilation on a CPU: without fusion emitters; and without improving the kernels |
 | `known` | the options that this compiler has |
+| `is_alone` | whether a program that is called here is no part of another one |
 """
 
 import functools
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
+from jax.extend.core import get_opaque_trace_state
 
 QUICK = {"xla_cpu_use_fusion_emitters": False}
 LIGHT = {**QUICK, "xla_backend_optimization_level": 0, "xla_cpu_parallel_codegen_split_count": 1}
+
+with ThreadPoolExecutor(1) as a_thread:  # in which no transformation is under way, whatever imports this module
+    OUTSIDE = a_thread.submit(get_opaque_trace_state).result()
+
+
+def is_alone() -> bool:
+    """Whether a program that is called here is no part of another one: no transformation is under way."""
+    return get_opaque_trace_state() == OUTSIDE
 
 
 def known(options: dict[str, Any]) -> dict[str, Any]:

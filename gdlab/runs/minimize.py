@@ -13,7 +13,6 @@ of `every` steps: it can be vmapped, but differentiated in forward mode only.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple
@@ -22,11 +21,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.extend.core import get_opaque_trace_state
 from jax.typing import ArrayLike
 
 from gdlab.arguments import one_of, switch, whole
 from gdlab.ground.boxes import sides
+from gdlab.ground.compilers import is_alone
 from gdlab.ground.results import digits, result, sizes
 from gdlab.numerics import Tree
 from gdlab.runs.data import Minibatches
@@ -52,8 +51,6 @@ if TYPE_CHECKING:
     import xarray
 
 COUNTABLE = 2**31 - 1  # steps: counts are int32
-with ThreadPoolExecutor(1) as a_thread:  # in which no transformation is under way, whatever imports this module
-    OUTSIDE = a_thread.submit(get_opaque_trace_state).result()
 
 
 class Rest(NamedTuple):
@@ -222,7 +219,7 @@ def minimize(
         params, model_state = one_of("state", state, Run, "a Run that minimize has returned").params, state.model_state
     objective, start = begun(loss, params, trainable, model_state)
     # Inside a transformation the program is part of another one, and numbers may be differentiated.
-    alone = get_opaque_trace_state() == OUTSIDE and not reads_steps(recorders)
+    alone = is_alone() and not reads_steps(recorders)
     traced, static = traced_or_static(optimizer, start.params if alone else None, state and state.state)
     plan = Plan(objective, static, recorders, every, how, switch("keep_best", keep_best) or bool(how))
     before = None if state is None else _carry(state, start, objective)
@@ -261,7 +258,7 @@ def _driven(plan, steps, given):
     rows = -(-(done + steps) // plan.every) - -(-done // plan.every)
     if limits is not None:
         return _run_until(plan, rows, given, steps)
-    if get_opaque_trace_state() == OUTSIDE:
+    if is_alone():
         return _run(plan, rows, given, steps)
     return _scanned(plan, min(-done % plan.every, steps), steps, given)
 
