@@ -233,7 +233,7 @@ def labelled(
         return np.moveaxis(shaped, range(len(order)), [order.index(axis) for axis in arranged])
 
     first = next(iter(done.values()), {})
-    labels = {**labels, **steps_of(description["rows"], first)}
+    labels = {**labels, **steps_of(description["rows"], done.values())}
     leaves = {name: array.shape[1:] for name, array in first.items()}
     variables, living, died = {}, np.ones((1, lanes), bool), None
     for name, (variable, extra) in placed(description, labels, leaves).items():

@@ -7,7 +7,7 @@
 | `steps_of` | the steps of the rows |
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -61,10 +61,10 @@ def rows_of(results: Any, taken: Sequence[str]) -> dict[str, Any]:
         if _is_run(node) and node.history and not np.ndim(node.begun)
     ]
     if "step" in taken or len({run.rows for run in found}) != 1:
-        return {"dims": {}, "every": None, "begun": None, "rows": 0}
+        return {"dims": {}, "every": None, "begun": [], "rows": 0}
     dims = {name: ["step"] for run in found for name in run.names}
     every = found[0].every if len({run.every for run in found}) == 1 else None
-    return {"dims": dims, "every": every, "begun": found[0].begun, "rows": found[0].rows}
+    return {"dims": dims, "every": every, "begun": sorted({run.begun or "" for run in found}), "rows": found[0].rows}
 
 
 def _is_run(node):
@@ -79,9 +79,17 @@ def _history(path, run):
     return History(leaves[0][1].shape[0], run.every, begun, tuple(names))
 
 
-def steps_of(rows: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The coordinate of the axis "step", that of the first run; nothing where no result has such rows."""
-    if rows["every"] is None or not arrays:
+def steps_of(rows: Mapping[str, Any], chunks: Iterable[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The coordinate of the axis "step"; nothing where no result has such rows, or runs go on from different steps."""
+    begun = {
+        int(number)
+        for arrays in chunks
+        for name, numbers in arrays.items()
+        if name.rpartition(":")[0] in rows["begun"]
+        for number in np.unique(numbers)
+    }
+    begun |= {0} if "" in rows["begun"] else set()  # a run that is no result of its own begins at its first step
+    if rows["every"] is None or len(begun) > 1:
         return {}
-    begun = int(np.ravel(arrays[f"{rows['begun']}:0"])[0]) if rows["begun"] is not None else 0
-    return {"step": -(-begun // rows["every"]) * rows["every"] + rows["every"] * np.arange(rows["rows"])}
+    first = -(-next(iter(begun), 0) // rows["every"]) * rows["every"]
+    return {"step": first + rows["every"] * np.arange(rows["rows"])}

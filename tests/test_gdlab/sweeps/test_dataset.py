@@ -224,6 +224,14 @@ def test_the_history_of_a_run_is_along_its_steps(tmp_path):
     assert merged["step"].values.tolist() == [4, 6] and there_and_back(merged).identical(merged)
 
 
+def test_runs_that_go_on_from_different_steps_have_no_common_coordinate():
+    starts = {"one": run_of(1.0, steps=1), "three": run_of(1.0, steps=3)}
+    swept = gdlab.sweep(lambda start: run_of(1.0, state=start), start=starts)
+    assert swept["history.loss"].dims == ("start", "step") and "step" not in swept.coords
+    both = gdlab.sweep(lambda a: {"new": run_of(a), "old": run_of(a, state=starts["three"])}, **A)
+    assert both["old.history.loss"].dims == ("a", "step") and "step" not in both.coords
+
+
 def test_the_axis_of_a_history_keeps_its_own_name_where_step_is_another():
     assert gdlab.sweep(run_of, **A, dims={"history.loss": ("t",)})["history.loss"].dims == ("a", "t")
     assert gdlab.sweep(lambda step: run_of(step), step=A["a"])["history.loss"].dims == ("step", "history.loss_0")
