@@ -10,9 +10,9 @@ across the bound would have to be asked as well, on one side of it alone: that i
 
 | name | what it is |
 |---|---|
-| `Box`, `box` | the bounds as vectors; those of an argument, checked |
+| `Box`, `box`, `boxed` | the bounds as vectors; those of an argument, checked; where no symmetries are declared |
 | `Face`, `face_at` | a point with its active bounds; that of a point |
-| `OnFace` | what bounds have to do with a verdict |
+| `OnFace`, `on_face` | what bounds have to do with a verdict; that of a verdict |
 | `Clipped`, `Boxed` | a loss that is taken at the nearest point of the box, of one vector and of params |
 """
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from cases import Tensor
 
 import gdlab
 from gdlab.models import partition
@@ -203,16 +204,6 @@ def test_a_run_of_a_module_is_swept_as_it_is():
     swept = gdlab.sweep(run, rate=[0.1, 0.2])
     np.testing.assert_array_equal(swept["params.first.weight"][1], run(0.2).params["first"].weight)
     assert not any(word in name for name in swept for word in ("act", "key", "name", "width", "scale"))
-
-
-class Tensor:
-    """What another library calls an array: it can become one of NumPy."""
-
-    def __init__(self, values):
-        self.values = values
-
-    def __array__(self, dtype=None, copy=None):
-        return np.array(self.values, dtype)
 
 
 def test_arrays_of_other_libraries_are_data():

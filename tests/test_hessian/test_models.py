@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from cases import Tensor
 
 import hessian
 from hessian.models import partition
@@ -240,16 +241,6 @@ def test_the_parts_of_a_pytree_make_it_again_and_plain_ones_are_left_alone():
     assert jax.tree.structure(model.combine(params, rest)) == jax.tree.structure(net())
     assert hash(model) == hash(partition(net())[2])
     assert partition(ARRAYS) == (ARRAYS, (), None)
-
-
-class Tensor:
-    """What another library calls an array: it can become one of NumPy."""
-
-    def __init__(self, values):
-        self.values = values
-
-    def __array__(self, dtype=None, copy=None):
-        return np.array(self.values, dtype)
 
 
 def test_arrays_of_other_libraries_are_data():
