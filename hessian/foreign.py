@@ -185,8 +185,8 @@ def foreign_loss(
         `loss(params) -> scalar`, twice differentiable.
 
     Raises:
-        TypeError, ValueError: for what is no function, and for numbers out of range; when it is called, for what
-            returns no energy with a gradient like params.
+        TypeError, ValueError: for what is no function, and for numbers out of range.  What returns no energy with a
+            gradient like params is found when it is called; JAX's error then ends with the sentence about it.
 
     >>> loss = foreign_loss(lambda w: (np.prod(w) ** 2 - w @ w, 2 * np.prod(w) * w[::-1] - 2 * w))
     >>> float(loss(jnp.array([2.0, 1.0])))
