@@ -31,7 +31,8 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 hypothesis.settings.register_profile("gdlab", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("gdlab")
 
-SLOW_EXAMPLES = ("hessian.saddles", "hessian.verdicts", "hessian.spectra", "hessian.steps", "experiments.workloads")
+SLOW_EXAMPLES = ("hessian.landscapes", "hessian.saddles", "hessian.verdicts", "hessian.spectra", "hessian.steps")
+SLOW_EXAMPLES += ("experiments.workloads",)
 
 # Folders and files whose tests compare programs bit for bit, or bound what they round: compiled as they are for users.
 ROUNDING = {"runs", "storage", "sweeps", "proofs", "test_faults", "test_moments", "test_named", "test_peers"}

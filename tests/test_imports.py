@@ -18,6 +18,7 @@ def said(program):
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
 
 
+@pytest.mark.full
 def test_the_packages_bring_no_library_that_most_programs_do_not_use():
     asked = f"import sys, jax, optax, gdlab, hessian; print([name for name in {LATER} if name in sys.modules])"
     assert said(asked).strip() == "[]"
@@ -40,6 +41,7 @@ def test_a_module_is_there_as_well_and_another_name_is_not(room):
     assert not hasattr(room, "__wrapped__")
 
 
+@pytest.mark.full
 def test_a_package_that_is_first_used_within_a_transformation_keeps_nothing_of_it():
     program = (
         "import jax, jax.numpy as jnp\n"

@@ -21,6 +21,8 @@ import hessian
 from gdlab.sweeps import batching
 from hessian.verdicts import search
 
+pytestmark = pytest.mark.full
+
 PLATFORMS = ("cuda", "tpu")
 # What no program for these may contain: double precision, a way back to Python, marks and options of the CPU alone.
 FOREIGN = re.compile(r"f64>|callback|xla_cpu\w*|lapack\w*")

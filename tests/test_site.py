@@ -14,6 +14,8 @@ import pytest
 import gdlab
 import hessian
 
+pytestmark = pytest.mark.full
+
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 

@@ -14,6 +14,8 @@ from experiments.playground import operations, script
 from experiments.playground.emit import PRELUDE, Refused, emitted
 from gdlab.problems import surfaces
 
+pytestmark = pytest.mark.full
+
 SHARE = 1e-12  # of the magnitudes of the terms
 DRAWS = 8
 
