@@ -15,8 +15,8 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
+from gdlab.ground.checks import choice, key_or_default, number, whole
 from gdlab.ground.results import result
-from hessian.arguments import choice, number, prng_key, whole
 from hessian.limits import BASIS_MEMORY
 from hessian.numerics import divisor
 from hessian.precision import working
@@ -104,7 +104,7 @@ def multiplicity(
     theta = ravel_pytree(params)[0]
     choice("which", which, ("lowest", "highest"))
     block = whole("block", block, 1, theta.size)
-    num_matvecs, start = whole("num_matvecs", num_matvecs, min(2 * block, theta.size)), prng_key(key)
+    num_matvecs, start = whole("num_matvecs", num_matvecs, min(2 * block, theta.size)), key_or_default(key)
     rows = rows_within(memory, theta, num_matvecs, least=min(2 * block, theta.size))
     tolerance = jnp.finfo(theta.dtype).eps ** 0.5 if tol is None else number("tol", tol)
     return _multiplicity(loss, params, args, tolerance, start, which, block, rows // block, theta.size <= num_matvecs)
