@@ -18,7 +18,7 @@ def filled(template: str, title: str, data: Any, texts: dict[str, str]) -> str:
     texts = {
         "title": html.escape(title),
         "style": (HERE / "page.css").read_text(encoding="utf-8"),
-        "data": dump(data).replace("<", "\\u003c"),
+        "data": dump(data, separators=(",", ":")).replace("<", "\\u003c"),
         **texts,
     }
     text = (HERE / template).read_text(encoding="utf-8")
@@ -26,9 +26,9 @@ def filled(template: str, title: str, data: Any, texts: dict[str, str]) -> str:
 
 
 def script(*names: str) -> str:
-    """Files of JavaScript, one after another, without what stands before a line."""
+    """Files of JavaScript, one after another, without comments on lines of their own and what stands before a line."""
     text = "\n".join((HERE / name).read_text(encoding="utf-8") for name in names)
-    return re.sub("^ +", "", text, flags=re.MULTILINE)
+    return re.sub(r"^ +|^ */\*.*?\*/\n+", "", text, flags=re.MULTILINE | re.DOTALL)
 
 
 def packed(values: Any, kind: str = "<f4") -> str:
