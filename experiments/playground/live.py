@@ -26,6 +26,7 @@ from ..playground.plane import Plane
 from ..playground.template import filled, script
 from ..reporting import figures
 
+ABOUT = "A loss and the runs of optimizers on it, computed in this page"
 LARGEST = 300_000  # characters of all functions of a page
 NAMES = ("embed", "project", "onto", "height", "slope", "look", "eigen")  # of the functions of the surface
 SCRIPTS = (
@@ -84,7 +85,7 @@ def computing(title: str, scenes: Sequence[Scene], optimizers: dict[str, Any], s
         "shared": script("typed.js", "walk.js"),
         "script": script(*SCRIPTS),
     }
-    return filled("live.html", title, data, texts)
+    return filled("live.html", title, data, texts, about=ABOUT, marks="data-live")
 
 
 def _shown(scene, sizes):

@@ -335,6 +335,7 @@ def write_figure(folder: Path, name: str, figure: Any, *, pgf: bool = False) -> 
         path = folder / f"{name}.{kind}"
         try:
             figure.savefig(path, dpi=150)
+            figure.set_layout_engine("none")  # the places of the axes are found once
         except BaseException:
             path.unlink(missing_ok=True)
             raise

@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from gdlab.arguments import choice
 from gdlab.base import Optimizer, Rule, Step, rate_dtype
+from gdlab.ground.checks import choice
 from gdlab.numerics import (
     Params,
     bias_corrected,

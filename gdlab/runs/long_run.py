@@ -26,8 +26,8 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike
 
-from gdlab.arguments import whole
 from gdlab.ground.boxes import sides
+from gdlab.ground.checks import whole
 from gdlab.numerics import Tree
 from gdlab.progress import Report, bar
 from gdlab.runs.data import Minibatches

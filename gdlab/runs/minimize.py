@@ -23,8 +23,8 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike
 
-from gdlab.arguments import one_of, switch, whole
 from gdlab.ground.boxes import sides
+from gdlab.ground.checks import one_of, switch, whole
 from gdlab.ground.compilers import is_alone
 from gdlab.ground.results import digits, result, sizes
 from gdlab.numerics import Tree

@@ -23,8 +23,9 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from gdlab.arguments import choice, function, hyperparameter, one_of, whole
+from gdlab.arguments import hyperparameter
 from gdlab.base import Optimizer, Params
+from gdlab.ground.checks import choice, function, one_of, whole
 from gdlab.ground.leaves import shown
 from gdlab.ground.results import digits, result
 from gdlab.optimizers.named import adam

@@ -28,8 +28,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from gdlab import operators
-from gdlab.arguments import choice, sequence, whole
+from gdlab.arguments import sequence
 from gdlab.base import Scale
+from gdlab.ground.checks import choice, whole
 from gdlab.ground.leaves import shown
 from gdlab.matrices import View, each_matrix, merged, only_matrices, rule_of, without_matrices
 from gdlab.numerics import Params, bias_weight, each, ema, like, positive_root, square, wide, zeros_wide_real

@@ -10,8 +10,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from gdlab.ground.checks import number, whole
 from gdlab.ground.results import result
-from hessian.arguments import number, whole
 from hessian.precision import Loss, check
 from hessian.proofs.program import NotProved, Program, as_data
 from hessian.proofs.record import Ball, Proof, ball_of, data_of_ball, program_of, save
@@ -126,14 +126,16 @@ def prove_all(
         smallest: boxes of less than this share of the box's widths are left undecided.
         max_boxes: how many boxes are examined at most; what is left then is undecided.
         progress: a function of (boxes examined, boxes known of).
-        store: a file that keeps how far the search is; the same call, with more `max_boxes` perhaps, goes on from it.
+        store: a folder that keeps how far the search is.  The same call goes on from it, also with more `max_boxes`;
+            another search is refused.
 
     Returns:
         A `CompleteList`: `points`, `complete`, `undecided`, `on_edge`, `statement`, `save(path)`.
 
     Raises:
         ImportError: where the extra `proof` is not installed.
-        TypeError, ValueError: for a box that is no box, a store of another search, and as `prove`.
+        TypeError, ValueError: for a box that is no box, and as `prove`.
+        StoreError: for a store of another search, in use, or that cannot be written (a ValueError).
 
     Source: Kearfott, Rigorous Global Search, 1996; Krawczyk 1969.
 
@@ -155,10 +157,10 @@ def prove_all(
         program, _ = lowering.lowered(loss, middle, *args)
     except NotProved as error:
         return CompleteList(ends, (), ends[None], np.zeros(0, bool), 0, str(error))
-    pause = None if store is None else pauses.Pause(store, program, ends, smallest)
-    start, keep = (None, None) if pause is None else (pause.read(), pause.keep)
-    found, search = boxes.search(program, ends, smallest, max_boxes, progress, start, keep)
-    if pause is not None:
+    with pauses.paused(store, program, ends, smallest) as pause:
+        found, search = boxes.search(
+            program, ends, smallest, max_boxes, progress=progress, start=pause.read(), keep=pause.keep
+        )
         pause.write(search)
     points, edge, left = [], [], list(found.undecided)
     reason = "degenerate, not twice differentiable, or in need of more boxes or smaller ones" if left else ""

@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp  # noqa: F401  (the example)
 import numpy as np
 
-from hessian.arguments import alike, number
+from gdlab.ground.checks import number
+from hessian.arguments import alike
 from hessian.precision import Loss, Params, check, separated
 from hessian.proofs.program import NotProved, Program
 from hessian.proofs.record import save

@@ -17,8 +17,8 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
+from gdlab.ground.checks import number, whole
 from gdlab.ground.results import result
-from hessian.arguments import number, whole
 from hessian.compiled import compiled
 from hessian.numerics import bisect, divisor, length_scale
 from hessian.precision import working

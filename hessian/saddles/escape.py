@@ -17,8 +17,9 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
+from gdlab.ground.checks import key_or_default, whole
 from gdlab.ground.results import digits, result
-from hessian.arguments import prng_key, tolerance, whole
+from hessian.arguments import tolerance
 from hessian.bounds import Boxed, boxed, face_at
 from hessian.compiled import compiled
 from hessian.limits import DENSE_SPECTRUM
@@ -128,7 +129,7 @@ def escape(
     (-2.0, 1.0, 0.25)
     """
     loss, params, args, stored = working(loss, params, *args, trainable=trainable)
-    num_matvecs, key = whole("num_matvecs", num_matvecs, 5), None if key is None else prng_key(key)
+    num_matvecs, key = whole("num_matvecs", num_matvecs, 5), None if key is None else key_or_default(key)
     tolerance("curvature_tol", curvature_tol)
     within, symmetries = boxed(bounds, params, symmetries), declare(symmetries, params)
     refuse_wrong(loss, params, args, symmetries)
@@ -151,7 +152,7 @@ def _escaped(loss, stored, num_matvecs, params, args, curvature_tol, key, within
         lowest = jax.tree.map(lambda v: v[0], found.eigenvectors)
         value, spectral_norm = found.eigenvalues[0], jnp.max(jnp.abs(found.eigenvalues))
     else:
-        value, direction, spectral_norm, _ = lowest_direction(loss, params, args, prng_key(key), num_matvecs)
+        value, direction, spectral_norm, _ = lowest_direction(loss, params, args, key_or_default(key), num_matvecs)
         lowest = ravel_pytree(params)[1](direction)
     way = line_search_along(taken, params, given, curvature_tol, lowest, value, spectral_norm, stored)
     if within is None:

@@ -23,8 +23,9 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
+from gdlab.ground.checks import key_or_default, number, whole
 from gdlab.ground.results import digits, result
-from hessian.arguments import number, prng_key, transformation, whole
+from hessian.arguments import transformation
 from hessian.limits import DENSE_TRAJECTORY
 from hessian.numerics import divisor, length, unit
 from hessian.precision import working
@@ -107,7 +108,7 @@ def escape_trajectory(
     transformation(optimizer)
     theta, unravel = ravel_pytree(saddle)
     offset, radius = jnp.asarray(offset, theta.dtype), jnp.asarray(radius, theta.dtype)
-    start_key, lanczos_key = jax.random.split(prng_key(key))
+    start_key, lanczos_key = jax.random.split(key_or_default(key))
     xi = unit(jax.random.normal(start_key, theta.shape, theta.dtype))
     curvature, out, _, _ = lowest_direction(
         loss, saddle, args, lanczos_key, max(NUM_MATVECS, min(theta.size, 2 * DENSE_TRAJECTORY))

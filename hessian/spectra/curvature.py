@@ -29,9 +29,9 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
+from gdlab.ground.checks import key_or_default, number, whole
 from gdlab.ground.leaves import shown
 from gdlab.ground.results import digits, result
-from hessian.arguments import number, prng_key, whole
 from hessian.compiled import compiled
 from hessian.limits import BASIS_MEMORY
 from hessian.numerics import length, unit
@@ -101,7 +101,7 @@ def curvature(
     loss, params, args, stored = working(loss, params, *args)
     theta = ravel_pytree(params)[0]
     most = whole("num_matvecs", (20 if before is not None else 70) if num_matvecs is None else num_matvecs, 6)
-    doubt, start = 1 - number("confidence", confidence, "(0, 1)"), prng_key(key)
+    doubt, start = 1 - number("confidence", confidence, "(0, 1)"), key_or_default(key)
     rows = rows_within(memory, theta, most - CHECKS, least=min(theta.size, 4))
     known = None if before is None else _like(before, theta, stored)
     found = _curvature(loss, params, args, known, start, doubt, most - CHECKS, rows)
@@ -240,5 +240,5 @@ def curvature_recorder(
     """
     number("confidence", confidence, "(0, 1)")
     return CurvatureRecorder(
-        whole("num_matvecs", num_matvecs, 6), whole("first", first, 6), float(confidence), prng_key(key)
+        whole("num_matvecs", num_matvecs, 6), whole("first", first, 6), float(confidence), key_or_default(key)
     )

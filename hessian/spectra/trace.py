@@ -18,8 +18,8 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from gdlab.ground.checks import choice, key_or_default, whole
 from gdlab.ground.results import digits, result
-from hessian.arguments import choice, prng_key, whole
 from hessian.compiled import compiled
 from hessian.precision import working
 from hessian.product import Loss, Params, flat_product
@@ -122,7 +122,7 @@ def _checked(loss, params, args, method, num_matvecs, key):
     loss, params, args, stored = working(loss, params, *args)
     choice("method", method, ("hutchinson", "hutch++"))
     whole("num_matvecs", num_matvecs, 6 if method == "hutch++" else 2)
-    return loss, params, args, stored, prng_key(key)
+    return loss, params, args, stored, key_or_default(key)
 
 
 def _mean(samples):

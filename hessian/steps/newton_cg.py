@@ -17,7 +17,7 @@ import optax
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from hessian.arguments import number, prng_key, whole
+from gdlab.ground.checks import key_or_default, number, whole
 from hessian.numerics import divisor, length, length_scale, unit
 from hessian.product import flat_product
 from hessian.spectra.spectrum import rounding
@@ -77,7 +77,7 @@ def newton_cg(
     >>> bool(loss(w + update) < loss(w))
     True
     """
-    num_matvecs, key = whole("num_matvecs", num_matvecs, 2), prng_key(key)
+    num_matvecs, key = whole("num_matvecs", num_matvecs, 2), key_or_default(key)
     accuracy, weight = number("accuracy", accuracy, "(0, 1)"), number("weight", weight)
     if damping is not None:
         number("damping", damping)

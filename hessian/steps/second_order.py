@@ -33,8 +33,8 @@ from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
+from gdlab.ground.checks import key_or_default, number
 from gdlab.ground.leaves import shown
-from hessian.arguments import number, prng_key
 from hessian.numerics import length, newton_coordinates, unit
 from hessian.precision import Storage, rounded, working, working_dtype
 from hessian.product import Params
@@ -285,7 +285,7 @@ def _unconditional(loss, theta, step, region):
 
 
 def _transformation(method, key, region, *hyperparameters):
-    key = prng_key(key)
+    key = key_or_default(key)
     return optax.GradientTransformationExtraArgs(
         Partial(_init, key, region), Partial(_update, _Static(method), hyperparameters)
     )

@@ -20,8 +20,9 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
+from gdlab.ground.checks import choice, key_or_default, number, switch, whole
 from gdlab.ground.results import result
-from hessian.arguments import choice, number, prng_key, tolerance, whole
+from hessian.arguments import tolerance
 from hessian.bounds import OnFace, boxed, face_at, on_face
 from hessian.compiled import compiled
 from hessian.limits import BASIS_MEMORY, DENSE_SPECTRUM, MATRIX_MEMORY
@@ -192,18 +193,14 @@ def classify(
     >>> classify(lambda w: (1 - w[0] * w[1]) ** 2, jnp.ones(2), symmetries=symmetry.rescale(0, 1)).kind
     'minimum'
     """
-    record = (
-        prove(loss, params, *args, trainable=trainable, bounds=bounds)
-        if choice("proof", proof, (True, False))
-        else None
-    )
+    record = prove(loss, params, *args, trainable=trainable, bounds=bounds) if switch("proof", proof) else None
     loss, params, args, stored = working(loss, params, *args, trainable=trainable)
     theta = jax.eval_shape(lambda tree: ravel_pytree(tree)[0], params)
     choice("method", method, ("auto", "dense", "lanczos"))
     tolerance("gradient_tol", gradient_tol)
     tolerance("curvature_tol", curvature_tol)
     number("confidence", confidence, "(0, 1)")
-    num_matvecs, start = whole("num_matvecs", num_matvecs, 24), None if key is None else prng_key(key)
+    num_matvecs, start = whole("num_matvecs", num_matvecs, 24), None if key is None else key_or_default(key)
     if memory is not None:
         number("memory", memory)
     within = boxed(bounds, params, symmetries)
@@ -234,7 +231,7 @@ def _judged(loss, stored, krylov, params, args, tols, key, confidence, orbit, sy
     if krylov is None:
         found, confidence = dense(loss, params, args, *tols, orbit), 1.0
     else:
-        found = matrix_free(loss, params, args, *tols, prng_key(key), confidence, *krylov, orbit)
+        found = matrix_free(loss, params, args, *tols, key_or_default(key), confidence, *krylov, orbit)
     verdict = _verdict(found, n, confidence, flat if within is None else orbit.dimension)
     if within is not None:
         verdict = _within(verdict, orbit, on_face(whole, params, given, orbit, found.step))

@@ -28,8 +28,8 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
+from gdlab.ground.checks import choice, number, whole
 from gdlab.ground.leaves import shown
-from hessian.arguments import choice, number, whole
 from hessian.compiled import compiled
 from hessian.limits import CURVATURE_ROUNDING
 from hessian.models import WholeLoss, partition

@@ -52,6 +52,7 @@ def search(
     box: np.ndarray,
     smallest: float,
     most: int,
+    *,
     progress: Callable[[int, int], None] | None = None,
     start: Search | None = None,
     keep: Callable[[Callable[[], Search]], None] | None = None,
