@@ -19,7 +19,7 @@ const map = $("map").firstElementChild, loss = $("loss").firstElementChild;
 const rateOf = (i) => (state.best ? data.best[i] : state.rate);
 /* ---- frames: where numbers lie on a picture ---- */
 const STILL = 0.01; // pixels that a step must have for its direction to be drawn
-const MAP = [46, 10, 10, 32], LOSS = [54, 10, 10, 34];
+const MAP = [46, 10, 10, 32], LOSS = [54, 18, 10, 34];
 let mapFrame, lossFrame, background = null;
 
 function toPixel([x, y]) {

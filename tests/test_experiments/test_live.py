@@ -182,13 +182,15 @@ def test_value_gradient_and_hessian_of_a_typed_loss_are_those_of_jax(page, text)
     [
         "alert(1)", "constructor", "__proto__", "x.constructor", "window", "fetch('//x')", "x;alert(1)", "x)", "((x)",
         "<img src=x onerror=alert(1)>", "toString(x)", "hasOwnProperty(x)", "sin", "sin x", "${1}", "`x`", "x=1", "xy",
-        "(" * 300, "-" * 300 + "x", "x" * 500, "..", "π", "x +", "x^", "x^(",
+        "(" * 300, "-" * 300 + "x", "x" * 500, "..", "π", "🙂", "\u202ex", "1e999x", "e" * 300, "x +", "x^", "x^(",
     ],
 )  # fmt: skip
 def test_hostile_and_broken_expressions_are_one_sentence_and_do_nothing(page, text):
     before = page.evaluate("JSON.stringify(gdlab.state)")
     said = typed(page, text)
     assert re.fullmatch(r"[^\n]+\.", said)
+    said.encode()  # no half of a letter
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert page.evaluate("JSON.stringify(gdlab.state)") == before
 
 
