@@ -40,7 +40,7 @@ STAIRS = {
         "given lanes",
         "loop",
         "objective feed",
-        "data effort gradients foreign",
+        "data effort gradients foreign typed",
     ],
     "gdlab.optimizers": [
         "of_matrices recent",

@@ -44,6 +44,7 @@ from gdlab.runs.loop import (
 )
 from gdlab.runs.minimize import Run, finished
 from gdlab.runs.objective import begun
+from gdlab.runs.typed import Loss, ModelState
 from gdlab.storage.fingerprint import array_bytes, fingerprint
 from gdlab.storage.store import Store, StoreError, digest, opened, read_identity, renewed
 from gdlab.sweeps.axes import path_name
@@ -53,7 +54,7 @@ BATCHED = ("optimizer", "params", "model_state", "args", "batches", "key")
 
 
 def long_run(
-    loss: Callable[..., jax.Array],
+    loss: Loss,
     optimizer: optax.GradientTransformation,
     params: Tree,
     steps: int,
@@ -72,10 +73,10 @@ def long_run(
     keep_best: bool = False,
     trainable: Any = None,
     bounds: Any = None,
-    model_state: Any = None,
+    model_state: ModelState | None = None,
     store: str | os.PathLike | None = None,
     progress: bool | Report = False,
-) -> Run[Tree]:
+) -> Run[Tree, ModelState]:
     """Run an optimizer as `gdlab.minimize` does, chunk by chunk.
 
     Args:

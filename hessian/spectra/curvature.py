@@ -22,7 +22,7 @@ References: Lanczos 1950; the bounds are those of `hessian.spectra.bounds`.
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,7 @@ from gdlab.ground.results import digits, result
 from hessian.compiled import compiled
 from hessian.limits import BASIS_MEMORY
 from hessian.numerics import length, unit
-from hessian.precision import working, working_dtype
+from hessian.precision import Tree, working, working_dtype
 from hessian.product import Loss, Params, flat_product
 from hessian.spectra import lanczos
 from hessian.spectra.bounds import ends
@@ -46,7 +46,7 @@ LEFT = 1e-3  # a vector of length 1 of which less is left outside of the basis t
 
 
 @result
-class Curvature(NamedTuple):
+class Curvature(NamedTuple, Generic[Tree]):
     """The ends of the spectrum of the Hessian at one point."""
 
     lowest: jax.Array  # a Rayleigh quotient: the lowest eigenvalue is at most this
@@ -54,7 +54,7 @@ class Curvature(NamedTuple):
     low: jax.Array  # the lowest eigenvalue is at least this, at the confidence
     high: jax.Array  # the highest is at most this, at the confidence
     residuals: jax.Array  # (2,), |H u - lambda u|: an eigenvalue lies that near to each end
-    vectors: Params  # like params behind an axis of 2: the eigenvectors, each of length 1
+    vectors: Tree  # like params behind an axis of 2: the eigenvectors, each of length 1
     num_matvecs: jax.Array  # products with the Hessian that it took
 
     def _words(self) -> str:
@@ -64,14 +64,14 @@ class Curvature(NamedTuple):
 
 def curvature(
     loss: Loss,
-    params: Params,
+    params: Tree,
     *args: Any,
-    before: Curvature | None = None,
+    before: Curvature[Tree] | None = None,
     num_matvecs: int | None = None,
     confidence: ArrayLike = 0.99,
     key: jax.Array | None = None,
     memory: float = BASIS_MEMORY,
-) -> Curvature:
+) -> Curvature[Tree]:
     """The lowest and the highest eigenvalue of the Hessian, from those at parameters nearby where they are given (S58).
 
     Args:

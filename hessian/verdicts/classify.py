@@ -67,7 +67,7 @@ class CriticalPoint(NamedTuple, Generic[Tree]):
     symmetric: jax.Array  # bool: the declared symmetries hold, as far as was checked
     proof: Proof | None = None  # the record, where it was asked for
     frozen: jax.Array | int = 0  # how many parameters are held where they are; the verdict is that of the others
-    face: OnFace | None = None  # where bounds were given: which are active, and their multipliers
+    face: OnFace[Tree] | None = None  # where bounds were given: which are active, and their multipliers
 
     def _words(self) -> str:
         many = np.ndim(self.code) > 0
@@ -111,7 +111,7 @@ class CriticalPoint(NamedTuple, Generic[Tree]):
         """
         return jnp.where(self.code == Kind.MINIMUM, self.inertia.positive / 2, jnp.nan)
 
-    def provided(self, symmetric: ArrayLike) -> "CriticalPoint":
+    def provided(self, symmetric: ArrayLike) -> "CriticalPoint[Tree]":
         """The same where the declared symmetries hold; elsewhere undetermined."""
         symmetric = self.symmetric & jnp.asarray(symmetric)
         return self._replace(
@@ -120,7 +120,7 @@ class CriticalPoint(NamedTuple, Generic[Tree]):
             symmetric=symmetric,
         )
 
-    def in_storage(self, stored: Storage) -> "CriticalPoint":
+    def in_storage(self, stored: Storage) -> "CriticalPoint[Tree]":
         """The same with its eigenvectors in the dtypes of the parameters."""
         lowest, highest = (end._replace(vector=stored(end.vector)) for end in (self.lowest, self.highest))
         face = None if self.face is None else self.face.in_storage(stored)
