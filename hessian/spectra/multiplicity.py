@@ -124,7 +124,14 @@ def _multiplicity(loss, params, args, tol, key, which, block, blocks, dense):
 
 
 def _named(look, sign, num_matvecs):
-    return Multiplicity(sign * look.value, look.count, look.exact, look.spread, look.gap, num_matvecs)
+    return Multiplicity(
+        value=sign * look.value,
+        count=look.count,
+        exact=look.exact,
+        spread=look.spread,
+        gap=look.gap,
+        num_matvecs=num_matvecs,
+    )
 
 
 def _grown(product: Product, key: jax.Array, theta: jax.Array, block: int, blocks: int, tol: jax.Array) -> Any:
@@ -146,7 +153,9 @@ def _grown(product: Product, key: jax.Array, theta: jax.Array, block: int, block
         return ~look.settled & (state.count < blocks)
 
     zero, no = jnp.zeros((), theta.dtype), jnp.bool_(False)
-    return jax.lax.while_loop(going, extend, (state, _Look(jnp.int32(0), no, no, zero, zero, zero)))
+    return jax.lax.while_loop(
+        going, extend, (state, _Look(count=jnp.int32(0), exact=no, settled=no, value=zero, spread=zero, gap=zero))
+    )
 
 
 def _step(product: Product, state: _Blocks) -> _Blocks:
@@ -174,7 +183,7 @@ def _step(product: Product, state: _Blocks) -> _Blocks:
             q, r = jnp.linalg.qr(following.T)
             following = (q * jnp.where(jnp.diag(r) < 0, -1, 1)).T
         coupling = jnp.where(lost[:, None], 0, sizes[:, None] * v)
-    return _Blocks(basis, small, state.count + 1, following, coupling, key)
+    return _Blocks(basis=basis, matrix=small, count=state.count + 1, following=following, coupling=coupling, key=key)
 
 
 def _look(state, block, tol):
@@ -203,4 +212,4 @@ def _copies(values, residuals, used, block, tol):
     exact = (count == candidates) & (count < block) & apart
     spread = jnp.max(jnp.where(beside, values - values[0], 0))
     mean = values[0] + jnp.sum(jnp.where(beside, values - values[0], 0)) / divisor(candidates.astype(values.dtype))
-    return _Look(count, exact, exact | (count == block), mean, spread, gap)
+    return _Look(count=count, exact=exact, settled=exact | (count == block), value=mean, spread=spread, gap=gap)
