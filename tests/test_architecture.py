@@ -166,6 +166,7 @@ GUESTS = {
 # Lines of code in a file, and in a function, of gdlab or hessian; docstrings, comments and blank lines are free.
 LONGEST = 250
 LONGEST_FUNCTION = 60
+BY_PLACE = 5  # values of a class that is made
 
 
 def modules(root: Path) -> dict[str, Path]:
@@ -285,6 +286,17 @@ def functions_too_long(root: Path) -> list[str]:
     return found
 
 
+def constructions_by_place(root: Path) -> list[str]:
+    found = []
+    for name, file in modules(root).items():
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and not any(isinstance(one, ast.Starred) for one in node.args):
+                made = re.split(r"[.\[]", ast.unparse(node.func))[-1].lstrip("_")
+                if made.isidentifier() and made[:1].isupper() and len(node.args) > BY_PLACE:
+                    found.append(f"{name} makes {made} of {len(node.args)} values by their places: name them")
+    return found
+
+
 def files_misnamed(root: Path) -> list[str]:
     files = [*modules(root).values(), *(root / "tests").rglob("*.py")]
     paths = [file.relative_to(root) for file in files]
@@ -301,6 +313,7 @@ CHECKS = [
     guests_out_of_place,
     files_too_long,
     functions_too_long,
+    constructions_by_place,
     files_misnamed,
 ]
 
@@ -354,6 +367,9 @@ SOUND = {
         "gdlab/sweeps/sweep.py": "def f():\n    import xarray",
         "hessian/spectra/spectrum.py": "from matfree import decomp",
         "experiments/reporting/figures.py": "import matplotlib.pyplot as plt\nimport xarray",
+    },
+    "five values, and the rest by name": {
+        "gdlab/base.py": "x = Step(1, 2, 3, 4, 5, f=6)\ny = Step(*x, 1, 2, 3, 4, 5, 6)"
     },
     "a function as long as they may be": {"gdlab/base.py": FUNCTION},
     "a long file of one docstring": {"gdlab/base.py": '"""\n' + "text\n" * 400 + '"""\n# comment\n\n' + CODE},
@@ -480,6 +496,11 @@ BROKEN = {
         functions_too_long,
         {"gdlab/base.py": "class A:\n" + textwrap.indent(FUNCTION, "    ") + "        y = 2\n"},
         "gdlab.base.f has 61 lines",
+    ),
+    "six values without a name": (
+        constructions_by_place,
+        {"hessian/verdicts/search.py": "x = _End(1, 2, 3, 4, 5, 6)"},
+        "hessian.verdicts.search makes End of 6 values by their places",
     ),
     "a text that is no docstring": (
         files_too_long,

@@ -142,7 +142,16 @@ def _report(chosen: Target, starts: Any, symmetries: Any, settings: Landscape) -
     def play():
         return page(title, said, found, chosen.loss, symmetries)
 
-    return Report(title, words, columns, rows[:SHOWN], summary, lambda: _draw(found), save, play=play)
+    return Report(
+        title=title,
+        words=words,
+        columns=columns,
+        rows=rows[:SHOWN],
+        summary=summary,
+        draw=lambda: _draw(found),
+        save=save,
+        play=play,
+    )
 
 
 def _draw(found):

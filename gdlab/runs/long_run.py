@@ -135,11 +135,14 @@ def long_run(
     stream = None if feed else held.batches
     first = _of_one(start.params) if "params" in batched else start.params
     begins = start.params, start.carried[0]
-    given = Given(traced, begins, start.carried[1], held.args, stream, key, held_out, sides(bounds, first))
-    plan = Plan(objective, static, recorders, every, how, keep_best or bool(how))
+    given = Given(
+        optimizer=traced, params=begins, model_state=start.carried[1], args=held.args, batches=stream, key=key,
+        held_out=held_out, bounds=sides(bounds, first),
+    )  # fmt: skip
+    plan = Plan(objective, static, recorders, every, validation=how, keeps_best=keep_best or bool(how))
     if store is not None and chunk_given is None:
         chunk = _held_chunk(store, chunk, every)
-    long = _LongRun((plan, batched), jax.tree.map(_array, given), feed, limits, steps, chunk)
+    long = _LongRun((plan, batched), jax.tree.map(_array, given), feed, limits, steps=steps, chunk=chunk)
     with contextlib.nullcontext() if store is None else long.opened(store) as kept, bar(progress, "run", steps) as told:
         return long.drive(kept, told)
 

@@ -222,7 +222,9 @@ def minimize(
     # Inside a transformation the program is part of another one, and numbers may be differentiated.
     alone = is_alone() and not reads_steps(recorders)
     traced, static = traced_or_static(optimizer, start.params if alone else None, state and state.state)
-    plan = Plan(objective, static, recorders, every, how, switch("keep_best", keep_best) or bool(how))
+    plan = Plan(
+        objective, static, recorders, every, validation=how, keeps_best=switch("keep_best", keep_best) or bool(how)
+    )
     before = None if state is None else _carry(state, start, objective)
     held = held._replace(held_out=held_out, bounds=sides(bounds, start.params))
     given = traced, start, held, limits, before
@@ -240,7 +242,17 @@ def finished(
         best = best._replace(params=objective.whole(best.params, best.carried))
     params = objective.whole(at.params, at.carried)
     rest = Rest(at.stream, watch, best, recorders)
-    return Run(params, at.state, history, at.count, reason, at.carried[1], rest, done, every)
+    return Run(
+        params=params,
+        state=at.state,
+        history=history,
+        steps=at.count,
+        reason=reason,
+        model_state=at.carried[1],
+        rest=rest,
+        begun=done,
+        every=every,
+    )
 
 
 def _carry(run, start, objective):

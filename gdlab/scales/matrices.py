@@ -174,7 +174,7 @@ class NewtonSchulz(_WithOthers):
             wider, factor = view.wide(m.shape), SHAPE_FACTORS[self.shape_factor](*view.sizes(m.shape))
             size = positive_root(jnp.sum(square(wider.stack(m)), axis=(1, 2), keepdims=True))
             rows = jnp.asarray(self.coefficients, size.dtype)
-            return operators.NewtonSchulz(m, size + like(self.eps, size), rows, wider, m.shape, factor)
+            return operators.NewtonSchulz(m, size + like(self.eps, size), rows, wider, m.shape, factor=factor)
 
         return each_matrix(self.matrices, sigma, m), state
 

@@ -108,7 +108,8 @@ def landscape(
     plan = Plan(steps, symmetries, min(modes, theta.size), 1)
     rounds = Rounds(loss, plan, one, args, radius=radius, unit=unit, room=_room(begun), block=batch)
     stretched = symmetries is not None and symmetries.stretch(one)
-    search = _Search(rounds, Catalogue(symmetries, one, unit), highest, stretched, searches, progress)
+    catalogue = Catalogue(symmetries, one, unit)
+    search = _Search(rounds, catalogue, highest, stretched, most=searches, progress=progress)
     with rounds.kept(store):
         for first in range(0, len(begun), batch):
             search.begin(begun[first : first + batch], first)
@@ -291,14 +292,14 @@ class _Search:
 
         params = jax.vmap(unravel)(jnp.asarray(column("theta", (n,)), self.rounds.dtype))
         return Points(
-            stored(params),
-            column("loss"),
-            column("index").astype(int),
-            column("flat").astype(int),
-            column("eigenvalues", (n,)),
-            column("gradient_norm"),
-            np.array([self.catalogue.found[spot] for spot in group], int),
-            np.array([self.catalogue.multiplicity(spot) for spot in group], float),
+            params=stored(params),
+            loss=column("loss"),
+            index=column("index").astype(int),
+            flat=column("flat").astype(int),
+            eigenvalues=column("eigenvalues", (n,)),
+            gradient_norm=column("gradient_norm"),
+            found=np.array([self.catalogue.found[spot] for spot in group], int),
+            multiplicity=np.array([self.catalogue.multiplicity(spot) for spot in group], float),
         )
 
 

@@ -98,7 +98,16 @@ def from_data(data: dict[str, Any]) -> CompleteList:
         raise ValueError(msg)
     program = program_of(data, len(box))
     proofs, none = tuple(Proof("", ball, program) for ball in balls), np.zeros((0, *box.shape))
-    proof = CompleteList(box, proofs, none, np.array(edge, bool), len(cover), "", program, cover)  # type: ignore[arg-type]
+    proof = CompleteList(
+        box=box,
+        points=proofs,
+        undecided=none,
+        on_edge=np.array(edge, bool),
+        boxes=len(cover),  # type: ignore[arg-type]
+        reason="",
+        program=program,
+        cover=cover,  # type: ignore[arg-type]
+    )
     if data.get("statement") != proof.statement:
         msg = f"a record must say what its numbers say, {proof.statement!r}"
         raise ValueError(msg)
@@ -156,7 +165,9 @@ def prove_all(
     try:
         program, _ = lowering.lowered(loss, middle, *args)
     except NotProved as error:
-        return CompleteList(ends, (), ends[None], np.zeros(0, bool), 0, str(error))
+        return CompleteList(
+            box=ends, points=(), undecided=ends[None], on_edge=np.zeros(0, bool), boxes=0, reason=str(error)
+        )
     with pauses.paused(store, program, ends, smallest) as pause:
         found, search = boxes.search(
             program, ends, smallest, max_boxes, progress=progress, start=pause.read(), keep=pause.keep
@@ -176,7 +187,14 @@ def prove_all(
             reason = proof.reason
     undecided = np.stack(left) if left else np.zeros((0, *ends.shape))
     return CompleteList(
-        ends, tuple(points), undecided, np.array(edge, bool), found.examined, reason, program, found.cover
+        box=ends,
+        points=tuple(points),
+        undecided=undecided,
+        on_edge=np.array(edge, bool),
+        boxes=found.examined,
+        reason=reason,
+        program=program,
+        cover=found.cover,
     )
 
 

@@ -204,7 +204,15 @@ def line_search_along(
         EscapeOutcome.STEPPED,
     )
     after = jnp.where(code == EscapeOutcome.STEPPED, theta + step * sign * u, theta)
-    return Escape(stored(unravel(after)), step, stored(unravel(sign * u)), before, reached, curvature, code)
+    return Escape(
+        params=stored(unravel(after)),
+        step=step,
+        direction=stored(unravel(sign * u)),
+        loss_before=before,
+        loss_after=reached,
+        curvature=curvature,
+        code=code,
+    )
 
 
 def _balanced_length(loss, params, args, u, curvature, scale):
@@ -244,9 +252,16 @@ def _length_search(line, sign, start, is_needed):
         limit = jnp.where(growing, DOUBLINGS, HALVINGS)
         length = jnp.where(growing, 2 * search.length, search.length / 2)
         searching = jnp.where(growing, falling & (length <= line.longest), True) & (tried < limit)
-        return _Search(searching, tried, length, best, best_loss, growing)
+        return _Search(searching=searching, tried=tried, length=length, best=best, best_loss=best_loss, growing=growing)
 
     before = jnp.asarray(line.before)
-    begin = _Search(is_needed, jnp.int32(0), start, jnp.zeros_like(start), before, jnp.bool_(False))
+    begin = _Search(
+        searching=is_needed,
+        tried=jnp.int32(0),
+        length=start,
+        best=jnp.zeros_like(start),
+        best_loss=before,
+        growing=jnp.bool_(False),
+    )
     found = jax.lax.while_loop(lambda search: search.searching, try_length, begin)
     return found.best, found.best_loss

@@ -190,7 +190,8 @@ def _find_minimum(
     before = flat(theta)
     floor = -1e12 * jnp.maximum(1, jnp.abs(before)) if floor is None else jnp.asarray(floor, before.dtype)
     region = jnp.asarray(radius, theta.dtype)
-    search = _Search(flat, floor, region, gradient_tol, curvature_tol, plan.method, plan.symmetries, holds, within)
+    how = plan.method, plan.symmetries
+    search = _Search(flat, floor, region, gradient_tol, curvature_tol, *how, symmetric=holds, box=within)
     walk = _begun(theta, before, region, budget, key)
     if plan.rounds:
         walk = run_rounds(flat, optimizer, walk, floor, curvature_tol, plan.rounds, plan.steps, plan.reset)
@@ -199,8 +200,9 @@ def _find_minimum(
     code = _code(flat if within is None else Clipped(flat, within), walk, point, floor, gradient_tol)
     end, value = _at_rest(flat, stored, params, before, walk)
     return MinimumSearch(
-        stored(end), before, value, point.in_storage(stored), code, walk.escapes, walk.steps,
-        walk.gradients + 1, walk.num_matvecs, walk.evaluations,
+        params=stored(end), loss_before=before, loss=value, point=point.in_storage(stored), code=code,
+        escapes=walk.escapes, steps=walk.steps, gradients=walk.gradients + 1, num_matvecs=walk.num_matvecs,
+        evaluations=walk.evaluations,
     )  # fmt: skip
 
 

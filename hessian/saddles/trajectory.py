@@ -134,7 +134,17 @@ def escape_trajectory(
     left_at = jnp.where(jnp.any(beyond), jnp.argmax(beyond), steps)
     values, norms, lowest, shares, distances = recorded
     projection, end = jnp.abs(offset * (xi @ out)), stored.whole(stored(end), args)
-    return EscapeTrajectory(values, norms, lowest, shares, distances, left_at, projection, curvature, end)
+    return EscapeTrajectory(
+        loss=values,
+        gradient_norm=norms,
+        lowest=lowest,
+        alignment=shares,
+        distance=distances,
+        left_at=left_at,
+        start_projection=projection,
+        curvature=curvature,
+        params=end,
+    )
 
 
 def _lowest(loss, params, args, here, g, vector, key):

@@ -143,7 +143,15 @@ def _curvature(loss, params, args, before, key, doubt, products, rows):
     residuals = jax.vmap(length)(images - values[:, None] * vectors)
     low, high = jnp.minimum(low, lowest) - rounding(values), jnp.maximum(high, highest) + rounding(values)
     used = krylov.num_matvecs + CHECKS
-    return Curvature(lowest, highest, low, high, residuals, jax.vmap(unravel)(vectors), used)
+    return Curvature(
+        lowest=lowest,
+        highest=highest,
+        low=low,
+        high=high,
+        residuals=residuals,
+        vectors=jax.vmap(unravel)(vectors),
+        num_matvecs=used,
+    )
 
 
 def _turned(krylov, known):
@@ -169,7 +177,15 @@ def _step(product, krylov):
     elsewhere = lambda: unit(_freed(basis, unit(_freed(basis, jax.random.normal(fresh, q.shape, q.dtype)))))  # noqa: E731
     following = jax.lax.cond(broken, elsewhere, lambda: unit(left))
     coupling = jnp.where(broken, 0, rest)
-    return lanczos.Krylov(basis, matrix, j + 1, following, coupling, key, krylov.num_matvecs + 1)
+    return lanczos.Krylov(
+        basis=basis,
+        matrix=matrix,
+        count=j + 1,
+        following=following,
+        coupling=coupling,
+        key=key,
+        num_matvecs=krylov.num_matvecs + 1,
+    )
 
 
 def _freed(basis, vector):

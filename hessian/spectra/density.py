@@ -174,7 +174,14 @@ def minimum_ratio(
     above, below = nodes - left > tau, nodes + right < -tau
     positive, error = _mean(jnp.sum(weights * above, axis=1))
     negative, other = _mean(jnp.sum(weights * below, axis=1))
-    return MinimumRatio(positive, 1 - negative, positive, 1 - positive - negative, negative, jnp.maximum(error, other))
+    return MinimumRatio(
+        low=positive,
+        high=1 - negative,
+        positive=positive,
+        zero=1 - positive - negative,
+        negative=negative,
+        error=jnp.maximum(error, other),
+    )
 
 
 @compiled(static_argnames="loss")

@@ -64,7 +64,15 @@ def begin(key: jax.Array, n: int, rows: int, dtype: jax.typing.DTypeLike, within
     zero = jnp.int32(0)
     basis, matrix = jnp.zeros((rows, n), dtype), jnp.zeros((rows, rows), dtype)
     first = unit(_inside(within, jax.random.normal(start, (n,), dtype)))
-    return Krylov(basis, matrix, zero, first, jnp.zeros((), dtype), key, zero)
+    return Krylov(
+        basis=basis,
+        matrix=matrix,
+        count=zero,
+        following=first,
+        coupling=jnp.zeros((), dtype),
+        key=key,
+        num_matvecs=zero,
+    )
 
 
 def grow(
@@ -143,7 +151,15 @@ def _step(product: Product, krylov: Krylov, within: Product | None) -> Krylov:
         return unit(_inside(within, _without(basis, _without(basis, unit(_without(basis, start))))))
 
     following = jax.lax.cond(broken, elsewhere, lambda: w / beta)
-    return Krylov(basis, matrix, j + 1, following, coupling, key, krylov.num_matvecs + 1)
+    return Krylov(
+        basis=basis,
+        matrix=matrix,
+        count=j + 1,
+        following=following,
+        coupling=coupling,
+        key=key,
+        num_matvecs=krylov.num_matvecs + 1,
+    )
 
 
 def _inside(within: Product | None, vector: jax.Array) -> jax.Array:

@@ -166,16 +166,16 @@ def capped(product, gradient, damping, accuracy, limit):
         count = solve.count + 1
         solving = ~negative & (length(r) > accuracy) & (count < limit)
         return _Solve(
-            solving,
-            count,
-            jnp.where(negative, solve.p, d),
-            r,
-            -r + beta * solve.p,
-            negative,
+            solving=solving,
+            count=count,
+            d=jnp.where(negative, solve.p, d),
+            r=r,
+            p=-r + beta * solve.p,
+            negative=negative,
         )
 
     zero = jnp.zeros_like(gradient)
     g = unit(gradient)
-    start = _Solve(norm > 0, jnp.int32(0), zero, g, -g, jnp.bool_(False))
+    start = _Solve(solving=norm > 0, count=jnp.int32(0), d=zero, r=g, p=-g, negative=jnp.bool_(False))
     solved = jax.lax.while_loop(lambda solve: solve.solving, step, start)
     return norm * solved.d, solved.negative

@@ -263,15 +263,22 @@ def _tried(loss, theta, value, gradient, found, region, propose, adapt):
         region = adapt(tries.region, size, ratio, on_boundary)
         by_gradient = good & (ratio == 0)  # which says nothing about the region
         return _Tries(
-            ~good & (tries.count + 1 < TRIES) & (size > 0),
-            tries.count + 1,
-            jnp.where((size > 0) & ~by_gradient, region, tries.region),
-            jnp.where(good, point, theta),
-            jnp.where(good, reached, value),
-            good,
+            searching=~good & (tries.count + 1 < TRIES) & (size > 0),
+            count=tries.count + 1,
+            region=jnp.where((size > 0) & ~by_gradient, region, tries.region),
+            theta=jnp.where(good, point, theta),
+            value=jnp.where(good, reached, value),
+            moved=good,
         )
 
-    start = _Tries(jnp.isfinite(value), jnp.int32(0), region, theta, value, jnp.bool_(False))
+    start = _Tries(
+        searching=jnp.isfinite(value),
+        count=jnp.int32(0),
+        region=region,
+        theta=theta,
+        value=value,
+        moved=jnp.bool_(False),
+    )
     tries = jax.lax.while_loop(lambda tries: tries.searching, try_region, start)
     # Where no region helped, it was not the region that was at fault.
     return Move(tries.theta, tries.value, jnp.where(tries.moved, tries.region, region), tries.moved, 2 * tries.count)

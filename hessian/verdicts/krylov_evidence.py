@@ -111,12 +111,13 @@ def matrix_free(
     tolerance = near_point.gradient_tol if gradient_tol is None else gradient_tol
     norm, n = length(g), _dimension(theta, orbit)
     return Evidence(
-        norm, jnp.asarray(tolerance, theta.dtype), jnp.asarray(tau, theta.dtype), lowest, highest,
-        jnp.where(lowest.low > 0, n, positive), jnp.where(highest.high < 0, n, negative),
-        found.count == n, ~seen.kink, seen.kink, jnp.max(seen.change), jnp.asarray(settled),
-        jnp.sqrt(jnp.abs(g @ spaces.step)), near_point.distance, spaces.step,
-        (spaces.num_matvecs + CHECKS).astype(jnp.int32),
-        jnp.isfinite(norm) & jnp.isfinite(spaces.spectral_norm) & jnp.isfinite(tau),
+        gradient_norm=norm, gradient_tol=jnp.asarray(tolerance, theta.dtype),
+        curvature_tol=jnp.asarray(tau, theta.dtype), lowest=lowest, highest=highest,
+        positive=jnp.where(lowest.low > 0, n, positive), negative=jnp.where(highest.high < 0, n, negative),
+        complete=found.count == n, flat=~seen.kink, kink=seen.kink, change=jnp.max(seen.change),
+        settled=jnp.asarray(settled), decrement=jnp.sqrt(jnp.abs(g @ spaces.step)), distance=near_point.distance,
+        step=spaces.step, num_matvecs=(spaces.num_matvecs + CHECKS).astype(jnp.int32),
+        finite=jnp.isfinite(norm) & jnp.isfinite(spaces.spectral_norm) & jnp.isfinite(tau),
     )  # fmt: skip
 
 
@@ -208,7 +209,15 @@ def _spaces(product, theta, g, key, rows, limit, zero, doubt, goal, orbit):
 
     nought, none = jnp.zeros((), theta.dtype), jnp.int32(0)
     blank = lanczos.begin(key, n, rows, theta.dtype)
-    nothing = _Found(jnp.zeros_like(theta), jnp.bool_(False), blank, nought, nought, nought, none)
+    nothing = _Found(
+        step=jnp.zeros_like(theta),
+        exhausted=jnp.bool_(False),
+        krylov=blank,
+        low=nought,
+        high=nought,
+        spectral_norm=nought,
+        num_matvecs=none,
+    )
     return jax.lax.scan(stage, nothing, jnp.arange(3, dtype=jnp.int32))[0]
 
 
