@@ -282,9 +282,14 @@ def flat_and_steep(runs):
         step, order = np.abs(np.asarray(run["update"]))[100:, 1], np.argsort(steep)
         flat, sharp = ((step[part].mean(), steep[part].mean()) for part in (order[:500], order[-500:]))
         effective[name] = (flat, sharp)
-    gain = {name: (f[0] / f[1]) / (s[0] / s[1]) for name, (f, s) in effective.items()}
+    ratios = {name: [step / slope for step, slope in parts] for name, parts in effective.items()}
+    gain = {name: flat / steep for name, (flat, steep) in ratios.items()}
     rows = [
-        [name, *(f"{value:.2g}" for part in parts for value in (*part, part[0] / part[1])), f"{gain[name]:.3g}"]
+        [
+            name,
+            *(f"{value:.2g}" for part, ratio in zip(parts, ratios[name], strict=True) for value in (*part, ratio)),
+            f"{gain[name]:.3g}",
+        ]
         for name, parts in effective.items()
     ]
     columns = (

@@ -73,7 +73,15 @@ def sums():
         return gdlab.minimize(squared, gdlab.sgd(0.01), theta, EXAMPLES, batches=(x[order], y[order])).params
 
     forward = jnp.arange(EXAMPLES)
+    fitted, left = np.linalg.lstsq(np.stack([np.ones(EXAMPLES), x], 1), np.asarray(y), rcond=None)[:2]
     return (
+        *(
+            Check("S39", f"the line through the examples: {name}, 4 standard errors", value, due, 4 * 3 / EXAMPLES**0.5)
+            for name, value, due in zip(("offset", "slope"), fitted, (1.0, 2.0), strict=True)
+        ),
+        Check(  # of a variance of normal numbers, relative
+            "S39", "its noise: variance over 9", left[0] / EXAMPLES / 9, 1.0, 4 * (2 / EXAMPLES) ** 0.5
+        ),
         at_most(
             "S39", "sum of all g^n - g, relative", jnp.linalg.norm(each.sum(0) - whole) / jnp.linalg.norm(whole), 1e-12
         ),

@@ -25,7 +25,7 @@ import numpy as np
 
 import gdlab
 import hessian
-from gdlab.problems import POKEMON_BOX, POKEMON_CURVATURES, pokemon, pokemon_loss
+from gdlab.problems import POKEMON_BOX, POKEMON_CURVATURES, POKEMON_RATE_BOUND, pokemon, pokemon_loss
 
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, exactly, is_proved, is_true, printed
@@ -106,6 +106,7 @@ def surface() -> list[Check]:
         ),  # rounding times the condition number
         printed("S15", "condition number", eigenvalues[1] / eigenvalues[0], "313418"),
         printed("S15", "2 / highest curvature", 2 / eigenvalues[1], "1.14493082e-6"),
+        printed("S15", "and from its formula", POKEMON_RATE_BOUND, "1.14493082e-6"),
         *(printed("2.1", f"mean loss at {at}", mean[at], digits) for at, digits in corners.items()),
     ]
 

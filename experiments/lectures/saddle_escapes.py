@@ -54,7 +54,7 @@ def measure(quick):
     """The checks and the figure."""
     names = QUICK if quick else tuple(PROBLEMS)
     rows = [row for name in names for row in contest(name, 1 if quick else SADDLES, quick)]
-    return [*judged(), *checks(rows)], lambda: draw(rows)
+    return [*judged(), *placed(*PROBLEMS[names[0]]), *checks(rows)], lambda: draw(rows)
 
 
 def contest(name, saddles, quick):
@@ -95,6 +95,19 @@ def places(loss, matrix, official, saddles):
             ("stable manifold", x + 1e-2 * along / np.linalg.norm(along)),
         ]
     return starts
+
+
+def placed(loss, official):
+    """The starts of one saddle: how many, how far from it, and the last of them along no negative eigenvector."""
+    matrix = jax.jit(jax.hessian(loss))
+    _, *beside_it = places(loss, matrix, official, 1)
+    yield exactly("S57", "starts at one saddle", len(beside_it), 3)
+    (_, on), (_, beside), (_, along) = beside_it
+    _, vectors = np.linalg.eigh(matrix(on))
+    size = np.abs(on).max() * 1e-15  # a rounding of the places
+    yield at_most("S57", "beside it: distance less 1e-8", abs(np.linalg.norm(beside - on) - 1e-8), 10 * size)
+    yield at_most("S57", "on its stable manifold: distance less .01", abs(np.linalg.norm(along - on) - 0.01), 10 * size)
+    yield at_most("S57", "and along the lowest eigenvector", abs(vectors[:, 0] @ (along - on)), 10 * size)
 
 
 def second_order(gradient, matrix, theta):

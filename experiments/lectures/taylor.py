@@ -150,23 +150,20 @@ def circle():
     return np.abs((degrees - down + 180) % 360 - 180)
 
 
-def by_bisection(radius):
-    """The degrees between -g and the lowest point of the circle, where the derivative along it changes its sign."""
+def by_fixed_point(radius):
+    """The degrees between -g and the lowest point of the circle: the direction that is -g of the point it leads to."""
 
-    def slope(x, y):
+    def downhill(x, y):
         u, v = x * x + y - 11, x + y * y - 7
-        return np.array([4 * x * u + 2 * v, 2 * u + 4 * y * v])
+        return np.arctan2(-2 * u - 4 * y * v, -4 * x * u - 2 * v)
 
     a, b = np.asarray(AT)
-    g = slope(a, b)
-    down = np.arctan2(-g[1], -g[0])
-    low, high = down - 0.1, down + 0.1
-    for _ in range(60):
-        middle = (low + high) / 2
-        c, s = np.cos(middle), np.sin(middle)
-        uphill = slope(a + radius * c, b + radius * s) @ (-s, c) > 0
-        low, high = (low, middle) if uphill else (middle, high)
-    return abs(np.degrees(low - down))
+    angle = down = downhill(a, b)
+    for _ in range(100):
+        angle = (
+            angle + downhill(a + radius * np.cos(angle), b + radius * np.sin(angle))
+        ) / 2  # or it may go to and fro
+    return abs(np.degrees(angle - down))
 
 
 def lowest(angles):
@@ -191,9 +188,9 @@ def lowest(angles):
         *(
             Check(
                 "S70",
-                f"d = {d}: degrees beside -g, by bisection of the slope along the circle",
+                f"d = {d}: degrees beside -g, of the direction that is -g where it leads",
                 a,
-                by_bisection(d),
+                by_fixed_point(d),
                 FINE,
             )
             for a, d in zip(angles, RADII, strict=True)
