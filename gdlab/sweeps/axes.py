@@ -29,7 +29,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gdlab.arguments import any_array, whole
+from gdlab.arguments import any_array
+from gdlab.ground.checks import whole
 from gdlab.ground.leaves import shown
 
 # What an axis may be.

@@ -86,7 +86,14 @@ def prepare(point: Callable[..., Any], numeric: Any, chunk: int, block: int | No
     if fused and block >= VECTOR:  # of fewer lanes XLA's own loop is the faster one
         programs.insert(0, _blocks(as_kernel(in_vectors(last)), axes, block, each, KERNEL_OPTIONS))
     compute = _shared(_first_able(programs), block, -(-chunk // block), _place(mesh))
-    return Prepared(compute, list(traced.consts), results, block, fingerprint(traced), axes)
+    return Prepared(
+        compute=compute,
+        constants=list(traced.consts),
+        results=results,
+        block=block,
+        program=fingerprint(traced),
+        axes=axes,
+    )
 
 
 def _lanes_to_cut(chunk, block, mesh):

@@ -77,17 +77,17 @@ def planned(
     """
     leaves, tree = jax.tree.flatten(grid.numeric)
     asked = _Asked(
-        Point(fn, tuple(tuple(case.items()) for case in grid.cases), tuple(grid.numeric), grid.shape),
-        tuple(grid.sizes.items()),
-        tuple(grid.named),
-        tuple(labels),
-        tree,
-        tuple((leaf.shape, leaf.dtype) for leaf in leaves),
-        chunk,
-        block,
-        mesh,
-        tuple(dims.items()),
-        jax.dtypes.canonicalize_dtype(float),
+        point=Point(fn, tuple(tuple(case.items()) for case in grid.cases), tuple(grid.numeric), grid.shape),
+        sizes=tuple(grid.sizes.items()),
+        named=tuple(grid.named),
+        labels=tuple(labels),
+        tree=tree,
+        shapes=tuple((leaf.shape, leaf.dtype) for leaf in leaves),
+        chunk=chunk,
+        block=block,
+        mesh=mesh,
+        dims=tuple(dims.items()),
+        widest=jax.dtypes.canonicalize_dtype(float),
     )
     try:
         return _planned(asked)

@@ -26,7 +26,7 @@ import jax
 import jaxlib
 import numpy as np
 
-from gdlab.arguments import function, whole
+from gdlab.ground.checks import function, whole
 from gdlab.progress import alive, bar
 from gdlab.storage.fingerprint import array_bytes
 from gdlab.storage.multihost import shared_store, together

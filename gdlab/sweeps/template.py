@@ -75,7 +75,9 @@ def _template(shapes, frozen):
     checked = xarray.Dataset(variables, {label[0]: _thawed(*label) for label in frozen})
     labels = {name: checked.variables[name] for name in checked.coords}
     names, lengths = tuple(checked.variables), dict(checked.sizes)
-    template = Template(checked, labels, names, lengths, dict(checked.xindexes), True)
+    template = Template(
+        checked=checked, labels=labels, names=names, lengths=lengths, indexes=dict(checked.xindexes), swift=True
+    )
     try:
         same = _built(template, variables, {}).identical(checked)
     except Exception:  # of a version of xarray whose insides are others
