@@ -50,7 +50,7 @@ STAIRS = {
         "optax_sigmas",
     ],
     "gdlab.comparisons": ["compare", "table figures targets tuning scores", "pairs", "estimates"],
-    "gdlab.sweeps": ["sweep trials", "plan", "dataset batching", "history", "axes fusion sines template"],
+    "gdlab.sweeps": ["sweep trials", "plan", "dataset batching", "history", "axes fusion sines lanes template"],
     "gdlab.scales": ["combinators kron", "matrices moments"],
     "gdlab.schedules": ["cycles of_count of_loss", "base"],
     "gdlab.storage": ["multihost", "store fingerprint"],
