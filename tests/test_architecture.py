@@ -74,7 +74,8 @@ STAIRS = {
         "product",
         "precision jaxprs foreign",
         "models",
-        "arguments numerics limits results compiled",
+        "compiled",
+        "arguments numerics limits results",
     ],
     "hessian.saddles": ["connect", "find_minimum trajectory", "rounds", "wrapper", "escape flat_directions box_steps"],
     "hessian.verdicts": [

@@ -29,7 +29,17 @@ from ..reporting import figures
 ABOUT = "A loss and the runs of optimizers on it, computed in this page"
 LARGEST = 300_000  # characters of all functions of a page
 NAMES = ("embed", "project", "onto", "height", "slope", "look", "eigen")  # of the functions of the surface
-SCRIPTS = ("draw.js", "live.js", "words.js", "models.js", "basins.js", "proof.js", "svg.js", "controls.js")
+SCRIPTS = (
+    "draw.js",
+    "live.js",
+    "words.js",
+    "models.js",
+    "basins.js",
+    "intervals.js",
+    "proof.js",
+    "svg.js",
+    "controls.js",
+)
 RATE = 0.01  # of an optimizer that the page tunes
 TYPED = """<label class="text">a loss of your own <input id="typed" type="text" spellcheck="false" autocomplete="off"
       placeholder="x^4 - 2x^2 + y^2" aria-describedby="said"></label><p id="said" role="status"></p>"""
@@ -95,7 +105,9 @@ def _shown(scene, sizes):
         "typed": scene.typed,
         "states": sizes,
         "program": as_data(scene.proofs[0].program) if scene.proofs else None,
-        "proofs": [data_of_ball(one.ball) for one in scene.proofs],
+        "proofs": [
+            {name: data_of_ball(one.ball)[name] for name in ("index", "center", "radius")} for one in scene.proofs
+        ],
     }
 
 

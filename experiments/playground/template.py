@@ -23,7 +23,7 @@ def filled(template: str, title: str, data: Any, texts: dict[str, str], *, about
         "about": html.escape(about),
         "marks": "".join(f" {mark}" for mark in marks.split()),
         "style": _read("page.css"),
-        "data": dump(data).replace("<", "\\u003c"),
+        "data": dump(data, separators=(",", ":")).replace("<", "\\u003c"),
         **texts,
     }
     text = _read("frame.html").replace("{body}", _read(template).rstrip())
@@ -35,9 +35,9 @@ def _read(name):
 
 
 def script(*names: str) -> str:
-    """Files of JavaScript, one after another, without what stands before a line."""
+    """Files of JavaScript, one after another, without comments on lines of their own and what stands before a line."""
     text = "\n".join(map(_read, names))
-    return re.sub("^ +", "", text, flags=re.MULTILINE)
+    return re.sub(r"^ +|^ */\*.*?\*/\n+", "", text, flags=re.MULTILINE | re.DOTALL)
 
 
 def packed(values: Any, kind: str = "<f4") -> str:

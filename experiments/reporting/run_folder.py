@@ -140,9 +140,9 @@ def write_json(path: Path, value: Any) -> None:
     path.write_text(dump(value, indent=2) + "\n", encoding="utf-8")
 
 
-def dump(value: Any, indent: int | None = None) -> str:
+def dump(value: Any, indent: int | None = None, separators: tuple[str, str] | None = None) -> str:
     """The value as JSON text that every reader takes."""
-    return json.dumps(_finite(value), indent=indent, allow_nan=False)
+    return json.dumps(_finite(value), indent=indent, separators=separators, allow_nan=False)
 
 
 def _finite(value):

@@ -139,7 +139,7 @@ def escape(
     return way._replace(params=restored(way.params))
 
 
-@compiled(static_argnums=(0, 1, 2))
+@compiled(products=100, static_argnums=(0, 1, 2))
 def _escaped(loss, stored, num_matvecs, params, args, curvature_tol, key, within):
     """The way out along the direction of most negative curvature, in one program."""
     taken, given = loss, args
@@ -224,7 +224,8 @@ def _balanced_length(loss, params, args, u, curvature, scale):
         return ravel_pytree(hv)[0] @ u
 
     h = jnp.finfo(theta.dtype).eps ** (1 / 4) * scale
-    change = jnp.maximum(jnp.abs(curvature_at(h) - curvature), jnp.abs(curvature_at(-h) - curvature)) / h
+    beside = jax.lax.map(curvature_at, jnp.stack([h, -h]))
+    change = jnp.max(jnp.abs(beside - curvature)) / h
     is_constant = change * scale <= jnp.abs(curvature)
     return jnp.where(is_constant, scale, jnp.abs(curvature) / jnp.where(is_constant, 1, change))
 
@@ -232,9 +233,8 @@ def _balanced_length(loss, params, args, u, curvature, scale):
 def _lower_side(line, length):
     """The sign that goes down: -sign(g.u) where that is known, else the side with the lower loss."""
     downhill, sign_known = descent_sign(line.directional_derivative, line.curvature, length)
-    lower = jnp.where(line.loss_at(length) <= line.loss_at(-length), 1.0, -1.0).astype(
-        line.directional_derivative.dtype
-    )
+    ahead, behind = jax.lax.map(line.loss_at, jnp.stack([length, -length]))
+    lower = jnp.where(ahead <= behind, 1.0, -1.0).astype(line.directional_derivative.dtype)
     return jnp.where(sign_known, downhill, lower)
 
 

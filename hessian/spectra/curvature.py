@@ -120,7 +120,7 @@ def _like(before, theta, stored):
     return vectors.astype(stored.working)
 
 
-@compiled(static_argnames=("loss", "rows"))
+@compiled(products=70, static_argnames=("loss", "rows"))
 def _curvature(loss, params, args, before, key, doubt, products, rows):
     theta, unravel = ravel_pytree(params)
     product = flat_product(loss, params, *args)

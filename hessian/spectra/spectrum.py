@@ -142,7 +142,7 @@ def extremal(
     return Spectrum(values, stored(jax.vmap(unravel)(vectors)), residuals, used)
 
 
-@compiled(static_argnames=("loss", "k", "which", "num_matvecs", "rows"))
+@compiled(products=100, static_argnames=("loss", "k", "which", "num_matvecs", "rows"))
 def _extremal(loss, params, args, tol, key, k, which, num_matvecs, rows):
     """Eigenvalues, a row per eigenvector, residuals, and the products used."""
     theta = ravel_pytree(params)[0]

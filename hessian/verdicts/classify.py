@@ -38,7 +38,7 @@ from hessian.symmetry.declared import Symmetries, declare, refuse_wrong
 from hessian.symmetry.slices import Slice, sliced
 from hessian.verdicts.certificate import Kind, certificate
 from hessian.verdicts.evidence import Eigenpair, Evidence, dense
-from hessian.verdicts.krylov_evidence import CHECKS, matrix_free
+from hessian.verdicts.krylov_evidence import CHECKS, matrix_free, rounding_of
 
 Method = Literal["auto", "dense", "lanczos"]
 
@@ -215,23 +215,38 @@ def classify(
         rows = rows_within(BASIS_MEMORY if memory is None else memory, theta, num_matvecs - CHECKS, least=2)
         krylov = num_matvecs, rows
     tols = gradient_tol, curvature_tol
-    verdict = _judged(loss, stored, krylov, params, args, tols, start, confidence, orbit, symmetric, within)
+    errors = None if krylov is None else _errors(loss, params, args, within)
+    verdict = _judged(loss, stored, krylov, params, args, tols, start, confidence, orbit, symmetric, within, errors)
     return verdict._replace(proof=record, frozen=jax.device_put(np.int32(stored.frozen)))
 
 
-@compiled(static_argnums=(0, 1, 2))
-def _judged(loss, stored, krylov, params, args, tols, key, confidence, orbit, symmetric, within):
+@compiled(products=4, static_argnums=0)
+def _errors(loss, params, args, within):
+    """Rounding of gradient and Hessian: its program is many times as large as all others, and runs once."""
+    _, loss, params, args = _faced(loss, params, args, within)
+    return rounding_of(loss, params, args)
+
+
+def _faced(loss, params, args, within):
+    """The face of the box at params, and loss, params and args on it; what was given where there is no box."""
+    if within is None:
+        return None, loss, params, args
+    face = face_at(loss, params, args, within)
+    return face, Slice(loss), ravel_pytree(params)[1](face.center), (face, *args)
+
+
+@compiled(products=200, static_argnums=(0, 1, 2))
+def _judged(loss, stored, krylov, params, args, tols, key, confidence, orbit, symmetric, within, errors):
     """The verdict in one program; `krylov` is None with the dense Hessian, else the products and rows allowed."""
     n = sum(leaf.size for leaf in jax.tree.leaves(params))
     flat = jnp.int32(0) if orbit is None else orbit.dimension
     whole, given = loss, args
-    if within is not None:
-        orbit = face_at(loss, params, args, within)
-        loss, args, params = Slice(loss), (orbit, *args), ravel_pytree(params)[1](orbit.center)
+    face, loss, params, args = _faced(loss, params, args, within)
+    orbit = orbit if face is None else face
     if krylov is None:
         found, confidence = dense(loss, params, args, *tols, orbit), 1.0
     else:
-        found = matrix_free(loss, params, args, *tols, key_or_default(key), confidence, *krylov, orbit)
+        found = matrix_free(loss, params, args, errors, *tols, key_or_default(key), confidence, *krylov, orbit)
     verdict = _verdict(found, n, confidence, flat if within is None else orbit.dimension)
     if within is not None:
         verdict = _within(verdict, orbit, on_face(whole, params, given, orbit, found.step))
