@@ -139,8 +139,7 @@ def test_a_network_seen_by_two_of_its_weights_is_emitted(run):
     agrees(run, everything(loss), rows, on_rows(everything(loss), rows, rows[0]), rows[0])
 
 
-# kron draws normal numbers, for which there is no rule: its page replays.
-@pytest.mark.parametrize("make", [one for one in every() if one.id != "kron"])
+@pytest.mark.parametrize("make", every())
 def test_each_of_a_thousand_steps_from_the_state_of_jax_is_its_step(run, make):
     optimizer, loss = make(1e-3), surfaces["rosenbrock_2d"].loss
     params = jnp.array([-1.2, 1.0])
@@ -202,7 +201,8 @@ def places(x):
         x[at], jnp.argmax(x), jnp.argmin(x), x.at[at].set(7.0), x.at[at].add(x[1]), x.at[jnp.array([0, 0, 2])].add(x),
         jax.lax.dynamic_slice(x, (at,), (2,)), jnp.cumsum(x), jnp.cumprod(x[::-1]), jnp.max(x), jnp.prod(x),
         jnp.outer(x, x) @ x, jnp.einsum("i,ij->j", x, jnp.outer(x, x)), jnp.clip(x, -0.5, at),
-        jnp.any(x > 1), jnp.all(x > -2),
+        jnp.any(x > 1), jnp.all(x > -2), jnp.searchsorted(jnp.array([-2.0, 0.0, 1.0]), x),
+        jnp.interp(x[0], jnp.array([-2.0, 0.0, 1.0]), jnp.array([1.0, 0.0, 3.0])),
         jax.nn.softmax(x), jax.nn.logsumexp(x), jax.nn.softplus(x), jax.nn.sigmoid(x), x.astype(jnp.float32) * 1.1,
     )  # fmt: skip
 
@@ -252,6 +252,8 @@ def test_what_is_not_finite_is_so_there_too(run):
         (jax.lax.lgamma, "lgamma"),
         (lambda x: jnp.linalg.eigvalsh(jnp.outer(x, x)), "eigh"),
         (lambda x: jnp.sort(x), "sort"),
+        (lambda x: jax.lax.top_k(x, 2), "top_k"),
+        (lambda x: jnp.convolve(x, x, mode="same"), "conv_general_dilated"),
         (lambda x: (x * 1j).real, "complex128"),
         (lambda x: x.astype(jnp.float16), "float16"),
         (jax.lax.digamma, "digamma"),
