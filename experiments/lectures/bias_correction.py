@@ -6,7 +6,7 @@ by that for b2 near 1 at the rate .01, and not for b2 = .99; with the correction
 a matter of the rate alone: at a tenth of it, and for b2 = .999 at a third, Adam does as well without the correction.
 
 On softmax regression with an L2 penalty, which is convex, the paper finds Adam as fast as Nesterov's momentum and
-faster than Adagrad.  On digits, each at its best rate, that comes out; Adagrad is not far behind.  Its
+faster than Adagrad.  On digits, each at its best rate, that comes out: 60 updates, 70, and Adagrad's 90.  Its
 second data set, words of film reviews, is left out: it cannot be had offline.
 """
 
@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from scipy.stats import t as student
 
 import gdlab
 from gdlab import directions, scales, schedules
@@ -162,30 +163,26 @@ def first_steps():
         )
 
 
+def another_start(ends):
+    """What another start changes: 99 of 100 log ratios of two runs at a best rate are smaller, by Student's t."""
+    at_best = np.median(ends, axis=-1).argmin(axis=-1)
+    logs = np.log(np.take_along_axis(ends, at_best[..., None, None], axis=2))[:, :, 0]
+    freedom = logs.size - logs[..., 0].size
+    return student.ppf(0.995, freedom) * (2 * logs.var(axis=-1, ddof=1).mean()) ** 0.5
+
+
 def needed(rates, ends):
-    """The autoencoder's loss by kind, b2 and rate: median over starts."""
-    corrected, plain = np.median(ends, axis=-1)
+    """The autoencoder's loss by kind, b2 and rate: median over starts, against what another start changes."""
+    corrected, plain = np.log(np.median(ends, axis=-1))
     best, large = corrected.min(), list(rates).index(min(rates, key=lambda rate: abs(rate - 0.01)))
-    spread = lambda losses: np.ptp(np.log(losses))  # noqa: E731
+    error = another_start(ends)
     return (
-        is_true(
-            "3.3c",
-            "corrected: at its best rate b2 changes the loss by less than a tenth",
-            spread(corrected.min(axis=1)) < np.log(1.1),
-        ),
-        is_true(
-            "3.3c",
-            "rate .01, corrected: b2 changes it by less than a tenth",
-            spread(corrected[:, large]) < np.log(1.1),
-        ),
-        is_true(
-            "3.3c", "rate .01, not corrected, b2 = .9999: twice the best loss at least", plain[2, large] > 2 * best
-        ),
-        is_true("3.3c", "rate .01, not corrected, b2 = .99: the best loss to a tenth", plain[0, large] < 1.1 * best),
+        at_most("3.3c", "corrected: at its best rate b2 changes log loss by", np.ptp(corrected.min(axis=1)), error),
+        at_most("3.3c", "rate .01, corrected: b2 changes it by", np.ptp(corrected[:, large]), error),
+        is_true("3.3c", "rate .01, not corrected, b2 = .9999: worse than the best", plain[2, large] - best > error),
+        Check("3.3c", "rate .01, not corrected, b2 = .99: log loss over the best", plain[0, large] - best, 0.0, error),
         is_true("3.3c", "not corrected: the best rate falls as b2 grows", (np.diff(plain.argmin(axis=1)) < 0).all()),
-        is_true(
-            "3.3c", "not as told: at that smaller rate it is as good, to a tenth", plain.min(axis=1).max() < 1.1 * best
-        ),
+        at_most("3.3c", "not as told: at that rate log loss over the best", plain.min(axis=1).max() - best, error),
     )
 
 
@@ -199,13 +196,9 @@ def faster(above):
     there = arrival(above).min(axis=1)
     adam, nesterov, adagrad = there
     return (
-        is_true(
-            "3.3d",
-            f"Adam within {NEAR} of the lowest loss in at most 1.5 times Nesterov's updates",
-            adam <= 1.5 * nesterov,
-        ),
+        # The loss is looked at after every 10 updates.
+        Check("3.3d", f"Adam within {NEAR} of the lowest loss: updates less Nesterov's", adam - nesterov, 0.0, 10.0),
         is_true("3.3d", "Adagrad needs more than either", adagrad > max(adam, nesterov)),
-        is_true("3.3d", "but less than 3 times as many", adagrad < 3 * min(adam, nesterov)),
     )
 
 

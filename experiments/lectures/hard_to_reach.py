@@ -1,10 +1,11 @@
 """Does training that is stuck, or done, stand at a critical point? (S63, S64)
 
 Rarely.  Where a fifth of the labels are wrong and the rate is .5, a network on 600 digits goes nowhere: its loss stays
-near 1 for thousands of updates, and the gradient over all examples has a norm of about .5 throughout.  It is stuck as
+near .9 for thousands of updates, that of one who knows the right labels and none of the wrong, and the gradient over
+all examples has a norm of about .5 throughout.  It is stuck as
 a ball between the walls of a valley.  And ordinary training on clean digits, by SGD, momentum or Adam, brings the loss
-down to a twentieth and less while the gradient's norm still is many times the 1e-3 that a search for critical points
-asks for, and goes up nearly as often as down (Goodfellow et al. 2016).  To get there takes another method: from where
+below .1 while the gradient's norm still is many times the 1e-3 that a search for critical points asks for, and goes up
+as often as down (Goodfellow et al. 2016).  To get there takes another method: from where
 Adam ends, descent on all examples at once does, after many more updates.
 """
 
@@ -19,11 +20,13 @@ import gdlab
 from gdlab.problems import network_loss
 
 from ..cli.settings import Experiment
-from ..reporting.checks import Check, conclude, exactly, is_true
+from ..reporting.checks import Check, at_most, conclude, exactly, is_true
 from ..workloads.digits import FLOAT, examples, start
 
 QUESTION = "Does training that is stuck, or done, stand at a critical point? (S63, S64)"
-COUNT, SMALL = 600, 1e-3  # digits, and the norm of a gradient that a critical point must not exceed
+COUNT, WRONG = 600, 0.2  # digits, and the share of labels that are drawn anew
+SMALL = 1e-3  # the norm of a gradient that a critical point must not exceed
+DONE = -np.log(0.9)  # the loss where the right labels are given a probability of .9, in the geometric mean
 ORDINARY = {
     "SGD, rate .1": gdlab.sgd(FLOAT(0.1)),
     "momentum .9, rate .05": gdlab.momentum(FLOAT(0.05), FLOAT(0.9)),
@@ -41,14 +44,19 @@ def main(settings: Experiment) -> int:
 def measure(quick):
     """The checks and the figure."""
     steps, stuck_steps = 1000, 1000 if quick else 5000
-    learnt, wrong = (examples(jax.random.key(0), COUNT, wrong=share)[0] for share in (0.0, 0.2))
+    learnt, wrong = (examples(jax.random.key(0), COUNT, wrong=share)[0] for share in (0.0, WRONG))
     first = start(jax.random.key(1), LAYERS)
     ordinary = {"Adam, rate .003": ORDINARY["Adam, rate .003"]} if quick else ORDINARY
     runs = {name: watched(network_loss, optimizer, first, 20, learnt, steps) for name, optimizer in ordinary.items()}
     stuck = watched(rectified, gdlab.sgd(FLOAT(0.5)), start(jax.random.key(1), STUCK_LAYERS), 8, wrong, stuck_steps)
-    checks = [*oscillating(stuck), by_differences("stuck", rectified, stuck, wrong)]
+    norm, _ = differenced(network_loss, first, learnt)
+    adam = runs["Adam, rate .003"]
+    checks = [
+        at_most("S64", "|g| at the start over that in double precision, less 1", abs(adam[2][0] / norm - 1), 1e-5)
+    ]
+    checks += [*oscillating(stuck), by_differences("stuck", rectified, stuck, wrong)]
     checks += [by_differences(name, network_loss, run, learnt) for name, run in runs.items()]
-    return [*checks, *done(runs), *another_way(runs, learnt)], lambda: draw(stuck, runs)
+    return [*checks, *done(runs), *another_way(adam[-1], learnt, steps)], lambda: draw(stuck, runs)
 
 
 def watched(loss, optimizer, layers, size, learnt, steps):
@@ -75,22 +83,31 @@ def differenced(loss, layers, learnt, h=1e-6):
 
 
 def by_differences(name, loss, run, learnt):
-    """The norm at the end of a run, by another way; near a kink of a rectifier it may be off by some thousandths."""
+    """The norm at the end of a run, by another way; a rounding of the loss is 1e-16 / (h |g|) = 1e-8 of it at most."""
     norm, difference = differenced(loss, run[-1], learnt)
-    return Check("S63", f"{name}: |g| at the end over differences of the loss", norm / difference, 1.0, 0.01)
+    return Check("S63", f"{name}: |g| at the end over differences of the loss", norm / difference, 1.0, 1e-6)
 
 
 def oscillating(stuck):
-    """Stuck without a small gradient, over the second half of the run (S63)."""
+    """Stuck without a small gradient, over the second half of the run (S63).
+
+    A label that is drawn anew is right in one of ten.  Who knows no more than the right labels gives them the
+    probability p = 1 - .9 * .2 and each of nine others (1 - p) / 9: a loss of .867, the entropy of the labels.
+    """
     _, loss, norm, _ = stuck
     loss, norm = loss[50:], norm[50:]
+    p = 1 - 0.9 * WRONG
+    entropy = -p * np.log(p) - (1 - p) * np.log((1 - p) / 9)
+    error = loss.std(ddof=1) / len(loss) ** 0.5
     return (
         is_true(
-            "S63", "wrong labels, rate .5: the loss stays above .5, where it can be learnt by heart", loss.min() > 0.5
+            "S63",
+            "wrong labels, rate .5: mean loss not below the entropy of the labels, to two standard errors",
+            loss.mean() > entropy - 2 * error,
         ),
         # The printed range itself: the run is one of many, whose seeds are not printed.
         Check("S63", "median of the gradient's norm, printed as .3 to .8", np.median(norm), 0.55, 0.25),
-        is_true("S63", "the smallest norm is a hundred times .001", norm.min() > 100 * SMALL),
+        is_true("S63", "the smallest norm is above that of a critical point, .001", norm.min() > SMALL),
     )
 
 
@@ -99,20 +116,24 @@ def done(runs):
     checks = []
     for name, (_, loss, norm, _) in runs.items():
         lower, smaller = loss[0] / loss[-10:].mean(), norm[0] / norm[-10:].mean()
+        ups = np.diff(norm) > 0
         checks += [
-            is_true("S64", f"{name}: the loss falls to less than a twentieth", lower > 20),
+            is_true("S64", f"{name}: done, right labels have a probability of .9", loss[-10:].mean() < DONE),
             is_true("S64", f"{name}: its gradient falls less than the loss", smaller < lower),
-            is_true("S64", f"{name}: the gradient's norm is five times .001 at least", norm.min() > 5 * SMALL),
-            is_true(
-                "S64", f"{name}: it rises in a third of the intervals at least", (np.diff(norm) > 0).mean() > 1 / 3
+            is_true("S64", f"{name}: the gradient's norm is above .001", norm.min() > SMALL),
+            Check(  # of a coin
+                "S64",
+                f"{name}: share of intervals in which it rises, three standard errors",
+                ups.mean(),
+                0.5,
+                1.5 / len(ups) ** 0.5,
             ),
         ]
     return checks
 
 
-def another_way(runs, learnt):
+def another_way(end, learnt, steps):
     """Descent on all examples, from where Adam ended, with a rate below 2 over the curvature: it gets there."""
-    *_, end = runs["Adam, rate .003"]
     ran = gdlab.minimize(
         network_loss,
         gdlab.gd(FLOAT(0.1)),
@@ -125,7 +146,7 @@ def another_way(runs, learnt):
     )
     return (
         exactly("S64", "descent on all examples from there stops at a small gradient", ran.reason, 2),
-        is_true("S64", "after hundreds of updates more", ran.steps > 300),
+        is_true("S64", "after more updates than the training took", ran.steps > steps),
     )
 
 

@@ -2,14 +2,16 @@
 
 For momentum on half of 600 digits at a time warm-up raises the largest rate that is stable, a little.  Of 48 starts,
 each with its own order of the batches, 34 fail at the rate .4 (end above a loss of .5), 12 with 60 steps of warm-up; at
-.5 44 and 38.  20 steps spare none, 136 runs fail at the rates .3 to .7 with and without; that a short warm-up harms
-(printed 6 to 10 of 12 at .4) does not come out.  Plain descent gains nothing, 10 of 12 or more fail from the rate 1 on,
-and at the rates 1 and 1.5 that linear scaling asks for all runs with momentum fail, however they start.
+.5 44 and 38, too few to tell.  20 steps spare as many starts as they harm; that a short warm-up harms (printed 6 to 10
+of 12 at .4) does not come out.  Plain descent gains nothing, 10 of 12 or more fail from the rate 1 on, and at the rates
+1 and 1.5 that linear scaling asks for all runs with momentum fail, however they start.
 
-Does Adam need warm-up?  At .05, where it is too fast, 50 steps do not help it: its median loss is .087, .17 with
-warm-up (.126 and .054 are printed), .064 with RAdam.  At .1 Adam fails in 38 of 48 starts, with warm-up in 42, RAdam in
-none.  Of its relatives AMSGrad (debiased, as in optax) fails in 30 and Nadam in 40, where 2 and 1 of 6 are printed.
-At the ordinary rate .001 RAdam is slower than Adam.
+Does Adam need warm-up?  At .05, where it is too fast, 50 steps do not help it: 34 of 48 starts end higher (printed are
+.126 without and .054 with it), and RAdam is no surer than Adam.  At .1 Adam fails in 38 of 48 starts, with warm-up in
+42, RAdam in none.  Of its relatives Nadam fails in 40, where 1 of 6 is printed; AMSGrad (debiased, as in optax) in 30,
+and printed are 2 of 6, too few to tell the two apart.  At the rate .001 RAdam is slower than Adam from every start.
+
+Who fails, or ends lower, is compared start by start: of those on which two ways differ a coin would give each half.
 """
 
 from functools import partial
@@ -62,6 +64,7 @@ def measure(quick):
     lanes = (starts(gdlab.seeds(STARTS), LAYERS), keys)
     rates, widths = ((0.4,), (0, 60)) if quick else (tuple(PRINTED), WARM)
     names = tuple(ADAPTIVE)[: 3 if quick else None]
+    fast = RATES[::2] if quick else RATES
 
     def swept(size, make, count, **axes):
         some = jax.tree.map(lambda leaf: leaf[:count], lanes)
@@ -72,15 +75,15 @@ def measure(quick):
         return swept(300, lambda rate, width: make(schedules.Warmup(rate, width)), count, **axes)
 
     ends = large(gdlab.momentum, rates, widths, 8 if quick else STARTS)
-    axes = {"optimizer": {name: ADAPTIVE[name] for name in names}, "rate": jnp.array(RATES, FLOAT)}
+    axes = {"optimizer": {name: ADAPTIVE[name] for name in names}, "rate": jnp.array(fast, FLOAT)}
     adaptive = dict(
-        zip(names, swept(60, lambda optimizer, rate: optimizer(rate), 4 if quick else STARTS, **axes), strict=True)
+        zip(names, swept(60, lambda optimizer, rate: optimizer(rate), 8 if quick else STARTS, **axes), strict=True)
     )
     checks = [*gentle(learnt, jax.tree.map(lambda leaf: leaf[0], lanes)), *raised(rates, widths, ends)]
     checks += rectified(adaptive)
     if not quick:
         checks += useless(large(gdlab.sgd, PLAIN, (0, 60), 12), large(gdlab.momentum, SCALED, (0, 60), 12))
-    return checks, lambda: draw(rates, widths, ends, adaptive)
+    return checks, lambda: draw(rates, widths, ends, adaptive, fast)
 
 
 def trainer(learnt, size, make):
@@ -127,63 +130,90 @@ def counted(item, name, runs, printed, of):
     return Check(item, f"{name}: share of {n} that failed, printed {printed} of {of}", runs.mean(), printed / of, error)
 
 
+def coin(one, other):
+    """Of the starts on which two ways differ, those for one less those for the other, and two deviations of a coin."""
+    only, instead = (one & ~other).sum(), (other & ~one).sum()
+    return float(only) - float(instead), 2 * float(only + instead) ** 0.5
+
+
+def oftener(item, name, one, other):
+    """The check that one of two things happens from more starts than a coin would give it."""
+    more, error = coin(one, other)
+    return is_true(item, f"{name}, beyond a coin", more > error)
+
+
+def alike(item, name, one, other):
+    """The check that neither does."""
+    more, error = coin(one, other)
+    return Check(item, f"{name}, within a coin's", more, 0.0, error)
+
+
+def lower(losses, others):
+    """From which starts the loss is lower; where a run diverged it is the highest."""
+    return np.nan_to_num(losses, nan=np.inf) < np.nan_to_num(others, nan=np.inf)
+
+
 def raised(rates, widths, ends):
     """Failures with momentum, by rate and warm-up (S17)."""
     runs = failed(ends)
     without, warm = runs[:, 0], runs[:, -1]
-    if runs.shape[-1] < STARTS:
-        yield is_true("3.8", "rate .4: fewer of 8 fail with 60 steps than without", warm[0].sum() < without[0].sum())
-        yield is_true("S17", "the median loss is smaller, too", *np.diff(np.median(ends[0], axis=1)) < 0)
+    if len(rates) == 1:
+        less = lower(ends[0, -1], ends[0, 0]), lower(ends[0, 0], ends[0, -1])
+        yield oftener("S17", "rate .4: 60 steps of warm-up end lower", *less)
         return
     for rate, of_rate in zip(rates, runs, strict=True):
         for width, row, printed in zip(widths, of_rate, PRINTED[rate], strict=True):
             yield counted("3.8", f"momentum, rate {rate}, warm-up {width}", row, printed, 12)
     for rate, before, after in zip(rates, without, warm, strict=True):
         if rate in (0.3, 0.4):
-            yield is_true("S17", f"rate {rate}: 60 steps spare half of the failures", after.sum() < before.sum() / 2)
-    yield is_true("S17", "rate .7: they spare hardly any, 45 of 48 fail at least", warm[-1].sum() >= 45)
-    gained = (runs[:, 1].sum(), without.sum())
-    yield Check("3.8", "20 steps: failures over those without, at all rates", gained[0] / gained[1], 1.0, 0.1)
+            yield oftener("S17", f"rate {rate}: starts spared by 60 steps less those harmed", before, after)
+        if rate == 0.7:
+            yield alike("S17", "rate .7: starts spared by 60 steps less those harmed", before, after)
+    yield alike("3.8", "20 steps, all rates: starts spared less those harmed", without, runs[:, 1])
 
 
 def useless(plain, scaled):
     """Where warm-up is no help: without momentum, and at the rates of linear scaling."""
-    shares, far = failed(plain).mean(axis=-1), failed(scaled).mean(axis=-1)
-    for rate, row in zip(PLAIN[1:], shares[1:], strict=True):
-        yield at_most("3.8", f"plain descent, rate {rate:g}, no warm-up or 60 steps: spared", 1 - row.min(), 2 / 12)
-    yield at_most("3.8", "plain descent, rate .5, likewise: share that fails", shares[0].max(), 1 / 12)
+    slow, *fast = failed(plain)
+    for rate, of_rate in zip(PLAIN[1:], fast, strict=True):
+        for width, row in zip((0, 60), of_rate, strict=True):
+            yield counted("3.8", f"plain descent, rate {rate:g}, warm-up {width}", row, 11, 12)
+    for width, row, ordinary in zip((0, 60), fast[0], slow, strict=True):
+        yield oftener("3.8", f"plain descent, warm-up {width}: more fail at the rate 1 than at .5", row, ordinary)
+    far = failed(scaled).mean(axis=-1)
     yield exactly("3.8", "linear scaling, rates 1 and 1.5, with and without warm-up: share that fails", far.min(), 1.0)
 
 
 def rectified(adaptive):
     """Adam, what eases its start, and its relatives (S93)."""
-    middle = {name: np.median(rows, axis=1) for name, rows in adaptive.items()}
     runs = {name: failed(rows) for name, rows in adaptive.items()}
-    quick = len(runs) < len(ADAPTIVE)
-    share = {name: rows.mean(axis=1)[2] for name, rows in runs.items()}
-    adam, warm, radam = (middle[name] for name in ("Adam", "Adam, warm-up", "RAdam"))
-    yield at_most("3.7", "RAdam, rate .1: share that fails", share["RAdam"], 1 / 2 if quick else 1 / 6)
-    yield is_true("3.7", "rate .1: RAdam's median loss is half of Adam's at most", radam[2] < adam[2] / 2)
-    yield is_true("3.7", "and half of that of Adam with warm-up", radam[2] < warm[2] / 2)
-    yield is_true("3.7", "rate .001: it is 5 times Adam's at least", radam[0] > 5 * adam[0])
-    yield exactly(
-        "S93", "rate .001: failures of the three", sum(runs[name][0].sum() for name in FAILURES if name in runs), 0
-    )
-    if quick:
+
+    def below(item, name, one, other, rate):
+        losses = adaptive[one][rate], adaptive[other][rate]
+        return oftener(item, name, lower(*losses), lower(*losses[::-1]))
+
+    yield counted("3.7", "RAdam, rate .1", runs["RAdam"][-1], FAILURES["RAdam"], 6)
+    yield below("3.7", "rate .1: RAdam ends lower than Adam", "RAdam", "Adam", -1)
+    yield below("3.7", "rate .1: and than Adam with warm-up", "RAdam", "Adam, warm-up", -1)
+    yield below("3.7", "rate .001: Adam ends lower than RAdam", "Adam", "RAdam", 0)
+    early = sum(runs[name][0].sum() for name in FAILURES if name in runs)
+    yield exactly("S93", "rate .001: failures of all", early, 0)
+    if len(runs) < len(ADAPTIVE):
         return
-    yield is_true("S93", "rate .05: RAdam's median loss is below Adam's", radam[1] < adam[1])
-    yield is_true("S93", "not as printed: Adam with warm-up ends above Adam there", warm[1] > adam[1])
-    for name, printed in FAILURES.items():
-        if name not in ("AMSGrad", "Nadam"):
-            yield counted("3.7", f"{name}, rate .1", runs[name][2], printed, 6)
-    yield is_true("3.7", "Adam, with and without warm-up: most fail", min(share["Adam"], share["Adam, warm-up"]) > 0.7)
-    yield is_true("3.7", "Nadam fails as Adam does, not in 1 of 6", abs(share["Nadam"] - share["Adam"]) < 0.1)
-    yield is_true(
-        "3.7", "AMSGrad fails in fewer, though in most, not in 2 of 6", 0.5 < share["AMSGrad"] < share["Adam"]
-    )
+    yield below("S93", "not as printed: rate .05: Adam ends lower than with warm-up", "Adam", "Adam, warm-up", 1)
+    ends = adaptive["RAdam"][1], adaptive["Adam"][1]
+    yield alike("S93", "rate .05: RAdam lower less Adam lower", lower(*ends), lower(*ends[::-1]))
+    for name in ("Adam", "Adam, warm-up"):
+        yield counted("3.7", f"{name}, rate .1", runs[name][-1], FAILURES[name], 6)
+        yield oftener("3.7", f"{name}, rate .1: more starts fail than do not", runs[name][-1], ~runs[name][-1])
+    yield counted("3.7", "AMSGrad, rate .1", runs["AMSGrad"][-1], FAILURES["AMSGrad"], 6)
+    yield below("3.7", "rate .1: AMSGrad ends lower than Adam", "AMSGrad", "Adam", -1)
+    yield alike("3.7", "rate .1: Nadam fails less Adam fails", runs["Nadam"][-1], runs["Adam"][-1])
+    off = counted("3.7", "Nadam, rate .1", runs["Nadam"][-1], FAILURES["Nadam"], 6)
+    yield is_true("3.7", "not as printed: Nadam fails in more than 1 of 6, by 2.6 deviations", not off.passed)
 
 
-def draw(rates, widths, ends, adaptive):
+def draw(rates, widths, ends, adaptive, fast):
     """Final losses of every start, by rate and warm-up, and by optimizer."""
     from ..reporting import figures
     from ..reporting.figures import plt
@@ -196,7 +226,7 @@ def draw(rates, widths, ends, adaptive):
             rates,
             "momentum .9, batches of 300",
         ),
-        (right, adaptive, RATES, "batches of 60"),
+        (right, adaptive, fast, "batches of 60"),
     )
     for panel, groups, places, title in panels:
         for i, (name, rows) in enumerate(groups.items()):

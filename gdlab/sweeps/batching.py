@@ -55,22 +55,10 @@ def all_devices() -> Mesh | None:
 
 
 def prepare(point: Callable[..., Any], numeric: Any, chunk: int, block: int | None, mesh: Mesh | None) -> Prepared:
-    """Trace `point(lane, numeric)`, and choose the block.
-
-    Equal points (hashable, with the same shapes) are traced and compiled once for all sweeps.
-    """
+    """Trace `point(lane, numeric)`, and choose the block; of the numeric axes only shapes are read."""
     leaves, tree = jax.tree.flatten(numeric)
     shapes = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)
-    try:
-        return _prepare(point, tree, shapes, chunk, block, mesh)
-    except TypeError as error:
-        if "unhashable" not in str(error):
-            raise
-        return _prepare.__wrapped__(point, tree, shapes, chunk, block, mesh)
 
-
-@functools.lru_cache(maxsize=16)
-def _prepare(point, tree, shapes, chunk, block, mesh):
     def flat(lane, *leaves):
         return point(lane, jax.tree.unflatten(tree, leaves))
 
@@ -91,7 +79,14 @@ def _prepare(point, tree, shapes, chunk, block, mesh):
         fast = in_vectors(together) if block >= VECTOR else together
         programs.insert(0, _blocks(as_kernel(fast), axes, block, each, KERNEL_OPTIONS))
     compute = _shared(_first_able(programs), block, -(-chunk // block), _place(mesh))
-    return Prepared(compute, list(traced.consts), results, block, fingerprint(traced), axes)
+    return Prepared(
+        compute=compute,
+        constants=list(traced.consts),
+        results=results,
+        block=block,
+        program=fingerprint(traced),
+        axes=axes,
+    )
 
 
 def _lanes_to_cut(chunk, block, mesh):
@@ -164,10 +159,21 @@ def _shared(able, block, count, place):
         compiled = able(dict(calls))
         if workers == 1:
             return [compiled[devices[0]](*calls[0][1])]
-        with concurrent.futures.ThreadPoolExecutor(workers) as threads:  # what is compiled does not hold Python's lock
-            return list(threads.map(lambda call: jax.block_until_ready(compiled[call[0]](*call[1])), calls))
+        act = lambda call: jax.block_until_ready(compiled[call[0]](*call[1]))  # noqa: E731
+        others = [_threads(workers).submit(act, call) for call in calls[1:]]  # a program does not hold Python's lock
+        return [act(calls[0]), *(other.result() for other in others)]
 
     return parts
+
+
+@functools.cache
+def _threads(workers):
+    """Threads that wait for work: to start some anew would cost every sweep."""
+    return concurrent.futures.ThreadPoolExecutor(workers)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_threads.cache_clear)  # whose threads are not there
 
 
 def _place(mesh):
@@ -234,4 +240,4 @@ def gathered(parts: list[Any], lanes: int, axes: list[int]) -> list[np.ndarray]:
 
 
 def _led_by(leaf, axis):
-    return np.moveaxis(np.asarray(leaf), axis, 0)
+    return np.asarray(leaf).swapaxes(0, axis)  # which is the first or the second

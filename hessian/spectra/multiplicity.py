@@ -19,8 +19,8 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
+from gdlab.ground.checks import choice, key_or_default, number, whole
 from gdlab.ground.results import result
-from hessian.arguments import choice, number, prng_key, whole
 from hessian.limits import BASIS_MEMORY
 from hessian.numerics import divisor
 from hessian.precision import working
@@ -117,7 +117,7 @@ def multiplicity(
     n, width = theta.size, min(block + 1, theta.size)
     usual = 2 * n if n <= AT_LAST else AT_ONCE
     most = whole("num_matvecs", usual if num_matvecs is None else num_matvecs, min(2 * width, n))
-    start, dense = prng_key(key), n <= most
+    start, dense = key_or_default(key), n <= most
     blocks = 0 if dense and (n <= AT_ONCE or most - n < 2 * width) else (most - n * dense) // width
     rows = rows_within(memory, theta, width * min(blocks, max(BLOCKS, ROWS // width)), least=min(2 * width, n))
     tolerance = jnp.finfo(theta.dtype).eps ** 0.5 if tol is None else number("tol", tol)
@@ -145,7 +145,14 @@ def _multiplicity(loss, params, args, tol, key, most, which, block, rows, dense)
 
 
 def _named(look, sign, num_matvecs):
-    return Multiplicity(sign * look.value, look.count, look.exact, look.spread, look.gap, num_matvecs)
+    return Multiplicity(
+        value=sign * look.value,
+        count=look.count,
+        exact=look.exact,
+        spread=look.spread,
+        gap=look.gap,
+        num_matvecs=num_matvecs,
+    )
 
 
 def _grown(
@@ -174,7 +181,9 @@ def _grown(
         return ~look.settled & (state.num_matvecs // width < most)
 
     zero, no = jnp.zeros((), theta.dtype), jnp.bool_(False)
-    return jax.lax.while_loop(going, extend, (state, _Look(jnp.int32(0), no, no, zero, zero, zero)))
+    return jax.lax.while_loop(
+        going, extend, (state, _Look(count=jnp.int32(0), exact=no, settled=no, value=zero, spread=zero, gap=zero))
+    )
 
 
 def _restarted(state: _Blocks, values: jax.Array, vectors: jax.Array) -> _Blocks:
@@ -213,7 +222,15 @@ def _step(product: Product, state: _Blocks) -> _Blocks:
             q, r = jnp.linalg.qr(following.T)
             following = (q * jnp.where(jnp.diag(r) < 0, -1, 1)).T
         coupling = jnp.where(lost[:, None], 0, sizes[:, None] * v)
-    return _Blocks(basis, small, state.count + 1, following, coupling, key, state.num_matvecs + block)
+    return _Blocks(
+        basis=basis,
+        matrix=small,
+        count=state.count + 1,
+        following=following,
+        coupling=coupling,
+        key=key,
+        num_matvecs=state.num_matvecs + block,
+    )
 
 
 def _ritz(state):
@@ -245,4 +262,4 @@ def _copies(values, residuals, used, block, tol):
     exact = (count == candidates) & (count < block) & apart
     spread = jnp.max(jnp.where(beside, values - values[0], 0))
     mean = values[0] + jnp.sum(jnp.where(beside, values - values[0], 0)) / divisor(candidates.astype(values.dtype))
-    return _Look(count, exact, exact | (count == block), mean, spread, gap)
+    return _Look(count=count, exact=exact, settled=exact | (count == block), value=mean, spread=spread, gap=gap)
