@@ -21,6 +21,7 @@ floor.  Where a loss of float64 parameters comes in float32, float32 is all that
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 import jax
@@ -49,7 +50,16 @@ class WorkingLoss:
     loss: Loss
 
     def __call__(self, params, *args):
-        return jnp.asarray(first(self.loss(params, *args)), jax.tree.leaves(params)[0].dtype)
+        return self._once(params, *args)
+
+    @cached_property
+    def _once(self):
+        """The loss, whose trace a program takes as often as it calls it: tracing takes longer than compiling."""
+
+        def valued(params, *args):
+            return jnp.asarray(first(self.loss(params, *args)), jax.tree.leaves(params)[0].dtype)
+
+        return jax.jit(valued, inline=True)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ chunks of them from the host; `tune` differentiates through segments of steps.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -244,6 +244,7 @@ class Loop(NamedTuple):
     batches: Any  # arrays with one batch a step, or None
     first: Any = 0  # the step of the first of these batches
     limits: tuple | None = None  # tolerance, patience and least fall, in a run that may stop early
+    given: tuple | None = None  # the optimizer and the data, where all that take a step share one trace of it
 
     def init(self, start: Start) -> Carry:
         """The carry before the first step."""
@@ -266,12 +267,18 @@ class Loop(NamedTuple):
 
     def evaluate(self, at: LoopState) -> tuple[Snapshot, LoopState]:
         """The snapshot of the next step, on its batch: the last one where there are no more."""
-        count = at.count if isinstance(self.first, int) and self.first == 0 else at.count - self.first
+        count = at.count if self._first() is None else at.count - self.first
         batch = jax.tree.map(lambda leaf: leaf[jnp.minimum(count, len(leaf) - 1)], self.batches)
         return self.stepper.evaluate(at, batch)
 
+    def _first(self) -> Any:
+        """The first step of the batches, None where it is 0."""
+        return None if isinstance(self.first, int) and self.first == 0 else self.first
+
     def step(self, carry: Carry, recorded: bool = False) -> tuple[Carry, dict[str, Any]]:
         """One step: the next carry, and what was recorded."""
+        if self.given is not None:
+            return _traced_once(self.plan, recorded, self.given, self.limits, self._first(), carry)
         before, watch, best, states = carry
         snapshot, at = self.evaluate(before)
         row, states = self.record(snapshot, states) if recorded else ({}, states)
@@ -319,6 +326,13 @@ class Loop(NamedTuple):
         return jax.lax.fori_loop(begin, end, rest, carry)
 
 
+@partial(jax.jit, static_argnums=(0, 1), inline=True)
+def _traced_once(plan, recorded, given, limits, first, carry):
+    """A step, as equations of the program that it is part of: tracing it takes longer than compiling them."""
+    optimizer, data = given
+    return loop_of(plan, optimizer, data, limits, 0 if first is None else first).step(carry, recorded)
+
+
 def _judged(watch, snapshot, value, limits):
     """The watch after the loss and the gradient of a step are known."""
     tolerance, patience, least_fall = limits
@@ -335,14 +349,17 @@ def _judged(watch, snapshot, value, limits):
     return Watch(jnp.where(better, value, watch.best), waited, reason)
 
 
-def loop_of(plan: Plan, optimizer: Any, data: Data, limits: tuple | None = None, first: Any = 0) -> Loop:
-    """The loop of a run."""
+def loop_of(
+    plan: Plan, optimizer: Any, data: Data, limits: tuple | None = None, first: Any = 0, *, once: bool = False
+) -> Loop:
+    """The loop of a run; `once`, where its step is traced once, whatever takes it."""
+    given = (optimizer, data) if once else None
     batches = None if isinstance(data.batches, Minibatches) else data.batches
     static = plan.static
     if static is not None:
         optimizer = static.of(optimizer) if isinstance(static, Program) else static
     steps = stepper(plan.objective, optimizer, data)
-    return Loop(plan, steps, batches, first, limits)
+    return Loop(plan, steps, batches, first, limits, given)
 
 
 def all_finite(params: Params) -> jax.Array:

@@ -279,7 +279,7 @@ def _driven(plan, steps, given):
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def _scanned(plan, lead, steps, given):
     """A run that can be differentiated; `lead` steps come before the first that is recorded."""
-    loop, carry, _ = _begun(plan, given)
+    loop, carry, _ = _begun(plan, given, once=False)
     every = plan.every
     if lead:
         carry = jax.lax.scan(lambda carry, _: (loop.step(carry)[0], None), carry, length=lead)[0]
@@ -336,11 +336,11 @@ def _run_until(plan, rows, given, steps):
     return carry, _cut(history, rows), reason
 
 
-def _begun(plan, given):
+def _begun(plan, given, once=True):
     """The loop of a run, where it begins, and the number of its first step."""
     traced, start, data, limits, before = given
     first = 0 if before is None else before.at.count
-    loop = loop_of(plan, traced, data, limits, first)
+    loop = loop_of(plan, traced, data, limits, first, once=once)
     carry = loop.init(start) if before is None else loop.completed(before)
     return loop, carry, first
 
