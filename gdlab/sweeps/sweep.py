@@ -91,6 +91,7 @@ def sweep(
         MemoryError: when the first chunk shows that all results would not fit in memory.
         StoreError: for a store of another sweep, in use, or that cannot be written (a ValueError).
 
+    >>> import jax.numpy as jnp
     >>> result = sweep(lambda a, b: a + 10 * b, a=jnp.arange(3.0), b=jnp.array([1.0, 2.0]))
     >>> result["value"].sel(a=2.0, b=1.0).item(), dict(result.sizes)
     (12.0, {'a': 3, 'b': 2})
@@ -140,6 +141,7 @@ def merge(*folders: str | os.PathLike) -> "xarray.Dataset":
         StoreError: when the stores are of different sweeps or overlap, or chunks are missing or damaged.
 
     >>> import tempfile
+    >>> import jax.numpy as jnp
     >>> with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
     ...     for i, folder in enumerate((one, two)):
     ...         _ = sweep(lambda a: a * a, a=jnp.arange(3.0), chunk=1, store=folder, shard=(i, 2))
