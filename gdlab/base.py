@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from gdlab.arguments import alike
+from gdlab.ground.checks import alike
 from gdlab.ground.results import result
 from gdlab.numerics import Params, likes, widest
 from gdlab.operators import applied, by_leaf, is_operator, of_operators

@@ -23,7 +23,7 @@ from typing import Any
 
 import jax
 
-from gdlab.arguments import choice
+from gdlab.ground.checks import choice
 from gdlab.numerics import Params
 
 

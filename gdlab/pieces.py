@@ -29,7 +29,8 @@ from typing import Any, TypeVar, dataclass_transform
 import jax
 import numpy as np
 
-from gdlab.arguments import Range, one_of, real
+from gdlab.arguments import real
+from gdlab.ground.checks import Range, one_of
 from gdlab.ground.leaves import shown
 
 NONNEGATIVE = Range(0)

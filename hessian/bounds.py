@@ -18,7 +18,7 @@ across the bound would have to be asked as well, on one side of it alone: that i
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,7 @@ from jax.flatten_util import ravel_pytree
 from gdlab.ground.boxes import sides
 from gdlab.ground.results import result
 from hessian.numerics import unit
-from hessian.precision import Loss, Params, Storage
+from hessian.precision import Loss, Params, Storage, Tree
 from hessian.product import gradient
 from hessian.roundoff import SAFETY, spread
 from hessian.tolerances import distance_tol
@@ -138,12 +138,12 @@ class Face(NamedTuple):
 
 
 @result
-class OnFace(NamedTuple):
+class OnFace(NamedTuple, Generic[Tree]):
     """A verdict within bounds: what they have to do with it."""
 
-    side: Params  # 1 where a lower bound is active, -1 where an upper one is, 0 where a number is free
-    multipliers: Params  # the slope of the loss from an active bound into the box, 0 where a number is free
-    descent: Params  # the steepest way down that stays in the box, of length 1; where the point is critical, rounding
+    side: Tree  # 1 where a lower bound is active, -1 where an upper one is, 0 where a number is free
+    multipliers: Tree  # the slope of the loss from an active bound into the box, 0 where a number is free
+    descent: Tree  # the steepest way down that stays in the box, of length 1; where the point is critical, rounding
     active: jax.Array  # how many bounds are active
     strict: jax.Array  # bool: every multiplier is certain to be positive, and every free number to be free
 
@@ -160,7 +160,7 @@ class OnFace(NamedTuple):
         least = min(np.min(np.asarray(m, float)[np.asarray(s) != 0], initial=np.inf) for s, m in pairs)
         return f"{active} active with multipliers of {least:.2g} or more"
 
-    def in_storage(self, stored: Storage) -> "OnFace":
+    def in_storage(self, stored: Storage) -> "OnFace[Tree]":
         """The same in the dtypes of the parameters."""
         return self._replace(side=stored(self.side), multipliers=stored(self.multipliers), descent=stored(self.descent))
 

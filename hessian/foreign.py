@@ -26,8 +26,8 @@ from jax.extend.core import Primitive
 from jax.flatten_util import ravel_pytree
 from jax.interpreters import batching, mlir
 
+from gdlab.ground.checks import function, number
 from gdlab.ground.leaves import shown
-from hessian.arguments import function, number
 
 HALVINGS = 12  # of the step, where the formulas disagree beyond rounding
 REMEMBERED = 16  # points whose energy and gradient are kept, since both are asked for one after the other

@@ -24,7 +24,8 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
-from hessian.arguments import alike, choice, number, whole
+from gdlab.ground.checks import choice, number, switch, whole
+from hessian.arguments import alike
 from hessian.numerics import divisor, length, unit
 from hessian.precision import working
 from hessian.product import Loss, Params, forward_passes, gradient, hvp, matrix
@@ -114,7 +115,7 @@ def trust_region_step(
     [-3.0, -4.0]
     """
     choice("order", order, (1, 2))
-    choice("inside", inside, (True, False))
+    switch("inside", inside)
     loss, params, args, stored = working(loss, params, *args)
     radius = number("radius", radius)
     unravel = ravel_pytree(params)[1]

@@ -27,8 +27,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gdlab.ground.checks import function
 from gdlab.ground.leaves import shown
-from hessian.arguments import function
 from hessian.models import Model, WholeLoss, partition
 
 Params = Any  # any pytree with floating arrays

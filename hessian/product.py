@@ -12,6 +12,7 @@ Fisher, a layer's block, the preconditioned Hessian) are the Hessians of other l
 |---|---|
 | `hvp` | v -> H v, a pytree like the parameters |
 | `gradient` | the gradient |
+| `gradient_and_product` | the gradient and H v, of one pass |
 | `matrix` | the dense, symmetric H over the raveled parameters |
 | `flat_product` | the same map on vectors of shape (n,) |
 | `forward_passes` | whether a function can be differentiated in forward mode |
@@ -43,15 +44,7 @@ class _Product:
         return image if self.stored is None else self.stored(image)
 
     def image(self, params, args, tangents):
-
-        def gradient_at(p):
-            return jax.grad(self.loss)(p, *args)
-
-        with jax.default_matmul_precision("highest"):
-            # Forward mode passes through the gradient of a custom_vjp unless that itself holds another one.
-            if forward_passes(gradient_at, params):
-                return jax.jvp(gradient_at, (params,), (tangents,))[1]
-            return jax.vjp(gradient_at, params)[1](tangents)[0]
+        return gradient_and_product(self.loss, params, args, tangents)[1]
 
 
 def hvp(loss: Loss, params: Params, *args: Any) -> Callable[[Params], Params]:
@@ -97,6 +90,20 @@ def gradient(loss: Loss, params: Params, *args: Any) -> Params:
     """The gradient of the loss, a pytree like params (S2)."""
     with jax.default_matmul_precision("highest"):
         return jax.grad(loss)(params, *args)
+
+
+def gradient_and_product(loss: Loss, params: Params, args: tuple, vector: Params) -> tuple[Params, Params]:
+    """The gradient and H v, both like params: the gradient is what H v is the derivative of."""
+
+    def gradient_at(p):
+        return jax.grad(loss)(p, *args)
+
+    with jax.default_matmul_precision("highest"):
+        # Forward mode passes through the gradient of a custom_vjp unless that itself holds another one.
+        if forward_passes(gradient_at, params):
+            return jax.jvp(gradient_at, (params,), (vector,))
+        slope, pull = jax.vjp(gradient_at, params)
+        return slope, pull(vector)[0]
 
 
 def flat_product(loss: Loss, params: Params, *args: Any) -> Callable[[jax.Array], jax.Array]:

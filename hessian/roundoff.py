@@ -28,7 +28,7 @@ from jax.flatten_util import ravel_pytree
 
 from hessian.jaxprs import opened, scan_parts
 from hessian.numerics import unit
-from hessian.product import Loss, Params, flat_product, gradient
+from hessian.product import Loss, Params, gradient_and_product
 
 SAFETY = 10  # how many times its spread rounding may be
 POOL = 8191  # random numbers, a prime: operations read them from different places
@@ -69,8 +69,8 @@ def spread(loss: Loss, params: Params, args: tuple, draws: int) -> tuple[jax.Arr
     theta, unravel = ravel_pytree(params)
 
     def both(x, z):
-        there = unravel(x)
-        return ravel_pytree(gradient(loss, there, *args))[0], flat_product(loss, there, *args)(z)
+        slope, image = gradient_and_product(loss, unravel(x), args, unravel(z))
+        return ravel_pytree(slope)[0], ravel_pytree(image)[0]
 
     pools = jnp.stack([jnp.asarray(np.roll(UNIFORM, STRIDE * i), theta.dtype) for i in range(draws)])
     z = jax.vmap(lambda pool: unit(jnp.resize(pool, theta.shape)))(pools)

@@ -22,8 +22,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gdlab.ground.checks import function
 from gdlab.ground.leaves import shown
-from hessian.arguments import function
 from hessian.models import free_part
 from hessian.precision import Loss, first, scalar, working_dtype
 

@@ -23,8 +23,8 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from gdlab.ground.checks import function, whole
 from gdlab.ground.leaves import chosen_of, shown
-from hessian.arguments import function, whole
 from hessian.models import free_part
 from hessian.precision import first, scalar, working_dtype
 from hessian.product import Loss, Params, pushed

@@ -262,7 +262,6 @@ FAST = (
     "momentum, torch",
     "rmsprop",
     "adam",
-    "muon",
     "soap",
     "amsgrad, optax",
     "radam",

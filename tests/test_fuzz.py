@@ -23,8 +23,8 @@ import pytest
 import gdlab
 import hessian
 from gdlab import directions, problems, scales, schedules
-from gdlab.arguments import whole
 from gdlab.base import Direction, LossSchedule, Optimizer, Scale
+from gdlab.ground.checks import whole
 from gdlab.pieces import Piece
 from gdlab.schedules.base import as_rate
 

@@ -344,7 +344,7 @@ class Prove(OnTarget):
     box: str | None = None
     """LOW:HIGH of each parameter, such as --box=-6:6,-6:6; one pair stands for all of them."""
     store: Path | None = None
-    """A file that keeps how far the search of the box is, for a killed one to go on from."""
+    """A folder that keeps how far the search of the box is: the same command goes on from it after a kill."""
     progress: bool = True
     """Show a bar on stderr, where that is a terminal."""
 

@@ -47,4 +47,12 @@ def _report(chosen: Target, settings: Classify) -> Report:
     def draw():
         return extreme_slices(chosen.loss, chosen.params, point)
 
-    return Report(title, words, columns, rows, summary, draw, play=lambda: play(settings, title))
+    return Report(
+        title=title,
+        words=words,
+        columns=columns,
+        rows=rows,
+        summary=summary,
+        draw=draw,
+        play=lambda: play(settings, title),
+    )

@@ -62,13 +62,13 @@ def _report(chosen: Target, settings: Escape) -> Report:
 
     title = f"The way down on {chosen.name}"
     return Report(
-        title,
-        words,
-        ["where", "loss", "step"],
-        rows,
-        summary,
-        lambda: _draw(chosen, way, end),
-        save,
+        title=title,
+        words=words,
+        columns=["where", "loss", "step"],
+        rows=rows,
+        summary=summary,
+        draw=lambda: _draw(chosen, way, end),
+        save=save,
         play=lambda: play(settings, title),
     )
 

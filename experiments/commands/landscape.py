@@ -6,7 +6,6 @@ join, `landscape.graphml` the multigraph, the figure is the disconnectivity grap
 
 import re
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from jax.flatten_util import ravel_pytree
 import hessian
 from gdlab.problems import lennard_jones, lennard_jones_starts
 from gdlab.progress import bar
-from gdlab.storage.store import StoreError, opened
 
 from ..cli.settings import InputError, Landscape, at_least_one, countable_seed, deviation
 from ..playground.landscape import page
@@ -88,21 +86,14 @@ def declared_symmetries(text: str | None) -> Any:
 
 
 def _searched(chosen, starts, symmetries, settings):
-    with ExitStack() as stack:
-        store = None
-        if settings.store is not None:
-            identity = {"kind": "landscape", "target": settings.target, "symmetry": settings.symmetry or ""}
-            try:
-                store = stack.enter_context(opened(settings.store, identity))
-            except StoreError as error:
-                raise InputError(str(error)) from None
-        report = stack.enter_context(bar(settings.progress, chosen.name, settings.starts))
+    with bar(settings.progress, chosen.name, settings.starts) as report:
         try:
             return hessian.landscape(
                 chosen.loss, starts, symmetries=symmetries, highest=min(2, ravel_pytree(chosen.params)[0].size),
-                patience=settings.patience, searches=settings.searches, batch=BATCH, store=store, progress=report,
+                patience=settings.patience, searches=settings.searches, batch=BATCH, store=settings.store,
+                progress=report,
             )  # fmt: skip
-        except ValueError as error:  # such as symmetries that do not hold, or a store of other starts
+        except ValueError as error:  # such as symmetries that do not hold, or a store of another search
             raise InputError(str(error)) from None
 
 
@@ -151,7 +142,16 @@ def _report(chosen: Target, starts: Any, symmetries: Any, settings: Landscape) -
     def play():
         return page(title, said, found, chosen.loss, symmetries)
 
-    return Report(title, words, columns, rows[:SHOWN], summary, lambda: _draw(found), save, play=play)
+    return Report(
+        title=title,
+        words=words,
+        columns=columns,
+        rows=rows[:SHOWN],
+        summary=summary,
+        draw=lambda: _draw(found),
+        save=save,
+        play=play,
+    )
 
 
 def _draw(found):

@@ -109,13 +109,13 @@ def _report(chosen: Target, settings: Map) -> Report:
 
     title = f"The critical points of {chosen.name}"
     return Report(
-        title,
-        words,
-        columns,
-        rows,
-        summary,
-        lambda: _draw(chosen, points, joined, proofs),
-        save,
+        title=title,
+        words=words,
+        columns=columns,
+        rows=rows,
+        summary=summary,
+        draw=lambda: _draw(chosen, points, joined, proofs),
+        save=save,
         play=lambda: play(settings, title, _places(points), proofs, None),
     )
 

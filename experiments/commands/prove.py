@@ -77,7 +77,17 @@ def _report_of_all(chosen: Target, box: list[tuple[float, float]], settings: Pro
     def made():
         return play(settings, title, known, points)
 
-    return Report(title, words, columns, rows, summary, draw, save, found.complete, made)
+    return Report(
+        title=title,
+        words=words,
+        columns=columns,
+        rows=rows,
+        summary=summary,
+        draw=draw,
+        save=save,
+        passed=found.complete,
+        play=made,
+    )
 
 
 def _draw_all(chosen, found):
@@ -136,7 +146,17 @@ def _report(chosen: Target, settings: Prove) -> Report:
     def made():
         return play(settings, title, known, [proof])
 
-    return Report(title, words, columns, rows, summary, draw, save, proof.proved, made)
+    return Report(
+        title=title,
+        words=words,
+        columns=columns,
+        rows=rows,
+        summary=summary,
+        draw=draw,
+        save=save,
+        passed=proof.proved,
+        play=made,
+    )
 
 
 def _draw(chosen, seed):

@@ -130,7 +130,7 @@ def divided_by_nothing():
     due = 0.1 * B1**11 / (1 - B1**12) / (0.01 * B2**11 / (1 - B2**12)) ** 0.5
     return (
         is_true("S30", "window and average, 11 gradients after the only one: step above 1e100", abs(steps[0]) > 1e100),
-        Check("S81", "the same under the running average: step over eta", -steps[1], due, 1e-12),
+        Check("S81", "the same under the running average: step over eta", float(-steps[1]), due, 1e-12),
     )
 
 

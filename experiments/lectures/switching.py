@@ -16,12 +16,14 @@ scikit-learn (BSD 3-Clause).  Changed here: decimal fractions are stored as inte
 """
 
 from pathlib import Path
+from typing import cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 import gdlab
+from gdlab.optimizers.swats import SwatsState
 
 from ..cli.settings import Experiment
 from ..reporting.checks import at_most, conclude, exactly, is_true, printed
@@ -83,7 +85,7 @@ def switched(examples, steps, how):
         kept = {"estimate": lambda m: m.extras["estimate"]}
         optimizer = gdlab.swats(RATE, tolerance=tolerance)
         ran = gdlab.minimize(loss, optimizer, jnp.zeros(31), steps, record=kept, every=EVERY, **how)
-        state = ran.state
+        state = cast(SwatsState, ran.state)
         return {
             "estimate": ran.history["estimate"],
             "step": state.switch_step,
@@ -122,10 +124,11 @@ def from_rest(examples):
     kept = {"grads": lambda m: m.grads, "update": lambda m: m.step.update}
     optimizer = gdlab.swats(RATE, tolerance=1e-4, after=gdlab.schedules.InverseTime(1.0, 0.3))
     ran = gdlab.minimize(loss, optimizer, jnp.zeros(31), 12, args=(examples,), record=kept)
-    grads, moves = (np.asarray(ran.history[name])[int(ran.state.switch_step) :] for name in ("grads", "update"))
+    state = cast(SwatsState, ran.state)
+    grads, moves = (np.asarray(ran.history[name])[int(state.switch_step) :] for name in ("grads", "update"))
     since = np.arange(len(grads))
     v = np.tril(0.9 ** (since[:, None] - since).clip(0)) @ grads
-    off = np.abs(moves + (1 - 0.9) * float(ran.state.rate) / (1 + 0.3 * since[:, None]) * v).max()
+    off = np.abs(moves + (1 - 0.9) * float(state.rate) / (1 + 0.3 * since[:, None]) * v).max()
     return (
         exactly("S87", "steps after the switch at 2", len(grads), 10),
         at_most(

@@ -55,20 +55,29 @@ function border(f) {
   f.context.strokeRect(f.x, f.y, f.width, f.height);
 }
 
+/* ---- numbers in base64, little-endian ---- */
+function unpacked(text, Kind = Float32Array) {
+  const words = atob(text), bytes = new Uint8Array(words.length);
+  for (let k = 0; k < words.length; k++) bytes[k] = words.charCodeAt(k);
+  return new Kind(bytes.buffer);
+}
+
 /* ---- a surface in bands between levels, its lines darker; height(u, v) is the loss at a pixel ---- */
 function paint(canvas, levels, height) {
   const { width, height: rows } = canvas, context = canvas.getContext("2d"), image = context.createImageData(width, rows);
-  const bands = new Int16Array(width * rows);
+  const top = levels.length, above = new Int16Array(width).fill(-1), pixels = new Uint32Array(image.data.buffer);
+  const colours = (by) => new Uint32Array(new Uint8ClampedArray(Array.from({ length: top + 1 }, (_, band) =>
+    [...tones.low.map((low, k) => (low + (tones.high[k] - low) * (top ? band / top : 1)) * by), 255]).flat()).buffer);
+  const flat = colours(1), line = colours(0.9);
   for (let v = 0, p = 0; v < rows; v++) {
-    for (let u = 0; u < width; u++, p++) {
+    for (let u = 0, before = -1, band = 0; u < width; u++, p++) {
       const value = height(u, v);
-      let band = 0;
-      while (band < levels.length && value >= levels[band]) band++;
-      bands[p] = Number.isFinite(value) ? band : levels.length;
-      const tone = levels.length ? bands[p] / levels.length : 1;
-      const line = (u && bands[p] !== bands[p - 1]) || (v && bands[p] !== bands[p - width]) ? 0.9 : 1;
-      for (let k = 0; k < 3; k++) image.data[4 * p + k] = (tones.low[k] + (tones.high[k] - tones.low[k]) * tone) * line;
-      image.data[4 * p + 3] = 255;
+      if (Number.isFinite(value)) {
+        while (band > 0 && !(value >= levels[band - 1])) band--; // most often it is the band of the pixel before
+        while (band < top && value >= levels[band]) band++;
+      } else band = top;
+      pixels[p] = (u && band !== before) || (v && band !== above[u]) ? line[band] : flat[band];
+      above[u] = before = band;
     }
   }
   context.putImageData(image, 0, 0);

@@ -217,13 +217,14 @@ class _Emitter(Operations):
         if (most + 2) ** len(unknown) > CASES:
             msg = f"{name} by {len(unknown)} indices that are not constant, into an axis of {most}, has no rule here"
             raise Refused(msg)
-        big = _kind(equation.invars[at[0]].aval) in ("int64", "uint64")
+        kind = _kind(equation.invars[at[0]].aval)
+        big, lowest = kind in ("int64", "uint64"), 0 if kind.startswith("u") else -1
 
         def chosen(inputs, rest):
             if not rest:
                 return self.outputs(equation, inputs)
             variable, made = rest[0], None
-            for place in range(most, -2, -1):  # below 0 and beyond the end it is as it is just there
+            for place in range(most, lowest - 1, -1):  # below 0 and beyond the end it is as it is just there
                 put = [
                     shaped([place if a == variable else a for a in one.flat], one.shape) if i in at else one
                     for i, one in enumerate(inputs)

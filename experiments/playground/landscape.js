@@ -2,7 +2,6 @@
    A point is a minimum or a saddle by its place in `points`, minima first; joins holds the minima below each saddle. */
 
 const data = JSON.parse($("data").textContent), { points, joins, d, size } = data;
-const unpacked = (words) => new Float32Array(Uint8Array.from(atob(words), (c) => c.charCodeAt(0)).buffer);
 const theta = unpacked(data.theta), ways = unpacked(data.down), dark = matchMedia("(prefers-color-scheme: dark)");
 const minima = points.filter(({ kind }) => kind === "minimum").length, graph = $("map").firstElementChild, picture = $("loss").firstElementChild;
 const isSaddle = (i) => i >= minima, below = (i) => joins[i - minima].filter((end) => end >= 0);

@@ -21,6 +21,7 @@ from ..playground.plane import Plane
 from ..playground.replay import surface
 from ..playground.template import filled, packed, script
 
+ABOUT = "The minima of a loss, and the saddles that join them"
 AROUND = 0.2  # the room around the points of a map, in units of their extent
 MOST = 1000  # minima on the page, and as many saddles
 
@@ -51,9 +52,8 @@ def page(title: str, words: Sequence[str], found: hessian.Landscape, loss: Calla
     if rows[0].shape[1] == 2:
         data |= _map(loss, shown.minima, np.concatenate(rows))
     said = " ".join([*words, *([left_out] if left_out else [])])
-    return filled(
-        "landscape.html", title, data, {"words": html.escape(said), "script": script("draw.js", "landscape.js")}
-    )
+    texts = {"words": html.escape(said), "script": script("draw.js", "landscape.js")}
+    return filled("landscape.html", title, data, texts, about=ABOUT, marks="data-live data-landscape")
 
 
 def points_in(symmetries: Any) -> int | None:

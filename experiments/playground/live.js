@@ -4,7 +4,7 @@
 
 const told = JSON.parse($("data").textContent), data = { ...told }, f = {};
 const names = data.optimizers.map((one) => one.name);
-const MAP = [46, 10, 10, 32], LOSS = [54, 10, 10, 34], SIDE = 96, LEVELS = 18, MOST = 5000, SNAP = 9, TUNED = 400;
+const MAP = [46, 10, 10, 32], LOSS = [54, 18, 10, 34], SIDE = 96, LEVELS = 18, MOST = 5000, SNAP = 9, TUNED = 400;
 const dark = matchMedia("(prefers-color-scheme: dark)"), still = matchMedia("(prefers-reduced-motion: reduce)");
 const plain = () => state.text !== "" || data.plain;
 const copied = (value) => JSON.parse(JSON.stringify(value));

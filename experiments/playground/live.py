@@ -26,9 +26,20 @@ from ..playground.plane import Plane
 from ..playground.template import filled, script
 from ..reporting import figures
 
+ABOUT = "A loss and the runs of optimizers on it, computed in this page"
 LARGEST = 300_000  # characters of all functions of a page
 NAMES = ("embed", "project", "onto", "height", "slope", "look", "eigen")  # of the functions of the surface
-SCRIPTS = ("draw.js", "live.js", "words.js", "models.js", "basins.js", "proof.js", "svg.js", "controls.js")
+SCRIPTS = (
+    "draw.js",
+    "live.js",
+    "words.js",
+    "models.js",
+    "basins.js",
+    "intervals.js",
+    "proof.js",
+    "svg.js",
+    "controls.js",
+)
 RATE = 0.01  # of an optimizer that the page tunes
 TYPED = """<label class="text">a loss of your own <input id="typed" type="text" spellcheck="false" autocomplete="off"
       placeholder="x^4 - 2x^2 + y^2" aria-describedby="said"></label><p id="said" role="status"></p>"""
@@ -74,7 +85,7 @@ def computing(title: str, scenes: Sequence[Scene], optimizers: dict[str, Any], s
         "shared": script("typed.js", "walk.js"),
         "script": script(*SCRIPTS),
     }
-    return filled("live.html", title, data, texts)
+    return filled("live.html", title, data, texts, about=ABOUT, marks="data-live")
 
 
 def _shown(scene, sizes):
@@ -94,7 +105,9 @@ def _shown(scene, sizes):
         "typed": scene.typed,
         "states": sizes,
         "program": as_data(scene.proofs[0].program) if scene.proofs else None,
-        "proofs": [data_of_ball(one.ball) for one in scene.proofs],
+        "proofs": [
+            {name: data_of_ball(one.ball)[name] for name in ("index", "center", "radius")} for one in scene.proofs
+        ],
     }
 
 

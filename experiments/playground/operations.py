@@ -33,6 +33,9 @@ BITS = {"and": "{}&{}", "or": "{}|{}", "xor": "{}^{}", "not": "~{}"}
 TRUTHS = {"and": "{}&&{}", "or": "{}||{}", "xor": "{}!=={}", "not": "!{}", "max": "{}||{}", "min": "{}&&{}"}
 TRUTHS |= {"mul": "{}&&{}", "add": "{}||{}"}
 COMPARED = {"eq": "{}==={}", "ne": "{}!=={}", "lt": "{}<{}", "le": "{}<={}", "gt": "{}>{}", "ge": "{}>={}"}
+# By the order in which arrays are sorted: -0 before 0, and after all numbers what is none.
+COMPARED["lt_to"] = "{0}<{1}||({1}!=={1}&&{0}==={0})||({0}===0&&{1}===0&&1/Number({0})<1/Number({1}))"
+COMPARED["le_to"] = "{0}<{1}||{1}!=={1}||({0}==={1}&&!({0}===0&&1/Number({0})>1/Number({1})))"
 WHOLE = {
     "max": "{0}>{1}?{0}:{1}",
     "min": "{0}<{1}?{0}:{1}",
@@ -109,8 +112,11 @@ class Operations:
         name, kind = equation.primitive.name, jnp.dtype(equation.outvars[0].aval.dtype).name
         of = jnp.dtype(equation.invars[0].aval.dtype).name
         shape = equation.outvars[0].aval.shape
-        inputs = [np.broadcast_to(one, shape) for one in inputs]
-        if len(inputs) > 2:
+        try:
+            inputs = [np.broadcast_to(one, shape) for one in inputs]
+        except ValueError:  # it is not made number by number
+            inputs = []
+        if len(inputs) not in (1, 2) or len(equation.outvars) > 1:
             msg = f"{name} has no rule here"
             raise Refused(msg)
         rows = list(zip(*(one.flat for one in inputs), strict=True))

@@ -5,13 +5,9 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const names = data.optimizers, steps = data.steps, rates = data.rates;
 const [[x0, x1], [y0, y1]] = data.box;
 
-/* Arrays come as little-endian numbers in base64, and are read by optimizer, rate, start and row. */
-function floats(text, Kind = Float32Array) {
-  const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-  return new Kind(bytes.buffer);
-}
-const grid = floats(data.grid), side = data.side, losses = floats(data.losses, Float64Array);
-const runs = Object.fromEntries(Object.entries(data.runs).map(([name, text]) => [name, floats(text)]));
+/* Arrays are read by optimizer, rate, start and row. */
+const grid = unpacked(data.grid), side = data.side, losses = unpacked(data.losses, Float64Array);
+const runs = Object.fromEntries(Object.entries(data.runs).map(([name, text]) => [name, unpacked(text)]));
 const place = (i, j, k, t) => ((i * rates.length + j) * data.starts.length + k) * steps.length + t;
 const two = (name, at) => [runs[name][2 * at], runs[name][2 * at + 1]];
 
@@ -23,7 +19,7 @@ const map = $("map").firstElementChild, loss = $("loss").firstElementChild;
 const rateOf = (i) => (state.best ? data.best[i] : state.rate);
 /* ---- frames: where numbers lie on a picture ---- */
 const STILL = 0.01; // pixels that a step must have for its direction to be drawn
-const MAP = [46, 10, 10, 32], LOSS = [54, 10, 10, 34];
+const MAP = [46, 10, 10, 32], LOSS = [54, 18, 10, 34];
 let mapFrame, lossFrame, background = null;
 
 function toPixel([x, y]) {

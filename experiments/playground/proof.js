@@ -2,60 +2,8 @@
 
      x - Y g(x) + (I - Y H(X)) (X - x)  inside X   =>   X holds exactly one critical point, where H has no eigenvalue 0
 
-   + - * / and the square root are rounded correctly in a browser, so that the next number outward bounds the true one.
-   Other functions are not, and a program with one of them is not checked here.  A record is data: none of it is run. */
+   A program with a function that has no bounds in `intervals.js` is not checked here.  A record is data: none of it is run. */
 
-class Unchecked extends Error {}
-const WORD_ = new Float64Array(1), BITS_ = new BigInt64Array(WORD_.buffer);
-function above(x) {
-  if (Number.isNaN(x)) throw new Unchecked("a number is not finite");
-  if (x === Infinity) return x;
-  if (x === 0) return Number.MIN_VALUE;
-  WORD_[0] = x;
-  BITS_[0] += x > 0 ? 1n : -1n;
-  return WORD_[0];
-}
-const below = (x) => -above(-x);
-const I = {
-  of: (x) => [x, x],
-  add: (a, b) => [below(a[0] + b[0]), above(a[1] + b[1])],
-  neg: (a) => [-a[1], -a[0]],
-  sub: (a, b) => I.add(a, I.neg(b)),
-  mul: (a, b) => {
-    if (I.zero(a) || I.zero(b)) return [0, 0];
-    const all = [a[0] * b[0], a[0] * b[1], a[1] * b[0], a[1] * b[1]];
-    return [below(Math.min(...all)), above(Math.max(...all))];
-  },
-  div: (a, b) => {
-    if (!(b[0] > 0 || b[1] < 0)) throw new Unchecked("a divisor may be 0");
-    const all = [a[0] / b[0], a[0] / b[1], a[1] / b[0], a[1] / b[1]];
-    return [below(Math.min(...all)), above(Math.max(...all))];
-  },
-  sqrt: (a) => {
-    if (!(a[0] > 0)) throw new Unchecked("a root may be of 0 or less");
-    return [below(Math.sqrt(a[0])), above(Math.sqrt(a[1]))];
-  },
-  power: (a, k) => {
-    if (k === 0) return [1, 1];
-    if (k < 0) return I.div([1, 1], I.power(a, -k));
-    const raised = (x, turn) => { let y = x; for (let j = 1; j < k; j++) y = turn(y * x); return y; }; // of x >= 0
-    const low = (x) => Math.max(0, raised(x, (y) => Math.max(0, below(y)))), high = (x) => raised(x, above);
-    if (k % 2) return [a[0] >= 0 ? low(a[0]) : -high(-a[0]), a[1] >= 0 ? high(a[1]) : -low(-a[1])];
-    if (a[0] >= 0) return [low(a[0]), high(a[1])];
-    if (a[1] <= 0) return [low(-a[1]), high(-a[0])];
-    return [0, Math.max(high(-a[0]), high(a[1]))];
-  },
-  zero: (a) => a[0] === 0 && a[1] === 0,
-  size: (a) => Math.max(Math.abs(a[0]), Math.abs(a[1])),
-};
-
-/* 2^e, exactly. */
-function two(e) {
-  if (e < -1022) return two(-1022) * two(Math.max(e + 1022, -1022));
-  if (e > 1023) return Infinity;
-  BITS_[0] = BigInt(e + 1023) << 52n;
-  return WORD_[0];
-}
 /* A number in hexadecimal as records write it, exactly; one that is m 2^e, in bounds. */
 function hexadecimal(text) {
   const parts = /^(-?)0x([01])(?:\.([0-9a-f]{1,13}))?p([+-]\d{1,4})$/.exec(text);
@@ -92,32 +40,63 @@ function jetOf(program, inputs) {
     const h = range.map((i) => range.map((j) => [I.mul(a.v, hessian(b)[i][j]), I.mul(b.v, hessian(a)[i][j]), I.mul(a.g[i], b.g[j]), I.mul(a.g[j], b.g[i])].reduce(I.add)));
     return { v: I.mul(a.v, b.v), g: range.map((i) => I.add(I.mul(a.v, b.g[i]), I.mul(b.v, a.g[i]))), h };
   }
-  const power = (a, k) => chain(a, I.power(a.v, k), k ? I.mul(I.of(k), I.power(a.v, k - 1)) : [0, 0], k === 0 || k === 1 ? [0, 0] : I.mul(I.of(k * (k - 1)), I.power(a.v, k - 2)));
+  const power = (a, k) => Number.isInteger(k)
+    ? chain(a, I.power(a.v, k), k ? I.mul(I.of(k), I.power(a.v, k - 1)) : [0, 0], k === 0 || k === 1 ? [0, 0] : I.mul(I.of(k * (k - 1)), I.power(a.v, k - 2)))
+    : RULES.exp(mul(still(I.of(k)), RULES.log(a)));
   function root(a) {
     const r = I.sqrt(a.v), first = I.div([0.5, 0.5], r);
     return chain(a, r, first, I.neg(I.div([0.25, 0.25], I.mul(a.v, r))));
   }
+  const one = [1, 1], shifted = (a, by) => add(a, still(by)), over = (by, a) => mul(still(by), a), half = (a) => over([0.5, 0.5], a);
+  const sure = (truth) => { if (truth === null) throw new Unchecked("a comparison goes either way"); return truth; };
+  const less = (a, b) => sure(a.v[1] < b.v[0] ? true : a.v[0] >= b.v[1] ? false : null);
   const RULES = {
     add, sub, mul, neg: (a) => sub(still([0, 0]), a), square: (a) => power(a, 2), sqrt: root,
     div: (a, b) => mul(a, power(b, -1)), rsqrt: (a) => power(root(a), -1),
-    abs: (a) => { if (a.v[0] > 0) return a; if (a.v[1] < 0) return sub(still([0, 0]), a); throw new Unchecked("a size may be that of 0"); },
+    exp: (a) => { const e = I.exp(a.v); return chain(a, e, e, e); },
+    expm1: (a) => { const e = I.exp(a.v); return chain(a, I.expm1(a.v), e, e); },
+    log: (a) => { const by = I.div(one, a.v); return chain(a, I.log(a.v), by, I.neg(I.power(by, 2))); },
+    log1p: (a) => { const by = I.div(one, I.add(one, a.v)); return chain(a, I.log1p(a.v), by, I.neg(I.power(by, 2))); },
+    sin: (a) => { const s = I.sin(a.v); return chain(a, s, I.cos(a.v), I.neg(s)); },
+    cos: (a) => { const c = I.cos(a.v); return chain(a, c, I.neg(I.sin(a.v)), I.neg(c)); },
+    tan: (a) => RULES.div(RULES.sin(a), RULES.cos(a)),
+    sinh: (a) => { const s = I.sinh(a.v); return chain(a, s, I.cosh(a.v), s); },
+    cosh: (a) => { const c = I.cosh(a.v); return chain(a, c, I.sinh(a.v), c); },
+    tanh: (a) => { const t = I.tanh(a.v), first = I.power(I.div(one, I.cosh(a.v)), 2); return chain(a, t, first, I.mul([-2, -2], I.mul(t, first))); },
+    logistic: (a) => { const s = I.logistic(a.v), t = I.logistic(I.neg(a.v)), first = I.mul(s, t); return chain(a, s, first, I.mul(first, I.sub(t, s))); },
+    atan: (a) => { const first = I.div(one, I.add(one, I.power(a.v, 2))); return chain(a, I.atan(a.v), first, I.mul(I.mul([-2, -2], a.v), I.power(first, 2))); },
+    asin: (a) => RULES.atan(RULES.div(a, root(sub(still(one), power(a, 2))))),
+    acos: (a) => sub(still(times(1, QUARTER)), RULES.asin(a)),
+    asinh: (a) => RULES.log(add(a, root(shifted(power(a, 2), one)))),
+    acosh: (a) => RULES.log(add(a, root(shifted(power(a, 2), [-1, -1])))),
+    atanh: (a) => half(RULES.log(RULES.div(shifted(a, one), sub(still(one), a)))),
+    abs: (a) => (less(still([0, 0]), a) ? a : RULES.neg(a)),
+    max: (a, b) => (less(a, b) ? b : a), min: (a, b) => (less(a, b) ? a : b),
+    less, equal: (a, b) => sure(a.v[1] < b.v[0] || b.v[1] < a.v[0] ? false : a.v[0] === a.v[1] && b.v[0] === b.v[1] ? true : null),
+    not: (a) => !a, and: (a, b) => a && b, or: (a, b) => a || b, select: (truth, a, b) => (truth ? b : a),
   };
+  function logSumExp(list) { // the largest taken away before and added after
+    const most = still(I.of(Math.max(...list.map(({ v }) => v[1]))));
+    return add(most, RULES.log(total(list.map((a) => RULES.exp(sub(a, most))))));
+  }
   const total = (list) => list.reduce(add);
   for (const [name, places, size, detail] of program) {
     const given = places.map((k) => made[k]);
     if (name === "input") made.push(inputs.map((v, i) => ({ v, g: range.map((j) => [+(i === j), +(i === j)]), h: null })));
     else if (name === "constant") made.push(detail.map((text) => still(I.of(hexadecimal(text)))));
     else if (name === "number") made.push([still(I.of(detail[0]))]);
-    else if (name === "take") { const pool = given.flat(); made.push(detail.map((k) => pool[k])); }
+    else if (name === "truth") made.push([...detail]);
+    else if (name === "take" || name === "pick") { const pool = given.flat(); made.push(detail.map((k) => pool[k])); }
     else if (name === "power") made.push(given[0].map((a) => power(a, detail[0])));
-    else if (name === "sum") made.push(Array.from({ length: size }, (_, k) => total(given[0].slice(k * detail[0], (k + 1) * detail[0]))));
+    else if (name === "sum" || name === "logsumexp")
+      made.push(Array.from({ length: size }, (_, k) => (name === "sum" ? total : logSumExp)(given[0].slice(k * detail[0], (k + 1) * detail[0]))));
     else if (name === "matmul") {
       const [batches, m, inner, columns] = detail, out = [];
       for (let b = 0; b < batches; b++) for (let i = 0; i < m; i++) for (let j = 0; j < columns; j++)
         out.push(total(Array.from({ length: inner }, (_, k) => mul(given[0][(b * m + i) * inner + k], given[1][(b * inner + k) * columns + j]))));
       made.push(out);
     } else if (Object.hasOwn(RULES, name)) made.push(given[0].map((a, k) => RULES[name](a, ...given.slice(1).map((other) => other[k]))));
-    else throw new Unchecked(`${String(name).slice(0, 20)} is not rounded correctly in a browser`);
+    else throw new Unchecked(`${String(name).slice(0, 20)} has no bounds in a browser`);
   }
   const last = made.at(-1)[0];
   return { v: last.v, g: gradient(last), h: hessian(last) };
@@ -185,7 +164,7 @@ function checkedHere(record) {
     return { held: false, said: "not checked here: the record cannot be read" };
   }
 }
-/* A typed loss as a program, whose numbers are doubles; null for an operation that has no rule. */
+/* A typed loss as a program, whose numbers are doubles; null for a power that is too high. */
 function programOf({ ops }, constants) {
   const program = [["input", [], 2, [2]]];
   for (const { op, a, b, value } of ops) {
@@ -194,9 +173,8 @@ function programOf({ ops }, constants) {
     else if (op === "number" || op === "constant") program.push(["number", [], 1, [op === "number" ? value : constants[value]]]);
     else if (op === "+" || op === "-" || op === "*") program.push([{ "+": "add", "-": "sub", "*": "mul" }[op], at, 1, []]);
     else if (op === "power" && value === 0.5) program.push(["sqrt", [a + 1], 1, []]);
-    else if (op === "power" && Number.isInteger(value) && Math.abs(value) <= 99) program.push(["power", [a + 1], 1, [value]]);
-    else if (op === "sqrt" || op === "abs") program.push([op, [a + 1], 1, []]);
-    else return null;
+    else if (op === "power") { if (Number.isInteger(value) && Math.abs(value) > 99) return null; program.push(["power", [a + 1], 1, [value]]); }
+    else program.push([op, [a + 1], 1, []]);
   }
   return program;
 }

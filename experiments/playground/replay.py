@@ -22,6 +22,7 @@ from ..reporting import figures
 from ..reporting.endpoints import NOT_SEEN, best_rates
 from ..workloads.workload import Workload
 
+ABOUT = "A race of optimizers on a loss, step by step"
 ENDS = {
     "minimum": "on a minimum",
     "saddle": "on a saddle",
@@ -70,7 +71,7 @@ def replaying(
         "runs": {name: packed(values) for name, values in ran.items() if name != "loss"},
     }
     texts = {"words": html.escape(plane.words), "script": script("draw.js", "page.js")}
-    return filled("page.html", title, data, texts)
+    return filled("page.html", title, data, texts, about=ABOUT)
 
 
 def recorded(

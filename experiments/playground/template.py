@@ -13,22 +13,31 @@ from ..reporting.run_folder import dump
 HERE = Path(__file__).parent
 
 
-def filled(template: str, title: str, data: Any, texts: dict[str, str]) -> str:
-    """The page of a template, whose places {name} are filled: title, style and data are escaped, the texts are not."""
+def filled(template: str, title: str, data: Any, texts: dict[str, str], *, about: str, marks: str = "") -> str:
+    """The page whose body is a template, in the frame of all pages, with its places {name} filled.
+
+    Title, what it is about and data are escaped; the texts, and the marks of its root element, are not.
+    """
     texts = {
         "title": html.escape(title),
-        "style": (HERE / "page.css").read_text(encoding="utf-8"),
-        "data": dump(data).replace("<", "\\u003c"),
+        "about": html.escape(about),
+        "marks": "".join(f" {mark}" for mark in marks.split()),
+        "style": _read("page.css"),
+        "data": dump(data, separators=(",", ":")).replace("<", "\\u003c"),
         **texts,
     }
-    text = (HERE / template).read_text(encoding="utf-8")
+    text = _read("frame.html").replace("{body}", _read(template).rstrip())
     return re.sub(r"\{(" + "|".join(texts) + r")\}", lambda found: texts[found[1]], text)
 
 
+def _read(name):
+    return (HERE / name).read_text(encoding="utf-8")
+
+
 def script(*names: str) -> str:
-    """Files of JavaScript, one after another, without what stands before a line."""
-    text = "\n".join((HERE / name).read_text(encoding="utf-8") for name in names)
-    return re.sub("^ +", "", text, flags=re.MULTILINE)
+    """Files of JavaScript, one after another, without comments on lines of their own and what stands before a line."""
+    text = "\n".join(map(_read, names))
+    return re.sub(r"^ +|^ */\*.*?\*/\n+", "", text, flags=re.MULTILINE | re.DOTALL)
 
 
 def packed(values: Any, kind: str = "<f4") -> str:

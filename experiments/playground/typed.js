@@ -28,6 +28,10 @@ function read(source) {
   const next = () => (skip(), source[at]);
   const take = (sign) => next() === sign && (at++, true);
   const fail = (said) => { throw new Misread(said); };
+  const strange = () => { // a letter whole, and what cannot be seen by its number
+    const letter = String.fromCodePoint(source.codePointAt(at)), seen = /[\p{L}\p{N}\p{P}\p{S}]/u.test(letter);
+    fail(`“${seen ? letter : "U+" + letter.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}” has no meaning here.`);
+  };
   if (source.length > WIDEST) fail(`The expression must have at most ${WIDEST} characters; this has ${source.length}.`);
 
   function sum() {
@@ -78,9 +82,12 @@ function read(source) {
     }
     skip();
     const number = /^(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?/.exec(source.slice(at));
-    if (number) { at += number[0].length; return put("number", -1, -1, Number(number[0])); }
+    if (number) {
+      at += number[0].length;
+      return Number.isFinite(Number(number[0])) ? put("number", -1, -1, Number(number[0])) : fail("A number is too large for double precision.");
+    }
     const word = /^[A-Za-z]+/.exec(source.slice(at));
-    if (!word) fail(at < source.length ? `“${source[at]}” has no meaning here.` : "The expression ends too early.");
+    if (!word) at < source.length ? strange() : fail("The expression ends too early.");
     at += word[0].length;
     const name = word[0];
     if (Object.hasOwn(UNARY, name)) {
@@ -90,13 +97,13 @@ function read(source) {
     }
     if (name === "x" || name === "y") return put(name);
     if (NAMED.has(name)) return put("number", -1, -1, NAMED.get(name));
-    if (name.length > 1) fail(`${name} is not known: write x*y for a product; the functions are ${Object.keys(UNARY).join(", ")}.`);
+    if (name.length > 1) fail(`${name.length > 20 ? name.slice(0, 20) + "…" : name} is not known: write x*y for a product; the functions are ${Object.keys(UNARY).join(", ")}.`);
     if (!constants.includes(name)) constants.push(name);
     return put("constant", -1, -1, constants.indexOf(name));
   }
   if (next() === undefined) fail("Type a loss, such as x^4 - 2x^2 + y^2.");
   const root = sum();
-  if (next() !== undefined) fail(`“${source[at]}” has no meaning here.`);
+  if (next() !== undefined) strange();
   if (root !== ops.length - 1) fail("The expression could not be read.");
   return { ops, constants };
 }

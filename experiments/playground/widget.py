@@ -80,4 +80,14 @@ def _scene(loss, box):
         msg = f"box must hold (low, high) of each of two numbers, low below high and both finite; got {box!r}"
         raise ValueError(msg)
     plane = Plane(jnp.zeros(2), jnp.eye(2), [(float(low), float(high)) for low, high in sides], ("θ₁", "θ₂"), "")
-    return Scene(getattr(loss, "__name__", "loss"), WORDS, loss, np.zeros(2), plane, [], None, None, typed=True)
+    return Scene(
+        name=getattr(loss, "__name__", "loss"),
+        words=WORDS,
+        loss=loss,
+        params=np.zeros(2),
+        plane=plane,
+        starts=[],
+        points=None,
+        rates=None,
+        typed=True,
+    )

@@ -3,19 +3,21 @@
 end of a run  ->  kind, index, extreme eigenvalues;      saddles among them  ->  step along u_1  ->  descent  ->  kind
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray
 
 import gdlab
 import hessian
+from gdlab.ground.compilers import LIGHT, compiled
 
 from ..workloads.workload import Workload
 
 DOWNHILL = 5000  # steps of gradient descent after an escape
+AT_ONCE = 64  # ends that are judged at once
 NOT_SEEN = -1  # the kind of an end that was not classified
 
 
@@ -48,21 +50,18 @@ def classified(dataset: xarray.Dataset, workload: Workload) -> xarray.Dataset:
         best = best_rates(dataset)
         for i in range(shape[0]):
             lanes[i, best[i], 0] = True
-    ends = jnp.asarray(dataset["end"].values[lanes])
-    judge = jax.jit(lambda end: _verdict(workload, end))
-    found = jax.vmap(judge)(ends) if workload.few else jax.lax.map(judge, ends)
+    points = _judged(workload, dataset["end"].values[lanes])
 
     def spread(values, empty):
         whole = np.full(shape, empty, np.asarray(values).dtype)
         whole[lanes] = values
         return dims, whole
 
-    code, index, low, high = found
     return unclassified(dataset).assign(
-        kind=(*spread(code, NOT_SEEN), _flags()),
-        index=spread(index, -1),
-        lowest=spread(low, np.nan),
-        highest=spread(high, np.nan),
+        kind=(*spread(points.code, NOT_SEEN), _flags()),
+        index=spread(points.index, -1),
+        lowest=spread(points.lowest.value, np.nan),
+        highest=spread(points.highest.value, np.nan),
     )
 
 
@@ -78,9 +77,19 @@ def _flags():
     return {"flag_values": np.arange(NOT_SEEN, len(hessian.Kind)), "flag_meanings": _meanings()}
 
 
-def _verdict(workload, end):
-    point = hessian.classify(workload.loss, workload.unravel(end), *workload.args)
-    return point.code, point.index, point.lowest.value, point.highest.value
+def _judged(workload, ends):
+    """The critical point of each end; of few parameters, so many ends at once that one program serves all calls."""
+    if not workload.few:
+        return jax.lax.map(lambda end: hessian.classify(workload.loss, workload.unravel(end), *workload.args), ends)
+    judge = _judge(workload.flat_loss)
+    blocks = np.array_split(ends, range(AT_ONCE, len(ends), AT_ONCE))
+    found = [judge(np.resize(block, (AT_ONCE, *block.shape[1:]))) for block in blocks]
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(ends)], *found)
+
+
+@functools.lru_cache(maxsize=1)
+def _judge(loss):
+    return compiled(jax.vmap(lambda end: hessian.classify(loss, end)), LIGHT)
 
 
 def _meanings():
@@ -111,33 +120,32 @@ def ways_out(dataset: xarray.Dataset, workload: Workload) -> list[EscapeRoute]:
     if not groups:
         return []
 
-    def leave(at):
-        point = hessian.classify(workload.flat_loss, at)
-        way = hessian.escape(workload.flat_loss, at)
-        steepest = jnp.maximum(
-            *(jnp.max(jnp.abs(hessian.spectrum(workload.flat_loss, x).eigenvalues)) for x in (at, way.params))
-        )
-        down = gdlab.minimize(workload.flat_loss, gdlab.gd(0.5 / steepest), way.params, DOWNHILL, every=DOWNHILL)
-        end = hessian.classify(workload.flat_loss, down.params)
-        return point, way, down.params, workload.flat_loss(down.params), end
-
-    point, way, end, end_loss, end_point = jax.jit(jax.vmap(leave))(jnp.stack([at for at, _ in groups]))
-    kinds = end_point.kind
+    loss, at = workload.flat_loss, np.stack([at for at, _ in groups])
+    ways = [hessian.escape(loss, one) for one in at]
+    ends = np.stack([_downhill(loss, one, way.params) for one, way in zip(at, ways, strict=True)])
+    final = jax.jit(jax.vmap(loss))(ends)
+    points, reached = (_judged(workload, some) for some in (at, ends))
     return [
         EscapeRoute(
-            at=at,
-            index=int(point.index[i]),
+            at=at[i],
+            index=int(points.index[i]),
             runs=runs,
-            certificate=jax.tree.map(lambda leaf, i=i: leaf[i], point).certificate,
-            curvature=float(way.curvature[i]),
-            direction=np.asarray(way.direction[i]),
-            step=float(way.step[i]),
-            loss_before=float(way.loss_before[i]),
-            loss_after=float(way.loss_after[i]),
-            reached=np.asarray(way.params[i]),
-            end=np.asarray(end[i]),
-            end_loss=float(end_loss[i]),
-            end_kind=str(kinds[i]),
+            certificate=jax.tree.map(lambda leaf, i=i: leaf[i], points).certificate,
+            curvature=float(way.curvature),
+            direction=np.asarray(way.direction),
+            step=float(way.step),
+            loss_before=float(way.loss_before),
+            loss_after=float(way.loss_after),
+            reached=np.asarray(way.params),
+            end=ends[i],
+            end_loss=float(final[i]),
+            end_kind=str(reached.kind[i]),
         )
-        for i, (at, runs) in enumerate(groups)
+        for i, ((_, runs), way) in enumerate(zip(groups, ways, strict=True))
     ]
+
+
+def _downhill(loss, at, params):
+    """Where gradient descent leads, at half the rate that is stable at both points."""
+    steepest = max(np.abs(hessian.spectrum(loss, x).eigenvalues).max() for x in (at, params))
+    return gdlab.minimize(loss, gdlab.gd(0.5 / steepest), params, DOWNHILL, every=DOWNHILL).params

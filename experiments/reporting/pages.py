@@ -70,7 +70,15 @@ def read(folder: Path) -> Run:
             json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
             for name in ("report", "summary", "config", "meta")
         )
-        return Run(folder.name, section["command"], section, summary, config, meta, picture(folder, section["command"]))
+        return Run(
+            name=folder.name,
+            command=section["command"],
+            section=section,
+            summary=summary,
+            config=config,
+            meta=meta,
+            picture=picture(folder, section["command"]),
+        )
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
         raise InputError(f"folder must hold whole runs; {folder}: {error}") from None
 

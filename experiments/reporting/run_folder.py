@@ -140,9 +140,9 @@ def write_json(path: Path, value: Any) -> None:
     path.write_text(dump(value, indent=2) + "\n", encoding="utf-8")
 
 
-def dump(value: Any, indent: int | None = None) -> str:
+def dump(value: Any, indent: int | None = None, separators: tuple[str, str] | None = None) -> str:
     """The value as JSON text that every reader takes."""
-    return json.dumps(_finite(value), indent=indent, allow_nan=False)
+    return json.dumps(_finite(value), indent=indent, separators=separators, allow_nan=False)
 
 
 def _finite(value):
@@ -335,6 +335,7 @@ def write_figure(folder: Path, name: str, figure: Any, *, pgf: bool = False) -> 
         path = folder / f"{name}.{kind}"
         try:
             figure.savefig(path, dpi=150)
+            figure.set_layout_engine("none")  # the places of the axes are found once
         except BaseException:
             path.unlink(missing_ok=True)
             raise

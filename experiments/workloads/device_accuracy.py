@@ -98,7 +98,9 @@ def laws(names: Sequence[str]) -> list[Row]:
 
 
 def _judged(what, size, lost, most, each=""):
-    return Row(what, size, lost, f"eps{each}", "at most", most, passed=bool(lost <= most))
+    return Row(
+        what=what, size=size, value=lost, unit=f"eps{each}", beside="at most", other=most, passed=bool(lost <= most)
+    )
 
 
 def _swept():

@@ -116,9 +116,29 @@ def sweeps(rates: Rates, rounds: int, lanes: int, steps: int) -> list[Row]:
             limit = 1e9 * flops_of(partial(expert, 1), jnp.float32(1)) / rates["flops"]
             what, size = f"{name} on {words}", f"lanes: {lanes:,}, steps: {steps:,}"
             unit, beside = "ns a lane and step", "optax, jit(vmap(scan)):"
-            rows.append(Row(what, size, timed["ours"], unit, beside, timed["optax"], limit))
+            rows.append(
+                Row(
+                    what=what,
+                    size=size,
+                    value=timed["ours"],
+                    unit=unit,
+                    beside=beside,
+                    other=timed["optax"],
+                    limit=limit,
+                )
+            )
             if "whole" in timed:
-                rows.append(Row(f"{what}, in one chunk", size, timed["whole"], unit, beside, timed["optax"], limit))
+                rows.append(
+                    Row(
+                        what=f"{what}, in one chunk",
+                        size=size,
+                        value=timed["whole"],
+                        unit=unit,
+                        beside=beside,
+                        other=timed["optax"],
+                        limit=limit,
+                    )
+                )
     return rows
 
 
@@ -194,4 +214,7 @@ def lanczos(rates: Rates, rounds: int, units: int, batch: int, products: int) ->
     about = f"{size:,} parameters, {batch} examples"
     named = {"ours": "a product with the Hessian", "lanczos": f"the lowest eigenvalue, a product of {made}"}
     beside = "a product by hand:"
-    return [Row(words, about, timed[who], "ms", beside, timed["hand"], limit) for who, words in named.items()]
+    return [
+        Row(what=words, size=about, value=timed[who], unit="ms", beside=beside, other=timed["hand"], limit=limit)
+        for who, words in named.items()
+    ]

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdlab.arguments import choice, function, switch, whole
 from gdlab.comparisons import estimates, pairs, tuning
 from gdlab.comparisons.pairs import runs_needed, share
 from gdlab.comparisons.scores import costs, labelled_scores, rank_shares
 from gdlab.comparisons.targets import steps_to_target
+from gdlab.ground.checks import choice, function, switch, whole
 from gdlab.ground.leaves import shown
 
 if TYPE_CHECKING:

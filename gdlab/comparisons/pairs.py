@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gdlab.arguments import switch, whole
 from gdlab.comparisons.estimates import Floats
+from gdlab.ground.checks import switch, whole
 from gdlab.ground.leaves import shown
 
 EXACT = 10**8  # operations of the recursion, above which the normal distribution takes its place

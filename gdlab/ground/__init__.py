@@ -1,4 +1,4 @@
-"""What both packages stand on: leaves of models, boxes, results, names that are imported late, options of compilers.
+"""What both packages stand on: checks, leaves of models, boxes, results, names imported late, options of compilers.
 
-`hessian` imports nothing else of `gdlab`.
+`hessian` imports nothing else of `gdlab`, but the stores of `gdlab.storage`.
 """

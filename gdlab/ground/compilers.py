@@ -6,11 +6,13 @@ kernels takes half of what is left, and gains nothing where they take microsecon
 | name | what it is |
 |---|---|
 | `QUICK`, `LIGHT` | options of a compilation on a CPU: without fusion emitters; and without improving the kernels |
+| `compiled` | `jax.jit` with such options, on a CPU |
 | `known` | the options that this compiler has |
 | `is_alone` | whether a program that is called here is no part of another one |
 """
 
 import functools
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -27,6 +29,11 @@ with ThreadPoolExecutor(1) as a_thread:  # in which no transformation is under w
 def is_alone() -> bool:
     """Whether a program that is called here is no part of another one: no transformation is under way."""
     return get_opaque_trace_state() == OUTSIDE
+
+
+def compiled(fn: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any]:
+    """`jax.jit`, with those of the options that the compiler has; on a CPU only."""
+    return jax.jit(fn, compiler_options=known(options) if jax.default_backend() == "cpu" else None)
 
 
 def known(options: dict[str, Any]) -> dict[str, Any]:

@@ -135,7 +135,7 @@ def _made(update: Callable, values: Params, state: Any, params: Any, extra: Mapp
         return _made(inner.update, values, state.inner_state, params, extra)[0], after
     given, after = _called(update, values, state, params, extra)
     step = WHOLE[name](update, hypers, values, state, params, extra) if name in WHOLE else None
-    return [Part(name, hypers, state, after, values, given, step)], after
+    return [Part(name=name, hypers=hypers, before=state, after=after, taken=values, given=given, step=step)], after
 
 
 def _named(update):

@@ -21,9 +21,10 @@ the default.  A source stands for a formula, not for its default numbers, which 
 from jax.typing import ArrayLike
 
 from gdlab import directions, scales, schedules
-from gdlab.arguments import choice, real, switch
+from gdlab.arguments import real
 from gdlab.base import LossSchedule, Optimizer
 from gdlab.equation import descent
+from gdlab.ground.checks import choice, switch
 from gdlab.optimizers.wrappers import (
     momentum_on_updates,
     trace_on_updates,

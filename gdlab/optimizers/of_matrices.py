@@ -15,9 +15,10 @@ which do, and which of their axes are rows and columns (`gdlab.matrices`).
 from jax.typing import ArrayLike
 
 from gdlab import directions, scales
-from gdlab.arguments import choice, real
+from gdlab.arguments import real
 from gdlab.base import LossSchedule, Optimizer
 from gdlab.equation import descent
+from gdlab.ground.checks import choice
 from gdlab.matrices import Rule
 from gdlab.optimizers.named import decays
 from gdlab.pieces import NONNEGATIVE

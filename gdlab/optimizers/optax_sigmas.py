@@ -145,7 +145,7 @@ def _muon(part):
     def sigma(m, dims):
         view = View(*(tuple(i % m.ndim for i in _axes(axis)) for axis in dims)).wide(m.shape)
         size = jnp.sqrt(jnp.sum(square(view.stack(m)), axis=(1, 2), keepdims=True)) + hypers["eps"]
-        return operators.NewtonSchulz(m, size, rows.astype(size.dtype), view, m.shape, 1.0)
+        return operators.NewtonSchulz(m, size, rows.astype(size.dtype), view, m.shape, factor=1.0)
 
     dims = hypers["weight_dimension_numbers"]
     dims = dims(part.taken) if callable(dims) else dims

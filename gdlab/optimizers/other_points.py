@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from gdlab.arguments import one_of
 from gdlab.base import Optimizer, Rule
+from gdlab.ground.checks import one_of
 from gdlab.numerics import Params, each, like, norm, safe_ratio, wide, zeros_wide
 from gdlab.optimizers.wrappers import EXAMPLE, copied, given
 from gdlab.pieces import NONNEGATIVE, OPEN_SHARE, SHARE, Number, Range, number, part, piece

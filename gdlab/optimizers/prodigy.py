@@ -70,7 +70,7 @@ def prodigy(
     >>> round(float(optimizer.update(2.0, optimizer.init(1.0), 1.0)[0]), 6)
     -0.01
     """
-    return Optimizer(Prodigy(learning_rate, b1, b2, eps, start, coefficient))
+    return Optimizer(Prodigy(learning_rate, b1, b2, eps, start=start, coefficient=coefficient))
 
 
 @piece
@@ -88,7 +88,15 @@ class Prodigy(Rule):
         mu, nu = jax.tree.map(zeros_wide, params), jax.tree.map(zeros_wide_real, params)
         dtype = rate_dtype(params)
         zero, first = jnp.zeros([], dtype), jnp.asarray(self.start).astype(dtype)
-        return ProdigyState(jnp.zeros([], jnp.int32), mu, nu, mu, jax.tree.map(copied, params), first, zero)
+        return ProdigyState(
+            count=jnp.zeros([], jnp.int32),
+            mu=mu,
+            nu=nu,
+            total=mu,
+            start=jax.tree.map(copied, params),
+            distance=first,
+            numerator=zero,
+        )
 
     def step(self, grads, state, params=None, **extra):
         d, first = state.distance, like(self.start, state.distance)
@@ -105,7 +113,9 @@ class Prodigy(Rule):
         after = jnp.maximum(d, like(self.coefficient, d) * safe_ratio(numerator, size, 0))
 
         sigma = each(lambda nu, floor: positive_root(nu) + floor, nu, floor=after * like(self.eps, d))
-        state_after = ProdigyState(state.count + 1, mu, nu, total, state.start, after, numerator)
+        state_after = ProdigyState(
+            count=state.count + 1, mu=mu, nu=nu, total=total, start=state.start, distance=after, numerator=numerator
+        )
         return Step(state.count, delta, sigma, mu), state_after
 
     def _way(self, grads, start, params, d):

@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from gdlab.arguments import choice
 from gdlab.base import Optimizer, Rule, Step, rate_dtype
+from gdlab.ground.checks import choice
 from gdlab.numerics import (
     Params,
     bias_corrected,
@@ -79,7 +79,8 @@ def swats(
     >>> round(float(optimizer.update(2.0, optimizer.init(1.0))[0]), 6)
     -0.1
     """
-    return Optimizer(Swats(learning_rate, b1, b2, eps, tolerance, min_steps, scope, after))
+    rule = Swats(learning_rate, b1, b2, eps, tolerance=tolerance, min_steps=min_steps, scope=scope, after=after)
+    return Optimizer(rule)
 
 
 def _scope(name, value):
@@ -107,7 +108,15 @@ class Swats(Rule):
         never = jax.tree.map(lambda zero: zero != 0, estimate)
         at = jax.tree.map(lambda never: never.astype(jnp.int32), never)
         mu, nu = jax.tree.map(zeros_wide, params), jax.tree.map(zeros_wide_real, params)
-        return SwatsState(jnp.zeros([], jnp.int32), mu, nu, estimate, estimate, never, at)
+        return SwatsState(
+            count=jnp.zeros([], jnp.int32),
+            mu=mu,
+            nu=nu,
+            estimate=estimate,
+            rate=estimate,
+            switched=never,
+            switch_step=at,
+        )
 
     def step(self, grads, state, params=None, **extra):
         gather, spread, pace = (_one_group if self.scope == "global" else _group_per_leaf)(grads)

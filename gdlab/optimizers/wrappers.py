@@ -19,8 +19,8 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from gdlab.arguments import one_of
 from gdlab.base import Optimizer, Rule
+from gdlab.ground.checks import one_of
 from gdlab.numerics import Params, each, ema, like, likes, nearest_whole, wide, zeros_wide
 from gdlab.operators import applied, by_leaf, is_operator, of_operators, solved
 from gdlab.pieces import CLOSED_SHARE, Number, Range, checked, number, part, piece, static

@@ -1,6 +1,6 @@
 """All declared surfaces by name: `surfaces` is the dictionary, `surface(name)` looks one up."""
 
-from gdlab.arguments import choice
+from gdlab.ground.checks import choice
 from gdlab.problems.bowls import BOWLS
 from gdlab.problems.classics import CLASSICS
 from gdlab.problems.landscape import Surface

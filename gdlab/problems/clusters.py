@@ -16,7 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gdlab.arguments import prng_key, real_array, whole
+from gdlab.arguments import real_array
+from gdlab.ground.checks import prng_key, whole
 
 ROOM = 0.9  # radius of the ball, in units of the cube root of the number of atoms: about twice a cluster's volume
 

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gdlab.arguments import prng_key
+from gdlab.ground.checks import prng_key
 from gdlab.ground.leaves import shown
 
 Layers = list[dict[str, jax.Array]]

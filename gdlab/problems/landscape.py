@@ -81,7 +81,14 @@ def known_point(x: Sequence[float], value: float, eigenvalues: Sequence[float]) 
         kind = "degenerate"
     else:
         kind = "maximum" if index else "minimum"
-    return KnownPoint(tuple(float(number) for number in x), float(value), ordered, index, nullity, kind)
+    return KnownPoint(
+        x=tuple(float(number) for number in x),
+        value=float(value),
+        eigenvalues=ordered,
+        index=index,
+        nullity=nullity,
+        kind=kind,
+    )
 
 
 def arranged(rows: Iterable[Row]) -> tuple[KnownPoint, ...]:

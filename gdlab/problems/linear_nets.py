@@ -24,7 +24,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from gdlab.arguments import hyperparameter, sequence, whole
+from gdlab.arguments import hyperparameter, sequence
+from gdlab.ground.checks import whole
 from gdlab.ground.leaves import shown
 from gdlab.problems.landscape import KnownPoint, Surface, arranged, coordinates
 

@@ -14,7 +14,8 @@ Every one of the 2^(n-1) points with angles 0 and pi is critical: there each ter
 import jax
 import jax.numpy as jnp
 
-from gdlab.arguments import prng_key, real_array, whole
+from gdlab.arguments import real_array
+from gdlab.ground.checks import prng_key, whole
 
 
 def spin_glass(theta: jax.Array, couplings: jax.Array) -> jax.Array:

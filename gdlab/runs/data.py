@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from gdlab.arguments import any_array, prng_key, real_array, whole
+from gdlab.arguments import any_array, real_array
+from gdlab.ground.checks import prng_key, whole
 from gdlab.ground.leaves import shown
 from gdlab.numerics import power_of_two, widest
 

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from gdlab.arguments import any_array, hyperparameter, prng_key
+from gdlab.arguments import any_array, hyperparameter
+from gdlab.ground.checks import prng_key
 from gdlab.ground.leaves import shown
 from gdlab.models import as_array
 from gdlab.runs.data import fitting

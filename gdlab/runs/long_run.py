@@ -26,8 +26,8 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike
 
-from gdlab.arguments import whole
 from gdlab.ground.boxes import sides
+from gdlab.ground.checks import whole
 from gdlab.numerics import Tree
 from gdlab.progress import Report, bar
 from gdlab.runs.data import Minibatches
@@ -44,6 +44,7 @@ from gdlab.runs.loop import (
 )
 from gdlab.runs.minimize import Run, finished
 from gdlab.runs.objective import begun
+from gdlab.runs.typed import Loss, ModelState
 from gdlab.storage.fingerprint import array_bytes, fingerprint
 from gdlab.storage.store import Store, StoreError, digest, opened, read_identity, renewed
 from gdlab.sweeps.axes import path_name
@@ -53,7 +54,7 @@ BATCHED = ("optimizer", "params", "model_state", "args", "batches", "key")
 
 
 def long_run(
-    loss: Callable[..., jax.Array],
+    loss: Loss,
     optimizer: optax.GradientTransformation,
     params: Tree,
     steps: int,
@@ -72,10 +73,10 @@ def long_run(
     keep_best: bool = False,
     trainable: Any = None,
     bounds: Any = None,
-    model_state: Any = None,
+    model_state: ModelState | None = None,
     store: str | os.PathLike | None = None,
     progress: bool | Report = False,
-) -> Run[Tree]:
+) -> Run[Tree, ModelState]:
     """Run an optimizer as `gdlab.minimize` does, chunk by chunk.
 
     Args:
@@ -134,11 +135,14 @@ def long_run(
     stream = None if feed else held.batches
     first = _of_one(start.params) if "params" in batched else start.params
     begins = start.params, start.carried[0]
-    given = Given(traced, begins, start.carried[1], held.args, stream, key, held_out, sides(bounds, first))
-    plan = Plan(objective, static, recorders, every, how, keep_best or bool(how))
+    given = Given(
+        optimizer=traced, params=begins, model_state=start.carried[1], args=held.args, batches=stream, key=key,
+        held_out=held_out, bounds=sides(bounds, first),
+    )  # fmt: skip
+    plan = Plan(objective, static, recorders, every, validation=how, keeps_best=keep_best or bool(how))
     if store is not None and chunk_given is None:
         chunk = _held_chunk(store, chunk, every)
-    long = _LongRun((plan, batched), jax.tree.map(_array, given), feed, limits, steps, chunk)
+    long = _LongRun((plan, batched), jax.tree.map(_array, given), feed, limits, steps=steps, chunk=chunk)
     with contextlib.nullcontext() if store is None else long.opened(store) as kept, bar(progress, "run", steps) as told:
         return long.drive(kept, told)
 

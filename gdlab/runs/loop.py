@@ -30,8 +30,8 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from gdlab.arguments import function
 from gdlab.base import Params, Step
+from gdlab.ground.checks import function
 from gdlab.ground.leaves import shown
 from gdlab.numerics import norm
 from gdlab.optimizers.inspect import inspect

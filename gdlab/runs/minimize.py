@@ -23,8 +23,8 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike
 
-from gdlab.arguments import one_of, switch, whole
 from gdlab.ground.boxes import sides
+from gdlab.ground.checks import one_of, switch, whole
 from gdlab.ground.compilers import is_alone
 from gdlab.ground.results import digits, result, sizes
 from gdlab.numerics import Tree
@@ -45,6 +45,7 @@ from gdlab.runs.loop import (
     recorders_of,
 )
 from gdlab.runs.objective import begun
+from gdlab.runs.typed import ArrayTree, History, Loss, ModelState
 from gdlab.sweeps.history import dataset_of
 
 if TYPE_CHECKING:
@@ -68,17 +69,17 @@ NOTHING_ELSE = Rest()
 @result
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Run(Generic[Tree]):
+class Run(Generic[Tree, ModelState]):
     """Where a run ended, how it got there and why it ended; unpacks into the first three."""
 
     params: Tree  # after the last step
-    state: Any  # the optimizer's, after the last step
-    history: dict[str, Any]  # what was recorded: name -> array of shape (ceil(steps / every), ...)
+    state: ArrayTree  # the optimizer's, after the last step
+    history: "History[Tree]"  # what was recorded: name -> array of shape (ceil(steps / every), ...)
     steps: jax.Array  # how many steps were taken: int32
     reason: jax.Array  # why it ended, a place in `REASONS`: int32
-    model_state: Any = None  # that of the model after the last step, where the loss takes one
+    model_state: ModelState = None  # type: ignore[assignment]  # that of the model after the last step, where the loss takes one
     rest: Rest = NOTHING_ELSE  # what else `minimize(..., state=run)` goes on from
-    begun: Any = 0  # how many steps were taken before it, by the run that it went on from: int32
+    begun: jax.Array | int = 0  # how many steps were taken before it, by the run that it went on from: int32
     every: int = field(default=1, metadata={"static": True})  # how many steps apart the rows of its history are
 
     def __iter__(self) -> Iterator[Any]:
@@ -140,7 +141,7 @@ class Run(Generic[Tree]):
 
 
 def minimize(
-    loss: Callable[..., jax.Array],
+    loss: Loss,
     optimizer: optax.GradientTransformation,
     params: Tree,
     steps: int,
@@ -157,9 +158,9 @@ def minimize(
     keep_best: bool = False,
     trainable: Any = None,
     bounds: Any = None,
-    model_state: Any = None,
-    state: Run | None = None,
-) -> Run[Tree]:
+    model_state: ModelState | None = None,
+    state: Run[Tree, ModelState] | None = None,
+) -> Run[Tree, ModelState]:
     """Run an optimizer on a loss for a number of steps (S3, S4).
 
     Args:
@@ -221,7 +222,9 @@ def minimize(
     # Inside a transformation the program is part of another one, and numbers may be differentiated.
     alone = is_alone() and not reads_steps(recorders)
     traced, static = traced_or_static(optimizer, start.params if alone else None, state and state.state)
-    plan = Plan(objective, static, recorders, every, how, switch("keep_best", keep_best) or bool(how))
+    plan = Plan(
+        objective, static, recorders, every, validation=how, keeps_best=switch("keep_best", keep_best) or bool(how)
+    )
     before = None if state is None else _carry(state, start, objective)
     held = held._replace(held_out=held_out, bounds=sides(bounds, start.params))
     given = traced, start, held, limits, before
@@ -231,15 +234,25 @@ def minimize(
 
 
 def finished(
-    objective: Any, carry: Carry, history: dict[str, Any], reason: jax.Array, every: int, done: jax.Array
-) -> Run:
+    objective: Any, carry: Carry, history: History, reason: jax.Array, every: int, done: jax.Array
+) -> Run[Any, Any]:
     """The run that ended there."""
     at, watch, best, recorders = carry
     if best is not None:
         best = best._replace(params=objective.whole(best.params, best.carried))
     params = objective.whole(at.params, at.carried)
     rest = Rest(at.stream, watch, best, recorders)
-    return Run(params, at.state, history, at.count, reason, at.carried[1], rest, done, every)
+    return Run(
+        params=params,
+        state=at.state,
+        history=history,
+        steps=at.count,
+        reason=reason,
+        model_state=at.carried[1],
+        rest=rest,
+        begun=done,
+        every=every,
+    )
 
 
 def _carry(run, start, objective):

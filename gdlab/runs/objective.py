@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 
 import jax
 
-from gdlab.arguments import any_array, function
+from gdlab.arguments import any_array
+from gdlab.ground.checks import function
 from gdlab.ground.leaves import shown
 from gdlab.models import Model, like, partition
 from gdlab.runs.gradients import number, traced

@@ -23,8 +23,9 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from gdlab.arguments import choice, function, hyperparameter, one_of, whole
+from gdlab.arguments import hyperparameter
 from gdlab.base import Optimizer, Params
+from gdlab.ground.checks import choice, function, one_of, whole
 from gdlab.ground.leaves import shown
 from gdlab.ground.results import digits, result
 from gdlab.optimizers.named import adam
@@ -37,6 +38,7 @@ from gdlab.runs.loop import (
 )
 from gdlab.runs.minimize import minimize
 from gdlab.runs.objective import begun, parted
+from gdlab.runs.typed import Loss
 from gdlab.schedules.of_count import Cosine, LrRangeTest
 
 OUTCOMES = ("found", "no fall", "falling to the end", "not finite")
@@ -88,7 +90,7 @@ def hyperparameters(optimizer: Optimizer) -> dict[str, Any]:
 
 
 def tune(
-    loss: Callable[..., jax.Array],
+    loss: Loss,
     optimizer: Optimizer,
     params: Params,
     steps: int,
@@ -219,7 +221,7 @@ def _unrolled(objective, optimizer, start, data, steps):
 
 
 def lr_range_test(
-    loss: Callable[..., jax.Array],
+    loss: Loss,
     make: Callable[[Any], optax.GradientTransformation],
     params: Params,
     steps: int = 100,

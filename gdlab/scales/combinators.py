@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gdlab.arguments import one_of
 from gdlab.base import Scale
+from gdlab.ground.checks import one_of
 from gdlab.numerics import (
     Params,
     bias_weight,

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gdlab.arguments import whole
+from gdlab.ground.checks import whole
 from gdlab.matrices import each_matrix, merged, rule_of, spread, without_matrices
 from gdlab.numerics import Params, like, square, wide, zeros_wide, zeros_wide_real
 from gdlab.operators import InverseFactors, is_operator

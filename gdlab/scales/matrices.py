@@ -28,8 +28,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from gdlab import operators
-from gdlab.arguments import choice, sequence, whole
+from gdlab.arguments import sequence
 from gdlab.base import Scale
+from gdlab.ground.checks import choice, whole
 from gdlab.ground.leaves import shown
 from gdlab.matrices import View, each_matrix, merged, only_matrices, rule_of, without_matrices
 from gdlab.numerics import Params, bias_weight, each, ema, like, positive_root, square, wide, zeros_wide_real
@@ -173,7 +174,7 @@ class NewtonSchulz(_WithOthers):
             wider, factor = view.wide(m.shape), SHAPE_FACTORS[self.shape_factor](*view.sizes(m.shape))
             size = positive_root(jnp.sum(square(wider.stack(m)), axis=(1, 2), keepdims=True))
             rows = jnp.asarray(self.coefficients, size.dtype)
-            return operators.NewtonSchulz(m, size + like(self.eps, size), rows, wider, m.shape, factor)
+            return operators.NewtonSchulz(m, size + like(self.eps, size), rows, wider, m.shape, factor=factor)
 
         return each_matrix(self.matrices, sigma, m), state
 

@@ -35,8 +35,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gdlab.arguments import whole
 from gdlab.base import Scale
+from gdlab.ground.checks import whole
 from gdlab.numerics import (
     Params,
     bias_corrected,

@@ -19,8 +19,9 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from gdlab.arguments import function, real
+from gdlab.arguments import real
 from gdlab.base import LossSchedule, Schedule
+from gdlab.ground.checks import function
 from gdlab.pieces import NONNEGATIVE, Number, checked, number, piece
 
 Rate = ArrayLike | Callable[[ArrayLike], Any]  # a number or a schedule

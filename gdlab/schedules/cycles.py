@@ -10,8 +10,8 @@
 import jax
 import jax.numpy as jnp
 
-from gdlab.arguments import choice
 from gdlab.base import Schedule
+from gdlab.ground.checks import choice
 from gdlab.pieces import NONNEGATIVE, OPEN_SHARE, POSITIVE, Number, Range, number, piece, static
 from gdlab.schedules.base import as_float, between, half_cosine, power, progress
 

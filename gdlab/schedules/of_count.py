@@ -32,8 +32,9 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from gdlab.arguments import choice, sequence
+from gdlab.arguments import sequence
 from gdlab.base import Schedule
+from gdlab.ground.checks import choice
 from gdlab.ground.leaves import shown
 from gdlab.numerics import safe_ratio
 from gdlab.pieces import NONNEGATIVE, POSITIVE, Number, Range, checked, number, piece, static

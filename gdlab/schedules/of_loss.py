@@ -68,7 +68,14 @@ class ReduceOnPlateau(LossSchedule):
 
     def init(self):
         none = jnp.zeros([], jnp.int32)
-        return PlateauState(jnp.ones([]), jnp.full([], jnp.inf, float), jnp.zeros([]), none, none, none)
+        return PlateauState(
+            factor=jnp.ones([]),
+            best=jnp.full([], jnp.inf, float),
+            total=jnp.zeros([]),
+            seen=none,
+            waited=none,
+            resting=none,
+        )
 
     def follow(self, count, state, grads, value):
         total = state.total + _loss(value).astype(state.total.dtype)

@@ -18,6 +18,7 @@ function untraced.  Labels stay on the host: a dict of axes would come back sort
 | `names_of` | values by their labels |
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,7 +29,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gdlab.arguments import any_array, whole
+from gdlab.arguments import any_array
+from gdlab.ground.checks import whole
 from gdlab.ground.leaves import shown
 
 # What an axis may be.
@@ -66,12 +68,12 @@ class Grid:
         product = itertools.product(*(values.values() for values in self.named.values()))
         return [dict(zip(self.named, values, strict=True)) for values in product]
 
-    @property
+    @functools.cached_property
     def shape(self) -> tuple[int, ...]:
         """The sizes of the numeric axes."""
         return tuple(self.sizes[name] for name in self.numeric)
 
-    @property
+    @functools.cached_property
     def lanes(self) -> int:
         """How many points the numeric axes have."""
         return math.prod(self.shape)
@@ -91,8 +93,8 @@ class Grid:
             if isinstance(values, Mapping):
                 for part, value in ((str(part), value) for part, value in values.items() if _is_label(value)):
                     unique = part if parts_of_all.count(part) == 1 else f"{name}.{part}"
-                    parts[unique] = (name, storable(value))
-            labels[name] = storable(values) if _is_label(values) else np.arange(self.sizes[name])
+                    parts[unique] = (name, _label(value))
+            labels[name] = _label(values) if _is_label(values) else np.arange(self.sizes[name])
             labels |= {part: value for part, value in parts.items() if part not in self.order}
         return labels
 
@@ -219,7 +221,11 @@ def _numeric(name, values):
     try:
         if isinstance(values, Iterator):
             raise TypeError
-        arrays = jnp.asarray(values) if _is_list(values) else jax.tree.map(lambda leaf: any_array(name, leaf), values)
+        if _is_ready(values):
+            arrays = values
+        else:
+            each = lambda leaf: any_array(name, leaf)  # noqa: E731
+            arrays = jnp.asarray(values) if _is_list(values) else jax.tree.map(each, values)
     except (TypeError, ValueError, OverflowError):
         arrays = None
     leaves = jax.tree.leaves(arrays)
@@ -235,6 +241,14 @@ def _numeric(name, values):
     return arrays
 
 
+def _is_ready(values):
+    """Whether the value is an array that the compiled program takes as it is."""
+    if isinstance(values, jax.Array):
+        return True
+    plain = type(values) is np.ndarray and values.dtype.kind in "fiubc" and values.dtype.isnative
+    return plain and jax.dtypes.canonicalize_dtype(values.dtype) == values.dtype
+
+
 def _is_list(values):
     """Whether the value is a list of numbers, or of such lists: no pytree whose leaves are swept."""
 
@@ -248,4 +262,10 @@ def _is_list(values):
 
 
 def _is_label(values):
-    return isinstance(values, jax.Array) and values.ndim == 1 and not jnp.issubdtype(values.dtype, jax.dtypes.extended)
+    array = isinstance(values, jax.Array | np.ndarray) and values.ndim == 1
+    return array and not jnp.issubdtype(values.dtype, jax.dtypes.extended)
+
+
+def _label(values):
+    """The values as a coordinate, which does not change with an array of the caller."""
+    return values.copy() if isinstance(values, np.ndarray) else storable(values)

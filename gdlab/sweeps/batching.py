@@ -23,15 +23,16 @@ from jax.sharding import AxisType, Mesh
 
 from gdlab.storage.fingerprint import fingerprint
 from gdlab.sweeps.fusion import as_kernel, fits_kernel
+from gdlab.sweeps.lanes import Value, along_last
 from gdlab.sweeps.sines import in_vectors
 
 # Bytes that the loops of one block may carry on a CPU.  Adam on 2048 networks of 2410 weights, 29 kB each, measured in
 # processor time: 8 lanes at once 12.0 us a lane and step, 16 13.3, 64 15.9, 512 17.1.
 CACHE = 2**19
-# The same for one kernel, and its bounds in lanes.  Adam on a surface, 32 bytes a lane, measured: 256 to 512 lanes
-# at once .62 ns a lane and step, 64 1.0, 4096 .95.
+# The same for one kernel, and its bounds in lanes.  On a surface, measured on two processors: 256 lanes at once are the
+# fastest or within 3 % of it, 512 up to 27 % slower, 64 up to 60 %.
 KERNEL_CACHE = 2**14
-LARGEST_BLOCK, VECTOR = 512, 16
+LARGEST_BLOCK, VECTOR = 256, 16
 # The widest vectors of the machine; and no matrix product from a library, which a kernel cannot call.
 KERNEL_OPTIONS = {"xla_cpu_prefer_vector_width": 512, "xla_cpu_experimental_ynn_fusion_type": ""}
 AXIS = "lanes"  # the axis of the devices
@@ -55,22 +56,10 @@ def all_devices() -> Mesh | None:
 
 
 def prepare(point: Callable[..., Any], numeric: Any, chunk: int, block: int | None, mesh: Mesh | None) -> Prepared:
-    """Trace `point(lane, numeric)`, and choose the block.
-
-    Equal points (hashable, with the same shapes) are traced and compiled once for all sweeps.
-    """
+    """Trace `point(lane, numeric)`, and choose the block; of the numeric axes only shapes are read."""
     leaves, tree = jax.tree.flatten(numeric)
     shapes = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)
-    try:
-        return _prepare(point, tree, shapes, chunk, block, mesh)
-    except TypeError as error:
-        if "unhashable" not in str(error):
-            raise
-        return _prepare.__wrapped__(point, tree, shapes, chunk, block, mesh)
 
-
-@functools.lru_cache(maxsize=16)
-def _prepare(point, tree, shapes, chunk, block, mesh):
     def flat(lane, *leaves):
         return point(lane, jax.tree.unflatten(tree, leaves))
 
@@ -81,17 +70,30 @@ def _prepare(point, tree, shapes, chunk, block, mesh):
     def together(constants, lanes, leaves):
         return jax.vmap(lambda lane: jax.core.eval_jaxpr(traced.jaxpr, constants, lane, *leaves), out_axes=axes)(lanes)
 
+    def last(constants, lanes, leaves):
+        arrays = [Value(lanes, True), *(Value(leaf, False) for leaf in leaves)]
+        return along_last(jax.extend.core.ClosedJaxpr(traced.jaxpr, constants), arrays, len(lanes))
+
     one = jax.ShapeDtypeStruct((1,), jnp.int32)
     carried, each = carried_bytes(traced.jaxpr), _lanes_to_cut(chunk, block, mesh)
     chosen = block and min(each, block)
     block = chosen or fitting_block(carried, each)
-    programs = [_blocks(together, axes, block, each, {})]
-    if fits_kernel(jax.make_jaxpr(together)(traced.consts, one, shapes).jaxpr):
+    fused = fits_kernel(jax.make_jaxpr(together)(traced.consts, one, shapes).jaxpr)
+    if fused:
+        axes = [len(aval.shape) for aval in traced.out_avals]
         block = chosen or min(each, kernel_block(carried, each))
-        fast = in_vectors(together) if block >= VECTOR else together
-        programs.insert(0, _blocks(as_kernel(fast), axes, block, each, KERNEL_OPTIONS))
+    programs = [_blocks(together, axes, block, each, {})]
+    if fused and block >= VECTOR:  # of fewer lanes XLA's own loop is the faster one
+        programs.insert(0, _blocks(as_kernel(in_vectors(last)), axes, block, each, KERNEL_OPTIONS))
     compute = _shared(_first_able(programs), block, -(-chunk // block), _place(mesh))
-    return Prepared(compute, list(traced.consts), results, block, fingerprint(traced), axes)
+    return Prepared(
+        compute=compute,
+        constants=list(traced.consts),
+        results=results,
+        block=block,
+        program=fingerprint(traced),
+        axes=axes,
+    )
 
 
 def _lanes_to_cut(chunk, block, mesh):
@@ -164,10 +166,21 @@ def _shared(able, block, count, place):
         compiled = able(dict(calls))
         if workers == 1:
             return [compiled[devices[0]](*calls[0][1])]
-        with concurrent.futures.ThreadPoolExecutor(workers) as threads:  # what is compiled does not hold Python's lock
-            return list(threads.map(lambda call: jax.block_until_ready(compiled[call[0]](*call[1])), calls))
+        act = lambda call: jax.block_until_ready(compiled[call[0]](*call[1]))  # noqa: E731
+        others = [_threads(workers).submit(act, call) for call in calls[1:]]  # a program does not hold Python's lock
+        return [act(calls[0]), *(other.result() for other in others)]
 
     return parts
+
+
+@functools.cache
+def _threads(workers):
+    """Threads that wait for work: to start some anew would cost every sweep."""
+    return concurrent.futures.ThreadPoolExecutor(workers)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_threads.cache_clear)  # whose threads are not there
 
 
 def _place(mesh):
@@ -234,4 +247,5 @@ def gathered(parts: list[Any], lanes: int, axes: list[int]) -> list[np.ndarray]:
 
 
 def _led_by(leaf, axis):
-    return np.moveaxis(np.asarray(leaf), axis, 0)
+    array = np.asarray(leaf)
+    return array.swapaxes(0, axis) if axis < 2 else np.moveaxis(array, axis, 0)

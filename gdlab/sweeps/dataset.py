@@ -9,13 +9,12 @@ What cannot become a dataset, or a file, is refused before anything is computed.
 | `attributes` | further attributes, as numbers and texts |
 | `returned` | refuses what is no array, and what holds none |
 | `leaf_names` | a name for each leaf of all cases |
-| `description` | what it takes to lay out the results |
+| `dims_of`, `description` | the names of further axes; what it takes to lay out the results |
 | `placed` | the variable and the dims of each result |
 | `labelled` | the dataset |
 """
 
 import datetime
-import functools
 import itertools
 import math
 import os
@@ -28,13 +27,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from gdlab.ground.leaves import plain, shown
-from gdlab.sweeps.axes import Grid, is_text, path_name, storable
+from gdlab.sweeps.axes import is_text, path_name, storable
 from gdlab.sweeps.history import rows_of, steps_of
+from gdlab.sweeps.template import dataset_of
 
 if TYPE_CHECKING:
     import xarray
 
-LABELS_KEPT = 2**16  # bytes of labels of which datasets are made from an earlier one
 FLAGS = ("alive", "died", "done")  # what the dataset says of every lane
 # What HDF5 and NetCDF keep for themselves among the names of attributes.
 RESERVED = frozenset((
@@ -145,8 +144,8 @@ def leaf_names(results: Sequence[Any]) -> list[str]:
     return [f"{name}:{case}" for case, shapes_ in enumerate(shapes) for name in shapes_]
 
 
-def description(grid: Grid, dims: Mapping[str, Sequence[str]] | None, results: Sequence[Any]) -> dict[str, Any]:
-    """What it takes to lay out the results, as JSON."""
+def dims_of(dims: Mapping[str, Sequence[str]] | None) -> dict[str, tuple[str, ...]]:
+    """The names of further axes of each result; TypeError for what is none."""
     if not isinstance(dims or {}, Mapping):
         msg = f"dims must be a mapping from results to names of their axes; got {shown(dims)}"
         raise TypeError(msg)
@@ -154,12 +153,18 @@ def description(grid: Grid, dims: Mapping[str, Sequence[str]] | None, results: S
         if not isinstance(given, str | list | tuple):
             msg = f"dims must be names of axes, as in {{'loss': ('step',)}}; got {shown(given)} for {name!r}"
             raise TypeError(msg)
-    sizes = {name: grid.sizes[name] for name in grid.order}
-    extra = {name: [given] if isinstance(given, str) else list(given) for name, given in (dims or {}).items()}
+    return {name: (given,) if isinstance(given, str) else tuple(given) for name, given in (dims or {}).items()}
+
+
+def description(
+    sizes: Mapping[str, int], named: Sequence[str], dims: Mapping[str, Sequence[str]], results: Sequence[Any]
+) -> dict[str, Any]:
+    """What it takes to lay out the results, as JSON: the axes in their order, those of names, and `dims_of` results."""
+    extra = {name: list(given) for name, given in dims.items()}
     paths = itertools.chain(*map(jax.tree_util.tree_leaves_with_path, results))
-    rows = rows_of(results, [*grid.order, *itertools.chain(*extra.values()), *(path_name(path) for path, _ in paths)])
+    rows = rows_of(results, [*sizes, *itertools.chain(*extra.values()), *(path_name(path) for path, _ in paths)])
     dims = {**rows.pop("dims"), **extra}
-    return {"order": grid.order, "sizes": sizes, "named": list(grid.named), "dims": dims, "rows": rows}
+    return {"order": list(sizes), "sizes": dict(sizes), "named": list(named), "dims": dims, "rows": rows}
 
 
 def placed(
@@ -217,26 +222,34 @@ def labelled(
     labels: Mapping[str, Any],
     done: Mapping[int, Mapping[str, np.ndarray]],
     chunk: int,
-    attributes: Mapping[str, Any],
+    attributes: dict[str, Any],
+    places: Mapping[str, tuple[str, list[str]]] | None = None,
 ) -> "xarray.Dataset":
-    """The chunks as one labelled dataset; lanes of missing chunks are empty."""
+    """The chunks as one labelled dataset; lanes of missing chunks are empty.
+
+    `places` is what `placed` says, where it is known.
+    """
     order, sizes, named = description["order"], description["sizes"], description["named"]
     numeric = [name for name in order if name not in named]
     lanes, cases = (math.prod(sizes[name] for name in names) for names in (numeric, named))
     arranged = [*named, *numeric]
+    lengths, targets = [sizes[axis] for axis in arranged], [order.index(axis) for axis in arranged]
     here = np.zeros(lanes, bool)
     for number in done:
         here[number * chunk : (number + 1) * chunk] = True
 
     def laid_out(stacked):
-        shaped = stacked.reshape(*(sizes[axis] for axis in arranged), *stacked.shape[2:])
-        return np.moveaxis(shaped, range(len(order)), [order.index(axis) for axis in arranged])
+        shaped = stacked.reshape(*lengths, *stacked.shape[2:])
+        return shaped if arranged == order else np.moveaxis(shaped, range(len(order)), targets)
 
     first = next(iter(done.values()), {})
     labels = {**labels, **steps_of(description["rows"], done.values())}
-    leaves = {name: array.shape[1:] for name, array in first.items()}
+    if places is None:
+        places = placed(description, labels, {name: array.shape[1:] for name, array in first.items()})
+    elif not first:
+        places = {}
     variables, living, died = {}, np.ones((1, lanes), bool), None
-    for name, (variable, extra) in placed(description, labels, leaves).items():
+    for name, (variable, extra) in places.items():
         stacked = _stacked(name, done, chunk, cases, here)
         if jnp.issubdtype(stacked.dtype, jnp.inexact):
             lives, ends = _finite(stacked, extra[:1] == ["step"])
@@ -248,8 +261,9 @@ def labelled(
     if died is not None:
         flags["died"] = np.where(living | ~here, -1, died)
     for name, values in flags.items():
-        variables[name] = (order, laid_out(np.broadcast_to(values, (cases, lanes))).copy())
-    return _dataset(variables, labels, attributes)
+        full = values if values.shape == (cases, lanes) else np.broadcast_to(values, (cases, lanes)).copy()
+        variables[name] = (order, laid_out(full))
+    return dataset_of(variables, labels, attributes)
 
 
 def _finite(stacked, in_rows):
@@ -263,32 +277,6 @@ def _finite(stacked, in_rows):
         return lives, None
     rows = finite.all(axis=tuple(range(3, finite.ndim)))
     return lives, np.where(rows.all(axis=-1), rows.shape[-1], rows.argmin(axis=-1))
-
-
-def _dataset(variables, labels, attributes):
-    """The dataset of variables that fit their labels; of few labels it is the one of an earlier sweep with new data.
-
-    That costs a tenth of xarray's checks, which a sweep of a few short runs would wait for.
-    """
-    import xarray
-
-    axes = [values for values in labels.values() if isinstance(values, np.ndarray)]
-    if len(axes) < len(labels) or sum(values.nbytes for values in axes) > LABELS_KEPT:
-        return xarray.Dataset(variables, labels, attributes)
-    shapes = tuple((name, tuple(dims), values.shape) for name, (dims, values) in variables.items())
-    empty = _empty(shapes, tuple((name, values.dtype, values.tobytes()) for name, values in labels.items()))
-    dataset = empty.copy(data={name: values for name, (_, values) in variables.items()})
-    dataset.attrs = attributes
-    return dataset
-
-
-@functools.lru_cache(maxsize=16)
-def _empty(shapes, labels):
-    """A dataset of such variables, all false, whose labels cannot be written to: many datasets share them."""
-    import xarray
-
-    variables = {name: (dims, np.broadcast_to(False, shape)) for name, dims, shape in shapes}
-    return xarray.Dataset(variables, {name: np.frombuffer(content, dtype) for name, dtype, content in labels})
 
 
 def _stacked(name, done, chunk, cases, here):

@@ -13,7 +13,7 @@ diverges is data (inf or NaN, and `alive` false), never dropped.
 """
 
 import contextlib
-import dataclasses
+import functools
 import json
 import os
 import sys
@@ -23,18 +23,18 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import jaxlib
 import numpy as np
 
-from gdlab.arguments import function, whole
+from gdlab.ground.checks import function, whole
 from gdlab.progress import alive, bar
 from gdlab.storage.fingerprint import array_bytes
 from gdlab.storage.multihost import shared_store, together
 from gdlab.storage.store import Store, StoreError, check_same, digest, read_identity
-from gdlab.sweeps.axes import Grid, at
-from gdlab.sweeps.batching import all_devices, gathered, prepare
-from gdlab.sweeps.dataset import attributes, description, labelled, leaf_names, placed, returned
+from gdlab.sweeps.axes import Grid
+from gdlab.sweeps.batching import all_devices, gathered
+from gdlab.sweeps.dataset import attributes, dims_of, labelled
+from gdlab.sweeps.plan import planned
 
 if TYPE_CHECKING:
     import xarray
@@ -104,13 +104,12 @@ def sweep(
     grid = Grid(axes)
     mesh = all_devices() if mesh is None else mesh
     chunk = min(chunk or LARGEST_CHUNK, grid.lanes)
-    point = _Point(fn, tuple(tuple(case.items()) for case in grid.cases), tuple(grid.numeric), grid.shape)
-    prepared = prepare(point, grid.numeric, chunk, block, mesh)
+    labels = grid.labels()
+    prepared, described, names, places = planned(fn, grid, labels, chunk, block, mesh, dims_of(dims))
     versions = _versions()
-    attrs = attributes(attrs, [*versions, "config", "argv", "block", "wall_seconds"])
-    labels, described, names = grid.labels(), description(grid, dims, prepared.results), leaf_names(prepared.results)
-    placed(described, labels, dict(zip(names, map(jnp.shape, jax.tree.leaves(prepared.results)), strict=True)))
+    attrs = attributes(attrs, [*versions, "config", "argv", "block", "wall_seconds"]) if attrs else {}
     identity = _identity(grid, prepared, chunk, described, shard, attrs) if store is not None else {}
+    leaves = jax.tree.leaves(grid.numeric)
     held = contextlib.nullcontext() if store is None else shared_store(store, identity)
     done: dict[int, dict[str, np.ndarray]] = {}
     chunks = -(-grid.lanes // chunk)
@@ -119,7 +118,7 @@ def sweep(
             arrays = stored.read(number) if stored else None
             if arrays is None:
                 lanes = number * chunk + np.arange(chunk, dtype=np.int32)  # behind the last one: that one
-                computed = prepared.compute(prepared.constants, lanes, jax.tree.leaves(grid.numeric))
+                computed = prepared.compute(prepared.constants, lanes, leaves)
                 with together():
                     arrays = dict(zip(names, gathered(computed, chunk, prepared.axes), strict=True))
                 if stored:
@@ -131,7 +130,7 @@ def sweep(
     config = _config(grid, chunk, prepared.block, shard)
     said = {**versions, "config": config, "argv": _argv(), "block": prepared.block}
     said |= {"wall_seconds": time.monotonic() - started, **attrs}
-    return labelled(described, labels, done, chunk, said)
+    return labelled(described, labels, done, chunk, said, places)
 
 
 def merge(*folders: str | os.PathLike) -> "xarray.Dataset":
@@ -181,25 +180,13 @@ def merge(*folders: str | os.PathLike) -> "xarray.Dataset":
 
 def _share(shard, store):
     """The number of this share and how many there are."""
-    pair = isinstance(shard, tuple | list) and len(shard) == 2 and all(isinstance(part, Integral) for part in shard)
+    pair = (
+        isinstance(shard, tuple | list) and len(shard) == 2 and all(isinstance(part, int | Integral) for part in shard)
+    )
     if not pair or not 0 <= shard[0] < shard[1] or (shard[1] > 1 and store is None):
         msg = f"shard must be (i, n) with 0 <= i < n, and needs a store where n > 1; got {shard} and store {store}"
         raise ValueError(msg)
     return int(shard[0]), int(shard[1])
-
-
-@dataclasses.dataclass(frozen=True)
-class _Point:
-    """The function at a lane, for every case of the axes of names; equal for equal functions and cases."""
-
-    fn: Callable[..., Any]
-    cases: tuple[tuple[tuple[str, Any], ...], ...]
-    order: tuple[str, ...]
-    shape: tuple[int, ...]
-
-    def __call__(self, lane, numeric):
-        values = at(lane, numeric, self.order, self.shape)
-        return [returned(self.fn(**values, **dict(case))) for case in self.cases]
 
 
 def _must_fit(arrays, chunks):
@@ -213,8 +200,13 @@ def _must_fit(arrays, chunks):
 
 def _config(grid, chunk, block, shard):
     """What was asked for, as JSON."""
-    axes = {name: list(grid.named.get(name, ())) or f"{grid.sizes[name]} values" for name in grid.order}
-    return json.dumps({"axes": axes, "chunk": chunk, "block": block, "shard": list(map(int, shard))})
+    axes = tuple((name, tuple(grid.named.get(name, ())) or f"{grid.sizes[name]} values") for name in grid.order)
+    return _config_of(axes, chunk, block, tuple(map(int, shard)))
+
+
+@functools.lru_cache(maxsize=64, typed=True)
+def _config_of(axes, chunk, block, shard):
+    return json.dumps({"axes": dict(axes), "chunk": chunk, "block": block, "shard": shard})
 
 
 def _identity(grid, prepared, chunk, described, shard, attrs):
@@ -267,11 +259,16 @@ def _argv():
 
 
 def _versions():
+    return _versions_with(jax.devices()[0].device_kind, jax.dtypes.canonicalize_dtype(float))
+
+
+@functools.lru_cache(maxsize=16)
+def _versions_with(device, dtype):
     return {
         "gdlab_schema": SCHEMA,
         "python": sys.version.split()[0],
         "jax": jax.__version__,
         "jaxlib": jaxlib.__version__,
-        "device": jax.devices()[0].device_kind,
-        "dtype": str(jax.dtypes.canonicalize_dtype(float)),
+        "device": device,
+        "dtype": str(dtype),
     }

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gdlab.arguments import function, whole
+from gdlab.ground.checks import function, whole
 from gdlab.ground.leaves import shown
 from gdlab.sweeps.axes import names_of, range_of
 

@@ -11,6 +11,7 @@ and searches climb from their highest images.  Every end is refined by Newton's 
 converge, or is degenerate beyond its orbit, is not listed.  Orbits are listed once.
 """
 
+import os
 from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
@@ -21,8 +22,8 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
+from gdlab.ground.checks import number, whole
 from gdlab.ground.leaves import shown
-from hessian.arguments import number, whole
 from hessian.landscapes.catalogue import Catalogue, Ends
 from hessian.landscapes.graph import Landscape, Points
 from hessian.landscapes.rounds import Job, Rounds
@@ -53,7 +54,7 @@ def landscape(
     searches: int | None = None,
     strings: int = 16,
     batch: int = 16,
-    store: Any = None,
+    store: str | os.PathLike[str] | None = None,
     progress: Callable[[int, str], Any] | None = None,
 ) -> Landscape[Tree]:
     """The minima of a loss and the saddles of index 1 that join them, each orbit once (S53, S57, S59).
@@ -74,15 +75,16 @@ def landscape(
         strings: how many pairs of minima at most that no chain of saddles joins are tried with a string between them,
             >= 0 (E, Ren & Vanden-Eijnden 2007).
         batch: how many searches one call of the compiled program runs, >= 1.
-        store: what keeps finished searches, `read(number)` and `write(number, arrays)`, such as a store that
-            `gdlab.storage.store.opened` holds; the same call goes on from it.
+        store: a folder that keeps finished searches.  The same call goes on from it, also with more starts; another
+            search is refused.
         progress: a function of (starts used, words), called as searches end.
 
     Returns:
         A `Landscape`; print it for a table.  Not inside `jit`: how many points there are is data.
 
     Raises:
-        TypeError, ValueError: as `hessian.find_critical_points`; ValueError for a store of another search.
+        TypeError, ValueError: as `hessian.find_critical_points`.
+        StoreError: for a store of another search, in use, or that cannot be written (a ValueError).
 
     Source: Wales, Energy Landscapes, 2003; Cerjan & Miller 1981.
 
@@ -98,23 +100,22 @@ def landscape(
     patience = None if patience is None else whole("patience", patience)
     searches = None if searches is None else whole("searches", searches)
     strings = whole("strings", strings, 0)
-    if store is not None and not (hasattr(store, "read") and hasattr(store, "write")):
-        msg = f"store must have read and write, such as one that gdlab.storage.store.opened holds; got {shown(store)}"
-        raise TypeError(msg)
     flat = jax.vmap(lambda tree: ravel_pytree(tree)[0])(jax.tree.map(jnp.asarray, starts))
     begun = np.asarray(flat.astype(theta.dtype))
     unit = min(1.0, float(np.abs(np.where(np.isfinite(begun), begun, 0)).max()) or 1.0)
     symmetries = declare(symmetries, one)
     refuse_wrong(loss, one, args, symmetries)
     plan = Plan(steps, symmetries, min(modes, theta.size), 1)
-    rounds = Rounds(loss, plan, one, args, radius, unit, _room(begun), batch, store)
+    rounds = Rounds(loss, plan, one, args, radius=radius, unit=unit, room=_room(begun), block=batch)
     stretched = symmetries is not None and symmetries.stretch(one)
-    search = _Search(rounds, Catalogue(symmetries, one, unit), highest, stretched, searches, progress)
-    for first in range(0, len(begun), batch):
-        search.begin(begun[first : first + batch], first)
-        if search.spent or (patience is not None and search.used - 1 - search.last >= patience):
-            break
-    search.join(strings)
+    catalogue = Catalogue(symmetries, one, unit)
+    search = _Search(rounds, catalogue, highest, stretched, most=searches, progress=progress)
+    with rounds.kept(store):
+        for first in range(0, len(begun), batch):
+            search.begin(begun[first : first + batch], first)
+            if search.spent or (patience is not None and search.used - 1 - search.last >= patience):
+                break
+        search.join(strings)
     return search.result(ravel_pytree(one)[1], stored)
 
 
@@ -291,14 +292,14 @@ class _Search:
 
         params = jax.vmap(unravel)(jnp.asarray(column("theta", (n,)), self.rounds.dtype))
         return Points(
-            stored(params),
-            column("loss"),
-            column("index").astype(int),
-            column("flat").astype(int),
-            column("eigenvalues", (n,)),
-            column("gradient_norm"),
-            np.array([self.catalogue.found[spot] for spot in group], int),
-            np.array([self.catalogue.multiplicity(spot) for spot in group], float),
+            params=stored(params),
+            loss=column("loss"),
+            index=column("index").astype(int),
+            flat=column("flat").astype(int),
+            eigenvalues=column("eigenvalues", (n,)),
+            gradient_norm=column("gradient_norm"),
+            found=np.array([self.catalogue.found[spot] for spot in group], int),
+            multiplicity=np.array([self.catalogue.multiplicity(spot) for spot in group], float),
         )
 
 

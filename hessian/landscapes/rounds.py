@@ -10,9 +10,10 @@ end does not depend on the device that found it, where these are alike.
 | `Rounds` | runs jobs |
 """
 
+import contextlib
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -21,8 +22,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from gdlab.storage.fingerprint import array_bytes, fingerprint
+from gdlab.storage.store import Store, StoreError, digest, opened
 from hessian.landscapes.catalogue import Ends, as_ends
 from hessian.landscapes.seek import Plan, seek_all
+from hessian.symmetry.declared import Symmetries
+
+SCHEMA = 1  # the version of the layout of a store
 
 
 class Job(NamedTuple):
@@ -43,21 +49,28 @@ class Rounds:
         plan: Plan,
         like: Any,
         args: tuple,
+        *,
         radius: Any,
         unit: float,
         room: float,
         block: int,
-        store: Any,
     ):
-        """Set what all blocks share; arguments as of `seek_all`, with the jobs of a block, and a store or None."""
+        """Set what all blocks share; arguments as of `seek_all`, with the jobs of a block."""
         self.loss, self.plan, self.like, self.args = loss, plan, like, args
-        self.radius, self.unit, self.room, self.block, self.store = radius, unit, room, block, store
+        self.radius, self.unit, self.room, self.block = radius, unit, room, block
+        self.store: Store | None = None
         theta = ravel_pytree(like)[0]
         self.size, self.dtype = theta.size, theta.dtype
         self.count = 0
         # That of this thread, which the others do not see; mypy does not know the names of options.
         chosen = jax.config.jax_default_device  # type: ignore[attr-defined]
         self.devices = jax.local_devices() if chosen is None else [chosen]
+
+    @contextlib.contextmanager
+    def kept(self, folder: str | os.PathLike[str] | None) -> Iterator[None]:
+        """Read and write the blocks in a store; None for none."""
+        with contextlib.nullcontext() if folder is None else opened(folder, self._program()) as self.store:
+            yield
 
     def stride(self, theta: np.ndarray) -> float:
         """The length scale of a step from a point."""
@@ -79,9 +92,9 @@ class Rounds:
         name = np.frombuffer(self._identity(jobs), np.uint8)
         kept = None if self.store is None else self.store.read(number)
         if kept is not None:
-            if not np.array_equal(kept.pop("identity", None), name):
-                msg = f"store must be of this very search, or empty; its part {number} is of another loss or starts"
-                raise ValueError(msg)
+            if not np.array_equal(kept.pop("identity", np.zeros(0)), name):
+                msg = f"store must be of this very search, or empty; its part {number} is of other starts"
+                raise StoreError(msg)
             return Ends(**kept)
         with jax.default_device(self.devices[number % len(self.devices)]):
             ends = self._searched(jobs)
@@ -102,8 +115,31 @@ class Rounds:
         )  # fmt: skip
         return as_ends(found, vectors)
 
+    def _program(self):
+        """What every block computes, as JSON: hashes of loss and symmetries and of their arguments, and sizes."""
+        declared = self.plan.symmetries or Symmetries()
+
+        def program(params, args, key):
+            return (
+                self.loss(params, *args),
+                declared.fields(params),
+                [one.image(params, key) for one in declared.discrete],
+            )
+
+        traced = jax.make_jaxpr(program)(self.like, self.args, jax.random.key(0))
+        return {
+            "schema": SCHEMA,
+            "kind": "landscape",
+            "program": digest(fingerprint(traced)),
+            "arguments": digest(*map(array_bytes, jax.tree.leaves(self.args))),
+            "parameters": f"{self.size} of {self.dtype}",
+            "steps": self.plan.steps,
+            "radius": float(self.radius),
+            "batch": self.block,
+        }
+
     def _identity(self, jobs):
-        hashed = hashlib.sha256(repr((self.plan.steps, float(self.radius), self.unit, self.room)).encode())
+        hashed = hashlib.sha256(repr((self.unit, self.room)).encode())
         for job in jobs:
             hashed.update(job.start.tobytes() + bytes([job.mode % 256, job.free]))
             hashed.update(b"" if job.toward is None else job.toward.tobytes())

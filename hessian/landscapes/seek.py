@@ -147,7 +147,15 @@ class _Search:
         value, gradient = jax.value_and_grad(self.flat)(start)
         largest = divisor(jnp.max(jnp.abs(matrix(self.flat, start))))
         reach = jnp.where(mode == FLOW, BEGIN / largest, self.radius)
-        walk = _Walk(jnp.bool_(True), jnp.int32(0), start, value, gradient, reach, toward)
+        walk = _Walk(
+            going=jnp.bool_(True),
+            count=jnp.int32(0),
+            theta=start,
+            value=value,
+            gradient=gradient,
+            reach=reach,
+            toward=toward,
+        )
         return jax.lax.while_loop(lambda state: state.going, partial(self.step, mode, free), walk)
 
     def refined(self, walk):
@@ -160,7 +168,14 @@ class _Search:
             return refine(found, slope, state, scale, NEAR * self.stride(state.theta) / scale)
 
         whole = jnp.ones((), walk.theta.dtype)
-        begin = Refining(jnp.bool_(True), jnp.int32(REFINEMENTS), walk.theta, walk.gradient, whole, jnp.bool_(False))
+        begin = Refining(
+            going=jnp.bool_(True),
+            left=jnp.int32(REFINEMENTS),
+            theta=walk.theta,
+            gradient=walk.gradient,
+            share=whole,
+            short=jnp.bool_(False),
+        )
         end = jax.lax.while_loop(lambda state: state.going, once, begin)
         return jnp.where(end.short, end.theta, walk.theta), jnp.where(end.short, end.gradient, walk.gradient)
 

@@ -10,8 +10,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from gdlab.ground.checks import number, whole
 from gdlab.ground.results import result
-from hessian.arguments import number, whole
 from hessian.precision import Loss, check
 from hessian.proofs.program import NotProved, Program, as_data
 from hessian.proofs.record import Ball, Proof, ball_of, data_of_ball, program_of, save
@@ -98,7 +98,16 @@ def from_data(data: dict[str, Any]) -> CompleteList:
         raise ValueError(msg)
     program = program_of(data, len(box))
     proofs, none = tuple(Proof("", ball, program) for ball in balls), np.zeros((0, *box.shape))
-    proof = CompleteList(box, proofs, none, np.array(edge, bool), len(cover), "", program, cover)  # type: ignore[arg-type]
+    proof = CompleteList(
+        box=box,
+        points=proofs,
+        undecided=none,
+        on_edge=np.array(edge, bool),
+        boxes=len(cover),  # type: ignore[arg-type]
+        reason="",
+        program=program,
+        cover=cover,  # type: ignore[arg-type]
+    )
     if data.get("statement") != proof.statement:
         msg = f"a record must say what its numbers say, {proof.statement!r}"
         raise ValueError(msg)
@@ -126,14 +135,16 @@ def prove_all(
         smallest: boxes of less than this share of the box's widths are left undecided.
         max_boxes: how many boxes are examined at most; what is left then is undecided.
         progress: a function of (boxes examined, boxes known of).
-        store: a file that keeps how far the search is; the same call, with more `max_boxes` perhaps, goes on from it.
+        store: a folder that keeps how far the search is.  The same call goes on from it, also with more `max_boxes`;
+            another search is refused.
 
     Returns:
         A `CompleteList`: `points`, `complete`, `undecided`, `on_edge`, `statement`, `save(path)`.
 
     Raises:
         ImportError: where the extra `proof` is not installed.
-        TypeError, ValueError: for a box that is no box, a store of another search, and as `prove`.
+        TypeError, ValueError: for a box that is no box, and as `prove`.
+        StoreError: for a store of another search, in use, or that cannot be written (a ValueError).
 
     Source: Kearfott, Rigorous Global Search, 1996; Krawczyk 1969.
 
@@ -154,11 +165,13 @@ def prove_all(
     try:
         program, _ = lowering.lowered(loss, middle, *args)
     except NotProved as error:
-        return CompleteList(ends, (), ends[None], np.zeros(0, bool), 0, str(error))
-    pause = None if store is None else pauses.Pause(store, program, ends, smallest)
-    start, keep = (None, None) if pause is None else (pause.read(), pause.keep)
-    found, search = boxes.search(program, ends, smallest, max_boxes, progress, start, keep)
-    if pause is not None:
+        return CompleteList(
+            box=ends, points=(), undecided=ends[None], on_edge=np.zeros(0, bool), boxes=0, reason=str(error)
+        )
+    with pauses.paused(store, program, ends, smallest) as pause:
+        found, search = boxes.search(
+            program, ends, smallest, max_boxes, progress=progress, start=pause.read(), keep=pause.keep
+        )
         pause.write(search)
     points, edge, left = [], [], list(found.undecided)
     reason = "degenerate, not twice differentiable, or in need of more boxes or smaller ones" if left else ""
@@ -174,7 +187,14 @@ def prove_all(
             reason = proof.reason
     undecided = np.stack(left) if left else np.zeros((0, *ends.shape))
     return CompleteList(
-        ends, tuple(points), undecided, np.array(edge, bool), found.examined, reason, program, found.cover
+        box=ends,
+        points=tuple(points),
+        undecided=undecided,
+        on_edge=np.array(edge, bool),
+        boxes=found.examined,
+        reason=reason,
+        program=program,
+        cover=found.cover,
     )
 
 

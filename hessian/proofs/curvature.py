@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp  # noqa: F401  (the example)
 import numpy as np
 
-from hessian.arguments import alike, number
+from gdlab.ground.checks import number
+from hessian.arguments import alike
 from hessian.precision import Loss, Params, check, separated
 from hessian.proofs.program import NotProved, Program
 from hessian.proofs.record import save
@@ -133,7 +134,7 @@ def prove_saddle(loss: Loss, params: Params, direction: Params, *args: Any, radi
         low, high = adjoint.curvature(program, center, radius, v)
     except NotProved as error:
         return Curvature(str(error), radius=radius)
-    return Curvature("", low, high, radius, center, v, program)
+    return Curvature(reason="", low=low, high=high, radius=radius, center=center, direction=v, program=program)
 
 
 def from_data(data: dict[str, Any]) -> Curvature:
@@ -159,7 +160,15 @@ def from_data(data: dict[str, Any]) -> Curvature:
     if radius < 0 or low > high or not numbers["direction"].any():
         msg = "a record must have low <= high, a radius of at least 0, and a direction that is not zero"
         raise ValueError(msg)
-    proof = Curvature("", low, high, radius, numbers["center"], numbers["direction"], made)
+    proof = Curvature(
+        reason="",
+        low=low,
+        high=high,
+        radius=radius,
+        center=numbers["center"],
+        direction=numbers["direction"],
+        program=made,
+    )
     if data.get("statement") != proof.statement:
         msg = f"a record must say what its numbers say, {json.dumps(proof.statement)}"
         raise ValueError(msg)

@@ -10,19 +10,19 @@ until |p| reaches a radius, so stiff valleys cost no more steps than round ones.
 where the flow ends in a valley.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
+from gdlab.ground.checks import number, whole
 from gdlab.ground.results import result
-from hessian.arguments import number, whole
 from hessian.compiled import compiled
 from hessian.numerics import bisect, divisor, length_scale
-from hessian.precision import working
-from hessian.product import Loss, Params
+from hessian.precision import Tree, working
+from hessian.product import Loss
 from hessian.results import Outcome, counts
 from hessian.saddles.find_minimum import MinimumOutcome, MinimumSearch, find_minimum
 from hessian.steps.eigenbasis import eigenbasis
@@ -42,33 +42,33 @@ class ConnectionOutcome(Outcome):
 
 
 @result
-class Connection(NamedTuple):
+class Connection(NamedTuple, Generic[Tree]):
     """The points on both sides below a saddle."""
 
-    direction: Params  # u_1
-    ends: MinimumSearch  # where each side leads, with its certificate; leading axis of 2, for +u_1 and -u_1
-    point: CriticalPoint  # the verdict on the saddle itself
+    direction: Tree  # u_1
+    ends: MinimumSearch[Tree]  # where each side leads, with its certificate; leading axis of 2, for +u_1 and -u_1
+    point: CriticalPoint[Tree]  # the verdict on the saddle itself
     code: jax.Array  # the reason as an integer: a `ConnectionOutcome`
 
     def _words(self) -> str:
         return f"{counts(ConnectionOutcome, self.code)}; the ends are {counts(MinimumOutcome, self.ends.code)}"
 
     @property
-    def reason(self) -> Any:
+    def reason(self) -> str:
         """Whether the point is a saddle, in words: a string, or an array of them for many points.  Not inside `jit`."""
         return ConnectionOutcome.words_of(self.code)
 
 
 def connect(
     loss: Loss,
-    saddle: Params,
+    saddle: Tree,
     *args: Any,
     radius: ArrayLike = 0.02,
     steps: int = 1000,
     floor: ArrayLike | None = None,
     symmetries: Any = None,
     trainable: Any = None,
-) -> Connection:
+) -> Connection[Tree]:
     """The two points to which gradient flow leads from a saddle (S53, S57).
 
     Args:

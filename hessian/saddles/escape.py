@@ -17,8 +17,9 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
+from gdlab.ground.checks import key_or_default, whole
 from gdlab.ground.results import digits, result
-from hessian.arguments import prng_key, tolerance, whole
+from hessian.arguments import tolerance
 from hessian.bounds import Boxed, boxed, face_at
 from hessian.compiled import compiled
 from hessian.limits import DENSE_SPECTRUM
@@ -128,7 +129,7 @@ def escape(
     (-2.0, 1.0, 0.25)
     """
     loss, params, args, stored = working(loss, params, *args, trainable=trainable)
-    num_matvecs, key = whole("num_matvecs", num_matvecs, 5), None if key is None else prng_key(key)
+    num_matvecs, key = whole("num_matvecs", num_matvecs, 5), None if key is None else key_or_default(key)
     tolerance("curvature_tol", curvature_tol)
     within, symmetries = boxed(bounds, params, symmetries), declare(symmetries, params)
     refuse_wrong(loss, params, args, symmetries)
@@ -138,7 +139,7 @@ def escape(
     return way._replace(params=restored(way.params))
 
 
-@compiled(static_argnums=(0, 1, 2))
+@compiled(products=100, static_argnums=(0, 1, 2))
 def _escaped(loss, stored, num_matvecs, params, args, curvature_tol, key, within):
     """The way out along the direction of most negative curvature, in one program."""
     taken, given = loss, args
@@ -151,7 +152,7 @@ def _escaped(loss, stored, num_matvecs, params, args, curvature_tol, key, within
         lowest = jax.tree.map(lambda v: v[0], found.eigenvectors)
         value, spectral_norm = found.eigenvalues[0], jnp.max(jnp.abs(found.eigenvalues))
     else:
-        value, direction, spectral_norm, _ = lowest_direction(loss, params, args, prng_key(key), num_matvecs)
+        value, direction, spectral_norm, _ = lowest_direction(loss, params, args, key_or_default(key), num_matvecs)
         lowest = ravel_pytree(params)[1](direction)
     way = line_search_along(taken, params, given, curvature_tol, lowest, value, spectral_norm, stored)
     if within is None:
@@ -203,7 +204,15 @@ def line_search_along(
         EscapeOutcome.STEPPED,
     )
     after = jnp.where(code == EscapeOutcome.STEPPED, theta + step * sign * u, theta)
-    return Escape(stored(unravel(after)), step, stored(unravel(sign * u)), before, reached, curvature, code)
+    return Escape(
+        params=stored(unravel(after)),
+        step=step,
+        direction=stored(unravel(sign * u)),
+        loss_before=before,
+        loss_after=reached,
+        curvature=curvature,
+        code=code,
+    )
 
 
 def _balanced_length(loss, params, args, u, curvature, scale):
@@ -215,7 +224,8 @@ def _balanced_length(loss, params, args, u, curvature, scale):
         return ravel_pytree(hv)[0] @ u
 
     h = jnp.finfo(theta.dtype).eps ** (1 / 4) * scale
-    change = jnp.maximum(jnp.abs(curvature_at(h) - curvature), jnp.abs(curvature_at(-h) - curvature)) / h
+    beside = jax.lax.map(curvature_at, jnp.stack([h, -h]))
+    change = jnp.max(jnp.abs(beside - curvature)) / h
     is_constant = change * scale <= jnp.abs(curvature)
     return jnp.where(is_constant, scale, jnp.abs(curvature) / jnp.where(is_constant, 1, change))
 
@@ -223,9 +233,8 @@ def _balanced_length(loss, params, args, u, curvature, scale):
 def _lower_side(line, length):
     """The sign that goes down: -sign(g.u) where that is known, else the side with the lower loss."""
     downhill, sign_known = descent_sign(line.directional_derivative, line.curvature, length)
-    lower = jnp.where(line.loss_at(length) <= line.loss_at(-length), 1.0, -1.0).astype(
-        line.directional_derivative.dtype
-    )
+    ahead, behind = jax.lax.map(line.loss_at, jnp.stack([length, -length]))
+    lower = jnp.where(ahead <= behind, 1.0, -1.0).astype(line.directional_derivative.dtype)
     return jnp.where(sign_known, downhill, lower)
 
 
@@ -243,9 +252,16 @@ def _length_search(line, sign, start, is_needed):
         limit = jnp.where(growing, DOUBLINGS, HALVINGS)
         length = jnp.where(growing, 2 * search.length, search.length / 2)
         searching = jnp.where(growing, falling & (length <= line.longest), True) & (tried < limit)
-        return _Search(searching, tried, length, best, best_loss, growing)
+        return _Search(searching=searching, tried=tried, length=length, best=best, best_loss=best_loss, growing=growing)
 
     before = jnp.asarray(line.before)
-    begin = _Search(is_needed, jnp.int32(0), start, jnp.zeros_like(start), before, jnp.bool_(False))
+    begin = _Search(
+        searching=is_needed,
+        tried=jnp.int32(0),
+        length=start,
+        best=jnp.zeros_like(start),
+        best_loss=before,
+        growing=jnp.bool_(False),
+    )
     found = jax.lax.while_loop(lambda search: search.searching, try_length, begin)
     return found.best, found.best_loss

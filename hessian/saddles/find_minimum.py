@@ -24,8 +24,9 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
+from gdlab.ground.checks import choice, key_or_default, number, switch, whole
 from gdlab.ground.results import digits, result
-from hessian.arguments import choice, number, prng_key, tolerance, transformation, whole
+from hessian.arguments import tolerance, transformation
 from hessian.bounds import Box, Clipped
 from hessian.compiled import compiled
 from hessian.limits import DENSE_STEP
@@ -145,7 +146,7 @@ def find_minimum(
     rounds, steps, finish = whole("rounds", rounds, 0), whole("steps", steps), whole("finish", finish, 0)
     loss, params, args, stored = working(loss, params, *args, trainable=trainable)
     radius = number("radius", radius)
-    choice("reset", reset, (True, False))
+    switch("reset", reset)
     choice("method", method, ("auto", "dense", "lanczos"))
     tolerance("gradient_tol", gradient_tol)
     tolerance("curvature_tol", curvature_tol)
@@ -160,7 +161,7 @@ def find_minimum(
     symmetries = declare(symmetries, params)
     holds = True if known else refuse_wrong(loss, params, args, symmetries)
     plan = _Plan(rounds if optimizer is not None else 0, steps, reset, method, symmetries)
-    key = None if key is None else prng_key(key)
+    key = None if key is None else key_or_default(key)
     found = _find_minimum(
         loss, static, plan, stored, traced, finish, params, args, radius, floor, gradient_tol, curvature_tol, key,
         holds, within,
@@ -182,14 +183,15 @@ def _find_minimum(
     loss, static, plan, stored, optimizer, budget, params, args, radius, floor, gradient_tol, curvature_tol, key, holds,
     within,
 ):  # fmt: skip
-    optimizer, key = optimizer if static is None else static, prng_key(key)
+    optimizer, key = optimizer if static is None else static, key_or_default(key)
     theta, unravel = ravel_pytree(params)
     theta = theta if within is None else within.clip(theta)
     flat = Flat(loss, unravel, args)
     before = flat(theta)
     floor = -1e12 * jnp.maximum(1, jnp.abs(before)) if floor is None else jnp.asarray(floor, before.dtype)
     region = jnp.asarray(radius, theta.dtype)
-    search = _Search(flat, floor, region, gradient_tol, curvature_tol, plan.method, plan.symmetries, holds, within)
+    how = plan.method, plan.symmetries
+    search = _Search(flat, floor, region, gradient_tol, curvature_tol, *how, symmetric=holds, box=within)
     walk = _begun(theta, before, region, budget, key)
     if plan.rounds:
         walk = run_rounds(flat, optimizer, walk, floor, curvature_tol, plan.rounds, plan.steps, plan.reset)
@@ -198,8 +200,9 @@ def _find_minimum(
     code = _code(flat if within is None else Clipped(flat, within), walk, point, floor, gradient_tol)
     end, value = _at_rest(flat, stored, params, before, walk)
     return MinimumSearch(
-        stored(end), before, value, point.in_storage(stored), code, walk.escapes, walk.steps,
-        walk.gradients + 1, walk.num_matvecs, walk.evaluations,
+        params=stored(end), loss_before=before, loss=value, point=point.in_storage(stored), code=code,
+        escapes=walk.escapes, steps=walk.steps, gradients=walk.gradients + 1, num_matvecs=walk.num_matvecs,
+        evaluations=walk.evaluations,
     )  # fmt: skip
 
 

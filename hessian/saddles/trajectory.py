@@ -15,7 +15,7 @@ eigenvectors; beyond, only the lowest one is followed, by two products a step in
 | `escape_time` | T, for gradient descent |
 """
 
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,19 +23,20 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
+from gdlab.ground.checks import key_or_default, number, whole
 from gdlab.ground.results import digits, result
-from hessian.arguments import number, prng_key, transformation, whole
+from hessian.arguments import transformation
 from hessian.limits import DENSE_TRAJECTORY
 from hessian.numerics import divisor, length, unit
-from hessian.precision import working
-from hessian.product import Loss, Params, flat_product
+from hessian.precision import Tree, working
+from hessian.product import Loss, flat_product
 from hessian.steps.eigenbasis import eigenbasis, lowest_direction
 
 NUM_MATVECS = 60  # with the Hessian, for the first eigenvector of a large one
 
 
 @result
-class EscapeTrajectory(NamedTuple):
+class EscapeTrajectory(NamedTuple, Generic[Tree]):
     """A recorded run; arrays of shape (steps,), taken before each step."""
 
     loss: jax.Array
@@ -46,7 +47,7 @@ class EscapeTrajectory(NamedTuple):
     left_at: jax.Array  # the first step at which the distance exceeds the radius; `steps` where none does
     start_projection: jax.Array  # |offset xi.u_1|: what the theory starts from
     curvature: jax.Array  # lambda_1 at the saddle
-    params: Params  # after the last step
+    params: Tree  # after the last step
 
     def _words(self) -> str:
         loss = f"loss {digits(self.loss[0])} -> {digits(self.loss[-1])}"
@@ -73,14 +74,14 @@ def escape_time(curvature: ArrayLike, rate: ArrayLike, projection: ArrayLike, ra
 
 def escape_trajectory(
     loss: Loss,
-    saddle: Params,
+    saddle: Tree,
     *args: Any,
     optimizer: optax.GradientTransformation,
     steps: int,
     offset: ArrayLike = 1e-6,
     radius: ArrayLike = 0.5,
     key: jax.Array | None = None,
-) -> EscapeTrajectory:
+) -> EscapeTrajectory[Tree]:
     """A run of an optimizer from a random point beside a saddle, with its curvature at each step (S57).
 
     Args:
@@ -107,7 +108,7 @@ def escape_trajectory(
     transformation(optimizer)
     theta, unravel = ravel_pytree(saddle)
     offset, radius = jnp.asarray(offset, theta.dtype), jnp.asarray(radius, theta.dtype)
-    start_key, lanczos_key = jax.random.split(prng_key(key))
+    start_key, lanczos_key = jax.random.split(key_or_default(key))
     xi = unit(jax.random.normal(start_key, theta.shape, theta.dtype))
     curvature, out, _, _ = lowest_direction(
         loss, saddle, args, lanczos_key, max(NUM_MATVECS, min(theta.size, 2 * DENSE_TRAJECTORY))
@@ -133,7 +134,17 @@ def escape_trajectory(
     left_at = jnp.where(jnp.any(beyond), jnp.argmax(beyond), steps)
     values, norms, lowest, shares, distances = recorded
     projection, end = jnp.abs(offset * (xi @ out)), stored.whole(stored(end), args)
-    return EscapeTrajectory(values, norms, lowest, shares, distances, left_at, projection, curvature, end)
+    return EscapeTrajectory(
+        loss=values,
+        gradient_norm=norms,
+        lowest=lowest,
+        alignment=shares,
+        distance=distances,
+        left_at=left_at,
+        start_projection=projection,
+        curvature=curvature,
+        params=end,
+    )
 
 
 def _lowest(loss, params, args, here, g, vector, key):

@@ -27,7 +27,8 @@ from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from hessian.arguments import choice, number, prng_key, tolerance, transformation, whole
+from gdlab.ground.checks import key_or_default, number, switch, whole
+from hessian.arguments import tolerance, transformation
 from hessian.numerics import length_scale
 from hessian.precision import Storage, rounded, working, working_dtype
 from hessian.product import Loss, Params, flat_product
@@ -100,8 +101,8 @@ def with_saddle_escape(
     (0.0, 1)
     """
     transformation(optimizer)
-    structure = _Structure(choice("reset", reset, (True, False)), whole("num_matvecs", num_matvecs, 2))
-    every, key = number("every", every, "[1, inf)"), prng_key(key)
+    structure = _Structure(switch("reset", reset), whole("num_matvecs", num_matvecs, 2))
+    every, key = number("every", every, "[1, inf)"), key_or_default(key)
     tolerance("curvature_tol", curvature_tol)
     return optax.GradientTransformationExtraArgs(
         Partial(_init, optimizer, key), Partial(_update, structure, optimizer, every, curvature_tol)
@@ -132,7 +133,7 @@ def perturbed_gd(
     >>> 0 < float(jnp.linalg.norm(updates)) <= 0.5
     True
     """
-    rate, radius, key = number("rate", rate), number("radius", radius, "[0, inf)"), prng_key(key)
+    rate, radius, key = number("rate", rate), number("radius", radius, "[0, inf)"), key_or_default(key)
     threshold, wait = number("threshold", threshold, "[0, inf]"), number("wait", wait, "[1, inf)")
     return optax.GradientTransformationExtraArgs(
         Partial(_perturbed_init, key, wait), Partial(_perturbed_update, rate, radius, threshold, wait)

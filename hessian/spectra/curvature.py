@@ -22,20 +22,20 @@ References: Lanczos 1950; the bounds are those of `hessian.spectra.bounds`.
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
+from gdlab.ground.checks import key_or_default, number, whole
 from gdlab.ground.leaves import shown
 from gdlab.ground.results import digits, result
-from hessian.arguments import number, prng_key, whole
 from hessian.compiled import compiled
 from hessian.limits import BASIS_MEMORY
 from hessian.numerics import length, unit
-from hessian.precision import working, working_dtype
+from hessian.precision import Tree, working, working_dtype
 from hessian.product import Loss, Params, flat_product
 from hessian.spectra import lanczos
 from hessian.spectra.bounds import ends
@@ -46,7 +46,7 @@ LEFT = 1e-3  # a vector of length 1 of which less is left outside of the basis t
 
 
 @result
-class Curvature(NamedTuple):
+class Curvature(NamedTuple, Generic[Tree]):
     """The ends of the spectrum of the Hessian at one point."""
 
     lowest: jax.Array  # a Rayleigh quotient: the lowest eigenvalue is at most this
@@ -54,7 +54,7 @@ class Curvature(NamedTuple):
     low: jax.Array  # the lowest eigenvalue is at least this, at the confidence
     high: jax.Array  # the highest is at most this, at the confidence
     residuals: jax.Array  # (2,), |H u - lambda u|: an eigenvalue lies that near to each end
-    vectors: Params  # like params behind an axis of 2: the eigenvectors, each of length 1
+    vectors: Tree  # like params behind an axis of 2: the eigenvectors, each of length 1
     num_matvecs: jax.Array  # products with the Hessian that it took
 
     def _words(self) -> str:
@@ -64,14 +64,14 @@ class Curvature(NamedTuple):
 
 def curvature(
     loss: Loss,
-    params: Params,
+    params: Tree,
     *args: Any,
-    before: Curvature | None = None,
+    before: Curvature[Tree] | None = None,
     num_matvecs: int | None = None,
     confidence: ArrayLike = 0.99,
     key: jax.Array | None = None,
     memory: float = BASIS_MEMORY,
-) -> Curvature:
+) -> Curvature[Tree]:
     """The lowest and the highest eigenvalue of the Hessian, from those at parameters nearby where they are given (S58).
 
     Args:
@@ -101,7 +101,7 @@ def curvature(
     loss, params, args, stored = working(loss, params, *args)
     theta = ravel_pytree(params)[0]
     most = whole("num_matvecs", (20 if before is not None else 70) if num_matvecs is None else num_matvecs, 6)
-    doubt, start = 1 - number("confidence", confidence, "(0, 1)"), prng_key(key)
+    doubt, start = 1 - number("confidence", confidence, "(0, 1)"), key_or_default(key)
     rows = rows_within(memory, theta, most - CHECKS, least=min(theta.size, 4))
     known = None if before is None else _like(before, theta, stored)
     found = _curvature(loss, params, args, known, start, doubt, most - CHECKS, rows)
@@ -120,7 +120,7 @@ def _like(before, theta, stored):
     return vectors.astype(stored.working)
 
 
-@compiled(static_argnames=("loss", "rows"))
+@compiled(products=70, static_argnames=("loss", "rows"))
 def _curvature(loss, params, args, before, key, doubt, products, rows):
     theta, unravel = ravel_pytree(params)
     product = flat_product(loss, params, *args)
@@ -143,7 +143,15 @@ def _curvature(loss, params, args, before, key, doubt, products, rows):
     residuals = jax.vmap(length)(images - values[:, None] * vectors)
     low, high = jnp.minimum(low, lowest) - rounding(values), jnp.maximum(high, highest) + rounding(values)
     used = krylov.num_matvecs + CHECKS
-    return Curvature(lowest, highest, low, high, residuals, jax.vmap(unravel)(vectors), used)
+    return Curvature(
+        lowest=lowest,
+        highest=highest,
+        low=low,
+        high=high,
+        residuals=residuals,
+        vectors=jax.vmap(unravel)(vectors),
+        num_matvecs=used,
+    )
 
 
 def _turned(krylov, known):
@@ -169,7 +177,15 @@ def _step(product, krylov):
     elsewhere = lambda: unit(_freed(basis, unit(_freed(basis, jax.random.normal(fresh, q.shape, q.dtype)))))  # noqa: E731
     following = jax.lax.cond(broken, elsewhere, lambda: unit(left))
     coupling = jnp.where(broken, 0, rest)
-    return lanczos.Krylov(basis, matrix, j + 1, following, coupling, key, krylov.num_matvecs + 1)
+    return lanczos.Krylov(
+        basis=basis,
+        matrix=matrix,
+        count=j + 1,
+        following=following,
+        coupling=coupling,
+        key=key,
+        num_matvecs=krylov.num_matvecs + 1,
+    )
 
 
 def _freed(basis, vector):
@@ -240,5 +256,5 @@ def curvature_recorder(
     """
     number("confidence", confidence, "(0, 1)")
     return CurvatureRecorder(
-        whole("num_matvecs", num_matvecs, 6), whole("first", first, 6), float(confidence), prng_key(key)
+        whole("num_matvecs", num_matvecs, 6), whole("first", first, 6), float(confidence), key_or_default(key)
     )

@@ -19,8 +19,9 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
+from gdlab.ground.checks import key_or_default, whole
 from gdlab.ground.results import digits, result
-from hessian.arguments import prng_key, tolerance, whole
+from hessian.arguments import tolerance
 from hessian.compiled import compiled
 from hessian.limits import BASIS_MEMORY, DENSE_SPECTRUM
 from hessian.precision import working
@@ -107,7 +108,7 @@ def density(
     theta = ravel_pytree(params)[0]
     probes, steps = whole("probes", probes), whole("steps", steps)
     rows = rows_within(memory, theta, steps, least=min(steps, theta.size))
-    return Density(*_quadrature(loss, params, args, prng_key(key), probes, rows))
+    return Density(*_quadrature(loss, params, args, key_or_default(key), probes, rows))
 
 
 @compiled(static_argnames=("loss", "probes", "rows"))
@@ -156,7 +157,7 @@ def minimum_ratio(
     """
     loss, params, args, _ = working(loss, params, *args)
     tolerance("curvature_tol", curvature_tol)
-    probes, steps, key = whole("probes", probes), whole("steps", steps), prng_key(key)
+    probes, steps, key = whole("probes", probes), whole("steps", steps), key_or_default(key)
     if ravel_pytree(params)[0].size <= DENSE_SPECTRUM:
         nodes = _eigenvalues(loss, params, args)[None]
         weights = jnp.full_like(nodes, 1 / nodes.size)
@@ -173,7 +174,14 @@ def minimum_ratio(
     above, below = nodes - left > tau, nodes + right < -tau
     positive, error = _mean(jnp.sum(weights * above, axis=1))
     negative, other = _mean(jnp.sum(weights * below, axis=1))
-    return MinimumRatio(positive, 1 - negative, positive, 1 - positive - negative, negative, jnp.maximum(error, other))
+    return MinimumRatio(
+        low=positive,
+        high=1 - negative,
+        positive=positive,
+        zero=1 - positive - negative,
+        negative=negative,
+        error=jnp.maximum(error, other),
+    )
 
 
 @compiled(static_argnames="loss")

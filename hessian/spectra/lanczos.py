@@ -64,7 +64,15 @@ def begin(key: jax.Array, n: int, rows: int, dtype: jax.typing.DTypeLike, within
     zero = jnp.int32(0)
     basis, matrix = jnp.zeros((rows, n), dtype), jnp.zeros((rows, rows), dtype)
     first = unit(_inside(within, jax.random.normal(start, (n,), dtype)))
-    return Krylov(basis, matrix, zero, first, jnp.zeros((), dtype), key, zero)
+    return Krylov(
+        basis=basis,
+        matrix=matrix,
+        count=zero,
+        following=first,
+        coupling=jnp.zeros((), dtype),
+        key=key,
+        num_matvecs=zero,
+    )
 
 
 def grow(
@@ -91,14 +99,22 @@ def grow(
         done = enough(krylov, found) | (krylov.num_matvecs >= limit) | ~jnp.isfinite(found.spectral_norm)
         full = krylov.count == rows
         if keep is None:
-            return krylov, done | full
+            return krylov, found, done | full
         # An invariant space of all rows cannot be left by restarting with a coupling of 0: the fresh vector leads out.
-        return jax.lax.cond(~done & full, lambda k: _restart(k, found, keep(found)), lambda k: k, krylov), done
+        krylov = jax.lax.cond(~done & full, lambda k: _restart(k, found, keep(found)), lambda k: k, krylov)
+        return krylov, found, done
 
     # The condition reads a bool of the carry and nothing else: under vmap it is evaluated twice,
     # and comparisons of floats could round differently.
-    krylov, _ = jax.lax.while_loop(lambda state: ~state[1], extend, (krylov, krylov.num_matvecs >= limit))
-    return krylov, ritz(krylov)
+    begun = krylov, _unknown(krylov), krylov.num_matvecs >= limit
+    return jax.lax.while_loop(lambda state: ~state[2], extend, begun)[:2]
+
+
+def _unknown(krylov: Krylov) -> Ritz:
+    """The Ritz pairs of a basis with nothing in it."""
+    rows, dtype = len(krylov.matrix), krylov.matrix.dtype
+    one = jnp.ones((), dtype)
+    return Ritz(jnp.ones(rows, dtype), jnp.eye(rows, dtype=dtype), jnp.zeros(rows, dtype), krylov.count, one)
 
 
 def ritz(krylov: Krylov) -> Ritz:
@@ -135,7 +151,15 @@ def _step(product: Product, krylov: Krylov, within: Product | None) -> Krylov:
         return unit(_inside(within, _without(basis, _without(basis, unit(_without(basis, start))))))
 
     following = jax.lax.cond(broken, elsewhere, lambda: w / beta)
-    return Krylov(basis, matrix, j + 1, following, coupling, key, krylov.num_matvecs + 1)
+    return Krylov(
+        basis=basis,
+        matrix=matrix,
+        count=j + 1,
+        following=following,
+        coupling=coupling,
+        key=key,
+        num_matvecs=krylov.num_matvecs + 1,
+    )
 
 
 def _inside(within: Product | None, vector: jax.Array) -> jax.Array:

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from gdlab.ground.checks import choice, key_or_default, number, whole
 from gdlab.ground.results import digits, result
-from hessian.arguments import choice, number, prng_key, whole
 from hessian.compiled import compiled
 from hessian.precision import Tree, working
 from hessian.product import Loss
@@ -88,7 +88,7 @@ def sharpness(
     loss, params, args, stored = working(loss, params, *args, trainable=trainable)
     choice("measure", measure, SharpnessMeasure.list_words())
     starts, steps, num_matvecs = whole("starts", starts), whole("steps", steps), whole("num_matvecs", num_matvecs, 3)
-    epsilon, start = number("epsilon", epsilon), prng_key(key)
+    epsilon, start = number("epsilon", epsilon), key_or_default(key)
     if measure == "eigenvalue":
         found = extremal(loss, params, *args, which="highest", key=start, num_matvecs=num_matvecs)
         direction = jax.tree.map(lambda v: v[0], found.eigenvectors)

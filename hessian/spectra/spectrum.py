@@ -17,8 +17,8 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
+from gdlab.ground.checks import choice, key_or_default, number, whole
 from gdlab.ground.results import digits, result
-from hessian.arguments import choice, number, prng_key, whole
 from hessian.compiled import compiled
 from hessian.limits import BASIS_MEMORY, CURVATURE_ROUNDING, MATRIX_MEMORY
 from hessian.numerics import length, unit
@@ -132,7 +132,7 @@ def extremal(
     theta, unravel = ravel_pytree(params)
     n = theta.size
     pairs = _pairs(k, which, n)
-    num_matvecs, start = whole("num_matvecs", num_matvecs), prng_key(key)
+    num_matvecs, start = whole("num_matvecs", num_matvecs), key_or_default(key)
     if num_matvecs < 2 * pairs + 1 and num_matvecs < n + pairs:
         msg = f"num_matvecs must be at least {2 * pairs + 1} for {pairs} eigenpairs; got {num_matvecs}"
         raise ValueError(msg)
@@ -142,7 +142,7 @@ def extremal(
     return Spectrum(values, stored(jax.vmap(unravel)(vectors)), residuals, used)
 
 
-@compiled(static_argnames=("loss", "k", "which", "num_matvecs", "rows"))
+@compiled(products=100, static_argnames=("loss", "k", "which", "num_matvecs", "rows"))
 def _extremal(loss, params, args, tol, key, k, which, num_matvecs, rows):
     """Eigenvalues, a row per eigenvector, residuals, and the products used."""
     theta = ravel_pytree(params)[0]

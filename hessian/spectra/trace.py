@@ -12,27 +12,27 @@ an orthonormal Q of the range of H S, S random, tr H = tr Q^T H Q + tr (1 - Q Q^
 | `diagonal` | an estimate of each entry of the diagonal, like params |
 """
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Generic, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from gdlab.ground.checks import choice, key_or_default, whole
 from gdlab.ground.results import digits, result
-from hessian.arguments import choice, prng_key, whole
 from hessian.compiled import compiled
-from hessian.precision import working
+from hessian.precision import Tree, working
 from hessian.product import Loss, Params, flat_product
 
 Method = Literal["hutchinson", "hutch++"]
 
 
 @result
-class Estimate(NamedTuple):
+class Estimate(NamedTuple, Generic[Tree]):
     """A random estimate."""
 
-    value: Any  # a number, or a pytree like params
-    error: Any  # its standard error, alike
+    value: Tree  # a number, or a pytree like params
+    error: Tree  # its standard error, alike
     num_matvecs: jax.Array  # with the Hessian, used
 
     def _words(self) -> str:
@@ -48,7 +48,7 @@ def trace(
     method: Method = "hutch++",
     num_matvecs: int = 99,
     key: jax.Array | None = None,
-) -> Estimate:
+) -> Estimate[jax.Array]:
     """The trace of the Hessian, its sum of eigenvalues, with a standard error.
 
     Args:
@@ -74,12 +74,12 @@ def trace(
 
 def diagonal(
     loss: Loss,
-    params: Params,
+    params: Tree,
     *args: Any,
     method: Method = "hutch++",
     num_matvecs: int = 99,
     key: jax.Array | None = None,
-) -> Estimate:
+) -> Estimate[Tree]:
     """The diagonal of the Hessian, like params, with standard errors; arguments as `trace`.
 
     >>> found = diagonal(lambda w: w[0] ** 2 + 2 * w[1] ** 2, jnp.zeros(2), method="hutchinson")
@@ -122,7 +122,7 @@ def _checked(loss, params, args, method, num_matvecs, key):
     loss, params, args, stored = working(loss, params, *args)
     choice("method", method, ("hutchinson", "hutch++"))
     whole("num_matvecs", num_matvecs, 6 if method == "hutch++" else 2)
-    return loss, params, args, stored, prng_key(key)
+    return loss, params, args, stored, key_or_default(key)
 
 
 def _mean(samples):

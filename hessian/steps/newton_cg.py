@@ -17,7 +17,7 @@ import optax
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from hessian.arguments import number, prng_key, whole
+from gdlab.ground.checks import key_or_default, number, whole
 from hessian.numerics import divisor, length, length_scale, unit
 from hessian.product import flat_product
 from hessian.spectra.spectrum import rounding
@@ -77,7 +77,7 @@ def newton_cg(
     >>> bool(loss(w + update) < loss(w))
     True
     """
-    num_matvecs, key = whole("num_matvecs", num_matvecs, 2), prng_key(key)
+    num_matvecs, key = whole("num_matvecs", num_matvecs, 2), key_or_default(key)
     accuracy, weight = number("accuracy", accuracy, "(0, 1)"), number("weight", weight)
     if damping is not None:
         number("damping", damping)
@@ -166,16 +166,16 @@ def capped(product, gradient, damping, accuracy, limit):
         count = solve.count + 1
         solving = ~negative & (length(r) > accuracy) & (count < limit)
         return _Solve(
-            solving,
-            count,
-            jnp.where(negative, solve.p, d),
-            r,
-            -r + beta * solve.p,
-            negative,
+            solving=solving,
+            count=count,
+            d=jnp.where(negative, solve.p, d),
+            r=r,
+            p=-r + beta * solve.p,
+            negative=negative,
         )
 
     zero = jnp.zeros_like(gradient)
     g = unit(gradient)
-    start = _Solve(norm > 0, jnp.int32(0), zero, g, -g, jnp.bool_(False))
+    start = _Solve(solving=norm > 0, count=jnp.int32(0), d=zero, r=g, p=-g, negative=jnp.bool_(False))
     solved = jax.lax.while_loop(lambda solve: solve.solving, step, start)
     return norm * solved.d, solved.negative

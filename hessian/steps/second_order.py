@@ -33,8 +33,8 @@ from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
+from gdlab.ground.checks import key_or_default, number
 from gdlab.ground.leaves import shown
-from hessian.arguments import number, prng_key
 from hessian.numerics import length, newton_coordinates, unit
 from hessian.precision import Storage, rounded, working, working_dtype
 from hessian.product import Params
@@ -263,15 +263,22 @@ def _tried(loss, theta, value, gradient, found, region, propose, adapt):
         region = adapt(tries.region, size, ratio, on_boundary)
         by_gradient = good & (ratio == 0)  # which says nothing about the region
         return _Tries(
-            ~good & (tries.count + 1 < TRIES) & (size > 0),
-            tries.count + 1,
-            jnp.where((size > 0) & ~by_gradient, region, tries.region),
-            jnp.where(good, point, theta),
-            jnp.where(good, reached, value),
-            good,
+            searching=~good & (tries.count + 1 < TRIES) & (size > 0),
+            count=tries.count + 1,
+            region=jnp.where((size > 0) & ~by_gradient, region, tries.region),
+            theta=jnp.where(good, point, theta),
+            value=jnp.where(good, reached, value),
+            moved=good,
         )
 
-    start = _Tries(jnp.isfinite(value), jnp.int32(0), region, theta, value, jnp.bool_(False))
+    start = _Tries(
+        searching=jnp.isfinite(value),
+        count=jnp.int32(0),
+        region=region,
+        theta=theta,
+        value=value,
+        moved=jnp.bool_(False),
+    )
     tries = jax.lax.while_loop(lambda tries: tries.searching, try_region, start)
     # Where no region helped, it was not the region that was at fault.
     return Move(tries.theta, tries.value, jnp.where(tries.moved, tries.region, region), tries.moved, 2 * tries.count)
@@ -285,7 +292,7 @@ def _unconditional(loss, theta, step, region):
 
 
 def _transformation(method, key, region, *hyperparameters):
-    key = prng_key(key)
+    key = key_or_default(key)
     return optax.GradientTransformationExtraArgs(
         Partial(_init, key, region), Partial(_update, _Static(method), hyperparameters)
     )

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from hessian.arguments import prng_key
+from gdlab.ground.checks import key_or_default
 from hessian.compiled import compiled
 from hessian.precision import working
 from hessian.product import Loss, Params, gradient
@@ -43,7 +43,7 @@ def detect(loss: Loss, params: Params, *args: Any, key: jax.Array | None = None)
     (1, True)
     """
     loss, params, args, _ = working(loss, params, *args)
-    key = prng_key(key)
+    key = key_or_default(key)
     theta = ravel_pytree(params)[0]
     n = theta.size
     if n > MOST:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from hessian.arguments import number
+from gdlab.ground.checks import number
 from hessian.precision import Params
 from hessian.symmetry.generators import units
 from hessian.symmetry.parts import named, placed, taken

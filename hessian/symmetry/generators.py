@@ -18,8 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from gdlab.ground.checks import whole
 from gdlab.ground.leaves import shown
-from hessian.arguments import alike, whole
+from hessian.arguments import alike
 from hessian.precision import Params
 from hessian.symmetry.parts import named, placed, taken, zeros
 

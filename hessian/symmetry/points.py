@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from gdlab.ground.checks import whole
 from gdlab.ground.leaves import shown
-from hessian.arguments import whole
 from hessian.precision import Params
 from hessian.symmetry.generators import euclidean
 

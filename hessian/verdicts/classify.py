@@ -20,8 +20,9 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
+from gdlab.ground.checks import choice, key_or_default, number, switch, whole
 from gdlab.ground.results import result
-from hessian.arguments import choice, number, prng_key, tolerance, whole
+from hessian.arguments import tolerance
 from hessian.bounds import OnFace, boxed, face_at, on_face
 from hessian.compiled import compiled
 from hessian.limits import BASIS_MEMORY, DENSE_SPECTRUM, MATRIX_MEMORY
@@ -37,7 +38,7 @@ from hessian.symmetry.declared import Symmetries, declare, refuse_wrong
 from hessian.symmetry.slices import Slice, sliced
 from hessian.verdicts.certificate import Kind, certificate
 from hessian.verdicts.evidence import Eigenpair, Evidence, dense
-from hessian.verdicts.krylov_evidence import CHECKS, matrix_free
+from hessian.verdicts.krylov_evidence import CHECKS, matrix_free, rounding_of
 
 Method = Literal["auto", "dense", "lanczos"]
 
@@ -66,7 +67,7 @@ class CriticalPoint(NamedTuple, Generic[Tree]):
     symmetric: jax.Array  # bool: the declared symmetries hold, as far as was checked
     proof: Proof | None = None  # the record, where it was asked for
     frozen: jax.Array | int = 0  # how many parameters are held where they are; the verdict is that of the others
-    face: OnFace | None = None  # where bounds were given: which are active, and their multipliers
+    face: OnFace[Tree] | None = None  # where bounds were given: which are active, and their multipliers
 
     def _words(self) -> str:
         many = np.ndim(self.code) > 0
@@ -110,7 +111,7 @@ class CriticalPoint(NamedTuple, Generic[Tree]):
         """
         return jnp.where(self.code == Kind.MINIMUM, self.inertia.positive / 2, jnp.nan)
 
-    def provided(self, symmetric: ArrayLike) -> "CriticalPoint":
+    def provided(self, symmetric: ArrayLike) -> "CriticalPoint[Tree]":
         """The same where the declared symmetries hold; elsewhere undetermined."""
         symmetric = self.symmetric & jnp.asarray(symmetric)
         return self._replace(
@@ -119,7 +120,7 @@ class CriticalPoint(NamedTuple, Generic[Tree]):
             symmetric=symmetric,
         )
 
-    def in_storage(self, stored: Storage) -> "CriticalPoint":
+    def in_storage(self, stored: Storage) -> "CriticalPoint[Tree]":
         """The same with its eigenvectors in the dtypes of the parameters."""
         lowest, highest = (end._replace(vector=stored(end.vector)) for end in (self.lowest, self.highest))
         face = None if self.face is None else self.face.in_storage(stored)
@@ -192,18 +193,14 @@ def classify(
     >>> classify(lambda w: (1 - w[0] * w[1]) ** 2, jnp.ones(2), symmetries=symmetry.rescale(0, 1)).kind
     'minimum'
     """
-    record = (
-        prove(loss, params, *args, trainable=trainable, bounds=bounds)
-        if choice("proof", proof, (True, False))
-        else None
-    )
+    record = prove(loss, params, *args, trainable=trainable, bounds=bounds) if switch("proof", proof) else None
     loss, params, args, stored = working(loss, params, *args, trainable=trainable)
     theta = jax.eval_shape(lambda tree: ravel_pytree(tree)[0], params)
     choice("method", method, ("auto", "dense", "lanczos"))
     tolerance("gradient_tol", gradient_tol)
     tolerance("curvature_tol", curvature_tol)
     number("confidence", confidence, "(0, 1)")
-    num_matvecs, start = whole("num_matvecs", num_matvecs, 24), None if key is None else prng_key(key)
+    num_matvecs, start = whole("num_matvecs", num_matvecs, 24), None if key is None else key_or_default(key)
     if memory is not None:
         number("memory", memory)
     within = boxed(bounds, params, symmetries)
@@ -218,23 +215,38 @@ def classify(
         rows = rows_within(BASIS_MEMORY if memory is None else memory, theta, num_matvecs - CHECKS, least=2)
         krylov = num_matvecs, rows
     tols = gradient_tol, curvature_tol
-    verdict = _judged(loss, stored, krylov, params, args, tols, start, confidence, orbit, symmetric, within)
+    errors = None if krylov is None else _errors(loss, params, args, within)
+    verdict = _judged(loss, stored, krylov, params, args, tols, start, confidence, orbit, symmetric, within, errors)
     return verdict._replace(proof=record, frozen=jax.device_put(np.int32(stored.frozen)))
 
 
-@compiled(static_argnums=(0, 1, 2))
-def _judged(loss, stored, krylov, params, args, tols, key, confidence, orbit, symmetric, within):
+@compiled(products=4, static_argnums=0)
+def _errors(loss, params, args, within):
+    """Rounding of gradient and Hessian: its program is many times as large as all others, and runs once."""
+    _, loss, params, args = _faced(loss, params, args, within)
+    return rounding_of(loss, params, args)
+
+
+def _faced(loss, params, args, within):
+    """The face of the box at params, and loss, params and args on it; what was given where there is no box."""
+    if within is None:
+        return None, loss, params, args
+    face = face_at(loss, params, args, within)
+    return face, Slice(loss), ravel_pytree(params)[1](face.center), (face, *args)
+
+
+@compiled(products=200, static_argnums=(0, 1, 2))
+def _judged(loss, stored, krylov, params, args, tols, key, confidence, orbit, symmetric, within, errors):
     """The verdict in one program; `krylov` is None with the dense Hessian, else the products and rows allowed."""
     n = sum(leaf.size for leaf in jax.tree.leaves(params))
     flat = jnp.int32(0) if orbit is None else orbit.dimension
     whole, given = loss, args
-    if within is not None:
-        orbit = face_at(loss, params, args, within)
-        loss, args, params = Slice(loss), (orbit, *args), ravel_pytree(params)[1](orbit.center)
+    face, loss, params, args = _faced(loss, params, args, within)
+    orbit = orbit if face is None else face
     if krylov is None:
         found, confidence = dense(loss, params, args, *tols, orbit), 1.0
     else:
-        found = matrix_free(loss, params, args, *tols, prng_key(key), confidence, *krylov, orbit)
+        found = matrix_free(loss, params, args, errors, *tols, key_or_default(key), confidence, *krylov, orbit)
     verdict = _verdict(found, n, confidence, flat if within is None else orbit.dimension)
     if within is not None:
         verdict = _within(verdict, orbit, on_face(whole, params, given, orbit, found.step))
@@ -286,22 +298,22 @@ def _verdict(found: Evidence, n: int, confidence: ArrayLike, flat: ArrayLike = 0
     needed = jnp.where((code == Kind.UNDETERMINED) & found.finite, num_matvecs_for(resolution, n, certainty), 0)
     zero = n - found.positive - found.negative
     return CriticalPoint(
-        code,
-        found.negative,
-        Inertia(found.positive, zero, found.negative),
-        found.gradient_norm,
-        found.gradient_tol,
-        found.curvature_tol,
-        lowest,
-        highest,
-        jnp.where(code == Kind.UNDETERMINED, 0, certainty),
-        found.decrement,
-        found.distance,
-        found.change,
-        found.kink,
-        found.settled,
-        found.num_matvecs,
-        needed,
-        flat,
-        jnp.bool_(True),
+        code=code,
+        index=found.negative,
+        inertia=Inertia(found.positive, zero, found.negative),
+        gradient_norm=found.gradient_norm,
+        gradient_tol=found.gradient_tol,
+        curvature_tol=found.curvature_tol,
+        lowest=lowest,
+        highest=highest,
+        confidence=jnp.where(code == Kind.UNDETERMINED, 0, certainty),
+        newton_decrement=found.decrement,
+        distance=found.distance,
+        change=found.change,
+        kink=found.kink,
+        settled=found.settled,
+        num_matvecs=found.num_matvecs,
+        num_matvecs_needed=needed,
+        flat=flat,
+        symmetric=jnp.bool_(True),
     )

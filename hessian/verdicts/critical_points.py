@@ -158,19 +158,19 @@ def listed(ends: Any, unravel: Callable[[Any], Params], separation: float | None
     rows = rows[order]
     loss, index = ends.loss[rows], ends.point.index[rows]
     return CriticalPoints(
-        jax.vmap(unravel)(jnp.asarray(theta[rows])) if len(rows) else None,
-        loss,
-        code[rows],
-        index,
-        ends.point.inertia.zero[rows],
-        norm[rows],
-        ends.eigenvalues[rows],
-        np.bincount(reached[reached >= 0], minlength=len(rows)),
-        _families(loss, index, 1e-6 if double else 1e-3, _hidden(ends.eigenvalues[rows], separation)),
-        reached,
-        ended,
-        float(np.max(separation)),
-        ends.point.flat[rows],
+        params=jax.vmap(unravel)(jnp.asarray(theta[rows])) if len(rows) else None,
+        loss=loss,
+        code=code[rows],
+        index=index,
+        nullity=ends.point.inertia.zero[rows],
+        gradient_norm=norm[rows],
+        eigenvalues=ends.eigenvalues[rows],
+        found=np.bincount(reached[reached >= 0], minlength=len(rows)),
+        family=_families(loss, index, 1e-6 if double else 1e-3, _hidden(ends.eigenvalues[rows], separation)),
+        reached=reached,
+        ended=ended,
+        separation=float(np.max(separation)),
+        flat=ends.point.flat[rows],
     )
 
 

@@ -106,8 +106,9 @@ def dense(
         eps = jnp.finfo(theta.dtype).eps
         zero = zero_band(spectral_norm, blur, curvature_tol)
         frame = Frame(
-            theta, projections, values, basis, jnp.abs(values) > zero, errors, 4 * (blur / n**0.5 + eps * spectral_norm)
-        )
+            theta=theta, gradient=projections, values=values, basis=basis, seen=jnp.abs(values) > zero,
+            gradient_error=errors, entry_error=4 * (blur / n**0.5 + eps * spectral_norm),
+        )  # fmt: skip
         strict, loose = slope_tols(theta, loss(params, *args), values, frame.seen, errors, distance_tol(theta))
         norm = length(projections)
         candidate = jnp.all(jnp.abs(projections) <= loose) if gradient_tol is None else norm <= gradient_tol
@@ -131,11 +132,12 @@ def dense(
     change = jnp.max(jnp.where(frame.seen, found.relative, 0))
     flat = ~found.kink & found.converging
     return Evidence(
-        norm, jnp.asarray(tolerance, theta.dtype), jnp.asarray(zero, theta.dtype), lowest, highest, positive, negative,
-        jnp.bool_(True), flat, found.kink, change, jnp.bool_(True),
-        jnp.sqrt(jnp.abs(projections @ step)), length(step), basis @ step,
-        jnp.int32(n + 2 * draws) + jnp.where(candidate, 3 * n + GRADIENTS, 0),
-        jnp.isfinite(norm) & jnp.isfinite(spectral_norm) & jnp.isfinite(blur),
+        gradient_norm=norm, gradient_tol=jnp.asarray(tolerance, theta.dtype),
+        curvature_tol=jnp.asarray(zero, theta.dtype), lowest=lowest, highest=highest, positive=positive,
+        negative=negative, complete=jnp.bool_(True), flat=flat, kink=found.kink, change=change,
+        settled=jnp.bool_(True), decrement=jnp.sqrt(jnp.abs(projections @ step)), distance=length(step),
+        step=basis @ step, num_matvecs=jnp.int32(n + 2 * draws) + jnp.where(candidate, 3 * n + GRADIENTS, 0),
+        finite=jnp.isfinite(norm) & jnp.isfinite(spectral_norm) & jnp.isfinite(blur),
     )  # fmt: skip
 
 

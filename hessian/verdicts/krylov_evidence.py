@@ -19,7 +19,7 @@ from jax.flatten_util import ravel_pytree
 from hessian.bounds import Face
 from hessian.compiled import compiled
 from hessian.numerics import divided, divisor, length, length_scale, newton_coordinates, unit
-from hessian.product import Loss, Params, flat_product, gradient
+from hessian.product import Loss, Params, gradient, gradient_and_product
 from hessian.roundoff import SAFETY, UNIFORM, spread
 from hessian.spectra import lanczos
 from hessian.spectra.bounds import ends
@@ -55,11 +55,18 @@ class _Seen(NamedTuple):
     there: jax.Array  # the norm of the gradient at theta + p
 
 
-@compiled(static_argnames=("loss", "num_matvecs", "rows"))
+def rounding_of(loss: Loss, params: Params, args: tuple) -> tuple[jax.Array, jax.Array]:
+    """What rounding makes of the gradient at most, and of the product with a vector of length 1: two lengths."""
+    errors, blurs = spread(loss, params, args, 1)
+    return SAFETY * length(errors[0]), length(blurs[0])
+
+
+@compiled(products=200, static_argnames=("loss", "num_matvecs", "rows"))
 def matrix_free(
     loss: Loss,
     params: Params,
     args: tuple,
+    errors: tuple[jax.Array, jax.Array],
     gradient_tol: Any,
     curvature_tol: Any,
     key: jax.Array,
@@ -70,7 +77,8 @@ def matrix_free(
 ) -> Evidence:
     """Evidence from at most `num_matvecs` products, in Lanczos bases of `rows` vectors.
 
-    Where the loss is that of the slice across an orbit the bases lie in the slice, too.
+    `errors` are those of `rounding_of`.  Where the loss is that of the slice across an orbit the bases lie in the
+    slice, too.
     """
     theta, unravel = ravel_pytree(params)
     doubt = (1 - confidence) / FAMILY_SIZE / 2
@@ -79,19 +87,22 @@ def matrix_free(
         return ravel_pytree(gradient(loss, unravel(x), *args))[0]
 
     def product(x, vector):
-        return flat_product(loss, unravel(x), *args)(vector)
+        return both(x, vector)[1]
+
+    def both(x, vector):
+        slope, image = gradient_and_product(loss, unravel(x), args, unravel(vector))
+        return ravel_pytree(slope)[0], ravel_pytree(image)[0]
 
     with jax.default_matmul_precision("highest"):
         g = gradient_at(theta)
-        errors, blurs = spread(loss, params, args, 1)
-        blur, gradient_error = length(blurs[0]), SAFETY * length(errors[0])
+        gradient_error, blur = errors
 
         def zero(spectral_norm):
             return zero_band(spectral_norm, blur, curvature_tol)
 
         spaces = _spaces(product, theta, g, key, rows, num_matvecs - CHECKS, zero, doubt, gradient_error, orbit)
         found = lanczos.ritz(spaces.krylov)
-        seen = _changes(gradient_at, product, theta, g, spaces, found, zero, gradient_error)
+        seen = _changes(both, theta, g, spaces, found, zero, gradient_error)
 
     tau = zero(spaces.spectral_norm)
     lowest, highest, positive, negative = _ends(found, spaces, seen, tau, unravel)
@@ -100,12 +111,13 @@ def matrix_free(
     tolerance = near_point.gradient_tol if gradient_tol is None else gradient_tol
     norm, n = length(g), _dimension(theta, orbit)
     return Evidence(
-        norm, jnp.asarray(tolerance, theta.dtype), jnp.asarray(tau, theta.dtype), lowest, highest,
-        jnp.where(lowest.low > 0, n, positive), jnp.where(highest.high < 0, n, negative),
-        found.count == n, ~seen.kink, seen.kink, jnp.max(seen.change), jnp.asarray(settled),
-        jnp.sqrt(jnp.abs(g @ spaces.step)), near_point.distance, spaces.step,
-        (spaces.num_matvecs + CHECKS).astype(jnp.int32),
-        jnp.isfinite(norm) & jnp.isfinite(spaces.spectral_norm) & jnp.isfinite(tau),
+        gradient_norm=norm, gradient_tol=jnp.asarray(tolerance, theta.dtype),
+        curvature_tol=jnp.asarray(tau, theta.dtype), lowest=lowest, highest=highest,
+        positive=jnp.where(lowest.low > 0, n, positive), negative=jnp.where(highest.high < 0, n, negative),
+        complete=found.count == n, flat=~seen.kink, kink=seen.kink, change=jnp.max(seen.change),
+        settled=jnp.asarray(settled), decrement=jnp.sqrt(jnp.abs(g @ spaces.step)), distance=near_point.distance,
+        step=spaces.step, num_matvecs=(spaces.num_matvecs + CHECKS).astype(jnp.int32),
+        finite=jnp.isfinite(norm) & jnp.isfinite(spaces.spectral_norm) & jnp.isfinite(tau),
     )  # fmt: skip
 
 
@@ -197,11 +209,19 @@ def _spaces(product, theta, g, key, rows, limit, zero, doubt, goal, orbit):
 
     nought, none = jnp.zeros((), theta.dtype), jnp.int32(0)
     blank = lanczos.begin(key, n, rows, theta.dtype)
-    nothing = _Found(jnp.zeros_like(theta), jnp.bool_(False), blank, nought, nought, nought, none)
+    nothing = _Found(
+        step=jnp.zeros_like(theta),
+        exhausted=jnp.bool_(False),
+        krylov=blank,
+        low=nought,
+        high=nought,
+        spectral_norm=nought,
+        num_matvecs=none,
+    )
     return jax.lax.scan(stage, nothing, jnp.arange(3, dtype=jnp.int32))[0]
 
 
-def _changes(gradient_at, product, theta, g, spaces, found, zero, gradient_error):
+def _changes(both, theta, g, spaces, found, zero, gradient_error):
     """How gradient and curvature change on the way to theta + p."""
     eps = jnp.finfo(theta.dtype).eps
     ends_of = jax.vmap(unit)(found.vectors[:, jnp.stack([0, found.count - 1])].T @ spaces.krylov.basis)
@@ -215,18 +235,16 @@ def _changes(gradient_at, product, theta, g, spaces, found, zero, gradient_error
     side = unit(jnp.resize(jnp.asarray(UNIFORM, theta.dtype), theta.shape))
     beside = BESIDE * eps * (length(theta) + eps) * theta.size**0.5 * side
 
-    def at_point(each):
-        move, at, vectors = each
-        return jax.lax.map(partial(product, theta + at), vectors), gradient_at(theta + move), theta + move - theta
-
-    here = jnp.stack([spaces.step, beside])
-    moves = jnp.stack([spaces.step, p / 2, p, 2 * p, beside, -beside, corner, -corner])
-    points = moves.at[0].set(0)  # Newton's residual needs the Hessian at theta
-    images, slopes, moved = jax.lax.map(at_point, (moves, points, jnp.stack([here] + 7 * [ends_of])))
-    apart = jnp.abs(jnp.einsum("kn,mkn->mk", ends_of, images[1:]) - values[None])
+    # Two products at theta, then the slope after Newton's step, then slope and both curvatures at each other point.
+    moves = jnp.stack([beside, -beside, p / 2, p, 2 * p, corner, -corner])
+    here = jnp.zeros_like(theta)
+    points = jnp.concatenate([jnp.stack([here, here, spaces.step]), jnp.repeat(moves, 2, axis=0)])
+    vectors = jnp.concatenate([jnp.stack([spaces.step, beside, beside]), jnp.tile(ends_of, (len(moves), 1))])
+    slopes, images = jax.lax.map(lambda each: both(theta + each[0], each[1]), (points, vectors))
+    (of_step, of_beside), there, (ahead, behind) = images[:2], slopes[2], slopes[3:7:2]
+    apart = jnp.abs(jnp.sum(vectors[3:] * images[3:], axis=1).reshape(len(moves), 2) - values)
     relative = jnp.maximum(jnp.max(apart, axis=0) - 4 * eps * spaces.spectral_norm, 0) / divisor(jnp.abs(values))
-    of_step, of_beside = images[0]
-    deviations = [length(slopes[i] - g - sign * of_beside) for i, sign in ((4, 1), (5, -1))]
-    kink = jnp.maximum(*deviations) > spaces.spectral_norm * length(moved[4]) + gradient_error
+    deviation = jnp.maximum(length(ahead - g - of_beside), length(behind - g + of_beside))
+    kink = deviation > spaces.spectral_norm * length(theta + beside - theta) + gradient_error
     change = jnp.where(jnp.isfinite(relative), relative, jnp.inf)
-    return _Seen(change, ends_of, kink, length(of_step + g), length(slopes[0]))
+    return _Seen(change, ends_of, kink, length(of_step + g), length(there))

@@ -57,7 +57,7 @@ def refine(
     short = size <= same_point_distance(length_scale)
     going = (good | ((size > same_point_distance(length_scale)) & (share >= SMALLEST))) & (state.left > 1)
     share = jnp.where(good, jnp.minimum(1, 4 * share), share / 4)
-    return Refining(going, state.left - 1, theta, gradient, share, short)
+    return Refining(going=going, left=state.left - 1, theta=theta, gradient=gradient, share=share, short=short)
 
 
 def same_point_distance(length_scale: jax.Array) -> jax.Array:

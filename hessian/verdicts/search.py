@@ -28,8 +28,8 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
+from gdlab.ground.checks import choice, number, whole
 from gdlab.ground.leaves import shown
-from hessian.arguments import choice, number, whole
 from hessian.compiled import compiled
 from hessian.limits import CURVATURE_ROUNDING
 from hessian.models import WholeLoss, partition
@@ -244,7 +244,8 @@ def _search(loss, plan, params, args, starts, radius):
             norm <= DOUBT * jnp.finfo(norm.dtype).eps * spectral_norm * length_scale(theta)
         )
         done = stuck | _still(found, gradient, length_scale(theta)) | (damping >= HOPELESS) | ~jnp.isfinite(norm)
-        return _Seek(~done & (state.count + 1 < steps), state.count + 1, theta, gradient, damping, streak)
+        seeking = ~done & (state.count + 1 < steps)
+        return _Seek(seeking, state.count + 1, theta, gradient, damping=damping, streak=streak)
 
     def refine_once(state):
         found = eigenbasis(flat, state.theta, state.gradient, None, key)
@@ -252,10 +253,11 @@ def _search(loss, plan, params, args, starts, radius):
 
     def seek(theta):
         none, damping = jnp.int32(0), jnp.asarray(1e-3, theta.dtype)
-        start = _Seek(jnp.bool_(True), none, theta, gradient_at(theta), damping, none)
+        start = _Seek(jnp.bool_(True), none, theta, gradient_at(theta), damping=damping, streak=none)
         state = jax.lax.while_loop(lambda state: state.seeking, step, start)
         left = jnp.int32(REFINEMENTS) if goal is None else REFINEMENTS + steps - state.count
-        first = Refining(jnp.bool_(True), left, state.theta, state.gradient, jnp.ones_like(damping), jnp.bool_(False))
+        ones = jnp.ones_like(damping)
+        first = Refining(jnp.bool_(True), left, state.theta, state.gradient, share=ones, short=jnp.bool_(False))
         end = jax.lax.while_loop(lambda state: state.going, refine_once, first)
         # Where Newton's method did not converge the end is that of the search, so that a flat gradient stays visible.
         theta, gradient = (
@@ -284,13 +286,13 @@ def judged(loss, params, args, flat, theta, gradient, length_scale, point, key):
     doubt = jnp.where(is_curved, steps + divided(noise, sizes), 0)
     image, whole = length(found.values * found.projections), jnp.max(sizes) * length(gradient)
     return End(
-        theta,
-        flat(theta),
-        found.values,
-        point,
-        image / divisor(whole),
-        converged,
-        jnp.sqrt(jnp.sum((doubt[:, None] * found.vectors) ** 2, axis=0)),
+        theta=theta,
+        loss=flat(theta),
+        eigenvalues=found.values,
+        point=point,
+        flatness=image / divisor(whole),
+        converged=converged,
+        doubt=jnp.sqrt(jnp.sum((doubt[:, None] * found.vectors) ** 2, axis=0)),
     )
 
 

@@ -195,6 +195,8 @@ def test_it_fits_a_phone_and_needs_no_network(browser, raced):
 
 
 def test_the_largest_page_stays_below_a_megabyte():
-    fixed = sum((template.HERE / name).stat().st_size for name in ("page.html", "page.css", "draw.js", "page.js"))
+    fixed = sum(
+        (template.HERE / name).stat().st_size for name in ("frame.html", "page.html", "page.css", "draw.js", "page.js")
+    )
     bytes_of_numbers = replay.BUDGET * (8 + 9 * 4) + replay.SIDE**2 * 4
     assert fixed + bytes_of_numbers * 4 / 3 + len(json.dumps(list(range(10_000)))) < 1e6

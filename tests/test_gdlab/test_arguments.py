@@ -16,6 +16,7 @@ import pytest
 
 import gdlab
 from gdlab import arguments, directions, scales
+from gdlab.ground import checks
 from gdlab.pieces import ranges
 
 # name of a piece or an optimizer: each hyperparameter, its value where it is not said, and its range
@@ -207,35 +208,35 @@ SENTENCES = {
     "booleans": (lambda: arguments.real_array("x", [True], "real"), "real; got [True]"),
     "one number": (lambda: arguments.sequence("x", 3), "a sequence of real numbers; got 3"),
     "too few": (lambda: arguments.sequence("x", [1], 2), "a sequence of at least 2 real numbers; got [1]"),
-    "below": (lambda: arguments.whole("x", 0), "a whole number, at least 1; got 0"),
-    "above": (lambda: arguments.whole("x", 4, 2, 3), "a whole number, from 2 to 3; got 4"),
-    "a fraction": (lambda: arguments.whole("x", 2.0), "a whole number, at least 1; got 2.0"),
-    "a switch": (lambda: arguments.whole("x", True), "a whole number, at least 1; got True"),
-    "a seed": (lambda: arguments.prng_key("x", 3), "a PRNG key, such as jax.random.key(0); got 3"),
+    "below": (lambda: checks.whole("x", 0), "a whole number, at least 1; got 0"),
+    "above": (lambda: checks.whole("x", 4, 2, 3), "a whole number, from 2 to 3; got 4"),
+    "a fraction": (lambda: checks.whole("x", 2.0), "a whole number, at least 1; got 2.0"),
+    "a switch": (lambda: checks.whole("x", True), "a whole number, at least 1; got True"),
+    "a seed": (lambda: checks.prng_key("x", 3), "a PRNG key, such as jax.random.key(0); got 3"),
     "keys": (
-        lambda: arguments.prng_key("x", jax.random.split(KEY, 2)),
+        lambda: checks.prng_key("x", jax.random.split(KEY, 2)),
         "a PRNG key, such as jax.random.key(0); got an array of dtype key<fry> and shape (2,)",
     ),
     "old keys": (
-        lambda: arguments.prng_key("x", jax.random.split(OLD, 2)),
+        lambda: checks.prng_key("x", jax.random.split(OLD, 2)),
         "a PRNG key, such as jax.random.key(0); got an array of dtype uint32 and shape (2, 2)",
     ),
     "floats": (
-        lambda: arguments.prng_key("x", np.zeros(2)),
+        lambda: checks.prng_key("x", np.zeros(2)),
         "a PRNG key, such as jax.random.key(0); got an array of dtype float64 and shape (2,)",
     ),
-    "no function": (lambda: arguments.function("x", 1, "x()"), "a function, x(); got 1"),
-    "another class": (lambda: arguments.one_of("x", 1, str, "a word"), "a word; got 1"),
-    "no switch": (lambda: arguments.switch("x", 1), "True or False; got 1"),
-    "another word": (lambda: arguments.choice("x", "c", {"a": 1, "b": 2}), "one of a, b; got 'c'"),
-    "no word": (lambda: arguments.choice("x", ["a"], {"a": 1}), "one of a; got ['a']"),
+    "no function": (lambda: checks.function("x", 1, "x()"), "a function, x(); got 1"),
+    "another class": (lambda: checks.one_of("x", 1, str, "a word"), "a word; got 1"),
+    "no switch": (lambda: checks.switch("x", 1), "True or False; got 1"),
+    "another word": (lambda: checks.choice("x", "c", {"a": 1, "b": 2}), "'a' or 'b'; got 'c'"),
+    "no word": (lambda: checks.choice("x", ["a"], {"a": 1}), "'a'; got ['a']"),
     "other shapes": (
-        lambda: arguments.alike("x", {"a": jnp.zeros(3), "b": 1.0}, PARAMS),
+        lambda: checks.alike("x", {"a": jnp.zeros(3), "b": 1.0}, PARAMS),
         "like params, PyTreeDef({'a': *, 'b': *}) with shapes [(2, 3), ()]; "
         "got PyTreeDef({'a': *, 'b': *}) with shapes [(3,), ()]",
     ),
     "other names": (
-        lambda: arguments.alike("x", {"a": PARAMS["a"]}, PARAMS),
+        lambda: checks.alike("x", {"a": PARAMS["a"]}, PARAMS),
         "like params, PyTreeDef({'a': *, 'b': *}) with shapes [(2, 3), ()]; "
         "got PyTreeDef({'a': *}) with shapes [(2, 3)]",
     ),
@@ -262,7 +263,7 @@ SENTENCES = {
         "a pytree of floating arrays; got a leaf of dtype int64 at x['layer'].inner" + arguments.PARTITION,
     ),
     "one key for many": (
-        lambda: arguments.prng_key("x", OLD, 1),
+        lambda: checks.prng_key("x", OLD, 1),
         "PRNG keys with 1 axis, such as jax.random.split(jax.random.key(0), 3); "
         "got an array of dtype uint32 and shape (2,)",
     ),
@@ -277,16 +278,16 @@ def test_what_is_something_else_is_named(call, said):
 
 
 def test_what_is_allowed_comes_back():
-    assert [arguments.whole("x", n, 1, 3) for n in (1, 3, np.int32(2))] == [1, 3, 2]
-    assert arguments.whole("x", 10**9) == 10**9
-    assert [arguments.prng_key("x", key) is key for key in (KEY, OLD)] == [True, True]
+    assert [checks.whole("x", n, 1, 3) for n in (1, 3, np.int32(2))] == [1, 3, 2]
+    assert checks.whole("x", 10**9) == 10**9
+    assert [checks.prng_key("x", key) is key for key in (KEY, OLD)] == [True, True]
     assert arguments.sequence("x", [1, 2], 2).dtype == arguments.hyperparameter("x", np.arange(2), 0).dtype == float
     assert arguments.sequence("x", []).shape == (0,)
     half = jnp.ones((), "bfloat16")
     assert arguments.hyperparameter("x", half, 0) is half
-    assert arguments.choice("x", "b", {"a": 1, "b": 2}) == 2
-    assert arguments.switch("x", False) is False
-    assert arguments.alike("x", jax.tree.map(jnp.ones_like, PARAMS), PARAMS) is None
+    assert checks.choice("x", "b", {"a": 1, "b": 2}) == 2
+    assert checks.switch("x", False) is False
+    assert checks.alike("x", jax.tree.map(jnp.ones_like, PARAMS), PARAMS) is None
     leaves = jax.tree.leaves(arguments.floating("x", {"a": 1j, "b": np.float32(1)}))
     assert [leaf.dtype for leaf in leaves] == ["complex128", "float32"]
 
@@ -310,7 +311,7 @@ def test_decays_that_stand_beside_decays_are_named_by_the_caller():
 
 def test_a_batch_of_keys_has_an_axis():
     for keys in (jax.random.split(KEY, 3), jax.random.split(OLD, 3)):
-        assert arguments.prng_key("x", keys, 1) is keys
+        assert checks.prng_key("x", keys, 1) is keys
 
 
 def test_arrays_go_through_unread():

@@ -241,7 +241,7 @@ BAD = {
     "run": (lambda: gdlab.compare(swept(rng()).rename(key="draw")), "run must name the axis"),
     "two runs": (lambda: gdlab.compare(swept(rng()).rename(lr="start")), "run must be one axis"),
     "runs of two kinds": (lambda: gdlab.compare(swept(rng()).rename(lr="start"), run="key"), "data must have one"),
-    "better": (lambda: gdlab.compare(swept(rng()), better="low"), "better must be one of lower, higher"),
+    "better": (lambda: gdlab.compare(swept(rng()), better="low"), "better must be 'lower' or 'higher'"),
     "tuning_runs": (lambda: gdlab.compare(swept(rng()), tuning_runs=15), "tuning_runs must be a whole number"),
     "nominee": (lambda: gdlab.compare(swept(rng()), nominee="adamw"), "nominee must be one of"),
     "confidence": (lambda: gdlab.compare(swept(rng()), confidence=95), "confidence must be a number above 0"),

@@ -396,7 +396,8 @@ def test_the_wrong_number_of_coordinates_is_refused():
 def test_an_unknown_name_is_refused_with_the_known_ones():
     with pytest.raises(ValueError) as caught:
         surface("monkey")
-    assert str(caught.value) == f"name must be one of {', '.join(sorted(surfaces))}; got 'monkey'"
+    *names, last = map(repr, sorted(surfaces))
+    assert str(caught.value) == f"name must be {', '.join(names)} or {last}; got 'monkey'"
 
 
 # Their functions of the same name hide these modules in the package.

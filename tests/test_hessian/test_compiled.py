@@ -35,10 +35,22 @@ def test_a_light_loss_is_compiled_with_less_effort_and_gives_the_same(monkeypatc
         return jnp.mean((x @ w - 1) ** 4)
 
     is_light = compiled._is_light
-    monkeypatch.setattr(compiled, "_is_light", lambda given: chosen.append(is_light(given)) or chosen[-1])
+    monkeypatch.setattr(compiled, "_is_light", lambda *given: chosen.append(is_light(*given)) or chosen[-1])
     w = jnp.arange(3.0)
     results = [values(WorkingLoss(loss), w, (np.tile(ROWS, (times, 1)),)) for times in (1, 40)]
     assert chosen == [True, False]
     np.testing.assert_allclose(*results, rtol=1e-12)
     jax.jit(lambda w: values(WorkingLoss(loss), w, (ROWS,)))(w)  # within another program, nothing is chosen
     assert len(chosen) == 2
+
+
+@pytest.mark.parametrize(
+    "products, rows, light", [(np.inf, 1, False), (200, 1, True), (200, 5000, False), (4, 5000, True)]
+)
+def test_of_a_large_model_the_products_that_a_program_makes_decide(products, rows, light):
+    given = {
+        "loss": lambda w, x: jnp.mean((x @ w - 1) ** 4),
+        "params": jnp.ones(2000),
+        "args": (jnp.ones((rows, 2000)),),
+    }
+    assert compiled._is_light(given, products) == light

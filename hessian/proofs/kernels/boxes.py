@@ -52,6 +52,7 @@ def search(
     box: np.ndarray,
     smallest: float,
     most: int,
+    *,
     progress: Callable[[int, int], None] | None = None,
     start: Search | None = None,
     keep: Callable[[Callable[[], Search]], None] | None = None,
@@ -70,7 +71,7 @@ def search(
 
     def so_far():
         cut, points, left = (np.concatenate(parts) for parts in (cuts, found, undecided))
-        return Search(boxes, names, cut, points, left, np.array(examined))
+        return Search(boxes=boxes, names=names, cuts=cut, points=points, undecided=left, examined=np.array(examined))
 
     while len(boxes) and examined < most:
         now, boxes, ours, names = boxes[:batch], boxes[batch:], names[:batch], names[batch:]
@@ -101,7 +102,14 @@ def search(
 def _nothing_known(box):
     """One box to examine, and no cut, point or undecided box."""
     n, first = len(box), np.zeros(1, int)
-    return Search(box[None], first, np.zeros((0, 4), int), np.zeros((0, n, 2, 2)), np.zeros((0, n, 2)), np.array(0))
+    return Search(
+        boxes=box[None],
+        names=first,
+        cuts=np.zeros((0, 4), int),
+        points=np.zeros((0, n, 2, 2)),
+        undecided=np.zeros((0, n, 2)),
+        examined=np.array(0),
+    )
 
 
 def _examined(program, boxes):

@@ -552,11 +552,13 @@ def test_what_is_lacking_or_unknown_is_named():
             optimizer.update(jnp.ones(2), optimizer.init(jnp.ones(2)))
     with pytest.raises(TypeError, match=r"value must be given, update\(grads, state, params, value=loss\)"):
         gdlab.polyak().update(jnp.ones(2), gdlab.polyak().init(jnp.ones(2)))
-    with pytest.raises(ValueError, match="source must be one of lecture, paper, torch, keras, optax; got 'matlab'"):
+    with pytest.raises(
+        ValueError, match="source must be 'lecture', 'paper', 'torch', 'keras' or 'optax'; got 'matlab'"
+    ):
         gdlab.amsgrad(0.1, source="matlab")
     with pytest.raises(ValueError, match="parts must hold exactly one optimizer of gdlab; got 2"):
         gdlab.chain(gdlab.gd(0.1), gdlab.gd(0.1))
-    with pytest.raises(ValueError, match="scope must be one of global, leaf; got 'group'"):
+    with pytest.raises(ValueError, match="scope must be 'global' or 'leaf'; got 'group'"):
         gdlab.swats(0.1, scope="group")
 
 

@@ -70,7 +70,7 @@ def test_a_state_that_changes_its_shape_or_is_not_returned_is_named():
 
 
 DATA = jnp.sin(jnp.arange(24.0)).reshape(12, 2)
-PIECES = (1, 3, 1, 1, 7, 2, 5, 1, 10, 4)  # ten, of 35 steps
+PIECES = (1, 3, 1, 1, 7, 3, 7, 1, 7, 4)  # ten, of 35 steps and four lengths: each is a program
 
 
 def batch_loss(x, batch, *, key):

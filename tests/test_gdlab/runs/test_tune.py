@@ -200,7 +200,7 @@ def test_what_tuning_cannot_be_given_is_named():
     for how, said in (
         ({"low": 0.0}, r"low must lie in \(0, inf\)"),
         ({"low": 1.0, "high": 1.0}, r"high must lie in \(1, inf\)"),
-        ({"every": 2}, "options must be one of args, batches, key, trainable, model_state; got 'every'"),
+        ({"every": 2}, "options must be 'args', 'batches', 'key', 'trainable' or 'model_state'; got 'every'"),
     ):
         with pytest.raises(ValueError, match=said):
             gdlab.lr_range_test(bowl, gdlab.gd, START, 5, **how)

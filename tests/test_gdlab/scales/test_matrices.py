@@ -405,9 +405,9 @@ def test_a_rule_of_ones_own_says_which_axes_are_rows_and_columns():
 
 
 def test_an_unknown_rule_and_a_matrix_scale_within_a_combinator_are_refused():
-    with pytest.raises(ValueError, match="matrices must be one of last two, flattened, rank two; got 'all'"):
+    with pytest.raises(ValueError, match="matrices must be 'last two', 'flattened' or 'rank two'; got 'all'"):
         gdlab.muon(0.1, matrices="all")
-    with pytest.raises(ValueError, match="shape_factor must be one of one, width, ratio, rms; got 'long'"):
+    with pytest.raises(ValueError, match="shape_factor must be 'one', 'width', 'ratio' or 'rms'; got 'long'"):
         gdlab.muon(0.1, shape_factor="long")
     with pytest.raises(ValueError, match="scale must be a scale with a size for each parameter"):
         scales.RunningMax(scales.Polar(scales.Unit()))

@@ -242,7 +242,7 @@ def test_wrong_parameters_are_named():
         (lambda: schedules.ReduceOnPlateau(0.1, patience=0), r"patience must lie in \[1, inf\); got 0"),
         (lambda: schedules.ReduceOnPlateau(0.1, window=0), r"window must lie in \[1, inf\); got 0"),
         (lambda: schedules.ReduceOnPlateau(0.1, min_factor=2), r"min_factor must lie in \[0, 1\]; got 2"),
-        (lambda: schedules.Cyclic(0.1, 0.2, 5, "square"), "mode must be one of triangular, triangular2, exp_range"),
+        (lambda: schedules.Cyclic(0.1, 0.2, 5, "square"), "mode must be 'triangular', 'triangular2' or 'exp_range'"),
     ):
         with pytest.raises(ValueError, match=sentence):
             make()

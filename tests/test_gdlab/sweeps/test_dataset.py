@@ -12,6 +12,7 @@ import pytest
 import xarray
 
 import gdlab
+from gdlab.sweeps import template
 
 
 def there_and_back(dataset):
@@ -198,6 +199,28 @@ def test_datasets_of_the_same_labels_share_nothing_that_can_be_written_to():
     assert (two["a"].attrs, "extra" in two, "note" in two.attrs) == ({}, False, False)
     assert two["a"].values.tolist() == [1.0, 2.0] and other["a"].values.tolist() == [1.0, 3.0]
     assert two.equals(xarray.Dataset({name: two[name].variable for name in two}, {"a": [1.0, 2.0]}))
+
+
+def test_a_dataset_without_the_checks_of_xarray_is_the_one_with_them(monkeypatch):
+    axes = {"a": np.array([1.0, 2.0]), "kind": ["x", "y"], "point": {"p": jnp.arange(3.0), "q": np.arange(3)}}
+    swift = [gdlab.sweep(lambda a, kind, point: {"s": a, "v": point["p"] * jnp.ones(2)}, **axes) for _ in range(2)]
+    variables = {name: (swift[0][name].dims, swift[0][name].values) for name in swift[0].data_vars}
+    checked = xarray.Dataset(variables, {name: swift[0][name].variable for name in swift[0].coords}, swift[0].attrs)
+    assert swift[0].identical(checked) and list(swift[0].variables) == list(checked.variables)
+    assert swift[0].sel(kind="y", a=2.0).identical(checked.sel(kind="y", a=2.0))
+    template._template.cache_clear()
+    monkeypatch.setattr(template, "_built", None)  # which fails, as in a version whose insides are others
+    assert not template._template((("s", ("a",), (2,)),), ()).swift
+    copied = gdlab.sweep(lambda a, kind, point: {"s": a, "v": point["p"] * jnp.ones(2)}, **axes)
+    assert copied.equals(swift[1])
+    template._template.cache_clear()
+
+
+def test_an_axis_is_what_it_was_when_it_was_swept():
+    rates = np.array([1.0, 2.0])
+    swept = gdlab.sweep(lambda a: a, a=rates)
+    rates[0] = 9.0
+    assert swept["a"].values.tolist() == swept["value"].values.tolist() == [1.0, 2.0]
 
 
 def test_numbers_whose_sum_overflows_are_alive_and_those_that_cancel_to_none_are_not():

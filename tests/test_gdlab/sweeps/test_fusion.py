@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gdlab
-from gdlab.sweeps import batching
+from gdlab.sweeps import batching, plan
 from gdlab.sweeps.fusion import as_kernel, fits_kernel
 
 
@@ -55,7 +55,7 @@ def test_what_no_kernel_can_do_is_done_without_one(monkeypatch):
 
 
 def test_lanes_of_a_kernel_fill_vectors():
-    assert [batching.kernel_block(32, count) for count in (1, 16, 100, 512, 700, 4096)] == [16, 16, 112, 512, 352, 512]
+    assert [batching.kernel_block(32, count) for count in (1, 16, 100, 256, 700, 4096)] == [16, 16, 112, 256, 240, 256]
     assert batching.kernel_block(2**20, 4096) == batching.VECTOR
 
 
@@ -76,7 +76,7 @@ def test_threads_of_several_cores_change_nothing(monkeypatch):
     rates, found = jnp.geomspace(1e-3, 1e-1, 100), []
     for cores in (1, 3):
         monkeypatch.setattr(batching, "_cores", lambda cores=cores: cores)
-        batching._prepare.cache_clear()
+        plan._planned.cache_clear()
         found.append(gdlab.sweep(run, rate=rates, block=16))
     assert found[0].equals(found[1])
 
@@ -100,7 +100,7 @@ def test_a_kernel_holds_arrays_and_products_up_to_its_limits():
 def test_a_sweep_of_small_loops_is_made_as_a_kernel_and_of_others_is_not(monkeypatch):
     made, plain = [], batching.as_kernel
     monkeypatch.setattr(batching, "as_kernel", lambda fn: lambda *args: made.append(fn) or plain(fn)(*args))
-    for body, kernels in ((jnp.sin, 1), (jnp.sort, 0)):
+    for body, lanes, kernels in ((jnp.sin, 16, 1), (jnp.sin, 15, 0), (jnp.sort, 16, 0)):
         made.clear()
-        gdlab.sweep(lambda x, body=body: looped(body)(x), x=jnp.eye(3))
+        gdlab.sweep(lambda x, body=body: looped(body)(x), x=jnp.eye(lanes))
         assert len(made) == kernels

@@ -11,7 +11,7 @@ import pytest
 
 import hessian
 from gdlab.problems import lennard_jones, lennard_jones_starts, six_hump_camel, spin_glass
-from gdlab.storage.store import opened
+from gdlab.storage.store import Store, StoreError, opened
 from hessian import symmetry
 
 pytestmark = pytest.mark.full
@@ -40,20 +40,23 @@ def test_a_landscape_far_from_zero_is_the_same():
 
 
 def test_a_run_that_was_cut_off_ends_the_same(tmp_path):
-    def run(folder, starts):
-        with opened(folder, {"kind": "landscape"}) as store:
-            return hessian.landscape(six_hump_camel, starts, store=store)
-
-    whole = run(tmp_path / "whole", CAMEL[:48])
-    run(tmp_path / "cut", CAMEL[:32])
-    parts = sorted(part.name for part in (tmp_path / "cut").glob("chunk-*"))
-    (tmp_path / "cut" / parts[-1]).unlink()
-    again = run(tmp_path / "cut", CAMEL[:48])
+    cut = tmp_path / "cut"
+    whole = hessian.landscape(six_hump_camel, CAMEL[:48], store=tmp_path / "whole")
+    hessian.landscape(six_hump_camel, CAMEL[:32], store=str(cut))
+    parts = sorted(part.name for part in cut.glob("chunk-*"))
+    (cut / parts[-1]).unlink()
+    again = hessian.landscape(six_hump_camel, CAMEL[:48], store=cut)
     np.testing.assert_array_equal(whole.minima.params, again.minima.params)
     np.testing.assert_array_equal(whole.joins, again.joins)
     assert whole.ended == again.ended
-    with opened(tmp_path / "cut", {"kind": "landscape"}) as store, pytest.raises(ValueError, match="this very search"):
-        hessian.landscape(six_hump_camel, CAMEL[64:], store=store)
+    with pytest.raises(StoreError, match="this very search, or empty; its part 0 is of other starts"):
+        hessian.landscape(six_hump_camel, CAMEL[64:], store=cut)
+    with pytest.raises(StoreError, match=r"very computation, .* program is '\w+' there and '\w+' here$"):
+        hessian.landscape(lambda w: six_hump_camel(w) + 1, CAMEL[:48], store=cut)
+    with pytest.raises(StoreError, match=r"batch is 16 there and 8 here; radius is 0\.05\d* there and 0\.1\d* here"):
+        hessian.landscape(six_hump_camel, CAMEL[:48], batch=8, radius=0.1, store=cut)
+    with opened(tmp_path / "held", {}), pytest.raises(StoreError, match="store must not be in use"):
+        hessian.landscape(six_hump_camel, CAMEL[:48], store=tmp_path / "held")
 
 
 def test_seven_atoms_have_four_minima_and_twelve_saddles():
@@ -103,29 +106,21 @@ class Killed(Exception):
     """What ends a process in the midst of its work."""
 
 
-class Mortal:
-    """A store that dies once it has written so many parts."""
+def test_a_run_that_dies_again_and_again_ends_the_same(tmp_path, monkeypatch):
+    whole = hessian.landscape(six_hump_camel, CAMEL[:48])
+    write, left, deaths = Store.write, [], 0
 
-    def __init__(self, parts, writes):
-        self.parts, self.left = parts, writes
-
-    def read(self, number):
-        return dict(self.parts[number]) if number in self.parts else None
-
-    def write(self, number, arrays):
-        if not self.left:
+    def dying(store, *part):
+        if not left:
             raise Killed
-        self.left -= 1
-        self.parts[number] = dict(arrays)
+        left.pop()
+        write(store, *part)
 
-
-def test_a_run_that_dies_again_and_again_ends_the_same():
-    whole = hessian.landscape(six_hump_camel, CAMEL[:48], store=Mortal({}, 10**6))
-    parts: dict = {}
-    deaths = 0
+    monkeypatch.setattr(Store, "write", dying)
     while True:
+        left[:] = range(3)  # parts that it writes before it dies
         try:
-            again = hessian.landscape(six_hump_camel, CAMEL[:48], store=Mortal(parts, 3))
+            again = hessian.landscape(six_hump_camel, CAMEL[:48], store=tmp_path)
             break
         except Killed:
             deaths += 1
@@ -179,7 +174,7 @@ REFUSED = {
     "strings": ({"strings": -1}, "strings must be a whole number, at least 0"),
     "batch": ({"batch": 0}, "batch must be a whole number"),
     "radius": ({"radius": 0.0}, "radius must lie in"),
-    "store": ({"store": "folder"}, "store must have read and write"),
+    "store": ({"store": __file__}, "store must be a folder that can be written"),
     "symmetries": ({"symmetries": symmetry.rotations(2)}, "symmetries must leave the loss as it is"),
 }
 

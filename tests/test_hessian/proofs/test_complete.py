@@ -250,7 +250,7 @@ def test_a_search_that_is_cut_goes_on_and_ends_as_one_that_is_not(tmp_path, monk
     monkeypatch.setattr(pauses, "EVERY", 0.0)
     monkeypatch.setattr(boxes, "ENTRIES", 1)  # the smallest batches
     rastrigin, box = (lambda w: jnp.sum(w**2 - 10 * jnp.cos(2 * jnp.pi * w))), [(-2.1, 2.2)] * 2
-    whole, store = prove_all(rastrigin, box), tmp_path / "search.npz"
+    whole, store = prove_all(rastrigin, box), tmp_path / "search"
 
     def killed(examined, known):
         if examined > 300:
@@ -264,10 +264,13 @@ def test_a_search_that_is_cut_goes_on_and_ends_as_one_that_is_not(tmp_path, monk
     assert found.complete
     assert (found.cover, found.boxes) == (whole.cover, whole.boxes)
     assert [point.ball for point in found.points] == [point.ball for point in whole.points]
-    assert [file.name for file in tmp_path.iterdir()] == [store.name]
+    assert sorted(file.name for file in store.iterdir()) == ["lock", "search-00000.npz", "store.json"]
 
-    with pytest.raises(ValueError, match="store must be a file of this search"):
+    with pytest.raises(ValueError, match=r"box is \[\[-2.1, 2.2\], .* there and \[\[-2.1, 2.3\], .* here"):
         prove_all(rastrigin, [(-2.1, 2.3)] * 2, store=store)
-    store.write_bytes(store.read_bytes()[:100])
-    with pytest.raises(ValueError, match="damaged"):
-        prove_all(rastrigin, box, store=store)
+    with pytest.raises(ValueError, match="program is"):
+        prove_all(lambda w: 2 * rastrigin(w), box, store=store)
+    part = store / "search-00000.npz"
+    part.write_bytes(part.read_bytes()[:100])
+    with pytest.warns(UserWarning, match="search-00000.npz is damaged and not used"):
+        assert prove_all(rastrigin, box, max_boxes=100, store=store).boxes < 300

@@ -65,6 +65,17 @@ def test_too_few_products_say_at_least_and_an_invariant_space_is_left():
     assert found.words == "3 of -1"
 
 
+def test_a_small_basis_is_restarted_and_the_matrix_settles_what_blocks_do_not():
+    values = jnp.asarray(np.concatenate([np.full(3, -1.0), np.random.default_rng(0).uniform(-0.98, 2, 447)]))
+    count = functools.partial(hessian.multiplicity, lambda w, d: jnp.sum(d * w * w) / 2, jnp.zeros(450), values)
+    restarted, few = count(memory=40 * 450 * 8), count(num_matvecs=462)
+    assert restarted.words == few.words == "3 of -1"
+    assert 40 < restarted.num_matvecs <= 450
+    assert few.num_matvecs == 460
+    assert count(block=2, num_matvecs=456).words == "at least 2 of -1"
+    assert not count(num_matvecs=449, memory=10 * 450 * 8).exact
+
+
 def test_arguments_out_of_range_are_named():
     with pytest.raises(ValueError, match="block must be a whole number, from 1 to 2; got 3"):
         hessian.multiplicity(jnp.sum, jnp.zeros(2), block=3)
