@@ -196,8 +196,7 @@ def _arranged(value, order, place, count):
 
 def _scan(equation, inputs, lanes):
     params = equation.params
-    step, first = params["jaxpr"], params["num_consts"]
-    begin = first + params["num_carry"]
+    step, (first, begin) = params["jaxpr"], _parts(params)
     consts, carry, rows = inputs[:first], inputs[first:begin], inputs[begin:]
     swept = _settled(step, consts, carry, rows)
     ends = _spread(step, [*(value.swept for value in consts), *swept, *(value.swept for value in rows)])
@@ -214,6 +213,14 @@ def _scan(equation, inputs, lanes):
     how = {"length": params["length"], "reverse": params["reverse"], "unroll": params["unroll"]}
     carried, stacked = jax.lax.scan(body, _filled(carry, swept, lanes), [value.array for value in rows], **how)
     return [*map(Value, carried, swept), *map(Value, stacked, ends[len(swept) :])]
+
+
+def _parts(params):
+    """Where, among the inputs of a scan, what it carries begins and ends."""
+    if "num_consts" in params:
+        return params["num_consts"], params["num_consts"] + params["num_carry"]
+    consts, carry, _ = params["ft_in"].unpack()  # of JAX 0.12
+    return len(list(consts.vals)), len(list(consts.vals)) + len(list(carry.vals))
 
 
 def _while(equation, inputs, lanes):
@@ -301,8 +308,7 @@ def _spread(program, flags):
 
 
 def _spread_by_scan(params, inputs, count):
-    first = params["num_consts"]
-    begin = first + params["num_carry"]
+    first, begin = _parts(params)
     values = [Value(None, flag) for flag in inputs]
     swept = _settled(params["jaxpr"], values[:first], values[first:begin], values[begin:])
     return [*swept, *_spread(params["jaxpr"], [*inputs[:first], *swept, *inputs[begin:]])[len(swept) :]]
