@@ -359,7 +359,7 @@ def loop_of(
     if static is not None:
         optimizer = static.of(optimizer) if isinstance(static, Program) else static
     steps = stepper(plan.objective, optimizer, data)
-    return Loop(plan, steps, batches, first, limits, given)
+    return Loop(plan=plan, stepper=steps, batches=batches, first=first, limits=limits, given=given)
 
 
 def all_finite(params: Params) -> jax.Array:
