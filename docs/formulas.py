@@ -1,17 +1,22 @@
-r"""The formula that opens a docstring, in TeX: it is written once, as a terminal shows it, and set for the site.
+r"""The formulas of docstrings in TeX: they are written once, as a terminal shows them, and set for the site.
 
     v <- decay v + eta g, m = v / eta: the previous movement ...     v \leftarrow \mathrm{decay} \, v + \eta g, ...
 
-    formula  =  sum { ("=" | "<-") sum }
+    formula  =  sum { relation sum }                           =  <-  ->  <=  >=  <  >  ~
     sum      =  [ "-" ] product { ("+" | "-") product }
-    product  =  power { ("*" | "/" | nothing) power }          from the left: a / b c is (a / b) c
+    product  =  dot { ("*" | "/" | nothing) dot }              from the left: a / b c is (a / b) c
+    dot      =  power { "." power }
     power    =  atom [ "^" [ "-" ] atom ]
-    atom     =  number | name | function "(" sum { "," sum } ")" | "(" sum ")"
+    atom     =  ( number | name | function list | list | "|" sum "|" | "sum" dot ) { "'" | "_" name | list }
+    list     =  "(" formula { "," formula } ")"                a name with a list right behind it is a function of it
 
+A power is that of one atom: (1/2) where it is a fraction.  A sum takes the next factor, in sum_i b_i / sum_i c_i too.
 Names are Greek, single letters with what stands below them, or arguments.  What is none of these is prose: it ends the
-formula, and a docstring that opens with prose has none.
+formula, and a docstring that opens with prose has none.  An indented block is set where every line of it opens with a
+formula; what stands beside, two spaces apart, is a formula or a remark, with names and relations among its words.
 """
 
+import contextlib
 import re
 from collections.abc import Collection
 from typing import Any
@@ -23,10 +28,18 @@ GREEK = set(
 )
 AROUND = {"sqrt": (r"\sqrt{", "}"), "abs": ("|", "|"), "norm": (r"\|", r"\|"), "floor": (r"\lfloor ", r" \rfloor")}
 FUNCTIONS = {"sign", "max", "min", "exp", "log", "cos", "sin", "clip", *AROUND}
-TOKEN = re.compile(r"\s*(\d*\.?\d+|[A-Za-z]\w*|<-|[-+*/^=(),])")
+WORDS = {"grad": r"\nabla", "eps": r"\varepsilon", "sum": r"\sum", "prod": r"\prod", "max": r"\max", "min": r"\min"}
+TOKEN = re.compile(
+    r"\s*(\d*\.?\d+(?:e-?\d+)?|[A-Za-z]\w*|_\w+|(?<=\s)\(x\)(?=\s)|<-|->|=>|<=|>=|\.\.\.|[-+*/^=(),<>~|.{}'])"
+)
 PROSE = re.compile(r" \((?=S\d|[A-Z][a-z]|equal)|; |\. |\.$|: | where | for ")
 END = re.compile(r"\s*(?:$|,|with |from )")
-RELATIONS = {"=": "=", "<-": r"\leftarrow"}
+RELATIONS = {"=": "=", "<-": r"\leftarrow", "->": r"\to", "=>": r"\Rightarrow"}
+RELATIONS |= {"<=": r"\le", ">=": r"\ge", "<": "<", ">": ">", "~": r"\approx"}
+APART = re.compile(r"\s+(" + "|".join(RELATIONS) + r")\s+|\s{2,}([-+*])\s{2,}")
+WORD = re.compile(r"[^_^=|<>{}&\\\[\]*~`]+")
+LARGE = {"sum", "prod"}
+OPERATORS = {"+": "+", "-": "-", "*": r"\,", ".": r"\cdot", "(x)": r"\otimes"}
 
 
 def opening(doc: str, arguments: Collection[str] = ()) -> list[Any]:
@@ -50,6 +63,64 @@ def opening(doc: str, arguments: Collection[str] = ()) -> list[Any]:
     return found
 
 
+def block(lines: list[str]) -> str:
+    """An indented block in TeX, a line each, its parts below each other; nothing where a line opens with prose."""
+    rows = []
+    for line in lines:
+        parts = re.split(r"\s{2,}", APART.sub(r" \1\2 ", line.strip()))
+        read = [listed(part) for part in parts]
+        whole = [found or remark(part) for found, part in zip(read, parts, strict=True)]
+        if not read[0] or not all(whole):
+            return ""
+        rows.append(whole)
+    width = max(map(len, rows))
+    return rf"\begin{{array}}{{{'l' * width}}} " + r" \\ ".join(" & ".join(row) for row in rows) + r" \end{array}"
+
+
+def listed(text: str) -> str:
+    """A list of formulas in TeX, with its commas, one of them with a relation; nothing where it holds prose."""
+    found, at = [], 0
+    while at < len(text):
+        parser = Parser(text[at:], ())
+        try:
+            tree = parser.formula()
+        except ValueError:
+            return ""
+        rest = text[at + parser.at :]
+        if rest.strip() and not rest.startswith(","):
+            return ""
+        found.append(tex(tree) + rest[:1])
+        at += parser.at + 1
+    return r" \ ".join(found) if set(RELATIONS) & set(TOKEN.findall(text)) else ""
+
+
+def remark(text: str) -> str:
+    """Words in TeX, with names and relations among them; nothing where another sign is."""
+    found: list[str] = []
+    for word in text.split(" "):
+        if WORD.fullmatch(word):
+            found += [
+                found.pop()[:-1] + f" {word}}}" if found and found[-1].startswith(r"\text") else rf"\text{{{word}}}"
+            ]
+        elif word in RELATIONS:
+            found.append(RELATIONS[word])
+        elif name_at := listed_name(word):
+            found.append(name_at)
+        else:
+            return ""
+    return r" \ ".join(found)
+
+
+def listed_name(word: str) -> str:
+    """A word that is a formula, in TeX, with the comma after it; else nothing."""
+    parser = Parser(word.rstrip(",;:"), ())
+    with contextlib.suppress(ValueError):
+        tree = parser.sum()
+        if parser.at == len(parser.text):
+            return tex(tree) + word[parser.at :]
+    return ""
+
+
 def telling(tree: Any) -> bool:
     """Whether a tree is a formula, and no two words that could be names: it relates something, or has a number."""
     return tree[0] in RELATIONS or "number" in re.findall(r"'(\w+)'", str(tree))
@@ -61,6 +132,7 @@ class Parser:
     def __init__(self, text: str, arguments: Collection[str]):
         """Begin at the start of the text."""
         self.text, self.arguments, self.at = text, arguments, 0
+        self.inside = False  # of two bars, where the next one is the second
 
     def peek(self) -> str:
         """The next token, or nothing."""
@@ -91,32 +163,52 @@ class Parser:
 
     def product(self) -> Any:
         """Powers, multiplied and divided from the left."""
+        tree = self.dot()
+        while self.peek() in ("*", "/", "(x)") or self.begins():
+            sign = self.take() if self.peek() in ("*", "/", "(x)") else "*"
+            tree = (sign, tree, self.dot())
+        return tree
+
+    def dot(self) -> Any:
+        """Inner products."""
         tree = self.power()
-        while self.peek() in ("*", "/") or self.begins():
-            sign = self.take() if self.peek() in ("*", "/") else "*"
-            tree = (sign, tree, self.power())
+        while self.peek() == ".":
+            tree = (self.take(), tree, self.power())
         return tree
 
     def power(self) -> Any:
-        """An atom, and what it is raised to."""
+        """An atom with its marks, and what it is raised to."""
         tree = self.atom()
+        while self.peek() == "'" or self.peek().startswith("_") or self.applies(tree):
+            token = self.take()
+            marked = {"'": ("prime", tree), "(": ("of", tree)}.get(token) or ("below", tree, ("name", token[1:]))
+            tree = (*marked, *self.within(")")) if token == "(" else marked
         if self.peek() == "^":
             self.take()
             negative = self.peek() == "-" and self.take()
-            exponent = self.atom()
+            exponent = ("name", self.take()) if self.peek() == "+" else self.atom()
             tree = ("^", tree, ("negative", exponent) if negative else exponent)
         return tree
+
+    def applies(self, tree: Any) -> bool:
+        """Whether a list stands right behind a name."""
+        return tree[0] in ("name", "below", "prime") and self.text.startswith("(", self.at)
 
     def begins(self) -> bool:
         """Whether an atom begins here."""
         token = self.peek()
-        return token == "(" or bool(re.match(r"[\d.]", token)) or self.known(token)
+        opens = token in ("(", "...") or (token == "|" and not self.inside)
+        return opens or bool(re.match(r"\.?\d", token)) or self.known(token)
 
     def known(self, token: str) -> bool:
         """Whether a token is a function or a name of a formula."""
         head = token.partition("_")[0]
         return (
-            token in FUNCTIONS or token in self.arguments or head in GREEK or bool(re.fullmatch("[A-Za-z]\\d?", head))
+            token in FUNCTIONS
+            or token in self.arguments
+            or head.lower() in GREEK
+            or (head in WORDS and token not in FUNCTIONS)
+            or bool(re.fullmatch("[A-Za-z]\\d?", head))
         )
 
     def atom(self) -> Any:
@@ -124,39 +216,53 @@ class Parser:
         if not self.begins():
             raise ValueError(f"prose at {self.text[self.at :]!r}")
         token = self.take()
+        if token == "...":
+            return (token,)
         if token == "(":
-            tree = ("()", self.sum())
-            self.take(")")
-            return tree
+            return ("()", *self.within(")"))
+        if token == "|":
+            return ("abs", *self.within("|"))
         if token in FUNCTIONS:
             self.take("(")
-            inside = [self.sum()]
-            while self.peek() == ",":
-                self.take()
-                inside.append(self.sum())
-            self.take(")")
-            return (token, *inside)
-        if token.endswith("_"):  # what stands below is in brackets, as in mu_(t+1)
-            self.take("(")
-            below = self.sum()
-            self.take(")")
-            return ("below", ("name", token[:-1]), below)
-        return ("number", token) if re.match(r"[\d.]", token) else ("name", token)
+            return (token, *self.within(")"))
+        if token.endswith("_"):  # what stands below is in brackets, as in mu_(t+1) and mu_{t+1}
+            ends = {"(": ")", "{": "}"}[self.take("(", "{")]
+            tree = ("below", ("name", token[:-1]), *self.within(ends))
+        else:
+            tree = ("number", token) if re.match(r"\.?\d", token) else ("name", token)
+        return ("large", tree, self.dot()) if token.partition("_")[0] in LARGE else tree
+
+    def within(self, end: str) -> list[Any]:
+        """What stands before a closing bracket or bar, in parts between commas."""
+        outside, self.inside = self.inside, end == "|"
+        parts = [self.formula()]
+        while self.peek() == ",":
+            self.take()
+            parts.append(self.formula())
+        self.take(end)
+        self.inside = outside
+        return parts
 
 
 def tex(tree: Any) -> str:
     """A tree in TeX."""
     kind, *parts = tree
+    if kind == "...":
+        return r"\ldots"
+    if kind == "prime":
+        return f"{tex(parts[0])}'"
     if kind == "number":
-        return parts[0]
+        return re.sub(r"e(-?\d+)", r" \\cdot 10^{\1}", parts[0]).removeprefix(r"1 \cdot ")
     if kind == "name":
         return name(parts[0])
+    if kind == "large":
+        return " ".join(map(tex, parts))
+    if kind == "of":
+        return tex(parts[0]) + tex(("()", *parts[1:]))
     if kind in RELATIONS:
         return f"{tex(parts[0])} {RELATIONS[kind]} {tex(parts[1])}"
-    if kind in ("+", "-"):
-        return f"{tex(parts[0])} {kind} {tex(parts[1])}"
-    if kind == "*":
-        return rf"{tex(parts[0])} \, {tex(parts[1])}"
+    if kind in OPERATORS:
+        return f"{tex(parts[0])} {OPERATORS[kind]} {tex(parts[1])}"
     if kind == "/":
         return rf"\frac{{{bare(parts[0])}}}{{{bare(parts[1])}}}"
     if kind == "^":
@@ -166,7 +272,7 @@ def tex(tree: Any) -> str:
     if kind == "below":
         return f"{tex(parts[0])}_{{{tex(parts[1])}}}"
     if kind == "()":
-        return rf"\left({tex(parts[0])}\right)"
+        return r"\left(" + ", ".join(map(tex, parts)) + r"\right)"
     before, after = AROUND.get(kind, (rf"\mathrm{{{kind}}}\left(", r"\right)"))
     return before + ", ".join(map(tex, parts)) + after
 
@@ -185,8 +291,8 @@ def name(token: str) -> str:
     head, _, below = token.partition("_")
     if not below and re.fullmatch(r"[A-Za-z]\d", token):
         head, below = token
-    if head in GREEK or len(head) == 1:
-        letter = f"\\{head}" if head in GREEK else head
+    if head.lower() in GREEK or head in WORDS or len(head) == 1:
+        letter = WORDS.get(head) or (f"\\{head}" if head.lower() in GREEK else head)
         below = {"inf": r"\infty"}.get(below, below if len(below) < 2 else rf"\mathrm{{{below}}}")
         return f"{letter}_{{{below}}}" if below else letter
     return r"\mathrm{" + token.replace("_", r"\_") + "}"

@@ -1,6 +1,6 @@
 """Tuning: hyperparameters found by gradient descent on the loss at the end of a run (S9).
 
-    h  <-  h  -  d L(theta_T(h)) / d h
+    h  <-  h  -  grad_h L(theta_T(h))
 
 Every optimizer is a pytree of its hyperparameters, so the whole run can be differentiated with respect to them.  They
 move within the ranges that their fields declare: a number of a range up to 1 (a decay) in its logit, other positive

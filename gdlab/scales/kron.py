@@ -2,7 +2,7 @@
 
     Sigma^-1 [ X ]  =  P_L X P_R,     P_L = Q_L' Q_L,   P_R likewise of Q_R,     both Q upper triangular
 
-P is fitted so that E |P^1/2 m|^2 + |P^-1/2 v|^2 is lowest, for normal v: then the covariance of P m is that of Sigma m,
+P is fitted so that E |P^(1/2) m|^2 + |P^(-1/2) v|^2 is lowest, for normal v: then the covariance of P m is that of Sigma m,
 and what is made of a gradient has the size of noise.  A step of the fit, with A = Q_L m Q_R^T and
 B = Q_L'^-1 v conj(Q_R)^-1:
 

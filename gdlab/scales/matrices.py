@@ -1,8 +1,8 @@
 """Scales of matrices: sigma as an operator, the matrix cells of the grid.
 
-    Polar         Sigma = (M M')^1/2, so that Sigma^-1 M = U V'                       what abs(m) is to a number
+    Polar         Sigma = (M M')^(1/2), so that Sigma^-1 M = U V'                       what abs(m) is to a number
     NewtonSchulz  the same by a polynomial: Sigma^-1 is what the iteration applies     Muon
-    ShampooSum    Sigma = L^1/4 (x) R^1/4, L = sum of G G', R = sum of G' G            Adagrad's matrix cell
+    ShampooSum    Sigma = L^(1/4) (x) R^(1/4), L = sum of G G', R = sum of G' G            Adagrad's matrix cell
     Shampoo       the same with bias-corrected averages                                Adam's
     Soap          Sigma = (Q_L (x) Q_R) diag(sqrt(nu) + eps) (Q_L (x) Q_R)'            Adam in Shampoo's eigenbasis
 
@@ -118,7 +118,7 @@ class _WithOthers(MatrixScale):
 
 @piece
 class Polar(_WithOthers):
-    """Sigma = (M M')^1/2 / f, the exact one: Sigma^-1 M is the polar factor U V' of the direction, times a factor f.
+    """Sigma = (M M')^(1/2) / f, the exact one: Sigma^-1 M is the polar factor U V' of the direction, times a factor f.
 
     Args:
         others: the scale of leaves without matrices.
@@ -180,7 +180,7 @@ class NewtonSchulz(_WithOthers):
 
 
 class _Factored(_WithOthers):
-    """Sigma = L^1/4 (x) R^1/4 of what is kept of G G' and G' G."""
+    """Sigma = L^(1/4) (x) R^(1/4) of what is kept of G G' and G' G."""
 
     eps: Number
 
@@ -200,7 +200,7 @@ class _Factored(_WithOthers):
 
 @piece
 class ShampooSum(_Factored):
-    """Sigma = L^1/4 (x) R^1/4 with L = eps + sum of G G', R = eps + sum of G' G (Gupta et al. 2018).
+    """Sigma = L^(1/4) (x) R^(1/4) with L = eps + sum of G G', R = eps + sum of G' G (Gupta et al. 2018).
 
     Args:
         others: the scale of leaves without matrices.
@@ -220,7 +220,7 @@ class ShampooSum(_Factored):
 
 @piece
 class Shampoo(_Factored):
-    """Sigma = (L + eps)^1/4 (x) (R + eps)^1/4 with bias-corrected averages L of G G' and R of G' G.
+    """Sigma = (L + eps)^(1/4) (x) (R + eps)^(1/4) with bias-corrected averages L of G G' and R of G' G.
 
     With decay and eps 0 it is the polar factor of the gradient.
 

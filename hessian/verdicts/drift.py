@@ -2,7 +2,7 @@
 
 The eigenvectors U and eigenvalues Lambda of H(theta) measure every change in units of the curvature itself,
 
-    S(d)  =  |Lambda|^-1/2 U^T (H(theta + d) - H(theta)) U |Lambda|^-1/2,      p  =  -H^-1 grad L,   undamped
+    S(d)  =  |Lambda|^(-1/2) U^T (H(theta + d) - H(theta)) U |Lambda|^(-1/2),      p  =  -H^-1 grad L,   undamped
 
 so the test does not depend on linear coordinates, and detects a Hessian that turns as well as one that shrinks.  Near a
 degenerate point |S| stays large at every distance: 1/2 for x^3, 5/9 for x^4, 0.14 for |x|^2.05.  The Hessian is
