@@ -22,6 +22,7 @@ import hessian
 ROOMS = (gdlab, hessian)
 SECTION = re.compile(r"^(Args|Returns|Raises|Yields|Attributes):\n((?:[ ]{2,}.*\n?|\n)+)", re.MULTILINE)
 ENTRY = re.compile(r"^    (\S.*?):(?: |$)(.*(?:\n(?:     +.*)?)*)", re.MULTILINE)
+BLOCK = re.compile(r"(?<=\n)\n(?:    \S.*\n)+(?=\n|\Z)")
 SAYS = {"Args": "Arguments", "Returns": "Returns", "Raises": "Raises", "Yields": "Yields", "Attributes": "Attributes"}
 
 
@@ -228,8 +229,15 @@ def members(value: type, room: str) -> Iterator[str]:
 def prose(doc: str, room: str = "") -> str:
     """A docstring as Markdown: its sections as lists, its examples as blocks with their output, its names as links."""
     doc = SECTION.sub(section, doc.strip() + "\n")
+    doc = BLOCK.sub(lambda found: set_block(found[0]), doc)
     doc = re.sub(r"(?<!`)`([\w.]+)(\([^`]*\))?`(?!`)", lambda found: linked(found, room), doc)
     return re.sub(r"^>>> (?:.*\n?)+?(?=\n|\Z)", lambda found: f"```pycon\n{found[0].rstrip()}\n```\n", doc, flags=re.M)
+
+
+def set_block(text: str) -> str:
+    """An indented block as a formula, where it is one."""
+    found = formulas.block(text.strip("\n").split("\n"))
+    return f"\n$$\n{found}\n$$\n" if found else text
 
 
 def section(found: re.Match) -> str:

@@ -99,19 +99,18 @@ def remark(text: str) -> str:
     found: list[str] = []
     for word in text.split(" "):
         if WORD.fullmatch(word):
-            found += [
-                found.pop()[:-1] + f" {word}}}" if found and found[-1].startswith(r"\text") else rf"\text{{{word}}}"
-            ]
+            before = found.pop()[:-1] + " " if found and found[-1].startswith(r"\text") else r"\text{"
+            found.append(before + word + "}")
         elif word in RELATIONS:
             found.append(RELATIONS[word])
-        elif name_at := listed_name(word):
-            found.append(name_at)
+        elif set_word := named(word):
+            found.append(set_word)
         else:
             return ""
     return r" \ ".join(found)
 
 
-def listed_name(word: str) -> str:
+def named(word: str) -> str:
     """A word that is a formula, in TeX, with the comma after it; else nothing."""
     parser = Parser(word.rstrip(",;:"), ())
     with contextlib.suppress(ValueError):

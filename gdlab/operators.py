@@ -122,7 +122,7 @@ class NewtonSchulz(Operator):
         Y  <-  a Y + (b A + c A^2) Y,   A = Y Y'         for each row (a, b, c) of the coefficients
 
     The odd polynomial of the singular values is s p(s^2), and p > 0 for the coefficients in use: Sigma is never
-    singular, and tends to (M M')^1/2 only as closely as the iteration converges.  What is solved for goes through the
+    singular, and tends to (M M')^(1/2) only as closely as the iteration converges.  What is solved for goes through the
     iteration beside Y; where it is M itself, the very array, the two are one.
     """
 

@@ -6,7 +6,7 @@ Each has the value and the gradient of what it was made from; what differs is it
 |---|---|---|
 | `gauss_newton` | J^T (criterion'') J, J the Jacobian of the model's outputs | params, inputs, *targets |
 | `empirical_fisher` | mean over the examples of g g^T | params, *data |
-| `preconditioned` | sigma^-1/2 H sigma^-1/2 (its gradient: sigma^-1/2 g) | params, sigma, *args |
+| `preconditioned` | sigma^(-1/2) H sigma^(-1/2) (its gradient: sigma^(-1/2) g) | params, sigma, *args |
 | `partial_loss` | the block of the leaves that `split` chose | chosen, rest, *args |
 | `microbatched` | H, summed over micro-batches: the memory of one | params, *data |
 | `pooled` | H of the mean over batches of unequal sizes | params, batches |
@@ -100,7 +100,7 @@ def _empirical_fisher(losses, params, *data):
 
 
 def preconditioned(loss: Loss) -> Loss:
-    """A loss whose Hessian is sigma^-1/2 H sigma^-1/2, which an optimizer that divides by sigma sees.
+    """A loss whose Hessian is sigma^(-1/2) H sigma^(-1/2), which an optimizer that divides by sigma sees.
 
     Its largest eigenvalue times the rate is what must stay below 2 (Cohen et al. 2022).
 

@@ -112,7 +112,8 @@ def test_the_formula_of_a_surface_is_read_as_the_surface_itself(load, at):
     formulas, read = load("formulas"), 0
     for name in gdlab.problems.__all__:
         function = getattr(gdlab.problems, name)
-        if callable(function) and (found := formulas.opening(function.__doc__ or "", ["decay"])):
+        found = formulas.opening(function.__doc__ or "", ["decay"]) if callable(function) else []
+        if found and "x_" not in str(found):  # of coordinates with names
             x, y, _ = at
             names = {"x": x, "y": y, "w_1": x, "w_2": y, "w_3": at[2], "decay": 0.1, "s": x + y, "t": 2 * x - 3 * y}
             size = 3 if "w_3" in str(found) else 1 if "y" not in str(found) and "w_" not in str(found) else 2
@@ -135,6 +136,7 @@ def test_a_formula_is_set_as_it_reads_and_prose_is_no_formula(load):
     ]
     assert set_as("theta <- theta - eta / sigma * m (S3).") == [r"\theta \leftarrow \theta - \frac{\eta}{\sigma} \, m"]
     assert set_as("Descent with eta = a^(t+1) / 2; needs it.") == [r"\eta = \frac{{a}^{t + 1}}{2}"]
+    assert set_as("f = |g.x| / sum_i c_i, and H(x)'s.") == [r"f = \frac{|g \cdot x|}{\sum_{i} c_{i}}"]
     for prose in (
         "A loss with a name.",
         "sigma = that of the other.",
@@ -143,6 +145,16 @@ def test_a_formula_is_set_as_it_reads_and_prose_is_no_formula(load):
         "What it is.",
     ):
         assert set_as(prose) == []
+
+
+def test_a_block_of_formulas_is_set_with_its_remarks_and_a_table_of_words_is_left(load):
+    block = load("formulas").block
+    assert block(["p_k(x)  =  x_{k+1}^2,     q = H^(-1/2) x     until x_1 settles", "s -> 1e-6"]) == (
+        r"\begin{array}{lll} p_{k}\left(x\right) = {x_{k + 1}}^{2}, & q = {H}^{-\frac{1}{2}} \, x & "
+        r"\text{until} \ x_{1} \ \text{settles} \\ s \to 10^{-6} \end{array}"
+    )
+    for words in (["newton    p = -a / b"], ["x = 1    as in [2]"], ["x = 1", "otherwise    x = 2"], ["class Kind:"]):
+        assert block(words) == ""
 
 
 def test_an_entry_shows_arguments_shapes_errors_and_an_example(load):

@@ -2,7 +2,7 @@ r"""The rows of the grid for matrices: sigma is an operator, every optimizer is 
 
 | sigma \ m | gradient | average, Nesterov's average |
 |---|---|---|
-| (M M')^(1/2) of the direction, exact or by a polynomial | `descent(Gradient(), Polar(Unit()), eta)` | `muon`, `scion` |
+| (M M')^(1/2) of the direction, exact or a polynomial | `descent(Gradient(), Polar(Unit()), eta)` | `muon`, `scion` |
 | L^(1/4) (x) R^(1/4), of sums or averages of G G' and G' G | `shampoo(source="paper")` | `shampoo` |
 | Adam's, in the eigenbasis of L and R | | `soap` |
 | Kronecker factors, fitted to make noise of m | | `kron` |

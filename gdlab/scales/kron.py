@@ -2,8 +2,8 @@
 
     Sigma^-1 [ X ]  =  P_L X P_R,     P_L = Q_L' Q_L,   P_R likewise of Q_R,     both Q upper triangular
 
-P is fitted so that E |P^(1/2) m|^2 + |P^(-1/2) v|^2 is lowest, for normal v: then the covariance of P m is that of Sigma m,
-and what is made of a gradient has the size of noise.  A step of the fit, with A = Q_L m Q_R^T and
+P is fitted so that E |P^(1/2) m|^2 + |P^(-1/2) v|^2 is lowest, for normal v: then the covariance of P m is that of
+Sigma m, and what is made of a gradient has the size of noise.  A step of the fit, with A = Q_L m Q_R^T and
 B = Q_L'^-1 v conj(Q_R)^-1:
 
     Q_L  <-  Q_L  -  rate triu(A A' - B B') Q_L / |A A' + B B'|                 and Q_R so with A^T and B^T
