@@ -10,7 +10,7 @@ import inspect
 import re
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -79,7 +79,7 @@ def page(group: str, modules: dict[str, list[str]], names: dict[str, Any]) -> st
     for module in sorted(modules):
         if module != group:
             said += [f"## {module}", ""]
-        said += [prose(inspect.getdoc(sys.modules[module]) or "", group.split(".")[0]), ""]
+        said += [prose(inspect.getdoc(sys.modules[module]) or "", group.split(".")[0], names_in(module)), ""]
         said += [entry(name, names[name]) for name in sorted(modules[module], key=str.lower)]
     return "\n".join(said) + "\n"
 
@@ -226,18 +226,29 @@ def members(value: type, room: str) -> Iterator[str]:
             yield directive("method", f"{name}{words}", "", prose(said, room), 4)
 
 
-def prose(doc: str, room: str = "") -> str:
+def prose(doc: str, room: str = "", arguments: Collection[str] = ()) -> str:
     """A docstring as Markdown: its sections as lists, its examples as blocks with their output, its names as links."""
     doc = SECTION.sub(section, doc.strip() + "\n")
-    doc = BLOCK.sub(lambda found: set_block(found[0]), doc)
+    doc = BLOCK.sub(lambda found: set_block(found[0], arguments), doc)
     doc = re.sub(r"(?<!`)`([\w.]+)(\([^`]*\))?`(?!`)", lambda found: linked(found, room), doc)
     return re.sub(r"^>>> (?:.*\n?)+?(?=\n|\Z)", lambda found: f"```pycon\n{found[0].rstrip()}\n```\n", doc, flags=re.M)
 
 
-def set_block(text: str) -> str:
-    """An indented block as a formula, where it is one."""
-    found = formulas.block(text.strip("\n").split("\n"))
-    return f"\n$$\n{found}\n$$\n" if found else text
+def set_block(text: str, arguments: Collection[str]) -> str:
+    """An indented block as a table of formulas, where it has some; one line of them as a paragraph."""
+    rows = formulas.block(textwrap.dedent(text).strip("\n").split("\n"), arguments)
+    if not rows:
+        return text
+    if len(rows) == 1:
+        return "\n" + " \N{EM SPACE} ".join(rows[0]) + "\n"
+    listed = "\n".join("* - " + "\n  - ".join(row) for row in rows)
+    return f"\n::::{{list-table}}\n:class: formulas\n\n{listed}\n::::\n"
+
+
+def names_in(module: str) -> set[str]:
+    """The names of what the functions and classes of a module are given."""
+    inside = [value for value in vars(sys.modules[module]).values() if getattr(value, "__module__", "") == module]
+    return {name for value in inside if callable(value) for name in inspect.signature(value).parameters}
 
 
 def section(found: re.Match) -> str:

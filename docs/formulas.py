@@ -12,8 +12,8 @@ r"""The formulas of docstrings in TeX: they are written once, as a terminal show
 
 A power is that of one atom: (1/2) where it is a fraction.  A sum takes the next factor, in sum_i b_i / sum_i c_i too.
 Names are Greek, single letters with what stands below them, or arguments.  What is none of these is prose: it ends the
-formula, and a docstring that opens with prose has none.  An indented block is set where every line of it opens with a
-formula; what stands beside, two spaces apart, is a formula or a remark, with names and relations among its words.
+formula, and a docstring that opens with prose has none.  An indented block with formulas is a table of what stands two
+spaces apart, with the formulas among its words set.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ END = re.compile(r"\s*(?:$|,|with |from )")
 RELATIONS = {"=": "=", "<-": r"\leftarrow", "->": r"\to", "=>": r"\Rightarrow"}
 RELATIONS |= {"<=": r"\le", ">=": r"\ge", "<": "<", ">": ">", "~": r"\approx"}
 APART = re.compile(r"\s+(" + "|".join(RELATIONS) + r")\s+|\s{2,}([-+*])\s{2,}")
-WORD = re.compile(r"[^_^=|<>{}&\\\[\]*~`]+")
+SIGN = re.compile(r"[_^|/*+=<>~\[\]]")
 LARGE = {"sum", "prod"}
 OPERATORS = {"+": "+", "-": "-", "*": r"\,", ".": r"\cdot", "(x)": r"\otimes"}
 
@@ -63,61 +63,33 @@ def opening(doc: str, arguments: Collection[str] = ()) -> list[Any]:
     return found
 
 
-def block(lines: list[str]) -> str:
-    """An indented block in TeX, a line each, its parts below each other; nothing where a line opens with prose."""
-    rows = []
-    for line in lines:
-        parts = re.split(r"\s{2,}", APART.sub(r" \1\2 ", line.strip()))
-        read = [listed(part) for part in parts]
-        whole = [found or remark(part) for found, part in zip(read, parts, strict=True)]
-        if not read[0] or not all(whole):
-            return ""
-        rows.append(whole)
-    width = max(map(len, rows))
-    return rf"\begin{{array}}{{{'l' * width}}} " + r" \\ ".join(" & ".join(row) for row in rows) + r" \end{array}"
+def block(lines: list[str], arguments: Collection[str] = ()) -> list[list[str]]:
+    """The cells of an indented block as Markdown, in rows of one length; none without a formula."""
+    if any(line.startswith(" ") for line in lines):
+        return []
+    # Two spaces part cells, but for those around an operator, and those after a comma.
+    rows = [re.split(r"(?<![,;\s])\s{2,}", APART.sub(r" \1\2 ", line)) for line in lines]
+    cells = [[words(" ".join(cell.split()), arguments) for cell in row] for row in rows]
+    width = max(map(len, cells))
+    return [row + [""] * (width - len(row)) for row in cells] if "$" in str(cells) else []
 
 
-def listed(text: str) -> str:
-    """A list of formulas in TeX, with its commas, one of them with a relation; nothing where it holds prose."""
-    found, at = [], 0
+def words(text: str, arguments: Collection[str]) -> str:
+    """Words as Markdown, with the formulas among them set; as they are where a sign of a formula would be left over."""
+    said, at = "", 0
     while at < len(text):
-        parser = Parser(text[at:], ())
-        try:
+        parser = Parser(text[at:], arguments)
+        with contextlib.suppress(ValueError):
             tree = parser.formula()
-        except ValueError:
-            return ""
-        rest = text[at + parser.at :]
-        if rest.strip() and not rest.startswith(","):
-            return ""
-        found.append(tex(tree) + rest[:1])
-        at += parser.at + 1
-    return r" \ ".join(found) if set(RELATIONS) & set(TOKEN.findall(text)) else ""
-
-
-def remark(text: str) -> str:
-    """Words in TeX, with names and relations among them; nothing where another sign is."""
-    found: list[str] = []
-    for word in text.split(" "):
-        if WORD.fullmatch(word):
-            before = found.pop()[:-1] + " " if found and found[-1].startswith(r"\text") else r"\text{"
-            found.append(before + word + "}")
-        elif word in RELATIONS:
-            found.append(RELATIONS[word])
-        elif set_word := named(word):
-            found.append(set_word)
-        else:
-            return ""
-    return r" \ ".join(found)
-
-
-def named(word: str) -> str:
-    """A word that is a formula, in TeX, with the comma after it; else nothing."""
-    parser = Parser(word.rstrip(",;:"), ())
-    with contextlib.suppress(ValueError):
-        tree = parser.sum()
-        if parser.at == len(parser.text):
-            return tex(tree) + word[parser.at :]
-    return ""
+            if SIGN.search(text[at : at + parser.at]) and re.match(r"[\s,;:]|$", text[at + parser.at :]):
+                said += f"${tex(tree)}$"
+                at += parser.at
+        plain = re.match(r"\S*\s*", text[at:])[0]
+        if SIGN.search(plain) and "`" not in text:
+            return f"`{text}`"
+        said += plain
+        at += len(plain)
+    return said
 
 
 def telling(tree: Any) -> bool:

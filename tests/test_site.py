@@ -147,14 +147,19 @@ def test_a_formula_is_set_as_it_reads_and_prose_is_no_formula(load):
         assert set_as(prose) == []
 
 
-def test_a_block_of_formulas_is_set_with_its_remarks_and_a_table_of_words_is_left(load):
+def test_a_block_is_a_table_whose_formulas_are_set_and_code_is_left(load):
     block = load("formulas").block
-    assert block(["p_k(x)  =  x_{k+1}^2,     q = H^(-1/2) x     until x_1 settles", "s -> 1e-6"]) == (
-        r"\begin{array}{lll} p_{k}\left(x\right) = {x_{k + 1}}^{2}, & q = {H}^{-\frac{1}{2}} \, x & "
-        r"\text{until} \ x_{1} \ \text{settles} \\ s \to 10^{-6} \end{array}"
-    )
-    for words in (["newton    p = -a / b"], ["x = 1    as in [2]"], ["x = 1", "otherwise    x = 2"], ["class Kind:"]):
-        assert block(words) == ""
+    lines = [
+        "newton    p_i = -a_i / lambda_i,   q = H^(-1/2) x     until x_1 settles",
+        "other     x <- f(rate)     1e-6 b",
+    ]
+    assert block(lines, ["rate"]) == [
+        ["newton", r"$p_{i} = -\frac{a_{i}}{\lambda_{i}}$, $q = {H}^{-\frac{1}{2}} \, x$", "until $x_{1}$ settles"],
+        ["other", r"$x \leftarrow f\left(\mathrm{rate}\right)$", "1e-6 b"],
+    ]
+    assert block(["x = 1    |H| <= what [rounds]"]) == [["$x = 1$", "`|H| <= what [rounds]`"]]
+    for plain in (["loss -> program"], ["class Kind:", "    A = 1"], ["short    a saddle"]):
+        assert block(plain) == []
 
 
 def test_an_entry_shows_arguments_shapes_errors_and_an_example(load):

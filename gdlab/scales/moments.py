@@ -1,9 +1,9 @@
 """Scales: how big gradients have been, sigma, a positive size for each parameter.
 
-    Unit                        sigma = 1
-    RootMeanSquare              sigma = sqrt((g_0^2 + ... + g_t^2) / (t + 1))                     Adagrad  (S19)
-    RunningRootMeanSquare       nu <- a nu + (1 - a) g^2, nu_0 = g_0^2;  sigma = sqrt(nu)           RMSProp  (S77)
-    BiasCorrectedRootMeanSquare nu <- b nu + (1 - b) g^2 from 0;  sigma = sqrt(nu / (1 - b^(t+1)))  Adam     (S81)
+    Unit                         sigma = 1
+    RootMeanSquare               sigma = sqrt((g_0^2 + ... + g_t^2) / (t + 1))                     Adagrad  (S19)
+    RunningRootMeanSquare        nu <- a nu + (1 - a) g^2, nu_0 = g_0^2;  sigma = sqrt(nu)           RMSProp  (S77)
+    BiasCorrectedRootMeanSquare  nu <- b nu + (1 - b) g^2 from 0;  sigma = sqrt(nu / (1 - b^(t+1)))  Adam     (S81)
 
 A scale reads the raw gradients and measures magnitudes only (S83).  `eps` is added to the root, `eps_root` under it.
 Until a parameter receives a gradient, sigma is a tiny positive floor and m is zero, so its update is exactly zero.
