@@ -242,7 +242,7 @@ def _changes(both, theta, g, spaces, found, zero, gradient_error):
     vectors = jnp.concatenate([jnp.stack([spaces.step, beside, beside]), jnp.tile(ends_of, (len(moves), 1))])
     slopes, images = jax.lax.map(lambda each: both(theta + each[0], each[1]), (points, vectors))
     (of_step, of_beside), there, (ahead, behind) = images[:2], slopes[2], slopes[3:7:2]
-    apart = jnp.abs(jnp.sum(vectors[3:] * images[3:], axis=1).reshape(len(moves), 2) - values)
+    apart = jnp.abs(jnp.sum(vectors[3:] * images[3:], axis=1).reshape(len(moves), 2) - values[None])
     relative = jnp.maximum(jnp.max(apart, axis=0) - 4 * eps * spaces.spectral_norm, 0) / divisor(jnp.abs(values))
     deviation = jnp.maximum(length(ahead - g - of_beside), length(behind - g + of_beside))
     kink = deviation > spaces.spectral_norm * length(theta + beside - theta) + gradient_error
