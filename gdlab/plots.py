@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["animate", "band", "contours", "losses", "paths", "rate_sensitivity"]
 
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
+PALETTE = ("#0072B2", "#E69F00", "#56B4E9", "#D55E00", "#CC79A7", "#009E73", "#F0E442", "#000000")
 DASHES = ("-", "--", "-.", ":")  # one after the other, each time that the palette is used up
 WIDEST, THINNEST = 2.8, 1.0  # of the lines of runs, so that lines that coincide are seen inside one another
 LARGEST = 1e150  # a number that can be drawn, with margins on a log scale
