@@ -170,3 +170,10 @@ def test_a_fall_is_more_than_min_delta():
     assert gdlab.minimize(told, gdlab.gd(0.1), 1.0, 7, batches=losses, patience=3).why == "steps"
     with pytest.raises(ValueError, match="min_delta must come with a patience"):
         gdlab.minimize(told, gdlab.gd(0.1), 1.0, 7, batches=losses, min_delta=0.5)
+
+
+def test_a_loss_that_takes_another_number_of_arguments_is_told_so_and_its_own_errors_are_its_own():
+    with pytest.raises(TypeError, match=r"loss must take 2 arguments.* batch as one; got loss\(x, images, labels\)"):
+        gdlab.minimize(lambda x, images, labels: bowl(x), gdlab.gd(0.1), START, 3, args=((MEAN, MEAN),))
+    with pytest.raises(TypeError, match="'a' and 'b'"):
+        gdlab.minimize(lambda x: jnp.dot(), gdlab.gd(0.1), START, 3)
