@@ -75,11 +75,14 @@ def _report(chosen: Target, settings: Escape) -> Report:
 
 def _draw(chosen, way, end):
     figure, axes = plt.subplots(figsize=(7, 4.4))
-    surface = chosen.surface
-    if surface is not None and surface.dim == 2:
-        figures.contours(chosen.loss, surface.box, ax=axes)
-        figures.critical_points([(point.x, point.kind) for point in surface.critical_points], ax=axes)
-        figures.way_out(*map(np.asarray, (chosen.params, way.direction, way.params, end.params)), ax=axes)
+    surface, unravel = chosen.surface, ravel_pytree(chosen.params)[1]
+    flat = [np.asarray(ravel_pytree(one)[0]) for one in (chosen.params, way.direction, way.params, end.params)]
+    if len(flat[0]) == 2:
+        box = figures.around(np.stack([flat[0], *flat[2:]])) if surface is None else surface.box
+        figures.contours(lambda x: chosen.loss(unravel(x)), box, ax=axes)
+        known = [] if surface is None else surface.critical_points
+        figures.critical_points([(point.x, point.kind) for point in known], ax=axes)
+        figures.way_out(*flat, ax=axes)
     else:
         curvature = float(way.curvature)
         pairs = [("lowest", way.direction, curvature)] if np.isfinite(curvature) else []

@@ -153,9 +153,11 @@ def _joined(loss, points):
 
 def _draw(chosen, points, joined, proofs):
     figure, axes = plt.subplots(figsize=(7, 5))
-    if chosen.surface is not None and chosen.surface.dim == 2:
-        figures.contours(chosen.loss, chosen.surface.box, ax=axes)
-        places = np.asarray(points.params)
+    unravel = ravel_pytree(chosen.params)[1]
+    places = np.asarray(jax.vmap(lambda tree: ravel_pytree(tree)[0])(points.params))
+    if places.shape[1] == 2:
+        box = figures.around(places) if chosen.surface is None else chosen.surface.box
+        figures.contours(lambda x: chosen.loss(unravel(x)), box, ax=axes)
         for ends in ((row, end) for row, pair in joined.items() for end in pair if end >= 0):
             axes.plot(*places[list(ends)].T, ":", color="black", linewidth=0.9)
         for number, place in enumerate(places[:NUMBERED]):

@@ -13,8 +13,8 @@ from gdlab.plots import NOTHING, PALETTE, band, colors, contours, drawable, lege
 from hessian.plots import MARKS, atlas, critical_points, proved, slices, way_out
 
 __all__ = [
-    "MARKS", "NOTHING", "PALETTE", "above", "atlas", "band", "colors", "contours", "critical_points", "drawable",
-    "legend", "lines", "log_axis", "lowest", "paths", "plain", "plt", "proved", "say", "slices", "way_out",
+    "MARKS", "NOTHING", "PALETTE", "above", "around", "atlas", "band", "colors", "contours", "critical_points",
+    "drawable", "legend", "lines", "log_axis", "lowest", "paths", "plain", "plt", "proved", "say", "slices", "way_out",
 ]  # fmt: skip
 
 BOTTOMLESS = 10.0
@@ -26,6 +26,20 @@ plt.rcParams.update(
 def plain(text: str) -> str:
     """A text of the user's, such as a file's name, for a figure, where dollars would open a formula."""
     return text.replace("$", r"\$")
+
+
+def around(points: np.ndarray) -> list[tuple[float, float]]:
+    """The ranges of both axes around points of two parameters, wider by a third of the larger on each side.
+
+    >>> around(np.array([[0.0, 1.0], [3.0, 1.0], [np.nan, 0.0]]))
+    [(-1.0, 4.0), (0.0, 2.0)]
+    """
+    points = points[np.isfinite(points).all(axis=1)].astype(float)
+    if not len(points):
+        return [(-1.0, 1.0), (-1.0, 1.0)]
+    low, high = points.min(axis=0), points.max(axis=0)
+    margin = max(np.max(high - low), 1e-3 * (1 + np.abs(points).max())) / 3
+    return list(zip((low - margin).tolist(), (high + margin).tolist(), strict=True))
 
 
 def above(losses: Any, lowest: float) -> Any:
