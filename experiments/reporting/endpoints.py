@@ -12,7 +12,7 @@ import xarray
 
 import gdlab
 import hessian
-from gdlab.ground.compilers import LIGHT, compiled
+from gdlab.ground.compilers import LIGHT, compiled_with
 
 from ..workloads.workload import Workload
 
@@ -89,7 +89,7 @@ def _judged(workload, ends):
 
 @functools.lru_cache(maxsize=1)
 def _judge(loss):
-    return compiled(jax.vmap(lambda end: hessian.classify(loss, end)), LIGHT)
+    return compiled_with(LIGHT, jax.vmap(lambda end: hessian.classify(loss, end)))
 
 
 def _meanings():

@@ -115,30 +115,18 @@ def sweeps(rates: Rates, rounds: int, lanes: int, steps: int) -> list[Row]:
             timed = {who: 1e9 * least(seconds) for who, seconds in in_turns(contenders, rounds).items()}
             limit = 1e9 * flops_of(partial(expert, 1), jnp.float32(1)) / rates["flops"]
             what, size = f"{name} on {words}", f"lanes: {lanes:,}, steps: {steps:,}"
-            unit, beside = "ns a lane and step", "optax, jit(vmap(scan)):"
-            rows.append(
-                Row(
-                    what=what,
-                    size=size,
-                    value=timed["ours"],
-                    unit=unit,
-                    beside=beside,
-                    other=timed["optax"],
-                    limit=limit,
-                )
+            row = Row(
+                what=what,
+                size=size,
+                value=timed["ours"],
+                unit="ns a lane and step",
+                beside="optax, jit(vmap(scan)):",
+                other=timed["optax"],
+                limit=limit,
             )
+            rows.append(row)
             if "whole" in timed:
-                rows.append(
-                    Row(
-                        what=f"{what}, in one chunk",
-                        size=size,
-                        value=timed["whole"],
-                        unit=unit,
-                        beside=beside,
-                        other=timed["optax"],
-                        limit=limit,
-                    )
-                )
+                rows.append(row._replace(what=f"{what}, in one chunk", value=timed["whole"]))
     return rows
 
 

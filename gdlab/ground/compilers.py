@@ -6,7 +6,7 @@ kernels takes half of what is left, and gains nothing where they take microsecon
 | name | what it is |
 |---|---|
 | `QUICK`, `LIGHT` | options of a compilation on a CPU: without fusion emitters; and without improving the kernels |
-| `compiled` | `jax.jit` with such options, on a CPU |
+| `compiled_with` | `jax.jit` with such options, on a CPU |
 | `known` | the options that this compiler has |
 | `is_alone` | whether a program that is called here is no part of another one |
 """
@@ -31,9 +31,9 @@ def is_alone() -> bool:
     return get_opaque_trace_state() == OUTSIDE
 
 
-def compiled(fn: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any]:
-    """`jax.jit`, with those of the options that the compiler has; on a CPU only."""
-    return jax.jit(fn, compiler_options=known(options) if jax.default_backend() == "cpu" else None)
+def compiled_with(options: dict[str, Any], fn: Callable[..., Any], **static: Any) -> Callable[..., Any]:
+    """`jax.jit` with its static arguments, and on a CPU with those of the options that the compiler has."""
+    return jax.jit(fn, compiler_options=known(options) if jax.default_backend() == "cpu" else None, **static)
 
 
 def known(options: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 from jax.extend.core import jaxprs_in_params
 
-from gdlab.ground.compilers import LIGHT, known
+from gdlab.ground.compilers import LIGHT, compiled_with
 
 MANY = 400  # operations of a step: twice as many as any optimizer of gdlab makes of a loss of few operations
 FEW = 4096  # numbers in an array
@@ -31,7 +31,7 @@ def fitting(fn: Callable[..., Any], statics: int, sample: Callable[..., Sample])
     """
     numbers = tuple(range(statics))
     usual = jax.jit(fn, static_argnums=numbers)
-    quick = functools.cache(lambda: jax.jit(fn, static_argnums=numbers, compiler_options=known(LIGHT)))
+    quick = functools.cache(lambda: compiled_with(LIGHT, fn, static_argnums=numbers))
 
     def program_for(*args):
         if jax.default_backend() != "cpu":

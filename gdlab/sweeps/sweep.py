@@ -182,9 +182,7 @@ def merge(*folders: str | os.PathLike) -> "xarray.Dataset":
 
 def _share(shard, store):
     """The number of this share and how many there are."""
-    pair = (
-        isinstance(shard, tuple | list) and len(shard) == 2 and all(isinstance(part, int | Integral) for part in shard)
-    )
+    pair = isinstance(shard, tuple | list) and len(shard) == 2 and all(isinstance(part, Integral) for part in shard)
     if not pair or not 0 <= shard[0] < shard[1] or (shard[1] > 1 and store is None):
         msg = f"shard must be (i, n) with 0 <= i < n, and needs a store where n > 1; got {shard} and store {store}"
         raise ValueError(msg)
