@@ -3,8 +3,7 @@
     x of shape (n,) at each lane      vmap: (lanes, n)       here: (n, lanes)
 
 A loop's state that vmap has batched lies lane by lane, so that a vector of lanes is gathered from every n-th number.
-Along the last axis it is read as it lies.  Operations that have no
-rule here are batched by vmap, along the same axis.
+Along the last axis it is read as it lies.  Operations that have no rule here are batched by vmap, along the same axis.
 
 | function | what it does |
 |---|---|
