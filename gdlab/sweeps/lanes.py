@@ -330,6 +330,7 @@ def _spread_by_cond(params, inputs, count):
 SPREADS = {"scan": _spread_by_scan, "while": _spread_by_while, "cond": _spread_by_cond}
 RULES: dict[str, Callable[..., list[Value]]] = {
     **dict.fromkeys(ELEMENTWISE, _elementwise),
+    "add_any": partial(_elementwise, whole=range(2)),
     "select_n": partial(_elementwise, whole=range(1, 2**31)),
     "clamp": partial(_elementwise, whole=(1,)),
     **dict.fromkeys(UNCHANGED, _unchanged),

@@ -41,6 +41,9 @@ PROGRAMS = {
     "padded by its own": lambda x: jnp.pad(x, 1, constant_values=x[0]),
     "places": lambda x: (x.at[1].set(2.0), x[jnp.array([2, 0])], jnp.argmax(x), jnp.sort(x), jnp.cumsum(x)),
     "bounds": lambda x: (jnp.clip(x, x[0], 1.0), jnp.where(x[0] > 0, x, 3.0), jnp.maximum(x, 0), jax.nn.softplus(x)),
+    "a slope of a number": lambda x: jax.lax.fori_loop(
+        0, 3, lambda i, w: w - 0.1 * x[0] * jax.grad(lambda w: w**2 + 3.0 * w)(w), 1.0
+    ),
     "keys": drawn,
     "shared by all": lambda x: (jnp.arange(3.0) + 1, x[0]),
 }
