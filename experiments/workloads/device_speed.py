@@ -171,8 +171,9 @@ def leaves(rates: Rates, rounds: int, size: int) -> list[Row]:
 
 
 def by_hand(params: Any, data: Any, v: Any) -> Any:
-    """A product with the Hessian of the network's loss, forward over reverse."""
-    return jax.jvp(jax.grad(lambda p: network_loss(p, data)), (params,), (v,))[1]
+    """A product with the Hessian of the network's loss, forward over reverse, in full precision as ours."""
+    with jax.default_matmul_precision("highest"):
+        return jax.jvp(jax.grad(lambda p: network_loss(p, data)), (params,), (v,))[1]
 
 
 def of_ours(params: Any, data: Any, v: Any) -> Any:
