@@ -29,7 +29,7 @@ class Value(NamedTuple):
 
 # fmt: off
 ELEMENTWISE = frozenset((
-    "abs", "acos", "acosh", "add", "add_any", "and", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "ceil",
+    "abs", "acos", "acosh", "add", "and", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "ceil",
     "convert_element_type", "copy", "cos", "cosh", "digamma", "div", "eq", "erf", "erf_inv", "erfc", "exp", "exp2",
     "expm1", "floor", "ge", "gt", "imag", "integer_pow", "is_finite", "le", "lgamma", "log", "log1p", "logistic", "lt",
     "max", "min", "mul", "ne", "neg", "nextafter", "not", "or", "pow", "real", "rem", "round", "rsqrt", "sign", "sin",
@@ -330,7 +330,7 @@ def _spread_by_cond(params, inputs, count):
 SPREADS = {"scan": _spread_by_scan, "while": _spread_by_while, "cond": _spread_by_cond}
 RULES: dict[str, Callable[..., list[Value]]] = {
     **dict.fromkeys(ELEMENTWISE, _elementwise),
-    "add_any": partial(_elementwise, whole=range(2)),
+    "add_any": partial(_elementwise, whole=range(2)),  # alone among sums it takes two arrays of one shape only
     "select_n": partial(_elementwise, whole=range(1, 2**31)),
     "clamp": partial(_elementwise, whole=(1,)),
     **dict.fromkeys(UNCHANGED, _unchanged),
