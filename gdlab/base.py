@@ -7,7 +7,7 @@ For a matrix sigma may be an operator (`gdlab.operators`), and the quotient is w
 | class | methods | what it is |
 |---|---|---|
 | `Schedule` | `__call__(count) -> eta` | how far: a number per step |
-| `LossSchedule` | `init()`, `follow(count, state, grads, value) -> eta, state` | a rate that answers to the loss |
+| `LossSchedule` | `init()`, `follow(grads, state, count, value) -> eta, state` | a rate that answers to the loss |
 | `Direction` | `init(params)`, `follow(grads, state, count, eta) -> eta, m, state` | where to: a sum of gradients |
 | `Scale` | `init(params)`, `measure(grads, state, count, eta, m) -> sigma, state` | how big gradients have been, > 0 |
 | `Step` | `count, eta, sigma, m` | what one step is made of |
@@ -84,7 +84,7 @@ class LossSchedule(Piece):
         """The state before the first step."""
         raise NotImplementedError
 
-    def follow(self, count: ArrayLike, state: Any, grads: Params, value: ArrayLike | None) -> tuple[jax.Array, Any]:
+    def follow(self, grads: Params, state: Any, count: ArrayLike, value: ArrayLike | None) -> tuple[jax.Array, Any]:
         """The rate of this step, and the state after it; the value is the loss before the step."""
         raise NotImplementedError
 
@@ -100,7 +100,7 @@ class Schedule(LossSchedule):
         """No state."""
         return ()
 
-    def follow(self, count: ArrayLike, state: Any, grads: Params, value: ArrayLike | None) -> tuple[jax.Array, Any]:
+    def follow(self, grads: Params, state: Any, count: ArrayLike, value: ArrayLike | None) -> tuple[jax.Array, Any]:
         """The rate of this step."""
         return jnp.asarray(self(count)), state
 

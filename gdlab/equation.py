@@ -66,7 +66,7 @@ class Descent(Rule):
         return Step(state.count, eta, sigma, m), after
 
     def _rate(self, grads, state, value):
-        eta, schedule_state = self.schedule.follow(state.count, state.schedule, grads, value)
+        eta, schedule_state = self.schedule.follow(grads, state.schedule, state.count, value)
         return eta.astype(rate_dtype(grads)), schedule_state
 
     def extras(self, grads, state, params=None, value=None, **extra):

@@ -51,7 +51,7 @@ class ReduceOnPlateau(LossSchedule):
     >>> reduce = ReduceOnPlateau(1.0, factor=0.5, patience=2)
     >>> state, rates = reduce.init(), []
     >>> for loss in (3.0, 3.0, 3.0, 2.0):
-    ...     rate, state = reduce.follow(0, state, None, loss)
+    ...     rate, state = reduce.follow(None, state, 0, loss)
     ...     rates.append(float(rate))
     >>> rates
     [1.0, 1.0, 0.5, 0.5]
@@ -77,7 +77,7 @@ class ReduceOnPlateau(LossSchedule):
             resting=none,
         )
 
-    def follow(self, count, state, grads, value):
+    def follow(self, grads, state, count, value):
         total = state.total + _loss(value).astype(state.total.dtype)
         seen = state.seen + 1
         decide = seen >= nearest_whole(self.window)
@@ -118,7 +118,7 @@ class PolyakStep(LossSchedule):
         scaling: a factor or a schedule of factors.
         eps: added to the squared norm, >= 0.
 
-    >>> rate, _ = PolyakStep().follow(0, (), jnp.array([3.0, 4.0]), 10.0)
+    >>> rate, _ = PolyakStep().follow(jnp.array([3.0, 4.0]), (), 0, 10.0)
     >>> float(rate)
     0.4
     """
@@ -131,7 +131,7 @@ class PolyakStep(LossSchedule):
     def init(self):
         return ()
 
-    def follow(self, count, state, grads, value):
+    def follow(self, grads, state, count, value):
         dtype = rate_dtype(grads)
         length = norm(grads).astype(dtype)
         gap = jnp.maximum(_loss(value).astype(dtype) - like(self.lowest, length), 0)

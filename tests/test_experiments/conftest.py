@@ -1,6 +1,7 @@
-"""The browser that the tests of the pages drive."""
+"""The browser that the tests of the pages drive, and what a lecture's verdict is judged by."""
 
 import contextlib
+import json
 import shutil
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,21 @@ import pytest
 
 QUIET = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
 QUIET += " --disable-component-update --disable-sync"
+
+
+@pytest.fixture
+def comes_out(tmp_path, capsys):
+    """What runs a lecture's experiment at its quick size: every check passes, and the figure is there."""
+    from experiments.__main__ import main
+
+    def judge(name):
+        assert main([name, "--quick", "--out", str(tmp_path / name), "--json"]) == 0
+        summary = json.loads(capsys.readouterr().out)
+        assert summary["passed"]
+        assert len(summary["checks"]) >= 7
+        assert (tmp_path / name / f"{name}.png").stat().st_size > 10_000
+
+    return judge
 
 
 @pytest.fixture(scope="module")

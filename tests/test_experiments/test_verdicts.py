@@ -1,7 +1,5 @@
 """The experiments of the lectures come out, and their verdict can fail."""
 
-import json
-
 import pytest
 
 from experiments.__main__ import main
@@ -10,14 +8,13 @@ from experiments.reporting.checks import Check, at_most, exactly, is_true, print
 
 pytestmark = pytest.mark.full
 
+# Judged by test_chaos.py, compiled as it is for users.
+CHAOTIC = {"pokemon"}
 
-@pytest.mark.parametrize("name", experiments())
-def test_every_check_of_the_lectures_passes(name, tmp_path, capsys):
-    assert main([name, "--quick", "--out", str(tmp_path / name), "--json"]) == 0
-    summary = json.loads(capsys.readouterr().out)
-    assert summary["passed"]
-    assert len(summary["checks"]) >= 7
-    assert (tmp_path / name / f"{name}.png").stat().st_size > 10_000
+
+@pytest.mark.parametrize("name", [name for name in experiments() if name not in CHAOTIC])
+def test_every_check_of_the_lectures_passes(name, comes_out):
+    comes_out(name)
 
 
 def test_a_number_as_printed_is_met_to_half_a_unit_of_its_last_digit():

@@ -11,9 +11,22 @@ from cases import DTYPES, RATE, every, start
 
 from gdlab.operators import is_operator
 
-every_optimizer = pytest.mark.parametrize("make", every())
+TRACED = []  # one entry for each time that a step is traced
 
 
+@pytest.fixture(scope="module", params=every())
+def make(request):
+    """Every optimizer; its laws follow one another, so that they share what is compiled of it."""
+    return request.param
+
+
+@pytest.fixture(scope="module", params=every("bare"))
+def bare(request):
+    """Every optimizer without eps."""
+    return request.param
+
+
+@jax.jit
 def loss(params):
     """A bowl that depends on every coordinate but the last of `w`, and on the matrix in all directions unlike."""
     w, b, u = params["w"], params["b"], params["u"]
@@ -21,16 +34,23 @@ def loss(params):
     return jnp.sum(jnp.arange(1.0, 3.0) * w[:2] ** 2) + (w[0] - 2 * b) ** 2 + jnp.cos(b) + of_matrix
 
 
+value_and_grad = jax.jit(jax.value_and_grad(loss))
+
+
 def one_step(optimizer, params, state):
-    value, grads = jax.value_and_grad(loss)(params)
+    TRACED.append(optimizer)
+    value, grads = value_and_grad(params)
     updates, state = optimizer.update(grads, state, params, value=value)
     return optax.apply_updates(params, updates), state
 
 
-def loop(optimizer, params, steps=7, step=one_step):
+stepped = jax.jit(one_step)
+
+
+def loop(optimizer, params, steps=7):
     state = optimizer.init(params)
     for _ in range(steps):
-        params, state = step(optimizer, params, state)
+        params, state = stepped(optimizer, params, state)
     return params
 
 
@@ -43,9 +63,27 @@ def scanned(optimizer, params):
 
 
 @jax.jit
-def slopes_of_a_run(optimizer):
-    """The loss at the end of a run, and its gradient with respect to the optimizer: one program for both."""
-    return jax.value_and_grad(lambda optimizer: loss(scanned(optimizer, start())))(optimizer)
+def slopes_of_a_run(optimizer, length):
+    """The loss after so many steps, at most a hundred, and its gradient with respect to the optimizer: one program."""
+
+    def loss_after(optimizer):
+        def body(carry, _):
+            carry = one_step(optimizer, *carry)
+            return carry, loss(carry[0])
+
+        _, losses = jax.lax.scan(body, (start(), optimizer.init(start())), None, 100)
+        return losses[length - 1]
+
+    return jax.value_and_grad(loss_after)(optimizer)
+
+
+def as_arrays(optimizer):
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, float), optimizer)
+
+
+@jax.jit
+def updated(optimizer, grads, state, params, value):
+    return optimizer.update(grads, state, params, value=value)
 
 
 @contextlib.contextmanager
@@ -60,44 +98,58 @@ def assert_close(actual, expected, rtol=1e-12):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol), actual, expected)
 
 
-@every_optimizer
-def test_jit_equals_eager(make):
+def eager_steps(make):
+    """Five steps, operation by operation: each with the updates that `update` makes, and the params after them."""
     with strictly():
-        assert_close(loop(make(RATE), start(), 3, jax.jit(one_step)), loop(make(RATE), start(), 3))
+        optimizer, params, moves = make(RATE), start(), []
+        state = optimizer.init(params)
+        for _ in range(5):
+            value, grads = value_and_grad(params)
+            step, _ = optimizer.step(grads, state, params, value=value)
+            updates, state = optimizer.update(grads, state, params, value=value)
+            params = optax.apply_updates(params, updates)
+            moves.append((step, updates, params))
+    return moves
 
 
-@every_optimizer
+@pytest.fixture(scope="module")
+def eager(make):
+    return eager_steps(make)
+
+
+def test_jit_equals_eager(make, eager):
+    with strictly():
+        _, _, params = eager[2]
+        assert_close(loop(make(RATE), start(), 3), params)
+
+
 def test_scan_equals_loop(make):
-    assert_close(scanned(make(RATE), start()), loop(make(RATE), start(), step=jax.jit(one_step)))
+    together = scanned(as_arrays(make(RATE)), start())
+    with strictly():
+        assert_close(together, loop(make(RATE), start()))
 
 
-@every_optimizer
 def test_vmap_over_optimizers_and_starts_equals_a_loop_over_them(make):
-    optimizers = [make(rate) for rate in (0.01, 0.02, 0.05)]
+    optimizers = [as_arrays(make(rate)) for rate in (0.01, 0.02, 0.05)]
     starts = [jax.tree.map(lambda leaf, c=c: c * leaf, start()) for c in (1.0, 0.5, -1.0)]
 
     def stack(*leaves):
-        return jnp.stack([jnp.asarray(leaf) for leaf in leaves])
+        return jnp.stack(leaves)
 
     together = jax.vmap(scanned)(jax.tree.map(stack, *optimizers), jax.tree.map(stack, *starts))
     alone = [scanned(optimizer, params) for optimizer, params in zip(optimizers, starts, strict=True)]
     assert_close(together, jax.tree.map(stack, *alone))
 
 
-@every_optimizer
 def test_one_trace_serves_all_hyperparameters(make):
-    traces = []
-
-    @jax.jit
-    def run(optimizer, params):
-        traces.append(1)
-        return one_step(optimizer, params, optimizer.init(params))
-
-    for rate in (0.1, 0.2, 0.3):
-        optimizer = make(rate)
-        run(optimizer, start())
-        run(jax.tree.map(lambda leaf: 0.9 * leaf, optimizer), start())
-    assert len(traces) == 1
+    with strictly():
+        loop(make(RATE), start(), 1)
+        traces = len(TRACED)
+        for rate in (0.1, 0.2, 0.3):
+            optimizer = make(rate)
+            loop(optimizer, start(), 1)
+            loop(jax.tree.map(lambda leaf: 0.9 * leaf, optimizer), start(), 1)
+    assert len(TRACED) == traces
 
 
 def assert_moves_as_read(step, updates):
@@ -115,76 +167,60 @@ def assert_moves_as_read(step, updates):
             assert jnp.all(sigma > 0)
 
 
-@every_optimizer
-def test_update_is_exactly_minus_eta_over_sigma_times_m(make):
+def test_update_is_exactly_minus_eta_over_sigma_times_m(eager):
     with strictly():
-        optimizer, params = make(RATE), start()
-        state = optimizer.init(params)
-        for _ in range(5):
-            value, grads = jax.value_and_grad(loss)(params)
-            step, _ = optimizer.step(grads, state, params, value=value)
-            updates, state = optimizer.update(grads, state, params, value=value)
+        for step, updates, _ in eager:
             assert_moves_as_read(step, updates)
             assert step.eta.shape == ()
-            assert jax.tree.map(jnp.shape, step.m) == jax.tree.map(jnp.shape, params)
-            params = optax.apply_updates(params, updates)
+            assert jax.tree.map(jnp.shape, step.m) == jax.tree.map(jnp.shape, start())
 
 
-@every_optimizer
+def of_dtypes(dtypes):
+    """Params with a matrix, an empty vector and a number of each dtype."""
+    return {dtype: [jnp.array([[1.0, -2.0]], dtype), jnp.zeros((0,), dtype), jnp.array(0.5, dtype)] for dtype in dtypes}
+
+
 @pytest.mark.parametrize("dtypes", [DTYPES, ("float16",), ("complex64",)])
 def test_dtypes_shapes_and_structure_are_fixed_from_the_start(make, dtypes):
-    params = {
-        dtype: [jnp.array([[1.0, -2.0]], dtype), jnp.zeros((0,), dtype), jnp.array(0.5, dtype)] for dtype in dtypes
-    }
-    optimizer, value = make(RATE), jnp.float32(1.0)
+    optimizer, params, value = make(RATE), of_dtypes(dtypes), jnp.float32(1.0)
     state = optimizer.init(params)
-    updates, new_state = jax.eval_shape(optimizer.update, params, state, params, value=value)
+    updates, new_state = updated.eval_shape(optimizer, params, state, params, value)
     assert jax.tree.map(jax.typeof, updates) == jax.tree.map(jax.typeof, params)
     assert jax.tree.map(jax.typeof, new_state) == jax.tree.map(jax.typeof, state)
     if len(dtypes) > 1:  # the half precisions are among these
-        updates, _ = jax.jit(optimizer.update)(jax.tree.map(lambda leaf: leaf * 3, params), state, params, value=value)
+        updates, _ = updated(optimizer, jax.tree.map(lambda leaf: leaf * 3, params), state, params, value)
         assert all(jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(updates))
 
 
-@every_optimizer
 def test_gradient_of_a_run_with_respect_to_the_optimizer_equals_finite_differences(make):
-    optimizer = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), make(RATE))
-    _, gradient = slopes_of_a_run(optimizer)
+    optimizer = as_arrays(make(RATE))
+    _, gradient = slopes_of_a_run(optimizer, 7)
     leaves, structure = jax.tree.flatten(optimizer)
     assert leaves
     for i, slope in enumerate(jax.tree.leaves(gradient)):
         assert jnp.isfinite(slope)
         width = 1e-5 * max(float(leaves[i]), 1e-3)
         ends = [
-            slopes_of_a_run(structure.unflatten([*leaves[:i], leaves[i] + h, *leaves[i + 1 :]]))[0]
+            slopes_of_a_run(structure.unflatten([*leaves[:i], leaves[i] + h, *leaves[i + 1 :]]), 7)[0]
             for h in (width, -width)
         ]
         np.testing.assert_allclose(slope, (ends[0] - ends[1]) / (2 * width), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("make", every("bare"))
-def test_gradient_of_a_long_run_is_finite_beside_a_coordinate_without_gradient(make):
-    def final_loss(optimizer):
-        def body(carry, _):
-            return one_step(optimizer, *carry), None
-
-        return loss(jax.lax.scan(body, (start(), optimizer.init(start())), None, 100)[0][0])
-
-    for slope in jax.tree.leaves(jax.jit(jax.grad(final_loss))(make(0.01))):
+def test_gradient_of_a_long_run_is_finite_beside_a_coordinate_without_gradient(bare):
+    _, gradient = slopes_of_a_run(as_arrays(bare(0.01)), 100)
+    for slope in jax.tree.leaves(gradient):
         assert jnp.isfinite(slope)
 
 
-@pytest.mark.parametrize("make", every("bare"))
-def test_zero_gradient_gives_zero_step_without_eps(make):
-    params = [jnp.array([1.0, 2.0], dtype) for dtype in DTYPES]
-    optimizer, zeros = make(0.1), jax.tree.map(jnp.zeros_like, params)
-    state, update = optimizer.init(params), jax.jit(optimizer.update)
+def test_zero_gradient_gives_zero_step_without_eps(bare):
+    optimizer, params = bare(0.1), of_dtypes(DTYPES)
+    state, zeros = optimizer.init(params), jax.tree.map(jnp.zeros_like, params)
     for _ in range(3):
-        updates, state = update(zeros, state, params, value=jnp.array(0.0))
-        assert all(leaf.tolist() == [0.0, 0.0] for leaf in updates)
+        updates, state = updated(optimizer, zeros, state, params, jnp.float32(0.0))
+        assert all(jnp.all(leaf == 0) for leaf in jax.tree.leaves(updates))
 
 
-@every_optimizer
 def test_none_leaves_and_abstract_parameters_are_accepted(make):
     optimizer = make(RATE)
     params = {"a": jnp.ones(2), "frozen": None, "empty": {}}
@@ -200,13 +236,13 @@ def test_none_leaves_and_abstract_parameters_are_accepted(make):
     assert shapes(jax.eval_shape(optimizer.init, params)) == shapes(optimizer.init(params))
 
 
-@every_optimizer
 def test_optax_takes_it_as_its_own(make):
     optimizer = make(RATE)
     assert isinstance(optimizer, optax.GradientTransformation)
     assert len(optimizer) == 2
-    params, grads = start(), jax.grad(loss)(start())
-    extra = {"value": loss(params)}
+    params = start()
+    value, grads = value_and_grad(params)
+    extra = {"value": value}
     alone, _ = optimizer.update(grads, optimizer.init(params), params, **extra)
 
     def first(transform, grads=grads):
@@ -226,20 +262,18 @@ def test_optax_takes_it_as_its_own(make):
     assert jax.tree.structure(mapped) == jax.tree.structure(optimizer.init(params))
 
 
-@every_optimizer
 def test_gradients_can_be_accumulated(make):
     accumulated = optax.MultiSteps(make(RATE), every_k_schedule=2)
-    params, grads = start(), jax.grad(loss)(start())
-    state = accumulated.init(params)
-    updates, state = accumulated.update(grads, state, params, value=loss(params))
+    params, state, update = start(), accumulated.init(start()), jax.jit(accumulated.update)
+    value, grads = value_and_grad(params)
+    updates, state = update(grads, state, params, value=value)
     assert_close(updates, jax.tree.map(jnp.zeros_like, updates))
-    updates, state = accumulated.update(grads, state, params, value=loss(params))
+    updates, state = update(grads, state, params, value=value)
     optimizer = make(RATE)
-    expected, _ = optimizer.update(grads, optimizer.init(params), params, value=loss(params))
+    expected, _ = optimizer.update(grads, optimizer.init(params), params, value=value)
     assert_close(updates, expected, rtol=1e-8)  # the mean of gradients in MultiSteps is not exact to float64
 
 
-@every_optimizer
 def test_the_state_is_laid_out_over_devices_as_the_parameters_are(make):
     mesh = jax.make_mesh((1,), ("x",), axis_types=(jax.sharding.AxisType.Explicit,))
     layout = jax.sharding.NamedSharding(mesh, jax.P(None, "x"))
@@ -247,7 +281,7 @@ def test_the_state_is_laid_out_over_devices_as_the_parameters_are(make):
     with jax.set_mesh(mesh):
         params = jnp.ones((2, 8, 4), "float16", out_sharding=layout)
         state = optimizer.init(params)
-        updates, new_state = jax.jit(optimizer.update)(params, state, params, value=jnp.float32(1.0))
+        updates, new_state = updated.eval_shape(optimizer, params, state, params, jnp.float32(1.0))
         assert jax.tree.map(jax.typeof, new_state) == jax.tree.map(jax.typeof, state)
         assert jax.typeof(updates) == jax.typeof(params)
         assert jax.tree.map(jax.typeof, jax.jit(optimizer.init)(params)) == jax.tree.map(jax.typeof, state)

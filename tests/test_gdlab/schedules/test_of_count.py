@@ -254,7 +254,7 @@ def test_reduce_on_plateau_waits_rests_and_stops_at_its_least():
     driven = schedules.ReduceOnPlateau(1.0, factor=0.5, patience=2, cooldown=3, min_factor=0.25)
     state, rates = driven.init(), []
     for _ in range(16):
-        rate, state = driven.follow(0, state, None, 1.0)
+        rate, state = driven.follow(None, state, 0, 1.0)
         rates.append(float(rate))
     # The first loss is the best; two more without a better one; three at rest; two more, and no lower than .25.
     assert rates == [1.0, 1.0] + [0.5] * 5 + [0.25] * 9
@@ -264,7 +264,7 @@ def test_reduce_on_plateau_waits_as_long_each_time():
     driven = schedules.ReduceOnPlateau(1.0, factor=0.5, patience=2)
     state, rates = driven.init(), []
     for _ in range(6):
-        rate, state = driven.follow(0, state, None, 1.0)
+        rate, state = driven.follow(None, state, 0, 1.0)
         rates.append(float(rate))
     assert rates == [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
 
@@ -303,7 +303,7 @@ def test_reduce_on_plateau_is_its_rule_in_words(how):
 
     def body(carry, loss):
         t, state = carry
-        rate, state = driven.follow(t, state, None, loss)
+        rate, state = driven.follow(None, state, t, loss)
         return (t + 1, state), rate
 
     rates = jax.lax.scan(body, (jnp.int32(0), driven.init()), jnp.asarray(losses))[1]
@@ -334,10 +334,10 @@ def test_polyaks_step_is_the_gap_over_the_squared_norm_within_its_bounds():
         (10.0, {"scaling": schedules.InverseSqrt(2.0)}, 0.4),
         (-1.0, {}, 0.0),
     ):
-        rate, _ = schedules.PolyakStep(**how).follow(3, (), grads, loss)
+        rate, _ = schedules.PolyakStep(**how).follow(grads, (), 3, loss)
         assert float(rate) == pytest.approx(expected, rel=1e-15)
     still = jax.tree.map(jnp.zeros_like, grads)
-    assert float(schedules.PolyakStep().follow(0, (), still, 1.0)[0]) == 0
+    assert float(schedules.PolyakStep().follow(still, (), 0, 1.0)[0]) == 0
 
 
 def test_one_rate_is_a_schedule_by_the_name_that_is_asked_for():
@@ -370,7 +370,7 @@ def test_plateau_reduces_on_a_negative_loss(shift):
     losses = shift + np.array([-1.0, -1.0, -1.0, -1.0, -1.0]) - abs(shift - 1) * np.array([0, 0.05, 0.09, 0.09, 0.2])
     state, rates = reduce.init(), []
     for loss in losses:
-        rate, state = reduce.follow(0, state, None, loss)
+        rate, state = reduce.follow(None, state, 0, loss)
         rates.append(float(rate))
     assert rates == [1.0, 1.0, 0.5, 0.5, 0.5]
     np.testing.assert_allclose(state.best, losses[-1])  # a fifth lower is lower
@@ -386,7 +386,7 @@ def test_plateau_of_losses_of_both_signs():
         reduce = schedules.ReduceOnPlateau(1.0, patience=2)
         state, told = reduce.init(), []
         for loss in losses:
-            rate, state = reduce.follow(0, state, None, loss)
+            rate, state = reduce.follow(None, state, 0, loss)
             told.append(float(rate))
         np.testing.assert_allclose(told, rates)
 
@@ -395,7 +395,7 @@ def test_plateau_of_losses_of_both_signs():
 def test_polyaks_rate_knows_gradients_whose_squares_do_not_exist(size):
     """Of loss = size, g = size (3, 4): eta = 1 / (25 size)."""
     most = 1e34
-    rate, _ = schedules.PolyakStep(most).follow(0, (), size * jnp.array([3.0, 4.0], "float32"), jnp.float32(size))
+    rate, _ = schedules.PolyakStep(most).follow(size * jnp.array([3.0, 4.0], "float32"), (), 0, jnp.float32(size))
     np.testing.assert_allclose(rate, 1 / (25 * size), rtol=1e-5)
-    with_eps, _ = schedules.PolyakStep(eps=1e-8).follow(0, (), jnp.full(2, 1e-25, "float32"), jnp.float32(1e-9))
+    with_eps, _ = schedules.PolyakStep(eps=1e-8).follow(jnp.full(2, 1e-25, "float32"), (), 0, jnp.float32(1e-9))
     np.testing.assert_allclose(with_eps, 0.1, rtol=1e-5)
