@@ -21,7 +21,7 @@ import gdlab
 from gdlab.problems import digits, network, network_loss
 
 from ..cli.settings import Experiment
-from ..reporting.checks import Check, at_most, conclude, exactly, is_true
+from ..reporting.checks import Check, at_most, conclude, exactly, farthest, is_true
 
 QUESTION = "What do a few examples tell of the gradient, and what do they cost? (S39, S41-S47)"
 EXAMPLES = 1000
@@ -220,7 +220,7 @@ def fog(path, reach=0.05):
         return run.history["params"]
 
     far = jnp.array([2.5, -2.0])
-    apart = jnp.abs(walk(squared) - walk(elsewhere)).max()
+    apart = farthest(walk(squared), walk(elsewhere))
     return (
         exactly("S42", "two surfaces that agree near the path only: paths apart by", apart, 0.0),
         is_true("S42", "though they are not one surface", abs(squared(far, examples) - elsewhere(far, examples)) > 1),

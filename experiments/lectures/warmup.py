@@ -58,7 +58,7 @@ def main(settings: Experiment) -> int:
 
 
 def measure(quick):
-    """The checks and the figure."""
+    """The checks and the figure; a quick one has too few starts to say whom warm-up spares."""
     learnt, _ = examples(jax.random.key(0), COUNT)
     keys = jax.random.split(jax.random.key(1), STARTS)
     lanes = (starts(gdlab.seeds(STARTS), LAYERS), keys)
@@ -74,14 +74,14 @@ def measure(quick):
         axes = {"rate": jnp.array(rates, FLOAT), "width": jnp.array(widths, FLOAT)}
         return swept(300, lambda rate, width: make(schedules.Warmup(rate, width)), count, **axes)
 
-    ends = large(gdlab.momentum, rates, widths, 8 if quick else STARTS)
+    ends = large(gdlab.momentum, rates, widths, 4 if quick else STARTS)
     axes = {"optimizer": {name: ADAPTIVE[name] for name in names}, "rate": jnp.array(fast, FLOAT)}
     adaptive = dict(
         zip(names, swept(60, lambda optimizer, rate: optimizer(rate), 8 if quick else STARTS, **axes), strict=True)
     )
-    checks = [*gentle(learnt, jax.tree.map(lambda leaf: leaf[0], lanes)), *raised(rates, widths, ends)]
-    checks += rectified(adaptive)
+    checks = [*gentle(learnt, jax.tree.map(lambda leaf: leaf[0], lanes)), *rectified(adaptive)]
     if not quick:
+        checks += raised(rates, widths, ends)
         checks += useless(large(gdlab.sgd, PLAIN, (0, 60), 12), large(gdlab.momentum, SCALED, (0, 60), 12))
     return checks, lambda: draw(rates, widths, ends, adaptive, fast)
 
@@ -157,10 +157,6 @@ def raised(rates, widths, ends):
     """Failures with momentum, by rate and warm-up (S17)."""
     runs = failed(ends)
     without, warm = runs[:, 0], runs[:, -1]
-    if len(rates) == 1:
-        less = lower(ends[0, -1], ends[0, 0]), lower(ends[0, 0], ends[0, -1])
-        yield oftener("S17", "rate .4: 60 steps of warm-up end lower", *less)
-        return
     for rate, of_rate in zip(rates, runs, strict=True):
         for width, row, printed in zip(widths, of_rate, PRINTED[rate], strict=True):
             yield counted("3.8", f"momentum, rate {rate}, warm-up {width}", row, printed, 12)
