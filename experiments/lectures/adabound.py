@@ -170,6 +170,7 @@ def returns(astray):
             at_most("3.5", f"{name}: off a Python loop", np.abs(path - looped(name)).max(), 1e-9)
             for name, path in astray.items()
         ),
+        # At an end: within a few of the longest steps, 4 times a rate of .001, or of AdaBound's .01.
         is_true("3.5", "rare large gradients: Adam stands at the worst end", means["Adam"] > 0.99),
         is_true("3.5", "AdaBound comes back to the best", means["AdaBound"] < -0.95),
     )

@@ -226,20 +226,20 @@ def out_of_a_saddle():
         "both": (start, 0.9, fours),
         "a step of 1/2 along u first": (start + u / 2, 0.0, whole),
     }
-    lanes = zip((start, 0.0, whole), *runs.values(), strict=True)
-    plain, *helped = map(int, updates(*map(np.stack, lanes)))
+    nearer = np.array([-0.5, 0.0, 0.5]) + 1e-10 * np.array([1.0, 0.0, 1.0])
+    lanes = zip((start, 0.0, whole), *runs.values(), (nearer, 0.0, whole), (nearer, 0.9, whole), strict=True)
+    plain, *helped, later, later_by_inertia = map(int, updates(*map(np.stack, lanes)))
     counts = dict(zip(("descent", *runs), (plain, *helped), strict=True))
     looped = updates_by_loop(np.asarray(x), {"descent": (start, 0.0, whole), **runs})
-    growth = np.log(0.5 / 1e-8) / np.log1p(2 * 0.02)  # from 1e-8 to 1/2 along u, with the saddle's curvature of -2
+    more = np.log(100) / np.log1p(2 * 0.02)  # along u, with the saddle's curvature of -2
     root = np.roots([1, -(1 + 0.9 + 2 * 0.02), 0.9]).max()  # of the recursion with inertia
-    faster = np.log(0.5 / 1e-8) / np.log(root)
-    # How far along u the start is, and where it has left, is known to a factor of 5 only: its logarithm, of the way's.
-    known = np.log(5) / np.log(0.5 / 1e-8)
+    more_by_inertia = np.log(100) / np.log(root)
     return (
         is_true("S65", "the curvature along u is negative at the start", values[0] < -1),
         *(exactly("S65", f"{name}: updates, by a NumPy loop", many, looped[name]) for name, many in counts.items()),
-        Check("S65", "descent: updates to leave the saddle, by its growth along u", plain, growth, known * growth),
-        Check("S65", "momentum .9: likewise, by its own growth", helped[0], faster, known * faster),
+        # Updates are whole numbers.
+        Check("S65", "from a hundredth as far beside it descent takes more by its growth", later - plain, more, 1.0),
+        Check("S65", "momentum .9: likewise, by its own", later_by_inertia - helped[0], more_by_inertia, 1.0),
         *(
             at_most("S65", f"{name}: updates, half of descent's at most", many, plain / 2)
             for name, many in zip(runs, helped, strict=True)
