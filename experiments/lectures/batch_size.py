@@ -223,6 +223,8 @@ def draw(runs, rates, control):
             color=figures.PALETTE[i],
             ax=by_size,
         )
+        ends = [run[at, :, -1, i].mean() for run in runs.values()]
+        by_size.plot(sizes / EXAMPLES, ends, "os"[i], color=figures.PALETTE[i], markersize=4)
         by_size.plot(
             np.array(list(PRINTED)) / EXAMPLES,
             [pair[i] for pair in PRINTED.values()],

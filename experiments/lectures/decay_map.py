@@ -19,7 +19,7 @@ import gdlab
 from gdlab.problems import network_loss
 
 from ..cli.settings import Experiment
-from ..reporting.checks import Check, at_most, conclude, is_true
+from ..reporting.checks import Check, at_most, conclude, farthest, is_true
 from ..workloads.digits import FLOAT, batches, examples, starts
 from ..workloads.plain_network import descended
 
@@ -104,7 +104,7 @@ def same_path():
         loss = lambda w: jnp.sum(jnp.cosh(w - 1))  # noqa: E731
         return gdlab.minimize(loss, optimizer, jnp.array([1.0, -2.0, 3.0]), 100, record=("params",)).history["params"]
 
-    apart = jnp.abs(path(0.3, "torch") - path(0.03, "paper")).max()
+    apart = farthest(path(0.3, "torch"), path(0.03, "paper"))
     return (at_most("S98", "by eta w and by w = eta w': 100 steps differ by", apart, 1e-13),)
 
 

@@ -21,7 +21,7 @@ import gdlab
 from gdlab.problems import digits, network, network_accuracy, network_logits, network_loss, surface
 
 from ..cli.settings import Experiment
-from ..reporting.checks import Check, at_most, conclude, exactly, is_true
+from ..reporting.checks import Check, at_most, conclude, exactly, farthest, is_true
 from ..workloads.plain_network import accuracy, descended
 
 QUESTION = "What do shuffling, dropout and noise on the gradient do? (S99)"
@@ -178,7 +178,7 @@ def by_loop(losses):
     for drawn in np.asarray(flat):
         due.append((1 - w[0] * w[1]) ** 2)
         w = w + 0.2 * (1 - w[0] * w[1]) * w[::-1] + drawn
-    off = np.abs(losses - np.array(due)).max()
+    off = farthest(losses, due)
     return at_most("S49", "(1 - w1 w2)^2 from 0 with noise: 1000 losses off a NumPy loop", off, 1e-9)
 
 

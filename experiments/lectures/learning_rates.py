@@ -18,7 +18,7 @@ import gdlab
 from gdlab.problems import surface
 
 from ..cli.settings import Experiment
-from ..reporting.checks import Check, at_most, conclude, exactly, is_true, printed
+from ..reporting.checks import Check, at_most, conclude, exactly, farthest, is_true, printed
 
 QUESTION = "What does the learning rate do to the loss, and does descent always descend? (S2-S11, S61, S62)"
 BOWL = surface("ill_conditioned_bowl").loss
@@ -107,7 +107,7 @@ def closed_form_error(path, name):
     """How far a path is from theta_i = (1 - eta l_i)^t theta_i(0), relative to its largest entry."""
     factors = 1 - RATES[name] * np.array([LOW, HIGH])
     closed = np.array(START) * factors ** np.arange(101)[:, None]
-    return np.abs(np.asarray(path) - closed).max() / np.abs(closed).max()
+    return farthest(path, closed) / np.abs(closed).max()
 
 
 def in_many_dimensions():
@@ -128,11 +128,12 @@ def many_by_formula(many):
     """How far the losses of 100 parameters are from their closed form, relative to the largest."""
     curvatures, t = np.linspace(LOW, HIGH, 100), np.arange(101)[:, None]
     closed = {name: (curvatures * (1 - rate * curvatures) ** (2 * t)).sum(1) / 2 for name, rate in RATES.items()}
-    return {name: np.abs(many[name] - values).max() / values.max() for name, values in closed.items()}
+    return {name: farthest(many[name], values) / values.max() for name, values in closed.items()}
 
 
 def shapes(item, losses):
     """Small: falls slowly; just right: falls fast; large: falls slowly again; very large: blows up."""
+    # What counts as slow and fast has no number on the slides: two decades and more lie between; three up is wild.
     small, right, large, wild = losses.values()
     many = "100 parameters: " if item == "S8" else ""
     return (
@@ -152,7 +153,7 @@ def shapes(item, losses):
 
 def contours():
     """The gradient is normal to the contour (S5), which is not the way to the centre unless contours are circles."""
-    phi = jnp.linspace(0.0, 2 * jnp.pi, 101)
+    phi = jnp.arange(101.0)  # radians, all around
     axes = jnp.sqrt(2 / jnp.array([LOW, HIGH]))  # of the contour of loss 1
     ellipse, tangents = (
         axes * jnp.stack(place, 1) for place in ((jnp.cos(phi), jnp.sin(phi)), (-jnp.sin(phi), jnp.cos(phi)))

@@ -157,7 +157,7 @@ def faster(paths):
         law = -np.log(np.roots([1, -(1 + inertia - pull), inertia]).max())
         name = f"Pokemon, lambda = {inertia}: rate of approach over "
         checks += [
-            Check("S75", f"{name}that of the recursion", rate / law, 1.0, 1e-6),
+            Check("S75", f"{name}that of the recursion", rate / law, 1.0, 1e-6),  # rounding of nearly equal distances
             Check("S75", f"{name}eta l / (1 - lambda)", rate / pull * (1 - inertia), 1.0, 0.01),  # .0056 at .99
         ]
     printed_b = printed("S75", "Pokemon, lambda = 0: b at the end", paths[0, -1, 0], "-123.6922")

@@ -21,7 +21,7 @@ import gdlab
 from gdlab.problems import surface
 
 from ..cli.settings import Experiment
-from ..reporting.checks import at_most, conclude, exactly, is_true
+from ..reporting.checks import at_most, conclude, exactly, farthest, is_true
 from ..workloads.tuned_benchmark import PROBLEMS, best, medians, tuned_benchmark
 
 QUESTION = "What is Nadam, and is it faster than Adam? (S97)"
@@ -125,7 +125,7 @@ def limits():
 
         return jax.lax.scan(step, (start, state), None, STEPS)[1]
 
-    apart = jnp.abs(walk(plain, late_state) - walk(ball, ball.init(start))).max()
+    apart = farthest(walk(plain, late_state), walk(ball, ball.init(start)))
     bears = {
         name: borne(direction) for name, direction in (("adam", gdlab.directions.BiasCorrectedEma(B1)), ("nadam", late))
     }

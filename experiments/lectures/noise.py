@@ -145,7 +145,17 @@ def leaving():
             "S49", "all of them are there, to rounding", max(jnp.linalg.norm(path[-1]) for _, path in stay) < 1e-15
         ),
         at_most("S49", f"{leave[0]}: |1 - w1 w2| at the end", abs(1 - leave[1][-1].prod()), wide),
+        Check(  # of a variance of normal numbers, relative
+            "S49", f"{leave[0]}: its variance over 1e-6", added(leave[1]), 1.0, 4 * (2 / (2 * 1999)) ** 0.5
+        ),
     ), paths
+
+
+def added(path):
+    """The mean square of what was added to the gradient of (1 - w1 w2)^2 along a path of rate .1, over 1e-6."""
+    path = np.asarray(path)
+    slope = -2 * (1 - path[:-1].prod(1, keepdims=True)) * path[:-1, ::-1]
+    return np.mean((np.diff(path, axis=0) / -0.1 - slope) ** 2) / 1e-6
 
 
 def on_the_line(labels):
@@ -216,20 +226,41 @@ def out_of_a_saddle():
         "both": (start, 0.9, fours),
         "a step of 1/2 along u first": (start + u / 2, 0.0, whole),
     }
-    lanes = zip((start, 0.0, whole), *runs.values(), strict=True)
-    plain, *helped = map(int, updates(*map(np.stack, lanes)))
-    growth = np.log(0.5 / 1e-8) / np.log1p(2 * 0.02)  # from 1e-8 to 1/2 along u, with the saddle's curvature of -2
+    nearer = np.array([-0.5, 0.0, 0.5]) + 1e-10 * np.array([1.0, 0.0, 1.0])
+    lanes = zip((start, 0.0, whole), *runs.values(), (nearer, 0.0, whole), (nearer, 0.9, whole), strict=True)
+    plain, *helped, later, later_by_inertia = map(int, updates(*map(np.stack, lanes)))
+    counts = dict(zip(("descent", *runs), (plain, *helped), strict=True))
+    looped = updates_by_loop(np.asarray(x), {"descent": (start, 0.0, whole), **runs})
+    more = np.log(100) / np.log1p(2 * 0.02)  # along u, with the saddle's curvature of -2
     root = np.roots([1, -(1 + 0.9 + 2 * 0.02), 0.9]).max()  # of the recursion with inertia
-    faster = np.log(0.5 / 1e-8) / np.log(root)
+    more_by_inertia = np.log(100) / np.log(root)
     return (
         is_true("S65", "the curvature along u is negative at the start", values[0] < -1),
-        Check("S65", "descent: updates to leave the saddle, by its growth along u", plain, growth, 0.1 * growth),
-        Check("S65", "momentum .9: likewise, by its own growth", helped[0], faster, 0.1 * faster),
+        *(exactly("S65", f"{name}: updates, by a NumPy loop", many, looped[name]) for name, many in counts.items()),
+        # Updates are whole numbers.
+        Check("S65", "from a hundredth as far beside it descent takes more by its growth", later - plain, more, 1.0),
+        Check("S65", "momentum .9: likewise, by its own", later_by_inertia - helped[0], more_by_inertia, 1.0),
         *(
             at_most("S65", f"{name}: updates, half of descent's at most", many, plain / 2)
             for name, many in zip(runs, helped, strict=True)
         ),
-    ), dict(zip(("descent", *runs), (plain, *helped), strict=True))
+    ), counts
+
+
+def updates_by_loop(x, runs):
+    """The same counts by a loop in NumPy, from starts, inertias and batches."""
+    counts = {}
+    for name, (theta, inertia, batches) in runs.items():
+        v, counts[name] = 0.0, len(batches)
+        for t, some in enumerate(batches):
+            e = x[some, 0] - theta[2] * (x[some] @ theta[:2])
+            slope = np.append(-2 * theta[2] * e @ x[some], -2 * e @ (x[some] @ theta[:2])) / len(some)
+            v = inertia * v - 0.02 * slope
+            theta = theta + v
+            if np.mean((x[:, 0] - theta[2] * (x @ theta[:2])) ** 2) < 0.5:
+                counts[name] = t + 1
+                break
+    return counts
 
 
 def draw(epochs, paths, losses, out):

@@ -28,7 +28,7 @@ import hessian
 from gdlab.problems import POKEMON_BOX, POKEMON_CURVATURES, POKEMON_RATE_BOUND, pokemon, pokemon_loss
 
 from ..cli.settings import Experiment
-from ..reporting.checks import Check, at_most, conclude, exactly, is_proved, is_true, printed
+from ..reporting.checks import Check, at_most, conclude, exactly, farthest, is_proved, is_true, printed
 from ..workloads.pokemon_valley import (
     OPTIMUM,
     START,
@@ -206,7 +206,7 @@ def rmsprop(paths: Paths) -> list[Check]:
     """RMSProp ends in a cycle of two, half the rate beside the optimum."""
     low, high = OPTIMUM - 0.5, OPTIMUM + 0.5
     pairs = {decay: sorted(map(tuple, paths[f"rmsprop {decay:g}"][-2:])) for decay in (0.9, 0.99, 0.999)}
-    cycles = {decay: np.abs(np.array(pair) - [low, high]).max() for decay, pair in pairs.items()}
+    cycles = {decay: farthest(pair, [low, high]) for decay, pair in pairs.items()}
     return [
         *(
             both(f"rmsprop {decay:g}", pair[0], ("-188.93319666", "2.16945497"), "S77")[i]
@@ -255,7 +255,7 @@ def oscillation() -> list[Check]:
     path = descend(gdlab.gd(rate), updates=1000)
     values, basis = np.linalg.eigh(np.asarray(h))
     left = basis @ ((1 - float(rate) * values) ** 998 * (basis.T @ (np.asarray(START) - OPTIMUM)))
-    apart = np.abs(path[998] - OPTIMUM - left).max()
+    apart = farthest(path[998] - OPTIMUM, left)
     loss = [pokemon_loss(jnp.array(path[t]), pokemon()) for t in (0, 999)]
     norm = [np.linalg.norm(normal_gradient(path[t])) for t in (0, 999)]
     wild = {name: np.isfinite(descend(gdlab.gd(r), updates=200)).all(1) for name, r in (("sum", 1e-2), ("mean", 1e-3))}

@@ -15,7 +15,7 @@ import hessian
 from gdlab.problems import surface
 
 from ..cli.settings import Experiment
-from ..reporting.checks import Check, at_most, conclude, exactly, is_proved, is_true, printed
+from ..reporting.checks import Check, at_most, conclude, exactly, farthest, is_proved, is_true, printed
 
 QUESTION = "The saddle of (1 - w1 w2)^2: who stays on it, and which way leads out? (S52-S58)"
 LOSS = surface("linear_net").loss
@@ -127,7 +127,7 @@ def three_cases():
         hv = np.asarray(products(curvatures))
         quotients = (directions * hv).sum(1)
         low, high = sorted((a, b))
-        off = np.abs(quotients - (a * directions[:, 0] ** 2 + b * directions[:, 1] ** 2)).max()
+        off = farthest(quotients, a * directions[:, 0] ** 2 + b * directions[:, 1] ** 2)
         near = abs(b - a) * (np.pi / 1000) ** 2  # v.Hv at an angle of pi / 1000, what 1000 directions leave apart
         yield at_most("S55", f"{kind}: 1000 v.Hv less a v1^2 + b v2^2", off, 1e-14)
         yield is_true(
@@ -147,7 +147,7 @@ def finite_difference_error(h=1e-5):
     at, gradient = jnp.array([0.3, -0.7]), jax.grad(LOSS)
     columns = jax.vmap(hessian.hvp(LOSS, at))(jnp.eye(2))
     differences = jnp.stack([(gradient(at + h * e) - gradient(at - h * e)) / (2 * h) for e in jnp.eye(2)])
-    return jnp.abs(columns - differences).max()
+    return farthest(columns, differences)
 
 
 def power_method_error(products=60):

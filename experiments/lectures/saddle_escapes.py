@@ -54,7 +54,7 @@ def measure(quick):
     """The checks and the figure."""
     names = QUICK if quick else tuple(PROBLEMS)
     rows = [row for name in names for row in contest(name, 1 if quick else SADDLES, quick)]
-    return [*judged(), *placed(*PROBLEMS[names[0]]), *checks(rows)], lambda: draw(rows)
+    return [*judged(), *priced(), *placed(*PROBLEMS[names[0]]), *checks(rows)], lambda: draw(rows)
 
 
 def contest(name, saddles, quick):
@@ -98,11 +98,11 @@ def places(loss, matrix, official, saddles):
 
 
 def placed(loss, official):
-    """The starts of one saddle: how many, how far from it, and the last of them along no negative eigenvector."""
+    """The starts at saddles: how many, how far from the first, and its last one along no negative eigenvector."""
     matrix = jax.jit(jax.hessian(loss))
-    _, *beside_it = places(loss, matrix, official, 1)
-    yield exactly("S57", "starts at one saddle", len(beside_it), 3)
-    (_, on), (_, beside), (_, along) = beside_it
+    _, *beside_it = places(loss, matrix, official, SADDLES)
+    yield exactly("S57", f"starts at {SADDLES} saddles", len(beside_it), 3 * SADDLES)
+    (_, on), (_, beside), (_, along) = beside_it[:3]
     _, vectors = np.linalg.eigh(matrix(on))
     size = np.abs(on).max() * 1e-15  # a rounding of the places
     yield at_most("S57", "beside it: distance less 1e-8", abs(np.linalg.norm(beside - on) - 1e-8), 10 * size)
@@ -138,17 +138,28 @@ def judged():
         yield exactly("S57", f"{name}: counted as a second-order point", said, float(due))
 
 
+def price(gradients, products, values):
+    """In gradients: of gradients with their losses, of products with the Hessian, and of losses alone."""
+    return gradients + 2 * products + values / 2
+
+
+def priced():
+    """Three of each: a gradient with its loss 1, a product with the Hessian 2, the loss alone 1/2."""
+    for name, counts, due in (("gradient", (3, 0, 0), 3.0), ("product", (0, 3, 0), 6.0), ("loss", (0, 0, 3), 1.5)):
+        yield exactly("S58", f"the price of 3: {name}", price(*counts), due)
+
+
 def arriving(loss):
     """The way down that ends with a certificate."""
 
     @jax.jit
     def ended(theta):
         end = hessian.find_minimum(loss, theta, finish=5000)  # the valley of biggs_exp6 takes some 2,000 steps
-        return end.params, end.gradients + 2 * end.num_matvecs + end.evaluations / 2, end.converged
+        return end.params, price(end.gradients, end.num_matvecs, end.evaluations), end.converged
 
     def run(theta):
-        params, price, arrived = ended(jnp.asarray(theta))
-        return Outcome(np.asarray(params), float(price), bool(arrived))
+        params, paid, arrived = ended(jnp.asarray(theta))
+        return Outcome(np.asarray(params), float(paid), bool(arrived))
 
     return run
 
@@ -170,8 +181,8 @@ def scipys(value, gradient, matrix, quick):
                     options=options, **more,
                 )  # fmt: skip
             alone = max(0, end.nfev - end.njev)
-            price = end.njev + alone / 2 + 2 * len(theta) * getattr(end, "nhev", 0)
-            return Outcome(end.x, price, bool(end.success))
+            paid = price(end.njev, len(theta) * getattr(end, "nhev", 0), alone)
+            return Outcome(end.x, paid, bool(end.success))
 
         return run
 

@@ -24,6 +24,7 @@ from ..reporting.checks import Check, at_most, conclude, exactly, is_true, print
 QUESTION = "What is gained by changing the rate as the run goes on? (S12-S14, S16-S18, S92)"
 CURVATURE, NOISE = 2.0, 3.0
 START, STEPS, LANES = 3.0, 2000, 4000
+EARLY = 50  # steps whose mean squares are compared one by one
 FLOORS = {0.1: ".0278", 0.5: ".2500"}  # of a constant rate, as printed, over the noise's variance
 RUNS = {
     "constant .1": schedules.Constant(0.1),
@@ -100,6 +101,7 @@ def written_out():
         "2.3 power": (schedules.Polynomial(0.3, 0.05, 40, 2.5), 0.05 + 0.25 * (1 - ramp(0, 40)) ** 2.5),
         "2.3 half cosine": (schedules.Cosine(0.3, 0.05, 40), 0.3 - 0.25 * cosine(ramp(0, 40))),
         "S17 warm-up": (schedules.Warmup(0.3, 8), 0.3 * np.minimum((t + 1) / 8, 1)),
+        "S17 warm-up of no steps": (schedules.Warmup(0.3, 0), np.full(60, 0.3)),
         "S17 one after another": (
             schedules.Join([0.3, schedules.InverseSqrt(0.2)], [12]),
             np.where(t < 12, 0.3, 0.2 / np.sqrt(np.maximum(t - 11, 1))),
@@ -140,6 +142,7 @@ def cycles_written_out(t, ramp, cosine):
             0.1 + 0.4 * corner * np.exp(t * np.log(0.9)),
         ),
         "3.14 SGDR": (schedules.Sgdr(0.5, 0.1, 9, growth=2), 0.5 - 0.4 * cosine((t - begun) / long)),
+        "3.14 SGDR, all cycles alike": (schedules.Sgdr(0.5, 0.1, 9), 0.5 - 0.4 * cosine(t % 9 / 9)),
         "S92 one cycle": (schedules.OneCycle(0.5, 50, rise=0.24, fall=0.7), straight),
         "S92 one cycle in cosines": (schedules.OneCycleCosine(0.5, 50, rise=0.24), bent),
         "S92 range test": (schedules.LrRangeTest(1e-3, 0.5, 40), 1e-3 * 500 ** np.minimum(t / 39, 1)),
@@ -174,6 +177,15 @@ def warm_ups():
     )
 
 
+def restarts():
+    """The rates of SGDR where its first 12 cycles begin, for 120 first lengths and growths: all are the highest."""
+    periods, growths = (axis.ravel() for axis in np.meshgrid(np.arange(1, 41), (1, 2, 3)))
+    lengths = periods[:, None] * growths[:, None] ** np.arange(12)
+    begins = np.cumsum(lengths, axis=1) - lengths
+    rates = jax.jit(jax.vmap(lambda period, growth, t: jax.vmap(schedules.Sgdr(1.0, 0.1, period, growth))(t)))
+    return rates(periods.astype(float), growths.astype(float), begins)
+
+
 def cycles():
     """The corners of the policies with cycles (section 3.14)."""
     saw, halved = schedules.Cyclic(1.0, 3.0, 4), schedules.Cyclic(1.0, 3.0, 4, mode="triangular2")
@@ -198,6 +210,7 @@ def cycles():
             exactly("3.14", f"SGDR at {t}", waves(t), rate)
             for t, rate in ((0, 1), (5, 0.55), (10, 1), (20, 0.55), (30, 1))
         ),
+        at_most("3.14", "SGDR: farthest below its highest rate where a cycle begins", 1 - restarts().min(), 1e-12),
         *(
             exactly("S92", f"one cycle at {t}", cycle(t), rate)
             for t, rate in (
@@ -224,6 +237,9 @@ def floors(clouds):
         checks.append(
             Check("S13", f"{name}: mean square distance at the end", clouds[name][-1].mean(), expected, error)
         )
+        spread = 4 * clouds[name][:EARLY].std(axis=1) / clouds[name].shape[1] ** 0.5  # the start is not forgotten yet
+        off = np.abs(clouds[name][:EARLY].mean(axis=1) - law(schedule)[:EARLY]) - spread
+        checks.append(at_most("S13", f"{name}: the first {EARLY}, beyond four errors", off.max(), 1e-12))
     for rate, digits in FLOORS.items():
         floor = rate * NOISE**2 / (CURVATURE * (2 - rate * CURVATURE))
         checks.append(printed("S13", f"floor of the rate {rate}, over s^2", floor / NOISE**2, digits))

@@ -107,6 +107,7 @@ def two_variables(remainders):
             )
             for k, item in ((1, "S68"), (2, "S54"))
         ),  # rounding of values near 300
+        # The next order adds a share of about h, which is .03 at the last of the seven distances.
         Check("S68", "first order: slope of the error on log-log axes", slopes[1], 2.0, 0.02),
         Check("S54", "second order: slope of the error on log-log axes", slopes[2], 3.0, 0.02),
         exactly(
@@ -203,6 +204,7 @@ def lowest(angles):
             Check("S70", f"d = {d}: and by the quadratic model", a, b, d * b)
             for a, b, d in zip(angles[2:], bent[2:], RADII[2:], strict=True)
         ),
+        # Likewise a share of d: of .1 at the first, which over one decade is log10(1.1).
         Check("S70", "slope of the angle on log-log axes, d = .1 to .01", slope, 1.0, 0.05),
         is_true("S70", "d = 1 and .3: no further beside", (angles[:2] < per_radius * np.array(RADII[:2])).all()),
         is_true(

@@ -1,17 +1,19 @@
 """What does a gentle start gain? (S17, S93; sections 3.7, 3.8)
 
 For momentum on half of 600 digits at a time warm-up raises the largest rate that is stable, a little.  Of 48 starts,
-each with its own order of the batches, 34 fail at the rate .4 (end above a loss of .5), 12 with 60 steps of warm-up; at
-.5 44 and 38, too few to tell.  20 steps spare as many starts as they harm; that a short warm-up harms (printed 6 to 10
+each with its own order of the batches, 37 fail at the rate .4 (end above a loss of .5), 15 with 60 steps of warm-up; at
+.5 44 and 37, too few to tell.  20 steps spare as many starts as they harm; that a short warm-up harms (printed 6 to 10
 of 12 at .4) does not come out.  Plain descent gains nothing, 10 of 12 or more fail from the rate 1 on, and at the rates
 1 and 1.5 that linear scaling asks for all runs with momentum fail, however they start.
 
 Does Adam need warm-up?  At .05, where it is too fast, 50 steps do not help it: 34 of 48 starts end higher (printed are
-.126 without and .054 with it), and RAdam is no surer than Adam.  At .1 Adam fails in 38 of 48 starts, with warm-up in
-42, RAdam in none.  Of its relatives Nadam fails in 40, where 1 of 6 is printed; AMSGrad (debiased, as in optax) in 30,
-and printed are 2 of 6, too few to tell the two apart.  At the rate .001 RAdam is slower than Adam from every start.
+.126 without and .054 with it); whether RAdam is surer than Adam there is undecided, as two processors say otherwise.
+At .1 Adam fails in 39 of 48 starts, with warm-up in 43, RAdam in 4.  Of its relatives Nadam fails in 41, where 1 of 6
+is printed; AMSGrad (debiased, as in optax) in 30, and printed are 2 of 6, too few to tell the two apart.  At the rate
+.001 RAdam is slower than Adam from every start.
 
 Who fails, or ends lower, is compared start by start: of those on which two ways differ a coin would give each half.
+At these rates rounding grows, so that another processor moves every count by a few.
 """
 
 from functools import partial
@@ -79,7 +81,7 @@ def measure(quick):
     ends = large(gdlab.momentum, rates, widths, 8 if quick else STARTS)
     axes = {"optimizer": {name: ADAPTIVE[name] for name in names}, "rate": jnp.array(fast, FLOAT)}
     adaptive = dict(
-        zip(names, swept(60, lambda optimizer, rate: optimizer(rate), 8 if quick else STARTS, **axes), strict=True)
+        zip(names, swept(60, lambda optimizer, rate: optimizer(rate), 12 if quick else STARTS, **axes), strict=True)
     )
     checks = [*gentle(learnt, jax.tree.map(lambda leaf: leaf[0], lanes)), *raised(rates, widths, ends)]
     checks += rectified(adaptive)
@@ -203,8 +205,6 @@ def rectified(adaptive):
     if len(runs) < len(ADAPTIVE):
         return
     yield below("S93", "not as printed: rate .05: Adam ends lower than with warm-up", "Adam", "Adam, warm-up", 1)
-    ends = adaptive["RAdam"][1], adaptive["Adam"][1]
-    yield alike("S93", "rate .05: RAdam lower less Adam lower", lower(*ends), lower(*ends[::-1]))
     for name in ("Adam", "Adam, warm-up"):
         yield counted("3.7", f"{name}, rate .1", runs[name][-1], FAILURES[name], 6)
         yield oftener("3.7", f"{name}, rate .1: more starts fail than do not", runs[name][-1], ~runs[name][-1])

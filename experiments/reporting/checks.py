@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ..cli.console import bar
 from ..cli.settings import Experiment
 from ..reporting.pages import CHECKED
@@ -57,6 +59,15 @@ def exactly(item: str, name: str, measured: Any, expected: float) -> Check:
 def at_most(item: str, name: str, measured: Any, bound: float) -> Check:
     """The check that a size is at most a bound: what must come out is 0, within it."""
     return Check(item, name, float(measured), 0.0, bound)
+
+
+def farthest(found: Any, due: Any) -> float:
+    """The largest difference of what was found from what is due; NaN where any is.
+
+    >>> farthest([1.0, 2.0, 2.5], [1.0, 2.5, 2.25]), farthest([1.0, float("nan")], 1.0)
+    (0.5, nan)
+    """
+    return float(np.abs(np.asarray(found) - np.asarray(due)).max())
 
 
 def is_proved(item: str, name: str, prove: Callable[[], Any], held: Callable[[Any], bool]) -> tuple[Check, ...]:
