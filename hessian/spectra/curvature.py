@@ -31,6 +31,7 @@ from gdlab.ground.leaves import shown
 from gdlab.ground.results import digits, result
 from hessian.compiled import compiled
 from hessian.limits import BASIS_MEMORY
+from hessian.models import partition
 from hessian.numerics import divisor, length, unit
 from hessian.precision import Tree, working, working_dtype
 from hessian.product import Loss, Params, flat_product
@@ -182,18 +183,20 @@ class CurvatureRecorder:
     tol: float
     confidence: float
     key: jax.Array
+    trainable: Any
 
     def init(self, params: Params) -> Watched:
+        params = partition(params, self.trainable)[0]
         size = sum(leaf.size for leaf in jax.tree.leaves(params))
         return Watched(jnp.zeros((2, size), working_dtype(params)))
 
     def __call__(self, snapshot: Any, state: Watched) -> tuple[dict[str, jax.Array], Watched]:
-        loss, params, _, _ = working(snapshot.value_fn, snapshot.params)
+        loss, params, args, _ = working(snapshot.value_fn, snapshot.params, trainable=self.trainable)
         theta = ravel_pytree(params)[0]
         key, vectors = jax.random.fold_in(self.key, snapshot.count), state.vectors.astype(theta.dtype)
         products = jnp.where(jnp.any(state.vectors != 0), self.num_matvecs, self.first)
         rows = min(max(self.num_matvecs, self.first), theta.size)
-        found = _curvature(loss, params, (), vectors, key, 1 - self.confidence, self.tol, products, rows)
+        found = _curvature(loss, params, args, vectors, key, 1 - self.confidence, self.tol, products, rows)
         vectors = jax.vmap(lambda tree: ravel_pytree(tree)[0])(found.vectors)
         row = {name: value for name, value in found._asdict().items() if name != "vectors"}
         return row, Watched(vectors.astype(state.vectors.dtype))
@@ -206,6 +209,7 @@ def curvature_recorder(
     tol: float | None = None,
     confidence: float = 0.99,
     key: jax.Array | None = None,
+    trainable: Any = None,
 ) -> CurvatureRecorder:
     """A recorder of both ends of the spectrum, which goes on from the eigenvectors of the last recorded step.
 
@@ -219,9 +223,11 @@ def curvature_recorder(
             num_matvecs=70 it is reached in few products where the ends turn slowly, and in more where they do not.
         confidence: of the bounds `low` and `high` at each step, 0 < confidence < 1.
         key: of the random starts, `jax.random.key(0)` by default.
+        trainable: of which arrays the block of the Hessian is looked at, a pytree of bools like params or a prefix of
+            it, or a function of paths such as `lambda path: "bias" not in path`; by default the whole.
 
     Raises:
-        ValueError: for products below 6, and for confidence out of range.
+        ValueError: for products below 6, and for tol and confidence out of range.
 
     >>> recorder = curvature_recorder(num_matvecs=10)
     >>> recorder.init(jnp.zeros(3)).vectors.shape
@@ -235,4 +241,5 @@ def curvature_recorder(
         tol=0.0 if tol is None else float(tol),
         confidence=float(confidence),
         key=key_or_default(key),
+        trainable=trainable,
     )

@@ -117,6 +117,29 @@ def test_a_recorder_follows_both_ends_along_a_run_and_goes_on_where_the_run_does
     np.testing.assert_allclose(rest.history["curvature"]["lowest"], rows["lowest"][3:], rtol=1e-12)
 
 
+def test_recorders_look_at_the_block_that_they_are_given():
+    def two_layers(layers):
+        return loss(layers["first"]) + 3 * loss(layers["second"]) + layers["first"] @ layers["second"]
+
+    layers = {"first": jnp.full(N, 0.1), "second": jnp.full(N, -0.2)}
+    blocks = {"first": {"first": True, "second": False}, "second": lambda path: "second" in path}
+    recorders = {name: hessian.curvature_recorder(num_matvecs=30, trainable=block) for name, block in blocks.items()}
+    recorders |= {
+        f"density of {name}": hessian.density_recorder(probes=50, steps=N, trainable=block)
+        for name, block in blocks.items()
+    }
+    run = gdlab.minimize(two_layers, gdlab.gd(0.01), layers, 3, record={**recorders, "at": lambda now: now.params})
+    for name, factor in (("first", 1), ("second", 3)):
+        walked = np.asarray(run.history["at"][name])
+        ends = factor * np.array([truth(w) for w in walked])
+        rows, found = run.history[name], run.history[f"density of {name}"]
+        np.testing.assert_allclose(np.stack([rows["lowest"], rows["highest"]], axis=1), ends, rtol=1e-5)
+        mean, error = found.mean()
+        exact = np.array([np.mean(factor * SPECTRUM * np.cos(rotated(w))) for w in walked])
+        assert mean.shape == (3,)
+        assert np.all(np.abs(mean - exact) < 5 * error)
+
+
 def test_what_is_wrong_is_said():
     found = hessian.curvature(loss, jnp.zeros(N), num_matvecs=30)
     with pytest.raises(ValueError, match=r"before must be of parameters of 3 values; got 40"):
