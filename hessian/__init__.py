@@ -42,7 +42,7 @@ if TYPE_CHECKING:  # each is imported where it is first asked for, by `__getattr
     from hessian.saddles.trajectory import EscapeTrajectory, escape_time, escape_trajectory
     from hessian.saddles.wrapper import perturbed_gd, with_saddle_escape
     from hessian.spectra.curvature import Curvature, curvature, curvature_recorder
-    from hessian.spectra.density import Density, MinimumRatio, density, minimum_ratio
+    from hessian.spectra.density import Density, MinimumRatio, density, density_recorder, minimum_ratio
     from hessian.spectra.multiplicity import Multiplicity, multiplicity
     from hessian.spectra.sharpness import Sharpness, sharpness
     from hessian.spectra.spectrum import Inertia, Spectrum, condition_number, extremal, inertia, spectrum
@@ -96,6 +96,7 @@ __all__ = [
     "curvature_recorder",
     "data_parallel",
     "density",
+    "density_recorder",
     "diagonal",
     "empirical_fisher",
     "escape",

@@ -135,6 +135,12 @@ def watched(params):
     return gdlab.minimize(saddle, gdlab.gd(0.1), params, 2, record={"curvature": recorder}).history
 
 
+def densities(params):
+    """A run that records the density of its eigenvalues."""
+    recorder = hessian.density_recorder(steps=2)
+    return gdlab.minimize(saddle, gdlab.gd(0.1), params, 2, record={"density": recorder}).history["density"].nodes
+
+
 def per_example(w, x):
     return (x @ w) ** 2
 
@@ -175,6 +181,7 @@ HESSIAN = {
     "curvature_recorder": lambda: (watched, PLANE),
     "data_parallel": product_of(hessian.data_parallel(mean_square, MESH), DATA),
     "density": at_plane(hessian.density, steps=2, probes=2),
+    "density_recorder": lambda: (densities, PLANE),
     "diagonal": at_plane(hessian.diagonal, num_matvecs=6),
     "empirical_fisher": product_of(hessian.empirical_fisher(per_example), DATA),
     "escape": at_plane(hessian.escape),

@@ -9,6 +9,10 @@ values |p_k| only grows, so lambda_min is not below the x < theta_1 at which |p_
 Hochstenbach & van der Vorst 1999, theorem 3.1).  It costs no product.  Where some beta is 0 the space is invariant and
 holds a part of every eigenspace: the Ritz value is the end itself.
 
+A start that leans, (q + a) / |q + a| with q uniform and `a` independent of it, is as good but for its length: the
+density of u.q is nowhere above c_n, so |u.(q + a)| >= t holds with probability 1 - delta too, and |q + a| <= 1 + |a|.
+(For n < 3, where the density has no such bound, two products leave nothing to bound.)
+
 | function | what it returns |
 |---|---|
 | `ends` | a lower bound on the lowest eigenvalue and an upper bound on the highest, both at once at a confidence |
@@ -23,16 +27,19 @@ from hessian.numerics import bisect
 from hessian.spectra.lanczos import Krylov, Ritz
 
 
-def ends(krylov: Krylov, found: Ritz, doubt: jax.Array | float) -> tuple[jax.Array, jax.Array]:
+def ends(
+    krylov: Krylov, found: Ritz, doubt: jax.Array | float, leaning: jax.Array | float = 0
+) -> tuple[jax.Array, jax.Array]:
     """(low, high) with low <= lambda_min <= lambda_max <= high but for a probability of at most `doubt`, 0 < doubt < 1.
 
-    For a basis that was never restarted.  Rounding comes on top: these are the bounds of exact arithmetic.
+    For a basis that was never restarted, whose start leans by a vector of length `leaning`.  Rounding comes on top:
+    these are the bounds of exact arithmetic.
     """
     small, n = krylov.matrix, krylov.basis.shape[1]
     rows = jnp.arange(len(small), dtype=jnp.int32)
     used = rows < krylov.count
     couplings = jnp.where(rows == krylov.count - 1, krylov.coupling, jnp.diag(jnp.pad(small, (0, 1)), 1)[: len(small)])
-    log_t = _log_least_share(n, jnp.asarray(doubt, small.dtype) / 2)
+    log_t = _log_least_share(n, jnp.asarray(doubt, small.dtype) / 2) - jnp.log1p(jnp.asarray(leaning, small.dtype))
     # Minus infinity where a coupling is 0: the space that held the first vector is invariant.
     target = jnp.sum(jnp.where(used, jnp.log(jnp.where(used, couplings, 1)), 0)) - log_t
     largest = target / krylov.count.astype(target.dtype)

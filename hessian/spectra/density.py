@@ -9,9 +9,11 @@ integrates to one whatever the number of probes; their scatter is its error.
 | function | what it returns |
 |---|---|
 | `density` | nodes and weights, with `pdf`, `cdf` and their standard errors |
+| `density_recorder` | the same along a run, of the Hessian or of a block of it: for `record=` of `gdlab.minimize` |
 | `minimum_ratio` | the fraction of positive eigenvalues, as an interval, and (+, 0, -) |
 """
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -125,6 +127,45 @@ def _quadrature(loss, params, args, key, probes, rows):
 
     nodes, weights, num_matvecs = jax.lax.map(probe, jax.random.split(key, probes))
     return nodes, weights, jnp.sum(num_matvecs)
+
+
+@dataclass(frozen=True, eq=False)
+class DensityRecorder:
+    """A recorder of the density: snapshot -> a `Density`."""
+
+    probes: int
+    steps: int
+    key: jax.Array
+    trainable: Any
+
+    def __call__(self, snapshot: Any) -> Density:
+        loss, params, args, _ = working(snapshot.value_fn, snapshot.params, trainable=self.trainable)
+        rows = min(self.steps, ravel_pytree(params)[0].size)
+        return Density(*_quadrature(loss, params, args, self.key, self.probes, rows))
+
+
+def density_recorder(
+    *, probes: int = 2, steps: int = 40, key: jax.Array | None = None, trainable: Any = None
+) -> DensityRecorder:
+    """A recorder of the density of the eigenvalues, or of those of a block of the Hessian.
+
+    `gdlab.minimize(..., record={"density": density_recorder()}, every=100)` records a `Density` with an axis of steps
+    in front, whose methods hold for each of them.  All steps see the same random vectors, so that they differ by what
+    the Hessian does.
+
+    Args:
+        probes: random vectors, >= 1.
+        steps: products for each, >= 1; never more than the block has rows.
+        key: of the random vectors, `jax.random.key(0)` by default.
+        trainable: of which arrays the block is looked at, as in `curvature_recorder`; by default the whole.
+
+    Raises:
+        ValueError: for probes and steps below 1.
+
+    >>> density_recorder(steps=20).steps
+    20
+    """
+    return DensityRecorder(whole("probes", probes), whole("steps", steps), key_or_default(key), trainable)
 
 
 def minimum_ratio(

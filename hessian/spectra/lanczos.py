@@ -58,8 +58,15 @@ class Ritz(NamedTuple):
     spectral_norm: jax.Array  # the largest absolute value: |H| from below
 
 
-def begin(key: jax.Array, n: int, rows: int, dtype: jax.typing.DTypeLike, within: Product | None = None) -> Krylov:
-    """A basis of at most `rows` <= n rows, with a start uniform on the sphere, then projected `within`."""
+def begin(
+    key: jax.Array,
+    n: int,
+    rows: int,
+    dtype: jax.typing.DTypeLike,
+    within: Product | None = None,
+    leaning: jax.Array | None = None,
+) -> Krylov:
+    """A basis of at most `rows` <= n rows, with a start uniform on the sphere, projected `within`, plus `leaning`."""
     key, start = jax.random.split(key)
     zero = jnp.int32(0)
     basis, matrix = jnp.zeros((rows, n), dtype), jnp.zeros((rows, rows), dtype)
@@ -68,7 +75,7 @@ def begin(key: jax.Array, n: int, rows: int, dtype: jax.typing.DTypeLike, within
         basis=basis,
         matrix=matrix,
         count=zero,
-        following=first,
+        following=first if leaning is None else unit(first + leaning),
         coupling=jnp.zeros((), dtype),
         key=key,
         num_matvecs=zero,

@@ -138,6 +138,7 @@ DEFAULTS = {
     "connect": {"radius": 0.02, "steps": 1000},
     "cubic_regularization": {"weight": 1.0},
     "density": {"probes": 8, "steps": 80, "memory": 2 * 2**30},
+    "density_recorder": {"probes": 2, "steps": 40},
     "escape_trajectory": {"offset": 1e-6, "radius": 0.5},
     "diagonal": {"method": "hutch++", "num_matvecs": 99},
     "escape": {"num_matvecs": 100},
