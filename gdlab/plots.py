@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["animate", "band", "contours", "losses", "paths", "rate_sensitivity"]
 
 PALETTE = ("#0072B2", "#E69F00", "#56B4E9", "#D55E00", "#CC79A7", "#009E73", "#F0E442", "#000000")
-DASHES = ("-", "--", "-.", ":")  # one after the other, each time that the palette is used up
+DASHES = ("-", "--", "-.", ":")  # the next one after DISTINCT colors
+DISTINCT = 3  # colors in a row that color-blind readers tell apart
 WIDEST, THINNEST = 2.8, 1.0  # of the lines of runs, so that lines that coincide are seen inside one another
 LARGEST = 1e150  # a number that can be drawn, with margins on a log scale
 DECADES = 40  # of a log scale
@@ -217,14 +218,14 @@ def colors(names: Sequence[str]) -> dict[str, str]:
 
 
 def lines(names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """How to draw the line of each name: its color, dashes beyond the palette, each thinner than the one before.
+    """How to draw the line of each name: its color, dashes beyond the third, each thinner than the one before.
 
     >>> [style["linewidth"] for style in lines(["gd", "momentum", "adam"]).values()]
     [2.8, 1.9, 1.0]
     """
     widths = np.linspace(WIDEST, THINNEST, len(names)) if len(names) > 1 else [THINNEST]
     return {
-        name: {"color": color, "linestyle": DASHES[i // len(PALETTE) % len(DASHES)], "linewidth": float(width)}
+        name: {"color": color, "linestyle": DASHES[i // DISTINCT % len(DASHES)], "linewidth": float(width)}
         for i, ((name, color), width) in enumerate(zip(colors(names).items(), widths, strict=True))
     }
 

@@ -28,6 +28,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
 
+from gdlab.ground.convolutions import canonical
 from hessian.arguments import alike
 from hessian.precision import Loss, Params, Storage, check, floating, working
 
@@ -89,7 +90,7 @@ def pushed(function: Callable[[Params], Any], params: Params, vector: Params) ->
 def gradient(loss: Loss, params: Params, *args: Any) -> Params:
     """The gradient of the loss, a pytree like params (S2)."""
     with jax.default_matmul_precision("highest"):
-        return jax.grad(loss)(params, *args)
+        return canonical(lambda p: jax.grad(loss)(p, *args))(params)
 
 
 def gradient_and_product(loss: Loss, params: Params, args: tuple, vector: Params) -> tuple[Params, Params]:
@@ -98,12 +99,15 @@ def gradient_and_product(loss: Loss, params: Params, args: tuple, vector: Params
     def gradient_at(p):
         return jax.grad(loss)(p, *args)
 
-    with jax.default_matmul_precision("highest"):
+    def both(p, v):
         # Forward mode passes through the gradient of a custom_vjp unless that itself holds another one.
-        if forward_passes(gradient_at, params):
-            return jax.jvp(gradient_at, (params,), (vector,))
-        slope, pull = jax.vjp(gradient_at, params)
-        return slope, pull(vector)[0]
+        if forward_passes(gradient_at, p):
+            return jax.jvp(gradient_at, (p,), (v,))
+        slope, pull = jax.vjp(gradient_at, p)
+        return slope, pull(v)[0]
+
+    with jax.default_matmul_precision("highest"):
+        return canonical(both)(params, vector)
 
 
 def flat_product(loss: Loss, params: Params, *args: Any) -> Callable[[jax.Array], jax.Array]:

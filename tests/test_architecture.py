@@ -33,7 +33,7 @@ STAIRS = {
         "arguments numerics roots",
         "ground",
     ],
-    "gdlab.ground": ["boxes checks", "lazily results compilers leaves"],
+    "gdlab.ground": ["boxes checks", "lazily results compilers convolutions leaves"],
     "gdlab.runs": [
         "long_run tune",
         "minimize",
@@ -131,9 +131,9 @@ STAIRS = {
     "experiments.reporting": [
         "checks claims contest_report target_report",
         "swept",
-        "figures pages",
+        "pages",
         "run_folder",
-        "endpoints",
+        "endpoints figures",
     ],
     "experiments.workloads": [
         "contest blocks",

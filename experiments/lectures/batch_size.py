@@ -233,9 +233,9 @@ def draw(runs, rates, control):
             label=f"printed, {name}",
             mfc="none",
         )
-    for (name, pairs), colour in zip(SLIDES.items(), figures.PALETTE[4:], strict=False):
+    for (name, pairs), colour, dash in zip(SLIDES.items(), figures.PALETTE[4:], (":", "-."), strict=False):
         share = np.array(SLIDE_SIZES) / SLIDE_SIZES[-1]
-        by_size.plot(share, pairs, ":", color=colour, label=f"slide, {name}, learnt (N = 60 000)")
+        by_size.plot(share, pairs, dash, color=colour, label=f"slide, {name}, learnt (N = 60 000)")
     by_size.plot(
         1.0,
         control[:, -1, 0].mean(),

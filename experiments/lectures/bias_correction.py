@@ -226,6 +226,6 @@ def draw(rates, ends, above):
     right.set(
         yscale="log", xlabel="updates", ylabel="loss above the lowest", title="softmax regression on digits, best rates"
     )
-    for axes in (left, right):
-        axes.legend(fontsize=7)
+    left.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=3)
+    right.legend(fontsize=7)
     return figure

@@ -206,9 +206,9 @@ def draw(hills, pokemons, gaps):
     x = np.linspace(-4, 12, 400)
     left.plot(x, jax.vmap(HILLS)(jnp.asarray(x)[:, None]), color="0.5")
     left.plot(-3, HILLS(jnp.array([-3.0])), "s", color="black", label="start")
-    for i, (inertia, path) in enumerate(zip(INERTIAS, hills, strict=True)):
+    for i, (inertia, path, mark) in enumerate(zip(INERTIAS, hills, "oD^vPX", strict=True)):
         height = float(HILLS(jnp.array([path[-1]]))) + 0.28 * i
-        left.plot(path[-1], height, "o", color=figures.PALETTE[i], label=f"$\\lambda$ = {inertia}")
+        left.plot(path[-1], height, mark, color=figures.PALETTE[i], label=f"$\\lambda$ = {inertia}")
     left.set(xlabel="x", ylabel="loss", title="where balls come to rest (marks stacked)")
     t = np.arange(0, POKEMON_STEPS + 1, 100)
     for inertia, path, colour in zip(ON_POKEMON, pokemons, figures.PALETTE, strict=False):

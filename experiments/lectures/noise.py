@@ -276,7 +276,8 @@ def draw(epochs, paths, losses, out):
     on_two_losses(stuck, *losses)
     for i, ((rate, counts), colour) in enumerate(zip(counted.items(), figures.PALETTE, strict=False)):
         values, many = np.unique(counts, return_counts=True)
-        needed.bar(values + 0.2 * (i - 1.5), many / len(counts), 0.2, color=colour, label=f"rate {rate:g}")
+        hatch = ["", "////", "....", "xxxx"][i]
+        needed.bar(values + 0.2 * (i - 1.5), many / len(counts), 0.2, color=colour, hatch=hatch, label=f"rate {rate:g}")
     needed.set_xticks(range(17, 28))
     needed.set(
         xlim=(16.5, 27.5),

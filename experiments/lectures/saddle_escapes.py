@@ -265,7 +265,7 @@ def draw(rows):
     before = np.zeros(len(order))
     for place, colour in zip(PLACES, figures.PALETTE, strict=False):
         many = np.array([table[method].get(place, (0, 0, 0))[1] for method in order])
-        left.barh(order, many, left=before, color=colour, label=place)
+        left.barh(order, many, left=before, color=colour, edgecolor="white", label=place)
         before += many
     left.axvline(sum(place[0] for place in table[OURS].values()), color="0.4", linestyle=":")
     left.set(xlabel="second-order points reached (dotted: all starts)", title="who leaves, by where he starts")

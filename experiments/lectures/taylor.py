@@ -255,8 +255,9 @@ def draw(near, angles, remainders):
     red_circle(plane)
     x = CENTRE + STEPS[3:]
     left.plot(x, np.sin(x), color="black", label="sin x")
-    for order, colour in zip((1, 2, 3, 5, 10), figures.PALETTE, strict=False):
-        left.plot(x, near[order][3:], "--", color=colour, linewidth=1.2, label=f"order {order}")
+    dashes = "--", "-.", ":", (0, (1, 3)), (0, (6, 1))
+    for order, colour, dash in zip((1, 2, 3, 5, 10), figures.PALETTE, dashes, strict=False):
+        left.plot(x, near[order][3:], linestyle=dash, color=colour, linewidth=1.2, label=f"order {order}")
     left.plot(CENTRE, math.sin(CENTRE), "o", color="black", markersize=4)
     left.set(ylim=(-2.5, 2.5), xlabel="x (radians)", ylabel="value", title="the sine about $\\pi/4$")
     h, errors = remainders

@@ -182,6 +182,7 @@ function focusOn(i) {
 names.forEach((name, i) => {
   const button = document.createElement("button"), mark = document.createElement("i");
   button.style.setProperty("--colour", data.optimizers[i].colour);
+  if (dashesOf(i).length) button.style.borderStyle = "dashed";
   button.append(mark, name);
   button.onclick = () => (state.on[i] && state.focus !== i ? focusOn(i) : toggle(i));
   $("optimizers").append(button);

@@ -91,6 +91,7 @@ function between(grid, side, across, up) {
 }
 
 /* ---- shapes ---- */
+const dashesOf = (i) => [[], [8, 3], [8, 3, 2, 3]][Math.floor(i / 3) % 3]; // more than three colors look alike to some
 function line(c, points, colour, width, dashes = []) {
   c.strokeStyle = colour;
   c.lineWidth = width;

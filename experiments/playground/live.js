@@ -229,7 +229,7 @@ function drawMap(view, canvas, pen = null) {
     const row = Math.min(state.row, runs[i].last), path = (drawn.paths[name] = pathOf(runs[i], 0, row));
     line(c, pathOf(runs[i], row), colourOf(i) + "50", 1.2);
     line(c, path, "#ffffffaa", i === state.focus ? 5 : 3.6);
-    line(c, path, colourOf(i), i === state.focus ? 2.4 : 1.7);
+    line(c, path, colourOf(i), i === state.focus ? 2.4 : 1.7, dashesOf(i));
   });
   for (const { kind, at } of drawn.points) mark(c, kind, at, data.kinds);
   points.forEach(({ proof }, k) => { if (proof && proof.held) ring(c, drawn.points[k].at); });
@@ -308,7 +308,7 @@ function drawLoss(view, canvas, pen = null) {
     }
     drawn.losses[names[i]] = curve;
     line(c, curve, colourOf(i) + "66", 1.4);
-    line(c, curve.filter((p) => p[2] <= state.row), colourOf(i), i === state.focus ? 2.4 : 1.7);
+    line(c, curve.filter((p) => p[2] <= state.row), colourOf(i), i === state.focus ? 2.4 : 1.7, dashesOf(i));
   }
   const x = place(state.row, 1)[0];
   line(c, [[x, l.y], [x, l.y + l.height]], tones.soft, 1);

@@ -93,7 +93,7 @@ function drawMap() {
     const whole = pathOf(i), path = (drawn.paths[name] = whole.slice(0, state.row + 1));
     line(c, whole.slice(state.row), data.colours[i] + "50", 1.2);
     line(c, path, "#ffffffaa", i === state.focus ? 5 : 3.6);
-    line(c, path, data.colours[i], i === state.focus ? 2.4 : 1.7);
+    line(c, path, data.colours[i], i === state.focus ? 2.4 : 1.7, dashesOf(i));
   });
   for (const { kind, at } of drawn.points) mark(c, kind, at, data.kinds);
   names.forEach((name, i) => { if (state.on[i] && i !== state.focus) now(c, i); });
@@ -173,7 +173,7 @@ function drawLoss() {
     const curve = steps.map((_, t) => toPixelOfLoss(t, losses[place(i, rateOf(i), state.start, t)] - data.lowest));
     drawn.losses[name] = curve;
     line(c, curve, data.colours[i] + "44", 1.4);
-    line(c, curve.slice(0, state.row + 1), data.colours[i], i === state.focus ? 2.4 : 1.7);
+    line(c, curve.slice(0, state.row + 1), data.colours[i], i === state.focus ? 2.4 : 1.7, dashesOf(i));
     if (!data.plain && i === state.focus) line(c, steps.map((_, t) => projected(i, t)), data.colours[i], 1.2, [3, 3]);
     const here = curve[state.row];
     if (!finite(here)) return;
@@ -205,7 +205,7 @@ function explain() {
   ];
   const box = $("step"), list = document.createElement("dl"), title = document.createElement("h2");
   title.textContent = `${names[i]}, rate ${short(rates[j])}, step ${steps[state.row]}`;
-  title.style.color = data.colours[i];
+  Object.assign(title.style, { borderLeft: `.4em solid ${data.colours[i]}`, paddingLeft: ".4em" });
   for (const [term, said] of rows) {
     list.append(Object.assign(document.createElement("dt"), { textContent: term }));
     list.append(Object.assign(document.createElement("dd"), { textContent: said }));
@@ -259,6 +259,7 @@ function toggle(i) {
 names.forEach((name, i) => {
   const button = document.createElement("button"), dot = document.createElement("i");
   button.style.setProperty("--colour", data.colours[i]);
+  if (dashesOf(i).length) button.style.borderStyle = "dashed";
   button.append(dot, name);
   button.onclick = () => (state.on[i] && state.focus !== i ? change({ focus: i }) : toggle(i));
   $("optimizers").append(button);

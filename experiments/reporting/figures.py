@@ -3,18 +3,21 @@
 from typing import Any
 
 import matplotlib
+import matplotlib.figure
 
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
 
+from gdlab import plots
 from gdlab.plots import NOTHING, PALETTE, band, colors, contours, drawable, legend, lines, log_axis, paths, say
 from hessian.plots import MARKS, atlas, critical_points, proved, slices, way_out
 
 __all__ = [
     "MARKS", "NOTHING", "PALETTE", "above", "around", "atlas", "band", "colors", "contours", "critical_points",
-    "drawable", "legend", "lines", "log_axis", "lowest", "paths", "plain", "plt", "proved", "say", "slices", "way_out",
+    "drawable", "legend", "lines", "log_axis", "lowest", "paths", "plain", "plt", "proved", "say", "slices",
+    "told_apart", "way_out",
 ]  # fmt: skip
 
 BOTTOMLESS = 10.0
@@ -26,6 +29,29 @@ plt.rcParams.update(
 def plain(text: str) -> str:
     """A text of the user's, such as a file's name, for a figure, where dollars would open a formula."""
     return text.replace("$", r"\$")
+
+
+def told_apart(figure: Any) -> Any:
+    """The figure, where more solid lines than a color-blind reader tells apart are dashed by their colors.
+
+    Axes in which a dash already says something stay as they are.
+
+    >>> axes = matplotlib.figure.Figure().subplots()
+    >>> for color in PALETTE[:4]:
+    ...     _ = axes.plot([0, 1], color=color)
+    >>> [line.get_linestyle() for line in told_apart(axes.figure).axes[0].lines]
+    ['-', '-', '-', '--']
+    """
+    for axes in figure.axes:
+        legend = axes.get_legend()
+        shown = [*axes.lines, *(legend.get_lines() if legend else [])]
+        solid = [line for line in shown if line.get_linestyle() == "-" and line.get_color() in PALETTE]
+        dashed = any(line.get_linestyle() in plots.DASHES[1:3] for line in shown)
+        if dashed or len({line.get_color() for line in solid}) <= plots.DISTINCT:
+            continue
+        for line in solid:
+            line.set_linestyle(plots.DASHES[PALETTE.index(line.get_color()) // plots.DISTINCT])
+    return figure
 
 
 def around(points: np.ndarray) -> list[tuple[float, float]]:

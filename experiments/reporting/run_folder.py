@@ -312,13 +312,15 @@ class Extras:
         """The figure as PNG and SVG, and as PGF when asked for, below its title; what was drawn is closed."""
         from matplotlib import pyplot
 
+        from .figures import told_apart
+
         others = pyplot.get_fignums()
 
         def write():
             figure = draw()
             if title:
                 figure.suptitle(title, fontsize="medium", wrap=True)
-            write_figure(self.folder, name, figure, pgf=pgf)
+            write_figure(self.folder, name, told_apart(figure), pgf=pgf)
 
         self.made("the figure", write, None)
         for number in set(pyplot.get_fignums()) - set(others):

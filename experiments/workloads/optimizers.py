@@ -13,8 +13,10 @@ optimizer says, such as a function, is refused.
 
 import ast
 import difflib
+import functools
 import inspect
 import re
+import types
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,6 +40,7 @@ OURS = (
 LIBRARIES = {"": gdlab, "optax": optax, "optax.contrib": optax.contrib}
 RATES = ("learning_rate", "max_learning_rate")  # what the rate of an optimizer is called
 SGD = "optax.sgd"
+FUNCTIONS = types.FunctionType, functools.partial  # optax.nadam is optax.adam with a hyperparameter
 ASSUMED = {  # what is taken where optax has no default: the optimizer inside, and the numbers of its own examples
     **dict.fromkeys(("inner", "inner_factory", "optimizer", "base_optimizer", "fast_optimizer", "tx"), SGD),
     "adv_optimizer": "optax.chain(optax.contrib.normalize, optax.sgd(learning_rate=0.05))",
@@ -157,14 +160,16 @@ def known() -> dict[str, Callable[..., Any]]:
         of = LIBRARIES[library]
         for name in sorted(vars(of)):
             value = getattr(of, name)
-            if not name.startswith("_") and inspect.isfunction(value) and _makes_one(value):
+            if not name.startswith("_") and isinstance(value, FUNCTIONS) and _makes_one(value):
                 found[f"{library}.{name}"] = value
     return found
 
 
 def _makes_one(function):
-    """Whether a function of optax says that it returns a transformation, and takes none apart."""
-    return "Transformation" in str(inspect.signature(function).return_annotation)
+    """Whether a function of optax says that it returns a transformation, or takes a rate and says nothing."""
+    signature = inspect.signature(function)
+    silent = signature.return_annotation is signature.empty
+    return "Transformation" in str(signature.return_annotation) or (silent and "learning_rate" in signature.parameters)
 
 
 def _parsed(text):

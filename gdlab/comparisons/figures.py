@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     import xarray
 
 INK, SOFT = "#0072b2", "#8a94a0"
-COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#7f3c8d", "#999933")
-DASHES = ("-", "--", ":", "-.")
+COLORS = ("#0072b2", "#e69f00", "#56b4e9", "#d55e00", "#cc79a7", "#009e73", "#000000", "#7f3c8d", "#999933")
+DASHES = ("-", "--", ":", "-.")  # the next one after each DISTINCT colors
+DISTINCT = 3  # colors in a row that color-blind readers tell apart
 
 
 def intervals(results: "xarray.Dataset") -> Any:
@@ -157,7 +158,7 @@ def _names(results):
 
 def _styles(results: "xarray.Dataset") -> Iterable[tuple[str, dict[str, Any]]]:
     for i, name in enumerate(_names(results)):
-        dash = DASHES[(i // len(COLORS)) % len(DASHES)]
+        dash = DASHES[(i // DISTINCT) % len(DASHES)]
         yield name, {"color": COLORS[i % len(COLORS)], "linestyle": dash, "linewidth": 1.5}
 
 
