@@ -10,7 +10,6 @@ the function closes over are arguments of the compiled program, never constants 
 
 import concurrent.futures
 import functools
-import itertools
 import math
 import os
 from collections.abc import Callable
@@ -23,6 +22,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh
 
 from gdlab.storage.fingerprint import fingerprint, text_of
+from gdlab.storage.multihost import together
 from gdlab.storage.store import digest
 from gdlab.sweeps.algebra import simplified
 from gdlab.sweeps.fusion import as_kernel, fits_kernel
@@ -39,7 +39,7 @@ AXIS = "lanes"  # the axis of the devices
 class Prepared(NamedTuple):
     """A function of lanes, traced and ready to compile."""
 
-    compute: Callable[..., list[Any]]  # compute(constants, lanes, leaves) -> parts: leaves with lanes along `axes`
+    compute: Callable[..., list[Any]]  # compute(constants, first lane, leaves) -> parts: leaves with lanes along `axes`
     constants: list[Any]  # the arrays that the function closes over
     results: Any  # the tree of one result: shapes and dtypes
     way: Way  # how lanes are computed, and how many at once on each device
@@ -105,10 +105,9 @@ def prepare(made: Traced, chunk: int, way: Way, mesh: Mesh | None) -> Prepared:
     if way.name != "vmap":  # which takes its place where a compiler cannot make a kernel
         act = of(together, simplified) if way.name == "kernel" else in_vectors(of(last, simplified))
         programs.insert(0, _blocks(as_kernel(act), axes, way.block, whole, KERNEL_OPTIONS))
-    count, place = -(-chunk // way.block), _place(mesh)
     return Prepared(
-        compute=_shared(_first_able(programs), way.block, count, place, made.task.operations * way.block),
-        constants=list(made.program.consts),
+        compute=_shared(_first_able(programs), chunk, way.block, _place(mesh), made.task.operations * way.block),
+        constants=jax.device_put(list(made.program.consts)),  # once, not in each call
         results=made.results,
         way=way,
         program=fingerprint(made.program),
@@ -118,8 +117,8 @@ def prepare(made: Traced, chunk: int, way: Way, mesh: Mesh | None) -> Prepared:
 
 def seconds_of(made: Traced, leaves: list[Any], way: Way) -> float:
     """How long one block of lanes takes in this way, for each lane."""
-    prepared, lanes = prepare(made, way.block, way, None), np.arange(way.block, dtype=np.int32)
-    return timed(lambda: prepared.compute(prepared.constants, lanes, leaves)) / way.block
+    prepared = prepare(made, way.block, way, None)
+    return timed(lambda: jax.block_until_ready(prepared.compute(prepared.constants, 0, leaves))) / way.block
 
 
 def lanes_to_cut(chunk: int, block: int | None, mesh: Mesh | None) -> int:
@@ -175,24 +174,32 @@ def _first_able(programs):
     return able
 
 
-def _shared(able, block, count, place, operations=math.inf):
-    """So many blocks in equal shares, for each device, or each core of a CPU: calls of one program, side by side.
+def _shared(able, chunk, block, place, operations=math.inf):
+    """A chunk in equal shares of whole blocks, for each device, or each core of a CPU: calls of one program at a time.
 
     Where a block takes few operations on numbers, fewer cores than there are share them.
     """
     devices, processes, process = place
+    count = -(-chunk // block)
     cores = min(_cores(), max(1, count * operations / WORTH_A_THREAD))
     workers = int(min(-(-count // processes), cores if devices == [None] else len(devices)))
     turns = -(-count // (processes * workers))
 
-    def parts(constants, lanes, leaves):
-        missing = processes * workers * turns * block - len(lanes)
-        filled = np.pad(lanes, (0, missing), mode="edge") if missing else lanes
-        shares = filled.reshape(processes, workers, turns * block)[process]
+    @functools.lru_cache(maxsize=1)  # most sweeps have one chunk
+    def shares(first):
+        lanes = np.arange(processes * workers * turns * block, dtype=np.int32)
+        mine = (first + np.minimum(lanes, chunk - 1)).reshape(processes, workers, -1)[process]
+        places = (devices * workers)[:workers]
+        return [
+            (device, *jax.device_put((share, np.int32(turns)), device))
+            for share, device in zip(mine, places, strict=True)
+        ]
+
+    def parts(constants, first, leaves):
         calls = []
-        for share, device in zip(shares, itertools.cycle(devices)):
-            arguments = constants, share, leaves, np.int32(turns)
-            calls.append((device, arguments if device is None else jax.device_put(arguments, device)))
+        for device, lanes, times in shares(first):
+            others = (constants, leaves) if device is None else jax.device_put((constants, leaves), device)
+            calls.append((device, (others[0], lanes, others[1], times)))
         compiled = able(dict(calls))
         if workers == 1:
             return [compiled[devices[0]](*calls[0][1])]
@@ -239,10 +246,11 @@ def gathered(parts: list[Any], lanes: int, axes: list[int]) -> list[np.ndarray]:
     if jax.process_count() > 1:
         from jax.experimental import multihost_utils
 
-        first = [
-            [np.moveaxis(np.asarray(leaf), axis, 0) for leaf, axis in zip(one, axes, strict=True)] for one in parts
-        ]
-        parts, axes = multihost_utils.process_allgather(first, tiled=True), [0] * len(axes)
+        with together():
+            first = [
+                [np.moveaxis(np.asarray(leaf), axis, 0) for leaf, axis in zip(one, axes, strict=True)] for one in parts
+            ]
+            parts, axes = multihost_utils.process_allgather(first, tiled=True), [0] * len(axes)
     joined = []
     for leaves, axis in zip(zip(*parts, strict=True), axes, strict=True):
         joined.append(_led_by(leaves[0] if len(leaves) == 1 else np.concatenate(leaves, axis), axis)[:lanes])

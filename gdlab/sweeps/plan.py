@@ -24,8 +24,7 @@ from gdlab.sweeps.dataset import description, leaf_names, placed, returned
 from gdlab.sweeps.ways import by_rule, chosen_way
 
 
-@dataclasses.dataclass(frozen=True)
-class Point:
+class Point(NamedTuple):
     """The function at a lane, for every case of the axes of names; equal for equal functions and cases."""
 
     fn: Callable[..., Any]
@@ -88,12 +87,12 @@ def planned(
     """
     leaves, tree = jax.tree.flatten(grid.numeric)
     asked = _Asked(
-        point=Point(fn, tuple(tuple(case.items()) for case in grid.cases), tuple(grid.numeric), grid.shape),
+        point=Point(fn, tuple([tuple(case.items()) for case in grid.cases]), tuple(grid.numeric), grid.shape),
         sizes=tuple(grid.sizes.items()),
         named=tuple(grid.named),
         labels=tuple(labels),
         tree=tree,
-        shapes=tuple((leaf.shape, leaf.dtype) for leaf in leaves),
+        shapes=tuple([(leaf.shape, leaf.dtype) for leaf in leaves]),
         chunk=chunk,
         choice=choice,
         mesh=mesh,

@@ -29,7 +29,7 @@ import numpy as np
 from gdlab.ground.checks import choice, function, whole
 from gdlab.progress import alive, bar
 from gdlab.storage.fingerprint import array_bytes
-from gdlab.storage.multihost import on_first_process, shared_store, together
+from gdlab.storage.multihost import on_first_process, shared_store
 from gdlab.storage.store import Store, StoreError, check_same, digest, read_identity
 from gdlab.sweeps.axes import Grid
 from gdlab.sweeps.batching import all_devices, gathered
@@ -104,9 +104,8 @@ def sweep(
     """
     started = time.monotonic()
     function("fn", fn, "fn(**one value per axis) -> pytree of arrays")
-    chunk, block = (
-        None if value is None else whole(name, value) for name, value in (("chunk", chunk), ("block", block))
-    )
+    chunk = None if chunk is None else whole("chunk", chunk)
+    block = None if block is None else whole("block", block)
     part, parts = _share(shard, store)
     grid = Grid(axes)
     mesh = all_devices() if mesh is None else mesh
@@ -125,10 +124,8 @@ def sweep(
         for number in range(chunks)[part::parts]:
             arrays = stored.read(number) if stored else None
             if arrays is None:
-                lanes = number * chunk + np.arange(chunk, dtype=np.int32)  # behind the last one: that one
-                computed = prepared.compute(prepared.constants, lanes, leaves)
-                with together():
-                    arrays = dict(zip(names, gathered(computed, chunk, prepared.axes), strict=True))
+                computed = prepared.compute(prepared.constants, number * chunk, leaves)
+                arrays = dict(zip(names, gathered(computed, chunk, prepared.axes), strict=True))
                 if stored:
                     stored.write(number, arrays)
             if not done and chunks > 1:  # the results of one chunk are in memory already
@@ -190,6 +187,8 @@ def merge(*folders: str | os.PathLike) -> "xarray.Dataset":
 
 def _share(shard, store):
     """The number of this share and how many there are."""
+    if shard == (0, 1):
+        return shard
     pair = isinstance(shard, tuple | list) and len(shard) == 2 and all(isinstance(part, Integral) for part in shard)
     if not pair or not 0 <= shard[0] < shard[1] or (shard[1] > 1 and store is None):
         msg = f"shard must be (i, n) with 0 <= i < n, and needs a store where n > 1; got {shard} and store {store}"
@@ -227,7 +226,7 @@ def _must_fit(arrays, chunks):
 
 def _config(grid, chunk, block, shard):
     """What was asked for, as JSON."""
-    axes = tuple((name, tuple(grid.named.get(name, ())) or f"{grid.sizes[name]} values") for name in grid.order)
+    axes = tuple([(name, tuple(grid.named.get(name, ())) or f"{grid.sizes[name]} values") for name in grid.order])
     return _config_of(axes, chunk, block, tuple(map(int, shard)))
 
 
