@@ -1,9 +1,10 @@
 """Algebra: a program without the factors that cancel, which a compiler keeps, as they round.
 
-    -e (v / e)  =  -v           x 1  =  x / 1  =  x
+    -e (v / e)  =  -v           x 1  =  x / 1  =  x           the choice that is always made
 
 A step moves by -eta / sigma * m, and the m of momentum is v / eta: where sigma is 1 that is -v, and the quotient takes
-longer than the rest of the step.  What is read of a step keeps its quotient.
+longer than the rest of the step.  What is read of a step keeps its quotient.  And a sigma that is a root of a float is
+far from the ends of their range, where a step takes other units.
 
 | function | what it is |
 |---|---|
@@ -17,9 +18,10 @@ import jax
 import jax.extend.core
 import numpy as np
 
-from gdlab.sweeps.lanes import CALLS
+from gdlab.sweeps.lanes import CALLS, parts_of_scan
 
-COMPARISONS = {"gt": np.greater, "lt": np.less}
+Range = tuple[float, float]
+ANYWHERE: Range = (-np.inf, np.inf)
 
 
 def simplified(program: Any) -> Any:
@@ -29,7 +31,16 @@ def simplified(program: Any) -> Any:
     >>> simplified(program).eqns[-1].primitive
     neg
     """
-    run = lambda *args: _Walk().run(program.jaxpr, program.consts, args)  # noqa: E731
+    return _simplified(program, {})
+
+
+def _simplified(program, numbers):
+    """The program, some of whose arguments are known numbers, by their places."""
+
+    def run(*args):
+        given = [numbers.get(place, arg) for place, arg in enumerate(args)]
+        return _Walk().run(program.jaxpr, program.consts, given)
+
     return jax.make_jaxpr(run)(*program.in_avals)
 
 
@@ -38,8 +49,14 @@ class _Walk:
 
     def __init__(self):
         self.made: dict[int, tuple[Any, str, tuple[Any, ...]]] = {}  # by the identity of the value, which it holds
-        self.rules: dict[str, Any] = {"mul": self.product, "div": self.quotient, "select_n": self.choice}
-        self.rules |= {name: self.comparison(test) for name, test in COMPARISONS.items()}
+        self.rules: dict[str, Any] = {
+            "mul": self.product,
+            "div": self.quotient,
+            "select_n": self.choice,
+            "convert_element_type": self.known,
+            "gt": lambda x, y: self.is_less(y, x),
+            "lt": lambda x, y: self.is_less(x, y),
+        }
 
     def run(self, jaxpr: Any, consts: Sequence[Any], args: Sequence[Any]) -> list[Any]:
         """The outputs of a program."""
@@ -62,7 +79,7 @@ class _Walk:
         shorter = self.rules[name](*inputs) if name in self.rules else None
         if shorter is not None:
             return [self.spread(shorter, equation.outvars[0].aval)]
-        params = {key: _within(parameter) for key, parameter in params.items()}
+        params = {key: _within(parameter, self.numbers(name, params, inputs)) for key, parameter in params.items()}
         found = equation.primitive.bind(*inputs, **equation.primitive.get_bind_params(params))
         if equation.primitive.multiple_results:
             return found
@@ -87,10 +104,14 @@ class _Walk:
         """How a value was made: by which operation, of what."""
         return self.made.get(id(x), (x, "", ()))[1:]
 
+    def known(self, x: Any) -> Any:
+        """The number that stands in every place of an array, where it is known."""
+        source = self.source(x)
+        return source if _is_number(source) else None
+
     def is_one(self, x: Any) -> bool:
         """Whether each number of an array is known to be 1."""
-        source = self.source(x)
-        return _is_number(source) and source == 1
+        return self.known(x) is not None and self.known(x) == 1
 
     def product(self, x: Any, y: Any) -> Any:
         """What a product is without the factors that cancel."""
@@ -114,17 +135,34 @@ class _Walk:
 
     def choice(self, which: Any, *cases: Any) -> Any:
         """The case that is known to be chosen."""
-        source = self.source(which)
-        return cases[int(source)] if _is_number(source) else None
+        place = self.known(which)
+        return None if place is None else cases[int(place)]
 
-    def comparison(self, test: Any) -> Any:
-        """The rule of a comparison: what it says of numbers that are known."""
+    def is_less(self, x: Any, y: Any) -> Any:
+        """Whether each number of x is less than each of y, where their ranges tell."""
+        (low, high), (least, most) = self.range_of(x), self.range_of(y)
+        return np.bool_(True) if high < least else np.bool_(False) if low >= most else None
 
-        def rule(x, y):
-            sources = self.source(x), self.source(y)
-            return np.bool_(test(*sources)) if all(map(_is_number, sources)) else None
+    def range_of(self, x: Any) -> Range:
+        """The numbers that an array may hold, apart from those that are not finite."""
+        if np.iscomplexobj(x):
+            return ANYWHERE
+        if (number := self.known(x)) is not None:
+            return float(number), float(number)
+        name, inputs = self.how(self.source(x))
+        if name == "sqrt":
+            (low, high), largest = self.range_of(inputs[0]), float(jax.numpy.finfo(x.dtype).max)
+            return max(low, 0.0) ** 0.5, min(high, largest) ** 0.5
+        if name in ("max", "add"):
+            (low, high), (least, most) = map(self.range_of, inputs)
+            return (max(low, least), max(high, most)) if name == "max" else (low + least, high + most)
+        return ANYWHERE
 
-        return rule
+    def numbers(self, name: str, params: Any, inputs: tuple[Any, ...]) -> dict[int, Any]:
+        """The known numbers among what a scan hands to each of its turns, by their places."""
+        count = parts_of_scan(params)[0] if name == "scan" else 0
+        known = [self.known(x) for x in inputs[:count]]
+        return {place: number for place, number in enumerate(known) if number is not None}
 
 
 def _is_number(x: Any) -> bool:
@@ -132,8 +170,8 @@ def _is_number(x: Any) -> bool:
     return np.ndim(x) == 0 and not isinstance(x, jax.Array)
 
 
-def _within(parameter: Any) -> Any:
+def _within(parameter: Any, numbers: dict[int, Any]) -> Any:
     """A parameter of an operation, simplified where it is a program or several."""
     if type(parameter) is tuple:  # the branches of a condition
-        return tuple(_within(one) for one in parameter)
-    return simplified(parameter) if isinstance(parameter, jax.extend.core.ClosedJaxpr) else parameter
+        return tuple(_within(one, numbers) for one in parameter)
+    return _simplified(parameter, numbers) if isinstance(parameter, jax.extend.core.ClosedJaxpr) else parameter

@@ -46,6 +46,28 @@ def test_runs_are_those_of_the_program(make, rate):
         np.testing.assert_allclose(mine, theirs, rtol=1e-12, atol=1e-15)
 
 
+def test_ranges_that_are_known_settle_a_comparison_and_others_do_not():
+    def counted(fn):
+        return str(simplified(jax.make_jaxpr(fn)(np.ones(3, "f4")))).count("= lt ")
+
+    root = lambda x: jnp.sqrt(jnp.maximum(x, 1e-30)) + 1e-8  # noqa: E731
+    for least, left in ((1e-16, 0), (1e-14, 1), (1e19, 1), (1e20, 0)):
+        assert counted(lambda x, least=least: jnp.where(root(x) < least, 0.0, x)) == left
+
+    def turns(x):  # a number that a loop is handed
+        return jax.lax.scan(lambda c, _: (jnp.where(jnp.sqrt(c) < -numbers[0], 0.0, c + 1), None), x, None, 3)[0]
+
+    numbers = [1.0]
+    assert counted(turns) == 0
+
+
+def test_a_step_of_adam_takes_no_other_units():
+    run = lambda rate: gdlab.minimize(lambda x: x * x, gdlab.adam(rate), 1.0, 3, record=()).params  # noqa: E731
+    text = str(simplified(jax.make_jaxpr(run)(0.1)))
+    assert "= gt " not in text
+    assert "= lt " not in text
+
+
 def test_a_run_of_momentum_has_no_quotient_left():
     run = lambda rate: gdlab.minimize(lambda x: x * x, gdlab.momentum(rate), 1.0, 3, record=()).params  # noqa: E731
     program = simplified(jax.make_jaxpr(run)(0.1))
