@@ -11,7 +11,7 @@ import gdlab
 from gdlab.sweeps import plan, ways
 from gdlab.sweeps.ways import Task, Way
 
-SMALL = Task("a program", small=True, carried=32, operations=1e6, lanes=4096)
+SMALL = Task("a program", small=True, carried=32, operations=1e7, lanes=4096)
 LARGE = SMALL._replace(small=False, carried=2**16)
 
 
@@ -93,7 +93,7 @@ def test_the_fastest_candidate_is_measured_once_and_kept(tmp_path, monkeypatch):
 
     def seconds(way):
         asked.append(way)
-        return abs(way.block - 128)
+        return 1 + abs(way.block - 128)
 
     for _ in range(2):
         assert ways.chosen_way(SMALL, seconds) == Way("vectors", 128)
@@ -103,6 +103,14 @@ def test_the_fastest_candidate_is_measured_once_and_kept(tmp_path, monkeypatch):
     for broken in ("", "[3]", "3", '["vectors", "many"]'):
         kept.write_text(broken)
         assert ways.chosen_way(SMALL, seconds) == Way("vectors", 128)
+
+
+def test_another_way_is_taken_only_where_it_is_clearly_faster(tmp_path, monkeypatch):
+    monkeypatch.setenv("GDLAB_CACHE", str(tmp_path))
+    usual, other = ways.by_rule(SMALL), Way("vectors", 128)
+    for number, (seconds, chosen) in enumerate(((0.96, usual), (0.94, other))):
+        task = SMALL._replace(program=str(number))
+        assert ways.chosen_way(task, lambda way, s=seconds: s if way == other else 1.0) == chosen
 
 
 def test_what_is_short_or_has_no_cache_goes_by_the_rule(tmp_path, monkeypatch):
@@ -147,6 +155,9 @@ def test_operations_are_those_of_all_turns():
 
 def test_a_measurement_is_the_shortest_of_a_few_runs_behind_the_first(monkeypatch):
     clock, taken = iter(range(1000)), []
-    monkeypatch.setattr(ways.time, "perf_counter", lambda: 0.01 * next(clock))
+    monkeypatch.setattr(ways.time, "process_time", lambda: 0.01 * next(clock))
     assert ways.timed(lambda: taken.append(1)) == pytest.approx(0.01)
     assert len(taken) == 6
+    monkeypatch.setattr(ways, "LONGEST", 0.015)
+    assert ways.timed(lambda: taken.append(1)) == pytest.approx(0.01)
+    assert len(taken) == 6 + 3
