@@ -193,14 +193,16 @@ def ema(average: Params, values: Params, decay: ArrayLike) -> Params:
 def ema_weight(decay: ArrayLike, count: ArrayLike) -> jax.Array:
     """1 - b^t, the sum of the weights of t values in a moving average that started at zero.
 
-    Written as `-expm1(t log b)`: the plain `1 - b**t` cancels, and in float32 is 16 % off at b = .9999999, t = 1.
+    Written as 2 y / (1 + y) with y = tanh(-t log(b) / 2): the plain `1 - b**t` cancels, and in float32 is 16 % off at
+    b = .9999999, t = 1; `-expm1(t log b)` is as near, and takes twice as long.
 
     >>> float(ema_weight(0.5, 2))
     0.75
     """
     b = jnp.asarray(decay, dtype=widest(jnp.result_type(decay)))
     zero = b == 0
-    return jnp.where(zero, 1, -jnp.expm1(like(count, b) * jnp.log(jnp.where(zero, 1, b))))
+    y = jnp.tanh(like(count, b) * (jnp.log(jnp.where(zero, 1, b)) / -2))
+    return jnp.where(zero, 1, 2 * y / (1 + y))
 
 
 def bias_weight(decay: ArrayLike, count: ArrayLike) -> Callable[[jnp.dtype], jax.Array]:

@@ -10,8 +10,9 @@ import numpy as np
 Report = Callable[[int, int], Any]
 
 
-@contextlib.contextmanager
-def bar(progress: bool | Report, name: str, total: int) -> Iterator[Callable[[int, str], None]]:
+def bar(
+    progress: bool | Report, name: str, total: int
+) -> contextlib.AbstractContextManager[Callable[[int, str], None]]:
     """A progress bar, the caller's own report, or nothing: a function of (done, words) to call after each chunk.
 
     Args:
@@ -20,17 +21,19 @@ def bar(progress: bool | Report, name: str, total: int) -> Iterator[Callable[[in
         total: what `done` reaches.
     """
     if callable(progress):
-        yield lambda done, _: progress(done, total)
-    elif not progress:
-        yield lambda done, _: None
-    else:
-        from rich.console import Console
-        from rich.progress import Progress
+        return contextlib.nullcontext(lambda done, _: progress(done, total))
+    return _drawn(name, total) if progress else contextlib.nullcontext(lambda done, _: None)
 
-        console = Console(stderr=True)
-        with Progress(console=console, transient=True, disable=not console.is_terminal) as drawn:
-            task = drawn.add_task(name, total=total)
-            yield lambda done, words: drawn.update(task, completed=done, description=f"{name}, {words}")
+
+@contextlib.contextmanager
+def _drawn(name: str, total: int) -> Iterator[Callable[[int, str], None]]:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as drawn:
+        task = drawn.add_task(name, total=total)
+        yield lambda done, words: drawn.update(task, completed=done, description=f"{name}, {words}")
 
 
 def alive(arrays: dict[str, np.ndarray]) -> np.ndarray:

@@ -33,7 +33,7 @@ STAIRS = {
         "arguments numerics roots",
         "ground",
     ],
-    "gdlab.ground": ["boxes checks", "lazily results compilers convolutions leaves"],
+    "gdlab.ground": ["boxes checks", "lazily results compilers convolutions leaves caches"],
     "gdlab.runs": [
         "long_run tune",
         "minimize",
@@ -50,7 +50,13 @@ STAIRS = {
         "optax_sigmas",
     ],
     "gdlab.comparisons": ["compare", "table figures targets tuning scores", "pairs", "estimates"],
-    "gdlab.sweeps": ["sweep trials", "plan", "dataset batching", "history", "axes fusion sines lanes template"],
+    "gdlab.sweeps": [
+        "sweep trials",
+        "plan",
+        "dataset batching",
+        "history algebra",
+        "axes fusion sines lanes template ways",
+    ],
     "gdlab.scales": ["combinators kron", "matrices moments"],
     "gdlab.schedules": ["cycles of_count of_loss", "base"],
     "gdlab.storage": ["multihost", "store fingerprint"],

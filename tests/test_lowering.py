@@ -18,7 +18,7 @@ import pytest
 
 import gdlab
 import hessian
-from gdlab.sweeps import batching
+from gdlab.sweeps import batching, ways
 from hessian.verdicts import search
 
 pytestmark = pytest.mark.full
@@ -286,8 +286,9 @@ def test_a_sweep_takes_nothing_of_the_cpu_to_other_platforms(monkeypatch):
     with jax.enable_x64(False):
         rates, lanes = jnp.ones(4, "float32"), jnp.arange(4)
         point = lambda lane, rates: gdlab.minimize(saddle, gdlab.gd(rates[lane]), PLANE, 3).params  # noqa: E731
-        prepared = batching.prepare(point, rates, 4, None, None)
-        [(*_, block, each, options)] = made
+        traced = batching.traced(point, rates, 4)
+        prepared = batching.prepare(traced, 4, ways.by_rule(traced.task), None)
+        [(*_, block, whole, options)] = made
         program = blocks(*made[0]).trace(prepared.constants, lanes, [rates], np.int32(1))
         assert not FOREIGN.findall(text_of(program))
-    assert (options, block, each, batching._cores()) == ({}, 4, 4, 1)
+    assert (options, block, whole, batching._cores()) == ({}, 4, True, 1)

@@ -22,10 +22,15 @@ def fingerprint(traced: Any) -> bytes:
     >>> fingerprint(made(jnp.ones(2))) == fingerprint(made(jnp.zeros(2)))
     False
     """
-    hashed = hashlib.sha256(re.sub(r" at 0x[0-9a-f]+", "", str(traced.jaxpr)).encode())
+    hashed = hashlib.sha256(text_of(traced.jaxpr).encode())
     for constant in _constants(traced.jaxpr, traced.consts):
         hashed.update(array_bytes(constant))
     return hashed.digest()
+
+
+def text_of(jaxpr: Any) -> str:
+    """The text of a program, the same in every process: operations and shapes, without the arrays it closes over."""
+    return re.sub(r" at 0x[0-9a-f]+", "", str(jaxpr))
 
 
 def array_bytes(array: Any) -> bytes:

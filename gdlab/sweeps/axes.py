@@ -18,7 +18,6 @@ function untraced.  Labels stay on the host: a dict of axes would come back sort
 | `names_of` | values by their labels |
 """
 
-import functools
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -50,14 +49,21 @@ class Grid:
             msg = "sweep needs at least one axis, given as a keyword argument; got none"
             raise ValueError(msg)
         self.order = list(axes)
-        self.named = {name: values for name in axes if (values := _named(name, axes[name])) is not None}
-        self.numeric = {name: _numeric(name, axes[name]) for name in axes if name not in self.named}
-        lengths = {name: len(jax.tree.leaves(values)[0]) for name, values in self.numeric.items()}
-        self.sizes = {name: len(self.named[name]) if name in self.named else lengths[name] for name in axes}
-        for name, size in self.sizes.items():
+        self.named: dict[str, dict[Any, Any]] = {}
+        self.numeric: dict[str, Any] = {}
+        self.sizes: dict[str, int] = {}
+        for name, values in axes.items():
+            if (named := _named(name, values)) is not None:
+                self.named[name], size = named, len(named)
+            else:
+                self.numeric[name] = arrays = _numeric(name, values)
+                size = len(arrays if arrays is values else jax.tree.leaves(arrays)[0])
             if size == 0:
                 msg = f"axis {name!r} must have at least one value; got none"
                 raise ValueError(msg)
+            self.sizes[name] = size
+        self.shape = tuple([self.sizes[name] for name in self.numeric])  # of the numeric axes
+        self.lanes = math.prod(self.shape)  # how many points they have
         if self.lanes >= 2**31:
             msg = f"the axes must have fewer than 2^31 points together, which 32 bits count; got {self.lanes}"
             raise ValueError(msg)
@@ -65,18 +71,10 @@ class Grid:
     @property
     def cases(self) -> list[dict[str, Any]]:
         """Every choice of one value for each axis of names."""
+        if not self.named:
+            return [{}]
         product = itertools.product(*(values.values() for values in self.named.values()))
         return [dict(zip(self.named, values, strict=True)) for values in product]
-
-    @functools.cached_property
-    def shape(self) -> tuple[int, ...]:
-        """The sizes of the numeric axes."""
-        return tuple(self.sizes[name] for name in self.numeric)
-
-    @functools.cached_property
-    def lanes(self) -> int:
-        """How many points the numeric axes have."""
-        return math.prod(self.shape)
 
     def labels(self) -> dict[str, Any]:
         """The coordinates of every axis; those of a zipped axis are its number and each of its parts.
@@ -90,7 +88,7 @@ class Grid:
                 labels[name] = list(self.named[name])
                 continue
             values, parts = self.numeric[name], {}
-            if isinstance(values, Mapping):
+            if type(values) is not np.ndarray and isinstance(values, Mapping):
                 for part, value in ((str(part), value) for part, value in values.items() if _is_label(value)):
                     unique = part if parts_of_all.count(part) == 1 else f"{name}.{part}"
                     parts[unique] = (name, _label(value))
@@ -178,6 +176,8 @@ def range_of(name: str, given: Any, otherwise: str = "") -> tuple[float, float, 
 
 def _named(name, values):
     """The axis as a mapping from labels to values, or None where it is numeric."""
+    if isinstance(values, jax.Array) or (type(values) is np.ndarray and values.dtype.kind in "fiub"):
+        return None
     values = values.tolist() if isinstance(values, np.ndarray) and values.dtype.kind == "U" else values
     if isinstance(values, Mapping) and not all(isinstance(value, jax.Array | np.ndarray) for value in values.values()):
         return names_of(f"axis {name!r}", values, values.values())
@@ -217,7 +217,9 @@ def storable(array: Any) -> np.ndarray:
 
 
 def _numeric(name, values):
-    """The axis as a pytree of arrays with one leading axis."""
+    """The axis as a pytree of arrays with one leading axis: the array itself, as most often, where it is one."""
+    if _is_ready(values) and values.ndim and values.dtype != np.uint32:
+        return values
     try:
         if isinstance(values, Iterator):
             raise TypeError
@@ -262,6 +264,8 @@ def _is_list(values):
 
 
 def _is_label(values):
+    if type(values) is np.ndarray:
+        return values.ndim == 1
     array = isinstance(values, jax.Array | np.ndarray) and values.ndim == 1
     return array and not jnp.issubdtype(values.dtype, jax.dtypes.extended)
 

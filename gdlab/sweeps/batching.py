@@ -10,7 +10,7 @@ the function closes over are arguments of the compiled program, never constants 
 
 import concurrent.futures
 import functools
-import itertools
+import math
 import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -21,31 +21,38 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh
 
-from gdlab.storage.fingerprint import fingerprint
+from gdlab.storage.fingerprint import fingerprint, text_of
+from gdlab.storage.multihost import together
+from gdlab.storage.store import digest
+from gdlab.sweeps.algebra import simplified
 from gdlab.sweeps.fusion import as_kernel, fits_kernel
 from gdlab.sweeps.lanes import Value, along_last
 from gdlab.sweeps.sines import in_vectors
+from gdlab.sweeps.ways import Task, Way, carried_bytes, operations, timed
 
-# Bytes that the loops of one block may carry on a CPU.  Adam on 2048 networks of 2410 weights, 29 kB each, measured in
-# processor time: 8 lanes at once 12.0 us a lane and step, 16 13.3, 64 15.9, 512 17.1.
-CACHE = 2**19
-# The same for one kernel, and its bounds in lanes.  On a surface, measured on two processors: 256 lanes at once are the
-# fastest or within 3 % of it, 512 up to 27 % slower, 64 up to 60 %.
-KERNEL_CACHE = 2**14
-LARGEST_BLOCK, VECTOR = 256, 16
 # The widest vectors of the machine; and no matrix product from a library, which a kernel cannot call.
 KERNEL_OPTIONS = {"xla_cpu_prefer_vector_width": 512, "xla_cpu_experimental_ynn_fusion_type": ""}
+WORTH_A_THREAD = 1e7  # operations on numbers: about .1 ms, twice as long as it takes to wake another thread
 AXIS = "lanes"  # the axis of the devices
 
 
 class Prepared(NamedTuple):
     """A function of lanes, traced and ready to compile."""
 
-    compute: Callable[..., list[Any]]  # compute(constants, lanes, leaves) -> parts: leaves with lanes along `axes`
+    compute: Callable[..., list[Any]]  # compute(constants, first lane, leaves) -> parts: leaves with lanes along `axes`
     constants: list[Any]  # the arrays that the function closes over
     results: Any  # the tree of one result: shapes and dtypes
-    block: int  # lanes at once on each device
+    way: Way  # how lanes are computed, and how many at once on each device
     program: bytes  # its fingerprint, the same for the same program and data in every process
+    axes: list[int]  # the axis of lanes in each leaf
+
+
+class Traced(NamedTuple):
+    """A function of lanes, `point(lane, numeric)`, of whose numeric axes only shapes were read."""
+
+    program: Any  # a closed jaxpr of the lane and the leaves of the axes
+    results: Any  # the tree of one result: shapes and dtypes
+    task: Task
     axes: list[int]  # the axis of lanes in each leaf
 
 
@@ -55,48 +62,66 @@ def all_devices() -> Mesh | None:
     return jax.make_mesh((count,), (AXIS,), axis_types=(AxisType.Auto,)) if count > 1 else None
 
 
-def prepare(point: Callable[..., Any], numeric: Any, chunk: int, block: int | None, mesh: Mesh | None) -> Prepared:
-    """Trace `point(lane, numeric)`, and choose the block; of the numeric axes only shapes are read."""
+def traced(point: Callable[..., Any], numeric: Any, lanes: int) -> Traced:
+    """Trace `point(lane, numeric)`, to be computed at so many lanes, which are cut into blocks."""
     leaves, tree = jax.tree.flatten(numeric)
     shapes = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)
 
     def flat(lane, *leaves):
         return point(lane, jax.tree.unflatten(tree, leaves))
 
-    traced, results = jax.make_jaxpr(flat, return_shape=True)(jax.ShapeDtypeStruct((), jnp.int32), *shapes)
+    program, results = jax.make_jaxpr(flat, return_shape=True)(jax.ShapeDtypeStruct((), jnp.int32), *shapes)
+    each = lambda lane, *leaves: jax.core.eval_jaxpr(program.jaxpr, program.consts, lane, *leaves)  # noqa: E731
+    batched = jax.make_jaxpr(jax.vmap(each, (0, *[None] * len(shapes))))
+    small = fits_kernel(batched(jax.ShapeDtypeStruct((1,), jnp.int32), *shapes).jaxpr)
+    task = Task(
+        program=digest(text_of(program.jaxpr).encode()),
+        small=small,
+        carried=carried_bytes(program.jaxpr),
+        operations=operations(program.jaxpr),
+        lanes=lanes,
+    )
     # A scan writes its history one step at a time, so steps stay the leading axis and lanes come second.
-    axes = [min(1, len(aval.shape)) for aval in traced.out_avals]
+    axes = [len(aval.shape) if small else min(1, len(aval.shape)) for aval in program.out_avals]
+    return Traced(program, results, task, axes)
 
-    def together(constants, lanes, leaves):
-        return jax.vmap(lambda lane: jax.core.eval_jaxpr(traced.jaxpr, constants, lane, *leaves), out_axes=axes)(lanes)
 
-    def last(constants, lanes, leaves):
-        arrays = [Value(lanes, True), *(Value(leaf, False) for leaf in leaves)]
-        return along_last(jax.extend.core.ClosedJaxpr(traced.jaxpr, constants), arrays, len(lanes))
+def prepare(made: Traced, chunk: int, way: Way, mesh: Mesh | None) -> Prepared:
+    """The program of a chunk of lanes, computed in this way."""
+    jaxpr, axes = made.program.jaxpr, made.axes
 
-    one = jax.ShapeDtypeStruct((1,), jnp.int32)
-    carried, each = carried_bytes(traced.jaxpr), _lanes_to_cut(chunk, block, mesh)
-    chosen = block and min(each, block)
-    block = chosen or fitting_block(carried, each)
-    fused = fits_kernel(jax.make_jaxpr(together)(traced.consts, one, shapes).jaxpr)
-    if fused:
-        axes = [len(aval.shape) for aval in traced.out_avals]
-        block = chosen or min(each, kernel_block(carried, each))
-    programs = [_blocks(together, axes, block, each, {})]
-    if fused and block >= VECTOR:  # of fewer lanes XLA's own loop is the faster one
-        programs.insert(0, _blocks(as_kernel(in_vectors(last)), axes, block, each, KERNEL_OPTIONS))
-    compute = _shared(_first_able(programs), block, -(-chunk // block), _place(mesh))
+    def together(program, lanes, leaves):
+        each = lambda lane: jax.core.eval_jaxpr(program.jaxpr, program.consts, lane, *leaves)  # noqa: E731
+        return jax.vmap(each, out_axes=axes)(lanes)
+
+    def last(program, lanes, leaves):
+        return along_last(program, [Value(lanes, True), *(Value(leaf, False) for leaf in leaves)], len(lanes))
+
+    def of(act, shorten):
+        return lambda constants, *args: act(shorten(jax.extend.core.ClosedJaxpr(jaxpr, constants)), *args)
+
+    whole = min(chunk, made.task.lanes) <= way.block
+    programs = [_blocks(of(together, lambda program: program), axes, way.block, whole, {})]
+    if way.name != "vmap":  # which takes its place where a compiler cannot make a kernel
+        act = of(together, simplified) if way.name == "kernel" else in_vectors(of(last, simplified))
+        programs.insert(0, _blocks(as_kernel(act), axes, way.block, whole, KERNEL_OPTIONS))
     return Prepared(
-        compute=compute,
-        constants=list(traced.consts),
-        results=results,
-        block=block,
-        program=fingerprint(traced),
+        compute=_shared(_first_able(programs), chunk, way.block, _place(mesh), made.task.operations * way.block),
+        constants=jax.device_put(list(made.program.consts)),  # once, not in each call
+        results=made.results,
+        way=way,
+        program=fingerprint(made.program),
         axes=axes,
     )
 
 
-def _lanes_to_cut(chunk, block, mesh):
+def seconds_of(made: Traced, leaves: list[Any], way: Way) -> float:
+    """How long one block of lanes takes in this way, for each lane."""
+    prepared = prepare(made, way.block, way, None)
+    return timed(lambda: jax.block_until_ready(prepared.compute(prepared.constants, 0, leaves))) / way.block
+
+
+def lanes_to_cut(chunk: int, block: int | None, mesh: Mesh | None) -> int:
     """The lanes from which blocks are cut: all of them, so that the block does not depend on the number of devices.
 
     On an accelerator, whose blocks are as large as possible, it is the share of one device unless a block is given.
@@ -104,8 +129,8 @@ def _lanes_to_cut(chunk, block, mesh):
     return chunk if mesh is None or block or jax.default_backend() == "cpu" else -(-chunk // mesh.size)
 
 
-def _blocks(together, axes, block, each, options):
-    """`together(constants, lanes, leaves)`, whose results have lanes along these axes, in so many blocks of the lanes.
+def _blocks(together, axes, block, whole, options):
+    """`together(constants, lanes, leaves)`, whose results have lanes along these axes, block by block or all.
 
     The number of blocks is not a constant of the program, so that a block is compiled alike for any share of them.
     """
@@ -113,12 +138,12 @@ def _blocks(together, axes, block, each, options):
     def blocks(constants, lanes, leaves, turns):
         filled = lanes.reshape(-1, block)
 
-        def turn(i, whole):
+        def turn(i, results):
             new = together(constants, filled[i], leaves)
             place = jax.lax.dynamic_update_slice_in_dim
-            return [place(old, rows, i * block, axis) for old, rows, axis in zip(whole, new, axes, strict=True)]
+            return [place(old, rows, i * block, axis) for old, rows, axis in zip(results, new, axes, strict=True)]
 
-        if each <= block:
+        if whole:
             return together(constants, filled[0], leaves)
         shapes = jax.eval_shape(together, constants, filled[0], leaves)
         longer = [
@@ -149,20 +174,32 @@ def _first_able(programs):
     return able
 
 
-def _shared(able, block, count, place):
-    """So many blocks in equal shares, for each device, or each core of a CPU: calls of one program, side by side."""
+def _shared(able, chunk, block, place, operations=math.inf):
+    """A chunk in equal shares of whole blocks, for each device, or each core of a CPU: calls of one program at a time.
+
+    Where a block takes few operations on numbers, fewer cores than there are share them.
+    """
     devices, processes, process = place
-    workers = min(-(-count // processes), _cores() if devices == [None] else len(devices))
+    count = -(-chunk // block)
+    cores = min(_cores(), max(1, count * operations / WORTH_A_THREAD))
+    workers = int(min(-(-count // processes), cores if devices == [None] else len(devices)))
     turns = -(-count // (processes * workers))
 
-    def parts(constants, lanes, leaves):
-        missing = processes * workers * turns * block - len(lanes)
-        filled = np.pad(lanes, (0, missing), mode="edge") if missing else lanes
-        shares = filled.reshape(processes, workers, turns * block)[process]
+    @functools.lru_cache(maxsize=1)  # most sweeps have one chunk
+    def shares(first):
+        lanes = np.arange(processes * workers * turns * block, dtype=np.int32)
+        mine = (first + np.minimum(lanes, chunk - 1)).reshape(processes, workers, -1)[process]
+        places = (devices * workers)[:workers]
+        return [
+            (device, *jax.device_put((share, np.int32(turns)), device))
+            for share, device in zip(mine, places, strict=True)
+        ]
+
+    def parts(constants, first, leaves):
         calls = []
-        for share, device in zip(shares, itertools.cycle(devices)):
-            arguments = constants, share, leaves, np.int32(turns)
-            calls.append((device, arguments if device is None else jax.device_put(arguments, device)))
+        for device, lanes, times in shares(first):
+            others = (constants, leaves) if device is None else jax.device_put((constants, leaves), device)
+            calls.append((device, (others[0], lanes, others[1], times)))
         compiled = able(dict(calls))
         if workers == 1:
             return [compiled[devices[0]](*calls[0][1])]
@@ -201,33 +238,6 @@ def _cores():
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def kernel_block(carried: int, lanes: int) -> int:
-    """How many lanes one kernel takes at once: as many as fit in the fastest cache, whole vectors, evenly spread."""
-    most = min(LARGEST_BLOCK, max(KERNEL_CACHE // carried, VECTOR))
-    even = -(-lanes // -(-lanes // most))
-    return -(-even // VECTOR) * VECTOR
-
-
-def fitting_block(carried: int, lanes: int) -> int:
-    """How many lanes fit in the cache: all on an accelerator, on a CPU a power of two by what the loops carry."""
-    if jax.default_backend() != "cpu" or carried * lanes <= CACHE:
-        return lanes
-    return int(min(lanes, max(4, 2 ** int(np.log2(max(CACHE // carried, 1))))))
-
-
-def carried_bytes(jaxpr: Any) -> int:
-    """The bytes of the largest loop state of a program, nested loops included; at least 1."""
-    largest = 1
-    for equation in jaxpr.eqns:
-        for inner in jax.extend.core.jaxprs_in_params(equation.params):
-            inner = getattr(inner, "jaxpr", inner)
-            if equation.primitive.name in ("scan", "while"):
-                shaped: list[Any] = [v.aval for v in inner.outvars if hasattr(v.aval, "size")]
-                largest = max(largest, sum(aval.size * aval.dtype.itemsize for aval in shaped))
-            largest = max(largest, carried_bytes(inner))
-    return largest
-
-
 def gathered(parts: list[Any], lanes: int, axes: list[int]) -> list[np.ndarray]:
     """The results of the requested lanes, gathered on this host from all processes, with a leading axis of lanes.
 
@@ -236,10 +246,11 @@ def gathered(parts: list[Any], lanes: int, axes: list[int]) -> list[np.ndarray]:
     if jax.process_count() > 1:
         from jax.experimental import multihost_utils
 
-        first = [
-            [np.moveaxis(np.asarray(leaf), axis, 0) for leaf, axis in zip(one, axes, strict=True)] for one in parts
-        ]
-        parts, axes = multihost_utils.process_allgather(first, tiled=True), [0] * len(axes)
+        with together():
+            first = [
+                [np.moveaxis(np.asarray(leaf), axis, 0) for leaf, axis in zip(one, axes, strict=True)] for one in parts
+            ]
+            parts, axes = multihost_utils.process_allgather(first, tiled=True), [0] * len(axes)
     joined = []
     for leaves, axis in zip(zip(*parts, strict=True), axes, strict=True):
         joined.append(_led_by(leaves[0] if len(leaves) == 1 else np.concatenate(leaves, axis), axis)[:lanes])

@@ -15,12 +15,13 @@ What cannot become a dataset, or a file, is refused before anything is computed.
 """
 
 import datetime
+import functools
 import itertools
 import math
 import os
 from collections.abc import Mapping, Sequence
 from numbers import Integral, Number, Real
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     import xarray
 
 FLAGS = ("alive", "died", "done")  # what the dataset says of every lane
+FEW = 2**12  # numbers, for which it does not pay to look at their sum first
 # What HDF5 and NetCDF keep for themselves among the names of attributes.
 RESERVED = frozenset((
     "CLASS", "DIMENSION_LIST", "NAME", "REFERENCE_LIST", "_NCProperties", "_Netcdf4Coordinates", "_Netcdf4Dimid",
@@ -146,14 +148,16 @@ def leaf_names(results: Sequence[Any]) -> list[str]:
 
 def dims_of(dims: Mapping[str, Sequence[str]] | None) -> dict[str, tuple[str, ...]]:
     """The names of further axes of each result; TypeError for what is none."""
-    if not isinstance(dims or {}, Mapping):
+    if not dims:
+        return {}
+    if not isinstance(dims, Mapping):
         msg = f"dims must be a mapping from results to names of their axes; got {shown(dims)}"
         raise TypeError(msg)
-    for name, given in (dims or {}).items():
+    for name, given in dims.items():
         if not isinstance(given, str | list | tuple):
             msg = f"dims must be names of axes, as in {{'loss': ('step',)}}; got {shown(given)} for {name!r}"
             raise TypeError(msg)
-    return {name: (given,) if isinstance(given, str) else tuple(given) for name, given in (dims or {}).items()}
+    return {name: (given,) if isinstance(given, str) else tuple(given) for name, given in dims.items()}
 
 
 def description(
@@ -229,50 +233,74 @@ def labelled(
 
     `places` is what `placed` says, where it is known.
     """
-    order, sizes, named = description["order"], description["sizes"], description["named"]
-    numeric = [name for name in order if name not in named]
-    lanes, cases = (math.prod(sizes[name] for name in names) for names in (numeric, named))
-    arranged = [*named, *numeric]
-    lengths, targets = [sizes[axis] for axis in arranged], [order.index(axis) for axis in arranged]
+    layout = _layout_of(description)
+    lanes, cases = layout.lanes, layout.cases
+    complete = len(done) * chunk >= lanes
     here = np.zeros(lanes, bool)
     for number in done:
         here[number * chunk : (number + 1) * chunk] = True
-
-    def laid_out(stacked):
-        shaped = stacked.reshape(*lengths, *stacked.shape[2:])
-        return shaped if arranged == order else np.moveaxis(shaped, range(len(order)), targets)
-
     first = next(iter(done.values()), {})
     labels = {**labels, **steps_of(description["rows"], done.values())}
     if places is None:
         places = placed(description, labels, {name: array.shape[1:] for name, array in first.items()})
     elif not first:
         places = {}
-    variables, living, died = {}, np.ones((1, lanes), bool), None
+    variables: dict[str, Any] = {}
+    living, died = here[None], None
     for name, (variable, extra) in places.items():
         stacked = _stacked(name, done, chunk, cases, here)
-        if jnp.issubdtype(stacked.dtype, jnp.inexact):
+        if stacked.dtype.kind in "fc":
             lives, ends = _finite(stacked, extra[:1] == ["step"])
             living = living & lives
             if ends is not None:
                 died = ends if died is None else np.minimum(died, ends)
-        variables[variable] = ([*order, *extra], laid_out(stacked))
-    flags = {"alive": living & here, **({} if here.all() else {"done": here[None]})}
+        variables[variable] = (layout.order + tuple(extra), layout.laid_out(stacked))
+    flags = {"alive": living, **({} if complete else {"done": here[None].copy()})}
     if died is not None:
         flags["died"] = np.where(living | ~here, -1, died)
     for name, values in flags.items():
         full = values if values.shape == (cases, lanes) else np.broadcast_to(values, (cases, lanes)).copy()
-        variables[name] = (order, laid_out(full))
+        variables[name] = (layout.order, layout.laid_out(full))
     return dataset_of(variables, labels, attributes)
+
+
+class _Layout(NamedTuple):
+    """Where the numbers of cases and lanes lie in a variable."""
+
+    order: tuple[str, ...]  # the axes
+    lengths: tuple[int, ...]  # of the axes of names, then of the numeric ones
+    targets: tuple[int, ...] | None  # the places of these axes in the order; None where they are in order
+    cases: int
+    lanes: int
+
+    def laid_out(self, stacked):
+        """An array of shape (cases, lanes, ...) as a variable of the dataset."""
+        shaped = stacked.reshape(*self.lengths, *stacked.shape[2:])
+        return shaped if self.targets is None else np.moveaxis(shaped, range(len(self.order)), self.targets)
+
+
+def _layout_of(description):
+    return _layout(tuple(description["sizes"].items()), tuple(description["order"]), tuple(description["named"]))
+
+
+@functools.lru_cache(maxsize=64)
+def _layout(sizes, order, named):
+    lengths = dict(sizes)
+    numeric = tuple(name for name in order if name not in named)
+    lanes, cases = (math.prod(lengths[name] for name in names) for names in (numeric, named))
+    arranged = (*named, *numeric)
+    targets = None if arranged == order else tuple(order.index(axis) for axis in arranged)
+    return _Layout(order, tuple(lengths[axis] for axis in arranged), targets, cases, lanes)
 
 
 def _finite(stacked, in_rows):
     """Whether all numbers are finite, for each case and lane; and the first row of each that is not, in rows."""
-    with np.errstate(all="ignore"):
-        if np.isfinite(stacked.sum()):  # then each number is, and a sum needs no memory
-            return np.bool_(True), np.full(stacked.shape[:2], stacked.shape[2]) if in_rows else None
+    if not 0 < stacked.size <= FEW:
+        with np.errstate(all="ignore"):
+            if np.isfinite(stacked.sum()):  # then each number is, and a sum needs no memory
+                return np.bool_(True), np.full(stacked.shape[:2], stacked.shape[2]) if in_rows else None
     finite = np.isfinite(stacked)
-    lives = finite.all(axis=tuple(range(2, finite.ndim)))
+    lives = np.logical_and.reduce(finite, axis=tuple(range(2, finite.ndim)))
     if not in_rows:
         return lives, None
     rows = finite.all(axis=tuple(range(3, finite.ndim)))

@@ -81,6 +81,8 @@ def _history(path, run):
 
 def steps_of(rows: Mapping[str, Any], chunks: Iterable[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """The coordinate of the axis "step"; nothing where no result has such rows, or runs go on from different steps."""
+    if rows["every"] is None:
+        return {}
     begun = {
         int(number)
         for arrays in chunks
@@ -89,7 +91,7 @@ def steps_of(rows: Mapping[str, Any], chunks: Iterable[Mapping[str, np.ndarray]]
         for number in np.unique(numbers)
     }
     begun |= {0} if "" in rows["begun"] else set()  # a run that is no result of its own begins at its first step
-    if rows["every"] is None or len(begun) > 1:
+    if len(begun) > 1:
         return {}
     first = -(-next(iter(begun), 0) // rows["every"]) * rows["every"]
     return {"step": first + rows["every"] * np.arange(rows["rows"])}

@@ -195,7 +195,7 @@ def _arranged(value, order, place, count):
 
 def _scan(equation, inputs, lanes):
     params = equation.params
-    step, (first, begin) = params["jaxpr"], _parts(params)
+    step, (first, begin) = params["jaxpr"], parts_of_scan(params)
     consts, carry, rows = inputs[:first], inputs[first:begin], inputs[begin:]
     swept = _settled(step, consts, carry, rows)
     ends = _spread(step, [*(value.swept for value in consts), *swept, *(value.swept for value in rows)])
@@ -214,7 +214,7 @@ def _scan(equation, inputs, lanes):
     return [*map(Value, carried, swept), *map(Value, stacked, ends[len(swept) :])]
 
 
-def _parts(params):
+def parts_of_scan(params: Any) -> tuple[int, int]:
     """Where, among the inputs of a scan, what it carries begins and ends."""
     if "num_consts" in params:
         return params["num_consts"], params["num_consts"] + params["num_carry"]
@@ -307,7 +307,7 @@ def _spread(program, flags):
 
 
 def _spread_by_scan(params, inputs, count):
-    first, begin = _parts(params)
+    first, begin = parts_of_scan(params)
     values = [Value(None, flag) for flag in inputs]
     swept = _settled(params["jaxpr"], values[:first], values[first:begin], values[begin:])
     return [*swept, *_spread(params["jaxpr"], [*inputs[:first], *swept, *inputs[begin:]])[len(swept) :]]

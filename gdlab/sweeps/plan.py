@@ -1,10 +1,11 @@
 """The plan of a sweep: all that does not depend on the values of its axes, made once for equal sweeps.
 
-    plan(function, axes by name and shape, chunk, block)  =  the compiled program, the names and places of the results
+    plan(function, axes by name and shape, chunk, way)  =  the compiled program, the names and places of the results
 
 | name | what it is |
 |---|---|
 | `Point` | the function at a lane |
+| `Choice` | what the caller or a store says of the way in which lanes are computed |
 | `Plan` | the program of a sweep, and the layout of its results |
 | `planned` | the plan, from an earlier sweep where one was equal |
 """
@@ -18,12 +19,12 @@ import jax
 import jax.numpy as jnp
 
 from gdlab.sweeps.axes import Grid, at
-from gdlab.sweeps.batching import Prepared, prepare
+from gdlab.sweeps.batching import Prepared, Traced, lanes_to_cut, prepare, seconds_of, traced
 from gdlab.sweeps.dataset import description, leaf_names, placed, returned
+from gdlab.sweeps.ways import by_rule, chosen_way
 
 
-@dataclasses.dataclass(frozen=True)
-class Point:
+class Point(NamedTuple):
     """The function at a lane, for every case of the axes of names; equal for equal functions and cases."""
 
     fn: Callable[..., Any]
@@ -45,6 +46,15 @@ class Plan(NamedTuple):
     places: dict[str, tuple[str, list[str]]]  # the variable and the dims of each result
 
 
+class Choice(NamedTuple):
+    """What is settled of the way in which lanes are computed, before the program is known."""
+
+    name: str | None = None
+    block: int | None = None
+    measured: bool = False  # whether a measurement may settle the rest
+    stored: bool = False  # whether a store says so, which may turn out to be one of another program
+
+
 class _Asked(NamedTuple):
     """What a plan depends on."""
 
@@ -55,7 +65,7 @@ class _Asked(NamedTuple):
     tree: Any  # of the numeric axes
     shapes: tuple[tuple[Any, Any], ...]
     chunk: int
-    block: int | None
+    choice: "Choice"
     mesh: Any
     dims: tuple[tuple[str, tuple[str, ...]], ...]
     widest: Any  # the dtype of floats, under which the function is traced
@@ -66,7 +76,7 @@ def planned(
     grid: Grid,
     labels: Mapping[str, Any],
     chunk: int,
-    block: int | None,
+    choice: Choice,
     mesh: jax.sharding.Mesh | None,
     dims: Mapping[str, tuple[str, ...]],
 ) -> Plan:
@@ -77,32 +87,57 @@ def planned(
     """
     leaves, tree = jax.tree.flatten(grid.numeric)
     asked = _Asked(
-        point=Point(fn, tuple(tuple(case.items()) for case in grid.cases), tuple(grid.numeric), grid.shape),
+        point=Point(fn, tuple([tuple(case.items()) for case in grid.cases]), tuple(grid.numeric), grid.shape),
         sizes=tuple(grid.sizes.items()),
         named=tuple(grid.named),
         labels=tuple(labels),
         tree=tree,
-        shapes=tuple((leaf.shape, leaf.dtype) for leaf in leaves),
+        shapes=tuple([(leaf.shape, leaf.dtype) for leaf in leaves]),
         chunk=chunk,
-        block=block,
+        choice=choice,
         mesh=mesh,
         dims=tuple(dims.items()),
         widest=jax.dtypes.canonicalize_dtype(float),
     )
     try:
-        return _planned(asked)
+        draft = _planned(asked)
     except TypeError as error:
         if "unhashable" not in str(error):
             raise
-        return _planned.__wrapped__(asked)
+        draft = _planned.__wrapped__(asked)
+    if draft.plan is None:
+        draft.plan = draft.settled(leaves)
+    return draft.plan
+
+
+@dataclasses.dataclass
+class _Draft:
+    """All of a plan but the way, which may be measured on the values of the axes."""
+
+    made: Traced
+    asked: _Asked
+    description: dict[str, Any]
+    names: list[str]
+    places: dict[str, tuple[str, list[str]]]
+    plan: Plan | None = None
+
+    def settled(self, leaves):
+        """The plan, its way settled."""
+        chunk, choice, mesh = self.asked.chunk, self.asked.choice, self.asked.mesh
+        foreign = choice.stored and not self.made.task.small
+        way = by_rule(self.made.task, choice.block, None if foreign else choice.name)
+        if choice == Choice(measured=True):
+            way = chosen_way(self.made.task, lambda way: seconds_of(self.made, leaves, way))
+        return Plan(prepare(self.made, chunk, way, mesh), self.description, self.names, self.places)
 
 
 @functools.lru_cache(maxsize=64)
 def _planned(asked):
     leaves = [jax.ShapeDtypeStruct(*shaped) for shaped in asked.shapes]
     numeric = jax.tree.unflatten(asked.tree, leaves)
-    prepared = prepare(asked.point, numeric, asked.chunk, asked.block, asked.mesh)
-    described = description(dict(asked.sizes), asked.named, dict(asked.dims), prepared.results)
-    names = leaf_names(prepared.results)
-    shapes = dict(zip(names, map(jnp.shape, jax.tree.leaves(prepared.results)), strict=True))
-    return Plan(prepared, described, names, placed(described, dict.fromkeys(asked.labels), shapes))
+    made = traced(asked.point, numeric, lanes_to_cut(asked.chunk, asked.choice.block, asked.mesh))
+    described = description(dict(asked.sizes), asked.named, dict(asked.dims), made.results)
+    names = leaf_names(made.results)
+    shapes = dict(zip(names, map(jnp.shape, jax.tree.leaves(made.results)), strict=True))
+    places = placed(described, dict.fromkeys(asked.labels), shapes)
+    return _Draft(made, asked, described, names, places)

@@ -26,20 +26,21 @@ import jax
 import jaxlib
 import numpy as np
 
-from gdlab.ground.checks import function, whole
+from gdlab.ground.checks import choice, function, whole
 from gdlab.progress import alive, bar
 from gdlab.storage.fingerprint import array_bytes
-from gdlab.storage.multihost import shared_store, together
+from gdlab.storage.multihost import on_first_process, shared_store
 from gdlab.storage.store import Store, StoreError, check_same, digest, read_identity
 from gdlab.sweeps.axes import Grid
 from gdlab.sweeps.batching import all_devices, gathered
 from gdlab.sweeps.dataset import attributes, dims_of, labelled
-from gdlab.sweeps.plan import planned
+from gdlab.sweeps.plan import Choice, planned
+from gdlab.sweeps.ways import NAMES
 
 if TYPE_CHECKING:
     import xarray
 
-SCHEMA = 4  # the version of the layout of datasets and stores
+SCHEMA = 5  # the version of the layout of datasets and stores
 LARGEST_CHUNK = 2**16  # lanes at once, unless the caller says otherwise
 
 
@@ -48,6 +49,7 @@ def sweep(
     *,
     chunk: int | None = None,
     block: int | None = None,
+    way: str | None = None,
     mesh: jax.sharding.Mesh | None = None,
     store: str | os.PathLike | None = None,
     shard: tuple[int, int] = (0, 1),
@@ -63,6 +65,10 @@ def sweep(
         chunk: how many points of the numeric axes are computed between two looks of the host; at most 65536 by default.
         block: how many of them each device computes at once; by default what fits in the cache of a CPU, and the share
             of an accelerator.
+        way: how they are computed, "vmap", "kernel" or "vectors" (`gdlab.sweeps.ways`), which differ in the last bits.
+            By default, with the block, that of the store; else, in a long sweep on a CPU, the fastest of a few, which
+            are timed once and kept in the user's cache (not where GDLAB_CACHE is "off", nor for a shard); else what
+            suits the program.  The attributes say which it was.
         mesh: the devices that share the lanes; by default all there are, of all processes.
         store: a folder that keeps each finished chunk.  The same sweep goes on from it; another one is refused.
         shard: (i, n): compute only every n-th chunk, from the i-th on, into `store`; `merge` joins the n stores.
@@ -98,17 +104,17 @@ def sweep(
     """
     started = time.monotonic()
     function("fn", fn, "fn(**one value per axis) -> pytree of arrays")
-    chunk, block = (
-        None if value is None else whole(name, value) for name, value in (("chunk", chunk), ("block", block))
-    )
+    chunk = None if chunk is None else whole("chunk", chunk)
+    block = None if block is None else whole("block", block)
     part, parts = _share(shard, store)
     grid = Grid(axes)
     mesh = all_devices() if mesh is None else mesh
     chunk = min(chunk or LARGEST_CHUNK, grid.lanes)
     labels = grid.labels()
-    prepared, described, names, places = planned(fn, grid, labels, chunk, block, mesh, dims_of(dims))
+    settled = _settled(way, block, store, parts)
+    prepared, described, names, places = planned(fn, grid, labels, chunk, settled, mesh, dims_of(dims))
     versions = _versions()
-    attrs = attributes(attrs, [*versions, "config", "argv", "block", "wall_seconds"]) if attrs else {}
+    attrs = attributes(attrs, [*versions, "config", "argv", "way", "block", "wall_seconds"]) if attrs else {}
     identity = _identity(grid, prepared, chunk, described, shard, attrs) if store is not None else {}
     leaves = jax.tree.leaves(grid.numeric)
     held = contextlib.nullcontext() if store is None else shared_store(store, identity)
@@ -118,18 +124,16 @@ def sweep(
         for number in range(chunks)[part::parts]:
             arrays = stored.read(number) if stored else None
             if arrays is None:
-                lanes = number * chunk + np.arange(chunk, dtype=np.int32)  # behind the last one: that one
-                computed = prepared.compute(prepared.constants, lanes, leaves)
-                with together():
-                    arrays = dict(zip(names, gathered(computed, chunk, prepared.axes), strict=True))
+                computed = prepared.compute(prepared.constants, number * chunk, leaves)
+                arrays = dict(zip(names, gathered(computed, chunk, prepared.axes), strict=True))
                 if stored:
                     stored.write(number, arrays)
             if not done and chunks > 1:  # the results of one chunk are in memory already
                 _must_fit(arrays, chunks + chunks // parts)  # the dataset, and the chunks that it is made of
             done[number] = arrays
             advance(min((number + 1) * chunk, grid.lanes), f"alive {alive(arrays).mean():.0%}" if progress else "")
-    config = _config(grid, chunk, prepared.block, shard)
-    said = {**versions, "config": config, "argv": _argv(), "block": prepared.block}
+    config = _config(grid, chunk, prepared.way.block, shard)
+    said = {**versions, "config": config, "argv": _argv(), "way": prepared.way.name, "block": prepared.way.block}
     said |= {"wall_seconds": time.monotonic() - started, **attrs}
     return labelled(described, labels, done, chunk, said, places)
 
@@ -176,17 +180,39 @@ def merge(*folders: str | os.PathLike) -> "xarray.Dataset":
             raise StoreError(msg)
         done[number] = arrays
     labels = {name: _label(entry) for name, entry in first["labels"].items()}
-    said = {**first["versions"], "config": first["config"], "block": first["block"], "argv": _argv(), **first["attrs"]}
+    said = {**first["versions"], **{name: first[name] for name in ("config", "way", "block")}}
+    said |= {"argv": _argv(), **first["attrs"]}
     return labelled(first["description"], labels, done, chunk, said)
 
 
 def _share(shard, store):
     """The number of this share and how many there are."""
+    if shard == (0, 1):
+        return shard
     pair = isinstance(shard, tuple | list) and len(shard) == 2 and all(isinstance(part, Integral) for part in shard)
     if not pair or not 0 <= shard[0] < shard[1] or (shard[1] > 1 and store is None):
         msg = f"shard must be (i, n) with 0 <= i < n, and needs a store where n > 1; got {shard} and store {store}"
         raise ValueError(msg)
     return int(shard[0]), int(shard[1])
+
+
+def _settled(way, block, store, parts):
+    """What is settled of the way: by the caller, or by the first chunk of the store; shards keep to the rule."""
+    way = None if way is None else choice("way", way, NAMES)
+    if way is None and block is None and store is not None:
+        kept = on_first_process(lambda: _kept(store))
+        if kept is not None:
+            return Choice(NAMES[int(kept["way"])], int(kept["block"]), stored=True)
+    return Choice(way, block, measured=parts == 1)
+
+
+def _kept(store):
+    """The way of a store, in numbers; None where there is no store."""
+    try:
+        identity = read_identity(store)
+        return {"way": np.asarray(NAMES.index(identity["way"])), "block": np.asarray(whole("block", identity["block"]))}
+    except (KeyError, ValueError, TypeError):  # there is none, or one of something else, which is refused when opened
+        return None
 
 
 def _must_fit(arrays, chunks):
@@ -200,7 +226,7 @@ def _must_fit(arrays, chunks):
 
 def _config(grid, chunk, block, shard):
     """What was asked for, as JSON."""
-    axes = tuple((name, tuple(grid.named.get(name, ())) or f"{grid.sizes[name]} values") for name in grid.order)
+    axes = tuple([(name, tuple(grid.named.get(name, ())) or f"{grid.sizes[name]} values") for name in grid.order])
     return _config_of(axes, chunk, block, tuple(map(int, shard)))
 
 
@@ -228,10 +254,11 @@ def _identity(grid, prepared, chunk, described, shard, attrs):
         "order": ", ".join(grid.order),
         "lanes": grid.lanes,
         "chunk": chunk,
-        "block": prepared.block,
+        "way": prepared.way.name,
+        "block": prepared.way.block,
         "shard": list(map(int, shard)),
         "versions": _versions(),
-        "config": _config(grid, chunk, prepared.block, (0, 1)),
+        "config": _config(grid, chunk, prepared.way.block, (0, 1)),
         "argv": _argv(),
         "attrs": attrs,
         "labels": labels,

@@ -89,11 +89,11 @@ def _built(template, variables, attributes):
     """A dataset without xarray's checks."""
     import xarray
 
-    held = {
-        name: xarray.Variable(variables[name][0], variables[name][1], fastpath=True)
-        if name in variables
-        else template.labels[name].copy(deep=False)
-        for name in template.names
-    }
+    held = {}
+    for name in template.names:
+        like = template.checked._variables[name]
+        held[name] = made = object.__new__(type(like))
+        data = variables[name][1] if name in variables else like._data
+        made._dims, made._data, made._attrs, made._encoding = like._dims, data, None, None
     lengths, indexes = dict(template.lengths), dict(template.indexes)
     return xarray.Dataset._construct_direct(held, set(template.labels), lengths, attributes, indexes)

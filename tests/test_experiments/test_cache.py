@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from experiments.cli import cache
+from gdlab.ground import caches
 
 
 @pytest.mark.parametrize("asked", ["off", "0"])
@@ -36,7 +37,7 @@ def test_the_folder_is_that_of_the_platform(monkeypatch, tmp_path, system, varia
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     if variable:
         monkeypatch.setenv(variable, str(tmp_path / "home"))
-    assert cache.user_cache() == tmp_path / there
+    assert caches.user_cache() == tmp_path / there
 
 
 @pytest.mark.full
@@ -51,4 +52,4 @@ def test_a_command_says_the_same_with_what_an_earlier_one_compiled(tmp_path):
         runs.append(subprocess.run(words, env=variables, cwd=tmp_path / name, capture_output=True, text=True))
     assert [(run.returncode, run.stderr) for run in runs] == [(0, "")] * 2
     assert runs[0].stdout == runs[1].stdout
-    assert len(list((tmp_path / "cache" / cache.processor()).iterdir())) > 0
+    assert len(list((tmp_path / "cache" / "compiled" / caches.processor()).iterdir())) > 0

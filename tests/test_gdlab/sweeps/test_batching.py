@@ -12,36 +12,6 @@ import gdlab
 from gdlab.sweeps import batching
 
 
-def test_as_many_lanes_as_fit_in_half_a_mebibyte_a_power_of_two_and_at_least_four():
-    for carried, asked, fitting in (
-        (1, 2**19, 2**19),
-        (1024, 512, 512),
-        (1024, 513, 512),
-        (1025, 512, 256),
-        (768, 1000, 512),
-        (2**16, 100, 8),
-        (2**17, 100, 4),
-        (2**30, 100, 4),
-        (2**30, 3, 3),
-    ):
-        assert batching.fitting_block(carried, asked) == fitting
-
-
-def test_the_largest_loop_is_measured_wherever_it_stands():
-    def program(x):
-        def body(_, carry):
-            inner = jax.lax.fori_loop(0, 2, lambda _, y: y + 1, jnp.concatenate([carry, carry]))
-            return inner[:3]
-
-        small = jax.lax.while_loop(lambda y: y[0] < 0, lambda y: y + 1, x[:1])
-        return jax.lax.fori_loop(0, 3, body, x), small
-
-    counters = 3 * 4  # an upper end, a counter and a count of turns, each an int32, may be carried as well
-    measured = batching.carried_bytes(jax.make_jaxpr(program)(jnp.zeros(3)).jaxpr)
-    assert 6 * 8 <= measured <= 6 * 8 + counters
-    assert batching.carried_bytes(jax.make_jaxpr(jnp.sin)(jnp.zeros(3)).jaxpr) == 1
-
-
 def test_processes_devices_and_cores_share_whole_blocks_of_one_program(monkeypatch):
     shares = []
 
@@ -53,25 +23,25 @@ def test_processes_devices_and_cores_share_whole_blocks_of_one_program(monkeypat
         return dict.fromkeys(arguments, compute)
 
     monkeypatch.setattr(batching, "_cores", lambda: 3)
-    parts = batching._shared(able, 2, 5, ([None], 1, 0))(100, np.arange(10), 1000)
+    parts = batching._shared(able, 10, 2, ([None], 1, 0))(100, 0, 1000)
     assert sorted(shares) == [([0, 1, 2, 3], 2), ([4, 5, 6, 7], 2), ([8, 9, 9, 9], 2)]
     np.testing.assert_array_equal(batching.gathered(parts, 10, [0])[0], np.arange(1100, 1110))
     for process, mine in ((0, [[0, 1], [2, 3], [4, 5]]), (1, [[6, 7], [8, 9], [9, 9]])):
         shares.clear()
-        batching._shared(able, 2, 5, ([None], 2, process))(100, np.arange(10), 1000)
+        batching._shared(able, 10, 2, ([None], 2, process))(100, 0, 1000)
         assert sorted(shares) == [(share, 1) for share in mine]
     shares.clear()
-    batching._shared(able, 2, 3, (jax.devices(), 1, 0))(100, np.arange(6), 1000)  # as many workers as devices
+    batching._shared(able, 6, 2, (jax.devices(), 1, 0))(100, 0, 1000)  # as many workers as devices
     assert shares == [([0, 1, 2, 3, 4, 5], 3)]
 
 
 def test_a_block_does_not_depend_on_the_number_of_devices(monkeypatch):
     mesh = types.SimpleNamespace(size=4)
-    assert [batching._lanes_to_cut(10, block, where) for block in (None, 2) for where in (None, mesh)] == [10] * 4
+    assert [batching.lanes_to_cut(10, block, where) for block in (None, 2) for where in (None, mesh)] == [10] * 4
     monkeypatch.setattr(
         jax, "default_backend", lambda: "gpu"
     )  # a block is the share of a device, unless it was asked for
-    assert [batching._lanes_to_cut(10, block, where) for block in (None, 2) for where in (None, mesh)] == [
+    assert [batching.lanes_to_cut(10, block, where) for block in (None, 2) for where in (None, mesh)] == [
         10,
         3,
         10,
@@ -125,14 +95,6 @@ def test_what_is_wrong_with_a_function_is_not_hidden():
 
     with pytest.raises(TypeError, match="unsupported operand"):
         gdlab.sweep(wrong, a=jnp.arange(2.0))
-
-
-def test_a_block_is_what_was_asked_for_and_no_more_than_there_is():
-    def point(lane, numeric):
-        return numeric["a"][lane]
-
-    axis = {"a": jnp.arange(7.0)}
-    assert [batching.prepare(point, axis, 7, block, None).block for block in (None, 3, 100)] == [7, 3, 7]
 
 
 class Program:

@@ -19,7 +19,7 @@ import xarray
 
 import gdlab
 from gdlab.storage.store import StoreError, opened
-from gdlab.sweeps.batching import carried_bytes
+from gdlab.sweeps.ways import Way, carried_bytes
 
 pytestmark = pytest.mark.full
 
@@ -109,13 +109,14 @@ def test_the_same_sweep_is_traced_once():
 
 
 def test_arrays_that_the_function_closes_over_are_arguments_of_the_program():
-    from gdlab.sweeps.batching import gathered, prepare
+    from gdlab.sweeps.batching import gathered, prepare, traced
 
     data = jnp.arange(1000.0)
-    prepared = prepare(lambda lane, values: values["a"][lane] * data.sum(), {"a": jnp.arange(4.0)}, 4, None, None)
+    made = traced(lambda lane, values: values["a"][lane] * data.sum(), {"a": jnp.arange(4.0)}, 4)
+    prepared = prepare(made, 4, Way("vmap", 4), None)
     assert any(constant is data or getattr(constant, "size", 0) == 1000 for constant in prepared.constants)
     others = [2 * constant for constant in prepared.constants]  # what is compiled computes with those it is given
-    (doubled,) = gathered(prepared.compute(others, jnp.arange(4, dtype=jnp.int32), [jnp.arange(4.0)]), 4, prepared.axes)
+    (doubled,) = gathered(prepared.compute(others, 0, [jnp.arange(4.0)]), 4, prepared.axes)
     np.testing.assert_allclose(doubled, 2 * np.arange(4.0) * data.sum())
 
 
@@ -275,7 +276,7 @@ def test_a_dataset_says_all_that_was_asked_and_a_merged_one_the_same(tmp_path):
         assert json.loads(found.attrs["config"]) == config
         assert {found.attrs["why"], found.attrs["sizes"], found.attrs["block"]} == {"for a test", 3, 1}
         assert found.attrs["python"] == sys.version.split()[0]
-        assert found.attrs["gdlab_schema"] == 4
+        assert found.attrs["gdlab_schema"] == 5
         assert found.attrs["argv"] == " ".join(sys.argv)
         assert found["a"].dtype == float
         assert found["alive"].all()
@@ -292,9 +293,9 @@ def test_a_dataset_says_all_that_was_asked_and_a_merged_one_the_same(tmp_path):
     (tmp_path / "1" / "chunk-00001.npz").write_bytes(b"")
     with pytest.raises(StoreError, match=r"chunk 1 is damaged in .*/1"), pytest.warns(UserWarning, match="damaged"):
         gdlab.merge(tmp_path / "0", tmp_path / "1")
-    for identity in ({"schema": 4}, {"schema": 2, "lanes": 4}):
+    for identity in ({"schema": 5}, {"schema": 2, "lanes": 4}):
         (tmp_path / "0" / "store.json").write_text(json.dumps(identity))
-        with pytest.raises(StoreError, match=f"^stores must be of sweeps, of schema 4; {tmp_path / '0'} is not"):
+        with pytest.raises(StoreError, match=f"^stores must be of sweeps, of schema 5; {tmp_path / '0'} is not"):
             gdlab.merge(tmp_path / "0")
 
 

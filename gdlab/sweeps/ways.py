@@ -1,0 +1,172 @@
+"""Ways: how the lanes of a sweep are computed, and which way a program takes.
+
+| way | the program | which it suits |
+|---|---|---|
+| `vmap` | operations of XLA, lanes where `jax.vmap` puts them | large arrays, and every device but a CPU |
+| `kernel` | one kernel, lanes where `jax.vmap` puts them | small loops, few lanes |
+| `vectors` | one kernel, lanes along the last axis, sines and cosines in vector form | small loops, many lanes |
+
+All ways compute the same, to the last bits: so a store keeps to the way of its first chunk.  By the rule a way follows
+from the program alone.  Where the work is worth it and the user has a cache, the candidates are timed, once for each
+program and kind of processor, and the fastest is remembered there.
+
+| name | what it is |
+|---|---|
+| `Way`, `Task` | a way with its block of lanes; what a choice depends on |
+| `by_rule`, `candidates` | the way that the program suggests; those that are worth a measurement |
+| `chosen_way` | the way that is known from an earlier measurement, or is measured now, or by the rule |
+| `carried_bytes`, `operations` | how large a program's loops are, and how long it takes |
+"""
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.extend.core
+
+from gdlab.ground.caches import cache_folder
+from gdlab.storage.store import atomic_write, digest
+
+NAMES = ("vmap", "kernel", "vectors")
+# Bytes that the loops of one block may carry on a CPU.  Adam on 2048 networks of 2410 weights, 29 kB each, measured in
+# processor time: 8 lanes at once 12.0 us a lane and step, 16 13.3, 64 15.9, 512 17.1.
+CACHE = 2**19
+# The same for one kernel, and its bounds in lanes.  Momentum and Adam on surfaces, measured on AMD EPYC: 512 lanes at
+# once .35 and 1.44 ns a lane and step, 256 .39 and 1.55, 128 .46 and 1.72, 64 .65 and 2.09; 32 as `vectors` 1.28 and
+# 3.87, as `kernel` .97 and 3.90; 16 2.25 and 7.63, as `kernel` 1.81 and 5.15.
+KERNEL_CACHE = 2**14
+LARGEST_BLOCK, VECTOR, FEW = 512, 64, 32
+# What is measured, by whether a kernel holds the program.
+BLOCKS: dict[bool, dict[str, tuple[int, ...]]] = {
+    True: {"kernel": (32,), "vectors": (128, 256, 512, 1024)},
+    False: {"vmap": (1, 4, 8, 16, 64)},
+}
+WORTH_TIMING = 1e9  # operations on numbers in a sweep: tens of milliseconds; to compile a candidate takes half a second
+GAIN = 0.95  # of the time by the rule, below which another way is taken: a busy machine does not measure more finely
+TURNS = 1000
+LONGEST = 0.2  # seconds in which one candidate is timed again
+
+
+class Way(NamedTuple):
+    """How lanes are computed."""
+
+    name: str  # one of `NAMES`
+    block: int  # lanes at once
+
+
+class Task(NamedTuple):
+    """What the choice of a way depends on."""
+
+    program: str  # a hash of what is computed
+    small: bool  # whether it is a loop that one kernel can hold
+    carried: int  # bytes of its loops, a lane
+    operations: float  # on numbers, a lane
+    lanes: int
+
+
+def by_rule(task: Task, block: int | None = None, name: str | None = None) -> Way:
+    """The way that the program suggests; a block and a name that are asked for are kept to.
+
+    Raises:
+        ValueError: for a kernel of a program that none can hold.
+    """
+    if name not in (None, "vmap") and not task.small:
+        msg = f"way must be 'vmap' for a program that is no loop over few numbers on a CPU; got {name!r}"
+        raise ValueError(msg)
+    lanes = min(task.lanes, block or task.lanes)
+    name = name or ("vmap" if not task.small else "kernel" if lanes <= FEW else "vectors")
+    if block or name == "kernel":
+        return Way(name, lanes)
+    return Way(name, kernel_block(task.carried, lanes) if name == "vectors" else fitting_block(task.carried, lanes))
+
+
+def candidates(task: Task) -> list[Way]:
+    """The ways that are worth a measurement, the one by the rule first."""
+    usual, blocks = by_rule(task), BLOCKS[task.small]
+    others = [Way(name, block) for name in blocks for block in blocks[name] if block <= task.lanes]
+    return [usual, *(way for way in others if way != usual)]
+
+
+def chosen_way(task: Task, seconds: Callable[[Way], float]) -> Way:
+    """The fastest way, from the user's cache or measured: `seconds(way)` are those of a lane.
+
+    The rule says it where there is no cache, where other processes share the work, and where there is little of it.
+    """
+    folder = cache_folder("ways")
+    little = task.operations * task.lanes < WORTH_TIMING
+    if folder is None or little or jax.default_backend() != "cpu" or jax.process_count() > 1:
+        return by_rule(task)
+    path = folder / f"{digest(repr(task).encode(), jax.__version__.encode())}.json"
+    try:
+        name, block = json.loads(path.read_text(encoding="utf-8"))
+        return Way(str(name), int(block))
+    except (OSError, ValueError, TypeError):
+        fastest = _fastest({way: seconds(way) for way in candidates(task)})
+    try:
+        with atomic_write(path) as file:
+            file.write(json.dumps(fastest).encode())
+    except OSError:  # a full disk: it is measured again, another time
+        pass
+    return fastest
+
+
+def _fastest(seconds):
+    """The way that takes least, if that is enough less than the first one takes."""
+    usual, best = next(iter(seconds)), min(seconds, key=lambda way: seconds[way])
+    return best if seconds[best] < GAIN * seconds[usual] else usual
+
+
+def timed(run: Callable[[], Any]) -> float:
+    """The shortest of a few runs, in seconds of processor time, which other programs disturb least."""
+    run()  # compiles
+    taken: list[float] = []
+    while len(taken) < 5 and sum(taken) < LONGEST:
+        begun = time.process_time()
+        run()
+        taken.append(time.process_time() - begun)
+    return min(taken)
+
+
+def kernel_block(carried: int, lanes: int) -> int:
+    """How many lanes `vectors` takes at once: as many as fit in the fastest cache, whole vectors, evenly spread."""
+    most = min(LARGEST_BLOCK, max(KERNEL_CACHE // carried, VECTOR))
+    even = -(-lanes // -(-lanes // most))
+    return -(-even // VECTOR) * VECTOR
+
+
+def fitting_block(carried: int, lanes: int) -> int:
+    """How many lanes fit in the cache: all on an accelerator, on a CPU a power of two by what the loops carry."""
+    if jax.default_backend() != "cpu" or carried * lanes <= CACHE:
+        return lanes
+    return int(min(lanes, max(4, 2 ** (max(CACHE // carried, 1).bit_length() - 1))))
+
+
+def carried_bytes(jaxpr: Any) -> int:
+    """The bytes of the largest loop state of a program, nested loops included; at least 1."""
+    largest = 1
+    for equation in jaxpr.eqns:
+        for inner in jax.extend.core.jaxprs_in_params(equation.params):
+            inner = getattr(inner, "jaxpr", inner)
+            if equation.primitive.name in ("scan", "while"):
+                shaped: list[Any] = [v.aval for v in inner.outvars if hasattr(v.aval, "size")]
+                largest = max(largest, sum(aval.size * aval.dtype.itemsize for aval in shaped))
+            largest = max(largest, carried_bytes(inner))
+    return largest
+
+
+def operations(jaxpr: Any) -> float:
+    """About how many operations on numbers a program makes, a loop whose turns are not known `TURNS` turns."""
+    total = 0.0
+    for equation in jaxpr.eqns:
+        inner = [getattr(one, "jaxpr", one) for one in jax.extend.core.jaxprs_in_params(equation.params)]
+        turns = equation.params["length"] if equation.primitive.name == "scan" else 1
+        turns = TURNS if equation.primitive.name == "while" else turns
+        sizes = sum(getattr(v.aval, "size", 1) for v in equation.outvars)
+        if equation.primitive.name == "dot_general":
+            (summed, _), _ = equation.params["dimension_numbers"]
+            for axis in summed:
+                sizes *= equation.invars[0].aval.shape[axis]
+        total += turns * sum(map(operations, inner)) if inner else sizes
+    return total

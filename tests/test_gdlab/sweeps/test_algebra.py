@@ -1,0 +1,76 @@
+"""Factors that cancel: what is left computes the same, and nothing else is changed."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gdlab
+from gdlab.sweeps.algebra import simplified
+
+PROGRAMS = {
+    "a product with a divisor": (lambda v, e: e * (v / e), 0),
+    "with its negative": (lambda v, e: (v / e) * -e, 0),
+    "a number for all": (lambda v, e: (lambda d: -d * (v / d))(e.sum()), 0),
+    "ones": (lambda v, e: v * jnp.ones(3) / jnp.ones(3), 0),
+    "a choice that is known": (lambda v, e: jnp.where(jnp.ones(3) > 2.0, v / e, v), 0),
+    "in a loop": (lambda v, e: jax.lax.fori_loop(0, 3, lambda _, c: c + e * (v / e), v), 0),
+    "in a branch": (lambda v, e: jax.lax.cond(e[0] > 0, lambda: e * (v / e), lambda: v), 0),
+    "another divisor": (lambda v, e: v * (v / e), 1),
+    "a sum": (lambda v, e: e + v / e, 1),
+    "one of several numbers": (lambda v, e: e[0] * (v / e), 1),
+    "a choice that is not known": (lambda v, e: jnp.where(v > 0, v / e, v), 1),
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_what_cancels_goes_and_the_rest_stays(name):
+    fn, quotients = PROGRAMS[name]
+    v, e = np.array([1.0, -2.0, 3.0]), np.array([0.3, 0.7, 0.1])
+    program = simplified(jax.make_jaxpr(fn)(v, e))
+    used, _ = jax.interpreters.partial_eval.dce_jaxpr(program.jaxpr, [True])
+    assert str(used).count("div") == quotients
+    found = jax.core.eval_jaxpr(program.jaxpr, program.consts, v, e)[0]
+    np.testing.assert_allclose(found, fn(v, e), rtol=1e-15)
+
+
+@pytest.mark.parametrize("make", [gdlab.momentum, gdlab.nesterov, gdlab.adam, gdlab.rmsprop])
+@pytest.mark.parametrize("rate", [0.01, 0.0])
+def test_runs_are_those_of_the_program(make, rate):
+    def run(rate):
+        return gdlab.minimize(lambda x: jnp.sum(x**4) + x[0] * x[1], make(rate), jnp.array([1.0, -0.5]), 30)
+
+    program = jax.make_jaxpr(run)(rate)
+    found = jax.core.eval_jaxpr(simplified(program).jaxpr, simplified(program).consts, rate)
+    for mine, theirs in zip(found, jax.tree.leaves(run(rate)), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-12, atol=1e-15)
+
+
+def test_ranges_that_are_known_settle_a_comparison_and_others_do_not():
+    def counted(fn):
+        return str(simplified(jax.make_jaxpr(fn)(np.ones(3, "f4")))).count("= lt ")
+
+    root = lambda x: jnp.sqrt(jnp.maximum(x, 1e-30)) + 1e-8  # noqa: E731
+    for least, left in ((1e-9, 0), (1e-7, 1), (1e19, 1), (1e20, 0)):
+        assert counted(lambda x, least=least: jnp.where(root(x) < least, 0.0, x)) == left
+
+    def turns(x):  # a number that a loop is handed
+        return jax.lax.scan(lambda c, _: (jnp.where(jnp.sqrt(c) < -numbers[0], 0.0, c + 1), None), x, None, 3)[0]
+
+    numbers = [1.0]
+    assert counted(turns) == 0
+
+
+def test_a_step_of_adam_takes_no_other_units():
+    run = lambda rate: gdlab.minimize(lambda x: x * x, gdlab.adam(rate), 1.0, 3, record=()).params  # noqa: E731
+    text = str(simplified(jax.make_jaxpr(run)(0.1)))
+    assert "= gt " not in text
+    assert "= lt " not in text
+
+
+def test_a_run_of_momentum_has_no_quotient_left():
+    run = lambda rate: gdlab.minimize(lambda x: x * x, gdlab.momentum(rate), 1.0, 3, record=()).params  # noqa: E731
+    program = simplified(jax.make_jaxpr(run)(0.1))
+    used, _ = jax.interpreters.partial_eval.dce_jaxpr(program.jaxpr, [True])
+    assert "div" in str(jax.make_jaxpr(run)(0.1))
+    assert "div" not in str(used)
