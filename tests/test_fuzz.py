@@ -288,6 +288,7 @@ OVERRIDES: dict[tuple[str, str], Kind] = {
     ("hessian.escape_trajectory", "optimizer"): ANY_OPTIMIZER,
     ("hessian.find_minimum", "optimizer"): Kind([None, gdlab.gd(0.1)], ["adam", 0.1, gdlab.adam]),
     ("hessian.find_minimum", "rounds"): wholes(0, 3),
+    ("hessian.multiplicity", "which"): words("lowest", "highest"),
     ("hessian.find_minimum", "bounds"): Kind([None, ABSENT], BOUNDS.bad),  # which an optimizer would leave
     ("hessian.perturbed_gd", "radius"): NUMBER,
     ("hessian.perturbed_gd", "threshold"): numbers(0.1, 0.0, bad=[-1, NAN]),

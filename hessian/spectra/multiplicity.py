@@ -32,6 +32,7 @@ from hessian.spectra.spectrum import rows_within
 EVERY = 4  # blocks between two looks, or a third of those behind if that is more
 ROWS = 256  # of the basis between two restarts, or so many blocks if that is more:
 BLOCKS = 24
+BLOCK = 4  # by default
 AT_ONCE = 400  # parameters up to which the matrix is cheaper than a basis
 AT_LAST = 2048  # and up to which it is what settles the count where blocks do not
 
@@ -80,7 +81,7 @@ def multiplicity(
     params: Params,
     *args: Any,
     which: Literal["lowest", "highest"] = "lowest",
-    block: int = 4,
+    block: int | None = None,
     tol: ArrayLike | None = None,
     key: jax.Array | None = None,
     num_matvecs: int | None = None,
@@ -93,7 +94,7 @@ def multiplicity(
         params: pytree of n real floating values.
         *args: further arguments of the loss.
         which: "lowest" or "highest".
-        block: from 1 to n: up to so many copies are counted, exactly where there are fewer.
+        block: from 1 to n: up to so many copies are counted, exactly where there are fewer; by default 4, or n below.
         tol: eigenvalues within tol |H| are copies, > 0; by default eps^(1/2).
         key: of the random block, `jax.random.key(0)` by default.
         num_matvecs: how many products with H it may take, at least 2 (block + 1); by default 2 n up to 2,048
@@ -113,7 +114,7 @@ def multiplicity(
     loss, params, args, _ = working(loss, params, *args)
     theta = ravel_pytree(params)[0]
     choice("which", which, ("lowest", "highest"))
-    block = whole("block", block, 1, theta.size)
+    block = whole("block", min(BLOCK, theta.size) if block is None else block, 1, theta.size)
     n, width = theta.size, min(block + 1, theta.size)
     usual = 2 * n if n <= AT_LAST else AT_ONCE
     most = whole("num_matvecs", usual if num_matvecs is None else num_matvecs, min(2 * width, n))

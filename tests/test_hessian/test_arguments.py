@@ -160,7 +160,7 @@ DEFAULTS = {
     "taylor": {"order": 2},
     "curvature": {"confidence": 0.99, "memory": 2 * 2**30},
     "curvature_recorder": {"num_matvecs": 20, "first": 70, "confidence": 0.99},
-    "multiplicity": {"which": "lowest", "block": 4, "memory": 2 * 2**30},
+    "multiplicity": {"which": "lowest", "memory": 2 * 2**30},
     "trace": {"method": "hutch++", "num_matvecs": 99},
     "prove_saddle": {"radius": 0.0},
     "prove_all": {"smallest": 1e-7, "max_boxes": 10**6},

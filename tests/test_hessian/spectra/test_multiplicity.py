@@ -76,6 +76,11 @@ def test_a_small_basis_is_restarted_and_the_matrix_settles_what_blocks_do_not():
     assert not count(num_matvecs=449, memory=10 * 450 * 8).exact
 
 
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_a_loss_of_few_parameters_has_a_block_that_fits(n):
+    assert hessian.multiplicity(lambda w: w @ w, jnp.zeros(n)).words == f"{n} of 2"
+
+
 def test_arguments_out_of_range_are_named():
     with pytest.raises(ValueError, match="block must be a whole number, from 1 to 2; got 3"):
         hessian.multiplicity(jnp.sum, jnp.zeros(2), block=3)
