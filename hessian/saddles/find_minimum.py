@@ -58,7 +58,7 @@ class MinimumOutcome(Outcome):
 
 
 PASSES = 20  # of steps and a verdict on where they ended
-NEARER = 1 / 8  # of the gradient's tolerance is asked for where the verdict is undetermined
+NEARER = 1 / 8  # of the gradient's tolerance is asked for where the verdict is undetermined, or not critical
 SMALLEST_SHARE = 1 / 500
 UNCHANGED = 8  # losses that differ by this many eps |loss| are the same
 
@@ -283,7 +283,8 @@ def _passed(search, state):
     # Beside a flat direction a gradient within its tolerance can be too large to tell signs by.
     unsure = walk.moved & (point.code == Kind.UNDETERMINED) & (share >= SMALLEST_SHARE)
     walking = (more | unsure) & (walk.left > 0) & (passes + 1 < PASSES)
-    return walk._replace(walking=walking), point, passes + 1, jnp.where(unsure, NEARER * share, share)
+    nearer = unsure | (point.code == Kind.NOT_CRITICAL)
+    return walk._replace(walking=walking), point, passes + 1, jnp.where(nearer, NEARER * share, share)
 
 
 def _probed(flat, walk):

@@ -143,7 +143,7 @@ def _step(goal, stride):
     failed = jnp.where(good, 0, stride.failed + 1)
     poor = stride.poor + (ratio < POOR)
     going = (size > 0) & (after.left > 0) & (after.value >= goal.floor) & (failed < TRIES)
-    if krylov_size(p) is not None:
+    if krylov_size(walk.theta) is not None:
         return _Stride(going & ~good, after, found, failed, poor)
     # Before the first success B is exact, so a failure teaches nothing; over a very short step y is mostly rounding.
     informative = after.moved & (size > jnp.sqrt(jnp.finfo(size.dtype).eps) * length_scale(walk.theta))
