@@ -26,7 +26,6 @@ import optax
 import gdlab
 import hessian
 from gdlab.problems import network, network_loss, rosenbrock
-from gdlab.sweeps.sweep import LARGEST_CHUNK
 
 from ..workloads.measured import Row, in_turns
 
@@ -99,7 +98,7 @@ def theirs(name: str, loss: Callable[..., Any], steps: int, lr: Any) -> Any:
 
 
 def sweeps(rates: Rates, rounds: int, lanes: int, steps: int) -> list[Row]:
-    """Nanoseconds of a lane and step, a rate a lane; where a sweep comes in chunks also that of one chunk."""
+    """Nanoseconds of a lane and step, a rate a lane."""
     rows = []
     for name in PAIRS:
         for words, loss in LOSSES.items():
@@ -109,15 +108,11 @@ def sweeps(rates: Rates, rounds: int, lanes: int, steps: int) -> list[Row]:
                 "ours": (lambda run=run, swept=swept: gdlab.sweep(run, lr=swept)["value"].values, lanes * steps),
                 "optax": (lambda go=at_once, swept=swept: np.asarray(go(swept)), lanes * steps),
             }
-            if lanes > LARGEST_CHUNK:
-                whole = partial(gdlab.sweep, run, chunk=lanes, lr=swept)
-                contenders["whole"] = (lambda whole=whole: whole()["value"].values, lanes * steps)
             timed = {who: 1e9 * least(seconds) for who, seconds in in_turns(contenders, rounds).items()}
             limit = 1e9 * flops_of(partial(expert, 1), jnp.float32(1)) / rates["flops"]
-            what, size = f"{name} on {words}", f"lanes: {lanes:,}, steps: {steps:,}"
             row = Row(
-                what=what,
-                size=size,
+                what=f"{name} on {words}",
+                size=f"lanes: {lanes:,}, steps: {steps:,}",
                 value=timed["ours"],
                 unit="ns a lane and step",
                 beside="optax, jit(vmap(scan)):",
@@ -125,8 +120,6 @@ def sweeps(rates: Rates, rounds: int, lanes: int, steps: int) -> list[Row]:
                 limit=limit,
             )
             rows.append(row)
-            if "whole" in timed:
-                rows.append(row._replace(what=f"{what}, in one chunk", value=timed["whole"]))
     return rows
 
 

@@ -55,6 +55,10 @@ class Traced(NamedTuple):
     task: Task
     axes: list[int]  # the axis of lanes in each leaf
 
+    def of_lanes(self, lanes: int) -> "Traced":
+        """The same function, of which so many lanes are computed."""
+        return self._replace(task=self.task._replace(lanes=lanes))
+
 
 def all_devices() -> Mesh | None:
     """A mesh over every device, of all processes; None where there is one."""

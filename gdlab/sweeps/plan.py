@@ -12,6 +12,7 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ import jax.numpy as jnp
 from gdlab.sweeps.axes import Grid, at
 from gdlab.sweeps.batching import Prepared, Traced, lanes_to_cut, prepare, seconds_of, traced
 from gdlab.sweeps.dataset import description, leaf_names, placed, returned
-from gdlab.sweeps.ways import by_rule, chosen_way
+from gdlab.sweeps.ways import by_rule, chosen_way, usual_chunk
 
 
 class Point(NamedTuple):
@@ -41,6 +42,7 @@ class Plan(NamedTuple):
     """What equal sweeps share."""
 
     prepared: Prepared
+    chunk: int  # lanes
     description: dict[str, Any]  # what it takes to lay out the results, as JSON
     names: list[str]  # of the leaves of the results, `path:case`
     places: dict[str, tuple[str, list[str]]]  # the variable and the dims of each result
@@ -64,7 +66,7 @@ class _Asked(NamedTuple):
     labels: tuple[str, ...]
     tree: Any  # of the numeric axes
     shapes: tuple[tuple[Any, Any], ...]
-    chunk: int
+    chunk: int | None
     choice: "Choice"
     mesh: Any
     dims: tuple[tuple[str, tuple[str, ...]], ...]
@@ -75,7 +77,7 @@ def planned(
     fn: Callable[..., Any],
     grid: Grid,
     labels: Mapping[str, Any],
-    chunk: int,
+    chunk: int | None,
     choice: Choice,
     mesh: jax.sharding.Mesh | None,
     dims: Mapping[str, tuple[str, ...]],
@@ -116,6 +118,7 @@ class _Draft:
 
     made: Traced
     asked: _Asked
+    chunk: int
     description: dict[str, Any]
     names: list[str]
     places: dict[str, tuple[str, list[str]]]
@@ -123,21 +126,26 @@ class _Draft:
 
     def settled(self, leaves):
         """The plan, its way settled."""
-        chunk, choice, mesh = self.asked.chunk, self.asked.choice, self.asked.mesh
+        choice, mesh = self.asked.choice, self.asked.mesh
         foreign = choice.stored and not self.made.task.small
         way = by_rule(self.made.task, choice.block, None if foreign else choice.name)
         if choice == Choice(measured=True):
             way = chosen_way(self.made.task, lambda way: seconds_of(self.made, leaves, way))
-        return Plan(prepare(self.made, chunk, way, mesh), self.description, self.names, self.places)
+        prepared = prepare(self.made, self.chunk, way, mesh)
+        return Plan(prepared, self.chunk, self.description, self.names, self.places)
 
 
 @functools.lru_cache(maxsize=64)
 def _planned(asked):
     leaves = [jax.ShapeDtypeStruct(*shaped) for shaped in asked.shapes]
     numeric = jax.tree.unflatten(asked.tree, leaves)
-    made = traced(asked.point, numeric, lanes_to_cut(asked.chunk, asked.choice.block, asked.mesh))
+    lanes = math.prod(asked.point.shape)
+    made = traced(asked.point, numeric, lanes)
+    width = made.task.carried + sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(made.results))
+    chunk = min(asked.chunk or usual_chunk(width), lanes)
+    made = made.of_lanes(lanes_to_cut(chunk, asked.choice.block, asked.mesh))
     described = description(dict(asked.sizes), asked.named, dict(asked.dims), made.results)
     names = leaf_names(made.results)
     shapes = dict(zip(names, map(jnp.shape, jax.tree.leaves(made.results)), strict=True))
     places = placed(described, dict.fromkeys(asked.labels), shapes)
-    return _Draft(made, asked, described, names, places)
+    return _Draft(made=made, asked=asked, chunk=chunk, description=described, names=names, places=places)

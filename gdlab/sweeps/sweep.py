@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     import xarray
 
 SCHEMA = 5  # the version of the layout of datasets and stores
-LARGEST_CHUNK = 2**16  # lanes at once, unless the caller says otherwise
 
 
 def sweep(
@@ -62,7 +61,8 @@ def sweep(
 
     Args:
         fn: `fn(**one value per axis) -> pytree of arrays`, of the same shapes at every point; traced.
-        chunk: how many points of the numeric axes are computed between two looks of the host; at most 65536 by default.
+        chunk: how many points of the numeric axes are computed between two looks of the host; at most 65,536 by
+            default; beside a GPU or TPU up to 2^20, as many as fit in 1 GiB with their results.
         block: how many of them each device computes at once; by default what fits in the cache of a CPU, and the share
             of an accelerator.
         way: how they are computed, "vmap", "kernel" or "vectors" (`gdlab.sweeps.ways`), which differ in the last bits.
@@ -109,10 +109,9 @@ def sweep(
     part, parts = _share(shard, store)
     grid = Grid(axes)
     mesh = all_devices() if mesh is None else mesh
-    chunk = min(chunk or LARGEST_CHUNK, grid.lanes)
     labels = grid.labels()
     settled = _settled(way, block, store, parts)
-    prepared, described, names, places = planned(fn, grid, labels, chunk, settled, mesh, dims_of(dims))
+    prepared, chunk, described, names, places = planned(fn, grid, labels, chunk, settled, mesh, dims_of(dims))
     versions = _versions()
     attrs = attributes(attrs, [*versions, "config", "argv", "way", "block", "wall_seconds"]) if attrs else {}
     identity = _identity(grid, prepared, chunk, described, shard, attrs) if store is not None else {}

@@ -15,6 +15,7 @@ program and kind of processor, and the fastest is remembered there.
 | `Way`, `Task` | a way with its block of lanes; what a choice depends on |
 | `by_rule`, `candidates` | the way that the program suggests; those that are worth a measurement |
 | `chosen_way` | the way that is known from an earlier measurement, or is measured now, or by the rule |
+| `usual_chunk` | how many lanes one call of the program computes |
 | `carried_bytes`, `operations` | how large a program's loops are, and how long it takes |
 """
 
@@ -43,6 +44,7 @@ BLOCKS: dict[bool, dict[str, tuple[int, ...]]] = {
     True: {"kernel": (32,), "vectors": (128, 256, 512, 1024)},
     False: {"vmap": (1, 4, 8, 16, 64)},
 }
+SMALLER_CHUNK, LARGER_CHUNK, CHUNK_BYTES = 2**16, 2**20, 2**30
 WORTH_TIMING = 1e9  # operations on numbers in a sweep: tens of milliseconds; to compile a candidate takes half a second
 GAIN = 0.95  # of the time by the rule, below which another way is taken: a busy machine does not measure more finely
 TURNS = 1000
@@ -127,6 +129,16 @@ def timed(run: Callable[[], Any]) -> float:
         run()
         taken.append(time.process_time() - begun)
     return min(taken)
+
+
+def usual_chunk(width: int) -> int:
+    """How many lanes of so many bytes are computed between two looks of the host.
+
+    On an H100 a step of a million lanes takes as long as one of 10^5: in chunks of 65,536 it takes eight times as long.
+    """
+    if jax.default_backend() == "cpu":
+        return SMALLER_CHUNK
+    return min(max(CHUNK_BYTES // width, SMALLER_CHUNK), LARGER_CHUNK)
 
 
 def kernel_block(carried: int, lanes: int) -> int:

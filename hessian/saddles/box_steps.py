@@ -18,11 +18,10 @@ from jax.flatten_util import ravel_pytree
 
 from gdlab.ground.leaves import shown
 from hessian.bounds import Box, Clipped, box, face_at
-from hessian.limits import DENSE_STEP
 from hessian.product import Params, gradient
 from hessian.steps.eigenbasis import eigenbasis
 from hessian.steps.second_order import Flat, TrustRegion
-from hessian.steps.sr1_trust_region import KRYLOV, Goal, Walk
+from hessian.steps.sr1_trust_region import Goal, Walk, krylov_size
 from hessian.symmetry.slices import Slice
 
 
@@ -35,12 +34,8 @@ def bounded(bounds: Any, params: Params, symmetries: Any, optimizer: optax.Gradi
     return box(bounds, params, inside=False)
 
 
-def projected_trust_region(
-    flat: Flat, walk: Walk, floor: jax.Array, gradient_tol: Any, curvature_tol: Any, within: Box
-) -> Walk:
+def projected_trust_region(goal: Goal, walk: Walk, within: Box) -> Walk:
     """The walk after steps until the tolerances are met on a face, none lowers the loss, or the budget is spent."""
-    krylov = None if walk.theta.size <= DENSE_STEP else KRYLOV
-    goal = Goal(flat, floor, gradient_tol, curvature_tol, krylov)
     begin = walk._replace(walking=walk.left > 0)
     return jax.lax.while_loop(lambda walk: walk.walking, partial(_step, goal, within), begin)
 
@@ -53,7 +48,7 @@ def _step(goal, within, walk):
     on_face = Flat(Slice(flat.loss), flat.unravel, (face, *flat.args))
     slope = face.across(ravel_pytree(gradient(flat.loss, flat.unravel(face.center), *flat.args))[0])
     here = walk._replace(theta=face.center, value=flat(face.center), gradient=slope)
-    found = eigenbasis(on_face, here.theta, slope, goal.krylov, fresh)
+    found = eigenbasis(on_face, here.theta, slope, krylov_size(here.theta), fresh)
     convex = goal.is_convex(found)
     met = goal.is_met(here, found, 0.5) & convex
     move = TrustRegion()(Clipped(flat, within), here.theta, here.value, slope, found, walk.region)

@@ -38,7 +38,7 @@ from hessian.saddles.box_steps import bounded, projected_trust_region
 from hessian.saddles.flat_directions import POINTS, probe_flat_directions
 from hessian.saddles.rounds import run_rounds
 from hessian.steps.second_order import Flat
-from hessian.steps.sr1_trust_region import Walk, sr1_trust_region
+from hessian.steps.sr1_trust_region import Goal, Walk, sr1_trust_region
 from hessian.symmetry.declared import Symmetries, declare, refuse_wrong
 from hessian.verdicts.classify import CriticalPoint, Kind, Method, classify
 
@@ -58,6 +58,8 @@ class MinimumOutcome(Outcome):
 
 
 PASSES = 20  # of steps and a verdict on where they ended
+NEARER = 1 / 8  # of the gradient's tolerance is asked for where the verdict is undetermined, or not critical
+SMALLEST_SHARE = 1 / 500
 UNCHANGED = 8  # losses that differ by this many eps |loss| are the same
 
 
@@ -259,19 +261,16 @@ def _settled(search, walk):
     """The walk after passes until the verdict asks for no more, and that verdict."""
     shapes = jax.eval_shape(search.verdict, walk.theta, walk.key)
     blank = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-    state = (walk._replace(walking=jnp.bool_(True)), blank, jnp.int32(0))
+    state = (walk._replace(walking=jnp.bool_(True)), blank, jnp.int32(0), jnp.ones((), walk.theta.dtype))
     return jax.lax.while_loop(lambda state: state[0].walking, partial(_passed, search), state)[:2]
 
 
 def _passed(search, state):
     """The state after trust-region steps, a verdict and, where it is degenerate, a probe of flat directions."""
-    walk, _, passes = state
+    walk, _, passes, share = state
     walk = walk._replace(region=search.region)
-    goal = search.floor, search.gradient_tol, search.curvature_tol
-    if search.box is None:
-        walk = sr1_trust_region(search.flat, walk, *goal)
-    else:
-        walk = projected_trust_region(search.flat, walk, *goal, search.box)
+    goal = Goal(search.flat, search.floor, search.gradient_tol, search.curvature_tol, share)
+    walk = sr1_trust_region(goal, walk) if search.box is None else projected_trust_region(goal, walk, search.box)
     point = search.verdict(walk.theta, walk.key)
     walk = walk._replace(num_matvecs=walk.num_matvecs + point.num_matvecs)
     # The Hessian was last recomputed some steps before; where the verdict finds more, the steps go on.
@@ -281,7 +280,11 @@ def _passed(search, state):
         probe = partial(_probed, search.flat)
         walk, lower = jax.lax.cond(flat_here, probe, lambda walk: (walk, jnp.bool_(False)), walk)
         more |= lower
-    return walk._replace(walking=more & (walk.left > 0) & (passes + 1 < PASSES)), point, passes + 1
+    # Beside a flat direction a gradient within its tolerance can be too large to tell signs by.
+    unsure = walk.moved & (point.code == Kind.UNDETERMINED) & (share >= SMALLEST_SHARE)
+    walking = (more | unsure) & (walk.left > 0) & (passes + 1 < PASSES)
+    nearer = unsure | (point.code == Kind.NOT_CRITICAL)
+    return walk._replace(walking=walking), point, passes + 1, jnp.where(nearer, NEARER * share, share)
 
 
 def _probed(flat, walk):

@@ -67,7 +67,7 @@ class Goal:
     floor: jax.Array  # a loss below this counts as unbounded
     gradient_tol: Any
     curvature_tol: Any
-    krylov: int | None  # the size of the Krylov spaces; None for the dense Hessian
+    share: Any = 1  # of the gradient's tolerance: less where a verdict asks for more steps
 
     def is_convex(self, found: Eigenbasis) -> jax.Array:
         """Whether the model has no negative eigenvalue beyond its tolerance."""
@@ -75,6 +75,7 @@ class Goal:
 
     def is_met(self, walk: Walk, found: Eigenbasis, share: float) -> jax.Array:
         """Whether the gradient is within this share of its tolerance, along every eigenvector."""
+        share = share * self.share
         if self.gradient_tol is not None:
             tolerance = share * jnp.asarray(self.gradient_tol, walk.theta.dtype)
             return (length(walk.gradient) <= tolerance) & _newton_step_is_short(walk, found)
@@ -84,11 +85,14 @@ class Goal:
         return jnp.all(jnp.abs(found.projections) <= share * jnp.maximum(slopes, visible))
 
 
-def sr1_trust_region(flat: Flat, walk: Walk, floor: jax.Array, gradient_tol: Any, curvature_tol: Any) -> Walk:
+def krylov_size(theta: jax.Array) -> int | None:
+    """The size of the Krylov spaces in which the Hessian is known; None for all of it."""
+    return None if theta.size <= DENSE_STEP else KRYLOV
+
+
+def sr1_trust_region(goal: Goal, walk: Walk) -> Walk:
     """The walk after steps until the tolerances are met, none lowers the loss, or the budget is spent."""
-    krylov = None if walk.theta.size <= DENSE_STEP else KRYLOV
-    goal = Goal(flat, floor, gradient_tol, curvature_tol, krylov)
-    gradient = jax.grad(flat)(walk.theta)
+    gradient = jax.grad(goal.flat)(walk.theta)
     walk = walk._replace(walking=walk.left > 0, gradient=gradient, gradients=walk.gradients + 1)
     return jax.lax.while_loop(lambda walk: walk.walking, partial(_computed, goal), walk)
 
@@ -96,7 +100,7 @@ def sr1_trust_region(flat: Flat, walk: Walk, floor: jax.Array, gradient_tol: Any
 def _computed(goal, walk):
     """The walk after the Hessian was computed once, and the steps that follow."""
     key, fresh = jax.random.split(walk.key)
-    found = eigenbasis(goal.flat, walk.theta, walk.gradient, goal.krylov, fresh)
+    found = eigenbasis(goal.flat, walk.theta, walk.gradient, krylov_size(walk.theta), fresh)
     convex = goal.is_convex(found)
     settled = goal.is_met(walk, found, 1) & convex
     # Where there is negative curvature no region is so small that the decrease along it cannot be seen.
@@ -139,7 +143,7 @@ def _step(goal, stride):
     failed = jnp.where(good, 0, stride.failed + 1)
     poor = stride.poor + (ratio < POOR)
     going = (size > 0) & (after.left > 0) & (after.value >= goal.floor) & (failed < TRIES)
-    if goal.krylov is not None:
+    if krylov_size(walk.theta) is not None:
         return _Stride(going & ~good, after, found, failed, poor)
     # Before the first success B is exact, so a failure teaches nothing; over a very short step y is mostly rounding.
     informative = after.moved & (size > jnp.sqrt(jnp.finfo(size.dtype).eps) * length_scale(walk.theta))

@@ -45,6 +45,12 @@ def test_the_largest_loop_is_measured_wherever_it_stands():
     assert ways.carried_bytes(jax.make_jaxpr(jnp.sin)(jnp.zeros(3)).jaxpr) == 1
 
 
+def test_a_chunk_beside_an_accelerator_is_as_large_as_its_memory_allows(monkeypatch):
+    assert [ways.usual_chunk(width) for width in (1, 2**12, 2**30)] == [2**16] * 3
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert [ways.usual_chunk(width) for width in (1, 2**12, 2**30)] == [2**20, 2**18, 2**16]
+
+
 def test_lanes_of_vectors_fill_them():
     assert [ways.kernel_block(32, count) for count in (40, 64, 100, 700, 4096)] == [64, 64, 128, 384, 512]
     assert ways.kernel_block(2**20, 4096) == ways.VECTOR

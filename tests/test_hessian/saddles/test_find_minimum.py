@@ -195,8 +195,12 @@ def test_every_strict_saddle_is_left_for_a_second_order_point(dtype):
 
 
 def test_every_family_of_saddles_of_the_autoencoder_is_left():
-    loss, starts = surface("linear_autoencoder_6_2_6").loss, starts_at_saddles("linear_autoencoder_6_2_6")
-    check_left(loss, jax.vmap(lambda x: hessian.find_minimum(loss, x))(jnp.array(starts, jnp.float32)))
+    """Beside them too: there a first look at the end, in float32, leaves 8 of these 1,323 undetermined."""
+    loss, saddles = surface("linear_autoencoder_6_2_6").loss, starts_at_saddles("linear_autoencoder_6_2_6")
+    rng = np.random.default_rng(5)
+    beside = [saddles + 10 ** rng.uniform(-9, -1.5) * rng.normal(size=saddles.shape) for _ in range(20)]
+    starts = jnp.array(np.concatenate([saddles, *beside]), jnp.float32)
+    check_left(loss, jax.vmap(lambda x: hessian.find_minimum(loss, x))(starts))
 
 
 def on_plane(start, table, budget=500, wall=jnp.inf, slope=0.0):

@@ -53,7 +53,7 @@ def parabola(w, bends):
 def finished(theta, bends, region, left, gradient_tol, curvature_tol, floor):
     flat = Flat(parabola, lambda x: x, (bends,))
     walk = walk_at(parabola(theta, bends), theta, region, theta)._replace(left=left)
-    return sr1_trust_region.sr1_trust_region(flat, walk, floor, gradient_tol, curvature_tol)
+    return sr1_trust_region.sr1_trust_region(sr1_trust_region.Goal(flat, floor, gradient_tol, curvature_tol), walk)
 
 
 # Start, curvature, first radius, steps allowed, gradient_tol, curvature_tol, floor; then where it ends and how many
