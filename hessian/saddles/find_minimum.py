@@ -60,6 +60,7 @@ class MinimumOutcome(Outcome):
 PASSES = 20  # of steps and a verdict on where they ended
 NEARER = 1 / 8  # of the gradient's tolerance is asked for where the verdict is undetermined, or not critical
 SMALLEST_SHARE = 1 / 500
+NUMERIC = (jax.Array, np.ndarray, np.number, float, int)  # leaves of an optimizer that a program takes as arguments
 UNCHANGED = 8  # losses that differ by this many eps |loss| are the same
 
 
@@ -156,7 +157,7 @@ def find_minimum(
         number("floor", floor, "[-inf, inf)")
     if optimizer is not None:
         transformation(optimizer)
-    numeric = all(isinstance(leaf, jax.Array | np.ndarray | np.number | float | int) for leaf in _leaves(optimizer))
+    numeric = all(isinstance(leaf, NUMERIC) for leaf in jax.tree.leaves(optimizer))
     traced, static = (optimizer, None) if numeric else (None, optimizer)
     within = bounded(bounds, params, symmetries, optimizer)
     known = isinstance(symmetries, Symmetries)
@@ -344,7 +345,3 @@ def _code(flat, walk, point, floor, gradient_tol):
         ],
         MinimumOutcome.BUDGET,
     )
-
-
-def _leaves(optimizer):
-    return jax.tree.leaves(optimizer)
