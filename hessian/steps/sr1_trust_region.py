@@ -19,6 +19,7 @@ import jax.numpy as jnp
 
 from hessian.limits import DENSE_STEP
 from hessian.numerics import divided, length, length_scale
+from hessian.product import slope_of
 from hessian.steps.acceptance import accepted, gradient_fell, loss_rounding, smallest_visible_step
 from hessian.steps.eigenbasis import Eigenbasis, eigenbasis, sr1_update
 from hessian.steps.second_order import Flat, TrustRegion
@@ -88,7 +89,7 @@ def sr1_trust_region(flat: Flat, walk: Walk, floor: jax.Array, gradient_tol: Any
     """The walk after steps until the tolerances are met, none lowers the loss, or the budget is spent."""
     krylov = None if walk.theta.size <= DENSE_STEP else KRYLOV
     goal = Goal(flat, floor, gradient_tol, curvature_tol, krylov)
-    gradient = jax.grad(flat)(walk.theta)
+    gradient = slope_of(flat)(walk.theta)
     walk = walk._replace(walking=walk.left > 0, gradient=gradient, gradients=walk.gradients + 1)
     return jax.lax.while_loop(lambda walk: walk.walking, partial(_computed, goal), walk)
 
