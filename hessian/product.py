@@ -16,6 +16,7 @@ Fisher, a layer's block, the preconditioned Hessian) are the Hessians of other l
 | `matrix` | the dense, symmetric H over the raveled parameters |
 | `flat_product` | the same map on vectors of shape (n,) |
 | `slope_of` | the gradient as a function |
+| `second_order` | the programs of all these |
 | `forward_passes` | whether a function can be differentiated in forward mode |
 | `pushed` | a function at a point, and its Jacobian times a vector |
 """
@@ -126,6 +127,12 @@ def _slope_and_product(loss, params, vector, *args):
         return jax.jvp(gradient_at, (params,), (vector,))
     slope, pull = jax.vjp(gradient_at, params)
     return slope, pull(vector)[0]
+
+
+def second_order(loss: Loss, params: Params, args: tuple) -> tuple[Any, Any]:
+    """The programs of the loss, and of its gradient with a product: what determines a program that reads no more."""
+    both = jax.make_jaxpr(lambda p, v, args: gradient_and_product(loss, p, args, v))
+    return jax.make_jaxpr(loss)(params, *args), both(params, params, args)
 
 
 def flat_product(loss: Loss, params: Params, *args: Any) -> Callable[[jax.Array], jax.Array]:
