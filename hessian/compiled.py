@@ -26,29 +26,46 @@ import jax
 from jax.extend.core import jaxprs_in_params
 
 from gdlab.ground.compilers import LIGHT, QUICK, compiled_with, is_alone
+from gdlab.ground.kept import Keeper, is_keeping, renamed
 from hessian.limits import DENSE_SPECTRUM
 
+OF_LOSS = ("loss", "params", "args")
 LIGHT_WORK = 20_000
 LIGHT_PRODUCTS = 1e9
 
 
-def compiled(products: float = math.inf, **static: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def compiled(
+    products: float = math.inf, kept_by: Callable[..., Any] | None = None, **static: Any
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """A decorator like `jax.jit`, with its static arguments; of loss, params and args it sees what the loss costs.
 
-    `products` is how many products with the Hessian the program makes at most where it needs no matrix.
+    `products` is how many products with the Hessian the program makes at most where it needs no matrix.  The program is
+    kept on disk where JAX's cache is turned on, for other processes, where `kept_by(loss, params, args)` gives all that
+    it reads of the loss; its static arguments are then the first ones, the loss before the others.
     """
 
     def decorated(fn):
         plain, named = jax.jit(fn, **static), inspect.signature(fn)
+        keeper = Keeper(f"{fn.__module__}.{fn.__qualname__}")
         quick, light = (
             functools.cache(functools.partial(compiled_with, options, fn, **static)) for options in (QUICK, LIGHT)
         )
+
+        def traced(name, given, args):
+            options = LIGHT if _is_light(given, products) else QUICK
+            return compiled_with(options, renamed(fn, name), **static).trace(*args)
 
         @functools.wraps(fn)
         def called(*args, **keyed):
             if not _is_alone():
                 return plain(*args, **keyed)
             given = named.bind(*args, **keyed).arguments
+            if kept_by is not None and not keyed and is_keeping():
+                fixed = len(jax.tree.leaves(static))
+                first, rest = args[:fixed], args[fixed:]
+                words = lambda: (first[1:], kept_by(*(given[name] for name in OF_LOSS)))  # noqa: E731
+                if (program := keeper.program(first, rest, words, lambda name: traced(name, given, args))) is not None:
+                    return program(*rest)
             return (light if _is_light(given, products) else quick)()(*args, **keyed)
 
         called.lower = plain.lower  # type: ignore[attr-defined]
@@ -64,7 +81,7 @@ def _is_alone():
 
 def _is_light(given, products):
     """Whether the loss is light among the arguments of this package's program."""
-    if not {"loss", "params", "args"} <= set(given):
+    if not set(OF_LOSS) <= set(given):
         return False
     leaves, structure = jax.tree.flatten((given["params"], *given["args"]))
     shapes = tuple(jax.typeof(leaf) for leaf in leaves)

@@ -11,6 +11,7 @@ floor.  Where a loss of float64 parameters comes in float32, float32 is all that
 | function | what it returns |
 |---|---|
 | `working` | loss, params and args in the working precision, and the way back to what was given |
+| `once` | a function of such a loss, traced once |
 | `separated` | them without what cannot be differentiated |
 | `first` | the value of a loss that returns (value, aux) |
 | `check` | the parameters as arrays; raises for other than floating arrays, and for a loss that is no scalar |
@@ -21,7 +22,7 @@ floor.  Where a loss of float64 parameters comes in float32, float32 is all that
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 import jax
@@ -43,23 +44,37 @@ UNTRACEABLE = (
 )
 
 
+class TracedOnce:
+    """A loss that keeps what was traced of it: a program takes that as often as it is called.  See `once`."""
+
+    @cached_property
+    def traces(self) -> dict[Any, Any]:
+        """What was traced of it."""
+        return {}
+
+
+def once(fn: Callable[..., Any], loss: Loss, *static: Any) -> Callable[..., Any]:
+    """The function `fn(loss, *static, ...)`, traced once: tracing takes longer than compiling."""
+    if not isinstance(loss, TracedOnce):
+        return partial(fn, loss, *static)
+    made = loss.traces.get((fn, *static))
+    if made is None:
+        made = loss.traces[fn, *static] = jax.jit(partial(fn, loss, *static), inline=True)
+    return made
+
+
 @dataclass(frozen=True)
-class WorkingLoss:
+class WorkingLoss(TracedOnce):
     """A loss whose value has the dtype of its parameters; equal for equal losses, so that it is traced once."""
 
     loss: Loss
 
     def __call__(self, params, *args):
-        return self._once(params, *args)
+        return once(_valued, self)(params, *args)
 
-    @cached_property
-    def _once(self):
-        """The loss, whose trace a program takes as often as it calls it: tracing takes longer than compiling."""
 
-        def valued(params, *args):
-            return jnp.asarray(first(self.loss(params, *args)), jax.tree.leaves(params)[0].dtype)
-
-        return jax.jit(valued, inline=True)
+def _valued(loss, params, *args):
+    return jnp.asarray(first(loss.loss(params, *args)), jax.tree.leaves(params)[0].dtype)
 
 
 @dataclass(frozen=True)

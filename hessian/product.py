@@ -15,6 +15,8 @@ Fisher, a layer's block, the preconditioned Hessian) are the Hessians of other l
 | `gradient_and_product` | the gradient and H v, of one pass |
 | `matrix` | the dense, symmetric H over the raveled parameters |
 | `flat_product` | the same map on vectors of shape (n,) |
+| `slope_of` | the gradient as a function |
+| `second_order` | the programs of all these |
 | `forward_passes` | whether a function can be differentiated in forward mode |
 | `pushed` | a function at a point, and its Jacobian times a vector |
 """
@@ -25,12 +27,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.extend.core import jaxprs_in_params
 from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
 
 from gdlab.ground.convolutions import canonical
 from hessian.arguments import alike
-from hessian.precision import Loss, Params, Storage, check, floating, working
+from hessian.precision import Loss, Params, Storage, check, floating, once, working
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,14 @@ def hvp(loss: Loss, params: Params, *args: Any) -> Callable[[Params], Params]:
 
 def forward_passes(function: Callable[..., Any], *args: Any) -> bool:
     """Whether forward mode passes through a function: not through a custom_vjp in it."""
-    return "custom_vjp_call" not in str(jax.make_jaxpr(function)(*args))
+    return not _calls(jax.make_jaxpr(function)(*args).jaxpr, "custom_vjp_call")
+
+
+def _calls(jaxpr, prefix):
+    """Whether a program has an operation whose name begins so, within its loops and branches as well."""
+    within = (getattr(one, "jaxpr", one) for equation in jaxpr.eqns for one in jaxprs_in_params(equation.params))
+    here = any(equation.primitive.name.startswith(prefix) for equation in jaxpr.eqns)
+    return here or any(_calls(one, prefix) for one in within)
 
 
 def pushed(function: Callable[[Params], Any], params: Params, vector: Params) -> tuple[Any, Any]:
@@ -90,24 +100,39 @@ def pushed(function: Callable[[Params], Any], params: Params, vector: Params) ->
 def gradient(loss: Loss, params: Params, *args: Any) -> Params:
     """The gradient of the loss, a pytree like params (S2)."""
     with jax.default_matmul_precision("highest"):
-        return canonical(lambda p: jax.grad(loss)(p, *args))(params)
+        return canonical(lambda p: slope_of(loss)(p, *args))(params)
 
 
 def gradient_and_product(loss: Loss, params: Params, args: tuple, vector: Params) -> tuple[Params, Params]:
     """The gradient and H v, both like params: the gradient is what H v is the derivative of."""
-
-    def gradient_at(p):
-        return jax.grad(loss)(p, *args)
-
-    def both(p, v):
-        # Forward mode passes through the gradient of a custom_vjp unless that itself holds another one.
-        if forward_passes(gradient_at, p):
-            return jax.jvp(gradient_at, (p,), (v,))
-        slope, pull = jax.vjp(gradient_at, p)
-        return slope, pull(v)[0]
-
     with jax.default_matmul_precision("highest"):
-        return canonical(both)(params, vector)
+        return canonical(lambda p, v: once(_slope_and_product, loss)(p, v, *args))(params, vector)
+
+
+def slope_of(loss: Loss) -> Callable[..., Params]:
+    """The gradient as a function of params and args."""
+    return once(_slope, loss)
+
+
+def _slope(loss, params, *args):
+    return jax.grad(loss)(params, *args)
+
+
+def _slope_and_product(loss, params, vector, *args):
+    def gradient_at(p):
+        return slope_of(loss)(p, *args)
+
+    # Forward mode passes through the gradient of a custom_vjp unless that itself holds another one.
+    if forward_passes(gradient_at, params):
+        return jax.jvp(gradient_at, (params,), (vector,))
+    slope, pull = jax.vjp(gradient_at, params)
+    return slope, pull(vector)[0]
+
+
+def second_order(loss: Loss, params: Params, args: tuple) -> tuple[Any, Any]:
+    """The programs of the loss, and of its gradient with a product: what determines a program that reads no more."""
+    both = jax.make_jaxpr(lambda p, v, args: gradient_and_product(loss, p, args, v))
+    return jax.make_jaxpr(loss)(params, *args), both(params, params, args)
 
 
 def flat_product(loss: Loss, params: Params, *args: Any) -> Callable[[jax.Array], jax.Array]:
@@ -125,12 +150,17 @@ def matrix(loss: Loss, params: Params, *args: Any, chunk: int = 64) -> jax.Array
     `chunk` products need.
     """
     params = check(loss, params, *args)
+    n = sum(leaf.size for leaf in jax.tree.leaves(params))
+    return once(_matrix, loss, None if n <= chunk else chunk)(params, *args)
+
+
+def _matrix(loss, chunk, params, *args):
+    """The matrix in products, so many at a time; None for all at once."""
     theta = ravel_pytree(params)[0]
     product, rows = flat_product(loss, params, *args), jnp.arange(theta.size)
 
     def column(i):
         return product((rows == i).astype(theta.dtype))
 
-    whole = theta.size <= chunk
-    columns = jax.vmap(column)(rows) if whole else jax.lax.map(column, rows, batch_size=chunk)
+    columns = jax.vmap(column)(rows) if chunk is None else jax.lax.map(column, rows, batch_size=chunk)
     return (columns + columns.T) / 2

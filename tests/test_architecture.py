@@ -33,11 +33,11 @@ STAIRS = {
         "arguments numerics roots",
         "ground",
     ],
-    "gdlab.ground": ["boxes checks", "lazily results compilers convolutions leaves caches"],
+    "gdlab.ground": ["boxes checks kept", "lazily results compilers convolutions leaves caches words"],
     "gdlab.runs": [
         "long_run tune",
         "minimize",
-        "given lanes",
+        "given lanes identity",
         "loop",
         "objective feed",
         "data effort gradients foreign typed",

@@ -9,6 +9,7 @@ another.
 | name | what it is |
 |---|---|
 | `cache_folder` | the folder of a kind of thing for this processor |
+| `is_off` | whether nothing is to be kept |
 | `user_cache`, `processor` | where caches of this user are; a name for the kind of processor |
 """
 
@@ -22,15 +23,20 @@ from pathlib import Path
 
 def cache_folder(kind: str) -> Path | None:
     """The folder where things of a kind are kept for this processor, made when it is not there; None for none."""
-    asked = os.environ.get("GDLAB_CACHE", "")
-    if asked.lower() in ("off", "0", "no", "false"):
+    if is_off():
         return None
+    asked = os.environ.get("GDLAB_CACHE", "")
     try:
         folder = (Path(asked).expanduser() if asked else user_cache() / "gdlab") / kind / processor()
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError):  # a read-only or missing home
         return None
     return folder
+
+
+def is_off() -> bool:
+    """Whether nothing is to be kept."""
+    return os.environ.get("GDLAB_CACHE", "").lower() in ("off", "0", "no", "false")
 
 
 def user_cache() -> Path:

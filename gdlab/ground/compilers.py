@@ -31,7 +31,7 @@ def is_alone() -> bool:
     return get_opaque_trace_state() == OUTSIDE
 
 
-def compiled_with(options: dict[str, Any], fn: Callable[..., Any], **static: Any) -> Callable[..., Any]:
+def compiled_with(options: dict[str, Any], fn: Callable[..., Any], **static: Any) -> Any:
     """`jax.jit` with its static arguments, and on a CPU with those of the options that the compiler has."""
     return jax.jit(fn, compiler_options=known(options) if jax.default_backend() == "cpu" else None, **static)
 

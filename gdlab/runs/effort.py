@@ -16,7 +16,8 @@ from typing import Any
 import jax
 from jax.extend.core import jaxprs_in_params
 
-from gdlab.ground.compilers import LIGHT, compiled_with
+from gdlab.ground.compilers import LIGHT, compiled_with, is_alone
+from gdlab.ground.kept import Keeper, is_keeping, renamed
 
 MANY = 400  # operations of a step: twice as many as any optimizer of gdlab makes of a loss of few operations
 FEW = 4096  # numbers in an array
@@ -24,23 +25,39 @@ FEW = 4096  # numbers in an array
 Sample = tuple[Callable[..., Any], tuple, tuple]  # a function, its static arguments, and the others
 
 
-def fitting(fn: Callable[..., Any], statics: int, sample: Callable[..., Sample]) -> Callable[..., Any]:
+def fitting(
+    fn: Callable[..., Any], statics: int, sample: Callable[..., Sample], kept_by: Callable[..., Any]
+) -> Callable[..., Any]:
     """A function compiled as its program asks for; its first arguments, so many, are static.
 
     `sample` gives, of the arguments, the part of the program that decides: the same for all that must agree to the bit.
+    `kept_by` gives what determines the program, by which `gdlab.ground.kept` finds it, or raises `Unsaid`.
     """
     numbers = tuple(range(statics))
     usual = jax.jit(fn, static_argnums=numbers)
     quick = functools.cache(lambda: compiled_with(LIGHT, fn, static_argnums=numbers))
+    keeper = Keeper(f"{fn.__module__}.{fn.__qualname__}")
 
-    def program_for(*args):
+    def is_quick(*args):
         if jax.default_backend() != "cpu":
-            return usual
+            return False
         part, static, rest = sample(*args)
         leaves, structure = jax.tree.flatten(rest)
-        return quick() if _is_intricate(part, static, structure, tuple(map(jax.typeof, leaves))) else usual
+        return _is_intricate(part, static, structure, tuple(map(jax.typeof, leaves)))
+
+    def program_for(*args):
+        return quick() if is_quick(*args) else usual
+
+    def traced(name, args):
+        options = LIGHT if is_quick(*args) else {}
+        return compiled_with(options, renamed(fn, name), static_argnums=numbers).trace(*args)
 
     def called(*args):
+        if is_alone() and is_keeping():
+            static, rest = args[:statics], args[statics:]
+            program = keeper.program(static, rest, lambda: kept_by(*args), lambda name: traced(name, args))
+            if program is not None:
+                return program(*rest)
         return program_for(*args)(*args)
 
     called.programs, called.program_for = (usual, quick), program_for  # type: ignore[attr-defined]

@@ -31,6 +31,7 @@ from gdlab.numerics import Tree
 from gdlab.runs.data import Minibatches
 from gdlab.runs.effort import fitting
 from gdlab.runs.given import data_of, limits_of, traced_or_static, transformation, validation_of
+from gdlab.runs.identity import kept_by
 from gdlab.runs.loop import (
     REASONS,
     Best,
@@ -302,7 +303,7 @@ def _sample(plan, _, given, __):
     return _first_step, (plan,), given[:-1]
 
 
-@partial(fitting, statics=2, sample=_sample)
+@partial(fitting, statics=2, sample=_sample, kept_by=kept_by)
 def _run(plan, rows, given, steps):
     """A run of whatever length that has so many rows of history."""
     loop, carry, first = _begun(plan, given)
@@ -318,7 +319,7 @@ def _run(plan, rows, given, steps):
     return carry, _cut(history, rows), _reason(carry)
 
 
-@partial(fitting, statics=2, sample=_sample)
+@partial(fitting, statics=2, sample=_sample, kept_by=kept_by)
 def _run_until(plan, rows, given, steps):
     """The run that ends at the first reason to stop."""
     loop, carry, first = _begun(plan, given)

@@ -25,7 +25,7 @@ from hessian.compiled import compiled
 from hessian.limits import DENSE_SPECTRUM
 from hessian.numerics import length_scale
 from hessian.precision import Storage, Tree, storage, working
-from hessian.product import Loss, Params, gradient, hvp
+from hessian.product import Loss, Params, gradient, hvp, second_order
 from hessian.results import Outcome, counts
 from hessian.spectra.spectrum import rounding, spectrum
 from hessian.steps.acceptance import descent_sign, smallest_visible_step
@@ -139,7 +139,7 @@ def escape(
     return way._replace(params=restored(way.params))
 
 
-@compiled(products=100, static_argnums=(0, 1, 2))
+@compiled(products=100, kept_by=second_order, static_argnums=(0, 1, 2))
 def _escaped(loss, stored, num_matvecs, params, args, curvature_tol, key, within):
     """The way out along the direction of most negative curvature, in one program."""
     taken, given = loss, args

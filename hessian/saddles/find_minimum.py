@@ -32,7 +32,7 @@ from hessian.compiled import compiled
 from hessian.limits import DENSE_STEP
 from hessian.numerics import length_scale
 from hessian.precision import Tree, working
-from hessian.product import Loss
+from hessian.product import Loss, second_order
 from hessian.results import Outcome, counts
 from hessian.saddles.box_steps import bounded, projected_trust_region
 from hessian.saddles.flat_directions import POINTS, probe_flat_directions
@@ -181,7 +181,7 @@ class _Plan(NamedTuple):
     symmetries: Symmetries | None
 
 
-@compiled(static_argnums=(0, 1, 2, 3))
+@compiled(kept_by=second_order, static_argnums=(0, 1, 2, 3))
 def _find_minimum(
     loss, static, plan, stored, optimizer, budget, params, args, radius, floor, gradient_tol, curvature_tol, key, holds,
     within,

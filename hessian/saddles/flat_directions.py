@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from hessian.numerics import divisor, length_scale, newton_coordinates
+from hessian.product import slope_of
 from hessian.steps.eigenbasis import eigenbasis
 
 DIRECTIONS = 8
@@ -28,7 +29,7 @@ def probe_flat_directions(
 
     It takes one dense Hessian, a gradient at each of `POINTS` points and their losses, twice.
     """
-    gradient = jax.grad(loss)(theta)
+    gradient = slope_of(loss)(theta)
     found = eigenbasis(loss, theta, gradient, None, key)
     eps = jnp.finfo(theta.dtype).eps
     scale = length_scale(theta)
@@ -42,7 +43,7 @@ def probe_flat_directions(
 
     def improved(p):
         there = theta + found.step(p)
-        slopes = found.vectors @ jax.grad(loss)(there)
+        slopes = found.vectors @ slope_of(loss)(there)
         back = newton_coordinates(found.values, slopes, ~flat)
         points = jnp.stack([there, there + found.step(back)])
         values = jax.vmap(loss)(points)

@@ -36,8 +36,8 @@ from jax.typing import ArrayLike
 from gdlab.ground.checks import key_or_default, number
 from gdlab.ground.leaves import shown
 from hessian.numerics import length, newton_coordinates, unit
-from hessian.precision import Storage, rounded, working, working_dtype
-from hessian.product import Params
+from hessian.precision import Storage, TracedOnce, rounded, working, working_dtype
+from hessian.product import Params, slope_of
 from hessian.steps.acceptance import accepted, gradient_fell, is_hidden
 from hessian.steps.eigenbasis import eigenbasis
 from hessian.steps.trust_region import cubic, in_ball
@@ -256,7 +256,7 @@ def _tried(loss, theta, value, gradient, found, region, propose, adapt):
         predicted = decline * size
         fell = jax.lax.cond(
             is_hidden(value, reached, predicted),
-            lambda: gradient_fell(steepness, length(jax.grad(loss)(point))),
+            lambda: gradient_fell(steepness, length(slope_of(loss)(point))),
             lambda: jnp.bool_(False),
         )
         good, ratio = accepted(value, reached, predicted, decline > 0, fell)
@@ -311,7 +311,7 @@ def _init(key, region, params):
 
 
 @dataclass(frozen=True, eq=False)
-class Flat:
+class Flat(TracedOnce):
     """A loss of a pytree as a loss of one vector."""
 
     loss: Callable[..., jax.Array]

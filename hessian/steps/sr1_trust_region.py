@@ -19,6 +19,7 @@ import jax.numpy as jnp
 
 from hessian.limits import DENSE_STEP
 from hessian.numerics import divided, length, length_scale
+from hessian.product import slope_of
 from hessian.steps.acceptance import accepted, gradient_fell, loss_rounding, smallest_visible_step
 from hessian.steps.eigenbasis import Eigenbasis, eigenbasis, sr1_update
 from hessian.steps.second_order import Flat, TrustRegion
@@ -92,7 +93,7 @@ def krylov_size(theta: jax.Array) -> int | None:
 
 def sr1_trust_region(goal: Goal, walk: Walk) -> Walk:
     """The walk after steps until the tolerances are met, none lowers the loss, or the budget is spent."""
-    gradient = jax.grad(goal.flat)(walk.theta)
+    gradient = slope_of(goal.flat)(walk.theta)
     walk = walk._replace(walking=walk.left > 0, gradient=gradient, gradients=walk.gradients + 1)
     return jax.lax.while_loop(lambda walk: walk.walking, partial(_computed, goal), walk)
 

@@ -29,7 +29,7 @@ from jax.flatten_util import ravel_pytree
 from hessian.bounds import Face
 from hessian.compiled import compiled
 from hessian.numerics import divided, divisor, unit
-from hessian.precision import Loss, Params
+from hessian.precision import Loss, Params, TracedOnce
 from hessian.roundoff import UNIFORM
 from hessian.spectra.eigh import eigh
 from hessian.symmetry.declared import Symmetries
@@ -62,7 +62,7 @@ class Orbit(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Slice:
+class Slice(TracedOnce):
     """A loss `Slice(loss)(params, orbit, *args)` on the slice across an orbit, or on the face of a box.
 
     Equal for equal losses.

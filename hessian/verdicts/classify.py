@@ -28,7 +28,7 @@ from hessian.compiled import compiled
 from hessian.limits import BASIS_MEMORY, DENSE_SPECTRUM, MATRIX_MEMORY
 from hessian.numerics import divisor
 from hessian.precision import Storage, Tree, working
-from hessian.product import Loss
+from hessian.product import Loss, second_order
 from hessian.proofs.prove import prove
 from hessian.proofs.record import Proof
 from hessian.results import counts
@@ -220,7 +220,7 @@ def classify(
     return verdict._replace(proof=record, frozen=jax.device_put(np.int32(stored.frozen)))
 
 
-@compiled(products=4, static_argnums=0)
+@compiled(products=4, kept_by=second_order, static_argnums=0)
 def _errors(loss, params, args, within):
     """Rounding of gradient and Hessian: its program is many times as large as all others, and runs once."""
     _, loss, params, args = _faced(loss, params, args, within)
@@ -235,7 +235,7 @@ def _faced(loss, params, args, within):
     return face, Slice(loss), ravel_pytree(params)[1](face.center), (face, *args)
 
 
-@compiled(products=200, static_argnums=(0, 1, 2))
+@compiled(products=200, kept_by=second_order, static_argnums=(0, 1, 2))
 def _judged(loss, stored, krylov, params, args, tols, key, confidence, orbit, symmetric, within, errors):
     """The verdict in one program; `krylov` is None with the dense Hessian, else the products and rows allowed."""
     n = sum(leaf.size for leaf in jax.tree.leaves(params))

@@ -35,7 +35,7 @@ from hessian.limits import CURVATURE_ROUNDING
 from hessian.models import WholeLoss, partition
 from hessian.numerics import divided, divisor, length
 from hessian.precision import Tree, working
-from hessian.product import Loss, Params
+from hessian.product import Loss, Params, slope_of
 from hessian.roundoff import spread
 from hessian.steps.eigenbasis import eigenbasis
 from hessian.steps.second_order import Flat
@@ -220,7 +220,7 @@ def _search(loss, plan, params, args, starts, radius):
     starts = jax.vmap(lambda tree: ravel_pytree(tree)[0])(jax.tree.map(jnp.asarray, starts)).astype(theta.dtype)
     radius = jnp.asarray(radius, theta.dtype)
     flat = Flat(loss, unravel, args)
-    gradient_at = jax.grad(flat)
+    gradient_at = slope_of(flat)
     key = jax.random.key(0)
     goal = {"levenberg_marquardt": _levenberg, "newton_mr": _newton}.get(method)
     largest = jnp.max(jnp.where(jnp.isfinite(starts), jnp.abs(starts), 0))
