@@ -2,11 +2,10 @@
 
     (batch, space..., features)  *  (space..., features in, features out)        the one order that it knows
 
-XLA brings a convolution into that order outside of loops and nowhere else.  Within a `scan`, as Krylov spaces are, one
-in another order is a plain loop over its numbers, ten times as slow, and the derivative for a kernel is in another
-order whatever the model.  So what is differentiated is rewritten here, after its derivatives: the operands are
-transposed, and the result back.  No other operation changes.  The last bits of a result may depend on the program
-around it, so that runs, whose pieces agree to the bit, do without.
+XLA brings a convolution into that order outside of loops and nowhere else.  Within a loop, as runs and Krylov spaces
+are, one in another order is a plain loop over its numbers, ten times as slow, and the derivative for a kernel is in
+another order whatever the model.  So what is differentiated is rewritten here, after its derivatives: the operands are
+transposed, and the result back.  No other operation changes.
 
 | name | what it is |
 |---|---|

@@ -70,7 +70,7 @@ def taken_apart(
     leaves, tree = jax.tree.flatten(_shapes(params))
     try:
         numbers, program, begun = _taken_apart(optimizer.init, optimizer.update, tree, tuple(leaves), _precision())
-        return (numbers, program) if state is None or _shapes(state) == begun else None
+        return (numbers, program) if state is None or jax.tree.flatten(_shapes(state)) == begun else None
     except Exception:  # whatever a foreign function raises, it raises again where it is run as it is
         return None
 
@@ -101,7 +101,8 @@ def _taken_apart(init, update, tree, leaves, _):
         msg = "the update has effects, or makes a state unlike the first one"
         raise ValueError(msg)
     (first, numbers), (second, further) = _without_numbers(begun, state), _without_numbers(stepped, out)
-    return (numbers, further), Program(first, second), _shapes(state)
+    # Leaves and structure: modules of some libraries are equal to themselves alone.
+    return (numbers, further), Program(first, second), jax.tree.flatten(_shapes(state))
 
 
 class _Absent:

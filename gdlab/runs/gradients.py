@@ -20,6 +20,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from gdlab.ground.convolutions import canonical
 from gdlab.ground.leaves import shown
 from gdlab.numerics import Params
 
@@ -31,7 +32,7 @@ def value_and_gradient(loss: Callable[[Params], Any], params: Params, has_aux: b
     >>> complex(g)
     (-2-6j)
     """
-    value, slope = jax.value_and_grad(loss if has_aux else scalar(loss), has_aux=has_aux)(params)
+    value, slope = canonical(jax.value_and_grad(loss if has_aux else scalar(loss), has_aux=has_aux))(params)
     return value, conjugate(slope)
 
 

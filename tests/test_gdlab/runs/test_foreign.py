@@ -72,3 +72,24 @@ def test_sixty_four_rates_compile_once():
 @pytest.mark.parametrize("make", [optax.polyak_sgd, optax.lbfgs], ids=["value", "value_fn"])
 def test_what_asks_for_the_loss_is_run_as_it_is(make):
     assert taken_apart(make(0.1), START) is None
+
+
+class Selfish:
+    """A module that is equal to itself alone, as those of flax.nnx are."""
+
+    def __init__(self, kernel, bias):
+        self.kernel, self.bias = kernel, bias
+
+
+jax.tree_util.register_pytree_node(
+    Selfish, lambda node: ((node.kernel, node.bias), None), lambda _, parts: Selfish(*parts)
+)
+
+
+def test_a_run_of_a_module_that_is_equal_to_itself_alone_goes_on_in_the_program_that_it_began_in():
+    module = Selfish(jnp.ones((2, 2)), jnp.zeros(2))
+    optimizer = optax.adam(optax.cosine_decay_schedule(0.1, 9))
+    _, begun = taken_apart(optimizer, module)
+    _, goes_on = taken_apart(optimizer, module, optimizer.init(module))
+    assert goes_on == begun
+    assert taken_apart(optimizer, module, optimizer.init(module.kernel)) is None

@@ -1,5 +1,7 @@
 """Losses of training scripts: aux, a state that each step updates, validation, and runs that go on."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -121,6 +123,33 @@ def test_a_run_in_ten_pieces_is_one_run_to_the_bit(name, how):
         np.testing.assert_array_equal(joined(parts)["loss"], whole.history["loss"])
     if how == "best":
         np.testing.assert_array_equal(last.best, whole.best)
+
+
+def image_loss(weights, state, images):
+    """A block with a convolution, its output standardized over the batch, and half of that dropped."""
+    kernel, out = weights
+    made = jax.lax.conv_general_dilated(images, kernel, (1, 1), "SAME", dimension_numbers=("NCHW", "OIHW", "NCHW"))
+    key, drawn = jax.random.split(state["key"])
+    mean = made.mean((0, 2, 3), keepdims=True)
+    hidden = jax.nn.relu((made - mean) / jnp.sqrt(made.var((0, 2, 3), keepdims=True) + 1e-5))
+    hidden = images[:, :1] + jnp.where(jax.random.bernoulli(drawn, 0.5, hidden.shape), hidden, 0)
+    return jnp.mean((hidden.mean((2, 3)) @ out - 1) ** 2), {"key": key, "mean": 0.9 * state["mean"] + 0.1 * mean}
+
+
+@pytest.mark.full
+def test_a_run_of_a_block_with_convolutions_in_pieces_is_one_run_to_the_bit():
+    single = partial(jnp.asarray, dtype=jnp.float32)
+    images = single(np.random.default_rng(0).normal(size=(8, 2, 6, 6)))
+    start = single(np.random.default_rng(1).normal(size=(4, 2, 3, 3))), single(np.ones((4, 3)))
+    state = {"key": jax.random.key(5), "mean": single(np.zeros((1, 4, 1, 1)))}
+    optimizer = optax.adam(optax.cosine_decay_schedule(0.01, 20))
+    run = partial(gdlab.minimize, image_loss, optimizer, start, args=(images,), model_state=state)
+    whole, last = run(20), None
+    for steps in (7, 1, 12):
+        last = run(steps, state=last)
+    np.testing.assert_array_equal(last.model_state["mean"], whole.model_state["mean"])
+    for a, b in zip(jax.tree.leaves(last.params), jax.tree.leaves(whole.params), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_a_store_goes_on_with_more_steps_as_one_run(tmp_path):
