@@ -203,8 +203,8 @@ def exploded(drawn: np.ndarray, thrown: list[np.ndarray]) -> Iterator[Check]:
     for i, w in enumerate(dips):
         lowest = [path[t[i] : t[i + 1], 1].min() for path, t in zip(drawn, thrown, strict=True)]
         yield as_rounded(f"rms 1: w thrown down to, {i + 1}", lowest, w, half=0.005)
-    for name, ends, at in zip("bw", drawn[:, -1].T, (-188.34, 2.76), strict=True):
-        yield as_rounded(f"rms 1: {name}", ends, at, half=0.005)
+    for name, ends, end in zip("bw", drawn[:, -1].T, (-188.34, 2.76), strict=True):
+        yield as_rounded(f"rms 1: {name}", ends, end, half=0.005)
 
 
 def rmsprop(paths: Paths) -> list[Check]:
