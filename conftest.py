@@ -36,7 +36,7 @@ SLOW_EXAMPLES += ("experiments.workloads",)
 
 # Folders and files whose tests compare programs bit for bit, or bound what they round: compiled as they are for users.
 ROUNDING = {"runs", "storage", "sweeps", "proofs", "test_faults", "test_moments", "test_named", "test_peers"}
-ROUNDING |= {"test_chaos", "test_precision", "test_roundoff"}
+ROUNDING |= {"test_precision", "test_roundoff"}
 
 # torch is another witness of our formulas, too large to ask every contributor to install.
 collect_ignore = [] if importlib.util.find_spec("torch") else ["tests/test_gdlab/test_torch.py"]

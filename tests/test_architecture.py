@@ -135,7 +135,7 @@ STAIRS = {
         "script",
     ],
     "experiments.reporting": [
-        "checks claims contest_report target_report",
+        "checks claims contest_report target_report standard_errors",
         "swept",
         "pages",
         "run_folder",

@@ -23,6 +23,7 @@ from gdlab.problems import POKEMON_OPTIMUM, POKEMON_START, pokemon, pokemon_loss
 
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, exactly, farthest, is_true, printed
+from ..reporting.standard_errors import error_of_root
 
 QUESTION = "Why does Adagrad divide by the root of all squared gradients? (S19-S31)"
 SURPRISING = (0.001, 0.001, 0.003, 0.002, 0.1)
@@ -156,8 +157,7 @@ def second_derivative():
     places = jax.random.uniform(jax.random.key(3), (SAMPLES, 50), minval=-RADIUS, maxval=RADIUS)  # each its own draws
     (sigma,) = read(gdlab.adagrad(1.0, source="paper"), jax.jit(jax.vmap(jax.grad(bowls)))(places), "sigma")
     expected = RADIUS / np.sqrt(3)
-    # x^2 has mean R^2/3 and variance 4 R^4/45, so that the root of its mean has the standard error R / sqrt(15 n).
-    error = 4 * RADIUS / np.sqrt(15 * SAMPLES)
+    error = error_of_root(np.square(places[:, 0]))
     ratios = sigma[-1] / SAMPLES**0.5 / hessian_diagonal
     ordered = np.sort(np.log(hessian_diagonal))
     close = max(np.searchsorted(ordered, value + 2 * error / expected) - i - 1 for i, value in enumerate(ordered))

@@ -246,10 +246,19 @@ def trap(path):
     far = jnp.array([6.0])
     run = gdlab.minimize(PLATEAU, gdlab.gd(0.1), far, 100, tolerance=1e-6)
     below = np.asarray(jax.vmap(PLATEAU)(path)) < 0.5
+    written_out = lambda x: 1 - jnp.exp(-jnp.sum(x**2) / 2)  # noqa: E731  # that of expm1 is 0 from 9 on
+    farther = gdlab.minimize(written_out, gdlab.gd(0.1), jnp.array([28.0]), 1, record=("gradient_norm",))
     return (
         printed("S62", "loss at x = 6", PLATEAU(far), ".99999998"),
         printed("S62", "|g| at x = 6", jnp.abs(jax.grad(PLATEAU)(far))[0], "9.1e-8"),
         is_true("S62", "from 6 it stops at once, for its small gradient", run.why == "small gradient"),
+        Check(  # 2e-169, whose square is no number above 0; rounding of the exponent, times 392
+            "S62",
+            "|g| at x = 28 over x e^(-x^2 / 2)",
+            float(farther.history["gradient_norm"][0]) / (28 * np.exp(-392.0)),
+            1.0,
+            1e-12,
+        ),
         exactly("S62", "steps taken from 6", run.steps, 0),
         exactly("S62", "from 5, rate .1: updates until the loss is below .5", np.argmax(below), 117_826),
     )

@@ -221,6 +221,7 @@ def jumping():
     away = jnp.diff(fixed, axis=0) + 0.1 * slopes / jnp.linalg.norm(slopes, axis=1, keepdims=True)
     far = jnp.linalg.norm(fixed[-200:], axis=1)
     shrinking = gdlab.minimize(BOWL, gdlab.gd(0.1), start, 2000).params
+    stands = gdlab.minimize(BOWL, gdlab.normalized_gd(0.1), jnp.zeros(2), 1, record=("update", "sigma")).history
     return (
         at_most("S71", "fixed d = .1: every jump + d g / |g|, on and off the axes", jnp.abs(away).max(), 1e-12),
         at_most("S71", "farthest in the last 200 jumps", far.max(), 0.1),
@@ -228,6 +229,8 @@ def jumping():
         is_true("S71", "so that one of two points is d / 2 away or more", far.max() > 0.0499),
         at_most("S71", "and every second jump comes back", jnp.abs(fixed[-1] - fixed[-3]).max(), 1e-6),
         at_most("S71", "with eta instead, d = eta |g|: distance", jnp.linalg.norm(shrinking), 1e-12),
+        at_most("S71", "at the minimum, where -g leads nowhere: the jump", jnp.abs(stands["update"]).max(), 0.0),
+        is_true("S71", "and the |g| to divide by has a square above 0", (stands["sigma"] ** 2 > 0).all()),
     )
 
 

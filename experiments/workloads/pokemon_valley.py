@@ -39,18 +39,37 @@ def normal_gradient(theta: jax.Array) -> jax.Array:
     return jnp.stack(rows)
 
 
-def descend(
-    optimizer: gdlab.Optimizer, gradient: Callable[[jax.Array], jax.Array] = normal_gradient, updates: int = UPDATES
-) -> np.ndarray:
-    """The path of an optimizer, shape (updates + 1, 2)."""
+def walk(
+    optimizer: gdlab.Optimizer,
+    start: jax.Array,
+    gradient: Callable[[jax.Array], jax.Array] = normal_gradient,
+    updates: int = UPDATES,
+) -> jax.Array:
+    """The path of an optimizer from a start, shape (updates + 1, 2)."""
 
     def step(carry, _):
         theta, state = carry
         update, state = optimizer.update(gradient(theta), state, theta)
         return (theta + update, state), theta
 
-    (theta, _), path = jax.jit(lambda: jax.lax.scan(step, (START, optimizer.init(START)), None, updates))()
-    return np.concatenate([path, theta[None]])
+    (theta, _), path = jax.lax.scan(step, (start, optimizer.init(start)), None, updates)
+    return jnp.concatenate([path, theta[None]])
+
+
+def descend(
+    optimizer: gdlab.Optimizer, gradient: Callable[[jax.Array], jax.Array] = normal_gradient, updates: int = UPDATES
+) -> np.ndarray:
+    """The path from the lectures' start, shape (updates + 1, 2)."""
+    return np.asarray(jax.jit(lambda start: walk(optimizer, start, gradient, updates))(START))
+
+
+def roundings(optimizer: gdlab.Optimizer, many: int = 32) -> np.ndarray:
+    """The same path from starts that differ by roundings, shape (many, updates + 1, 2).
+
+    Where a run is chaos, as one that explodes, they are draws of what another processor would make of it.
+    """
+    starts = START * (1 + np.finfo(float).eps * jnp.arange(many)[:, None])
+    return np.asarray(jax.jit(jax.vmap(lambda start: walk(optimizer, start)))(starts))
 
 
 def distance(theta: Any) -> float:
@@ -65,9 +84,9 @@ def off_valley(path: np.ndarray) -> np.ndarray:
 
 
 def bursts(path: np.ndarray) -> np.ndarray:
-    """The updates that throw w out of the valley again, after it first arrived there."""
+    """The updates that throw w out of the valley again, after it first arrived there and stayed for 50 updates."""
     out = off_valley(path) > BURST
     out[: np.argmin(out)] = False
-    return np.flatnonzero(
-        out[1:] & ~out[:-1] & ~np.array([out[max(i - 50, 0) : i + 1].any() for i in range(len(out) - 1)])
-    )
+    seen, before = np.append(0, np.cumsum(out)), np.arange(len(out) - 1)
+    quiet = seen[before + 1] == seen[np.maximum(before - 50, 0)]
+    return np.flatnonzero(out[1:] & quiet)

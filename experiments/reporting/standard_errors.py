@@ -1,0 +1,76 @@
+"""How far a number that was drawn lies from its law by chance: the tolerances of checks on what is drawn.
+
+    a mean of n numbers                             sd / n^(1/2)
+    the root of a mean of n squares                 that of their mean, over twice the root
+    a share p of n                                  (p (1 - p) / n)^(1/2)
+    a difference of shares of n and of m            (p (1 - p) (1 / n + 1 / m))^(1/2)
+    the variance of n normal numbers, relative      (2 / n)^(1/2)
+
+each times `sigmas`: by chance a number is farther off than four of them once in 16 000 times, than two once in 22.
+Where the deviation itself is known from few draws, Student's t says how far 99 of 100 lie.
+"""
+
+from typing import Any
+
+import numpy as np
+from scipy.stats import t as student
+
+EVEN = 0.5  # the share whose standard error is the largest
+
+
+def error_of_mean(values: Any, axis: int | None = None, sigmas: float = 4) -> Any:
+    """The standard error of a mean of independent numbers, times `sigmas`.
+
+    >>> round(float(error_of_mean([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0], sigmas=3)), 4)
+    2.582
+    """
+    values = np.asarray(values, float)
+    count = values.size if axis is None else values.shape[axis]
+    return sigmas * values.std(axis) / np.sqrt(count)
+
+
+def error_of_root(squares: Any, sigmas: float = 4) -> float:
+    """The standard error of a root mean square, times `sigmas`.
+
+    >>> round(error_of_root([1.0, 9.0, 1.0, 9.0], sigmas=1), 4)  # 2 / (2 5^(1/2))
+    0.4472
+    """
+    return float(error_of_mean(squares, sigmas=sigmas) / (2 * np.sqrt(np.mean(squares))))
+
+
+def error_of_share(share: float, *counts: float, sigmas: float = 4) -> float:
+    """The standard error of a share of so many, or of a difference of shares of two counts, times `sigmas`.
+
+    >>> round(error_of_share(0.2, 100), 6), round(error_of_share(0.2, 100, 400, sigmas=2), 6)
+    (0.16, 0.089443)
+    """
+    return float(sigmas * np.sqrt(share * (1 - share) * sum(1 / count for count in counts)))
+
+
+def error_of_variance(count: float, sigmas: float = 4) -> float:
+    """The standard error of a mean square of normal numbers over their variance, times `sigmas`.
+
+    >>> round(error_of_variance(200), 6)
+    0.4
+    """
+    return float(sigmas * np.sqrt(2 / count))
+
+
+def student_99(freedom: float) -> float:
+    """What 99 of 100 of Student's t with so many degrees of freedom stay below, whatever their sign.
+
+    >>> round(student_99(1), 2), round(student_99(1e9), 3)  # of Cauchy's distribution, and of the normal one
+    (63.66, 2.576)
+    """
+    return float(student.ppf(0.995, freedom))
+
+
+def error_of_draw(values: Any, axis: int | None = None) -> Any:
+    """How far from the mean of these draws 99 of 100 further ones lie, by Student's t.
+
+    >>> round(float(error_of_draw([-1.0, 1.0])) / student_99(1), 6)  # (2 (1 + 1 / 2))^(1/2)
+    1.732051
+    """
+    values = np.asarray(values, float)
+    count = values.size if axis is None else values.shape[axis]
+    return student_99(count - 1) * values.std(axis, ddof=1) * np.sqrt(1 + 1 / count)
