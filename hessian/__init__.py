@@ -39,8 +39,9 @@ if TYPE_CHECKING:  # each is imported where it is first asked for, by `__getattr
     from hessian.saddles.connect import Connection, connect
     from hessian.saddles.escape import Escape, escape
     from hessian.saddles.find_minimum import MinimumSearch, find_minimum
+    from hessian.saddles.perturbed_gd import perturbed_gd
     from hessian.saddles.trajectory import EscapeTrajectory, escape_time, escape_trajectory
-    from hessian.saddles.wrapper import perturbed_gd, with_saddle_escape
+    from hessian.saddles.with_saddle_escape import with_saddle_escape
     from hessian.spectra.curvature import Curvature, curvature, curvature_recorder
     from hessian.spectra.density import Density, MinimumRatio, density, density_recorder, minimum_ratio
     from hessian.spectra.multiplicity import Multiplicity, multiplicity

@@ -83,7 +83,13 @@ STAIRS = {
         "compiled",
         "arguments numerics limits results",
     ],
-    "hessian.saddles": ["connect", "find_minimum trajectory", "rounds", "wrapper", "escape flat_directions box_steps"],
+    "hessian.saddles": [
+        "connect",
+        "find_minimum trajectory",
+        "rounds with_saddle_escape",
+        "negative_curvature",
+        "escape flat_directions box_steps perturbed_gd",
+    ],
     "hessian.verdicts": [
         "search",
         "critical_points",

@@ -15,7 +15,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from hessian.saddles.escape import EscapeOutcome
-from hessian.saddles.wrapper import NUM_MATVECS, negative_curvature_step
+from hessian.saddles.negative_curvature import NUM_MATVECS, negative_curvature_step
 from hessian.steps.second_order import Flat
 from hessian.steps.sr1_trust_region import Walk
 

@@ -1,4 +1,4 @@
-"""Any optimizer, wrapped so that it leaves saddles; and gradient descent with random perturbations, to compare with.
+"""Any optimizer, wrapped so that it leaves saddles.
 
     every step                   the optimizer's own
     after each `every` of them   one check:  lambda_1, u_1 of the Hessian from a fresh random start;
@@ -7,12 +7,6 @@
 Near a saddle the optimizer's progress shrinks, so at some check a negative-curvature step promises more and is taken
 instead; elsewhere the optimizer runs unchanged.  The count alone decides when to check: under `vmap` a condition on the
 gradient would be evaluated with both branches, for every lane at every step.
-
-| function | what it returns |
-|---|---|
-| `with_saddle_escape` | an optimizer that checks the curvature and never stays on a strict saddle |
-| `perturbed_gd` | gradient descent with noise where the gradient is small (Jin et al. 2017) |
-| `negative_curvature_step` | one check, and the step along negative curvature |
 
 `hessian.find_minimum` runs an optimizer in the same way, down to a certificate.
 """
@@ -23,23 +17,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from gdlab.ground.checks import key_or_default, number, switch, whole
 from hessian.arguments import tolerance, transformation
-from hessian.numerics import length_scale
-from hessian.precision import Storage, rounded, working, working_dtype
-from hessian.product import Loss, Params, flat_product
-from hessian.saddles.escape import Escape, EscapeOutcome, line_search_along
-from hessian.spectra.spectrum import rounding
-from hessian.steps.acceptance import smallest_visible_step
-from hessian.steps.eigenbasis import lowest_direction
-from hessian.steps.second_order import Flat
-
-SECOND_DIFFERENCE = 32  # the rounding of a second difference of losses, in eps |loss|
-NUM_MATVECS = 40  # with the Hessian, at most, for one check
+from hessian.precision import rounded, working, working_dtype
+from hessian.saddles.escape import EscapeOutcome
+from hessian.saddles.negative_curvature import NUM_MATVECS, negative_curvature_step
 
 
 class SaddleEscapeState(NamedTuple):
@@ -50,14 +35,6 @@ class SaddleEscapeState(NamedTuple):
     value: jax.Array  # the loss at the last check
     escapes: jax.Array  # how often a step along negative curvature was taken
     inner: Any  # the optimizer's own state
-
-
-class PerturbedState(NamedTuple):
-    """What the next step needs."""
-
-    count: jax.Array  # type: ignore[assignment]  # steps taken
-    last: jax.Array  # the step of the last perturbation
-    key: jax.Array
 
 
 def with_saddle_escape(
@@ -109,68 +86,6 @@ def with_saddle_escape(
     )
 
 
-def perturbed_gd(
-    rate: ArrayLike,
-    *,
-    radius: ArrayLike,
-    threshold: ArrayLike,
-    wait: ArrayLike = 10,
-    key: jax.Array | None = None,
-) -> optax.GradientTransformationExtraArgs:
-    """Gradient descent with a perturbation, uniform in a ball, where the gradient is small (Jin et al. 2017; S49, S99).
-
-    theta <- theta - rate g,  and + xi, |xi| <= radius, where |g| <= threshold and none was added for `wait` steps.
-
-    Args:
-        rate: of gradient descent, > 0.
-        radius: of the ball, >= 0.
-        threshold: of the gradient's norm, >= 0; infinite for noise at every `wait`-th step.
-        wait: steps between two perturbations, >= 1.
-        key: of the noise, `jax.random.key(0)` by default.
-
-    >>> step = perturbed_gd(0.1, radius=0.5, threshold=1e-3)
-    >>> updates, _ = step.update(jnp.zeros(3), step.init(jnp.zeros(3)))
-    >>> 0 < float(jnp.linalg.norm(updates)) <= 0.5
-    True
-    """
-    rate, radius, key = number("rate", rate), number("radius", radius, "[0, inf)"), key_or_default(key)
-    threshold, wait = number("threshold", threshold, "[0, inf]"), number("wait", wait, "[1, inf)")
-    return optax.GradientTransformationExtraArgs(
-        Partial(_perturbed_init, key, wait), Partial(_perturbed_update, rate, radius, threshold, wait)
-    )
-
-
-def negative_curvature_step(
-    loss: Loss,
-    params: Params,
-    args: tuple,
-    curvature_tol: ArrayLike | None,
-    key: jax.Array,
-    num_matvecs: int,
-    stored: Storage | None = None,
-) -> tuple[Escape, jax.Array]:
-    """The step along the first clear direction of negative curvature, and the number of products that it took."""
-    theta, unravel = ravel_pytree(params)
-    _, direction, spectral_norm, used = lowest_direction(loss, params, args, key, num_matvecs)
-    with jax.default_matmul_precision("highest"):
-        value = direction @ flat_product(loss, params, *args)(direction)
-    tol = curvature_tol
-    if tol is None:
-        tol = jnp.where(_bends_down(Flat(loss, unravel, args), theta, direction, value), 0, rounding(spectral_norm))
-    return line_search_along(loss, params, args, tol, unravel(direction), value, spectral_norm, stored), used + 1
-
-
-def _bends_down(flat, theta, direction, curvature):
-    """Whether the loss itself shows this negative curvature, by more than rounding, where eps |H| would hide it."""
-    eps = jnp.finfo(theta.dtype).eps
-    reach = length_scale(theta)
-    here = flat(theta)
-    length = jnp.clip(smallest_visible_step(here, curvature), eps ** (1 / 4) * reach, reach)
-    ahead, behind = flat(theta + length * direction), flat(theta - length * direction)
-    noise = SECOND_DIFFERENCE * eps * jnp.maximum(jnp.abs(here), jnp.maximum(jnp.abs(ahead), jnp.abs(behind)))
-    return (ahead - here) + (behind - here) < jnp.minimum(-noise, curvature * length**2 / 4)
-
-
 @jax.tree_util.register_static
 @dataclass(frozen=True)
 class _Structure:
@@ -217,26 +132,6 @@ def _update(
 
     updates, inner, seen, escapes = jax.lax.cond((state.count + 1) % every == 0, check, go_on)
     return updates, SaddleEscapeState(state.count + 1, key, seen, escapes, inner)
-
-
-def _perturbed_init(key, wait, params):
-    del params
-    count = jnp.zeros([], jnp.int32)
-    return PerturbedState(count, count - jnp.asarray(wait, jnp.int32), key)
-
-
-def _perturbed_update(rate, radius, threshold, wait, grads, state, params=None, **extra):
-    del params, extra
-    narrow, unravel = ravel_pytree(grads)
-    g = narrow.astype(narrow.dtype if narrow.dtype.itemsize >= 4 else jnp.float32)
-    key, direction, share = jax.random.split(state.key, 3)
-    xi = jax.random.normal(direction, g.shape, g.dtype)
-    sides = g.size * (2 if jnp.iscomplexobj(g) else 1)
-    length = radius * jax.random.uniform(share, (), xi.real.dtype) ** (1 / sides)
-    xi = xi * length / jnp.linalg.norm(xi)
-    add = (jnp.linalg.norm(g) <= threshold) & (state.count - state.last >= wait)
-    updates = unravel((-rate * g + jnp.where(add, xi, 0)).astype(narrow.dtype))
-    return updates, PerturbedState(state.count + 1, jnp.where(add, state.count, state.last), key)
 
 
 def _like(updates, grads):
