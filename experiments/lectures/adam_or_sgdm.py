@@ -26,6 +26,7 @@ from gdlab.problems import digits, network, network_accuracy, network_loss
 
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, exactly, is_true
+from ..reporting.standard_errors import error_of_share
 from ..workloads.tuned_benchmark import PROBLEMS, best, draws, medians, tuned_benchmark
 
 QUESTION = "Adam or SGD with momentum: which, and when? (S86, S101)"
@@ -125,7 +126,7 @@ def gap(full, small):
     for batch, runs in ((EXAMPLES, full), (8, small)):
         read = {name: np.mean([share for _, share in of]) for name, of in runs.items()}
         middle = (read["sgdm"] + read["adam"]) / 2
-        error = 2 * (2 * middle * (1 - middle) / others) ** 0.5
+        error = error_of_share(middle, others, others, sigmas=2)
         apart = abs(read["sgdm"] - read["adam"])
         checks.append(at_most("S86", f"B = {batch}: accuracy, SGDM's - Adam's, two standard errors", apart, error))
     return checks

@@ -15,7 +15,6 @@ check is made of them; `minibatches` times updates on this machine.
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.stats import t as student
 
 import gdlab
 from gdlab.problems import network_accuracy, network_loss
@@ -23,6 +22,7 @@ from gdlab.problems import network_accuracy, network_loss
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, is_true
 from ..reporting.run_folder import Table
+from ..reporting.standard_errors import EVEN, error_of_share, student_99
 from ..workloads.digits import FLOAT, batches, examples, start
 from ..workloads.plain_network import accuracy, descended
 
@@ -115,7 +115,7 @@ def printed_accuracies(runs, at, control):
     seeds = len(control)
 
     def met(name, values, digits):
-        error = student.ppf(0.995, seeds - 1) * values.std(ddof=1) * (1 / 3 + 1 / seeds) ** 0.5
+        error = student_99(seeds - 1) * values.std(ddof=1) * (1 / 3 + 1 / seeds) ** 0.5
         return Check("S48", name, values.mean(), digits, 5e-4 + error)
 
     rows = [(f"B = {size}, 20 epochs", run[at, :, -1], PRINTED[size]) for size, run in runs.items()]
@@ -162,7 +162,7 @@ def as_on_the_slides(runs, at):
     size = max(runs)
     known = {b: run[at, :, -1, 0].mean() for b, run in runs.items()}
     gap = runs[size][at, :, -1].mean(axis=0)
-    error = 2 * (0.25 / (1797 - EXAMPLES)) ** 0.5  # of a share of the unseen digits, at the most
+    error = error_of_share(EVEN, 1797 - EXAMPLES, sigmas=2)  # of the unseen digits, at the most
     return (
         is_true("2.2", f"B = {size} is learnt worst of all", known[size] == min(known.values()) < max(known.values())),
         at_most("2.2", f"B = {size}: learnt less unseen, no overfitting: two standard errors", gap[0] - gap[1], error),

@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from scipy.stats import t as student
 
 import gdlab
 from gdlab import directions, scales, schedules
@@ -22,6 +21,7 @@ from gdlab.problems import network_logits, network_loss
 
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, is_true
+from ..reporting.standard_errors import student_99
 from ..workloads.digits import FLOAT, batches, examples, starts
 from ..workloads.plain_network import gradients, outputs
 
@@ -168,7 +168,7 @@ def another_start(ends):
     at_best = np.median(ends, axis=-1).argmin(axis=-1)
     logs = np.log(np.take_along_axis(ends, at_best[..., None, None], axis=2))[:, :, 0]
     freedom = logs.size - logs[..., 0].size
-    return student.ppf(0.995, freedom) * (2 * logs.var(axis=-1, ddof=1).mean()) ** 0.5
+    return student_99(freedom) * (2 * logs.var(axis=-1, ddof=1).mean()) ** 0.5
 
 
 def needed(rates, ends):

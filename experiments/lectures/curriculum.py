@@ -23,6 +23,7 @@ from gdlab.problems import digits, network, network_accuracy, network_loss
 
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, farthest, is_true
+from ..reporting.standard_errors import EVEN, error_of_share
 from ..workloads.plain_network import descended
 
 QUESTION = "What do curriculum, fine-tuning and normalisation do? (S100)"
@@ -161,7 +162,7 @@ def faster(tuned):
     lead = tuned["reads"].sel(before="fine-tuned") - tuned["reads"].sel(before="anew")
     near, far = (lead.sel(kind=kind).values for kind in ("shifted", "turned"))
     first = tuned["loss"].isel(loss_0=0).sel(kind="turned")
-    error = 2 * (0.25 / len(divided()[1][1])) ** 0.5  # of a share of so many digits, at the most
+    error = error_of_share(EVEN, len(divided()[1][1]), sigmas=2)  # of so many digits, at the most
     return (
         is_true("S100", "shifted digits: fine-tuned is ahead for the first 10 updates", (near[:5] > error).all()),
         at_most("S100", "shifted digits: lead after 100, within two standard errors", abs(near[-1]), error),

@@ -20,6 +20,7 @@ from gdlab.problems import network_loss
 
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, farthest, is_true
+from ..reporting.standard_errors import error_of_mean
 from ..workloads.digits import FLOAT, batches, examples, starts
 from ..workloads.plain_network import descended
 
@@ -142,7 +143,7 @@ def reached(maps):
     """The losses on unseen digits, one by one: what two ways differ by, and 2.6 standard errors of that."""
 
     def apart(one, other):
-        return (one - other).mean(), 2.6 * (one - other).std(ddof=1) / one.size**0.5
+        return (one - other).mean(), error_of_mean(one - other, sigmas=2.6)
 
     lowest = {name: at_best(losses) for name, (_, _, losses) in maps.items()}
     for name, (_, _, losses) in maps.items():

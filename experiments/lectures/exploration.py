@@ -22,6 +22,7 @@ from gdlab.problems import digits, network, network_accuracy, network_logits, ne
 
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, exactly, farthest, is_true
+from ..reporting.standard_errors import EVEN, error_of_mean, error_of_share, error_of_variance
 from ..workloads.plain_network import accuracy, descended
 
 QUESTION = "What do shuffling, dropout and noise on the gradient do? (S99)"
@@ -103,9 +104,9 @@ def mean_of_dropout(count):
     draws = jax.vmap(lambda key: with_dropout(params, inputs, key, DROPPED)[0])(
         jax.random.split(jax.random.key(1), count)
     )
-    name = f"dropout: mean of {count // 1000} 000 draws - without, in standard errors"
-    error = (draws.mean(0) - network_logits(params, inputs)[0]) / (draws.std(0) / count**0.5)
-    return (at_most("S99", name, jnp.abs(error).max(), 4.0),)
+    name = f"dropout: mean of {count // 1000} 000 draws - without, over four standard errors"
+    off = np.abs(draws.mean(0) - network_logits(params, inputs)[0]) / error_of_mean(draws, axis=0)
+    return (at_most("S99", name, off.max(), 1.0),)
 
 
 def dropped():
@@ -149,7 +150,7 @@ def noise(count):
     return (
         at_most("S99", "our chain - optax.noisy_sgd, 100 steps", np.abs(paths[0] - paths[1]).max(), 1e-12),
         at_most(
-            "S99", "variance of the noise over eta/(1 + t)^gamma - 1", np.abs(shape - 1).max(), 4 * (2 / count) ** 0.5
+            "S99", "variance of the noise over eta/(1 + t)^gamma - 1", np.abs(shape - 1).max(), error_of_variance(count)
         ),
     )
 
@@ -188,8 +189,8 @@ def left(saddles):
     # Across the valley the curvature is a = 4 at (1, 1): a / 2 times the variance eta s^2 / (a (2 - a eta)).
     floor = 0.1 * ETA / (1 + np.arange(900, 1000)) ** GAMMA / (2 * (2 - 4 * 0.1))
     ratio = goes[-100:].mean() / floor.mean()
-    kept = (1 - 4 * 0.1) ** 2  # of x^2 from one step to the next: four standard errors of a mean of 100 squares
-    error = 4 * (2 / 100 * (1 + kept) / (1 - kept)) ** 0.5
+    kept = (1 - 4 * 0.1) ** 2  # of x^2 from one step to the next, so that 100 squares are worth fewer
+    error = error_of_variance(100 * (1 - kept) / (1 + kept))
     return (
         exactly("S49", "(1 - w1 w2)^2 from 0: loss without noise", stays[-1], 1.0),
         by_loop(goes),
@@ -208,8 +209,9 @@ def remembered(results):
     lead = [float(of["unseen"].sel(share=DROPPED) - of["unseen"].sel(share=0.0)) for of in (middle, end)]
     without, dropped_out = (float(end["memorised"].sel(share=share)) for share in (0.0, DROPPED))
     wrong = 300 * WRONG  # labels, of which at most two are left out
-    ahead = 2 * (2 * 0.25 / len(divided()[1][1])) ** 0.5  # two standard errors of a difference of shares, at the most
-    error = 2 * (2 * 0.25 / wrong) ** 0.5
+    unseen = len(divided()[1][1])
+    ahead = error_of_share(EVEN, unseen, unseen, sigmas=2)  # of differences of shares, at the most
+    error = error_of_share(EVEN, wrong, wrong, sigmas=2)
     return (
         Check("S99", "without dropout: share of wrong labels memorised", without, 1.0, 2 / wrong),
         is_true("S99", "with dropout: less by two standard errors", dropped_out < without - error),

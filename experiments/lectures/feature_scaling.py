@@ -22,6 +22,7 @@ from gdlab.problems import POKEMON_START, pokemon, pokemon_loss
 
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, exactly, is_true, printed
+from ..reporting.standard_errors import error_of_share
 
 QUESTION = "What does it help to bring features to the same range? (S32-S38)"
 FIRST = jnp.arange(1.0, 21.0)
@@ -203,7 +204,7 @@ def statistics():
     checks = []
     for k, (low, high, digits) in shares.items():
         share = math.erf(k / math.sqrt(2))
-        error = 3 * math.sqrt(share * (1 - share) / DRAWS)
+        error = error_of_share(share, DRAWS, sigmas=3)
         drawn = float(jnp.mean((marks > low) & (marks < high)))
         checks += [
             printed("S37", f"share within {k} deviations", share, digits),

@@ -17,7 +17,6 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.stats import t as student
 
 import gdlab
 import hessian
@@ -25,6 +24,7 @@ from gdlab.problems import network_accuracy, network_loss
 
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, exactly, is_true
+from ..reporting.standard_errors import error_of_share, student_99
 from ..workloads.digits import FLOAT, examples, start
 
 QUESTION = "Do large batches end in sharp minima, and is that why they generalise worse? (S51; section 3.12)"
@@ -164,7 +164,7 @@ def reach(found):
     The deviation of a seed is that within all runs, half of the mean squared difference of their two seeds.
     """
     squares = [np.diff(np.log2(run["sharpness"]))[0] ** 2 / 2 for run in found.values()]
-    return student.ppf(0.995, len(squares)) * np.mean(squares) ** 0.5
+    return student_99(len(squares)) * np.mean(squares) ** 0.5
 
 
 def as_printed(found):
@@ -194,7 +194,7 @@ def full_batch(found):
     def behind(run):
         """By how many standard errors fewer unseen digits are read than by batches of 8."""
         share, other = run["unseen"].mean(), small["unseen"].mean()
-        return (other - share) / (other * (1 - other) / (1797 - COUNT)) ** 0.5  # of two means of two seeds
+        return (other - share) / error_of_share(other, 1797 - COUNT, sigmas=1)  # of two means of two seeds
 
     return (
         is_true(
@@ -217,22 +217,21 @@ def clean():
     rows = [one_clean(seed) for seed in range(3)]
     curvature, right = (np.array([row[what] for row in rows]) for what in (0, 1))
     ratio = np.log2(curvature[:, 0] / curvature[:, 1])
-    t = student.ppf(0.995, len(rows) - 1)
     share = right.mean(axis=0)
-    error = (2 * share.mean() * (1 - share.mean()) / (397 * len(rows))) ** 0.5  # of a difference of two shares
+    error = error_of_share(share.mean(), 397 * len(rows), 397 * len(rows), sigmas=2)
     return (
         Check(
             "3.12",
             "clean digits, the same loss: log2 of lambda_max, batches of 10 over all at once, to 99 % of Student's t",
             ratio.mean(),
             0.0,
-            t * ratio.std(ddof=1) / len(rows) ** 0.5,
+            student_99(len(rows) - 1) * ratio.std(ddof=1) / len(rows) ** 0.5,
         ),
         at_most(
             "3.12",
             "and their accuracies on unseen digits apart by, 2 standard errors",
             abs(np.diff(share)[0]),
-            2 * error,
+            error,
         ),
     )
 

@@ -22,6 +22,7 @@ from gdlab.problems import digits, network, network_loss
 
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, exactly, farthest, is_true
+from ..reporting.standard_errors import error_of_mean, error_of_variance
 
 QUESTION = "What do a few examples tell of the gradient, and what do they cost? (S39, S41-S47)"
 EXAMPLES = 1000
@@ -80,7 +81,7 @@ def sums():
             for name, value, due in zip(("offset", "slope"), fitted, (1.0, 2.0), strict=True)
         ),
         Check(  # of a variance of normal numbers, relative
-            "S39", "its noise: variance over 9", left[0] / EXAMPLES / 9, 1.0, 4 * (2 / EXAMPLES) ** 0.5
+            "S39", "its noise: variance over 9", left[0] / EXAMPLES / 9, 1.0, error_of_variance(EXAMPLES)
         ),
         at_most(
             "S39", "sum of all g^n - g, relative", jnp.linalg.norm(each.sum(0) - whole) / jnp.linalg.norm(whole), 1e-12
@@ -145,7 +146,7 @@ def noise_law(batches):
     checks, points = [], []
     for size, values in zip(SIZES, measured.T, strict=True):
         law = trace / size * (EXAMPLES - size) / (EXAMPLES - 1)
-        tolerance = max(4 * values.std() / batches**0.5, 1e-24)
+        tolerance = max(error_of_mean(values), 1e-24)  # 0 where all are taken
         checks.append(Check("S45", f"B = {size}: E|g_B - g|^2", values.mean(), law, tolerance))
         points.append((size, values.mean(), law))
     few = np.asarray(each)[:12]
@@ -154,8 +155,8 @@ def noise_law(batches):
     name = "every batch of 5 out of 12: E|g_B - g|^2 over (tr / 5) 7 / 11"
     checks.append(Check("S45", name, spread / (of_few / 5 * 7 / 11), 1.0, 1e-12))
     (_, one, law), (_, ten, law_of_ten) = points[:2]
-    relative = (measured.std(0) / measured.mean(0) / batches**0.5)[:2]  # standard errors
-    error = 4 * law / law_of_ten * np.sqrt(relative @ relative)
+    relative = (error_of_mean(measured, axis=0) / measured.mean(0))[:2]
+    error = law / law_of_ten * np.hypot(*relative)
     checks.append(
         Check("S41", "the error of one example over that of a batch of 10", one / ten, law / law_of_ten, error)
     )

@@ -101,8 +101,8 @@ def first_steps(steady):
     return (
         exactly("S97", "adam: first step over eta", steady["adam"][0], 1.0),
         exactly("3.10", "nadam: first step over eta, 1 + b1/(1 + b1)", steady["lecture"][0], 1 + B1 / (1 + B1)),
-        *(
-            at_most("S97", f"{name}: step over eta - 1 after {STEPS}", abs(s[-1] - 1), 1e-3)
+        *(  # torch's b1 still grows, by .45 .96^(t psi) psi log(1 / .96) a step, 7e-5
+            at_most("S97", f"{name}: step over eta - 1 after {STEPS}", abs(s[-1] - 1), 1e-4)
             for name, s in steady.items()
         ),
     )
@@ -131,7 +131,7 @@ def limits():
     }
     return (
         at_most("S97", f"sigma 1, late: {STEPS} steps - Nesterov's at (1 - b1) eta", apart, 1e-12),
-        at_most(
+        at_most(  # halving 20 times leaves 1e-4 of a rate, and 20 000 steps hardly show so small a surplus
             "S97",
             "largest stable rate over Adam's - 1/(1 + 2 b1)",
             abs(bears["nadam"] / bears["adam"] - 1 / (1 + 2 * B1)),

@@ -16,6 +16,7 @@ import gdlab
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, exactly, is_true, printed
 from ..reporting.run_folder import Table
+from ..reporting.standard_errors import error_of_mean
 
 QUESTION = "Why is the rate of Adam's first steps uncertain, and what does RAdam do about it? (S18, S93, S94)"
 B2 = 0.999
@@ -120,7 +121,7 @@ def variances():
 
 
 def spreads(runs):
-    """The variance of psi over Gaussian gradients at some steps, and its standard error."""
+    """The variance of psi over Gaussian gradients at some steps, and four standard errors of it."""
 
     def inverse(key):
         g = jax.random.normal(key, (LOOKED[-1], LANES))
@@ -134,7 +135,7 @@ def spreads(runs):
 
     psi = np.concatenate([jax.jit(inverse)(key) for key in jax.random.split(jax.random.key(0), runs)], axis=1)
     squares = (psi - psi.mean(axis=1, keepdims=True)) ** 2
-    return squares.mean(axis=1), squares.std(axis=1) / psi.shape[1] ** 0.5
+    return squares.mean(axis=1), error_of_mean(squares, axis=1)
 
 
 def integrated(count):
@@ -164,7 +165,7 @@ def flat(spread, errors, factors, widen):
                 f"Var psi at t = {t}, drawn over integrated: four standard errors",
                 value / exact[t],
                 1.0,
-                4 * error / exact[t],
+                error / exact[t],
             )
             for t, (value, error) in drawn.items()
         ),
@@ -174,7 +175,7 @@ def flat(spread, errors, factors, widen):
                 f"Var psi at t = {t}, as printed: four standard errors of {LANES} draws",
                 at,
                 exact[t],
-                4 * drawn[t][1] * widen,
+                drawn[t][1] * widen,
             )
             for t, at in printed_ones.items()
         ),

@@ -23,6 +23,7 @@ from gdlab.problems import network, network_logits
 
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, exactly, farthest, is_true, printed
+from ..reporting.standard_errors import error_of_share
 
 QUESTION = "Are local minima rare in many dimensions? (S59, S60)"
 SIZES = (1, 2, 3, 4, 5)
@@ -69,16 +70,11 @@ def rare(shares, draws):
         )
     for n, measured in shares.items():
         p, name = all_positive(n), f"n = {n}: share of {draws} all of whose eigenvalues are positive"
-        checks.append(Check("S59", name, measured, p, error(p, draws)))
+        checks.append(Check("S59", name, measured, p, error_of_share(p, draws)))
     for n, seen in DRAWN.items():
         p = all_positive(n)
-        checks.append(Check("S59", f"n = {n}: as printed, against {p:.4g}", seen, p, error(p, DRAWS)))
+        checks.append(Check("S59", f"n = {n}: as printed, against {p:.4g}", seen, p, error_of_share(p, DRAWS)))
     return [*checks, is_true("S59", "ever rarer", (np.diff([shares[n] for n in SIZES]) < 0).all())]
-
-
-def error(p, draws):
-    """Four standard errors of a share of this many draws."""
-    return 4 * np.sqrt(p / draws)
 
 
 def all_positive(n):

@@ -20,6 +20,7 @@ from gdlab import schedules
 
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, exactly, is_true, printed
+from ..reporting.standard_errors import error_of_mean, error_of_variance
 
 QUESTION = "What is gained by changing the rate as the run goes on? (S12-S14, S16-S18, S92)"
 CURVATURE, NOISE = 2.0, 3.0
@@ -233,11 +234,11 @@ def floors(clouds):
     checks = []
     for name, schedule in RUNS.items():
         expected = law(schedule)[-1]
-        error = 4 * expected * np.sqrt(2 / clouds[name].shape[1])  # the variance of a squared normal is 2
+        error = expected * error_of_variance(clouds[name].shape[1])
         checks.append(
             Check("S13", f"{name}: mean square distance at the end", clouds[name][-1].mean(), expected, error)
         )
-        spread = 4 * clouds[name][:EARLY].std(axis=1) / clouds[name].shape[1] ** 0.5  # the start is not forgotten yet
+        spread = error_of_mean(clouds[name][:EARLY], axis=1)  # the start is not forgotten yet
         off = np.abs(clouds[name][:EARLY].mean(axis=1) - law(schedule)[:EARLY]) - spread
         checks.append(at_most("S13", f"{name}: the first {EARLY}, beyond four errors", off.max(), 1e-12))
     for rate, digits in FLOORS.items():

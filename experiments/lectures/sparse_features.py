@@ -18,13 +18,13 @@ Along every run the regret against the true weights w stays below Duchi's bound,
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.stats import t as student
 
 import gdlab
 from gdlab import schedules
 
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, farthest, is_true
+from ..reporting.standard_errors import error_of_draw
 
 QUESTION = "Does Adagrad learn rare features better? (section 3.1)"
 FEATURES, SEEN, UNSEEN = 200, 4000, 10_000
@@ -51,7 +51,7 @@ def measure(quick):
     # A lane holds its examples, 22 MB; with 16 lanes at once the sweep fits a small machine.
     grid = gdlab.sweep(run, chunk=16, optimizer=OPTIMIZERS, lr=RATES, key=gdlab.seeds(draws))
     above = (grid["unseen"] - grid["true"]).min("lr").to_numpy()
-    checks = [*looped(grid), *orders(grid, above), *regrets(), share_within()]
+    checks = [*looped(grid), *orders(grid, above), *regrets()]
     if not quick:
         checks += as_printed(above)
     return checks, lambda: draw(grid, above)
@@ -119,37 +119,21 @@ def adam_move(g, t, state):
     return m, v, m / (1 - 0.9 ** (t + 1)) / (np.sqrt(v / (1 - 0.999 ** (t + 1))) + 1e-8)
 
 
-def reach(draws):
-    """In how many deviations of so many normal draws 99 of 100 further ones lie about their mean."""
-    return student.ppf(0.995, draws - 1) * (1 + 1 / draws) ** 0.5
-
-
-def share_within():
-    """The share, drawn: four standard errors of 20 000 sets of four."""
-    sets = np.random.default_rng(0).normal(size=(20_000, 5))
-    known = sets[:, :4]
-    inside = np.abs(sets[:, 4] - known.mean(1)) < reach(4) * known.std(1, ddof=1)
-    return Check(
-        "3.1", "a further draw lies within the reach of four", inside.mean(), 0.99, 4 * (0.0099 / 20_000) ** 0.5
-    )
-
-
 def as_printed(above):
     """A printed loss is of one draw more: 99 of 100 such lie within Student's t times the deviation (1 + 1/n)^(1/2)."""
-    draws = above.shape[1]
-    wide = reach(draws)
     adagrad, *others = above[:3]
     yield Check(
         "3.1",
         "Adagrad: best loss above that of the true weights",
         adagrad.mean(),
         PRINTED[0] - TRUE,
-        wide * adagrad.std(ddof=1),
+        error_of_draw(adagrad),
     )
     for name, row, value in zip(("Adam", "SGD"), others, PRINTED[1:3], strict=True):
         behind = row - adagrad  # of the same draw
-        error = wide * behind.std(ddof=1)
-        yield Check("3.1", f"{name}: best loss less Adagrad's", behind.mean(), value - PRINTED[0], error)
+        yield Check(
+            "3.1", f"{name}: best loss less Adagrad's", behind.mean(), value - PRINTED[0], error_of_draw(behind)
+        )
 
 
 def orders(grid, above):

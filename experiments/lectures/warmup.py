@@ -28,6 +28,7 @@ from gdlab.problems import network_loss
 
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, exactly, is_true
+from ..reporting.standard_errors import error_of_share
 from ..workloads.digits import FLOAT, examples, starts
 
 QUESTION = "What does a gentle start gain? (S17, S93; sections 3.7, 3.8)"
@@ -130,7 +131,7 @@ def counted(item, name, runs, printed, of):
     """
     n = runs.size
     pooled = (runs.sum() + printed) / (n + of)
-    error = 2.6 * (pooled * (1 - pooled) * (1 / n + 1 / of)) ** 0.5
+    error = error_of_share(pooled, n, of, sigmas=2.6)
     return Check(item, f"{name}: share of {n} that failed, printed {printed} of {of}", runs.mean(), printed / of, error)
 
 

@@ -16,6 +16,7 @@ import gdlab
 
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, is_true, printed
+from ..reporting.standard_errors import error_of_mean
 
 QUESTION = "Is weight decay the same as an L2 penalty? (S98; section 3.11)"
 SCALES = jnp.array([1.0, 10.0, 100.0, 1e3, 1e4])
@@ -30,7 +31,7 @@ def main(settings: Experiment) -> int:
 def measure():
     """The checks and the figure."""
     kept = {"AdamW": left(gdlab.adamw(RATE, weight_decay=DECAY), 0.0), "Adam with L2": left(gdlab.adam(RATE), DECAY)}
-    return [*same(), *looped(), *uneven(kept)], lambda: draw(kept)
+    return [*same(), *beside(), *looped(), *uneven(kept)], lambda: draw(kept)
 
 
 def noisy(w, penalty, *, key):
@@ -65,6 +66,18 @@ def same():
     )
 
 
+def beside():
+    """Decay stands beside the step, whatever divides the gradient: steps with and without it are eta w theta apart."""
+    theta, g = jax.random.normal(jax.random.key(1), (2, 4, 3))
+    for name, optimizer in (("Adam", gdlab.adam(0.3)), ("Shampoo, whose sigma is a matrix", gdlab.shampoo(0.3))):
+        steps = [
+            optimizer.update(g, optimizer.init(theta), theta)[0]
+            for optimizer in (gdlab.with_weight_decay(optimizer, DECAY), optimizer)
+        ]
+        off = jnp.abs(steps[0] - steps[1] + 0.3 * DECAY * theta).max()
+        yield at_most("S98", f"{name}: step less that without decay, + eta w theta", off, 1e-14)
+
+
 def looped():
     """One lane of each by a loop in NumPy, on gradients of its own: w - eta (decay w + m / sigma), or L2 within g."""
     noise = np.random.default_rng(0).normal(size=(STEPS, 5)) * np.asarray(SCALES)
@@ -90,7 +103,7 @@ def uneven(kept):
     uniform = (1 - RATE * DECAY) ** STEPS
     checks = [printed("3.11", "(1 - .001)^2000", uniform, ".1352")]
     final = {name: values[-1] for name, values in kept.items()}
-    error = {name: 4 * values.std(axis=0) / LANES**0.5 for name, values in final.items()}
+    error = {name: error_of_mean(values, axis=0) for name, values in final.items()}
     for i, scale in enumerate(SCALES.tolist()):
         checks.append(
             Check(
