@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["animate", "band", "contours", "losses", "paths", "rate_sensitivity"]
 
-PALETTE = ("#0072B2", "#E69F00", "#56B4E9", "#D55E00", "#CC79A7", "#009E73", "#F0E442", "#000000")
+BLACK = "#000000"
+PALETTE = ("#0072B2", "#E69F00", "#56B4E9", "#D55E00", "#CC79A7", "#009E73", "#F0E442", BLACK)
 DASHES = ("-", "--", "-.", ":")  # the next one after DISTINCT colors
 DISTINCT = 3  # colors in a row that color-blind readers tell apart
 WIDEST, THINNEST = 2.8, 1.0  # of the lines of runs, so that lines that coincide are seen inside one another
@@ -233,12 +234,18 @@ def lines(names: Sequence[str]) -> dict[str, dict[str, Any]]:
 def band(x: ArrayLike, values: ArrayLike, *, color: str | None = None, ax: Any = None, **line: Any) -> Any:
     """The median of the last axis against x, as `line` says, with the band between its quartiles.
 
+    A black line has the color of the words beside the axes, which is white where these are dark.
+
     >>> from matplotlib.figure import Figure
     >>> ax = band([1, 2], [[0.0, 1.0, 5.0], [2.0, 2.0, 2.0]], ax=Figure().subplots())
     >>> ax.lines[0].get_ydata().tolist()
     [1.0, 2.0]
     """
     ax = new_axes() if ax is None else ax
+    if color == BLACK:
+        from matplotlib.colors import to_hex
+
+        color = to_hex(ax.xaxis.label.get_color())
     values = drawable(values)
     some = np.isfinite(values).any(axis=-1)
     x, values = drawable(x)[some], values[some]

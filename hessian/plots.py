@@ -48,6 +48,11 @@ def _drawable(values):
     return np.where(np.abs(values) < LARGEST, values, np.nan)
 
 
+def _ink(ax):
+    """The color of the words beside the axes, which are light where the axes are dark."""
+    return ax.xaxis.label.get_color()
+
+
 def critical_points(points: Any, *, ax: Any = None) -> Any:
     """Points of two parameters, marked by their kind.
 
@@ -140,7 +145,7 @@ def atlas(points: Any, *, ax: Any = None) -> Any:
         of_kind = points.kind == kind
         if of_kind.any():
             losses = _drawable(points.loss[of_kind])
-            ax.plot(points.index[of_kind], losses, mark, color=color, markeredgecolor="black", label=kind)
+            ax.plot(points.index[of_kind], losses, mark, color=color, markeredgecolor=_ink(ax), label=kind)
     ax.set(xlabel="index: negative eigenvalues", ylabel="loss", title="critical points")
     ax.xaxis.get_major_locator().set_params(integer=True)
     if ax.get_legend_handles_labels()[0]:
@@ -182,7 +187,7 @@ def slices(loss: Callable, params: Any, pairs: Sequence[tuple[str, Any, float]],
     if not drawn:
         ax.text(0.5, 0.5, "nothing finite to draw", transform=ax.transAxes, ha="center", va="center", color="0.4")
     ax.axvline(0, color="0.7", linewidth=0.8)
-    ax.set(xlabel="distance", ylabel="loss", title="slices of the loss, and what slope and curvature predict (dotted)")
+    ax.set(xlabel="distance", ylabel="loss", title="slices of the loss; dotted: by slope and curvature")
     if drawn:
         ax.legend(fontsize=7)
     return ax
@@ -235,7 +240,7 @@ def eigenvalues(steps: ArrayLike, values: ArrayLike, *, rate: ArrayLike | None =
         ax.plot(steps, column, color=COLORS[i % len(COLORS)], linewidth=1.2)
     if rate is not None:
         edge = np.broadcast_to(2 / np.asarray(rate, float), np.shape(steps))
-        ax.plot(steps, _drawable(edge), "--", color="black", linewidth=1.0, label="$2 / \\eta$")
+        ax.plot(steps, _drawable(edge), "--", color=_ink(ax), linewidth=1.0, label="$2 / \\eta$")
         ax.legend()
     ax.set(xlabel="steps", ylabel="eigenvalue of the Hessian")
     return ax

@@ -68,3 +68,14 @@ def test_a_way_out_keeps_the_limits_and_ends_at_its_star(ax):
     hessian.plots.way_out([0, 0], [1, 0], [0.5, 0], [0.9, 0.1], ax=ax)
     assert (ax.get_xlim(), ax.get_ylim()) == ((-1, 1), (-2, 2))
     assert ax.lines[-1].get_xydata().tolist() == [[0.9, 0.1]]
+
+
+def test_marks_and_the_edge_are_seen_on_dark_axes():
+    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
+
+    with plt.style.context("dark_background"):
+        ax = hessian.plots.eigenvalues([0, 5], [1.0, 2.0], rate=0.1, ax=Figure().subplots())
+        found = hessian.plots.atlas(FOUND, ax=Figure().subplots())
+    assert ax.lines[-1].get_color() == "white"
+    assert {line.get_markeredgecolor() for line in found.lines} == {"white"}

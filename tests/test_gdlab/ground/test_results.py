@@ -78,3 +78,13 @@ def test_the_sensitivity_to_the_rate_is_the_median_of_the_final_losses(ax):
     dataset = xarray.Dataset({"loss": (("lr", "start"), losses)}, {"lr": [0.1, 1.0]})
     assert gdlab.plots.rate_sensitivity(dataset, ax=ax) is ax
     np.testing.assert_array_equal(ax.lines[0].get_xydata(), [[0.1, 2.0], [1.0, 6.0]])
+
+
+def test_black_lines_are_seen_on_dark_axes():
+    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
+
+    for style, ink in (("default", "#000000"), ("dark_background", "#ffffff")):
+        with plt.style.context(style):
+            ax = gdlab.plots.band([1, 2], [[0.0], [1.0]], color=gdlab.plots.BLACK, ax=Figure().subplots())
+        assert ax.lines[0].get_color() == ink
