@@ -185,7 +185,7 @@ def explosions(paths: Paths, residual: np.ndarray) -> list[Check]:
     ]
 
 
-def as_rounded(name: str, drawn: Any, at: float, item: str = "S82", half: float = 0.5) -> Check:
+def as_rounded(name: str, drawn: Any, at: float, item: str = "S82", *, half: float = 0.5) -> Check:
     """The check that a printed number is one draw more of what roundings make of a run, to half its last digit."""
     return Check(item, name, float(np.mean(drawn)), at, half + float(error_of_draw(drawn)))
 

@@ -23,7 +23,8 @@ def repeated(times, x):
 )
 def test_little_effort_is_for_many_operations_on_few_numbers(times, size, chosen, monkeypatch):
     monkeypatch.setattr(effort, "MANY", 9)
-    fn, x = effort.fitting(repeated, 1, lambda times, x: (repeated, (times,), (x,))), jnp.linspace(0, 1, size)
+    sample, kept_by = lambda times, x: (repeated, (times,), (x,)), lambda times, x: object()
+    fn, x = effort.fitting(repeated, 1, sample, kept_by), jnp.linspace(0, 1, size)
     np.testing.assert_allclose(fn(times, x), repeated(times, x), rtol=1e-13)
     usual, quick = fn.programs
     assert fn.program_for(times, x) is {"usual": usual, "quick": quick()}[chosen]
