@@ -33,11 +33,11 @@ What a user waits for is the compiler.  The table is the output of `python docs/
 processor seconds of the first call on a loss of two parameters, after `import gdlab, hessian`.  *Cold* is a process
 that has compiled nothing before; what the call is the first to import counts, too.  *Warm* is one that finds what an
 earlier process compiled, as the commands do (`GDLAB_CACHE=off` turns that off; in a program of your own set
-`jax_compilation_cache_dir`).  In that folder `classify`, `escape`, `find_minimum` and runs of an optimizer that takes
-the loss itself keep their programs in a form that is not traced again: it is found by the loss as JAX sees it, by the
-shapes of all arguments, by the settings, the versions and the source of these packages.  A loss with a callback or a
-`custom_vjp` is traced each time.  *By hand* is the same job written in JAX for this loss alone, without checks and
-without a certificate.  Ratios carry over to other machines, seconds do not.
+`jax_compilation_cache_dir`).  In that folder `classify`, `escape`, `find_minimum`, `find_critical_points` and runs of
+an optimizer that takes the loss itself keep their programs in a form that is not traced again: it is found by the loss
+as JAX sees it, by the shapes of all arguments, by the settings, the versions and the source of these packages.  A loss
+with a callback or a `custom_vjp` is traced each time.  *By hand* is the same job written in JAX for this loss alone,
+without checks and without a certificate.  Ratios carry over to other machines, seconds do not.
 
 """
 

@@ -26,7 +26,7 @@ Sample = tuple[Callable[..., Any], tuple, tuple]  # a function, its static argum
 
 
 def fitting(
-    fn: Callable[..., Any], statics: int, sample: Callable[..., Sample], kept_by: Callable[..., Any]
+    fn: Callable[..., Any], statics: int, sample: Callable[..., Sample], kept_by: Callable[..., Any] | None = None
 ) -> Callable[..., Any]:
     """A function compiled as its program asks for; its first arguments, so many, are static.
 
@@ -53,7 +53,7 @@ def fitting(
         return compiled_with(options, renamed(fn, name), static_argnums=numbers).trace(*args)
 
     def called(*args):
-        if is_alone() and is_keeping():
+        if kept_by is not None and is_alone() and is_keeping():
             static, rest = args[:statics], args[statics:]
             program = keeper.program(static, rest, lambda: kept_by(*args), lambda name: traced(name, args))
             if program is not None:

@@ -22,7 +22,7 @@ chunks of them from the host; `tune` differentiates through segments of steps.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property, partial, reduce
 from typing import Any, NamedTuple
 
 import jax
@@ -364,7 +364,7 @@ def loop_of(
 
 def all_finite(params: Params) -> jax.Array:
     """Whether every number of a pytree is finite: bool scalar."""
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(params)] or [True]))
+    return reduce(jnp.logical_and, [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params)] or [jnp.bool_(True)])
 
 
 def recorders_of(record: Sequence[str] | Mapping[str, Recorder]) -> dict[str, Recorder]:

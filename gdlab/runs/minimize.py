@@ -312,9 +312,9 @@ def _run(plan, rows, given, steps):
     def block(i, ahead):
         carry, history = ahead
         carry, row = loop.block(carry, length_of(i))
-        return carry, jax.tree.map(lambda rows, new: rows.at[i].set(new), history, row)
+        return carry, jax.tree.map(partial(_written, i), history, row)
 
-    turns = -((length_of.done - length_of.until) // plan.every) if rows else 0
+    turns = length_of.count if rows else 0
     carry, history = jax.lax.fori_loop(0, turns, block, (carry, _empty(loop, carry, rows)))
     return carry, _cut(history, rows), _reason(carry)
 
@@ -356,6 +356,12 @@ class _Lengths(NamedTuple):
     def __call__(self, number):
         return jnp.minimum(self.every, self.until - self.done - number * self.every)
 
+    @property
+    def count(self):
+        """How many they are."""
+        steps = self.until - self.done
+        return steps if self.every == 1 else -(-steps // self.every)
+
 
 def _led(loop, carry, first, steps, given):
     """The carry at the first step to record, and the lengths of the blocks from there."""
@@ -372,12 +378,17 @@ def _led(loop, carry, first, steps, given):
 def _reason(carry):
     """Why a run of fixed length ended."""
     sound = all_finite(carry.at.params)
-    return jnp.where(sound, REASONS.index("steps"), REASONS.index("not finite")).astype(jnp.int32)
+    return jnp.where(sound, *(np.int32(REASONS.index(why)) for why in ("steps", "not finite")))
+
+
+def _written(i, rows, row):
+    """The rows with one more, at i >= 0."""
+    return jax.lax.dynamic_update_index_in_dim(rows, jnp.asarray(row, rows.dtype), i, 0, allow_negative_indices=False)
 
 
 def _cut(history, rows):
     """The rows of a history, which may be none though one was made room for."""
-    return jax.tree.map(lambda leaf: leaf[:rows], history)
+    return history if rows else jax.tree.map(lambda leaf: leaf[:0], history)
 
 
 def _empty(loop, carry, rows):

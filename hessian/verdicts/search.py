@@ -35,7 +35,7 @@ from hessian.limits import CURVATURE_ROUNDING
 from hessian.models import WholeLoss, partition
 from hessian.numerics import divided, divisor, length
 from hessian.precision import Tree, working
-from hessian.product import Loss, Params, slope_of
+from hessian.product import Loss, Params, second_order, slope_of
 from hessian.roundoff import spread
 from hessian.steps.eigenbasis import eigenbasis
 from hessian.steps.second_order import Flat
@@ -213,7 +213,7 @@ class _Seek(NamedTuple):
     streak: jax.Array  # how many steps in a row made the gradient smaller, or, below zero, did not
 
 
-@compiled(static_argnums=(0, 1))
+@compiled(kept_by=second_order, static_argnums=(0, 1))
 def _search(loss, plan, params, args, starts, radius):
     method, index, steps, batch, symmetries = plan
     theta, unravel = ravel_pytree(params)
