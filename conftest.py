@@ -38,6 +38,11 @@ SLOW_EXAMPLES += ("experiments.workloads",)
 ROUNDING = {"runs", "storage", "sweeps", "proofs", "test_faults", "test_moments", "test_named", "test_peers"}
 ROUNDING |= {"test_precision", "test_roundoff"}
 
+# The compiler counts the turns of every loop again and again to simplify it: a third to a half of the compilation of a
+# search. It makes code with one thread, for the other workers have the other cores.
+LOOPS_AS_THEY_ARE = {"xla_disable_hlo_passes": "while-loop-invariant-code-motion,simplify-while-loops"}
+IN_TESTS = {**QUICK, **LOOPS_AS_THEY_ARE, "xla_cpu_parallel_codegen_split_count": 1}
+
 # torch is another witness of our formulas, too large to ask every contributor to install.
 collect_ignore = [] if importlib.util.find_spec("torch") else ["tests/test_gdlab/test_torch.py"]
 # A browser is not everyone's either; where GDLAB_BROWSER is set, as in .ci/run, its absence is an error instead.
@@ -72,7 +77,7 @@ def compiled_quickly_and_forgotten(request):
     quick = not ROUNDING & set(request.path.with_suffix("").parts)
     with pytest.MonkeyPatch.context() as patch:
         if quick:
-            patch.setattr(compiler, "get_compile_options", quickly(compiler.get_compile_options, known(QUICK)))
+            patch.setattr(compiler, "get_compile_options", quickly(compiler.get_compile_options, known(IN_TESTS)))
         jax.config.update("jax_disable_most_optimizations", quick)
         yield
     jax.clear_caches()
