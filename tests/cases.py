@@ -262,7 +262,6 @@ FAST = (
     "momentum, torch",
     "rmsprop",
     "adam",
-    "soap",
     "amsgrad, optax",
     "radam",
     "nadam, torch",

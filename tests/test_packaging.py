@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.full
+
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 WHEEL = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
@@ -82,7 +84,6 @@ def test_the_command_line_is_installed_under_a_name_that_nobody_else_has():
     assert [file.name for file in files if absolute.search(file.read_text(encoding="utf-8"))] == []
 
 
-@pytest.mark.full
 def test_what_is_installed_runs_in_a_folder_with_experiments_and_tests_of_its_own(tmp_path):
     site, mine = tmp_path / "site", tmp_path / "mine"
     site.mkdir()

@@ -13,7 +13,6 @@ Where the deviation itself is known from few draws, Student's t says how far 99 
 from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
 
 EVEN = 0.5  # the share whose standard error is the largest
 
@@ -62,6 +61,8 @@ def student_99(freedom: float) -> float:
     >>> round(student_99(1), 2), round(student_99(1e9), 3)  # of Cauchy's distribution, and of the normal one
     (63.66, 2.576)
     """
+    from scipy.stats import t as student  # which takes two seconds to import
+
     return float(student.ppf(0.995, freedom))
 
 

@@ -14,6 +14,8 @@ from experiments.commands import accelerator
 from experiments.workloads import device_accuracy, device_speed
 from experiments.workloads.measured import COLUMNS, Row, cells
 
+pytestmark = pytest.mark.full
+
 PLATFORMS = ("cuda", "tpu")
 RATES = {"bytes": 1e9, "flops": 1e9}
 LIMITS = [Row("a copy", "1", 2.0, "GB/s"), Row("a product", "1", 3.0, "GFLOP/s")]
@@ -120,7 +122,6 @@ def test_its_programs_are_lowered_for_gpus_and_tpus(name):
         assert not re.search(r"f64>|callback|xla_cpu|lapack", text)
 
 
-@pytest.mark.full
 def test_every_piece_measures_at_a_small_size():
     with jax.enable_x64(False):
         rows = device_speed.limits(1, 2**10, 8)

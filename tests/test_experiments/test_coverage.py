@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.full
+
 EXPERIMENTS = Path(__file__).parents[2] / "experiments" / "lectures"
 ITEMS = [f"S{n}" for n in range(1, 102)]
 SECTIONS = [f"2.{n}" for n in range(1, 4)] + [f"3.{n}" for n in range(1, 15)]

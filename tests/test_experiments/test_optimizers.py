@@ -12,6 +12,8 @@ import gdlab
 from experiments.cli.settings import InputError
 from experiments.workloads.optimizers import named_optimizers, tried
 
+pytestmark = pytest.mark.full
+
 
 def of_optax():
     """Every function of optax and optax.contrib that returns a transformation, or a function that makes one."""
@@ -22,7 +24,6 @@ def of_optax():
                 yield f"{library.__name__}.{name}"
 
 
-@pytest.mark.full
 @pytest.mark.filterwarnings("ignore:Specifying a key", "ignore::DeprecationWarning")
 def test_nine_in_ten_optimizers_of_optax_run_by_name_and_the_others_say_what_they_want():
     names, refused = list(of_optax()), {}
@@ -70,7 +71,6 @@ def test_a_name_is_the_optimizer_that_it_names(name):
     np.testing.assert_array_equal(ran(tried(name)(0.01)), ran(SAME[name](0.01)))
 
 
-@pytest.mark.full
 @pytest.mark.parametrize("name", ["optax.contrib.sam(optax.sgd, optax.sgd, opaque_mode=True)", "optax.contrib.sophia"])
 def test_optimizers_that_ask_for_the_loss_or_its_gradient_get_them(name):
     if not hasattr(optax.contrib, name.split("(")[0].rpartition(".")[2]):

@@ -14,6 +14,8 @@ import gdlab
 from gdlab.comparisons import estimates, pairs, tuning
 from gdlab.comparisons.figures import FIGURES
 
+pytestmark = pytest.mark.full
+
 mpl.use("agg")
 NAMES = ["adam", "sgd", "muon"]
 

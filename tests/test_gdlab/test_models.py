@@ -13,6 +13,8 @@ from cases import Tensor
 import gdlab
 from gdlab.models import partition
 
+pytestmark = pytest.mark.full
+
 
 @jax.tree_util.register_dataclass
 @dataclass

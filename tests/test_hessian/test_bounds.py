@@ -10,6 +10,8 @@ import pytest
 
 import hessian
 
+pytestmark = pytest.mark.full
+
 N = 3
 
 
@@ -63,7 +65,6 @@ def test_kinds_within_bounds_are_those_of_an_enumeration_of_faces(cases, judge, 
     np.testing.assert_array_equal(found.face.active > 0, jnp.any(found.face.side != 0, axis=1))
 
 
-@pytest.mark.full
 def test_a_search_within_bounds_ends_where_the_conditions_of_first_and_second_order_hold(cases):
     h, b, low, high, x = (part[::6] for part in cases[0])
     start = jnp.linspace(-2, 2, x.size).reshape(x.shape)
@@ -76,7 +77,6 @@ def test_a_search_within_bounds_ends_where_the_conditions_of_first_and_second_or
         assert (np.linalg.eigvalsh(np.asarray(matrix)[np.ix_(free, free)]) > -1e-9).all()
 
 
-@pytest.mark.full
 def test_a_way_out_of_a_saddle_on_a_face_stays_in_the_box():
     def bent(w):
         return (1 - w[0] * w[1]) ** 2 + w[2]
@@ -117,7 +117,6 @@ def test_what_would_leave_the_box_is_refused():
         hessian.classify(lambda w: w @ w, jnp.ones(2), bounds=(0.0, 1.0), symmetries=hessian.symmetry.rescale(0, 1))
 
 
-@pytest.mark.full
 def test_proofs_speak_of_points_inside_of_bounds():
     pytest.importorskip("flint")
 

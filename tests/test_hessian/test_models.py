@@ -13,6 +13,8 @@ from cases import Tensor
 import hessian
 from hessian.models import partition
 
+pytestmark = pytest.mark.full
+
 
 @jax.tree_util.register_dataclass
 @dataclass
@@ -72,7 +74,6 @@ def of_net(arrays):
     return Net(arrays["inner"], None, arrays["outer"], None, None)
 
 
-@pytest.mark.full
 @pytest.mark.parametrize("name", SAYS)
 def test_a_module_is_seen_as_its_arrays_are(name):
     say = SAYS[name]
@@ -137,7 +138,6 @@ def test_losses_made_of_the_loss_of_a_module_are_those_of_its_arrays(name):
     np.testing.assert_allclose(product.outer, expected["outer"], rtol=1e-6, atol=1e-9)
 
 
-@pytest.mark.full
 def test_critical_points_of_a_module_are_modules():
     """Of (1 - w0 w1)^2 + (w0 - w1)^2, whose points are known: the origin, and (1, 1) with its mirror image."""
     loss = lambda m: (1 - m.inner[0] * m.inner[1]) ** m.width + (m.act(m.inner[0] - m.inner[1])) ** 2  # noqa: E731
@@ -248,7 +248,6 @@ def test_arrays_of_other_libraries_are_data():
     assert point.kind == "minimum"
 
 
-@pytest.mark.full
 def test_the_ways_down_from_a_saddle_of_the_free_part_leave_the_rest_where_it_is():
     def pulled(p):
         return valley(p) + 0.3 * p["z"] * p["x"]

@@ -7,6 +7,8 @@ import pytest
 
 from gdlab.ground.convolutions import canonical
 
+pytestmark = pytest.mark.full
+
 ORDERS = {
     "features first": ("NCHW", "OIHW", "NCHW"),
     "features last": ("NHWC", "HWIO", "NHWC"),

@@ -12,6 +12,8 @@ import pytest
 import gdlab
 from gdlab.operators import applied, by_leaf
 
+pytestmark = pytest.mark.full
+
 GRADS = np.random.default_rng(5).normal(size=(6, 4)) * np.array([1e-3, 1.0, 10.0, 0.0])
 PARAMS = {"w": jnp.array([0.5, -2.0, 1.0, 3.0])}
 
@@ -103,7 +105,6 @@ SHAPED_CASES = {
 }
 
 
-@pytest.mark.full
 @pytest.mark.parametrize("optimizer", SHAPED_CASES.values(), ids=SHAPED_CASES)
 def test_steps_of_every_rank_and_of_optimizers_around_others_are_read(optimizer):
     ours, rng, params = gdlab.inspect(optimizer), np.random.default_rng(3), SHAPED
@@ -188,7 +189,6 @@ def all_of_optax(g):
                 yield name, made, state, updates
 
 
-@pytest.mark.full
 def test_every_transformation_of_optax_is_read_right_or_named():
     g, read, named = {"w": jnp.asarray(GRADS[0])}, set(), set()
     for name, optimizer, state, updates in all_of_optax(g):

@@ -9,6 +9,8 @@ from optax import contrib
 
 import gdlab
 
+pytestmark = pytest.mark.full
+
 STEPS = 200
 SHAPES = {"matrix": (5, 3), "vector": (4,), "scalar": (), "stack": (2, 3, 5), "kernel": (2, 2, 3, 4)}
 PARAMS = {name: jnp.asarray(np.random.default_rng(7).normal(size=shape)) for name, shape in SHAPES.items()}
@@ -91,7 +93,6 @@ def walk(ours, theirs, steps=STEPS, **extra):
         params = optax.apply_updates(params, expected)
 
 
-@pytest.mark.full
 @pytest.mark.parametrize(("ours", "theirs"), PEERS.values(), ids=PEERS)
 def test_each_step_equals_optax(ours, theirs):
     for updates, expected in walk(ours, theirs):
@@ -132,7 +133,6 @@ def loss(p):
     return sum(jnp.sum((leaf - 1) ** 2 * (1 + leaf**2)) for leaf in jax.tree.leaves(p))
 
 
-@pytest.mark.full
 def test_sam_equals_optax():
     ascent = optax.chain(contrib.normalize(), optax.sgd(0.05))
     ours = gdlab.sam(gdlab.adam(0.01), 0.05)

@@ -12,6 +12,8 @@ import gdlab
 from gdlab.runs import minimize as runs
 from gdlab.runs.foreign import taken_apart
 
+pytestmark = pytest.mark.full
+
 START = {"w": jnp.array([0.5, -1.5]), "b": jnp.array(0.3)}
 
 

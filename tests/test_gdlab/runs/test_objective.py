@@ -10,6 +10,8 @@ import pytest
 
 import gdlab
 
+pytestmark = pytest.mark.full
+
 START = jnp.array([1.0, -2.0])
 MEAN = jnp.array([0.5, 0.25])
 
@@ -102,7 +104,6 @@ def joined(parts):
     return jax.tree.map(lambda *rows: np.concatenate(rows), *(part.history for part in parts))
 
 
-@pytest.mark.full
 @pytest.mark.parametrize("how", HOW)
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_run_in_ten_pieces_is_one_run_to_the_bit(name, how):
@@ -136,7 +137,6 @@ def image_loss(weights, state, images):
     return jnp.mean((hidden.mean((2, 3)) @ out - 1) ** 2), {"key": key, "mean": 0.9 * state["mean"] + 0.1 * mean}
 
 
-@pytest.mark.full
 def test_a_run_of_a_block_with_convolutions_in_pieces_is_one_run_to_the_bit():
     single = partial(jnp.asarray, dtype=jnp.float32)
     images = single(np.random.default_rng(0).normal(size=(8, 2, 6, 6)))

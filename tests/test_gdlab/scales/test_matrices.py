@@ -12,6 +12,8 @@ from gdlab import directions, scales
 from gdlab.matrices import View
 from gdlab.operators import applied, by_leaf, is_operator
 
+pytestmark = pytest.mark.full
+
 STEPS = 200
 SHAPES = {"matrix": (5, 3), "wide": (2, 6), "vector": (4,), "scalar": (), "stack": (2, 3, 5), "kernel": (2, 2, 3, 4)}
 PARAMS = {name: jnp.asarray(np.random.default_rng(7).normal(size=shape)) for name, shape in SHAPES.items()}
@@ -63,7 +65,6 @@ MUONS = {
 }
 
 
-@pytest.mark.full
 @pytest.mark.parametrize(("ours", "theirs"), MUONS.values(), ids=MUONS)
 def test_muon_equals_optax(ours, theirs):
     our_state, state = ours.init(PARAMS), theirs.init(PARAMS)
@@ -249,7 +250,6 @@ PAPERS = {
 FULL_RANK = {"soap": {"vector": (4,), "scalar": (), "square": (3, 3), "stack": (2, 3, 3), "kernel": (2, 1, 3, 3)}}
 
 
-@pytest.mark.full
 def test_each_step_of_kron_is_that_of_its_paper():
     """From the paper's own state, for the fit enlarges what two computations round differently."""
     optimizer, paper = gdlab.kron(0.1, 0.8, fit_rate=0.2, seed=5), KronInNumpy()
@@ -279,7 +279,6 @@ def test_kron_makes_noise_of_the_size_one_of_correlated_gradients():
     np.testing.assert_allclose(np.linalg.eigvalsh(covariance), 1, atol=0.6)
 
 
-@pytest.mark.full
 @pytest.mark.parametrize("name", PAPERS)
 def test_each_step_is_that_of_its_paper(name):
     optimizer, paper = PAPERS[name][0], PAPERS[name][1]()
@@ -362,7 +361,6 @@ def read(optimizer, steps=3):
     return step
 
 
-@pytest.mark.full
 @pytest.mark.parametrize("optimizer", READ.values(), ids=READ)
 def test_an_operator_is_one_symmetric_positive_matrix_on_its_leaf(optimizer):
     """Its dense matrix, made column by column, has the diagonal and the eigenvalues that it says, and is symmetric."""
@@ -423,7 +421,6 @@ WRAPPED = {
 }
 
 
-@pytest.mark.full
 @pytest.mark.parametrize("wrap", WRAPPED.values(), ids=WRAPPED)
 def test_a_wrapped_operator_moves_by_what_was_read_even_where_it_is_singular(wrap):
     """The exact polar factor of a tall momentum has a null space, in which weight decay moves all the same."""

@@ -8,6 +8,8 @@ import pytest
 import gdlab
 from gdlab.sweeps.lanes import CALLS, ELEMENTWISE, RULES, UNCHANGED, Value, along_last
 
+pytestmark = pytest.mark.full
+
 MATRIX = np.array([[1.0, 2.0], [3.0, 4.0]])
 
 

@@ -8,6 +8,8 @@ import pytest
 import gdlab
 from gdlab.sweeps import sines
 
+pytestmark = pytest.mark.full
+
 FUNCTIONS = {"sine": (sines.sine, np.sin), "cosine": (sines.cosine, np.cos)}
 
 

@@ -11,6 +11,8 @@ import gdlab
 from gdlab.sweeps import plan, ways
 from gdlab.sweeps.ways import Task, Way
 
+pytestmark = pytest.mark.full
+
 SMALL = Task("a program", small=True, carried=32, operations=1e7, lanes=4096)
 LARGE = SMALL._replace(small=False, carried=2**16)
 

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.full
+
 flint = pytest.importorskip("flint")
 pytest.importorskip("ival")
 

@@ -9,6 +9,8 @@ import gdlab
 import hessian
 from gdlab.problems import surface
 
+pytestmark = pytest.mark.full
+
 
 def test_perturbed_descent_leaves_by_chance_and_never_further_than_its_radius():
     optimizer = hessian.perturbed_gd(0.1, radius=0.01, threshold=1e-3, wait=5)

@@ -8,6 +8,8 @@ import pytest
 import gdlab
 import hessian
 
+pytestmark = pytest.mark.full
+
 N = 40
 RNG = np.random.default_rng(0)
 MIRROR = RNG.normal(size=N) / np.sqrt(N)

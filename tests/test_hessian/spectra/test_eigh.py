@@ -7,6 +7,8 @@ import pytest
 
 from hessian.spectra.eigh import eigh
 
+pytestmark = pytest.mark.full
+
 
 def symmetric(eigenvalues):
     """A matrix with these eigenvalues in a random basis."""
@@ -16,7 +18,6 @@ def symmetric(eigenvalues):
     return (a + a.T) / 2
 
 
-@pytest.mark.full
 @pytest.mark.parametrize("n", [1, 2, 3, 5])
 def test_eigh_agrees_with_numpy_at_repeated_and_far_eigenvalues(n):
     rng = np.random.default_rng(n)
@@ -33,7 +34,6 @@ def test_eigh_agrees_with_numpy_at_repeated_and_far_eigenvalues(n):
     assert (np.abs(errors).max(axis=(1, 2)) <= 1e-14 * size).all()
 
 
-@pytest.mark.full
 def test_the_derivative_of_an_eigenvalue_is_the_projection_on_its_eigenvector():
     matrix = jnp.diag(jnp.array([1.0, 2.0, 4.0])) + 0.1
     lowest = eigh(matrix)[1][:, 0]

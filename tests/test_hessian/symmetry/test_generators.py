@@ -10,6 +10,8 @@ from hessian import symmetry
 from hessian.symmetry.declared import declare, refuse_wrong
 from hessian.symmetry.slices import orbit_at
 
+pytestmark = pytest.mark.full
+
 RNG = np.random.default_rng(0)
 NET = {"w1": jnp.asarray(RNG.normal(size=(4, 3))), "b1": jnp.asarray(RNG.normal(size=3)), "w2": jnp.ones((3, 2))}
 X, Y = jnp.asarray(RNG.normal(size=(8, 4))), jnp.asarray(RNG.normal(size=(8, 2)))
@@ -72,7 +74,6 @@ HOLD = {  # loss, params, symmetries, how many directions
 }
 
 
-@pytest.mark.full
 @pytest.mark.parametrize("case", HOLD, ids=HOLD)
 def test_what_holds_passes_and_the_point_decides_how_many_directions_it_makes_flat(case):
     loss, params, symmetries, directions = HOLD[case]
@@ -102,7 +103,6 @@ WRONG = {  # loss, params, symmetries, the words
 }
 
 
-@pytest.mark.full
 @pytest.mark.parametrize("case", WRONG, ids=WRONG)
 def test_what_does_not_hold_is_refused_with_the_violation(case):
     loss, params, symmetries, words = WRONG[case]
