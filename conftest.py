@@ -18,7 +18,7 @@ import jax
 import pytest
 from jax._src import compiler  # no public name changes the options of what JAX compiles by itself
 
-from gdlab.ground.compilers import QUICK, known
+from gdlab.ground.compilers import LOOPS_AS_THEY_ARE, QUICK, known
 
 # Not through the environment: programs that tests start must choose their own precision, as they do for a user.
 jax.config.update("jax_enable_x64", True)
@@ -38,9 +38,7 @@ SLOW_EXAMPLES += ("experiments.workloads",)
 ROUNDING = {"runs", "storage", "sweeps", "proofs", "test_faults", "test_moments", "test_named", "test_peers"}
 ROUNDING |= {"test_precision", "test_roundoff"}
 
-# The compiler counts the turns of every loop again and again to simplify it: a third to a half of the compilation of a
-# search. It makes code with one thread, for the other workers have the other cores.
-LOOPS_AS_THEY_ARE = {"xla_disable_hlo_passes": "while-loop-invariant-code-motion,simplify-while-loops"}
+# The compiler makes code with one thread, for the other workers have the other cores.
 IN_TESTS = {**QUICK, **LOOPS_AS_THEY_ARE, "xla_cpu_parallel_codegen_split_count": 1}
 
 # torch is another witness of our formulas, too large to ask every contributor to install.

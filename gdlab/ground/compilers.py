@@ -1,11 +1,13 @@
 """What a compiler is told where a user waits for it, and not for what it makes: as far as this compiler knows it.
 
 On a CPU XLA makes one kernel after the other by way of MLIR, or in a third of the time without (QUICK); improving the
-kernels takes half of what is left, and gains nothing where they take microseconds (LIGHT).
+kernels takes half of what is left, and gains nothing where they take microseconds (LIGHT).  To simplify a loop it
+counts the turns again and again, a third of the compilation of a search (LOOPS_AS_THEY_ARE).
 
 | name | what it is |
 |---|---|
 | `QUICK`, `LIGHT` | options of a compilation on a CPU: without fusion emitters; and without improving the kernels |
+| `LOOPS_AS_THEY_ARE` | and without moving what does not change out of loops |
 | `compiled_with` | `jax.jit` with such options, on a CPU |
 | `known` | the options that this compiler has |
 | `is_alone` | whether a program that is called here is no part of another one |
@@ -20,7 +22,13 @@ import jax
 from jax.extend.core import get_opaque_trace_state
 
 QUICK = {"xla_cpu_use_fusion_emitters": False}
-LIGHT = {**QUICK, "xla_backend_optimization_level": 0, "xla_cpu_parallel_codegen_split_count": 1}
+LOOPS_AS_THEY_ARE = {"xla_disable_hlo_passes": "while-loop-invariant-code-motion,simplify-while-loops"}
+LIGHT = {
+    **QUICK,
+    **LOOPS_AS_THEY_ARE,
+    "xla_backend_optimization_level": 0,
+    "xla_cpu_parallel_codegen_split_count": 1,
+}
 
 with ThreadPoolExecutor(1) as a_thread:  # in which no transformation is under way, whatever imports this module
     OUTSIDE = a_thread.submit(get_opaque_trace_state).result()
