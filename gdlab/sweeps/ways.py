@@ -134,7 +134,8 @@ def timed(run: Callable[[], Any]) -> float:
 def usual_chunk(width: int) -> int:
     """How many lanes of so many bytes are computed between two looks of the host.
 
-    On an H100 a step of a million lanes takes as long as one of 10^5: in chunks of 65,536 it takes eight times as long.
+    On an H100 a step of momentum takes 13 us for 10^5 lanes and 29 us for 10^6, which in chunks of 65,536 take eight
+    times as long.
     """
     if jax.default_backend() == "cpu":
         return SMALLER_CHUNK
