@@ -47,16 +47,16 @@ class Step(NamedTuple):
     @property
     def update(self) -> Params:
         """The change of the parameters, `-eta / sigma * m`, shaped like params."""
-        of, ratios = likes(-self.eta), {}  # leaves that share their sigma share the division
+        of, ratios = likes(self.eta), {}  # leaves that share their sigma share the division
 
         def move(sigma, m, moved):
             if is_operator(sigma):
-                return of(m) * sigma.solve(m) if moved is None else moved
+                return -of(m) * sigma.solve(m) if moved is None else moved
             if id(sigma) not in ratios:
                 unit = _unit(sigma)
                 ratios[id(sigma)] = of(sigma) / (sigma * unit), unit
             ratio, unit = ratios[id(sigma)]
-            return ratio * (m * unit)
+            return -(ratio * (m * unit))
 
         moved = by_leaf(lambda sigma: None, self.sigma) if self.moved is None else self.moved
         return by_leaf(move, self.sigma, self.m, moved)

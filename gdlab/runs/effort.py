@@ -39,7 +39,7 @@ def fitting(
     keeper = Keeper(f"{fn.__module__}.{fn.__qualname__}")
 
     def is_quick(*args):
-        if jax.default_backend() != "cpu":
+        if jax.default_backend() != "cpu" or not is_alone():  # the options are those of a whole program
             return False
         part, static, rest = sample(*args)
         leaves, structure = jax.tree.flatten(rest)

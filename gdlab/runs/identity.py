@@ -10,12 +10,12 @@ takes to load; it reads no derivative beyond these.  Other runs are traced each 
 | `kept_by` | what determines the program; `Unsaid` where it is not kept |
 """
 
+from inspect import signature
 from typing import Any
 
 import jax
 
 from gdlab.ground.words import Unsaid
-from gdlab.runs.foreign import taken
 from gdlab.runs.loop import RECORDERS
 
 
@@ -26,7 +26,7 @@ def kept_by(plan: Any, rows: int, given: tuple, steps: Any) -> tuple:
     simple = data.batches is None and data.key is None and data.held_out is None
     if plan.static is not None or not simple or len(recorded) < len(plan.recorders):
         raise Unsaid("data")
-    if "value_fn" not in taken(optimizer.update, {"value_fn": None}):
+    if "value_fn" not in signature(optimizer.update).parameters:
         raise Unsaid("an optimizer that does not take the loss")
     objective = plan.objective
     try:

@@ -270,10 +270,8 @@ def _driven(plan, steps, given):
     *_, limits, before = given
     done = 0 if before is None or plan.every == 1 else int(before.at.count)
     rows = -(-(done + steps) // plan.every) - -(-done // plan.every)
-    if limits is not None:
-        return _run_until(plan, rows, given, steps)
-    if is_alone():
-        return _run(plan, rows, given, steps)
+    if limits is not None or is_alone():
+        return _run(plan, rows, given, np.int32(steps))
     return _scanned(plan, min(-done % plan.every, steps), steps, given)
 
 
@@ -305,36 +303,25 @@ def _sample(plan, _, given, __):
 
 @partial(fitting, statics=2, sample=_sample, kept_by=kept_by)
 def _run(plan, rows, given, steps):
-    """A run of whatever length that has so many rows of history."""
+    """A run of whatever length that has so many rows of history, or that ends at the first reason to stop."""
     loop, carry, first = _begun(plan, given)
-    carry, length_of = _led(loop, carry, first, steps, given)
+    carry, begin = _led(loop, carry, first, steps, given)
+    until, every = first + steps, plan.every
 
-    def block(i, ahead):
-        carry, history = ahead
-        carry, row = loop.block(carry, length_of(i))
-        return carry, jax.tree.map(partial(_written, i), history, row)
-
-    turns = length_of.count if rows else 0
-    carry, history = jax.lax.fori_loop(0, turns, block, (carry, _empty(loop, carry, rows)))
-    return carry, _cut(history, rows), _reason(carry)
-
-
-@partial(fitting, statics=2, sample=_sample, kept_by=kept_by)
-def _run_until(plan, rows, given, steps):
-    """The run that ends at the first reason to stop."""
-    loop, carry, first = _begun(plan, given)
-    carry, length_of = _led(loop, carry, first, steps, given)
+    def going(ahead):
+        carry, _ = ahead
+        short = carry.at.count < until
+        return short if carry.watch is None else short & (carry.watch.reason == 0)
 
     def block(ahead):
-        carry, number, history = ahead
-        carry, row = loop.block(carry, length_of(number))
-        return carry, number + 1, jax.tree.map(lambda rows, new: rows.at[number].set(new), history, row)
+        carry, history = ahead
+        count = carry.at.count
+        carry, row = loop.block(carry, jnp.minimum(every, until - count) if every > 1 else 1)
+        place = jax.lax.div(count - begin, np.int32(every))
+        return carry, jax.tree.map(partial(_written, place), history, row)
 
-    ahead = carry, jnp.zeros([], jnp.int32), _empty(loop, carry, rows)
-    going = lambda ahead: (ahead[0].watch.reason == 0) & (ahead[1] < rows)  # noqa: E731
-    carry, _, history = jax.lax.while_loop(going, block, ahead)
-    reason = jnp.where(carry.watch.reason == 0, REASONS.index("steps"), carry.watch.reason).astype(jnp.int32)
-    return carry, _cut(history, rows), reason
+    carry, history = jax.lax.while_loop(going, block, (carry, _empty(loop, carry, rows)))
+    return carry, _cut(history, rows), _reason(carry)
 
 
 def _begun(plan, given, once=True):
@@ -346,39 +333,34 @@ def _begun(plan, given, once=True):
     return loop, carry, first
 
 
-class _Lengths(NamedTuple):
-    """The lengths of the blocks between two steps."""
-
-    done: Any
-    until: Any
-    every: int
-
-    def __call__(self, number):
-        return jnp.minimum(self.every, self.until - self.done - number * self.every)
-
-    @property
-    def count(self):
-        """How many they are."""
-        steps = self.until - self.done
-        return steps if self.every == 1 else -(-steps // self.every)
-
-
 def _led(loop, carry, first, steps, given):
-    """The carry at the first step to record, and the lengths of the blocks from there."""
-    # The barrier hides from the compiler that states begin as zeros: a run that goes on begins with others.
-    carry = jax.lax.optimization_barrier(carry)
-    every = loop.plan.every
-    lead: Any = 0
-    if given[-1] is not None and every > 1:
-        lead = jnp.minimum(-first % every, steps)
-        carry = loop.unrecorded(carry, 0, lead)
-    return carry, _Lengths(first + lead, first + steps, every)
+    """The carry at the first step to record, and the number of that step."""
+    carry = _hidden(carry)
+    if given[-1] is None or loop.plan.every == 1:
+        return carry, first
+    lead = jnp.minimum(-first % loop.plan.every, steps)
+    return loop.unrecorded(carry, 0, lead), first + lead
+
+
+def _hidden(carry):
+    """The carry of which the compiler does not see that states begin as zeros: a run that goes on begins with others.
+
+    Counts are seen: behind a barrier the compiler takes as long to find that they go in step as for all else.
+    """
+    leaves, structure = jax.tree.flatten(carry)
+    numbers = [i for i, leaf in enumerate(leaves) if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)]
+    for i, leaf in zip(numbers, jax.lax.optimization_barrier([leaves[i] for i in numbers]), strict=True):
+        leaves[i] = leaf
+    return jax.tree.unflatten(structure, leaves)
 
 
 def _reason(carry):
-    """Why a run of fixed length ended."""
-    sound = all_finite(carry.at.params)
-    return jnp.where(sound, *(np.int32(REASONS.index(why)) for why in ("steps", "not finite")))
+    """Why a run ended."""
+    if carry.watch is None:
+        sound = all_finite(carry.at.params)
+        return jnp.where(sound, *(np.int32(REASONS.index(why)) for why in ("steps", "not finite")))
+    reason = carry.watch.reason
+    return jnp.where(reason == 0, REASONS.index("steps"), reason).astype(jnp.int32)
 
 
 def _written(i, rows, row):

@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import gdlab
+import hessian
 from gdlab.runs import effort
 
 pytestmark = pytest.mark.skipif(jax.default_backend() != "cpu", reason="the options are those of the CPU's compiler")
@@ -28,3 +30,14 @@ def test_little_effort_is_for_many_operations_on_few_numbers(times, size, chosen
     np.testing.assert_allclose(fn(times, x), repeated(times, x), rtol=1e-13)
     usual, quick = fn.programs
     assert fn.program_for(times, x) is {"usual": usual, "quick": quick()}[chosen]
+
+
+def test_a_run_of_an_intricate_optimizer_that_may_stop_early_is_part_of_a_program():
+    start = jnp.array([0.5, 1.0])
+
+    def end(start):
+        loss = lambda w: (1 - w[0] * w[1]) ** 2 + 0.1 * w[0] ** 2  # noqa: E731
+        return gdlab.minimize(loss, hessian.newton_cg(), start, 20, tolerance=1e-9).params
+
+    for transformed in (jax.jit(jax.vmap(end)), jax.vmap(jax.jit(end)), lambda starts: jax.jit(end)(starts[0])[None]):
+        np.testing.assert_allclose(transformed(start[None])[0], end(start), rtol=1e-6)
