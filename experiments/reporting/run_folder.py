@@ -349,7 +349,8 @@ def placed(figure: Any, dpi: int) -> Iterator[None]:
     from matplotlib import rc_context
 
     figure.set_dpi(dpi)
-    if engine := figure.get_layout_engine():
+    engine = figure.get_layout_engine()
+    if engine and figure.axes:
         engine.execute(figure)
     with rc_context({"figure.constrained_layout.use": False, "figure.autolayout": False}):
         figure.set_layout_engine(None)
