@@ -18,7 +18,7 @@ import jax
 import pytest
 from jax._src import compiler  # no public name changes the options of what JAX compiles by itself
 
-from gdlab.ground.compilers import LOOPS_AS_THEY_ARE, QUICK, known
+from gdlab.ground.compilers import ONCE, known
 
 # Not through the environment: programs that tests start must choose their own precision, as they do for a user.
 jax.config.update("jax_enable_x64", True)
@@ -37,9 +37,6 @@ SLOW_EXAMPLES += ("experiments.workloads",)
 # Folders and files whose tests compare programs bit for bit, or bound what they round: compiled as they are for users.
 ROUNDING = {"runs", "storage", "sweeps", "proofs", "test_faults", "test_moments", "test_named", "test_peers"}
 ROUNDING |= {"test_precision", "test_roundoff"}
-
-# The compiler makes code with one thread, for the other workers have the other cores.
-IN_TESTS = {**QUICK, **LOOPS_AS_THEY_ARE, "xla_cpu_parallel_codegen_split_count": 1}
 
 # torch is another witness of our formulas, too large to ask every contributor to install.
 collect_ignore = [] if importlib.util.find_spec("torch") else ["tests/test_gdlab/test_torch.py"]
@@ -75,7 +72,7 @@ def compiled_quickly_and_forgotten(request):
     quick = not ROUNDING & set(request.path.with_suffix("").parts)
     with pytest.MonkeyPatch.context() as patch:
         if quick:
-            patch.setattr(compiler, "get_compile_options", quickly(compiler.get_compile_options, known(IN_TESTS)))
+            patch.setattr(compiler, "get_compile_options", quickly(compiler.get_compile_options, known(ONCE)))
         jax.config.update("jax_disable_most_optimizations", quick)
         yield
     jax.clear_caches()

@@ -152,7 +152,7 @@ STAIRS = {
         "workload optimizers plain_network device_speed device_accuracy",
         "measured tasks tuned_benchmark digits cutest pokemon_valley user_loss",
     ],
-    "experiments.cli": ["cache console settings signals stdout"],
+    "experiments.cli": ["cache compiling console settings signals stdout"],
 }
 
 ROOMS = " ".join(STAIRS[""]).split()

@@ -225,7 +225,7 @@ class Experiment:
     out: Path | None = None
     """The folder to write, which must not exist yet; runs/NAME by default."""
     quick: bool = False
-    """A smaller size, a few seconds long, where the experiment has one."""
+    """A smaller size, a few seconds long, where the experiment has one; its programs are compiled for one use."""
     pgf: bool = False
     """Write the figure as PGF too, for LaTeX; it takes an installed xelatex."""
     json: bool = False

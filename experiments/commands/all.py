@@ -21,6 +21,7 @@ from typing import Any
 import jax
 
 from ..cli import signals
+from ..cli.compiling import quick_flags
 from ..cli.console import bar, print_table
 from ..cli.settings import All, Experiment, InputError, at_least_one, experiments, module_of
 from ..reporting.run_folder import dump, held, writable, write_json
@@ -73,8 +74,9 @@ def each(asked: dict[str, Any], jobs: int) -> Iterator[tuple[str, dict[str, Any]
     if jobs == 1:
         yield from ((name, verdict(settings)) for name, settings in asked.items())
         return
+    flags = quick_flags() if any(settings.quick for settings in asked.values()) else None
     # Processes that are forked after JAX has started would hang.
-    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _begin_worker)
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _begin_worker, (flags,))
     names = {pool.submit(_worked, settings): name for name, settings in asked.items()}
     try:
         for future in as_completed(names):
@@ -90,8 +92,10 @@ def each(asked: dict[str, Any], jobs: int) -> Iterator[tuple[str, dict[str, Any]
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _begin_worker():
+def _begin_worker(flags):
     signals.listen(signals.leave)
+    if flags is not None:
+        os.environ["XLA_FLAGS"] = flags  # which XLA reads when its first program is compiled
     threading.Thread(target=_follow, args=(multiprocessing.parent_process(),), daemon=True).start()
 
 

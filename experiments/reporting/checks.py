@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..cli.compiling import compiled_quickly
 from ..cli.console import bar
 from ..cli.settings import Experiment
 from ..reporting.pages import CHECKED
@@ -118,7 +119,8 @@ def conclude(
             passed=passed,
         )
 
-    return publish(settings, name, find)
+    with compiled_quickly(settings.quick):
+        return publish(settings, name, find)
 
 
 def _said(checks):

@@ -333,11 +333,25 @@ class Extras:
 
 def write_figure(folder: Path, name: str, figure: Any, *, pgf: bool = False) -> None:
     """The figure as PNG and SVG, and as PGF when asked for; each of them whole or not at all."""
-    for kind in ("png", "svg", "pgf")[: 2 + pgf]:
-        path = folder / f"{name}.{kind}"
-        try:
-            figure.savefig(path, dpi=150)
-            figure.set_layout_engine("none")  # the places of the axes are found once
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
+    with placed(figure, dpi=150):
+        for kind in ("png", "svg", "pgf")[: 2 + pgf]:
+            path = folder / f"{name}.{kind}"
+            try:
+                figure.savefig(path, dpi=150)
+            except BaseException:
+                path.unlink(missing_ok=True)
+                raise
+
+
+@contextlib.contextmanager
+def placed(figure: Any, dpi: int) -> Iterator[None]:
+    """A figure whose axes have found their places: with a layout engine each file would be drawn twice."""
+    from matplotlib import rc_context
+
+    figure.set_dpi(dpi)
+    engine = figure.get_layout_engine()
+    if engine and figure.axes:
+        engine.execute(figure)
+    with rc_context({"figure.constrained_layout.use": False, "figure.autolayout": False}):
+        figure.set_layout_engine(None)
+        yield

@@ -8,6 +8,7 @@ counts the turns again and again, a third of the compilation of a search (LOOPS_
 |---|---|
 | `QUICK`, `LIGHT` | options of a compilation on a CPU: without fusion emitters; and without improving the kernels |
 | `LOOPS_AS_THEY_ARE` | and without moving what does not change out of loops |
+| `ONCE` | all of these but the last: programs that run once, beside other processes |
 | `compiled_with` | `jax.jit` with such options, on a CPU |
 | `known` | the options that this compiler has |
 | `is_alone` | whether a program that is called here is no part of another one |
@@ -23,12 +24,9 @@ from jax.extend.core import get_opaque_trace_state
 
 QUICK = {"xla_cpu_use_fusion_emitters": False}
 LOOPS_AS_THEY_ARE = {"xla_disable_hlo_passes": "while-loop-invariant-code-motion,simplify-while-loops"}
-LIGHT = {
-    **QUICK,
-    **LOOPS_AS_THEY_ARE,
-    "xla_backend_optimization_level": 0,
-    "xla_cpu_parallel_codegen_split_count": 1,
-}
+# And with one thread, where other processes have the other cores.
+ONCE = {**QUICK, **LOOPS_AS_THEY_ARE, "xla_cpu_parallel_codegen_split_count": 1}
+LIGHT = {**ONCE, "xla_backend_optimization_level": 0}
 
 with ThreadPoolExecutor(1) as a_thread:  # in which no transformation is under way, whatever imports this module
     OUTSIDE = a_thread.submit(get_opaque_trace_state).result()

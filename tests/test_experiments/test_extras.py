@@ -17,7 +17,7 @@ from experiments.reporting import figures
 from experiments.reporting.checks import conclude, is_true
 from experiments.reporting.endpoints import unclassified
 from experiments.reporting.figures import plt
-from experiments.reporting.run_folder import Extras, write_arrays
+from experiments.reporting.run_folder import Extras, write_arrays, write_figure
 from experiments.workloads.workload import load
 from gdlab.problems import surfaces
 
@@ -99,6 +99,21 @@ def test_a_sweep_and_a_verdict_keep_theirs_and_half_a_figure_is_none(tmp_path, c
     assert json.loads((tmp_path / "runs" / "stand_in" / "summary.json").read_text())["passed"]
     assert names(tmp_path / "runs" / "stand_in") == RECORD - {"results.nc"}
     assert plt.get_fignums() == []
+
+
+def test_a_figure_finds_the_places_of_its_axes_once_and_is_drawn_once_for_each_file(tmp_path, monkeypatch):
+    ours, theirs = (plt.figure(layout="constrained") for _ in range(2))
+    for figure in (ours, theirs):
+        figure.subplots(1, 2)[0].set_ylabel("loss")
+    theirs.savefig(tmp_path / "theirs.png", dpi=150)
+    draw, drawn = Figure.draw, []
+    monkeypatch.setattr(Figure, "draw", lambda self, renderer: (drawn.append(renderer), draw(self, renderer)))
+    write_figure(tmp_path, "ours", ours)
+    assert len(drawn) == 2
+    assert (tmp_path / "ours.svg").is_file()
+    np.testing.assert_array_equal(*(plt.imread(tmp_path / f"{name}.png") for name in ("ours", "theirs")))
+    for figure in (ours, theirs):
+        plt.close(figure)
 
 
 def test_an_interrupt_is_no_failure_of_a_part(tmp_path):
