@@ -10,6 +10,7 @@ Flags are made from the settings of each command by tyro; a command's module is 
 """
 
 import contextlib
+import difflib
 import importlib
 import io
 import os
@@ -115,16 +116,28 @@ def parse(name: str, flags: Sequence[str]) -> object:
     except SystemExit as end:
         if end.code == 0:  # --help
             raise
-        raise InputError(f"flags must be those of `{called} --help`; {_sentence(said.getvalue())}") from None
+        known = [f"--{field.name.replace('_', '-')}" for field in fields(kind)]
+        raise InputError(f"flags must be those of `{called} --help`; {_sentence(said.getvalue(), known)}") from None
 
 
-def _sentence(box: str) -> str:
-    """What a box of tyro says, without its frame, its title and its hints."""
+def _sentence(box: str, known: Sequence[str]) -> str:
+    """What a box of tyro says of flags, without its frame, its title, its hints and what each flag is for."""
     lines = [re.sub(r"[^\x20-\x7e]", " ", line).strip() for line in box.splitlines()]
     parts = re.split(r"\n-{5,}", "\n".join(line for line in lines if line and not re.fullmatch(r"[+| -]*", line)))
-    words = " ".join(parts[0].split("\n")[1:])
-    words = re.split("For full helptext|Argument helptext", words.replace("|", " "))[0]
-    return " ".join(words.split()) or "they cannot be read"
+    words = " ".join(" ".join(parts[0].split("\n")[1:]).replace("|", " ").split())
+    words = re.split(r" ?(?:For full helptext|Argument helptext|Got errors:)", words)[0]
+    strangers = re.search(r"Unrecognized options: (.*?)(?= Perhaps you meant| Arguments similar|$)", words)
+    wanted = re.search(r"Missing from (.*?)(?= Unrecognized options|$)", words)
+    lacking = [flag for flag in re.findall(r"--[\w-]+", wanted[1]) if flag in known] if wanted else []
+    said = [f"missing: {', '.join(lacking)}"] if lacking else []
+    said += [f"unknown: {', '.join(_alike(word, known) for word in strangers[1].split(', '))}"] if strangers else []
+    return "; ".join(said) or words or "they cannot be read"
+
+
+def _alike(word: str, known: Sequence[str]) -> str:
+    """A flag that there is not, with the one that may be meant."""
+    near = difflib.get_close_matches(word, known, 1, 0.75) if word.startswith("--") else []
+    return f"{word} (did you mean {near[0]}?)" if near else word
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 |---|---|
 | `result` | the decorator of a result: its fields are documented, and its repr is one sentence |
 | `digits` | a number in such a sentence, or the range of many |
-| `sizes` | how many numbers a pytree holds |
+| `sizes` | how many parameters a pytree holds |
 """
 
 import linecache
@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from gdlab.ground.leaves import is_array, is_floating, parameters, plain
 
 T = TypeVar("T", bound=type)
 FIELD = re.compile(r"^    (\w+): [^#\n]*(?:#\s*type: ignore\S*\s*)?(?:#\s*(.*?)\s*)?$", re.MULTILINE)
@@ -71,13 +73,16 @@ def digits(value: Any) -> str:
 
 
 def sizes(tree: Any, lead: int = 0) -> str:
-    """How many numbers a pytree holds behind its leading axes, and the shape of its arrays where there are few.
+    """How many parameters a pytree holds behind its leading axes, and the shape of their arrays where there are few.
 
-    >>> sizes({"w": jnp.ones((2, 3)), "b": 0.0})
+    >>> sizes({"w": jnp.ones((2, 3)), "b": 0.0, "calls": 3})
     '7 parameters of shapes (), (2, 3)'
     """
+    wanted, (is_plain, leaves) = parameters(tree)[0], (plain(tree), jax.tree.leaves(tree))
     shapes = [
-        jnp.shape(leaf)[lead:] for leaf in jax.tree.leaves(tree) if isinstance(leaf, jax.Array | np.ndarray | float)
+        jnp.shape(leaf)[lead:]
+        for leaf, yes in zip(leaves, wanted, strict=True)
+        if yes and is_floating(leaf) and (is_plain or is_array(leaf))
     ]
     total = sum(int(np.prod(shape)) for shape in shapes)
     words = f"{total:,} parameter{'s'[: total != 1]}"

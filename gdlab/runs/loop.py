@@ -50,7 +50,7 @@ class Snapshot:
     """What can be recorded of one step, before it is taken."""
 
     count: jax.Array  # steps taken before this one
-    params: Params  # the trained part of the model
+    params: Params  # the trained part of `model`
     loss: jax.Array
     grads: Params  # the direction of steepest ascent, also for complex parameters
     state: Any  # the optimizer's
@@ -302,10 +302,11 @@ class Loop(NamedTuple):
         """What is recorded of a step, and the states of the recorders behind it."""
         row, after = {}, {}
         for name, recorder in self.plan.recorders:
-            if states and name in states:
-                row[name], after[name] = recorder(snapshot, states[name])
-            else:
-                row[name] = recorder(snapshot)
+            with self.plan.objective.recorded():
+                if states and name in states:
+                    row[name], after[name] = recorder(snapshot, states[name])
+                else:
+                    row[name] = recorder(snapshot)
         return row, after or None
 
     def block(self, carry: Carry, length: ArrayLike) -> tuple[Carry, dict[str, Any]]:

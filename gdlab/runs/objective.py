@@ -13,7 +13,8 @@ those of a BatchNorm do, needs no state: what changed is read off.
 | `begun` | both, of the arguments of a run |
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -56,6 +57,16 @@ class Objective:
     def whole(self, params: Any, carried: tuple) -> Any:
         """The model, as the loss takes it."""
         return params if self.model is None else self.model.combine(params, carried[0])
+
+    @contextlib.contextmanager
+    def recorded(self) -> Iterator[None]:
+        """What a recorder raises, with a note where the parameters that it sees are not all of the model."""
+        try:
+            yield
+        except Exception as error:  # a recorder of a user may raise anything
+            if self.model is not None:
+                error.add_note("In a recorder step.params is the trained part alone; step.model is the whole model.")
+            raise
 
 
 def begun(loss: Callable[..., Any], params: Any, trainable: Any, model_state: Any) -> tuple[Objective, Start]:

@@ -143,7 +143,11 @@ BAD = {
     "missing config": (["race", "--config", "nowhere.json"], "config", "nowhere.json"),
     "unknown flag": (["race", "--no-such-flag"], "flags must be", "--no-such-flag"),
     "flag of another kind": (["race", "--seed", "x"], "flags must be", "--seed"),
-    "flag that is lacking": (["merge"], "flags must be", "--stores"),
+    "flag that is lacking": (["merge"], "flags must be", "; missing: --stores\n"),
+    "flags that are nearly there": (
+        ["race", "--optimizer", "adam"],
+        "; unknown: --optimizer (did you mean --optimizers?)",
+    ),
     "word too many": (["saddle", "stray"], "flags must be", "stray"),
     "steps beyond counting": (["race", "--steps", "9" * 20], "steps", "below 2^31"),
     "folder with a null character": (["race", *SMALL, "--out", "a\0b"], "out", "null"),

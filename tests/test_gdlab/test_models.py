@@ -218,3 +218,19 @@ def test_arrays_of_other_libraries_are_data():
 def test_data_that_are_no_arrays_are_named():
     with pytest.raises(TypeError, match=r"^args\[0\]\['mode'\] must be an array, as it is traced; got 'same'"):
         gdlab.minimize(lambda w, data: w * w, gdlab.gd(0.5), 1.0, 1, args=({"mode": "same"},))
+
+
+def test_a_run_says_how_many_parameters_it_has_whatever_else_the_model_holds():
+    model = {"layer": layer(), "mean": Statistic(jnp.zeros(5)), "scale": Param(jnp.ones(3))}
+    run = gdlab.minimize(lambda model: jnp.sum(model["layer"]["first"].weight ** 2), gdlab.gd(0.1), model, 2)
+    assert repr(run).startswith("Run: 5 parameters of shapes (2,), (3,), 2 steps")
+
+
+def test_a_recorder_of_a_part_of_the_model_is_told_where_the_whole_one_is():
+    with pytest.raises(TypeError) as raised:
+        gdlab.minimize(fit, gdlab.gd(0.1), layer(), 2, record={"again": lambda step: fit(step.params)})
+    assert any("step.model is the whole model" in note for note in raised.value.__notes__)
+    run = gdlab.minimize(
+        fit, gdlab.gd(0.1), layer(), 2, record={"loss": lambda s: s.loss, "again": lambda s: fit(s.model)}
+    )
+    np.testing.assert_array_equal(run.history["again"], run.history["loss"])
