@@ -15,7 +15,7 @@ import numpy as np
 import gdlab
 
 from ..cli.settings import Experiment
-from ..reporting.checks import Check, at_most, conclude, is_true, printed
+from ..reporting.checks import Check, at_most, conclude, farthest, is_true, printed
 from ..reporting.standard_errors import error_of_mean
 
 QUESTION = "Is weight decay the same as an L2 penalty? (S98; section 3.11)"
@@ -67,8 +67,12 @@ def same():
 
 
 def beside():
-    """Decay stands beside the step, whatever divides the gradient: steps with and without it are eta w theta apart."""
+    """Decay stands beside the step, whatever divides the gradient: steps with and without it are eta w theta apart.
+
+    The first step of Shampoo, L^(-1/4) G R^(-1/4) with L = G G' and R = G' G, is U V' for G = U S V'.
+    """
     theta, g = jax.random.normal(jax.random.key(1), (2, 4, 3))
+    left, _, right = np.linalg.svd(g, full_matrices=False)
     for name, optimizer in (("Adam", gdlab.adam(0.3)), ("Shampoo, whose sigma is a matrix", gdlab.shampoo(0.3))):
         steps = [
             optimizer.update(g, optimizer.init(theta), theta)[0]
@@ -76,6 +80,11 @@ def beside():
         ]
         off = jnp.abs(steps[0] - steps[1] + 0.3 * DECAY * theta).max()
         yield at_most("S98", f"{name}: step less that without decay, + eta w theta", off, 1e-14)
+        due = g / (jnp.abs(g) + 1e-8) if name == "Adam" else left @ right
+        # Shampoo's eps of 1e-12 stands beside eigenvalues above .01.
+        yield at_most(
+            "S98", f"{name}: first step without decay + eta times its law", farthest(steps[1], -0.3 * due), 1e-9
+        )
 
 
 def looped():
