@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import gdlab
+from gdlab.operators import solved
 
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, farthest, is_true, printed
@@ -74,12 +75,14 @@ def beside():
     theta, g = jax.random.normal(jax.random.key(1), (2, 4, 3))
     left, _, right = np.linalg.svd(g, full_matrices=False)
     for name, optimizer in (("Adam", gdlab.adam(0.3)), ("Shampoo, whose sigma is a matrix", gdlab.shampoo(0.3))):
-        steps = [
-            optimizer.update(g, optimizer.init(theta), theta)[0]
-            for optimizer in (gdlab.with_weight_decay(optimizer, DECAY), optimizer)
-        ]
+        decayed = gdlab.with_weight_decay(optimizer, DECAY)
+        steps = [one.update(g, one.init(theta), theta)[0] for one in (decayed, optimizer)]
+        read, _ = decayed.step(g, decayed.init(theta), theta)
+        told = steps[0] + 0.3 * solved(read.sigma, read.m)
         off = jnp.abs(steps[0] - steps[1] + 0.3 * DECAY * theta).max()
         yield at_most("S98", f"{name}: step less that without decay, + eta w theta", off, 1e-14)
+        # What is read has been multiplied by Sigma and divided by it again, whose sizes lie within 1e3 of another.
+        yield at_most("S98", f"{name}: step + eta Sigma^-1 [m], as they are read", jnp.abs(told).max(), 1e-9)
         due = g / (jnp.abs(g) + 1e-8) if name == "Adam" else left @ right
         # Shampoo's eps of 1e-12 stands beside eigenvalues above .01.
         yield at_most(
