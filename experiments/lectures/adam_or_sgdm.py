@@ -194,7 +194,7 @@ def looped(results):
         yield Check("S101", name, float(found) / left[problem](w), 1.0, 1e-6)
     images, labels = (np.asarray(leaf)[:500] for leaf in digits())
     pixels = images.reshape(-1, 8, 8)
-    pooled = sum(pixels[:, i::2, j::2] for i in (0, 1) for j in (0, 1)).reshape(-1, 16) / 4
+    pooled = np.mean([pixels[:, i::2, j::2] for i in (0, 1) for j in (0, 1)], axis=0).reshape(-1, 16)
     pooled = pooled - pooled.mean(0)
     fed_by = [(pooled[chosen], labels[chosen]) for chosen in fed["chosen"]]
     weights, _ = descended(start["network"], fed_by, rate, 0.9)

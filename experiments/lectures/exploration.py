@@ -22,7 +22,7 @@ from gdlab.problems import digits, network, network_accuracy, network_logits, ne
 
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, exactly, farthest, is_true
-from ..reporting.standard_errors import EVEN, error_of_mean, error_of_share, error_of_variance
+from ..reporting.standard_errors import EVEN, error_of_mean, error_of_share, error_of_variance, independent
 from ..workloads.plain_network import accuracy, descended
 
 QUESTION = "What do shuffling, dropout and noise on the gradient do? (S99)"
@@ -187,8 +187,7 @@ def left(saddles):
     # Across the valley the curvature is a = 4 at (1, 1): a / 2 times the variance eta s^2 / (a (2 - a eta)).
     floor = 0.1 * ETA / (1 + np.arange(900, 1000)) ** GAMMA / (2 * (2 - 4 * 0.1))
     ratio = goes[-100:].mean() / floor.mean()
-    kept = (1 - 4 * 0.1) ** 2  # of x^2 from one step to the next, so that 100 squares are worth fewer
-    error = error_of_variance(100 * (1 - kept) / (1 + kept))
+    error = error_of_variance(independent(100, 0.6))  # 1 - a eta of x is kept from one step to the next
     return (
         exactly("S49", "(1 - w1 w2)^2 from 0: loss without noise", stays[-1], 1.0),
         by_loop(goes),

@@ -149,7 +149,10 @@ def to_the_centre():
         g = away @ (x.T @ x)
         cosines = (g * away).sum(1) / np.linalg.norm(g, axis=1) / np.linalg.norm(away, axis=1)
         angles[name] = np.degrees(np.arccos(cosines.clip(-1, 1)))
+    circles = features["circles"]
     return (
+        at_most("S32", "circles: means of the features", np.abs(circles.mean(0)).max(), 1e-9),
+        at_most("S32", "and mean products less 1 and 0", farthest(circles.T @ circles / 20, np.eye(2)), 1e-9),
         at_most(
             "S32", "circles: degrees between -g and the way to the centre, of 100 places", angles["circles"].max(), 1e-5
         ),
