@@ -136,7 +136,7 @@ def dropped():
 def noise(count):
     """Ours is optax's noisy_sgd, with the variance eta / (1 + t)^gamma."""
     key, zeros = jax.random.key(3), jnp.zeros(count)
-    ours = gdlab.chain(optax.add_noise(ETA, GAMMA, key), gdlab.sgd(1.0))
+    ours = gdlab.chain(optax.add_noise(ETA, GAMMA, key), gdlab.sgd(0.5), optax.scale(2.0))  # parts on either side
     paths = [
         np.asarray(
             gdlab.minimize(lambda x: 0 * jnp.sum(x), o, zeros, 100, record=("params",), every=1).history["params"]
