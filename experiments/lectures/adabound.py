@@ -39,6 +39,11 @@ def measure():
     return [*bounds(), *early(rates), *late(rates), *burst(), *returns(astray)], lambda: draw(rates, astray)
 
 
+def funnel(t):
+    """Both bounds at step t, counted from 1."""
+    return FINAL * (1 - 1 / (CLOSING * t + 1)), FINAL * (1 + 1 / (CLOSING * t))
+
+
 def bounds():
     """The bounds as printed, from the optimizer's own extras."""
     optimizer = OPTIMIZERS["AdaBound"]
@@ -50,7 +55,7 @@ def bounds():
             printed("S91", f"{side} bound at step {t}", extras[side], d)
             for side, d in zip(("lower", "upper"), digits, strict=True)
         ]
-        lower, upper = FINAL * (1 - 1 / (CLOSING * t + 1)), FINAL * (1 + 1 / (CLOSING * t))
+        lower, upper = funnel(t)
         off = max(abs(extras["lower"] / lower - 1), abs(extras["upper"] / upper - 1))
         checks.append(at_most("S91", f"both at step {t} over the formula's, less 1", off, 1e-9))
     return checks
@@ -62,7 +67,8 @@ def rates_of(optimizer):
     kept = {
         "rate": lambda m: m.step.eta / m.step.sigma,
         "params": lambda m: m.params,
-        "move": lambda m: m.step.update + FINAL * m.step.m,
+        "update": lambda m: m.step.update,
+        "m": lambda m: m.step.m,
         "clipped": lambda m: m.extras.get("clipped", 0.0),
     }
     history = gdlab.minimize(jnp.vdot, optimizer, jnp.zeros(4), STEPS, batches=grads, record=kept).history
@@ -73,8 +79,7 @@ def early(rates):
     """Adam to the bit before the first clip: the rate is eta / |g| until a bound passes it."""
     apart = rates["AdaBound"]["params"] != rates["Adam"]["params"]
     first = np.where(apart.any(axis=0), apart.argmax(axis=0), STEPS)  # the steps that were the same
-    t = np.arange(1, STEPS + 1)
-    lower, upper = FINAL * (1 - 1 / (CLOSING * t + 1)), FINAL * (1 + 1 / (CLOSING * t))
+    lower, upper = funnel(np.arange(1, STEPS + 1))
     outside = [(RATE / scale < lower) | (RATE / scale > upper) for scale in SCALES]
     yield at_most(
         "S91",
@@ -93,17 +98,22 @@ def early(rates):
 
 
 def late(rates):
-    """Every rate ends at f, within f / (c t); AMSBound's never is the larger one."""
-    t = np.arange(1, STEPS + 1)[:, None]
-    off = np.abs(rates["AdaBound"]["rate"] / FINAL - 1) * CLOSING * t
-    moves = np.abs(rates["AdaBound"]["move"]) / (FINAL * SCALES)
-    early = moves[:10].max(axis=0)
+    """Every rate is Adam's, eta / (|g| + eps), clipped by the bounds, and so ends within f / (c t) of f."""
+    found, stood = rates["AdaBound"], gdlab.adabound(0.0)
+    due = np.clip(RATE / (SCALES + 1e-8), *funnel(np.arange(1, STEPS + 1)[:, None]))
+    at_rest, _ = stood.update(jnp.ones(4), stood.init(jnp.zeros(4)))
     return (
-        at_most("3.5", "last 1000 steps: step + f m, over f |g|", moves[-1000:].max(), 1 / (CLOSING * STEPS)),
-        is_true(
-            "3.5", "not so in the first 10, where Adam's rate is not f", (early > 0.1)[RATE / SCALES != FINAL].all()
+        at_most(
+            "3.5", "all steps and sizes: rate over the clipped one, less 1", farthest(found["rate"] / due, 1), 1e-9
         ),
-        at_most("3.5", "all steps and sizes: (rate / f - 1) c t", off.max(), 1.0 + 1e-9),
+        at_most("3.5", "step + that rate m, over f |g|", farthest(found["update"], -due * found["m"]) / FINAL, 1e-6),
+        at_most(
+            "3.5",
+            "last 1000 steps: rate over f, less 1",
+            farthest(found["rate"][-1000:] / FINAL, 1),
+            1 / (CLOSING * (STEPS - 1000)),
+        ),
+        at_most("3.5", "rate 0: the step, whatever the bounds", jnp.abs(at_rest).max(), 0.0),
     )
 
 
@@ -183,9 +193,7 @@ def draw(rates, astray):
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2))
     t = np.unique(np.geomspace(1, STEPS, 400).astype(int))
-    left.fill_between(
-        t, FINAL * (1 - 1 / (CLOSING * t + 1)), FINAL * (1 + 1 / (CLOSING * t)), color="0.9", label="between the bounds"
-    )
+    left.fill_between(t, *funnel(t), color="0.9", label="between the bounds")
     for i, scale in enumerate(SCALES):
         left.plot(
             t, rates["AdaBound"]["rate"][t - 1, i], color=figures.PALETTE[i], label=f"AdaBound, gradients of {scale:g}"

@@ -134,7 +134,10 @@ def parabolas():
     two = [(lambda x, c=c: c * x**2 / 2, x) for c, x in ((1.0, 3.0), (10.0, 0.5))]
     slopes = [jax.grad(bowl)(x) for bowl, x in two]
     best_steps = [hessian.newton_step_length(bowl, x) for bowl, x in two]
+    ends = [hessian.newton_step_length(loss, jnp.array(2.0)) for loss in (lambda x: 3 * x, lambda x: (x - 2) ** 2)]
     return (
+        exactly("S25", "on a line, which has no curvature: endless", ends[0], np.inf),
+        exactly("S25", "at the minimum: 0", ends[1], 0.0),
         at_most(
             "S25", "1000 parabolas: |y'|/y'' - |x0 + b/2a|, relative", jnp.abs(best / (x0 + b / 2 / a) - 1).max(), 1e-12
         ),

@@ -26,7 +26,7 @@ from gdlab import directions, scales
 from gdlab.problems import surface
 
 from ..cli.settings import Experiment
-from ..reporting.checks import Check, at_most, conclude, exactly, is_true, printed
+from ..reporting.checks import Check, at_most, conclude, exactly, farthest, is_true, printed
 from ..reporting.run_folder import Table
 from ..reporting.standard_errors import error_of_mean
 
@@ -279,13 +279,11 @@ def flat_and_steep(runs):
             sigma = sigma * np.sqrt(np.arange(len(sigma)) + 1)[:, None]  # the root of the sum
         looped += along_by_loop(name, run, sigma)
         rate = 1 / sigma[:, 1]
-        swings[name] = ((np.maximum.accumulate(rate) / rate).max(), (rate / np.minimum.accumulate(rate)).max())
+        swings[name] = swing(rate)
         if name.startswith("Adagrad"):
             fallen = rate[100] / rate[-1]
         steep = np.abs(np.asarray(jax.jit(jax.vmap(jax.grad(VALLEY)))(run["params"])))[100:, 1]
-        step, order = np.abs(np.asarray(run["update"]))[100:, 1], np.argsort(steep)
-        flat, sharp = ((step[part].mean(), steep[part].mean()) for part in (order[:500], order[-500:]))
-        effective[name] = (flat, sharp)
+        effective[name] = at_the_ends(np.abs(np.asarray(run["update"]))[100:, 1], steep, 500)
     ratios = {name: [step / slope for step, slope in parts] for name, parts in effective.items()}
     gain = {name: flat / steep for name, (flat, steep) in ratios.items()}
     rows = [
@@ -309,6 +307,18 @@ def flat_and_steep(runs):
     adaptive = [name for name in runs if not name.startswith("Adagrad")]
     return (
         *looped,
+        at_most(
+            "S79",
+            "2, 1, 4, 8, 2: falls fourfold, rises eightfold",
+            farthest(swing(np.array([2, 1, 4, 8, 2])), (4, 8)),
+            0,
+        ),
+        at_most(
+            "S84",
+            "steps 1 to 5 at the slopes 5, 2, 3, 1, 4: means of two at either end",
+            farthest(at_the_ends(np.arange(1, 6), np.array([5, 2, 3, 1, 4]), 2), [(3.0, 1.5), (3.0, 4.5)]),
+            0.0,
+        ),
         *(is_true("S79", f"{name}: the rate of w2 rises more than twofold", swings[name][1] > 2) for name in adaptive),
         is_true("S79", "RMSProp, .01: and falls again likewise", swings["RMSProp, .01"][0] > 2),
         exactly("S79", "Adagrad: eta over the root of the sum rises by the factor", swings["Adagrad, .3"][1], 1.0),
@@ -328,6 +338,17 @@ def flat_and_steep(runs):
             for name in adaptive
         ),
     ), Table("Effective steps of w2, the 500 flattest and the 500 steepest of 2900", columns, rows)
+
+
+def swing(rate):
+    """How many times a rate falls at most, and rises."""
+    return (np.maximum.accumulate(rate) / rate).max(), (rate / np.minimum.accumulate(rate)).max()
+
+
+def at_the_ends(steps, slopes, many):
+    """The mean step and the mean slope where it is flattest, and where it is steepest, of so many each."""
+    order = np.argsort(slopes)
+    return [(steps[part].mean(), slopes[part].mean()) for part in (order[:many], order[-many:])]
 
 
 def along_by_loop(name, run, sigma):

@@ -25,9 +25,10 @@ import gdlab
 from gdlab.problems import digits, network, network_accuracy, network_loss
 
 from ..cli.settings import Experiment
-from ..reporting.checks import Check, at_most, conclude, exactly, is_true
-from ..reporting.standard_errors import error_of_share
-from ..workloads.tuned_benchmark import PROBLEMS, best, draws, medians, tuned_benchmark
+from ..reporting.checks import Check, at_most, conclude, exactly, farthest, is_true
+from ..reporting.standard_errors import error_of_share, error_of_variance
+from ..workloads.plain_network import descended, outputs
+from ..workloads.tuned_benchmark import PROBLEMS, SEEDS, best, draws, medians, tuned_benchmark
 
 QUESTION = "Adam or SGD with momentum: which, and when? (S86, S101)"
 SIZES, EXAMPLES, ENOUGH = (64, 128, 128, 128, 10), 600, 1e-3
@@ -49,7 +50,7 @@ def main(settings: Experiment) -> int:
 def measure(quick):
     """The checks and the figure; a quick one trains one start, on all examples at once, for 400 updates."""
     results = tuned_benchmark(RIVALS)
-    checks = [*wrong_end(), *looped(results), *stable(results), *which(results)]
+    checks = [*wrong_end(), *looped(results), *as_described(), *stable(results), *which(results)]
     train, test = split()
     if quick:
         full = {name: [trained(optimizer, 400, 0, train, test)] for name, (optimizer, _) in FULL.items()}
@@ -191,6 +192,44 @@ def looped(results):
         found = results[problem].sel(optimizer="sgdm").sel(rate=rate, method="nearest").isel(seed=0)
         name = f"SGDM, rate {rate:g}, {problem}: loss over a NumPy loop's"
         yield Check("S101", name, float(found) / left[problem](w), 1.0, 1e-6)
+    images, labels = (np.asarray(leaf)[:500] for leaf in digits())
+    pixels = images.reshape(-1, 8, 8)
+    pooled = np.mean([pixels[:, i::2, j::2] for i in (0, 1) for j in (0, 1)], axis=0).reshape(-1, 16)
+    pooled = pooled - pooled.mean(0)
+    fed_by = [(pooled[chosen], labels[chosen]) for chosen in fed["chosen"]]
+    weights, _ = descended(start["network"], fed_by, rate, 0.9)
+    due = -np.log(outputs(pooled, *weights)[1][np.arange(500), labels]).mean()
+    found = results["network"].sel(optimizer="sgdm").sel(rate=rate, method="nearest").isel(seed=0)
+    yield Check("S101", f"SGDM, rate {rate:g}, network: loss over NumPy's", float(found) / due, 1.0, 1e-6)
+
+
+def as_described():
+    """The draws of the benchmark: noise of deviation .1, feature i in one of i, labels of the logistic model (S101)."""
+    noise, shares, apart, spread, shifts = [], [], 0.0, 0.0, []
+    for seed in range(SEEDS):
+        start, fed, (turn, others) = draws(seed)
+        rng = np.random.default_rng(seed)
+        begun, weights = rng.normal(size=10), 2 * rng.normal(size=30)
+        x, y = (np.concatenate([a.reshape(-1, *b.shape[1:]), b]) for a, b in zip(fed["rare"], others, strict=True))
+        z = x @ weights
+        odds = np.exp(z) / (1 + np.exp(z))
+        apart, spread = apart + (y - odds) @ z, spread + (odds * (1 - odds)) @ z**2
+        noise.append(fed["noise"])
+        shares.append(x.mean(0))
+        shifts.append([farthest(start["bowl"], begun), farthest(turn @ turn.T, np.eye(10))])
+    due, many = 1 / np.arange(1, 31), SEEDS * len(x)
+    square = np.square(noise)
+    return (
+        at_most("S101", "starts - normal numbers, and the turn times its transpose - 1", np.max(shifts), 1e-14),
+        Check("S101", "noise: mean square over .01", square.mean() / 0.01, 1.0, error_of_variance(square.size)),
+        at_most(
+            "S101",
+            "features: share of examples less 1 / i, beyond four standard errors",
+            (np.abs(np.mean(shares, axis=0) - due) - [error_of_share(p, many) for p in due]).max(),
+            0.0,
+        ),
+        at_most("S101", "labels less their odds, along the odds, in standard errors", abs(apart) / spread**0.5, 4.0),
+    )
 
 
 def stable(results):

@@ -193,9 +193,13 @@ def arrival(above):
 
 def faster(above):
     """Who is near the lowest loss first, each at the best rate for that."""
+    made = arrival(np.array([[1.0, 0.03, 0.019, 0.001], [1.0, 0.5, 0.4, 0.3], [0.01, 1.0, 1.0, 1.0]]))
     there = arrival(above).min(axis=1)
     adam, nesterov, adagrad = there
     return (
+        is_true(
+            "3.3d", "of three losses: within .02 after 20 updates, never, at once", (made == (20, np.inf, 0)).all()
+        ),
         # The loss is looked at after every 10 updates.
         Check("3.3d", f"Adam within {NEAR} of the lowest loss: updates less Nesterov's", adam - nesterov, 0.0, 10.0),
         is_true("3.3d", "Adagrad needs more than either", adagrad > max(adam, nesterov)),

@@ -21,7 +21,7 @@ import hessian
 from gdlab.problems import network_loss
 
 from ..cli.settings import Experiment
-from ..reporting.checks import at_most, conclude, is_true
+from ..reporting.checks import at_most, conclude, exactly, is_true
 from ..workloads.digits import examples, start
 
 QUESTION = "Is a network that has stopped learning held at a saddle, and where is the way out? (S57, S58)"
@@ -31,6 +31,7 @@ STEPS = 1500  # of Adam
 LATER = 100  # steps of descent, with the way out and without it
 RATE = 0.05
 PRODUCTS = 60  # at most, whatever the width
+MADE = {"w": np.array([[1.0, 1.0, 2.0, 2.0, -4.0, -4.0, 3.0, 2.0]])}  # four units, twice each, the last two not alike
 
 
 def main(settings: Experiment) -> int:
@@ -126,6 +127,7 @@ def checks(small, wide, data, point, ends, way, paths):
             band,
         ),
         is_true("S57", "the step along it lowers the loss", way.loss_after < before),
+        exactly("S57", "pairs of which one is 3 and 2, beside a 4: how far copies part", apart([MADE, {}], 2), 0.25),
         at_most("S57", "descent alone: how far copies part", apart(there, times), LATER * rounding),
         is_true("S57", "after the step copies part by more than that", apart(out, times) > LATER * rounding),
         is_true("S57", "descent after the step ends lower than descent alone", left[-1] < stayed[-1]),

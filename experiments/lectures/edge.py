@@ -88,6 +88,7 @@ def measure(quick):
         *derived(),
         *reached(tops),
         at_most("S76", "gd, a tenth of its rate: top eigenvalue over its bound, below", slow[-1], 1 - HOVER),
+        Check("S76", "gd, a tenth of its rate: at the start over that of gd", slow[0] / tops["gd"][0], 0.1, 1e-9),
         by_differences(tops["gd"][0] * 2),
     ]
     return checks, lambda: draw(tops)

@@ -22,7 +22,7 @@ from gdlab.problems import digits, network, network_accuracy, network_logits, ne
 
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, exactly, farthest, is_true
-from ..reporting.standard_errors import EVEN, error_of_mean, error_of_share, error_of_variance
+from ..reporting.standard_errors import EVEN, error_of_mean, error_of_share, error_of_variance, independent
 from ..workloads.plain_network import accuracy, descended
 
 QUESTION = "What do shuffling, dropout and noise on the gradient do? (S99)"
@@ -101,9 +101,7 @@ def with_dropout(params, inputs, key, share):
 def mean_of_dropout(count):
     """The mean of many draws is the network without dropout, within four standard errors."""
     params, inputs = network(jax.random.key(0), SIZES), digits()[0][:1]
-    draws = jax.vmap(lambda key: with_dropout(params, inputs, key, DROPPED)[0])(
-        jax.random.split(jax.random.key(1), count)
-    )
+    draws = jax.vmap(lambda key: with_dropout(params, inputs, key, 0.3)[0])(jax.random.split(jax.random.key(1), count))
     name = f"dropout: mean of {count // 1000} 000 draws - without, over four standard errors"
     off = np.abs(draws.mean(0) - network_logits(params, inputs)[0]) / error_of_mean(draws, axis=0)
     return (at_most("S99", name, off.max(), 1.0),)
@@ -138,7 +136,7 @@ def dropped():
 def noise(count):
     """Ours is optax's noisy_sgd, with the variance eta / (1 + t)^gamma."""
     key, zeros = jax.random.key(3), jnp.zeros(count)
-    ours = gdlab.chain(optax.add_noise(ETA, GAMMA, key), gdlab.sgd(1.0))
+    ours = gdlab.chain(optax.add_noise(ETA, GAMMA, key), gdlab.sgd(0.5), optax.scale(2.0))  # parts on either side
     paths = [
         np.asarray(
             gdlab.minimize(lambda x: 0 * jnp.sum(x), o, zeros, 100, record=("params",), every=1).history["params"]
@@ -189,8 +187,7 @@ def left(saddles):
     # Across the valley the curvature is a = 4 at (1, 1): a / 2 times the variance eta s^2 / (a (2 - a eta)).
     floor = 0.1 * ETA / (1 + np.arange(900, 1000)) ** GAMMA / (2 * (2 - 4 * 0.1))
     ratio = goes[-100:].mean() / floor.mean()
-    kept = (1 - 4 * 0.1) ** 2  # of x^2 from one step to the next, so that 100 squares are worth fewer
-    error = error_of_variance(100 * (1 - kept) / (1 + kept))
+    error = error_of_variance(independent(100, 0.6))  # 1 - a eta of x is kept from one step to the next
     return (
         exactly("S49", "(1 - w1 w2)^2 from 0: loss without noise", stays[-1], 1.0),
         by_loop(goes),

@@ -21,7 +21,7 @@ import hessian
 from gdlab.problems import POKEMON_START, pokemon, pokemon_loss
 
 from ..cli.settings import Experiment
-from ..reporting.checks import Check, at_most, conclude, exactly, is_true, printed
+from ..reporting.checks import Check, at_most, conclude, exactly, farthest, is_true, printed
 from ..reporting.standard_errors import error_of_share
 
 QUESTION = "What does it help to bring features to the same range? (S32-S38)"
@@ -149,7 +149,10 @@ def to_the_centre():
         g = away @ (x.T @ x)
         cosines = (g * away).sum(1) / np.linalg.norm(g, axis=1) / np.linalg.norm(away, axis=1)
         angles[name] = np.degrees(np.arccos(cosines.clip(-1, 1)))
+    circles = features["circles"]
     return (
+        at_most("S32", "circles: means of the features", np.abs(circles.mean(0)).max(), 1e-9),
+        at_most("S32", "and mean products less 1 and 0", farthest(circles.T @ circles / 20, np.eye(2)), 1e-9),
         at_most(
             "S32", "circles: degrees between -g and the way to the centre, of 100 places", angles["circles"].max(), 1e-5
         ),
@@ -175,6 +178,7 @@ def scalings(raw, scaled, scaling):
         ),
         is_true("S34", "a constant column becomes 0, not NaN", (constant[:, 1] == 0).all()),
         at_most("S34", "back and forth", jnp.abs(scaling.invert(scaled) - raw).max(), 1e-11),
+        at_most("S38", "min-max: its ends - 0 and 1", farthest(squeezed["min-max"][np.array([0, -1])], (0, 1)), 0.0),
         exactly("S38", "min-max with an outlier: range of the other 19", jnp.ptp(squeezed["min-max"][:-1]), 18 / 9999),
         exactly("S38", "z-score with an outlier: likewise", jnp.ptp(squeezed["z-score"][:-1]), 18 / float(known.std())),
     )

@@ -145,6 +145,12 @@ def fast_and_slow(found):
     fast, slow = found["SGD", 0.1, 8], found["SGD", 0.01, 8]
     sharper, dearer = (float(mean(slow, what) - mean(fast, what)) for what in ("sharpness", "loss"))
     return (
+        exactly(
+            "3.12",
+            "two seeds, 2 and 32: the mean of log2",
+            mean({"sharpness": np.array([2.0, 32.0])}, "sharpness"),
+            3.0,
+        ),
         Check(
             "3.12", "tenth of the rate: log2 of the losses' ratio, within that of the sharpness", dearer, 0.0, sharper
         ),

@@ -68,10 +68,8 @@ def measure(quick):
     sigmas, directions = (("1", "of all", "window"), list(DIRECTIONS)[:3]) if quick else (SIGMAS, DIRECTIONS)
     cells = [(sigma, m) for sigma in sigmas for m in directions]
     losses = best(tuned_benchmark({f"{sigma}, {m}": cell(sigma, m) for sigma, m in cells})).values
-    reached = np.maximum(losses, ARRIVED)
-    behind = np.minimum(np.log10(reached / reached.min(1, keepdims=True)), FAR)
-    table = dict(zip(cells, behind.T, strict=True))
-    checks = [same_cells(), *divided_by_nothing(), *counted(cells), *verdict(table)]
+    table = dict(zip(cells, behind(losses).T, strict=True))
+    checks = [same_cells(), by_decades(), *divided_by_nothing(), *counted(cells), *verdict(table)]
     return checks if quick else [*checks, *same_as_named()], lambda: draw(table)
 
 
@@ -83,6 +81,19 @@ def cell(sigma, m):
         return gdlab.descent(DIRECTIONS[m], SIGMAS[sigma], schedule)
 
     return make
+
+
+def behind(losses):
+    """By how many decades each is behind the best of its row; below ARRIVED all are alike, beyond FAR as well."""
+    reached = np.maximum(losses, ARRIVED)
+    return np.minimum(np.log10(reached / reached.min(1, keepdims=True)), FAR)
+
+
+def by_decades():
+    """`behind` on losses that are powers of ten, and where a run left the finite numbers."""
+    losses = np.array([[1e-9, 1e-5, 1e-4, 1e-3, 1.0, np.inf], [1e-2, 1e-1, 1e-2, 10.0, 1e9, 1.0]])
+    off = farthest(behind(losses), [[0, 1, 2, 3, 3, 3], [0, 1, 0, 3, 3, 2]])
+    return at_most("S101", "decades behind the best, of losses that are powers of ten", off, 1e-12)
 
 
 def same_cells():

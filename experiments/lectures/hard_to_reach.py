@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from scipy.special import entr
 
 import gdlab
 from gdlab.problems import network_loss
@@ -100,6 +101,7 @@ def oscillating(stuck):
     p = 1 - 0.9 * WRONG
     entropy = -p * np.log(p) - (1 - p) * np.log((1 - p) / 9)
     return (
+        exactly("S63", "the entropy of the labels, by scipy", entropy, float(entr([p, *[(1 - p) / 9] * 9]).sum())),
         is_true(
             "S63",
             "wrong labels, rate .5: mean loss not below the entropy of the labels, to two standard errors",
@@ -111,11 +113,18 @@ def oscillating(stuck):
     )
 
 
+def fall(values):
+    """How many times the first is the mean of the last ten."""
+    return values[0] / values[-10:].mean()
+
+
 def done(runs):
     """Ordinary training ends far from where the gradient vanishes (S64)."""
-    checks = []
+    checks = [
+        exactly("S64", "100, then 7 to 20: falls to the mean of the last ten by", fall(np.r_[100, 7:21]), 100 / 15.5)
+    ]
     for name, (_, loss, norm, _) in runs.items():
-        lower, smaller = loss[0] / loss[-10:].mean(), norm[0] / norm[-10:].mean()
+        lower, smaller = fall(loss), fall(norm)
         ups = np.diff(norm) > 0
         checks += [
             is_true("S64", f"{name}: done, right labels have a probability of .9", loss[-10:].mean() < DONE),

@@ -173,18 +173,21 @@ def path(size):
 
 def zigzag(paths):
     """Steps of single examples turn, those of all examples do not (S41, S42)."""
-
-    def straight(path):
-        steps = np.diff(path, axis=0)
-        steps /= np.linalg.norm(steps, axis=1, keepdims=True)
-        return np.mean(np.sum(steps[1:] * steps[:-1], axis=1))
-
+    turns = np.cumsum([[0, 0], [3, 0], [0.5, 0.75**0.5], [1, 3**0.5], [-(3**0.5), 1]], axis=0)  # by 60, 0, 90 degrees
     return (
+        Check("S42", "a path that turns by 60, 0 and 90 degrees: mean cosine", straight(turns), 0.5, 1e-12),
         is_true("S42", "the larger the batch, the straighter", (np.diff([*map(straight, paths.values())]) > 0).all()),
         at_most("S42", "all examples: the path off that of the normal equations", off_the_law(paths[EXAMPLES]), 1e-12),
         is_true("S42", "single examples turn by a right angle or more at times", sharpest(paths[1]) < 0),
         is_true("S42", "all examples never do", sharpest(paths[EXAMPLES]) > 0),
     )
+
+
+def straight(path):
+    """The mean cosine of a step and the next."""
+    steps = np.diff(path, axis=0)
+    steps /= np.linalg.norm(steps, axis=1, keepdims=True)
+    return np.mean(np.sum(steps[1:] * steps[:-1], axis=1))
 
 
 def sharpest(path):
@@ -222,8 +225,14 @@ def fog(path, reach=0.05):
 
     far = jnp.array([2.5, -2.0])
     apart = farthest(walk(squared), walk(elsewhere))
+    along = seen[51] - seen[50]
+    place = seen[50] + reach * jnp.array([[0.5], [1.5]]) * along[::-1] * jnp.array([-1, 1]) / jnp.linalg.norm(along)
     return (
         exactly("S42", "two surfaces that agree near the path only: paths apart by", apart, 0.0),
+        is_true(
+            "S42", "they agree half of .05 beside it", squared(place[0], examples) == elsewhere(place[0], examples)
+        ),
+        is_true("S42", "not three times as far", jnp.isclose(elsewhere(place[1], examples), -1e3 * place[1].sum())),
         is_true("S42", "though they are not one surface", abs(squared(far, examples) - elsewhere(far, examples)) > 1),
     )
 

@@ -24,7 +24,7 @@ import gdlab
 
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, exactly, is_true
-from ..reporting.standard_errors import error_of_variance
+from ..reporting.standard_errors import error_of_variance, independent
 
 QUESTION = "What is the noise of single examples good for? (S40, S49, S65)"
 POINTS = 20
@@ -133,8 +133,8 @@ def leaving():
     }
     *stay, leave = paths.items()
     # Across the valley at (1, 1) the curvature is 4: the variance of the distance is eta s^2 / (4 (2 - 4 eta)), and
-    # 1 - w1 w2 is 2^(1/2) times the distance, of which (1 - 4 eta)^2 is kept from one square to the next.
-    floor, kept = 2 * 0.1 * 1e-3**2 / (4 * (2 - 4 * 0.1)), (1 - 4 * 0.1) ** 2
+    # 1 - w1 w2 is 2^(1/2) times the distance, of which 1 - 4 eta is kept from one update to the next.
+    floor, kept = 2 * 0.1 * 1e-3**2 / (4 * (2 - 4 * 0.1)), 0.6
     left = (1 - leave[1][-1000:].prod(1)) ** 2
     return (
         *(at_most("S49", f"{name}: |w1 + w2|", jnp.abs(path.sum(1)).max(), 0.0) for name, path in stay),
@@ -151,7 +151,7 @@ def leaving():
             f"{leave[0]}: mean of (1 - w1 w2)^2 in the last 1000 updates, over that of the valley",
             float(left.mean()) / floor,
             1.0,
-            error_of_variance(1000 * (1 - kept) / (1 + kept)),
+            error_of_variance(independent(1000, kept)),
         ),
         Check(  # of a variance of normal numbers, relative
             "S49", f"{leave[0]}: its variance over 1e-6", added(leave[1]), 1.0, error_of_variance(2 * 1999)

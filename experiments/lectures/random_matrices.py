@@ -164,14 +164,25 @@ def ratios(trained):
     yield from counted(losses, norms, eigenvalues)
 
 
+def shares(eigenvalues, tolerance=TOLERANCE):
+    """The shares of positive, zero and negative eigenvalues, by a tolerance of the largest."""
+    tau = tolerance * eigenvalues.max(axis=1, keepdims=True)
+    plus, minus = (eigenvalues > tau).mean(axis=1), (eigenvalues < -tau).mean(axis=1)
+    return np.stack([plus, 1 - plus - minus, minus])
+
+
 def counted(losses, norms, eigenvalues):
     """What the ratio says, and what is zero to a tolerance."""
-    raw = (eigenvalues > 0).mean(axis=1)
-    tau = TOLERANCE * eigenvalues.max(axis=1, keepdims=True)
-    plus, minus = (eigenvalues > tau).mean(axis=1), (eigenvalues < -tau).mean(axis=1)
-    zero = 1 - plus - minus
-    exact = (np.abs(eigenvalues) <= 1e-12 * eigenvalues.max(axis=1, keepdims=True)).mean(axis=1)
+    raw, (plus, zero, minus), (_, exact, _) = (eigenvalues > 0).mean(1), shares(eigenvalues), shares(eigenvalues, 1e-12)
+    known = 2 * np.array([[1, 1e-3, 2e-6, 5e-7, 1e-13, 0, -3e-7, -4e-6]])
     return (
+        at_most(
+            "S60",
+            "(+, 0, -) of eight eigenvalues that were made up, by 1e-6",
+            farthest(shares(known).T * 8, (3, 4, 1)),
+            0.0,
+        ),
+        at_most("S60", "and by 1e-12", farthest(shares(known, 1e-12).T * 8, (4, 2, 2)), 0.0),
         is_true("S60", "|g| < 1e-3, as the homework asks, for all seeds", (norms < 1e-3).all()),
         is_true(  # 0 is the best that knows no x
             "S60", "and the loss is below a tenth of that of the prediction 0", (losses < np.mean(Y**2) / 10).all()

@@ -48,7 +48,13 @@ def measure(quick):
     """The checks and the figure."""
     examples = tumours()
     runs = {name: switched(examples, 2000 if quick else STEPS, how(examples)) for name, how in FED.items()}
-    checks = [*projection(examples), in_two_leaves(examples), *from_rest(examples), *switches(runs, lowest(examples))]
+    checks = [
+        *projection(examples),
+        *at_rest(examples),
+        in_two_leaves(examples),
+        *from_rest(examples),
+        *switches(runs, lowest(examples)),
+    ]
     if not quick:
         end = runs["all examples"]["loss"][TOLERANCES.index(1e-4)]
         checks.append(printed("S87", "all examples, tolerance 1e-4: the loss after 20 000 steps", end, ".0673"))
@@ -117,6 +123,20 @@ def projection(examples):
             1e-12,
         ),
         is_true("S87", "gamma grows along Adam's way", (np.diff(gamma) > 0).all()),
+    )
+
+
+def at_rest(examples):
+    """While its rate is 0 it stands still, and what it then makes of the gradients is Adam's, with their averages."""
+    kept = {"grads": lambda m: m.grads, "p": lambda m: m.step.update}
+    late = gdlab.swats(gdlab.schedules.Piecewise([0.0, RATE], [3]), tolerance=0.0)
+    ran = gdlab.minimize(loss, late, jnp.zeros(31), 8, args=(examples,), record=kept)
+    g, p = (np.asarray(ran.history[name]) for name in ("grads", "p"))
+    return (
+        at_most("S87", "rate 0 for three steps: the longest of them", np.abs(p[:3]).max(), 0.0),
+        at_most(
+            "S87", "the next five over Adam's by a NumPy loop, less 1", farthest(p[3:] / adam_steps(g)[3:], 1), 1e-11
+        ),
     )
 
 

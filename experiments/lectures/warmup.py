@@ -27,7 +27,7 @@ from gdlab import schedules
 from gdlab.problems import network_loss
 
 from ..cli.settings import Experiment
-from ..reporting.checks import Check, at_most, conclude, exactly, is_true
+from ..reporting.checks import Check, at_most, conclude, exactly, farthest, is_true
 from ..reporting.standard_errors import error_of_share
 from ..workloads.digits import FLOAT, examples, starts
 
@@ -84,7 +84,7 @@ def measure(quick):
     adaptive = dict(
         zip(names, swept(60, lambda optimizer, rate: optimizer(rate), 12 if quick else STARTS, **axes), strict=True)
     )
-    checks = [*gentle(learnt, jax.tree.map(lambda leaf: leaf[0], lanes)), *raised(rates, widths, ends)]
+    checks = [*compared(), *gentle(learnt, jax.tree.map(lambda leaf: leaf[0], lanes)), *raised(rates, widths, ends)]
     checks += rectified(adaptive)
     if not quick:
         checks += useless(large(gdlab.sgd, PLAIN, (0, 60), 12), large(gdlab.momentum, SCALED, (0, 60), 12))
@@ -156,6 +156,17 @@ def alike(item, name, one, other):
 def lower(losses, others):
     """From which starts the loss is lower; where a run diverged it is the highest."""
     return np.nan_to_num(losses, nan=np.inf) < np.nan_to_num(others, nan=np.inf)
+
+
+def compared():
+    """How starts are compared, on five whose ends are known: the third and the fifth differ, one way each way."""
+    losses, others = np.array([0.1, np.nan, 0.4, 0.6, 0.2]), np.array([0.6, 0.5, np.inf, 0.5, 0.3])
+    less, more = lower(losses, others), lower(others, losses)
+    yield exactly("3.8", "of five starts: lower from the first, the third and the fifth", less @ [1, 2, 4, 8, 16], 21)
+    yield exactly("3.8", "higher from the second and the fourth", more @ [1, 2, 4, 8, 16], 10)
+    yield exactly("3.8", "failed: the second and the fourth", failed(losses) @ [1, 2, 4, 8, 16], 10)
+    due = 2 * 5**0.5  # of five that differ, three one way: one more, by two deviations of a coin
+    yield at_most("3.8", "three less two, and a coin's", farthest(coin(less, more), (1.0, due)), 1e-12)
 
 
 def raised(rates, widths, ends):

@@ -13,9 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 
 import gdlab
+from gdlab.operators import solved
 
 from ..cli.settings import Experiment
-from ..reporting.checks import Check, at_most, conclude, is_true, printed
+from ..reporting.checks import Check, at_most, conclude, farthest, is_true, printed
 from ..reporting.standard_errors import error_of_mean
 
 QUESTION = "Is weight decay the same as an L2 penalty? (S98; section 3.11)"
@@ -67,15 +68,26 @@ def same():
 
 
 def beside():
-    """Decay stands beside the step, whatever divides the gradient: steps with and without it are eta w theta apart."""
+    """Decay stands beside the step, whatever divides the gradient: steps with and without it are eta w theta apart.
+
+    The first step of Shampoo, L^(-1/4) G R^(-1/4) with L = G G' and R = G' G, is U V' for G = U S V'.
+    """
     theta, g = jax.random.normal(jax.random.key(1), (2, 4, 3))
+    left, _, right = np.linalg.svd(g, full_matrices=False)
     for name, optimizer in (("Adam", gdlab.adam(0.3)), ("Shampoo, whose sigma is a matrix", gdlab.shampoo(0.3))):
-        steps = [
-            optimizer.update(g, optimizer.init(theta), theta)[0]
-            for optimizer in (gdlab.with_weight_decay(optimizer, DECAY), optimizer)
-        ]
+        decayed = gdlab.with_weight_decay(optimizer, DECAY)
+        steps = [one.update(g, one.init(theta), theta)[0] for one in (decayed, optimizer)]
+        read, _ = decayed.step(g, decayed.init(theta), theta)
+        told = steps[0] + 0.3 * solved(read.sigma, read.m)
         off = jnp.abs(steps[0] - steps[1] + 0.3 * DECAY * theta).max()
         yield at_most("S98", f"{name}: step less that without decay, + eta w theta", off, 1e-14)
+        # What is read has been multiplied by Sigma and divided by it again, whose sizes lie within 1e3 of another.
+        yield at_most("S98", f"{name}: step + eta Sigma^-1 [m], as they are read", jnp.abs(told).max(), 1e-9)
+        due = g / (jnp.abs(g) + 1e-8) if name == "Adam" else left @ right
+        # Shampoo's eps of 1e-12 stands beside eigenvalues above .01.
+        yield at_most(
+            "S98", f"{name}: first step without decay + eta times its law", farthest(steps[1], -0.3 * due), 1e-9
+        )
 
 
 def looped():
