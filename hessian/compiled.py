@@ -23,9 +23,9 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-from jax.extend.core import jaxprs_in_params
 
 from gdlab.ground.compilers import LIGHT, QUICK, compiled_with, is_alone
+from gdlab.ground.jaxprs import jaxprs_in_params
 from gdlab.ground.kept import Keeper, is_keeping, renamed
 from hessian.limits import DENSE_SPECTRUM
 

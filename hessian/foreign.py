@@ -22,11 +22,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import Primitive
 from jax.flatten_util import ravel_pytree
 from jax.interpreters import batching, mlir
 
 from gdlab.ground.checks import function, number
+from gdlab.ground.jaxprs import Primitive
 from gdlab.ground.leaves import shown
 
 HALVINGS = 12  # of the step, where the formulas disagree beyond rounding

@@ -27,11 +27,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import jaxprs_in_params
 from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
 
 from gdlab.ground.convolutions import canonical
+from gdlab.ground.jaxprs import jaxprs_in_params
 from hessian.arguments import alike
 from hessian.precision import Loss, Params, Storage, check, floating, once, working
 

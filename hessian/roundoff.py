@@ -23,9 +23,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import Literal
 from jax.flatten_util import ravel_pytree
 
+from gdlab.ground.jaxprs import Literal
 from hessian.jaxprs import opened, scan_parts
 from hessian.numerics import unit
 from hessian.product import Loss, Params, gradient_and_product

@@ -12,6 +12,7 @@ import hessian
 ROOMS = (gdlab, hessian)
 # Libraries and parts that the two packages must not bring along: each is imported where it is used.
 LATER = ("scipy.optimize", "scipy.stats", "matplotlib", "xarray", "h5py", "flint", "hessian.proofs", "gdlab.problems")
+LATER += ("jax.extend.core", "jax._src.pallas.core")
 
 
 def said(program):

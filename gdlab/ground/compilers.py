@@ -20,7 +20,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
-from jax.extend.core import get_opaque_trace_state
+
+from gdlab.ground.jaxprs import get_opaque_trace_state
 
 QUICK = {"xla_cpu_use_fusion_emitters": False}
 LOOPS_AS_THEY_ARE = {"xla_disable_hlo_passes": "while-loop-invariant-code-motion,simplify-while-loops"}

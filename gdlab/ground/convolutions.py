@@ -19,8 +19,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend import core
-from jax.extend.core import jaxprs_in_params
+
+from gdlab.ground.jaxprs import Literal, jaxprs_in_params
 
 CONVOLUTION = "conv_general_dilated"
 RANKS = (3, 4)  # of arrays with one axis, or two, of space
@@ -91,7 +91,7 @@ def _evaluated(jaxpr, consts, values):
     known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *values], strict=True))
 
     def value_of(x):
-        return x.val if isinstance(x, core.Literal) else known[x]
+        return x.val if isinstance(x, Literal) else known[x]
 
     for equation in jaxpr.eqns:
         results = _of_equation(equation, [value_of(x) for x in equation.invars])

@@ -23,7 +23,8 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Literal
+
+from gdlab.ground.jaxprs import ClosedJaxpr, Literal
 
 KNOWN = ("builtins", "gdlab", "hessian", "jax", "jaxlib", "ml_dtypes", "numpy", "optax")  # what is said by name alone
 # Operations that call what is not in their parameters: Python, or a library.

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-from jax.extend.core import jaxprs_in_params
 
 from gdlab.ground.compilers import LIGHT, compiled_with, is_alone
+from gdlab.ground.jaxprs import jaxprs_in_params
 from gdlab.ground.kept import Keeper, is_keeping, renamed
 
 MANY = 400  # operations of a step: twice as many as any optimizer of gdlab makes of a loss of few operations

@@ -26,7 +26,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.extend.core import Jaxpr, Literal, Var
+
+from gdlab.ground.jaxprs import Jaxpr, Literal, Var
 
 CALLS = {"jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "custom_jvp_call": "call_jaxpr"}
 

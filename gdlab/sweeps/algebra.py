@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.extend.core
 import numpy as np
 
+from gdlab.ground.jaxprs import ClosedJaxpr, Literal
 from gdlab.sweeps.lanes import CALLS, parts_of_scan
 
 Range = tuple[float, float]
@@ -63,7 +63,7 @@ class _Walk:
         known: dict[Any, Any] = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *args], strict=True))
 
         def value(variable):
-            return variable.val if isinstance(variable, jax.extend.core.Literal) else known[variable]
+            return variable.val if isinstance(variable, Literal) else known[variable]
 
         for equation in jaxpr.eqns:
             inputs = tuple(value(variable) for variable in equation.invars)
@@ -174,4 +174,4 @@ def _within(parameter: Any, numbers: dict[int, Any]) -> Any:
     """A parameter of an operation, simplified where it is a program or several."""
     if type(parameter) is tuple:  # the branches of a condition
         return tuple(_within(one, numbers) for one in parameter)
-    return _simplified(parameter, numbers) if isinstance(parameter, jax.extend.core.ClosedJaxpr) else parameter
+    return _simplified(parameter, numbers) if isinstance(parameter, ClosedJaxpr) else parameter

@@ -16,11 +16,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.extend.core
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh
 
+from gdlab.ground.jaxprs import ClosedJaxpr
 from gdlab.storage.fingerprint import fingerprint, text_of
 from gdlab.storage.multihost import together
 from gdlab.storage.store import digest
@@ -102,7 +102,7 @@ def prepare(made: Traced, chunk: int, way: Way, mesh: Mesh | None) -> Prepared:
         return along_last(program, [Value(lanes, True), *(Value(leaf, False) for leaf in leaves)], len(lanes))
 
     def of(act, shorten):
-        return lambda constants, *args: act(shorten(jax.extend.core.ClosedJaxpr(jaxpr, constants)), *args)
+        return lambda constants, *args: act(shorten(ClosedJaxpr(jaxpr, constants)), *args)
 
     whole = min(chunk, made.task.lanes) <= way.block
     programs = [_blocks(of(together, lambda program: program), axes, way.block, whole, {})]

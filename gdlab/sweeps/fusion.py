@@ -17,8 +17,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-import jax.extend.core
 from jax.experimental.xla_metadata import set_xla_metadata
+
+from gdlab.ground.jaxprs import jaxprs_in_params
 
 LARGEST_ARRAY = 2**12  # numbers in one array of a kernel
 LARGEST_PRODUCT = 16  # multiplications in one matrix product, whose loops are plain in a kernel
@@ -45,7 +46,7 @@ def _equations(jaxpr: Any, looped: bool = False) -> Iterator[tuple[Any, bool]]:
     for equation in jaxpr.eqns:
         yield equation, looped
         inside = looped or equation.primitive.name in ("scan", "while")
-        for inner in jax.extend.core.jaxprs_in_params(equation.params):
+        for inner in jaxprs_in_params(equation.params):
             yield from _equations(getattr(inner, "jaxpr", inner), inside)
 
 

@@ -15,9 +15,10 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.extend.core
 import jax.numpy as jnp
 from jax.experimental.xla_metadata import set_xla_metadata
+
+from gdlab.ground.jaxprs import Literal
 
 
 class Value(NamedTuple):
@@ -70,7 +71,7 @@ def _run(program, values, lanes):
     known.update(zip(jaxpr.invars, values, strict=True))
 
     def read(variable):
-        return Value(variable.val, False) if isinstance(variable, jax.extend.core.Literal) else known[variable]
+        return Value(variable.val, False) if isinstance(variable, Literal) else known[variable]
 
     for equation in jaxpr.eqns:
         inputs = [read(variable) for variable in equation.invars]
@@ -289,7 +290,7 @@ def _spread(program, flags):
     known = {**dict.fromkeys(jaxpr.constvars, False), **dict(zip(jaxpr.invars, flags, strict=True))}
 
     def read(variable):
-        return not isinstance(variable, jax.extend.core.Literal) and known[variable]
+        return not isinstance(variable, Literal) and known[variable]
 
     for equation in jaxpr.eqns:
         inputs = [read(variable) for variable in equation.invars]

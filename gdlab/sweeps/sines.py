@@ -18,9 +18,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.extend.core
 import jax.numpy as jnp
 import numpy as np
+
+from gdlab.ground.jaxprs import ClosedJaxpr, Literal
 
 LIMIT = 100.0
 
@@ -112,7 +113,7 @@ def _run(jaxpr: Any, consts: Sequence[Any], args: Sequence[Any]) -> list[Any]:
     known: dict[Any, Any] = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *args], strict=True))
 
     def value(variable):
-        return variable.val if isinstance(variable, jax.extend.core.Literal) else known[variable]
+        return variable.val if isinstance(variable, Literal) else known[variable]
 
     for equation in jaxpr.eqns:
         inputs = [value(variable) for variable in equation.invars]
@@ -131,7 +132,7 @@ def _within(parameter: Any) -> Any:
     """A parameter of an operation, rewritten where it is a program or several."""
     if type(parameter) is tuple:  # the branches of a condition
         return tuple(_within(one) for one in parameter)
-    if isinstance(parameter, jax.extend.core.ClosedJaxpr):
+    if isinstance(parameter, ClosedJaxpr):
         run = lambda *args: _run(parameter.jaxpr, parameter.consts, args)  # noqa: E731
         return jax.make_jaxpr(run)(*parameter.in_avals)
     return parameter

@@ -25,9 +25,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.extend.core
 
 from gdlab.ground.caches import cache_folder
+from gdlab.ground.jaxprs import jaxprs_in_params
 from gdlab.storage.store import atomic_write, digest
 
 NAMES = ("vmap", "kernel", "vectors")
@@ -160,7 +160,7 @@ def carried_bytes(jaxpr: Any) -> int:
     """The bytes of the largest loop state of a program, nested loops included; at least 1."""
     largest = 1
     for equation in jaxpr.eqns:
-        for inner in jax.extend.core.jaxprs_in_params(equation.params):
+        for inner in jaxprs_in_params(equation.params):
             inner = getattr(inner, "jaxpr", inner)
             if equation.primitive.name in ("scan", "while"):
                 shaped: list[Any] = [v.aval for v in inner.outvars if hasattr(v.aval, "size")]
@@ -173,7 +173,7 @@ def operations(jaxpr: Any) -> float:
     """About how many operations on numbers a program makes, a loop whose turns are not known `TURNS` turns."""
     total = 0.0
     for equation in jaxpr.eqns:
-        inner = [getattr(one, "jaxpr", one) for one in jax.extend.core.jaxprs_in_params(equation.params)]
+        inner = [getattr(one, "jaxpr", one) for one in jaxprs_in_params(equation.params)]
         turns = equation.params["length"] if equation.primitive.name == "scan" else 1
         turns = TURNS if equation.primitive.name == "while" else turns
         sizes = sum(getattr(v.aval, "size", 1) for v in equation.outvars)

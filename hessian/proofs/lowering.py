@@ -13,8 +13,8 @@ import jax
 import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import Literal
 
+from gdlab.ground.jaxprs import Literal
 from hessian.jaxprs import opened, scan_parts
 from hessian.precision import first
 from hessian.proofs.equations import bound, exact, floating, is_logaddexp, narrows, seen, worked_out

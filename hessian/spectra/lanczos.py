@@ -16,6 +16,7 @@ A basis that outgrows its rows is restarted with its best Ritz vectors (Wu & Sim
 
 | function | what it returns |
 |---|---|
+| `blank` | a basis with nothing in it |
 | `begin` | a basis with nothing in it but its random start |
 | `grow` | the basis after more products, until enough is known |
 | `ritz` | eigenpairs of the small matrix, with residuals |
@@ -44,7 +45,7 @@ class Krylov(NamedTuple):
     count: jax.Array  # type: ignore[assignment]  # how many rows are in use
     following: jax.Array  # (n,), the unit vector that comes next
     coupling: jax.Array  # what ties it to the last row; 0 where the basis spans an invariant space
-    key: jax.Array
+    key: jax.Array  # of the vectors that open further spaces
     num_matvecs: jax.Array  # used so far
 
 
@@ -58,6 +59,20 @@ class Ritz(NamedTuple):
     spectral_norm: jax.Array  # the largest absolute value: |H| from below
 
 
+def blank(key: jax.Array, n: int, rows: int, dtype: jax.typing.DTypeLike) -> Krylov:
+    """A basis of at most `rows` <= n rows with nothing in it, and without a start."""
+    zero = jnp.int32(0)
+    return Krylov(
+        basis=jnp.zeros((rows, n), dtype),
+        matrix=jnp.zeros((rows, rows), dtype),
+        count=zero,
+        following=jnp.zeros(n, dtype),
+        coupling=jnp.zeros((), dtype),
+        key=key,
+        num_matvecs=zero,
+    )
+
+
 def begin(
     key: jax.Array,
     n: int,
@@ -68,18 +83,9 @@ def begin(
 ) -> Krylov:
     """A basis of at most `rows` <= n rows, with a start uniform on the sphere, projected `within`, plus `leaning`."""
     key, start = jax.random.split(key)
-    zero = jnp.int32(0)
-    basis, matrix = jnp.zeros((rows, n), dtype), jnp.zeros((rows, rows), dtype)
     first = unit(_inside(within, jax.random.normal(start, (n,), dtype)))
-    return Krylov(
-        basis=basis,
-        matrix=matrix,
-        count=zero,
-        following=first if leaning is None else unit(first + leaning),
-        coupling=jnp.zeros((), dtype),
-        key=key,
-        num_matvecs=zero,
-    )
+    following = first if leaning is None else unit(first + leaning)
+    return blank(key, n, rows, dtype)._replace(following=following)
 
 
 def grow(
@@ -151,22 +157,15 @@ def _step(product: Product, krylov: Krylov, within: Product | None) -> Krylov:
     broken = ~(beta > BREAKDOWN * jnp.finfo(w.dtype).eps * spectral_norm)
     coupling = jnp.where(broken, 0, beta)
     matrix = matrix.at[j, j + 1].set(coupling, mode="drop").at[j + 1, j].set(coupling, mode="drop")
-    key, fresh = jax.random.split(krylov.key)
 
     def elsewhere():
-        start = _inside(within, jax.random.normal(fresh, w.shape, w.dtype))
+        key = jax.random.fold_in(krylov.key, krylov.num_matvecs)
+        start = _inside(within, jax.random.normal(key, w.shape, w.dtype))
         return unit(_inside(within, _without(basis, _without(basis, unit(_without(basis, start))))))
 
     following = jax.lax.cond(broken, elsewhere, lambda: w / beta)
-    return Krylov(
-        basis=basis,
-        matrix=matrix,
-        count=j + 1,
-        following=following,
-        coupling=coupling,
-        key=key,
-        num_matvecs=krylov.num_matvecs + 1,
-    )
+    after = krylov._replace(basis=basis, matrix=matrix, following=following, coupling=coupling)
+    return after._replace(count=j + 1, num_matvecs=krylov.num_matvecs + 1)
 
 
 def _inside(within: Product | None, vector: jax.Array) -> jax.Array:

@@ -29,7 +29,6 @@ from hessian.limits import BASIS_MEMORY, DENSE_SPECTRUM, MATRIX_MEMORY
 from hessian.numerics import divisor
 from hessian.precision import Storage, Tree, working
 from hessian.product import Loss, second_order
-from hessian.proofs.prove import prove
 from hessian.proofs.record import Proof
 from hessian.results import counts
 from hessian.spectra.bounds import num_matvecs_for
@@ -193,7 +192,7 @@ def classify(
     >>> classify(lambda w: (1 - w[0] * w[1]) ** 2, jnp.ones(2), symmetries=symmetry.rescale(0, 1)).kind
     'minimum'
     """
-    record = prove(loss, params, *args, trainable=trainable, bounds=bounds) if switch("proof", proof) else None
+    record = _proved(loss, params, args, trainable, bounds) if switch("proof", proof) else None
     loss, params, args, stored = working(loss, params, *args, trainable=trainable)
     theta = jax.eval_shape(lambda tree: ravel_pytree(tree)[0], params)
     choice("method", method, ("auto", "dense", "lanczos"))
@@ -218,6 +217,12 @@ def classify(
     errors = None if krylov is None else _errors(loss, params, args, within)
     verdict = _judged(loss, stored, krylov, params, args, tols, start, confidence, orbit, symmetric, within, errors)
     return verdict._replace(proof=record, frozen=jax.device_put(np.int32(stored.frozen)))
+
+
+def _proved(loss, params, args, trainable, bounds):
+    from hessian.proofs.prove import prove  # takes time to import
+
+    return prove(loss, params, *args, trainable=trainable, bounds=bounds)
 
 
 @compiled(products=4, kept_by=second_order, static_argnums=0)

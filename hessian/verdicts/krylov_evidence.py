@@ -208,11 +208,10 @@ def _spaces(product, theta, g, key, rows, limit, zero, doubt, goal, orbit):
         return after._replace(spectral_norm=spectral_norm, num_matvecs=before.num_matvecs + krylov.num_matvecs), None
 
     nought, none = jnp.zeros((), theta.dtype), jnp.int32(0)
-    blank = lanczos.begin(key, n, rows, theta.dtype)
     nothing = _Found(
         step=jnp.zeros_like(theta),
         exhausted=jnp.bool_(False),
-        krylov=blank,
+        krylov=lanczos.blank(key, n, rows, theta.dtype),
         low=nought,
         high=nought,
         spectral_norm=nought,
