@@ -164,7 +164,9 @@ def by_polynomial():
         "adam": lambda r, h, b, w: (1, (1 - b) * r * h - 1 - b, b),
         "adamw": lambda r, h, b, w: (1, r * w - 1 - b + (1 - b) * r * h, b * (1 - r * w)),
     }
-    edges = [(name, (lambda h, b, edge=edge: edge(b, h)), (0.0, 0.3, B)) for name, (_, edge) in MOVERS.items()]
+    edges: list[tuple] = [
+        (name, (lambda h, b, edge=edge: edge(b, h)), (0.0, 0.3, B)) for name, (_, edge) in MOVERS.items()
+    ]
     edges += [(name, (lambda h, b, edge=edge: edge(h)), (B,)) for name, (_, edge) in BEARERS.items()]
     for name, edge, inertias in edges:
         of = polynomials[name.split(" ")[0].rstrip(",")]
