@@ -81,6 +81,7 @@ def measure(quick):
         exactly("S63", "curvature of both wells", bottom, 2.0),
         *(check for name in MOVERS for check in by_edge_of_momentum(moved, name, high)),
         *(check for name in BEARERS for check in by_edge_of_curvature(borne, name)),
+        *by_polynomial(),
         *after_100(borne),
         *wrong_starts(settled, bottom),
         *at_the_edge(moved, low, high),
@@ -151,6 +152,26 @@ def by_edge_of_curvature(map_, name):
     here = map_.sel(optimizer=name)
     stayed = here["highest"] < GONE * here["begin"]  # false for inf and NaN as well
     return by_edge("S15", f"rate and curvature, {name}", stayed, BEARERS[name][1](here["high"]))
+
+
+def by_polynomial():
+    """Each edge is where -1 is a root of the polynomial of the recursion of theta, long after the start."""
+    polynomials = {  # of the rate, the curvature, the inertia and the decay
+        "gd": lambda r, h, b, w: (1, r * h - 1),
+        "momentum": lambda r, h, b, w: (1, r * h - 1 - b, b),
+        "nesterov": lambda r, h, b, w: (1, (1 + b) * (r * h - 1), b * (1 - r * h)),
+        "rmsprop": lambda r, h, b, w: (1, r * h - 1),
+        "adam": lambda r, h, b, w: (1, (1 - b) * r * h - 1 - b, b),
+        "adamw": lambda r, h, b, w: (1, r * w - 1 - b + (1 - b) * r * h, b * (1 - r * w)),
+    }
+    edges: list[tuple] = [
+        (name, (lambda h, b, edge=edge: edge(b, h)), (0.0, 0.3, B)) for name, (_, edge) in MOVERS.items()
+    ]
+    edges += [(name, (lambda h, b, edge=edge: edge(h)), (B,)) for name, (_, edge) in BEARERS.items()]
+    for name, edge, inertias in edges:
+        of = polynomials[name.split(" ")[0].rstrip(",")]
+        at = [np.polyval(of(edge(h, b), h, b, DECAY), -1) for h in (0.3, 1.0, 20.0) for b in inertias]
+        yield at_most("S76", f"{name}: the polynomial of its recursion at -1, on its edge", np.abs(at).max(), 1e-12)
 
 
 def after_100(map_):

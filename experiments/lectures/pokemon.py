@@ -168,6 +168,7 @@ def explosions(paths: Paths, residual: np.ndarray) -> list[Check]:
     thrown = [bursts(path) for path in drawn]
     slowly = [off_valley(path)[2000:].max() for path in roundings(rms(lambda t: jnp.exp(-t / 1e4)))]
     return [
+        told_apart(),
         *exploded(drawn, thrown),
         as_rounded("summed over residuals: first explosion at update", [t[0] for t in thrown], bursts(residual)[0]),
         # A plain loop in float64 gives 44.
@@ -183,6 +184,21 @@ def explosions(paths: Paths, residual: np.ndarray) -> list[Check]:
         as_rounded("rms exp(-t/1e4): farthest off the valley", slowly, 2.40, "S16", half=0.005),
         at_most("S16", "rms exp(-t/1e4): distance", distance(paths["rms exp(-t/1e4)"][-1]), 1e-10),
     ]
+
+
+def told_apart() -> Check:
+    """`bursts` on a path along the valley that is 1.01 above it at known places, and .99 elsewhere.
+
+    The first ten are the way there; 30, before it stayed for 50, and 155, 51 after the last, are no others.
+    """
+    height = np.full(400, 0.99)
+    height[[*range(10), 30, *range(100, 105), 155, 207, 300]] = 1.01
+    x, y = (np.asarray(values) for values in pokemon())
+    b = np.linspace(-150, -180, 400)
+    path = np.stack([b, np.linalg.lstsq(x[:, None], y[:, None] - b, rcond=None)[0][0] + height], 1)
+    return is_true(
+        "S82", "a path made by hand: the updates that throw it out", np.array_equal(bursts(path), [99, 206, 299])
+    )
 
 
 def as_rounded(name: str, drawn: Any, at: float, item: str = "S82", *, half: float = 0.5) -> Check:

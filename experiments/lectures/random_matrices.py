@@ -16,6 +16,7 @@ of the four networks |g| is larger than the lowest of them, too far from a criti
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.special import gamma
 
 import gdlab
 import hessian
@@ -68,6 +69,10 @@ def rare(shares, draws):
         checks.append(
             at_most("S59", f"n = {n}: ratio of Pfaffians - exact probability", abs(all_positive(n) - p), 1e-9)
         )
+    for n in SIZES:  # Mehta's integral over all orders of n numbers, of which this is one
+        whole = (2 * np.pi) ** (n / 2) * np.prod(gamma(1 + np.arange(1, n + 1) / 2) / gamma(1.5)) / gamma(n + 1)
+        ratio = abs(pfaffian(ordered(-12.0, 12.0, n))) / whole
+        checks.append(Check("S59", f"n = {n}: Pfaffian over the line, over Mehta's integral", ratio, 1.0, 1e-9))
     for n, measured in shares.items():
         p, name = all_positive(n), f"n = {n}: share of {draws} all of whose eigenvalues are positive"
         checks.append(Check("S59", name, measured, p, error_of_share(p, draws)))

@@ -24,7 +24,7 @@ from gdlab import schedules
 
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, farthest, is_true
-from ..reporting.standard_errors import error_of_draw
+from ..reporting.standard_errors import error_of_draw, error_of_share, error_of_variance
 
 QUESTION = "Does Adagrad learn rare features better? (section 3.1)"
 FEATURES, SEEN, UNSEEN = 200, 4000, 10_000
@@ -87,8 +87,9 @@ def run(optimizer, lr, key):
 
 def looped(grid):
     """Both losses of the first draw, against loops in NumPy, at rates where rounding does not grow."""
-    _, *parts = draws_of(gdlab.seeds(grid.sizes["key"])[0])
+    weights, *parts = draws_of(gdlab.seeds(grid.sizes["key"])[0])
     (x, y), (others, labels) = ([np.asarray(values) for values in part] for part in parts)
+    yield from as_described(np.asarray(weights), np.concatenate([x, others]), np.concatenate([y, labels]))
     rules = {
         "Adagrad": lambda g, t, s: (g, s[1] + g * g, g / np.sqrt(np.where(s[1] + g * g > 0, s[1] + g * g, 1))),
         "Adam": adam_move,
@@ -111,6 +112,17 @@ def looped(grid):
             yield Check(
                 "3.1", f"{name}, rate {rate:g}, first draw: {what} loss over a NumPy loop's", found / value, 1.0, 1e-9
             )
+
+
+def as_described(weights, x, y):
+    """Weights of deviation 2, feature i in one example of i, labels of the logistic model: four standard errors."""
+    due, z = 1 / np.arange(1, FEATURES + 1), x @ weights
+    odds = np.exp(z) / (1 + np.exp(z))
+    beyond = np.abs(x.mean(0) - due) - [error_of_share(p, len(x)) for p in due]
+    apart = abs((y - odds) @ z) / ((odds * (1 - odds)) @ z**2) ** 0.5
+    yield Check("3.1", "true weights: mean square over 4", np.mean(weights**2) / 4, 1.0, error_of_variance(FEATURES))
+    yield at_most("3.1", "features: share of examples less 1 / i, beyond that", beyond.max(), 0.0)
+    yield at_most("3.1", "labels less their odds, along the odds, in standard errors", apart, 4.0)
 
 
 def adam_move(g, t, state):

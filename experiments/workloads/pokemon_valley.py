@@ -86,7 +86,6 @@ def off_valley(path: np.ndarray) -> np.ndarray:
 def bursts(path: np.ndarray) -> np.ndarray:
     """The updates that throw w out of the valley again, after it first arrived there and stayed for 50 updates."""
     out = off_valley(path) > BURST
-    out[: np.argmin(out)] = False
     seen, before = np.append(0, np.cumsum(out)), np.arange(len(out) - 1)
     quiet = seen[before + 1] == seen[np.maximum(before - 50, 0)]
     return np.flatnonzero(out[1:] & quiet)

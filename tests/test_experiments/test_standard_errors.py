@@ -9,10 +9,15 @@ from experiments.reporting.standard_errors import (
     error_of_root,
     error_of_share,
     error_of_variance,
+    independent,
 )
 
 SETS, SIZE = 20_000, 50
 DRAWN = np.random.default_rng(0).normal(3.0, 2.0, size=(SETS, SIZE))
+KEPT = np.empty_like(DRAWN)  # an autoregression of variance 1 that keeps .6 of each number
+KEPT[:, 0] = (DRAWN[:, 0] - 3) / 2
+for i in range(1, SIZE):
+    KEPT[:, i] = 0.6 * KEPT[:, i - 1] + 0.8 * (DRAWN[:, i] - 3) / 2
 SHARES = np.random.default_rng(1).binomial([SIZE, 80], 0.3, size=(SETS, 2)) / np.array([SIZE, 80])
 # What deviates from set to set, and its standard error by the formula.
 DEVIATIONS = {
@@ -21,6 +26,7 @@ DEVIATIONS = {
     "share": (SHARES[:, 0], error_of_share(0.3, SIZE, sigmas=1)),
     "difference of shares": (SHARES[:, 0] - SHARES[:, 1], error_of_share(0.3, SIZE, 80, sigmas=1)),
     "variance": (((DRAWN - 3) ** 2).mean(1) / 4, error_of_variance(SIZE, sigmas=1)),
+    "variance of an autoregression": ((KEPT**2).mean(1), error_of_variance(independent(SIZE, 0.6), sigmas=1)),
 }
 
 
