@@ -8,7 +8,9 @@ os.environ["MPLBACKEND"] = "Agg"
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("GDLAB_CACHE", "off")  # programs that tests start leave the user's cache alone
 
+import contextlib
 import functools
+import gc
 import importlib.util
 import shutil
 import signal
@@ -56,6 +58,18 @@ def pytest_configure(config):
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Import all tests; the garbage collector need not look through them, for they stay: neither now nor later."""
+    gc.disable()
+    try:
+        with compiled_quickly(True):  # what modules compute when they are imported
+            return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def pytest_collection_modifyitems(items):
     """The examples of whole searches, verdicts and steps compile for seconds each: the quick loop leaves them out."""
     for item in items:
@@ -69,13 +83,19 @@ def compiled_quickly_and_forgotten(request):
 
     Hundreds of compiled programs take gigabytes, and no file needs those of another.
     """
-    quick = not ROUNDING & set(request.path.with_suffix("").parts)
+    with compiled_quickly(not ROUNDING & set(request.path.with_suffix("").parts)):
+        yield
+    jax.clear_caches()
+
+
+@contextlib.contextmanager
+def compiled_quickly(quick):
+    """A block in which what is compiled is compiled quickly, or as for users."""
     with pytest.MonkeyPatch.context() as patch:
         if quick:
             patch.setattr(compiler, "get_compile_options", quickly(compiler.get_compile_options, known(ONCE)))
         jax.config.update("jax_disable_most_optimizations", quick)
         yield
-    jax.clear_caches()
 
 
 def quickly(plain, options):

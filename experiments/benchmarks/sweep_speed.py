@@ -46,7 +46,7 @@ NO_ITEM = "-"  # of the lectures: they time batches, not scripts
 
 def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
-    return conclude(settings, "sweep_speed", QUESTION, lambda: measure(settings.quick))
+    return conclude(settings, "sweep_speed", QUESTION, lambda: measure(settings.quick), heavy=True)
 
 
 def measure(quick):

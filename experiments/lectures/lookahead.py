@@ -39,7 +39,7 @@ LANES, ROUNDS = 20_000, 60
 
 def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
-    return conclude(settings, "lookahead", QUESTION, lambda: measure(settings.quick))
+    return conclude(settings, "lookahead", QUESTION, lambda: measure(settings.quick), heavy=True)
 
 
 def measure(quick):

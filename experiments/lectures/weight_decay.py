@@ -26,7 +26,7 @@ RATE, DECAY, STEPS, LANES = 0.01, 0.1, 2000, 2000
 
 def main(settings: Experiment) -> int:
     """Measure, print the verdict, write the folder; the exit status."""
-    return conclude(settings, "weight_decay", QUESTION, measure)
+    return conclude(settings, "weight_decay", QUESTION, measure, heavy=True)
 
 
 def measure():

@@ -90,6 +90,8 @@ def conclude(
     name: str,
     question: str,
     measure: Callable[[], tuple[Sequence[Check], Callable[[], Any], *tuple[Table, ...]]],
+    *,
+    heavy: bool = False,
 ) -> int:
     """Measure, print the verdict, write the folder; 0 where every check passed and the figure is there, else 1.
 
@@ -99,6 +101,7 @@ def conclude(
         question: what it asks, in one line.
         measure: a function that returns the checks, a function that draws the figure, and tables of what is shown but
             not judged; `lambda: measure(settings.quick)` where there is a smaller size.
+        heavy: its programs are worth the compiler's time at the quick size, too: they run for long, or are timed.
     """
 
     def find(_: Extras) -> Findings:
@@ -119,7 +122,7 @@ def conclude(
             passed=passed,
         )
 
-    with compiled_quickly(settings.quick):
+    with compiled_quickly(settings.quick and not heavy):
         return publish(settings, name, find)
 
 

@@ -6,6 +6,7 @@ import shutil
 from functools import partial
 from pathlib import Path
 
+import jax
 import pytest
 
 QUIET = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
@@ -17,6 +18,10 @@ def comes_out(tmp_path, capsys):
     """What runs a lecture's experiment at its quick size: every check passes, and the figure is there."""
     from experiments.__main__ import main
 
+    # An experiment says itself whether its programs are worth the compiler's time.
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", False)
+
     def judge(name):
         assert main([name, "--quick", "--out", str(tmp_path / name), "--json"]) == 0
         summary = json.loads(capsys.readouterr().out)
@@ -24,7 +29,8 @@ def comes_out(tmp_path, capsys):
         assert len(summary["checks"]) >= 7
         assert (tmp_path / name / f"{name}.png").stat().st_size > 10_000
 
-    return judge
+    yield judge
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture(scope="module")

@@ -22,16 +22,16 @@ def _compiled_as_for_users():
     jax.config.update(SETTING, before)
 
 
-@pytest.mark.parametrize("quick", [True, False])
-def test_an_experiment_is_compiled_quickly_where_its_run_is_quick(quick, tmp_path):
+@pytest.mark.parametrize(("quick", "heavy"), [(True, False), (True, True), (False, False)])
+def test_an_experiment_is_compiled_quickly_where_its_run_is_quick_and_not_heavy(quick, heavy, tmp_path):
     found = []
 
     def measure():
         found.append(jax.config.read(SETTING))
         return [is_true("S1", "it is", True)], plt.figure
 
-    assert conclude(Experiment(quick=quick, out=tmp_path / "out"), "stand_in", "?", measure) == 0
-    assert found == [quick]
+    assert conclude(Experiment(quick=quick, out=tmp_path / "out"), "stand_in", "?", measure, heavy=heavy) == 0
+    assert found == [quick and not heavy]
     assert jax.config.read(SETTING) is False
 
 

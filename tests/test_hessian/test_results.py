@@ -12,7 +12,6 @@ def saddle(w):
     return (1 - w[0] * w[1]) ** 2 + w[0] ** 4
 
 
-POINT = hessian.classify(saddle, jnp.zeros(2))
 FOUND = hessian.CriticalPoints(
     *(np.array([[0.0, 0.0], [1.0, 2.0]]), np.array([1.0, 0.5]), np.array([hessian.Kind.SADDLE, hessian.Kind.MINIMUM])),
     *(np.array([1, 0]), np.zeros(2, int), np.zeros(2), np.array([[-2.0, 2.0], [1.0, 3.0]]), np.array([3, 1])),
@@ -21,12 +20,13 @@ FOUND = hessian.CriticalPoints(
 
 
 def test_a_verdict_says_its_sentence():
-    assert repr(POINT) == f"CriticalPoint: {POINT.certificate}"
-    assert repr(POINT.inertia) == "Inertia: 1 positive, 0 zero, 1 negative"
-    assert repr(POINT.lowest).startswith("Eigenpair: -2 in [")
-    two = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), POINT)
+    point = hessian.classify(saddle, jnp.zeros(2))
+    assert repr(point) == f"CriticalPoint: {point.certificate}"
+    assert repr(point.inertia) == "Inertia: 1 positive, 0 zero, 1 negative"
+    assert repr(point.lowest).startswith("Eigenpair: -2 in [")
+    two = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), point)
     assert repr(two) == "CriticalPoint: 2 points: 2 saddle"
-    assert repr(jax.tree.map(lambda _: None, POINT)).startswith("CriticalPoint(code=None")
+    assert repr(jax.tree.map(lambda _: None, point)).startswith("CriticalPoint(code=None")
 
 
 def test_fields_are_documented_and_completion_shows_public_names():
