@@ -33,7 +33,7 @@ STAIRS = {
         "arguments numerics roots",
         "ground",
     ],
-    "gdlab.ground": ["boxes checks kept results", "lazily compilers convolutions leaves caches words"],
+    "gdlab.ground": ["boxes checks kept results", "lazily compilers convolutions leaves caches words", "jaxprs"],
     "gdlab.runs": [
         "long_run tune",
         "minimize",

@@ -10,7 +10,6 @@ import re
 from functools import partial
 
 import jax
-import jax.extend.core
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -18,6 +17,7 @@ import pytest
 
 import gdlab
 import hessian
+from gdlab.ground.jaxprs import jaxprs_in_params
 from gdlab.sweeps import batching, ways
 from hessian.verdicts import search
 
@@ -49,7 +49,7 @@ def text_of(program):
 
 def equations(jaxpr):
     """How many equations a program has, those of its loops and branches included."""
-    within = (jax.extend.core.jaxprs_in_params(equation.params) for equation in jaxpr.eqns)
+    within = (jaxprs_in_params(equation.params) for equation in jaxpr.eqns)
     return len(jaxpr.eqns) + sum(equations(getattr(one, "jaxpr", one)) for each in within for one in each)
 
 

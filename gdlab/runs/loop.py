@@ -302,11 +302,11 @@ class Loop(NamedTuple):
         """What is recorded of a step, and the states of the recorders behind it."""
         row, after = {}, {}
         for name, recorder in self.plan.recorders:
+            given = (states[name],) if states and name in states else ()
             with self.plan.objective.recorded():
-                if states and name in states:
-                    row[name], after[name] = recorder(snapshot, states[name])
-                else:
-                    row[name] = recorder(snapshot)
+                row[name] = recorder(snapshot, *given)
+            if given:
+                row[name], after[name] = row[name]
         return row, after or None
 
     def block(self, carry: Carry, length: ArrayLike) -> tuple[Carry, dict[str, Any]]:

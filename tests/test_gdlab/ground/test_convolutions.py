@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gdlab.ground.convolutions import canonical
+from gdlab.ground.jaxprs import jaxprs_in_params
 
 pytestmark = pytest.mark.full
 
@@ -34,7 +35,7 @@ def convolutions(jaxpr):
     for equation in jaxpr.eqns:
         if equation.primitive.name == "conv_general_dilated":
             yield equation.params["dimension_numbers"]
-        for inner in jax.extend.core.jaxprs_in_params(equation.params):
+        for inner in jaxprs_in_params(equation.params):
             yield from convolutions(getattr(inner, "jaxpr", inner))
 
 

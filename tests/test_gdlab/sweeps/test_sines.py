@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import gdlab
+from gdlab.ground.jaxprs import jaxprs_in_params
 from gdlab.sweeps import sines
 
 pytestmark = pytest.mark.full
@@ -54,7 +55,7 @@ def deep(x):
 def primitives(jaxpr):
     for equation in jaxpr.eqns:
         yield equation
-        for inner in jax.extend.core.jaxprs_in_params(equation.params):
+        for inner in jaxprs_in_params(equation.params):
             yield from primitives(getattr(inner, "jaxpr", inner))
 
 
