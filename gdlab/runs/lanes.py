@@ -34,7 +34,7 @@ class Given(NamedTuple):
     bounds: tuple | None
 
 
-def _loop(work, given, limits, fed, first=0):
+def _loop(work, given, limits, fed, first=None):
     """The loop of one lane, whose batches, where they are fed, are those from the `first` step on."""
     data = Data(given.args, given.batches if fed is None else fed, given.key, given.held_out, given.bounds)
     return loop_of(work[0], given.optimizer, data, limits, first)

@@ -242,7 +242,7 @@ class Loop(NamedTuple):
     plan: Plan
     stepper: Stepper
     batches: Any  # arrays with one batch a step, or None
-    first: Any = 0  # the step of the first of these batches
+    first: Any = None  # the step of the first of these batches; None for 0
     limits: tuple | None = None  # tolerance, patience and least fall, in a run that may stop early
     given: tuple | None = None  # the optimizer and the data, where all that take a step share one trace of it
 
@@ -267,18 +267,14 @@ class Loop(NamedTuple):
 
     def evaluate(self, at: LoopState) -> tuple[Snapshot, LoopState]:
         """The snapshot of the next step, on its batch: the last one where there are no more."""
-        count = at.count if self._first() is None else at.count - self.first
+        count = at.count if self.first is None else at.count - self.first
         batch = jax.tree.map(lambda leaf: leaf[jnp.minimum(count, len(leaf) - 1)], self.batches)
         return self.stepper.evaluate(at, batch)
-
-    def _first(self) -> Any:
-        """The first step of the batches, None where it is 0."""
-        return None if isinstance(self.first, int) and self.first == 0 else self.first
 
     def step(self, carry: Carry, recorded: bool = False) -> tuple[Carry, dict[str, Any]]:
         """One step: the next carry, and what was recorded."""
         if self.given is not None:
-            return _traced_once(self.plan, recorded, self.given, self.limits, self._first(), carry)
+            return _traced_once(self.plan, recorded, self.given, self.limits, self.first, carry)
         before, watch, best, states = carry
         snapshot, at = self.evaluate(before)
         row, states = self.record(snapshot, states) if recorded else ({}, states)
@@ -331,7 +327,7 @@ class Loop(NamedTuple):
 def _traced_once(plan, recorded, given, limits, first, carry):
     """A step, as equations of the program that it is part of: tracing it takes longer than compiling them."""
     optimizer, data = given
-    return loop_of(plan, optimizer, data, limits, 0 if first is None else first).step(carry, recorded)
+    return loop_of(plan, optimizer, data, limits, first).step(carry, recorded)
 
 
 def _judged(watch, snapshot, value, limits):
@@ -351,7 +347,7 @@ def _judged(watch, snapshot, value, limits):
 
 
 def loop_of(
-    plan: Plan, optimizer: Any, data: Data, limits: tuple | None = None, first: Any = 0, *, once: bool = False
+    plan: Plan, optimizer: Any, data: Data, limits: tuple | None = None, first: Any = None, *, once: bool = False
 ) -> Loop:
     """The loop of a run; `once`, where its step is traced once, whatever takes it."""
     given = (optimizer, data) if once else None

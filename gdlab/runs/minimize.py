@@ -327,10 +327,10 @@ def _run(plan, rows, given, steps):
 def _begun(plan, given, once=True):
     """The loop of a run, where it begins, and the number of its first step."""
     traced, start, data, limits, before = given
-    first = 0 if before is None else before.at.count
+    first = None if before is None else before.at.count
     loop = loop_of(plan, traced, data, limits, first, once=once)
     carry = loop.init(start) if before is None else loop.completed(before)
-    return loop, carry, first
+    return loop, carry, 0 if first is None else first
 
 
 def _led(loop, carry, first, steps, given):
