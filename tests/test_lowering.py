@@ -247,17 +247,17 @@ CASES = dict(cases())
 # The equations of a program are what a user waits for at the first call.  Each bound is a tenth above the program of
 # November 2026: one that grows beyond it takes longer for everybody, which wants a reason.
 BOUNDS = {
-    "gdlab": 350,
-    "hessian": 800,
-    "hessian.classify": 1350,
-    "hessian.classify, lanczos": 2420,
-    "hessian.connect": 5760,
-    "hessian.curvature_recorder": 1430,
-    "hessian.escape_trajectory": 1000,
-    "hessian.find_critical_points": 3250,
+    "gdlab": 335,
+    "hessian": 690,
+    "hessian.classify": 1310,
+    "hessian.classify, lanczos": 2160,
+    "hessian.connect": 5720,
+    "hessian.curvature_recorder": 840,
+    "hessian.escape_trajectory": 840,
+    "hessian.find_critical_points": 3130,
     "hessian.find_minimum": 3050,
-    "hessian.newton_cg": 1240,
-    "hessian.with_saddle_escape": 1350,
+    "hessian.newton_cg": 1110,
+    "hessian.with_saddle_escape": 1140,
 }
 
 
