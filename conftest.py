@@ -14,6 +14,7 @@ import gc
 import importlib.util
 import shutil
 import signal
+from pathlib import Path
 
 import hypothesis
 import jax
@@ -39,6 +40,10 @@ SLOW_EXAMPLES += ("experiments.workloads",)
 # Folders and files whose tests compare programs bit for bit, or bound what they round: compiled as they are for users.
 ROUNDING = {"runs", "storage", "sweeps", "proofs", "test_faults", "test_moments", "test_named", "test_peers"}
 ROUNDING |= {"test_precision", "test_roundoff"}
+
+TESTS = Path(__file__).parent / "tests"
+SHARING = 20  # files whose examples share what is compiled
+EXAMPLES: dict = {"quick": None, "files": 0}  # by whose examples what is compiled now was, and how
 
 # torch is another witness of our formulas, too large to ask every contributor to install.
 collect_ignore = [] if importlib.util.find_spec("torch") else ["tests/test_gdlab/test_torch.py"]
@@ -81,11 +86,20 @@ def pytest_collection_modifyitems(items):
 def compiled_quickly_and_forgotten(request):
     """Tests are mostly compilation: what only makes programs faster is left out where no rounding is judged.
 
-    Hundreds of compiled programs take gigabytes, and no file needs those of another.
+    Hundreds of compiled programs take gigabytes, and no file of tests needs those of another; files whose examples are
+    run have few, and share them.
     """
-    with compiled_quickly(not ROUNDING & set(request.path.with_suffix("").parts)):
+    quick = not ROUNDING & set(request.path.with_suffix("").parts)
+    tests = request.path.is_relative_to(TESTS)
+    if tests or EXAMPLES["quick"] is not quick or EXAMPLES["files"] == SHARING:
+        jax.clear_caches()
+        EXAMPLES["files"] = 0
+    with compiled_quickly(quick):
         yield
-    jax.clear_caches()
+    if tests:
+        jax.clear_caches()
+    else:
+        EXAMPLES.update(quick=quick, files=EXAMPLES["files"] + 1)
 
 
 @contextlib.contextmanager
