@@ -301,12 +301,11 @@ class Loop(NamedTuple):
     def record(self, snapshot: Snapshot, states: Mapping[str, Any] | None) -> tuple[dict[str, Any], Any]:
         """What is recorded of a step, and the states of the recorders behind it."""
         row, after = {}, {}
-        for name, recorder in self.plan.recorders:
-            with self.plan.objective.recorded():
-                if states and name in states:
-                    row[name], after[name] = recorder(snapshot, states[name])
-                else:
-                    row[name] = recorder(snapshot)
+        for name, recorder in self.plan.objective.explained(self.plan.recorders):
+            if states and name in states:
+                row[name], after[name] = recorder(snapshot, states[name])
+            else:
+                row[name] = recorder(snapshot)
         return row, after or None
 
     def block(self, carry: Carry, length: ArrayLike) -> tuple[Carry, dict[str, Any]]:
