@@ -399,3 +399,8 @@ class ByLeaf(Direction):
     def _parts(self, tree):
         pair = only_matrices(self.matrices, tree), without_matrices(self.matrices, tree)
         return zip((self.of_matrices, self.of_others), pair, strict=True)
+
+
+def __dir__() -> list[str]:
+    """What completion offers: the public names."""
+    return sorted(__all__)

@@ -1,9 +1,10 @@
 """Figures of runs: contours with paths, loss curves, sensitivity to the rate, an animation.
 
 Every function takes `ax` and returns it, and changes nothing else; without one it makes a new figure.  matplotlib is
-imported when something is drawn.  The palette is Okabe and Ito's (2008), which colour-blind readers can tell apart, and
-a color of it always means an optimizer or a run.  Runs diverge, so that any number may come: what is not finite or
-beyond LARGEST is left out, and the axes say so where all is.
+imported when something is drawn.  The palette is Okabe and Ito's (2008), which colour-blind readers can tell apart,
+with an olive in place of their yellow, which is faint on white; a color of it always means an optimizer or a run.  Runs
+diverge, so that any number may come: what is not finite or beyond LARGEST is left out, and the axes say so where all
+is.
 
 | function | what it draws |
 |---|---|
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["animate", "band", "contours", "losses", "paths", "rate_sensitivity"]
 
 BLACK = "#000000"
-PALETTE = ("#0072B2", "#E69F00", "#56B4E9", "#D55E00", "#CC79A7", "#009E73", "#F0E442", BLACK)
+PALETTE = ("#0072B2", "#E69F00", "#56B4E9", "#D55E00", "#CC79A7", "#009E73", "#999933", BLACK)
 DASHES = ("-", "--", "-.", ":")  # the next one after DISTINCT colors
 DISTINCT = 3  # colors in a row that color-blind readers tell apart
 WIDEST, THINNEST = 2.8, 1.0  # of the lines of runs, so that lines that coincide are seen inside one another
@@ -290,3 +291,8 @@ def legend(*, ax: Any, **how: Any) -> Any:
     if ax.get_legend_handles_labels()[0]:
         ax.legend(**how)
     return ax
+
+
+def __dir__() -> list[str]:
+    """What completion offers: the public names."""
+    return sorted(__all__)

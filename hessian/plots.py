@@ -244,3 +244,8 @@ def eigenvalues(steps: ArrayLike, values: ArrayLike, *, rate: ArrayLike | None =
         ax.legend()
     ax.set(xlabel="steps", ylabel="eigenvalue of the Hessian")
     return ax
+
+
+def __dir__() -> list[str]:
+    """What completion offers: the public names."""
+    return sorted(__all__)

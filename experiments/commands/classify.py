@@ -20,13 +20,14 @@ def _report(chosen: Target, settings: Classify) -> Report:
     point = hessian.classify(chosen.loss, chosen.params, key=jax.random.key(settings.seed))
     least, most = (int(bound) for bound in point.index_bounds)
     index = str(least) if least == most else f"from {least} to {most}"
-    inertia = {name: int(count) for name, count in point.inertia._asdict().items()}
+    inertia = {sign: int(count) for sign, count in point.inertia._asdict().items()}
+    name = "Index" if point.kind == "not critical" else "Morse index"
     value = float(chosen.loss(chosen.params))
     words = [
         *chosen.words,
         f"At {shown(chosen.params)} the loss is {value:.10g}.",
         f"Verdict: {point.certificate}.",
-        f"Morse index {index}; eigenvalues with a certain sign: {inertia['positive']} positive,"
+        f"{name} {index}; eigenvalues with a certain sign: {inertia['positive']} positive,"
         f" {inertia['negative']} negative; {inertia['zero']} without.",
     ]
     rows = [

@@ -297,12 +297,11 @@ class Loop(NamedTuple):
     def record(self, snapshot: Snapshot, states: Mapping[str, Any] | None) -> tuple[dict[str, Any], Any]:
         """What is recorded of a step, and the states of the recorders behind it."""
         row, after = {}, {}
-        for name, recorder in self.plan.recorders:
-            given = (states[name],) if states and name in states else ()
-            with self.plan.objective.recorded():
-                row[name] = recorder(snapshot, *given)
-            if given:
-                row[name], after[name] = row[name]
+        for name, recorder in self.plan.objective.explained(self.plan.recorders):
+            if states and name in states:
+                row[name], after[name] = recorder(snapshot, states[name])
+            else:
+                row[name] = recorder(snapshot)
         return row, after or None
 
     def block(self, carry: Carry, length: ArrayLike) -> tuple[Carry, dict[str, Any]]:

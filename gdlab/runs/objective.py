@@ -13,9 +13,9 @@ those of a BatchNorm do, needs no state: what changed is read off.
 | `begun` | both, of the arguments of a run |
 """
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -58,15 +58,9 @@ class Objective:
         """The model, as the loss takes it."""
         return params if self.model is None else self.model.combine(params, carried[0])
 
-    @contextlib.contextmanager
-    def recorded(self) -> Iterator[None]:
-        """What a recorder raises, with a note where the parameters that it sees are not all of the model."""
-        try:
-            yield
-        except Exception as error:  # a recorder of a user may raise anything
-            if self.model is not None:
-                error.add_note("In a recorder step.params is the trained part alone; step.model is the whole model.")
-            raise
+    def explained(self, recorders: Sequence[tuple[str, Callable]]) -> Sequence[tuple[str, Callable]]:
+        """The recorders; what one raises has a note where the parameters that it sees are not all of the model."""
+        return recorders if self.model is None else [(name, partial(_noted, one)) for name, one in recorders]
 
 
 def begun(loss: Callable[..., Any], params: Any, trainable: Any, model_state: Any) -> tuple[Objective, Start]:
@@ -75,6 +69,15 @@ def begun(loss: Callable[..., Any], params: Any, trainable: Any, model_state: An
     params, rest, model = partition("params", params, trainable)
     state = jax.tree.map(lambda leaf: any_array("model_state", leaf, "a pytree of arrays"), model_state)
     return Objective(loss, model, model_state is not None), Start(params, (rest, state))
+
+
+def _noted(recorder, *args):
+    """What a recorder of a part of a model returns."""
+    try:
+        return recorder(*args)
+    except Exception as error:  # a recorder of a user may raise anything
+        error.add_note("In a recorder step.params is the trained part alone; step.model is the whole model.")
+        raise
 
 
 def parted(out: Any, name: str = "loss", pair: bool = False) -> tuple[jax.Array, Any]:

@@ -14,9 +14,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gdlab.ground.results import result
+
 LEVELS = 24  # of a drawing
 
 
+@result
 class Disconnectivity(NamedTuple):
     """The tree of basins: minimum i is node i of k, and merge m makes node k + m."""
 

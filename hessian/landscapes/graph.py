@@ -16,6 +16,7 @@ import jax
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from gdlab.ground.results import result
 from hessian.landscapes.disconnectivity import Disconnectivity, disconnectivity
 from hessian.precision import Tree
 
@@ -25,15 +26,16 @@ if TYPE_CHECKING:
 GRAPHML = "http://graphml.graphdrawing.org/xmlns"
 
 
+@result
 class Points(NamedTuple, Generic[Tree]):
     """Critical points, by their loss, with k rows; arrays of numpy."""
 
     params: Tree  # like the starts, k rows
-    loss: np.ndarray  # (k,)
+    loss: np.ndarray  # (k,), ascending
     index: np.ndarray  # type: ignore[assignment]  # (k,), Morse index
     flat: np.ndarray  # (k,), the dimension of the orbit
     eigenvalues: np.ndarray  # (k, n), ascending
-    gradient_norm: np.ndarray  # (k,)
+    gradient_norm: np.ndarray  # (k,), the Euclidean norms of the gradients
     found: np.ndarray  # (k,), how many searches ended there
     multiplicity: np.ndarray  # (k,), how many copies the discrete symmetries make; NaN where they are not counted
 
@@ -45,19 +47,21 @@ class Points(NamedTuple, Generic[Tree]):
         return jax.tree.map(lambda leaf: leaf[place], self.params)
 
 
+@result
 class Path(NamedTuple):
     """A way from minimum to minimum, over as few saddles as its highest one allows."""
 
     minima: list[int]  # one more than the saddles
-    saddles: list[int]
+    saddles: list[int]  # in their order on the way
     barrier: float  # the loss of the highest saddle; of the minimum itself where there is none
 
 
+@result
 class Landscape(NamedTuple, Generic[Tree]):
     """Minima, saddles of index 1, and which minima each joins: a multigraph."""
 
-    minima: Points[Tree]
-    saddles: Points[Tree]
+    minima: Points[Tree]  # by their loss
+    saddles: Points[Tree]  # of index 1, by their loss
     others: Points[Tree]  # critical points of higher index that were met
     joins: np.ndarray  # (saddles, 2): the minima below each, -1 where a way down ended at none
     drawn: np.ndarray  # (minima,), how many starts led straight down to each

@@ -109,7 +109,10 @@ class Proof:
             f"proved: exactly one critical point lies in the box of radii {low:.3g} to {high:.3g} around the center; "
             f"it is a {self.kind}: of the {len(self.ball.center)} eigenvalues of its Hessian exactly {self.index} are "
             "negative, and none is zero"
-        ) + (f"; {self.frozen:,} other parameters are held where they are" if self.frozen else "")
+        ) + (
+            f"; {self.frozen:,} other {'parameters are' if self.frozen > 1 else 'parameter is'} held"
+            * bool(self.frozen)
+        )
 
     def __repr__(self) -> str:
         return f"Proof: {self}"

@@ -53,8 +53,8 @@ class Escape(NamedTuple, Generic[Tree]):
     params: Tree  # params + step * direction, never of a higher loss
     step: jax.Array  # the length of the step, >= 0
     direction: Tree  # the lowest eigenvector, of length 1, its sign the one that was taken
-    loss_before: jax.Array
-    loss_after: jax.Array
+    loss_before: jax.Array  # at the params given
+    loss_after: jax.Array  # at the params returned
     curvature: jax.Array  # the lowest eigenvalue
     code: jax.Array  # the reason as an integer: an `EscapeOutcome`
 

@@ -69,13 +69,13 @@ class MinimumSearch(NamedTuple, Generic[Tree]):
     """Where the descent ended, why, and what it cost; a pytree of arrays."""
 
     params: Tree  # the lowest point visited; its loss is never above that of the start
-    loss_before: jax.Array
-    loss: jax.Array
+    loss_before: jax.Array  # at the start
+    loss: jax.Array  # at params
     point: CriticalPoint[Tree]  # the verdict on params
     code: jax.Array  # the reason as an integer: a `MinimumOutcome`
     escapes: jax.Array  # steps along negative curvature that were taken after a check
     steps: jax.Array  # of the optimizer and of the trust region
-    gradients: jax.Array
+    gradients: jax.Array  # how many were computed
     num_matvecs: jax.Array  # with the Hessian, each about two gradients
     evaluations: jax.Array  # of the loss alone
 

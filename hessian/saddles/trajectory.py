@@ -39,8 +39,8 @@ NUM_MATVECS = 60  # with the Hessian, for the first eigenvector of a large one
 class EscapeTrajectory(NamedTuple, Generic[Tree]):
     """A recorded run; arrays of shape (steps,), taken before each step."""
 
-    loss: jax.Array
-    gradient_norm: jax.Array
+    loss: jax.Array  # of the params
+    gradient_norm: jax.Array  # the Euclidean norm of the gradient
     lowest: jax.Array  # the lowest eigenvalue
     alignment: jax.Array  # the share of the gradient in the negative eigenspace, from 0 to 1
     distance: jax.Array  # from the saddle

@@ -67,9 +67,9 @@ class MinimumRatio(NamedTuple):
 
     low: jax.Array  # those above the zero band
     high: jax.Array  # those above it or within
-    positive: jax.Array
-    zero: jax.Array
-    negative: jax.Array
+    positive: jax.Array  # above the band, as estimated
+    zero: jax.Array  # within it
+    negative: jax.Array  # below it
     error: jax.Array  # standard error of low and high: 0 where all eigenvalues were computed
 
     def _words(self) -> str:

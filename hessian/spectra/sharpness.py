@@ -34,7 +34,7 @@ class SharpnessMeasure(Outcome):
 class Sharpness(NamedTuple, Generic[Tree]):
     """A measure of sharpness, a lower bound for both measures."""
 
-    value: jax.Array
+    value: jax.Array  # the sharpness
     code: jax.Array  # which measure, as an integer: a `SharpnessMeasure`
     error: jax.Array  # of the eigenvalue its residual; of keskar infinite: the true maximum may be larger
     direction: Tree  # the eigenvector, or the y that was found

@@ -49,9 +49,9 @@ class Spectrum(NamedTuple, Generic[Tree]):
 class Inertia(NamedTuple):
     """How many eigenvalues lie above, within and below the zero band: integers that sum to n."""
 
-    positive: jax.Array
-    zero: jax.Array
-    negative: jax.Array
+    positive: jax.Array  # above the band
+    zero: jax.Array  # within it
+    negative: jax.Array  # below it
 
     def _words(self) -> str:
         return f"{digits(self.positive)} positive, {digits(self.zero)} zero, {digits(self.negative)} negative"

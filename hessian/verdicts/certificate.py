@@ -76,6 +76,7 @@ def certificate(point: Any) -> str:
     modulo = f"; modulo {flat} direction{'s'[: flat != 1]} flat by symmetry" if flat else ""
     proof = "" if point.proof is None else f"; {point.proof}"
     rounded = "" if dtype == np.float64 else f"; in {dtype}"
-    frozen = f"; of the free part, with {int(point.frozen):,} parameters frozen" if point.frozen else ""
+    held = f"{int(point.frozen):,} parameter{'s'[: int(point.frozen) != 1]} frozen"
+    frozen = f"; of the free part, with {held}" if point.frozen else ""
     face = "" if point.face is None else f"; within bounds, {point.face.words}"
     return f"{point.kind}: {reasons[int(point.code)]}{modulo}{frozen}{face}{rounded}{proof}"

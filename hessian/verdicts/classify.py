@@ -49,11 +49,11 @@ class CriticalPoint(NamedTuple, Generic[Tree]):
     code: jax.Array  # the kind as an integer: a `Kind`
     index: jax.Array  # type: ignore[assignment]  # Morse index: eigenvalues certain to be negative
     inertia: Inertia  # positive and negative: certain ones; zero: those within the band, or not seen, or flat
-    gradient_norm: jax.Array
+    gradient_norm: jax.Array  # the Euclidean norm of the gradient
     gradient_tol: jax.Array  # critical where gradient_norm <= gradient_tol, for a gradient of this direction
     curvature_tol: jax.Array  # half width of the zero band: rounding
     lowest: Eigenpair[Tree]  # with the interval low <= value <= high that holds the eigenvalue
-    highest: Eigenpair[Tree]
+    highest: Eigenpair[Tree]  # the same at the other end
     confidence: jax.Array  # in the kind: 1 where all eigenvalues or both signs are seen, 0 where it is undetermined
     newton_decrement: jax.Array  # sqrt(|g.H^-1 g|)
     distance: jax.Array  # to the critical point, at most about: the length of Newton's step

@@ -45,7 +45,7 @@ GRADIENTS = 4  # eight gradients on the way, counted as products; the 16 where c
 class Eigenpair(NamedTuple, Generic[Tree]):
     """An eigenvalue at the end of the spectrum, its eigenvector, and the interval that holds it."""
 
-    value: jax.Array
+    value: jax.Array  # the estimate
     vector: Tree  # like params, of length 1
     low: jax.Array  # bounds that hold at the critical point as well; the outer one of a matrix-free end
     high: jax.Array  # holds with the confidence of the evidence

@@ -161,7 +161,7 @@ VALLEY = {"x": jnp.float64(0), "y": jnp.float64(0)}
 def test_a_verdict_on_the_free_part_is_that_of_the_loss_with_the_rest_held_and_says_so(trainable):
     point = hessian.classify(valley, VALLEY, trainable=trainable)
     assert (hessian.classify(valley, VALLEY).kind, point.kind, int(point.frozen)) == ("saddle", "minimum", 1)
-    assert "of the free part, with 1 parameters frozen" in point.certificate
+    assert "of the free part, with 1 parameter frozen" in point.certificate
     assert hessian.escape(valley, VALLEY, trainable=trainable).reason == "no negative curvature beyond the zero band"
 
 
@@ -180,7 +180,7 @@ def test_a_proof_of_the_free_part_says_what_is_held():
     pytest.importorskip("flint")
     proof = hessian.prove(valley, VALLEY, trainable={"x": True, "y": False})
     assert (proof.kind, hessian.prove(valley, VALLEY).kind) == ("minimum", "saddle")
-    assert proof.statement.endswith("; 1 other parameters are held where they are")
+    assert proof.statement.endswith("; 1 other parameter is held")
 
 
 def test_a_proof_of_a_module_is_that_of_its_arrays():
@@ -256,4 +256,4 @@ def test_the_ways_down_from_a_saddle_of_the_free_part_leave_the_rest_where_it_is
     np.testing.assert_allclose(np.sort(ways.ends.params["y"]), [-(0.5**0.5), 0.5**0.5], rtol=1e-6)
     assert float(ways.ends.params["z"]) == 0
     assert int(ways.point.frozen) == 1
-    assert "1 parameters frozen" in ways.point.certificate
+    assert "1 parameter frozen" in ways.point.certificate

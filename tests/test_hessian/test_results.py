@@ -33,6 +33,14 @@ def test_fields_are_documented_and_completion_shows_public_names():
     assert hessian.Escape.curvature.__doc__ == "the lowest eigenvalue"
     assert hessian.CriticalPoint.index.__doc__.startswith("Morse index")
     assert dir(hessian) == sorted(hessian.__all__)
+    assert dir(hessian.plots) == sorted(hessian.plots.__all__)
+
+
+def test_no_field_of_a_result_is_an_alias_for_a_number():
+    results = [one for one in (getattr(hessian, name) for name in dir(hessian)) if hasattr(one, "_fields")]
+    assert len(results) >= 15
+    said = [getattr(one, name).__doc__ for one in results for name in one._fields]
+    assert [words for words in said if words.startswith("Alias for")] == []
 
 
 def test_a_list_of_points_is_a_table():

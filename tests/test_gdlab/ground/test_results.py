@@ -88,3 +88,19 @@ def test_black_lines_are_seen_on_dark_axes():
         with plt.style.context(style):
             ax = gdlab.plots.band([1, 2], [[0.0], [1.0]], color=gdlab.plots.BLACK, ax=Figure().subplots())
         assert ax.lines[0].get_color() == ink
+
+
+def test_every_line_is_seen_on_white_and_on_black():
+    from matplotlib.colors import to_rgb
+
+    for color in gdlab.plots.PALETTE[:-1]:  # the last is black, and light where the axes are dark
+        c = np.array(to_rgb(color))
+        linear = np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
+        luminance = float(np.array([0.2126, 0.7152, 0.0722]) @ linear)
+        assert 1.05 / (luminance + 0.05) > 2, color
+        assert (luminance + 0.05) / 0.05 > 2, color
+
+
+@pytest.mark.parametrize("module", [gdlab.plots, gdlab.directions])
+def test_completion_shows_public_names(module):
+    assert dir(module) == sorted(module.__all__)
