@@ -120,6 +120,10 @@ def written_out():
             schedules.InProportion(0.7, schedules.Linear(0.4, 0.1, 30)),
             0.7 * (1 - 0.75 * ramp(0, 30)),
         ),
+        "S16 in proportion to one from 0": (
+            schedules.InProportion(0.7, schedules.Linear(0.0, 0.1, 30)),
+            np.full(60, 0.7),
+        ),
     }
     pairs |= cycles_written_out(t, ramp, cosine)
     found = jax.jit(lambda: {name: jax.vmap(schedule)(at) for name, (schedule, _) in pairs.items()})()
