@@ -61,7 +61,9 @@ def run(argv: Sequence[str]) -> int:
     try:
         name, *flags = run_of(argv[2:]) if argv[:2] == ["experiments", "run"] else argv
         if name not in COMMANDS:
-            raise InputError(f"the command must be one of {', '.join(COMMANDS)}; got {name!r}")
+            near = difflib.get_close_matches(name, list(COMMANDS), 1)
+            meant = f": did you mean {near[0]}?" if near else ""
+            raise InputError(f"the command must be one of {', '.join(COMMANDS)}; got {name!r}{meant}")
         chosen = parse(name, flags)
         settings.countable_seed(getattr(chosen, "seed", 0))
         if getattr(chosen, "pgf", False) and not shutil.which("xelatex"):

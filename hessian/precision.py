@@ -227,7 +227,9 @@ def _value(loss, params, args, names, stored=None):
         value = jax.eval_shape(plain, params, *args)
     except UNTRACEABLE as error:
         numbers = [shown(leaf) for leaf in jax.tree.leaves(args) if isinstance(leaf, bool | int | float)]
-        what = f"bind {', '.join(numbers)} to it by functools.partial or a lambda" if numbers else "use jax.numpy"
+        what = "use jax.numpy, or hessian.foreign_loss for a function with its own gradient"
+        if numbers:
+            what = f"bind {', '.join(numbers)} to it by functools.partial or a lambda"
         msg = (
             f"{name} must take traced arrays, whose values Python cannot read: {what}; it raised {type(error).__name__}"
         )

@@ -58,7 +58,7 @@ def main(settings: Race) -> int:
             words=words,
             save=lambda folder: write_dataset(folder / "results.nc", dataset),
             pages=[("page.html", lambda _: page_of(dataset, workload, optimizers, settings))] if settings.page else [],
-            below="".join(f"{line}\n" for line in words),
+            below="".join(f"{line}\n" for line in words[1:]),
         )
 
     return publish(settings, "race", find)
@@ -246,7 +246,16 @@ def summary_text(summary: dict[str, Any], settings: Race) -> tuple[list[Table], 
         columns = ["stopped on the saddle", "index", "lowest eigenvalue", "runs", "the way out", "loss", "leads to"]
         tables.append(Table("Saddles on which runs stopped", columns, rows))
     words = [f"{_point(way['at'])} is a {way['certificate']}" for way in summary["saddles"]]
-    return tables, words
+    return tables, [_who_won(summary["optimizers"]), *words]
+
+
+def _who_won(rows: dict[str, Any]) -> str:
+    """Whose median loss is the lowest, to the digits of the table."""
+    least = min(row["median_loss"] for row in rows.values())
+    if not np.isfinite(least):
+        return "Of every optimizer half of the runs or more diverged, at any learning rate."
+    first = [name for name, row in rows.items() if f"{row['median_loss']:.6g}" == f"{least:.6g}"]
+    return f"The lowest median loss is {least:.6g}: {', '.join(first)}, at the best learning rate."
 
 
 def _point(x):

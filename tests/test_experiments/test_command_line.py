@@ -141,6 +141,7 @@ BAD = {
     "no starts": (["race", "--starts", "0"], "starts", "at least 1"),
     "negative steps": (["race", "--steps=-5"], "steps", "at least 1"),
     "missing config": (["race", "--config", "nowhere.json"], "config", "nowhere.json"),
+    "command that is nearly one": (["rase"], "the command must be one of", "'rase': did you mean race?"),
     "unknown flag": (["race", "--no-such-flag"], "flags must be", "--no-such-flag"),
     "flag of another kind": (["race", "--seed", "x"], "flags must be", "--seed"),
     "flag that is lacking": (["merge"], "flags must be", "; missing: --stores\n"),

@@ -1,6 +1,7 @@
 """The race: every number in its dataset is checked by another way of knowing."""
 
 import json
+from types import SimpleNamespace
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +11,7 @@ import xarray
 import gdlab
 import hessian
 from experiments.__main__ import main
+from experiments.commands.race import _who_won, summary_text
 from gdlab.problems import network_loss, surface
 
 pytestmark = pytest.mark.full
@@ -131,3 +133,13 @@ def test_digits_race_in_minibatches(tmp_path, capsys):
     at_end = network_loss(unravel(jnp.asarray(dataset["end"].values[1, 0, 0])), gdlab.problems.digits())
     assert float(at_end) == pytest.approx(float(dataset["loss"].values[1, 0, 0, -1]), rel=1e-12)
     assert flat.shape == (760,)
+
+
+def test_the_words_of_a_race_begin_with_who_won(raced):
+    _, summary = raced
+    said = summary_text(summary, SimpleNamespace(steps=500, lr="1e-2:1e-1:4"))[1][0]
+    losses = {name: row["median_loss"] for name, row in summary["optimizers"].items()}
+    assert min(losses, key=losses.__getitem__) in said
+    assert f"{min(losses.values()):.6g}" in said
+    lost = {"a": {"median_loss": np.inf}, "b": {"median_loss": np.inf}}
+    assert "diverged" in _who_won(lost)

@@ -114,3 +114,8 @@ def test_derivatives_beyond_the_second_are_refused():
 def test_a_gradient_that_is_not_finite_gives_no_curvature():
     loss = hessian.foreign_loss(lambda w: (0.0, w * np.nan))
     assert np.isnan(hessian.hvp(loss, POINT)(POINT)).all()
+
+
+def test_a_function_of_numpy_that_is_given_as_it_is_is_told_of_foreign_losses():
+    with pytest.raises(TypeError, match=r"hessian\.foreign_loss for a function with its own gradient"):
+        hessian.classify(lambda x: np.sum(np.asarray(x) ** 2), jnp.ones(2))
