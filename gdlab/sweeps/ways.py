@@ -46,6 +46,7 @@ BLOCKS: dict[bool, dict[str, tuple[int, ...]]] = {
 }
 SMALLER_CHUNK, LARGER_CHUNK, CHUNK_BYTES = 2**16, 2**20, 2**30
 WORTH_TIMING = 1e9  # operations on numbers in a sweep: tens of milliseconds; to compile a candidate takes half a second
+SHORT = 1e10  # operations on numbers, some tenths of a second: a longer measurement takes no longer than the sweep
 GAIN = 0.95  # of the time by the rule, below which another way is taken: a busy machine does not measure more finely
 TURNS = 1000
 LONGEST = 0.2  # seconds in which one candidate is timed again
@@ -94,11 +95,11 @@ def candidates(task: Task) -> list[Way]:
 def chosen_way(task: Task, seconds: Callable[[Way], float]) -> Way:
     """The fastest way, from the user's cache or measured: `seconds(way)` are those of a lane.
 
-    The rule says it where there is no cache, where other processes share the work, and where there is little of it.
+    The rule says it where there is no cache, where other processes share the work, where there is little of it, and
+    where a measurement would take as long as the sweep.
     """
     folder = cache_folder("ways")
-    little = task.operations * task.lanes < WORTH_TIMING
-    if folder is None or little or jax.default_backend() != "cpu" or jax.process_count() > 1:
+    if folder is None or not _is_worth_timing(task) or jax.default_backend() != "cpu" or jax.process_count() > 1:
         return by_rule(task)
     path = folder / f"{digest(repr(task).encode(), jax.__version__.encode())}.json"
     try:
@@ -112,6 +113,13 @@ def chosen_way(task: Task, seconds: Callable[[Way], float]) -> Way:
     except OSError:  # a full disk: it is measured again, another time
         pass
     return fastest
+
+
+def _is_worth_timing(task):
+    """Whether the work is worth a measurement, in which each candidate computes its block at least twice."""
+    work = task.operations * task.lanes
+    measurement = 2 * task.operations * sum(way.block for way in candidates(task))
+    return work >= WORTH_TIMING and measurement <= max(work, SHORT)
 
 
 def _fastest(seconds):

@@ -129,6 +129,15 @@ def test_what_is_short_or_has_no_cache_goes_by_the_rule(tmp_path, monkeypatch):
     assert ways.chosen_way(short, None) == ways.by_rule(short)
 
 
+@pytest.mark.parametrize(("lanes", "measured"), [(16, False), (4096, True)])
+def test_a_way_is_measured_where_that_takes_less_than_the_sweep(lanes, measured, tmp_path, monkeypatch):
+    monkeypatch.setenv("GDLAB_CACHE", str(tmp_path))
+    task, asked = ways.Task("networks", False, 345892, 7e8, lanes), []
+    ways.chosen_way(task, lambda way: asked.append(way) or 1.0)
+    assert asked == (ways.candidates(task) if measured else [])
+    assert 2 * sum(way.block for way in asked) <= lanes
+
+
 def test_a_sweep_measures_where_it_is_worth_it_and_a_store_keeps_the_way_of_its_first_chunk(tmp_path, monkeypatch):
     monkeypatch.setenv("GDLAB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(ways, "WORTH_TIMING", 1.0)
