@@ -3,12 +3,14 @@
     name   =  hash of     the words of what is static and of the loss, the shapes of the arguments,
                           the source of gdlab and hessian, the versions of JAX and what it stands on,
                           its settings, and the kind of processor
-    file   =  what XLA compiled, and the structure of what it returns
+    file   =  what XLA compiled, the structure of what it returns, and whether it calls LAPACK
 
 JAX's own cache finds what was compiled by the program, which has to be traced and written down first: of a small loss
 that takes longer than all else.  Programs are kept in the folder of that cache, where it is turned on and has no limit,
 from as many seconds of compilation on, on a CPU, for arguments on its first device.  What has no words
-(`gdlab.ground.words`) is not kept, and a file that cannot be read is made again.  Whoever may write into that folder
+(`gdlab.ground.words`) is not kept, nor what calls libraries other than LAPACK, which JAX makes ready where it traces
+such a call, and which is made ready here before a program that calls it is loaded; a file that cannot be read is made
+again.  Whoever may write into that folder
 can make this user's programs do anything, as with JAX's own cache.  Where a program changes modules of these packages
 while it runs, as tests do, GDLAB_CACHE=off must be set: their source says nothing of that.
 
@@ -23,6 +25,7 @@ import functools
 import hashlib
 import os
 import pickle
+import re
 import sys
 import tempfile
 import time
@@ -31,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import jaxlib
 import numpy as np
 import optax
@@ -132,11 +136,19 @@ def _loaded(file, structure):
     from jax.experimental.serialize_executable import deserialize_and_load  # takes time to import
 
     try:
-        kept, returned = pickle.loads(file.read_bytes())
+        kept, returned, calls_lapack = pickle.loads(file.read_bytes())
+        if calls_lapack:
+            _make_lapack_ready()
         whole = jax.tree.structure((jax.tree.unflatten(structure, range(structure.num_leaves)), {}))
         return deserialize_and_load(kept, whole, jax.tree.structure(returned), execution_devices=jax.devices()[:1])
     except Exception:  # a file that was cut off, or one of another library, may raise anything
         return None
+
+
+@functools.cache
+def _make_lapack_ready():
+    """Where LAPACK is in this process is found out as a call of it is traced, for all calls: without, they crash."""
+    jax.jit(jnp.linalg.eigvalsh).lower(jax.ShapeDtypeStruct((2, 2), jnp.float32))
 
 
 @functools.cache
@@ -156,14 +168,16 @@ def _made(file, traced):
     lowered, began, hits = traced.lower(), time.perf_counter(), _hits_of_jax()[0]
     program = lowered.compile()
     quick = time.perf_counter() - began < jax.config.values["jax_persistent_cache_min_compile_time_secs"]
+    foreign = set(re.findall(r"custom_call @(\w+)", lowered.as_text()))
+    lapack = {name for name in foreign if name.startswith("lapack_")}
     # XLA cannot write down a program that it has read from JAX's cache: parts of it would be missing.
-    if quick or _hits_of_jax()[0] > hits:
+    if quick or foreign - lapack or _hits_of_jax()[0] > hits:
         return program
     from jax.experimental.serialize_executable import serialize
 
     try:
         kept, _, returned = serialize(program)
-        whole = pickle.dumps((kept, jax.tree.unflatten(returned, range(returned.num_leaves))))
+        whole = pickle.dumps((kept, jax.tree.unflatten(returned, range(returned.num_leaves)), bool(lapack)))
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as part:
             part.write(whole)

@@ -102,6 +102,12 @@ def test_what_has_no_words_is_not_kept(folder):
     assert issubclass(Unsaid, Exception)
 
 
+def test_what_calls_another_library_is_not_kept(folder, monkeypatch):
+    monkeypatch.setattr(kept.re, "findall", lambda *_: ["ducc_fft"])
+    Asked()(jnp.arange(3.0))
+    assert not files(folder)
+
+
 def test_what_is_compiled_within_the_time_that_jax_is_told_is_not_kept(folder):
     before = jax.config.jax_persistent_cache_min_compile_time_secs
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 1000)
@@ -135,9 +141,10 @@ data = np.linspace(0, 1, 2000).reshape(1000, 2)
 data[700] += {nudge}
 def loss(w):
     return (1 - w[0] * w[1]) ** 2 + jnp.mean((data @ w - 1) ** 2)
-w = jnp.array([0.5, 1.0])
+w, many = jnp.array([0.5, 1.0]), jnp.linspace(0, 1, 64)  # so many that the eigenvalues are LAPACK's
 for result in (
     hessian.classify(loss, w), hessian.escape(loss, w), gdlab.minimize(loss, hessian.newton_cg(), w, 5),
+    hessian.classify(lambda v: loss(v[:2]) + jnp.prod(jnp.cos(v)), many),
 ):
     leaves = [leaf for leaf in jax.tree.leaves(result) if leaf.dtype != jax.random.key(0).dtype]
     print([np.asarray(leaf).tobytes().hex() for leaf in leaves])
