@@ -207,7 +207,8 @@ def draw(hills, pokemons, gaps):
     left.plot(x, jax.vmap(HILLS)(jnp.asarray(x)[:, None]), color="0.5")
     left.plot(-3, HILLS(jnp.array([-3.0])), "s", color="black", label="start")
     for i, (inertia, path, mark) in enumerate(zip(INERTIAS, hills, "oD^vPX", strict=True)):
-        height = float(HILLS(jnp.array([path[-1]]))) + 0.28 * i
+        below = sum(abs(other[-1] - path[-1]) < 0.3 for other in hills[:i])  # marks at the same place
+        height = float(HILLS(jnp.array([path[-1]]))) + 0.28 * below
         left.plot(path[-1], height, mark, color=figures.PALETTE[i], label=f"$\\lambda$ = {inertia}")
     left.set(xlabel="x", ylabel="loss", title="where balls come to rest (marks stacked)")
     t = np.arange(0, POKEMON_STEPS + 1, 100)
