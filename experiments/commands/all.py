@@ -152,4 +152,4 @@ def show(verdicts: dict[str, dict[str, Any]], out: Path) -> None:
     ]
     print_table("All experiments", ["experiment", "checks passed", "verdict", "seconds"], rows)
     passed, seconds = sum(row["passed"] for row in verdicts.values()), sum(r["seconds"] or 0 for r in verdicts.values())
-    print(f"{passed} of {len(verdicts)} experiments passed in {seconds:.0f} s; written: {out}")
+    print(f"{passed} of {len(verdicts)} experiments passed, {seconds:.0f} s in all workers; written: {out}")
