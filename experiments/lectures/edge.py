@@ -32,7 +32,7 @@ import hessian
 from gdlab.problems import digits, network, network_logits
 
 from ..cli.settings import Experiment
-from ..reporting.checks import Check, at_most, conclude
+from ..reporting.checks import Check, at_most, conclude, exactly
 
 QUESTION = "How large may the curvature be before an optimizer leaves the valley, and does it go there? (S63, S76)"
 B, DECAY = 0.9, 0.1
@@ -88,7 +88,7 @@ def measure(quick):
         *derived(),
         *reached(tops),
         at_most("S76", "gd, a tenth of its rate: top eigenvalue over its bound, below", slow[-1], 1 - HOVER),
-        Check("S76", "gd, a tenth of its rate: at the start over that of gd", slow[0] / tops["gd"][0], 0.1, 1e-9),
+        exactly("S76", "gd, a tenth of its rate: at the start over that of gd", slow[0] / tops["gd"][0], 0.1),
         by_differences(tops["gd"][0] * 2),
     ]
     return checks, lambda: draw(tops)

@@ -53,14 +53,14 @@ def measure():
     slow, fast = largest_rises()
     plateau = descend(PLATEAU, jnp.array([5.0]), 0.1, LONGEST)
     checks = [
-        at_most("S2", "autodiff - central differences, relative", gradient_error(), 1e-6),
+        at_most("S2", "autodiff - central differences, relative", gradient_error(), 1e-6),  # as the lectures ask
         *(
             printed("S7", f"{name}: loss after {t}", losses[name][t], digits)
             for name, row in LOSSES.items()
             for t, digits in zip((0, 5, 20, 100), row, strict=True)
         ),
         *(
-            at_most("S3", f"{name}: distance from (1 - eta l)^t theta_0", closed_form_error(paths[name], name), 1e-9)
+            at_most("S3", f"{name}: distance from (1 - eta l)^t theta_0", closed_form_error(paths[name], name), 1e-12)
             for name in RATES
         ),
         *shapes("S6", losses),
@@ -167,7 +167,7 @@ def contours():
         at_most("S5", "the loss on its contour less 1", jnp.abs(jax.vmap(BOWL)(ellipse) - 1).max(), 1e-14),
         at_most("S5", "gradient . tangent of the contour", jnp.abs(along).max(), 1e-10),
         exactly("S5", "bowl: degrees between -g and the way to the minimum", angles[0], expected),
-        at_most("S5", "circles: degrees between them", angles[1], 1e-5),
+        at_most("S5", "circles: degrees between them", angles[1], 1e-12),
     )
 
 
@@ -228,6 +228,7 @@ def stuck():
         is_true("S4", "local minimum: stopped early by its small gradient", local.why == "small gradient"),
         is_true("S4", "from a start drawn at random, too", drawn.why == "small gradient"),
         exactly("S4", "its trace: losses, less its updates", np.isfinite(drawn.history["loss"]).sum() - drawn.steps, 1),
+        # Descent stops where |g| is 1e-9; the curvature is 1.7 there, 2 towards the saddle.
         Check("S61", "the first stands in the higher minimum, a root of the slope", float(local.params[0]), high, 1e-9),
         Check("S61", "its loss over that of the other, by the formula", float(WELL(local.params)) - best, apart, 1e-9),
         at_most("S61", "|g| there", jnp.abs(jax.grad(WELL)(local.params)).max(), 1e-9),

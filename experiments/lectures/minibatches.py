@@ -269,6 +269,7 @@ def timing():
         is_true("S46", "200 updates of each size fit into the time they took", 200 * sum(per_update.values()) < took),
         # All at once it would be 1, one after another 100: below their geometric mean it is nearer to all at once.
         between("S46", "an update on 100 examples over one on 1", per_update[100] / per_update[1], 1.0, 100**0.5),
+        # One after another it would be 1 / 14, all at once 1.
         between("S46", "an update on 100 examples over one on 1400", per_update[100] / per_update[1400], 1 / 14, 1.0),
         # Likewise between 1 / 100 and 1.
         between("S47", "an epoch of B = 100 over one of B = 1", epoch[100] / epoch[1], 1 / 100, 100**-0.5),
