@@ -168,7 +168,7 @@ def second_derivative():
     return (
         *(Check("S28", f"f'' = {hessian_diagonal[i]:.3g}: rms f' / f''", ratios[i], expected, error) for i in range(3)),
         at_most("S28", "50 curvatures: farthest ratio from R / sqrt 3", np.abs(ratios - expected).max(), error),
-        printed("S28", "R / sqrt 3", expected, "1.1547"),
+        printed("S28", "R / sqrt 3", expected, "1.1547"),  # what the ratios are held against is what is printed
         # As far apart as the ranks of neighbours are whose curvatures differ by less than the ratios' error.
         at_most("S28", "ranks of sigma - ranks of diag(H), the largest", np.abs(ranks[0] - ranks[1]).max(), close),
     )
@@ -187,6 +187,7 @@ def rates(run):
             1e-9,
         ),
         is_true("S30b", "the rates of both parameters change", (np.ptp(run["sigma"], axis=0) > 0).all()),
+        # Roots of some 1e7, and the factor sqrt(t + 1) between, round in units of some 1e-9.
         is_true("S80", "the root of the sum never shrinks", (np.diff(sigma, axis=0) > -1e-6).all()),
     )
 
@@ -230,6 +231,7 @@ def window(windows):
         Check("S30", "powers of ten nearer from K = 1 to 10", decades[0], 1.0, 0.5),
         Check("S30", "powers of ten nearer from K = 10 to 100", decades[1], 1.0, 0.5),
         is_true("S30", "not so from K = 100 to 1000, nearer to none", decades[2] < 0.5),
+        # Where ten times per decade would have it three times nearer; both medians are NumPy's, above.
         is_true("S30", "nor is K = 10 nearer than K = 3, but a hundred times further", far[10] > 100 * far[3]),
         at_most(  # a rounding of the largest for each addition
             "S30",

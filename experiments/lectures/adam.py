@@ -119,7 +119,7 @@ def braked(sigmas):
         is_true("S78", "at step 55 the smaller alpha has the larger sigma", (np.diff(ordered[:3, 55]) < 0).all()),
         is_true("S78", "at step 200 it has the smaller one", (np.diff(ordered[:, 200]) > 0).all()),
         is_true("S80", "RMSProp's sigma shrinks again", np.diff(ordered[0]).min() < 0),
-        is_true("S80", "Adagrad's sum does not", (np.diff(plain**2 * np.arange(1, 301)) > -1e-9).all()),
+        is_true("S80", "Adagrad's sum does not", (np.diff(plain**2 * np.arange(1, 301)) > 0).all()),  # .01 at least
     )
 
 
@@ -201,7 +201,7 @@ def trouble():
     return (
         Check("S89", "movement for g = 1, eta", moved[100_998], 1.0, 1e-9),
         printed("S89", "movement for g = 100 000, eta", moved[100_999], "31.62278"),
-        Check("S89", "10 sqrt 10", moved[100_999], 10 * 10**0.5, 1e-4),
+        Check("S89", "10 sqrt 10", moved[100_999], 10 * 10**0.5, 1.6e-6),  # by .999 beside 1e7 under the root
         printed("S89", "movement after that, eta", moved[101_000], "3.16386e-4"),
         at_most("S89", "the bound sqrt(1 / (1 - b2)) is kept", max(moved.max() - 1000**0.5, 0), 0.0),
     )
@@ -245,12 +245,12 @@ def bounds():
         )
         name = f"b2 = {b2}: longest step of 500 000 wild gradients, eta"
         checks.append(at_most("3.3b", name, longest, bound + 1e-9))
-        checks.append(Check("3.3b", f"b2 = {b2}: what reaches that bound", reached, bound, 1e-7))
+        checks.append(Check("3.3b", f"b2 = {b2}: what reaches that bound", reached, bound, 1e-8))  # .999^20 000 is left
     for b2 in (0.999, 0.99):
         (update,) = read(gdlab.adam(1.0, 0.9, b2, 0.0), growing(b2 / 0.9), "update")
         bound = 0.1 / ((1 - b2) * (1 - 0.81 / b2)) ** 0.5  # by Cauchy and Schwarz
         name = f"not as printed: b2 = {b2}, gradients that grow by b2 / b1: longest step, eta"
-        checks.append(Check("3.3b", name, np.abs(update).max(), bound, 1e-7))  # of sigma's start .999^20 300 is left
+        checks.append(Check("3.3b", name, np.abs(update).max(), bound, 1e-8))  # of sigma's start .999^20 300 is left
     return checks
 
 

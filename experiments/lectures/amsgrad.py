@@ -83,8 +83,8 @@ def table(paths, slopes):
         path = paths[name]
         after = {steps: float(path[steps - 1]) for steps in (10_000, 100_000, 300_000)}
         for (steps, x), digit in zip(after.items(), digits, strict=True):
-            rate = 1e-3 if "1e-3" in name else 0.5 / steps**0.5
-            tolerance = 0.00051 + rate  # half a unit of the last digit, and one step: x swings in every period
+            places, move = len(digit.partition(".")[2]), abs(path[steps - 1] - path[steps - 2])
+            tolerance = 0.51 * 10.0**-places + move  # half a unit of the last digit, and the last step: x swings
             checks.append(Check("3.4", f"{name}: x after {steps}", x, float(digit), tolerance))
         due = looped(slopes[:10_000], PRINTED_STEPS[name]())
         checks.append(Check("3.4", f"{name}: x after 10 000, against a Python loop", after[10_000], due, 1e-9))
@@ -201,14 +201,17 @@ def theorem_1():
         due = looped(np.asarray(slopes)[:2000], loop, 1.0)
         descent = lambda t, g, alpha=alpha: ((t or 0) + 1, alpha / ((t or 0) + 1) ** 0.5 * g)  # noqa: E731
         plain = looped(np.asarray(slopes)[:2000], descent, 1.0)
+        # A slope of C ends at -1, and two of -1 leave it: for C = 4 the printed -.9974 and -.9899.
+        left = alpha * (29_999**-0.5 + 30_000**-0.5)
+        peak = (1 - b2) * (large**2 + b2 + b2**2) / (1 - b2**3)  # of v, a geometric sum
         checks += [
             exactly("3.4", f"theorem 1, C = {large:g}: Adam after each round", rounds.min(), 1.0),
             Check(
                 "3.4", f"theorem 1, C = {large:g}: AMSGrad after 2000 - Python", ends["AMSGrad"][1999], due, 1e-6
             ),  # eps
-            is_true("3.4", f"theorem 1, C = {large:g}: AMSGrad below -.98", ends["AMSGrad"][-1] < -0.98),
+            Check("3.4", f"theorem 1, C = {large:g}: AMSGrad's end", ends["AMSGrad"][-1], left / peak**0.5 - 1, 1e-12),
             Check("3.4", f"theorem 1, C = {large:g}: SGD after 2000 - Python", ends["SGD"][1999], plain, 1e-12),
-            is_true("3.4", f"theorem 1, C = {large:g}: SGD below -.98", ends["SGD"][-1] < -0.98),
+            Check("3.4", f"theorem 1, C = {large:g}: SGD's end", ends["SGD"][-1], left - 1, 1e-12),
         ]
         shown = ends if large == 4 else shown
     return checks, shown
@@ -224,6 +227,7 @@ def stochastic():
     keys = jax.random.split(jax.random.key(0), SEEDS)
     adam, amsgrad = (jax.vmap(end, (0, None))(keys, RUNS[name]) for name in ("Adam .5/sqrt t", "AMSGrad .5/sqrt t"))
     return (
+        # Printed are a million steps: all above .9, none, and a mean of -.395 +- .459, of which the sign is asked.
         is_true("3.4", "stochastic, Adam: above .9 for all seeds", (adam > 0.9).all()),
         is_true("3.4", "stochastic, AMSGrad: no seed above .9", (amsgrad < 0.9).all()),
         is_true("3.4", "stochastic, AMSGrad: the mean is below 0", amsgrad.mean() < 0),

@@ -230,7 +230,7 @@ def at_the_edge(map_, low, high):
             "Polyak's pair: loss after 60 steps, over a NumPy loop's",
             steep(path.params) / (np.array([3.0, 30.0]) @ x**2 / 2),
             1.0,
-            1e-6,
+            1e-9,  # rounding
         ),
         is_true(  # with one rate for both curvatures the loss shrinks by ((high - low) / (high + low))^2 at best
             "S76",

@@ -159,7 +159,7 @@ def first_steps():
             f"b2 = {b2}, not corrected: first step over the rate",
             float(-step.update),
             0.1 / (1 - b2) ** 0.5,
-            1e-5,
+            2e-8,  # eps = 1e-8 beside a root of 7 or more
         )
 
 
