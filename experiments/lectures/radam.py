@@ -77,6 +77,7 @@ def tables(counts, factors):
         Check("S94", "rho_1, 1 by its formula, to the rounding of 1999 - 1998", counts[0], 1.0, 1e-9),
         *(printed("S94", f"rho_{n}", counts[n - 1], digits) for n, digits in COUNTS.items()),
         *(printed("S94", f"r_{n}", factors[n - 1], digits) for n, digits in FACTORS.items()),
+        # Rounding as at rho_1: what r_t adds to it is smaller.
         at_most("S94", "rho_t - its formula, relative", np.abs(counts / rho - 1).max(), 1e-9),
         at_most("S94", "r_t - its formula", np.abs(factors[4:] - r).max(), 1e-9),
         exactly("S94", "the first t with rho_t > 4", 1 + int(np.argmax(counts > 4)), 5),
@@ -114,7 +115,9 @@ def variances():
     poor = {rho: rho / (2 * (rho - 2) * (rho - 4)) / float(variance(rho)) for rho in EXPANSIONS}
     checks.append(
         is_true(
-            "3.7", "the expansion is twice too large at 5, and within 15 % from 20 on", poor[5] > 2 and poor[20] < 1.15
+            "3.7",
+            "the expansion is twice too large at 5, and within 15 % from 20 on",
+            poor[5] > 2 and max(poor[rho] for rho in (20, 50, 100)) < 1.15,
         )
     )
     return checks
@@ -158,6 +161,7 @@ def flat(spread, errors, factors, widen):
     drawn = {t: (value, error) for t, value, error in zip(LOOKED, spread, errors, strict=True) if t in exact}
     printed_ones = {5: 0.246, 10: 0.0766, 100: 0.0052, 1000: 5.3e-4}
     return (
+        # Of n draws the mean square is about log n - .58, and the squared mean is pi: 6.2 of 20 000, more of more.
         is_true("S93", "Var psi at t = 2 is above 5 (its mean square does not exist)", spread[0] > 5),
         *(
             Check(
@@ -191,13 +195,15 @@ def first_steps():
     grads = jax.random.normal(jax.random.key(3), (10, 3))
 
     def moves(optimizer):
-        run = gdlab.minimize(jnp.vdot, optimizer, jnp.zeros(3), 10, batches=grads, record=("update", "m"))
-        return np.asarray(run.history["update"]), np.asarray(run.history["m"])
+        run = gdlab.minimize(jnp.vdot, optimizer, jnp.zeros(3), 10, batches=grads, record=("update",))
+        return np.asarray(run.history["update"])
 
-    (ours, m), (adams, _) = moves(gdlab.radam(0.1)), moves(gdlab.adam(0.1))
+    ours, adams = moves(gdlab.radam(0.1)), moves(gdlab.adam(0.1))
+    t = np.arange(1, 11)
+    m = np.tril(0.1 * 0.9 ** (t[:, None] - t).clip(0)) @ np.asarray(grads) / (1 - 0.9 ** t[:, None])
     _, factors = read(B2, 10)
     return (
-        at_most("S18", "steps 1-4 + eta m", np.abs(ours[:4] + 0.1 * m[:4]).max(), 1e-15),
+        at_most("S18", "steps 1-4 + eta m, debiased", np.abs(ours[:4] + 0.1 * m[:4]).max(), 1e-15),
         at_most("S18", "steps 5-10 - r times Adam's", np.abs(ours[4:] - factors[4:, None] * adams[4:]).max(), 1e-12),
     )
 

@@ -254,9 +254,9 @@ def floors(clouds):
     best = min(clouds[name][-1].mean() for name in RUNS if name.startswith("constant"))
     fading = [law(schedule)[-1] for name, schedule in RUNS.items() if not name.startswith("constant")]
     checks.append(is_true("S13", "every decay ends below the lowest floor", max(fading) < best))
-    checks.append(
-        at_most("S16", "1/(1 + t): 2000 steps come as near as", fading[-1], 2 * NOISE**2 / (CURVATURE**2 * STEPS))
-    )
+    # At eta a = 1 / (1 + t) what is left is the mean of all noise so far, over a.
+    mean, name = NOISE**2 / (CURVATURE**2 * (STEPS - 1)), f".5 / (1 + t): the recursion after {STEPS - 1} steps"
+    checks.append(Check("S16", f"{name}, as a mean of noise", fading[-1], mean, 1e-12))
     return checks
 
 

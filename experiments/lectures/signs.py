@@ -84,7 +84,7 @@ def checks(rules, drifts):
         ),
         at_most(
             "3.2", "Adam: drifts in ten steps over the rate - a NumPy loop's", np.abs(adam - adam_by_loop()).max(), 1e-9
-        ),
+        ),  # rounding
         is_true("3.2", "RMSProp drifts less and less as a -> 1", (np.diff(np.abs(rms)) < 0).all()),
         is_true(
             "3.2", "Adam drifts less than RMSProp with the same a, from .5 on", (np.abs(adam) < np.abs(rms))[1:].all()

@@ -156,7 +156,7 @@ def in_two_leaves(examples):
 
     parts = lambda w, examples: loss(jnp.append(w["w"], w["b"]), examples)  # noqa: E731
     whole, split = estimates(loss, jnp.zeros(31)), estimates(parts, {"w": jnp.zeros(30), "b": jnp.zeros(1)})
-    off = farthest(jax.tree.leaves(split)[0], whole) / float(whole.min())
+    off = farthest(jax.tree.leaves(split)[0], whole) / float(whole.min())  # rounding: sums in another order
     return at_most("S87", "20 Lambdas with the bias in a leaf of its own - those before, relative", off, 1e-9)
 
 

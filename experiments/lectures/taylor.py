@@ -178,6 +178,8 @@ def lowest(angles):
         jax.jit(jax.vmap(lambda d, k=k: hessian.trust_region_step(SURFACE, AT, radius=d, order=k)))(jnp.array(RADII))
         for k in (1, 2)
     )
+    descent = gdlab.gd(RADII[2] / norm)
+    taken, _ = descent.update(g, descent.init(AT), AT)
     bent = [
         float(jnp.degrees(jnp.arccos(jnp.clip(-(s @ g) / norm / d, -1, 1)))) for s, d in zip(second, RADII, strict=True)
     ]
@@ -196,6 +198,7 @@ def lowest(angles):
             )
             for a, d in zip(angles, RADII, strict=True)
         ),
+        # The next order adds a share of about d, here and below.
         *(
             Check("S70", f"d = {d}: degrees beside -g, by the Hessian", a, per_radius * d, d * per_radius * d)
             for a, d in zip(angles[2:], RADII[2:], strict=True)
@@ -207,8 +210,8 @@ def lowest(angles):
         # Likewise a share of d: of .1 at the first, which over one decade is log10(1.1).
         Check("S70", "slope of the angle on log-log axes, d = .1 to .01", slope, 1.0, 0.05),
         is_true("S70", "d = 1 and .3: no further beside", (angles[:2] < per_radius * np.array(RADII[:2])).all()),
-        is_true(
-            "S70", "a gradient step of eta = d / |g| is that linear minimizer", jnp.allclose(steps[2], -0.1 / norm * g)
+        at_most(
+            "S70", "a gradient step of eta = d / |g| less that linear minimizer", jnp.abs(taken - steps[2]).max(), 1e-13
         ),
     )
 
@@ -244,8 +247,8 @@ def second_order():
             "S72",
             "Pokemon: one Newton step, distance to the optimum",
             jnp.linalg.norm(arrived - jnp.array(POKEMON_OPTIMUM)),
-            1e-6,
-        ),
+            1e-7,
+        ),  # rounding of a step of 68, times the condition number of 3e5: 5e-9
     )
 
 
