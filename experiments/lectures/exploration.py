@@ -9,7 +9,7 @@ The lectures' list of ways to explore more, on handwritten digits.
   melts as the updates go on.
 - Noise on the gradient, g + N(0, eta / (1 + t)^gamma) (Neelakantan et al. 2015): ours, a chain of optax's, is
   `optax.noisy_sgd`; its variance is as stated; and it leaves the saddle at 0 of (1 - w1 w2)^2 and of a
-  network whose weights all start at 0, from where plain descent never moves.
+  network whose weights all start at 0, which plain descent leaves at 0 but for the last biases.
 """
 
 import jax
