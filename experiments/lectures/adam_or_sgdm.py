@@ -8,7 +8,7 @@ the loss on all of them is below .001, and the problems of the tuned benchmark, 
   have it.  But it is the momentum that is missing there: SGDM (.1, lambda = .9) is as fast as Adam.  In batches of 8
   all three take about 30 epochs.
 - Gap: on 1197 other digits they differ by 1 % or less, no more than one start from the next.
-- Convergence: on the example of Reddi et al. Adam ends at the wrong end of [-1, 1], SGDM near the right one.
+- Convergence: on the example of Reddi et al. Adam ends at the wrong end of [-1, 1], SGDM at the right one.
 - Stable: the other way round.  Adam's steps are no longer than a few eta, so that no rate leaves the finite numbers;
   SGDM does at most rates on the crescent.
 - Which, when: Adam on the network, SGDM where a round valley is noisy.  On rare features they are alike, and on the
