@@ -65,7 +65,7 @@ def share(n, draws):
 def rare(shares, draws):
     """The shares against the exact probabilities, four standard errors."""
     checks = [printed("S59", f"n = {n}: exact probability", EXACT[n], digits) for n, digits in PRINTED.items()]
-    for n, p in EXACT.items():
+    for n, p in EXACT.items():  # what is left, here and below, is the rounding of integrals that cancel
         checks.append(
             at_most("S59", f"n = {n}: ratio of Pfaffians - exact probability", abs(all_positive(n) - p), 1e-9)
         )
@@ -162,6 +162,7 @@ def ratios(trained):
     off = farthest(Y[:, 0], np.sin(5 * np.pi * x) / (5 * np.pi * x))
     yield at_most("S60", "the target less sin(5 pi x) / (5 pi x)", off, 1e-12)
     for i in range(len(norms)):
+        # Rounding: the norm is one of sums that cancel, and eigenvalues are off by roundings of the largest.
         norm, values = written_out(jax.tree.map(lambda leaf, i=i: leaf[i], params))
         yield Check("S60", f"seed {i}: |g| over that by the formulas", norms[i] / norm, 1.0, 1e-9)
         off = farthest(eigenvalues[i], values) / values.max()

@@ -129,6 +129,7 @@ def uneven(kept):
         mean = final["Adam with L2"][:, i].mean()
         checks.append(Check("3.11", f"L2, gradients of {scale:g}: left", mean, law, error["Adam with L2"][i] + 1e-3))
     means = final["Adam with L2"].mean(axis=0)
+    # At 1000 the law is .998, and four errors of 2000 walks of 2000 steps of .01 are .04.
     return (
         *checks,
         is_true("3.11", "L2: gradients of 1000 and more leave the weight as it was, to 5 %", (means[3:] > 0.95).all()),
