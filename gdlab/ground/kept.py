@@ -10,9 +10,9 @@ that takes longer than all else.  Programs are kept in the folder of that cache,
 from as many seconds of compilation on, on a CPU, for arguments on its first device.  What has no words
 (`gdlab.ground.words`) is not kept, nor what calls libraries other than LAPACK, which JAX makes ready where it traces
 such a call, and which is made ready here before a program that calls it is loaded; a file that cannot be read is made
-again.  Whoever may write into that folder
-can make this user's programs do anything, as with JAX's own cache.  Where a program changes modules of these packages
-while it runs, as tests do, GDLAB_CACHE=off must be set: their source says nothing of that.
+again.  Whoever may write into that folder can make this user's programs do anything, as with JAX's own cache.  Where a
+program changes modules of these packages while it runs, as tests do, GDLAB_CACHE=off must be set: their source says
+nothing of that.
 
 | name | what it is |
 |---|---|
@@ -168,10 +168,12 @@ def _made(file, traced):
     lowered, began, hits = traced.lower(), time.perf_counter(), _hits_of_jax()[0]
     program = lowered.compile()
     quick = time.perf_counter() - began < jax.config.values["jax_persistent_cache_min_compile_time_secs"]
+    # XLA cannot write down a program that it has read from JAX's cache: parts of it would be missing.
+    if quick or _hits_of_jax()[0] > hits:
+        return program
     foreign = set(re.findall(r"custom_call @(\w+)", lowered.as_text()))
     lapack = {name for name in foreign if name.startswith("lapack_")}
-    # XLA cannot write down a program that it has read from JAX's cache: parts of it would be missing.
-    if quick or foreign - lapack or _hits_of_jax()[0] > hits:
+    if foreign - lapack:
         return program
     from jax.experimental.serialize_executable import serialize
 
