@@ -200,7 +200,7 @@ class Swats(Rule):
 def _one_group(tree):
     """How numbers per leaf become one per group, and back; and the rate in which all moves are measured."""
     return (
-        lambda parts: sum(jax.tree.leaves(parts)),
+        lambda parts: sum(jax.tree.leaves(parts), jnp.zeros([], rate_dtype(tree))),
         lambda group: jax.tree.map(lambda _: group, tree),
         lambda eta, switched, rate: jnp.where(switched, rate, eta),
     )
