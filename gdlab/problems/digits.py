@@ -19,6 +19,7 @@ import functools
 import itertools
 from collections.abc import Callable, Sequence
 from importlib import resources
+from numbers import Integral
 
 import jax
 import jax.numpy as jnp
@@ -65,7 +66,7 @@ def network(key: jax.Array, sizes: Sequence[int]) -> Layers:
     >>> [layer["w"].shape for layer in layers]
     [(64, 32), (32, 10)]
     """
-    listed = isinstance(sizes, Sequence) and all(isinstance(size, int) for size in sizes)
+    listed = isinstance(sizes, Sequence) and all(isinstance(n, Integral) and not isinstance(n, bool) for n in sizes)
     if not listed or len(sizes) < 2 or min(sizes) < 1:
         msg = f"sizes must be at least two positive integers, such as (64, 32, 10); got {shown(sizes)}"
         raise ValueError(msg)
@@ -80,7 +81,7 @@ def network(key: jax.Array, sizes: Sequence[int]) -> Layers:
 
 
 def network_logits(params: Layers, images: jax.Array, activation: Activation = jnp.tanh) -> jax.Array:
-    """The unnormalised log-probabilities of each class, shape (..., classes), for images of shape (..., pixels).
+    """The unnormalized log-probabilities of each class, shape (..., classes), for images of shape (..., pixels).
 
     >>> layer = {"w": jnp.array([[1.0, 2.0]]), "b": jnp.array([0.0, 3.0])}
     >>> network_logits([layer], jnp.array([2.0])).tolist()  # one layer has no activation

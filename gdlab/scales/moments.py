@@ -16,7 +16,7 @@ Second moments are kept in at least float32 whatever the parameters are.
 | `DirectionRms(eps)` | none | scion, beside its matrices |
 | `RootMeanSquare(eps)`, `RootSumSquare(eps)` | `nu` sum of squares | adagrad in its two forms |
 | `RunningRootMeanSquare(decay, eps, start=)` | `nu` moving average | rmsprop |
-| `WindowedRootMeanSquare(length, eps)` | `recent` squares | note 004's idea |
+| `WindowedRootMeanSquare(length, eps)` | `recent` squares | a window in the place of an average (S30) |
 | `Centered(decay, eps)` | `mu`, `nu` running mean and variance | centered rmsprop |
 | `BiasCorrectedRootMeanSquare(decay, eps)` | `nu` moving average from zero | adam |
 | `RootMeanSquareAhead(decay, change_decay, eps)` | `nu`, `last` gradient | adan |
@@ -234,7 +234,7 @@ class RunningRootMeanSquare(Scale):
 
 @piece
 class WindowedRootMeanSquare(Scale):
-    """sigma = sqrt(mean of the last `length` squared gradients) + eps (S30, note 004's idea).
+    """sigma = sqrt(mean of the last `length` squared gradients) + eps (S30).
 
     The mean is computed anew each step: a sum updated by subtraction loses small squares behind large ones and ends
     in NaN.

@@ -63,7 +63,7 @@ def _update(rate, radius, threshold, wait, grads, state, params=None, **extra):
     g = narrow.astype(narrow.dtype if narrow.dtype.itemsize >= 4 else jnp.float32)
     key, direction, share = jax.random.split(state.key, 3)
     xi = jax.random.normal(direction, g.shape, g.dtype)
-    sides = g.size * (2 if jnp.iscomplexobj(g) else 1)
+    sides = max(g.size * (2 if jnp.iscomplexobj(g) else 1), 1)
     length = radius * jax.random.uniform(share, (), xi.real.dtype) ** (1 / sides)
     xi = xi * length / jnp.linalg.norm(xi)
     add = (jnp.linalg.norm(g) <= threshold) & (state.count - state.last >= wait)

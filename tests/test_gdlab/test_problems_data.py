@@ -195,7 +195,7 @@ def test_the_activation_is_the_hyperbolic_tangent_unless_another_is_named():
         assert measure(layers, (images, labels)) != measure(layers, (images, labels), activation=jnp.negative)
     with pytest.raises(TypeError, match="key must be a PRNG key"):
         network(0, SIZES)
-    for sizes in ((64, 10.0), 64, (64, -1)):
+    for sizes in ((64, 10.0), 64, (64, -1), (True, 2)):
         with pytest.raises(ValueError, match="sizes must be at least two positive integers, such as"):
             network(jax.random.key(0), sizes)
-    assert [layer["w"].shape for layer in network(jax.random.key(0), (1, 1))] == [(1, 1)]
+    assert [layer["w"].shape for layer in network(jax.random.key(0), (np.int64(1), 1))] == [(1, 1)]

@@ -29,6 +29,11 @@ def test_perturbed_descent_leaves_by_chance_and_never_further_than_its_radius():
     np.testing.assert_allclose(still.update(grads + 1, still.init(grads))[0], -0.1)
 
 
+def test_params_without_a_number_are_not_perturbed():
+    optimizer = hessian.perturbed_gd(0.1, radius=0.01, threshold=1.0)
+    assert optimizer.update({}, optimizer.init({}))[0] == {}
+
+
 def test_noise_is_added_where_the_gradient_is_small_and_not_before_the_wait_is_over():
     optimizer = hessian.perturbed_gd(0.5, radius=0.1, threshold=1.0, wait=3)
 
