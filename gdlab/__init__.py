@@ -10,8 +10,7 @@ long as it takes; `compare` says what the runs tell.
 from typing import TYPE_CHECKING
 
 from gdlab import directions, scales, schedules
-from gdlab.base import Optimizer, Step
-from gdlab.equation import descent
+from gdlab.equation import Optimizer, Step, descent
 from gdlab.ground.lazily import asked_for
 from gdlab.optimizers import named, of_matrices, recent
 from gdlab.optimizers.inspect import inspect

@@ -56,7 +56,8 @@ class _Batches:
         """The batch of this number."""
         if self.kept is None:
             return self._leaves(self.batches[int(number)])
-        return [np.load(self._file(int(number), j)) for j in range(len(self.kinds[0]))]
+        kinds = enumerate(self.kinds[int(number)])
+        return [np.load(self._file(int(number), j)).view(kind.dtype) for j, kind in kinds]  # .npy knows no bfloat16
 
     def sizes(self) -> np.ndarray:
         """The examples of each batch, by the first axis of its arrays; ValueError where these differ."""

@@ -35,7 +35,7 @@ STAIRS = {
     ],
     "gdlab.ground": [
         "boxes callables checks kept results",
-        "lazily compilers convolutions leaves caches words",
+        "lazily compilers convolutions leaves caches words files",
         "jaxprs",
     ],
     "gdlab.runs": [

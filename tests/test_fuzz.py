@@ -23,7 +23,8 @@ import pytest
 import gdlab
 import hessian
 from gdlab import directions, problems, scales, schedules
-from gdlab.base import Direction, LossSchedule, Optimizer, Scale
+from gdlab.base import Direction, LossSchedule, Scale
+from gdlab.equation import Optimizer
 from gdlab.ground.checks import whole
 from gdlab.pieces import Piece
 from gdlab.schedules.base import as_rate

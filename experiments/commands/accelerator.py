@@ -19,8 +19,9 @@ import jaxlib
 import optax
 
 import gdlab
+from gdlab.ground.files import atomic_write
 from gdlab.problems import surfaces
-from gdlab.storage.store import StoreError, atomic_write, opened
+from gdlab.storage.store import StoreError, opened
 
 from ..cli.console import bar, print_table
 from ..cli.settings import Accelerator, InputError, in_one_line

@@ -119,7 +119,7 @@ def fast(full, small):
     error = student_99(2) * np.sqrt((counts["sgd"].var(ddof=1) + np.var(TOLD, ddof=1)) / STARTS)
     return (
         *ahead(full),
-        Check("S86", "B = 600, SGD: updates until loss .001, as printed", counts["sgd"].mean(), np.mean(TOLD), error),
+        Check("S86", "B = 600, SGD: updates until loss .001, as printed", counts["sgd"].mean(), float(np.mean(TOLD)), error),
         *(
             late(f"until loss .001, start {i}", *pair)
             for i, pair in enumerate(zip(counts["sgdm"], counts["sgd"], strict=True))

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from gdlab.base import Optimizer
+from gdlab.equation import Optimizer
 from gdlab.optimizers.inspect import inspect
 from gdlab.pieces import NONNEGATIVE, ranges
 from hessian.proofs.program import as_data

@@ -13,7 +13,7 @@ from jax.flatten_util import ravel_pytree
 
 import gdlab
 import hessian
-from gdlab.base import Optimizer
+from gdlab.equation import Optimizer
 
 from ..cli.settings import Race
 from ..playground.plane import ROWS, Plane, shown_starts

@@ -30,7 +30,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from gdlab.storage.store import PARTIAL, atomic_write
+from gdlab.ground.files import PARTIAL, atomic_write, try_lock
 
 from ..cli.console import print_table
 from ..cli.settings import InputError, as_json, command_line, in_one_line
@@ -95,15 +95,10 @@ def held(folder: Path) -> Iterator[None]:
     if sys.platform == "win32":
         yield  # a folder cannot be held there
         return
-    import fcntl
-
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise InputError(f"out must not be in use; another process is writing into {folder}") from None
-    try:
+        if not try_lock(handle):
+            raise InputError(f"out must not be in use; another process is writing into {folder}")
         yield
     finally:
         os.close(handle)

@@ -9,11 +9,11 @@
 
 from typing import Any
 
-from jax._src import core
-
 try:
+    from jax._src import core
     from jax._src.core import Jaxpr, Literal, Primitive, Var, get_opaque_trace_state, jaxprs_in_params
 except ImportError:  # where a version of JAX has moved them
+    from jax.extend import core  # type: ignore[no-redef]
     from jax.extend.core import Jaxpr, Literal, Primitive, Var, get_opaque_trace_state, jaxprs_in_params
 
 ClosedJaxpr: Any = getattr(core, "ClosedJaxpr", Jaxpr)  # one class in newer versions

@@ -10,9 +10,9 @@ that takes longer than all else.  Programs are kept in the folder of that cache,
 from as many seconds of compilation on, on a CPU, for arguments on its first device.  What has no words
 (`gdlab.ground.words`) is not kept, nor what calls libraries other than LAPACK, which JAX makes ready where it traces
 such a call, and which is made ready here before a program that calls it is loaded; a file that cannot be read is made
-again.  Whoever may write into that folder can make this user's programs do anything, as with JAX's own cache.  Where a
-program changes modules of these packages while it runs, as tests do, GDLAB_CACHE=off must be set: their source says
-nothing of that.
+again.  Once the programs take more than 1 GiB, those that have not been loaded for longest are removed.  Whoever may
+write into that folder can make this user's programs do anything, as with JAX's own cache.  Where a program changes
+modules of these packages while it runs, as tests do, GDLAB_CACHE=off must be set: their source says nothing of that.
 
 | name | what it is |
 |---|---|
@@ -21,13 +21,13 @@ nothing of that.
 | `renamed` | a function by another name |
 """
 
+import contextlib
 import functools
 import hashlib
 import os
 import pickle
 import re
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -40,9 +40,11 @@ import numpy as np
 import optax
 
 from gdlab.ground.caches import is_off, processor
+from gdlab.ground.files import atomic_write
 from gdlab.ground.words import Unsaid, words_of
 
 MOST = 256  # programs of a function in one process
+ROOM = 2**30  # bytes of all files in the folder, those of other processors included
 PACKAGES = ("gdlab", "hessian")
 CHECKS = ("jax_debug_nans", "jax_debug_infs", "jax_disable_jit", "jax_check_tracer_leaks", "jax_default_device")
 
@@ -140,9 +142,12 @@ def _loaded(file, structure):
         if calls_lapack:
             _make_lapack_ready()
         whole = jax.tree.structure((jax.tree.unflatten(structure, range(structure.num_leaves)), {}))
-        return deserialize_and_load(kept, whole, jax.tree.structure(returned), execution_devices=jax.devices()[:1])
+        program = deserialize_and_load(kept, whole, jax.tree.structure(returned), execution_devices=jax.devices()[:1])
     except Exception:  # a file that was cut off, or one of another library, may raise anything
         return None
+    with contextlib.suppress(OSError):  # in a folder that may only be read
+        os.utime(file)  # so that it is the last that is removed
+    return program
 
 
 @functools.cache
@@ -181,9 +186,19 @@ def _made(file, traced):
         kept, _, returned = serialize(program)
         whole = pickle.dumps((kept, jax.tree.unflatten(returned, range(returned.num_leaves)), bool(lapack)))
         file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as part:
+        with atomic_write(file) as part:
             part.write(whole)
-        os.replace(part.name, file)
+        _make_room(file.parents[1])
     except Exception:  # a full disk, or what cannot be pickled: it is not kept
         pass
     return program
+
+
+def _make_room(folder):
+    """Remove the files that have not been loaded for longest, until the others have room."""
+    files = [(file.stat(), file) for file in folder.rglob("*") if file.is_file()]
+    room = ROOM
+    for about, file in sorted(files, key=lambda one: one[0].st_mtime, reverse=True):
+        room -= about.st_size
+        if room < 0:
+            file.unlink(missing_ok=True)

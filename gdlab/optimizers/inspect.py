@@ -23,9 +23,9 @@ import jax.numpy as jnp
 import optax
 from optax import MaskedNode
 
-from gdlab.base import Optimizer, Params, Rule, Step
+from gdlab.equation import Optimizer, Rule, Step
 from gdlab.ground.leaves import shown
-from gdlab.numerics import like
+from gdlab.numerics import Params, like
 from gdlab.operators import applied, by_leaf, is_operator
 from gdlab.optimizers.optax_sigmas import SIGMAS, Part
 from gdlab.pieces import piece, static

@@ -22,8 +22,8 @@ from jax.typing import ArrayLike
 
 from gdlab import directions, scales, schedules
 from gdlab.arguments import real
-from gdlab.base import LossSchedule, Optimizer
-from gdlab.equation import descent
+from gdlab.base import LossSchedule
+from gdlab.equation import Optimizer, descent
 from gdlab.ground.checks import choice, switch
 from gdlab.optimizers.wrappers import (
     momentum_on_updates,

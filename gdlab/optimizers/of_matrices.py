@@ -16,8 +16,8 @@ from jax.typing import ArrayLike
 
 from gdlab import directions, scales
 from gdlab.arguments import real
-from gdlab.base import LossSchedule, Optimizer
-from gdlab.equation import descent
+from gdlab.base import LossSchedule
+from gdlab.equation import Optimizer, descent
 from gdlab.ground.checks import choice
 from gdlab.matrices import Rule
 from gdlab.optimizers.named import decays

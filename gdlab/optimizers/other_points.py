@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from gdlab.base import Optimizer, Rule
+from gdlab.equation import Optimizer, Rule
 from gdlab.ground.checks import one_of
 from gdlab.numerics import Params, each, like, norm, safe_ratio, wide, zeros_wide
 from gdlab.optimizers.wrappers import EXAMPLE, copied, given

@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from gdlab.base import Optimizer, Rule, Step, rate_dtype
+from gdlab.base import rate_dtype
+from gdlab.equation import Optimizer, Rule, Step
 from gdlab.numerics import (
     Params,
     bias_weight,

@@ -14,8 +14,8 @@ from jax.typing import ArrayLike
 
 from gdlab import directions, scales
 from gdlab.arguments import real
-from gdlab.base import LossSchedule, Optimizer
-from gdlab.equation import descent
+from gdlab.base import LossSchedule
+from gdlab.equation import Optimizer, descent
 from gdlab.optimizers.named import adam, decays, gd
 from gdlab.optimizers.rescaled import with_clipped_rms, with_parameter_scale, with_trust_ratio
 from gdlab.optimizers.wrappers import ema_on_updates, momentum_on_updates, with_weight_decay

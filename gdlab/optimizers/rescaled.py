@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from gdlab.base import Optimizer, Rule
+from gdlab.equation import Optimizer, Rule
 from gdlab.matrices import Rule as MatrixRule
 from gdlab.matrices import each_matrix, merged, rule_of, without_matrices
 from gdlab.numerics import Params, like, norm, safe_ratio, safe_root, square, wide

@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from gdlab.base import Optimizer, Rule, Step, rate_dtype
+from gdlab.base import rate_dtype
+from gdlab.equation import Optimizer, Rule, Step
 from gdlab.ground.checks import choice
 from gdlab.numerics import (
     Params,
@@ -200,7 +201,7 @@ class Swats(Rule):
 def _one_group(tree):
     """How numbers per leaf become one per group, and back; and the rate in which all moves are measured."""
     return (
-        lambda parts: sum(jax.tree.leaves(parts)),
+        lambda parts: sum(jax.tree.leaves(parts), jnp.zeros([], rate_dtype(tree))),
         lambda group: jax.tree.map(lambda _: group, tree),
         lambda eta, switched, rate: jnp.where(switched, rate, eta),
     )

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from gdlab.base import Optimizer, Rule
+from gdlab.equation import Optimizer, Rule
 from gdlab.ground.checks import one_of
 from gdlab.numerics import Params, each, ema, like, likes, nearest_whole, wide, zeros_wide
 from gdlab.operators import applied, by_leaf, is_operator, of_operators, solved

@@ -5,6 +5,7 @@
 | `data_of` | what the loss is computed on |
 | `validation_of` | how a run validates, and on what |
 | `limits_of` | when a run may stop early |
+| `countable` | the number of steps |
 | `traced_or_static` | an optimizer as an argument of the compiled program, or as a part of it |
 """
 
@@ -17,12 +18,23 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from gdlab.arguments import any_array, hyperparameter
-from gdlab.ground.checks import prng_key
+from gdlab.ground.checks import prng_key, whole
 from gdlab.ground.leaves import shown
 from gdlab.models import as_array
 from gdlab.runs.data import fitting
 from gdlab.runs.foreign import taken_apart
 from gdlab.runs.loop import Data
+
+COUNTABLE = 2**31 - 1  # steps: counts are int32
+
+
+def countable(steps: int, taken: ArrayLike = 0) -> int:
+    """The number of steps of a run; ValueError where an int32 cannot count them and those taken before."""
+    steps = whole("steps", steps, 1, COUNTABLE)
+    if not isinstance(taken, jax.core.Tracer) and steps > (left := COUNTABLE - int(np.max(taken))):
+        msg = f"steps must be at most {left}, as {COUNTABLE - left} were taken before; got {steps}"
+        raise ValueError(msg)
+    return steps
 
 
 def limits_of(tolerance: ArrayLike | None, patience: ArrayLike | None, min_delta: ArrayLike = 0.0) -> tuple | None:

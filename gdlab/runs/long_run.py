@@ -32,7 +32,7 @@ from gdlab.numerics import Tree
 from gdlab.progress import Report, bar
 from gdlab.runs.data import Minibatches
 from gdlab.runs.feed import Slices, stepped, yields
-from gdlab.runs.given import data_of, limits_of, traced_or_static, transformation, validation_of
+from gdlab.runs.given import countable, data_of, limits_of, traced_or_static, transformation, validation_of
 from gdlab.runs.lanes import Given, advance, begin, missing, rows_of
 from gdlab.runs.loop import (
     REASONS,
@@ -111,7 +111,7 @@ def long_run(
     >>> run.params.tolist(), run.history["loss"].tolist()
     ([0.5, 0.0], [[16.0, 16.0], [4.0, 0.0], [1.0, 0.0]])
     """
-    steps, every = whole("steps", steps), whole("every", every)
+    steps, every = countable(steps), whole("every", every)
     chunk_given = chunk
     chunk = -(-steps // (100 * every)) * every if chunk is None else whole("chunk", chunk, every)
     if chunk % every:

@@ -30,10 +30,10 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from gdlab.base import Params, Step
+from gdlab.equation import Step
 from gdlab.ground.checks import function
 from gdlab.ground.leaves import shown
-from gdlab.numerics import Tree, norm
+from gdlab.numerics import Params, Tree, norm
 from gdlab.optimizers.inspect import inspect
 from gdlab.runs.data import Minibatches
 from gdlab.runs.foreign import Program, taken

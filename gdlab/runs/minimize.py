@@ -30,7 +30,7 @@ from gdlab.ground.results import digits, result, sizes
 from gdlab.numerics import Tree
 from gdlab.runs.data import Minibatches
 from gdlab.runs.effort import fitting
-from gdlab.runs.given import data_of, limits_of, traced_or_static, transformation, validation_of
+from gdlab.runs.given import countable, data_of, limits_of, traced_or_static, transformation, validation_of
 from gdlab.runs.identity import kept_by
 from gdlab.runs.loop import (
     REASONS,
@@ -51,8 +51,6 @@ from gdlab.sweeps.history import dataset_of
 
 if TYPE_CHECKING:
     import xarray
-
-COUNTABLE = 2**31 - 1  # steps: counts are int32
 
 
 class Rest(NamedTuple):
@@ -204,21 +202,22 @@ def minimize(
 
     Raises:
         TypeError: for parameters without a floating array.
-        ValueError: for steps or every below 1, an unknown name in `record`, a loss that is not scalar, or batches that
-            are no arrays or not one a step.
+        ValueError: for steps or every below 1, more than 2^31 - 1 steps in all, an unknown name in `record`, a loss
+            that is not scalar, or batches that are no arrays or not one a step.
 
     >>> import gdlab
     >>> run = minimize(lambda x: x * x, gdlab.gd(0.25), 4.0, steps=3)
     >>> float(run.params), run.history["loss"].tolist()
     (0.5, [16.0, 4.0, 1.0])
     """
-    steps, every = whole("steps", steps, 1, COUNTABLE), whole("every", every)
+    steps, every = countable(steps), whole("every", every)
     recorders = tuple(recorders_of(record).items())
     transformation(optimizer)
     held, limits = data_of(args, batches, key, steps), limits_of(tolerance, patience, min_delta)
     how, held_out = validation_of(validation, held.args, held.batches)
     if state is not None:
         params, model_state = one_of("state", state, Run, "a Run that minimize has returned").params, state.model_state
+        countable(steps, state.steps)
     objective, start = begun(loss, params, trainable, model_state)
     # Inside a transformation the program is part of another one, and numbers may be differentiated.
     alone = is_alone() and not reads_steps(recorders)

@@ -24,10 +24,11 @@ import optax
 from jax.typing import ArrayLike
 
 from gdlab.arguments import hyperparameter
-from gdlab.base import Optimizer, Params
+from gdlab.equation import Optimizer
 from gdlab.ground.checks import choice, function, one_of, whole
 from gdlab.ground.leaves import shown
 from gdlab.ground.results import digits, result
+from gdlab.numerics import Params
 from gdlab.optimizers.named import adam
 from gdlab.pieces import ranges
 from gdlab.runs.given import data_of

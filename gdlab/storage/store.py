@@ -14,7 +14,6 @@ import hashlib
 import io
 import json
 import os
-import tempfile
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -24,7 +23,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-IDENTITY, LOCK, META, PARTIAL = "store.json", "lock", "meta.json", ".partial"
+from gdlab.ground.files import PARTIAL, atomic_write, try_lock
+
+IDENTITY, LOCK, META = "store.json", "lock", "meta.json"
 NOTES = ("labels", "description", "config", "argv", "attrs")  # entries of an identity that are for readers only
 GROWING = ("shard", "steps", "batches")  # those that the parts of stores may differ in, which one run goes on from
 
@@ -49,7 +50,8 @@ class Store:
 
     def numbers(self, kind: str = "chunk") -> list[int]:
         """The numbers of the parts that are there, ascending."""
-        return sorted(int(path.stem.rpartition("-")[2]) for path in self.folder.glob(f"{kind}-*.npz"))
+        places = (path.stem.removeprefix(f"{kind}-") for path in self.folder.glob(f"{kind}-*.npz"))
+        return sorted(int(place) for place in places if place.isdecimal())  # a copy of a part is none
 
     def read(self, number: int, kind: str = "chunk") -> dict[str, np.ndarray] | None:
         """The arrays of a part, every checksum verified; None where it is missing, or damaged, which is reported."""
@@ -130,15 +132,11 @@ def _identify(store):
 
 @contextlib.contextmanager
 def _locked(folder):
-    import fcntl
-
     with open(folder / LOCK, "a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not try_lock(file.fileno()):
             file.seek(0)
             msg = f"store must not be in use; {file.read() or 'another process'} is writing to {folder}"
-            raise StoreError(msg) from None
+            raise StoreError(msg)
         file.truncate(0)
         file.write(f"process {os.getpid()}")
         file.flush()
@@ -203,24 +201,3 @@ def unpacked(content: bytes, name: str = "") -> dict[str, np.ndarray]:
         members = {key: io.BytesIO(archive.read(f"{key}.npy")) for key in meta["dtypes"]}
     arrays = {key: np.lib.format.read_array(member, allow_pickle=False) for key, member in members.items()}
     return {key: array.view(jnp.dtype(meta["dtypes"][key])) for key, array in arrays.items()}
-
-
-@contextlib.contextmanager
-def atomic_write(path: Path) -> Iterator[Any]:
-    """A file to write that appears complete, on success, or not at all."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", suffix=PARTIAL, dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # so that the rename survives a power failure
-    finally:
-        os.close(folder)

@@ -27,8 +27,9 @@ from typing import Any, NamedTuple
 import jax
 
 from gdlab.ground.caches import cache_folder
+from gdlab.ground.files import atomic_write
 from gdlab.ground.jaxprs import jaxprs_in_params
-from gdlab.storage.store import atomic_write, digest
+from gdlab.storage.store import digest
 
 NAMES = ("vmap", "kernel", "vectors")
 # Bytes that the loops of one block may carry on a CPU.  Adam on 2048 networks of 2410 weights, 29 kB each, measured in

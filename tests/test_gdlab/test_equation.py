@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gdlab import base, descent, directions, scales, schedules
+from gdlab import base, descent, directions, equation, scales, schedules
 
 
 def test_a_cell_without_a_name_is_its_three_parts():
@@ -68,11 +68,13 @@ def test_the_rate_is_as_wide_as_the_parameters():
 
 def test_leaves_that_share_a_sigma_share_its_division_and_others_do_not():
     sigma, other = jnp.array([1.0, 2.0]), jnp.array([4.0, 5.0])
-    step = base.Step(jnp.int32(0), jnp.asarray(0.5), [sigma, sigma, other], [jnp.ones(2), 2 * jnp.ones(2), jnp.ones(2)])
+    step = equation.Step(
+        jnp.int32(0), jnp.asarray(0.5), [sigma, sigma, other], [jnp.ones(2), 2 * jnp.ones(2), jnp.ones(2)]
+    )
     for made, size, m in zip(step.update, step.sigma, step.m, strict=True):
         np.testing.assert_allclose(made, -0.5 / size * m, rtol=1e-15)
     assert str(jax.make_jaxpr(lambda step: step.update)(step)).count("div") == 3
-    shared = jax.make_jaxpr(lambda one: base.Step(0, 0.5, [one, one, one], step.m).update)(sigma)
+    shared = jax.make_jaxpr(lambda one: equation.Step(0, 0.5, [one, one, one], step.m).update)(sigma)
     assert str(shared).count("div") == 1
 
 

@@ -236,6 +236,13 @@ def test_none_leaves_and_abstract_parameters_are_accepted(make):
     assert shapes(jax.eval_shape(optimizer.init, params)) == shapes(optimizer.init(params))
 
 
+@pytest.mark.parametrize("params", [{}, {"w": jnp.zeros((0, 3))}], ids=["no array", "no number"])
+def test_params_without_a_number_are_accepted(make, params):
+    optimizer = make(RATE)
+    updates, _ = optimizer.update(params, optimizer.init(params), params, value=jnp.array(1.0))
+    assert jax.tree.map(jnp.shape, updates) == jax.tree.map(jnp.shape, params)
+
+
 def test_optax_takes_it_as_its_own(make):
     optimizer = make(RATE)
     assert isinstance(optimizer, optax.GradientTransformation)

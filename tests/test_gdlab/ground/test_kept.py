@@ -85,6 +85,32 @@ def test_under_other_settings_it_is_another_program(folder, setting, value):
     assert (asked.traces, len(files(folder))) == (1, 2)
 
 
+def test_the_programs_that_were_not_loaded_for_longest_make_room(folder, monkeypatch):
+    xs = [jnp.arange(count) / 2 for count in (3, 4, 5)]
+    Asked()(xs[0])
+    [first] = files(folder)
+    monkeypatch.setattr(kept, "ROOM", int(2.5 * first.stat().st_size))
+    Asked()(xs[1])
+    [second] = set(files(folder)) - {first}
+    for age, file in enumerate((first, second), start=1):
+        os.utime(file, (age, age))
+    Asked()(xs[0])  # which is loaded
+    Asked()(xs[2])
+    assert first in files(folder) and second not in files(folder) and len(files(folder)) == 2
+
+
+def test_a_program_in_a_folder_that_may_only_be_read_is_loaded(folder, monkeypatch):
+    Asked()(jnp.arange(3.0))
+
+    def refused(*_):
+        raise PermissionError
+
+    monkeypatch.setattr(kept.os, "utime", refused)
+    asked = Asked()
+    assert asked(jnp.arange(3.0)) is not None
+    assert asked.traces == 0
+
+
 @pytest.mark.parametrize("content", [b"", b"no program"])
 def test_a_file_that_cannot_be_read_does_no_harm(folder, content):
     Asked()(jnp.arange(3.0))

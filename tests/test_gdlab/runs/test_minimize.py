@@ -1,5 +1,7 @@
 """Runs: any optimizer, what is recorded, batches, keys and refusals."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -333,6 +335,16 @@ WRONG = {
         "loss must return a scalar, which is real and floating; got an array of shape () and dtype complex128",
     ),
 }
+
+
+def test_steps_that_cannot_be_counted_with_those_before_are_refused():
+    most = 2**31 - 1
+    run = gdlab.minimize(bowl, gdlab.gd(0.1), START, 2, record=())
+    far = dataclasses.replace(run, steps=jnp.int32(most - 2))
+    assert gdlab.minimize(bowl, gdlab.gd(0.1), START, 2, record=(), state=far).steps == most
+    said = f"steps must be at most 2, as {most - 2} were taken before; got 3"
+    with pytest.raises(ValueError, match=said):
+        gdlab.minimize(bowl, gdlab.gd(0.1), START, 3, record=(), state=far)
 
 
 @pytest.mark.parametrize(("how", "kind", "said"), WRONG.values(), ids=WRONG)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from gdlab import progress
+from gdlab.ground.files import atomic_write
 from gdlab.storage import multihost, store
 
 IDENTITY = {"kind": "test", "size": 3}
@@ -91,10 +92,17 @@ def test_what_no_store_is_cannot_be_read(tmp_path):
 
 def test_what_a_kill_left_half_written_is_removed_and_an_error_leaves_nothing(tmp_path):
     (tmp_path / ".chunk-00000.npz-x.partial").write_text("half")
-    with store.opened(tmp_path, IDENTITY) as kept, pytest.raises(KeyError), store.atomic_write(kept.path(1)) as file:
+    with store.opened(tmp_path, IDENTITY) as kept, pytest.raises(KeyError), atomic_write(kept.path(1)) as file:
         file.write(b"half")
         raise KeyError
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lock", "store.json"]
+
+
+def test_a_copy_of_a_part_is_no_part(tmp_path):
+    with store.opened(tmp_path, IDENTITY) as kept:
+        kept.write(3, {"x": np.ones(2)})
+        (tmp_path / "chunk-00003 (copy).npz").write_bytes(kept.path(3).read_bytes())
+        assert kept.numbers() == [3]
 
 
 def test_a_digest_keeps_its_parts_apart():
