@@ -21,6 +21,7 @@ import jax
 import pytest
 from jax._src import compiler  # no public name changes the options of what JAX compiles by itself
 
+from experiments.cli.compiling import compiled_quickly
 from gdlab.ground.compilers import ONCE, known
 
 # Not through the environment: programs that tests start must choose their own precision, as they do for a user.
@@ -68,7 +69,7 @@ def pytest_collection():
     """Import all tests; the garbage collector need not look through them, for they stay: neither now nor later."""
     gc.disable()
     try:
-        with compiled_quickly(True):  # what modules compute when they are imported
+        with for_tests(True):  # what modules compute when they are imported
             return (yield)
     finally:
         gc.freeze()
@@ -94,7 +95,7 @@ def compiled_quickly_and_forgotten(request):
     if tests or EXAMPLES["quick"] is not quick or EXAMPLES["files"] == SHARING:
         jax.clear_caches()
         EXAMPLES["files"] = 0
-    with compiled_quickly(quick):
+    with for_tests(quick):
         yield
     if tests:
         jax.clear_caches()
@@ -103,12 +104,11 @@ def compiled_quickly_and_forgotten(request):
 
 
 @contextlib.contextmanager
-def compiled_quickly(quick):
-    """A block in which what is compiled is compiled quickly, or as for users."""
-    with pytest.MonkeyPatch.context() as patch:
+def for_tests(quick):
+    """A block in which what is compiled is compiled quickly, also by XLA's flags, or as for users."""
+    with compiled_quickly(quick), pytest.MonkeyPatch.context() as patch:
         if quick:
             patch.setattr(compiler, "get_compile_options", quickly(compiler.get_compile_options, known(ONCE)))
-        jax.config.update("jax_disable_most_optimizations", quick)
         yield
 
 

@@ -41,7 +41,7 @@ STAIRS = {
     "gdlab.runs": [
         "long_run tune",
         "minimize",
-        "given lanes identity",
+        "given chunks identity",
         "loop",
         "objective feed",
         "data effort gradients foreign typed",

@@ -105,7 +105,7 @@ GDLAB = {
     "schedule_free_average": lambda: (averaged, START),
     "standardize": lambda: (lambda x: gdlab.standardize(x)[0], np.ones((4, 2), "float32")),
 }
-# Their compiled parts are `gdlab.runs.lanes`, `gdlab.runs.minimize` and `gdlab.sweeps.batching`.
+# Their compiled parts are `gdlab.runs.chunks`, `gdlab.runs.minimize` and `gdlab.sweeps.batching`.
 HOST_OF_GDLAB = {
     "compare": "statistics of a finished table, in NumPy",
     "draws": "values of an axis, in NumPy",

@@ -30,10 +30,10 @@ from gdlab.ground.boxes import sides
 from gdlab.ground.checks import whole
 from gdlab.numerics import Tree
 from gdlab.progress import Report, bar
+from gdlab.runs.chunks import Given, advance, begin, missing, rows_of
 from gdlab.runs.data import Minibatches
 from gdlab.runs.feed import Slices, stepped, yields
 from gdlab.runs.given import countable, data_of, limits_of, traced_or_static, transformation, validation_of
-from gdlab.runs.lanes import Given, advance, begin, missing, rows_of
 from gdlab.runs.loop import (
     REASONS,
     Plan,

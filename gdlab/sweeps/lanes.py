@@ -4,6 +4,7 @@
 
 A loop's state that vmap has batched lies lane by lane, so that a vector of lanes is gathered from every n-th number.
 Along the last axis it is read as it lies.  Operations that have no rule here are batched by vmap, along the same axis.
+`gdlab.sweeps.fusion` makes the program one kernel.
 
 | function | what it does |
 |---|---|

@@ -16,6 +16,7 @@ from jax.flatten_util import ravel_pytree
 
 from hessian.saddles.escape import EscapeOutcome
 from hessian.saddles.negative_curvature import NUM_MATVECS, negative_curvature_step
+from hessian.steps.acceptance import loss_rounding
 from hessian.steps.second_order import Flat
 from hessian.steps.sr1_trust_region import Walk
 
@@ -73,7 +74,7 @@ def run_rounds(
         fresh = optimizer.init(unravel(checked.theta))
         restart = escaped & reset | ~better
         inner = jax.tree.map(lambda new, old: jnp.where(restart, new, old), fresh, inner)
-        slow = fell <= 10 * jnp.finfo(theta.dtype).eps * jnp.abs(reached)
+        slow = fell <= loss_rounding(reached)
         left = walk.left - 1
         return checked._replace(walking=going & (left > 0) & (escaped | ~slow), left=left), inner
 

@@ -147,7 +147,7 @@ def _step(goal, stride):
     if krylov_size(walk.theta) is not None:
         return _Stride(going & ~good, after, found, failed, poor)
     # Before the first success B is exact, so a failure teaches nothing; over a very short step y is mostly rounding.
-    informative = after.moved & (size > jnp.sqrt(jnp.finfo(size.dtype).eps) * length_scale(walk.theta))
+    informative = after.moved & (size > _shortest_step(walk))
     found = sr1_update(found, p, jnp.where(informative, gradient - walk.gradient, jnp.nan), after.gradient)
     after = after._replace(convex=goal.is_convex(found))
     converged = goal.is_met(after, found, 0.5) & (good | after.convex)

@@ -20,6 +20,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from hessian.compiled import compiled
+from hessian.numerics import divided, divisor
 from hessian.precision import Params
 from hessian.spectra.eigh import eigh
 from hessian.symmetry.congruence import group_of_points
@@ -72,18 +73,17 @@ def _moved(symmetries, like, rows, goal):
         here = fields(x)
         values, vectors = eigh(here @ here.T)
         kept = values > 1e-10 * values[-1]
-        inverse = jnp.where(kept, 1 / jnp.where(kept, values, 1), 0)
-        t = vectors @ (inverse * (vectors.T @ (here @ (goal - x))))
+        t = vectors @ divided(vectors.T @ (here @ (goal - x)), values, kept)
         size = jnp.linalg.norm(t @ here)
         longest = TURN * jnp.linalg.norm(x)
-        t = share * t * jnp.minimum(1, longest / jnp.where(size > 0, size, 1))
+        t = share * t * jnp.minimum(1, longest / divisor(size))
         there = along(x, t)
         nearer = jnp.linalg.norm(goal - there) < jnp.linalg.norm(goal - x)
         return jnp.where(nearer, there, x), jnp.where(nearer, jnp.minimum(1, 2 * share), share / 4)
 
     def best(x, key):
         sizes = jnp.linalg.norm(fields(x), axis=1)
-        scale = jnp.linalg.norm(x) / jnp.where(sizes > 0, sizes, 1)
+        scale = jnp.linalg.norm(x) / divisor(sizes)
         kicks = jax.random.normal(key, (TRIES, len(sizes)), x.dtype).at[0].set(0) * scale
         starts = jax.lax.map(partial(along, x), kicks)
         one = jnp.ones((), x.dtype)

@@ -21,6 +21,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from hessian.compiled import compiled
+from hessian.numerics import divisor
 from hessian.precision import Loss, Params
 from hessian.product import gradient
 from hessian.roundoff import SAFETY, STRIDE, UNIFORM, jittered
@@ -110,7 +111,7 @@ def _violations(loss, symmetries, params, args):
     theta, unravel = ravel_pytree(params)
     eps = jnp.finfo(theta.dtype).eps
     size = jnp.sqrt(jnp.mean(theta**2))
-    reach = jnp.repeat(jnp.asarray(REACHES, theta.dtype), POINTS) * jnp.where(size > 0, size, 1)
+    reach = jnp.repeat(jnp.asarray(REACHES, theta.dtype), POINTS) * divisor(size)
     keys = jax.random.split(jax.random.key(0), len(reach))
 
     def slope_at(there):

@@ -16,6 +16,7 @@ from jax.flatten_util import ravel_pytree
 
 from gdlab.ground.checks import key_or_default
 from hessian.compiled import compiled
+from hessian.numerics import divisor
 from hessian.precision import working
 from hessian.product import Loss, Params, gradient
 from hessian.symmetry.generators import Affine
@@ -71,7 +72,7 @@ def _samples(loss, count, params, args, key):
     theta, unravel = ravel_pytree(params)
     size = jnp.sqrt(jnp.mean(theta**2))
     noise = jax.random.normal(key, (count, theta.size), theta.dtype)
-    points = theta + jnp.where(size > 0, size, 1) * noise
+    points = theta + divisor(size) * noise
     slopes = jax.lax.map(lambda x: ravel_pytree(gradient(loss, unravel(x), *args))[0], points, batch_size=64)
     return points, slopes
 
