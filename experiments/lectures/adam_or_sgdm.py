@@ -117,9 +117,10 @@ def fast(full, small):
     counts = {name: np.array([passes(losses, ENOUGH) for losses, _ in runs]) for name, runs in full.items()}
     # Student's t for 99 of 100 differences of means of two, from the deviations of ours and of those printed.
     error = student_99(2) * np.sqrt((counts["sgd"].var(ddof=1) + np.var(TOLD, ddof=1)) / STARTS)
+    told = float(np.mean(TOLD))
     return (
         *ahead(full),
-        Check("S86", "B = 600, SGD: updates until loss .001, as printed", counts["sgd"].mean(), float(np.mean(TOLD)), error),
+        Check("S86", "B = 600, SGD: updates until loss .001, as printed", counts["sgd"].mean(), told, error),
         *(
             late(f"until loss .001, start {i}", *pair)
             for i, pair in enumerate(zip(counts["sgdm"], counts["sgd"], strict=True))
