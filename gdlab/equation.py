@@ -18,8 +18,7 @@ A rule and an optimizer are pytrees of their hyperparameters, so one trace serve
 through an optimizer as through any other argument.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,24 +27,24 @@ import optax
 from gdlab.base import Direction, LossSchedule, Scale, rate_dtype
 from gdlab.ground.checks import alike
 from gdlab.ground.results import result
-from gdlab.numerics import Params, likes
+from gdlab.numerics import Params, Tree, likes
 from gdlab.operators import applied, by_leaf, is_operator, of_operators
-from gdlab.pieces import Piece, checked, part, piece, rebuilt
+from gdlab.pieces import Piece, checked, part, piece, rebuilt, short
 from gdlab.schedules.base import Rate, as_loss_schedule
 
 
 @result
-class Step(NamedTuple):
+class Step(NamedTuple, Generic[Tree]):
     """What a step is made of: it moves the parameters by exactly `-eta / sigma * m`."""
 
     count: jax.Array  # type: ignore[assignment]  # how many steps came before this one, from 0
     eta: jax.Array  # the rate: a scalar
-    sigma: Params  # the size of gradients: positive and shaped like params, or an operator on the matrices of a leaf
-    m: Params  # the direction: shaped like params
-    moved: Params | None = None  # the update of operators where it came first: `solve` may not lead back to it
+    sigma: Tree  # the size of gradients: positive and shaped like params, or an operator on the matrices of a leaf
+    m: Tree  # the direction: shaped like params
+    moved: Tree | None = None  # the update of operators where it came first: `solve` may not lead back to it
 
     @property
-    def update(self) -> Params:
+    def update(self) -> Tree:
         """The change of the parameters, `-eta / sigma * m`, shaped like params."""
         of, ratios = likes(self.eta), {}  # leaves that share their sigma share the division
 
@@ -61,7 +60,7 @@ class Step(NamedTuple):
         moved = by_leaf(lambda sigma: None, self.sigma) if self.moved is None else self.moved
         return by_leaf(move, self.sigma, self.m, moved)
 
-    def moving(self, update: Params) -> "Step":
+    def moving(self, update: Tree) -> "Step[Tree]":
         """The step that makes another update with the same sigma; its rate is 1 where the rate was 0."""
         eta = jnp.where(self.eta == 0, jnp.ones_like(self.eta), self.eta)
         of = likes(-eta)
@@ -84,7 +83,7 @@ class Rule(Piece):
         """The state before the first step."""
         raise NotImplementedError
 
-    def step(self, grads: Params, state: Any, params: Params | None = None, **extra: Any) -> tuple[Step, Any]:
+    def step(self, grads: Tree, state: Any, params: Tree | None = None, **extra: Any) -> tuple[Step[Tree], Any]:
         """The step, and the state after it."""
         raise NotImplementedError
 
@@ -171,24 +170,22 @@ class Optimizer(optax.GradientTransformationExtraArgs):
         """The pieces and the hyperparameters."""
         return self.update.__self__
 
-    @property
-    def step(self) -> Callable[..., tuple[Step, Any]]:
-        """`step(grads, state, params=None, **extra) -> (Step, state)`; `update` is defined by it."""
-        return self.rule.step
+    def step(self, grads: Tree, state: Any, params: Tree | None = None, **extra: Any) -> tuple[Step[Tree], Any]:
+        """The step, and the state after it; `update` is defined by it."""
+        return self.rule.step(grads, state, params, **extra)
 
-    @property
-    def extras(self) -> Callable[..., dict[str, jax.Array]]:
-        """`extras(grads, state, params=None, **extra) -> dict`: what else there is to know of that step, by name.
+    def extras(self, grads: Params, state: Any, params: Params | None = None, **extra: Any) -> dict[str, jax.Array]:
+        """What else there is to know of that step, by name.
 
         RAdam's rho and r, AdaBound's bounds and the share of parameters that they clip, whether SWATS has switched;
         empty for most.  Reading costs a step; nothing is stored for it.
         """
-        return self.rule.extras
+        return self.rule.extras(grads, state, params, **extra)
 
     def __repr__(self) -> str:
         """The pieces and their numbers, one a line."""
         rule = self.rule
-        named = [(name, repr(getattr(rule, name))) for name in (*rule._leaves, *rule._statics)]
+        named = [(name, short(getattr(rule, name))) for name in (*rule._leaves, *rule._statics)]
         lines = [f"{name}={text}".replace("\n", "\n  ") for name, text in named]
         return f"{type(rule).__name__}(\n  " + ",\n  ".join(lines) + ")"
 

@@ -30,6 +30,7 @@ import jax
 import numpy as np
 
 from gdlab.arguments import real
+from gdlab.ground.callables import as_call
 from gdlab.ground.checks import Range, one_of
 from gdlab.ground.leaves import shown
 
@@ -90,14 +91,17 @@ class Piece:
 
     def __repr__(self) -> str:
         named = {name: self.__dict__[name] for name in (*self._leaves, *self._statics)}
-        return f"{type(self).__name__}({', '.join(f'{k}={_short(v)}' for k, v in named.items() if v is not None)})"
+        return f"{type(self).__name__}({', '.join(f'{k}={short(v)}' for k, v in named.items() if v is not None)})"
 
 
-def _short(value):
+def short(value):
     """A value in a repr: the number of an array that holds one, else its dtype and shape."""
     if isinstance(value, jax.Array | np.ndarray) and not isinstance(value, jax.core.Tracer):
         return repr(value.item()) if value.size == 1 else shown(value)
-    return repr(value)
+    if type(value) in (tuple, list) and value:
+        return f"({', '.join(map(short, value))})"
+    ours = isinstance(getattr(value, "rule", value), Piece)
+    return as_call(value) if not ours and (callable(value) or hasattr(value, "update")) else repr(value)
 
 
 @dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(number, part, static, checked))

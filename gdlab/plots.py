@@ -30,6 +30,7 @@ from jax.typing import ArrayLike
 if TYPE_CHECKING:
     import xarray
     from matplotlib.animation import FuncAnimation
+    from matplotlib.axes import Axes
 
 __all__ = ["animate", "band", "contours", "losses", "paths", "rate_sensitivity"]
 
@@ -43,14 +44,14 @@ DECADES = 40  # of a log scale
 NOTHING = "nothing finite to draw"
 
 
-def new_axes() -> Any:
+def new_axes() -> "Axes":
     """The axes of a new figure."""
     import matplotlib.pyplot as plt
 
     return plt.subplots(layout="constrained")[1]
 
 
-def contours(loss: Callable, box: Sequence[Sequence[float]], *, levels: int = 20, ax: Any = None) -> Any:
+def contours(loss: Callable, box: Sequence[Sequence[float]], *, levels: int = 20, ax: Any = None) -> "Axes":
     """The contours of a loss of two parameters over a box, at quantiles of its values, so that valleys show.
 
     Args:
@@ -83,7 +84,7 @@ def contours(loss: Callable, box: Sequence[Sequence[float]], *, levels: int = 20
     return ax
 
 
-def paths(runs: Any, *, ax: Any = None) -> Any:
+def paths(runs: Any, *, ax: Any = None) -> "Axes":
     """The paths of runs of two parameters, a dot where each starts and a square where it ends.
 
     Args:
@@ -106,7 +107,7 @@ def paths(runs: Any, *, ax: Any = None) -> Any:
     return ax
 
 
-def losses(runs: Any, *, ax: Any = None) -> Any:
+def losses(runs: Any, *, ax: Any = None) -> "Axes":
     """The loss against the step, on a log scale where all are above 0; of runs side by side median and quartiles.
 
     Args:
@@ -132,7 +133,7 @@ def losses(runs: Any, *, ax: Any = None) -> Any:
     return ax
 
 
-def rate_sensitivity(dataset: "xarray.Dataset", *, rate: str = "lr", loss: str = "loss", ax: Any = None) -> Any:
+def rate_sensitivity(dataset: "xarray.Dataset", *, rate: str = "lr", loss: str = "loss", ax: Any = None) -> "Axes":
     """The final loss of a sweep against the learning rate: medians and quartiles, a line for each optimizer.
 
     Args:
@@ -232,7 +233,7 @@ def lines(names: Sequence[str]) -> dict[str, dict[str, Any]]:
     }
 
 
-def band(x: ArrayLike, values: ArrayLike, *, color: str | None = None, ax: Any = None, **line: Any) -> Any:
+def band(x: ArrayLike, values: ArrayLike, *, color: str | None = None, ax: Any = None, **line: Any) -> "Axes":
     """The median of the last axis against x, as `line` says, with the band between its quartiles.
 
     A black line has the color of the words beside the axes, which is white where these are dark.
@@ -267,7 +268,7 @@ def drawable(values: Any) -> np.ndarray:
     return np.where(np.abs(values) < LARGEST, values, np.nan)
 
 
-def log_axis(name: str, values: Any, *, ax: Any) -> Any:
+def log_axis(name: str, values: Any, *, ax: Any) -> "Axes":
     """Put an axis, x or y, on a log scale that shows these values, at most DECADES decades from the lowest on."""
     known = np.log10([value for value in np.ravel(values) if 1 / LARGEST < value < LARGEST])
     if not known.size and name == "y":
@@ -280,13 +281,13 @@ def log_axis(name: str, values: Any, *, ax: Any) -> Any:
     return ax
 
 
-def say(words: str, *, ax: Any) -> Any:
+def say(words: str, *, ax: Any) -> "Axes":
     """Words in the middle of empty axes."""
     ax.text(0.5, 0.5, words, transform=ax.transAxes, ha="center", va="center", color="0.4")
     return ax
 
 
-def legend(*, ax: Any, **how: Any) -> Any:
+def legend(*, ax: Any, **how: Any) -> "Axes":
     """The legend, where anything has a label."""
     if ax.get_legend_handles_labels()[0]:
         ax.legend(**how)

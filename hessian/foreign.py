@@ -29,6 +29,8 @@ from gdlab.ground.checks import function, number
 from gdlab.ground.jaxprs import Primitive
 from gdlab.ground.leaves import shown
 
+LARGEST_ERROR = 0.01  # of a directional derivative: energies may be rounded
+CHECKED: set["_Host"] = set()
 HALVINGS = 12  # of the step, where the formulas disagree beyond rounding
 REMEMBERED = 16  # points whose energy and gradient are kept, since both are asked for one after the other
 ROUNDED = 11 / 6  # the sum of the sizes of the coefficients of the differences, over h
@@ -61,7 +63,37 @@ class _Host:
 
     def at(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """The energy, and its gradient of shape (n,)."""
-        return _remembered(self, np.asarray(theta, np.float64).tobytes())
+        theta = np.asarray(theta, np.float64)
+        if self not in CHECKED:
+            self.check(theta)
+        return _remembered(self, theta.tobytes())
+
+    def check(self, theta: np.ndarray) -> None:
+        """ValueError where the gradient, a step away in a random direction, is certainly not that of the energy."""
+        ask = lambda x: _remembered(self, x.tobytes())  # noqa: E731
+        away = _unit(np.random.default_rng(0).standard_normal(theta.size))
+        theta = theta + self.step * away
+        slope = ask(theta)[1]
+        if not np.isfinite(slope).all() or not slope.any():
+            return
+        along = _unit(_unit(slope) + away / 2)  # all numbers of the gradient count, and its sign does
+        said, changes, errors = float(slope @ along), [], []
+        for h in self.step / 4.0 ** np.arange(HALVINGS // 2 + 1):
+            ahead, behind = ([ask(theta + sign * k * h * along)[0] for k in (1, 2)] for sign in (1, -1))
+            near, far = ahead[0] - behind[0], ahead[1] - behind[1]
+            changes.append((8 * near - far) / (12 * h))
+            errors.append(abs(changes[-1] - near / (2 * h)) + 4 * np.finfo(float).eps * abs(ahead[0]) / h)
+            if abs(changes[-1] - said) <= LARGEST_ERROR * abs(said):
+                break
+        change = changes[int(np.argmin(errors))]
+        most = max(10 * min(errors) + self.accuracy * np.sqrt(theta.size), LARGEST_ERROR * max(abs(said), abs(change)))
+        if min(abs(one - said) for one in changes) > most:
+            msg = (
+                f"energy_and_gradient must return the gradient of its energy, which changes by {change:.4g} a unit"
+                f" along a line where it says {said:.4g}; forces are the negative of the gradient"
+            )
+            raise ValueError(msg)
+        CHECKED.add(self)
 
     def differences(self, theta: np.ndarray, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """H v, and how far each of its entries may be off: at the longest step whose formulas agree to rounding."""
@@ -87,6 +119,10 @@ class _Host:
         first, second, third = (a - b for a, b in zip(ahead, behind, strict=True))
         product = (45 * first - 9 * second + third) / (60 * h)
         return product, np.abs(product - (8 * first - second) / (12 * h))
+
+
+def _unit(vector):
+    return vector / np.linalg.norm(vector)
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
@@ -159,11 +195,16 @@ class ForeignLoss:
 
     def __call__(self, params: Any) -> jax.Array:
         """The energy."""
+        return _value(self._host(params), ravel_pytree(params)[0])
+
+    def check(self, params: Any) -> None:
+        """ValueError where the function does not return an energy with its gradient: one sentence, outside of JAX."""
+        self._host(params).at(np.asarray(ravel_pytree(params)[0]))
+
+    def _host(self, params):
         leaves, structure = jax.tree.flatten(params)
-        host = _Host(
-            self.energy_and_gradient, structure, tuple(jnp.shape(leaf) for leaf in leaves), self.accuracy, self.step
-        )
-        return _value(host, ravel_pytree(params)[0])
+        shapes = tuple(jnp.shape(leaf) for leaf in leaves)
+        return _Host(self.energy_and_gradient, structure, shapes, self.accuracy, self.step)
 
 
 def foreign_loss(
@@ -185,8 +226,9 @@ def foreign_loss(
         `loss(params) -> scalar`, twice differentiable.
 
     Raises:
-        TypeError, ValueError: for what is no function, and for numbers out of range.  What returns no energy with a
-            gradient like params is found when it is called; JAX's error then ends with the sentence about it.
+        TypeError, ValueError: for what is no function, and for numbers out of range.  What returns no energy with its
+            gradient, a sign or a unit that is wrong included, is found when it is called; within a transformation JAX's
+            error then ends with the sentence about it.
 
     >>> loss = foreign_loss(lambda w: (np.prod(w) ** 2 - w @ w, 2 * np.prod(w) * w[::-1] - 2 * w))
     >>> float(loss(jnp.array([2.0, 1.0])))

@@ -8,7 +8,7 @@
 | `MATRIX_MEMORY`, `BASIS_MEMORY` | bytes of a dense spectrum, and of a Lanczos basis |
 | `CURVATURE_ROUNDING` | an eigenvalue below this many eps |H| has no sign |
 | `LOSS_ROUNDING` | a predicted decrease below this many eps |loss| cannot be seen in the loss |
-| `VISIBLE_DECREASE` | a decrease of this many eps |loss| is seen for certain: `acceptance.smallest_visible_step` |
+| `VISIBLE_DECREASE` | a decrease of this many eps |loss| is certainly seen: `steps.acceptance.smallest_visible_step` |
 """
 
 DENSE_SPECTRUM = 1024

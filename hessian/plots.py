@@ -15,7 +15,7 @@ imported when something is drawn.  Kinds of critical points are told apart by th
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,9 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from hessian.spectra.density import Density
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["atlas", "critical_points", "density", "eigenvalues", "proved", "slices", "way_out"]
 
@@ -53,7 +56,7 @@ def _ink(ax):
     return ax.xaxis.label.get_color()
 
 
-def critical_points(points: Any, *, ax: Any = None) -> Any:
+def critical_points(points: Any, *, ax: Any = None) -> "Axes":
     """Points of two parameters, marked by their kind.
 
     Args:
@@ -86,7 +89,7 @@ def _flat(params):
     return rows
 
 
-def proved(points: Any, *, ax: Any = None) -> Any:
+def proved(points: Any, *, ax: Any = None) -> "Axes":
     """A ring around each point of two coordinates that is proved.
 
     >>> from matplotlib.figure import Figure
@@ -100,7 +103,7 @@ def proved(points: Any, *, ax: Any = None) -> Any:
     return ax
 
 
-def way_out(at: Any, direction: Any, reached: Any, end: Any, *, ax: Any = None) -> Any:
+def way_out(at: Any, direction: Any, reached: Any, end: Any, *, ax: Any = None) -> "Axes":
     """The negative direction through a saddle, the step along it, and a star where descent leads from there.
 
     Args:
@@ -131,7 +134,7 @@ def way_out(at: Any, direction: Any, reached: Any, end: Any, *, ax: Any = None) 
     return ax
 
 
-def atlas(points: Any, *, ax: Any = None) -> Any:
+def atlas(points: Any, *, ax: Any = None) -> "Axes":
     """The points that `find_critical_points` found, of any number of parameters: the loss against the index.
 
     >>> from types import SimpleNamespace; from matplotlib.figure import Figure
@@ -153,7 +156,7 @@ def atlas(points: Any, *, ax: Any = None) -> Any:
     return ax
 
 
-def slices(loss: Callable, params: Any, pairs: Sequence[tuple[str, Any, float]], *, ax: Any = None) -> Any:
+def slices(loss: Callable, params: Any, pairs: Sequence[tuple[str, Any, float]], *, ax: Any = None) -> "Axes":
     """The loss along directions through params, and the parabola that its slope and curvature predict, dotted.
 
     Args:
@@ -193,7 +196,7 @@ def slices(loss: Callable, params: Any, pairs: Sequence[tuple[str, Any, float]],
     return ax
 
 
-def density(found: Density, *, width: float | None = None, ax: Any = None) -> Any:
+def density(found: Density, *, width: float | None = None, ax: Any = None) -> "Axes":
     """The density of the eigenvalues on a log scale, with a band of two standard errors.
 
     Args:
@@ -220,7 +223,7 @@ def density(found: Density, *, width: float | None = None, ax: Any = None) -> An
     return ax
 
 
-def eigenvalues(steps: ArrayLike, values: ArrayLike, *, rate: ArrayLike | None = None, ax: Any = None) -> Any:
+def eigenvalues(steps: ArrayLike, values: ArrayLike, *, rate: ArrayLike | None = None, ax: Any = None) -> "Axes":
     """Eigenvalues along a run, against 2 / eta, the curvature beyond which gradient descent of that rate diverges.
 
     Args:

@@ -223,6 +223,8 @@ def _value(loss, params, args, names, stored=None):
                 )
                 raise TypeError(msg)
     plain = loss.loss if isinstance(loss, WorkingLoss) else loss
+    if hasattr(plain, "check") and not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(params)):
+        plain.check(params)  # a loss of another program, which is seen where it is called
     try:
         value = jax.eval_shape(plain, params, *args)
     except UNTRACEABLE as error:

@@ -33,7 +33,7 @@ from jax.tree_util import Partial
 from gdlab.ground.convolutions import canonical
 from gdlab.ground.jaxprs import jaxprs_in_params
 from hessian.arguments import alike
-from hessian.precision import Loss, Params, Storage, check, floating, once, working
+from hessian.precision import Loss, Params, Storage, Tree, check, floating, once, working
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class _Product:
         return gradient_and_product(self.loss, params, args, tangents)[1]
 
 
-def hvp(loss: Loss, params: Params, *args: Any) -> Callable[[Params], Params]:
+def hvp(loss: Loss, params: Tree, *args: Any) -> Callable[[Tree], Tree]:
     """The map v -> H v for the Hessian H of the loss at params (S56, S58; Pearlmutter 1994).
 
     Args:

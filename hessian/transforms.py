@@ -26,7 +26,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from gdlab.ground.checks import function, whole
 from gdlab.ground.leaves import chosen_of, shown
 from hessian.models import free_part
-from hessian.precision import first, scalar, working_dtype
+from hessian.precision import Tree, first, scalar, working_dtype
 from hessian.product import Loss, Params, pushed
 
 
@@ -119,7 +119,7 @@ def _preconditioned(loss, params, sigma, *args):
     return loss(whole(jax.tree.map(lambda h, d, s: h + d / jnp.sqrt(s), here, moved, sigma)), *args)
 
 
-def split(params: Params, chosen: Any) -> tuple[Params, Params]:
+def split(params: Tree, chosen: Any) -> tuple[Tree, Tree]:
     """(leaves that are chosen, the rest), with None where a leaf is in the other.
 
     Args:

@@ -33,7 +33,11 @@ STAIRS = {
         "arguments numerics roots",
         "ground",
     ],
-    "gdlab.ground": ["boxes checks kept results", "lazily compilers convolutions leaves caches words files", "jaxprs"],
+    "gdlab.ground": [
+        "boxes callables checks kept results",
+        "lazily compilers convolutions leaves caches words files",
+        "jaxprs",
+    ],
     "gdlab.runs": [
         "long_run tune",
         "minimize",

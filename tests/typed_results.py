@@ -26,11 +26,23 @@ def results(layer: Layer) -> None:
     assert_type(run.history["loss"], jax.Array)
     assert_type(run.history["params"], Layer)
     assert_type(run.model_state, None)
+    params, _, history = run
+    assert_type(params, Layer)
+    assert_type(history["params"], Layer)
     assert_type(gdlab.minimize(loss, gdlab.gd(0.1), layer, 5, state=run).params, Layer)
     assert_type(gdlab.minimize(with_state, gdlab.gd(0.1), layer, 5, model_state=jnp.ones(2)).model_state, jax.Array)
     assert_type(gdlab.long_run(loss, gdlab.gd(0.1), layer, 5).params, Layer)
 
+    optimizer = gdlab.inspect(gdlab.adam(0.1))
+    step, _ = optimizer.step(layer, optimizer.init(layer))
+    assert_type(step.eta, jax.Array)
+    assert_type(step.sigma, Layer)
+    assert_type(step.m, Layer)
+    assert_type(step.moved, Layer | None)
+    assert_type(step.update, Layer)
+
     point = hessian.classify(loss, run.params)
+    assert_type(hessian.hvp(loss, layer)(layer), Layer)
     assert_type(point.lowest.vector, Layer)
     assert_type(point.face.descent if point.face else layer, Layer)
     assert_type(hessian.escape(loss, layer).params, Layer)

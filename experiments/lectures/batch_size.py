@@ -27,7 +27,7 @@ from ..workloads.digits import FLOAT, batches, examples, start
 from ..workloads.plain_network import accuracy, descended
 
 QUESTION = "Is a small batch better, and which size is best? (S48, S50; section 2.2)"
-EXAMPLES, LAYERS, EPOCHS = 1400, (64, 64, 10), 20
+EXAMPLES, UNSEEN, LAYERS, EPOCHS = 1400, 397, (64, 64, 10), 20
 RATES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 LECTURE = 0.1  # the rate of the printed accuracies
 PRINTED = {1: (1.000, 0.990), 10: (0.996, 0.981), 100: (0.950, 0.956), 350: (0.896, 0.899), 1400: (0.661, 0.669)}
@@ -54,7 +54,7 @@ def measure(quick):
     control = accuracies(EXAMPLES, (LECTURE,), lanes, long, 20)[0]
     at = rates.index(LECTURE)
     checks = [*written_out(runs, at, lanes), *smaller_is_better(runs, at)]
-    checks += [*same_start(runs, at, control), *updates_decide(runs, at, control), *own_rates(runs)]
+    checks += [*same_start(runs, at, control), *updates_decide(runs, at, control), *own_rates(runs, at)]
     if not quick:
         checks += printed_accuracies(runs, at, control)
     return [*checks, *as_on_the_slides(runs, at)], lambda: draw(runs, rates, control), summary(), keskar()
@@ -104,16 +104,21 @@ def written_out(runs, at, lanes):
 def same_start(runs, at, control):
     """All examples at once, 20 updates in either run: no more than the rounding of a sum in another order."""
     apart = np.abs(control[:, 0] - runs[EXAMPLES][at, :, -1]).max()
-    yield at_most("S48", f"B = {EXAMPLES}: accuracies after {EPOCHS} updates, in either run", apart, 1.01 / 397)
+    yield at_most("S48", f"B = {EXAMPLES}: accuracies after {EPOCHS} updates, in either run", apart, 1.01 / UNSEEN)
 
 
 def smaller_is_better(runs, at):
-    """The order of the sizes after equally many epochs (S48)."""
-    ends = np.array([run[at, :, -1].mean(axis=0) for run in runs.values()])
-    return [
-        is_true("S48", f"20 epochs: the smaller the batch, the better {on}", (np.diff(ends[:, i]) < 0).all())
-        for i, on in SHOWN
-    ]
+    """The order of the sizes after equally many epochs, by two standard errors of shares of the digits (S48)."""
+    ends = np.array([run[at, :, -1] for run in runs.values()])  # (sizes, seeds, on)
+    for i, on in SHOWN:
+        shares, count = ends[:, :, i].mean(axis=1), ends.shape[1] * (EXAMPLES, UNSEEN)[i]
+        middles = (shares[1:] + shares[:-1]) / 2
+        errors = [error_of_share(share, count, count, sigmas=2) for share in middles]
+        yield is_true(
+            "S48",
+            f"20 epochs: the smaller the batch, the better {on}, by two standard errors",
+            (-np.diff(shares) > errors).all(),
+        )
 
 
 def printed_accuracies(runs, at, control):
@@ -146,31 +151,41 @@ def updates_decide(runs, at, control):
     return checks
 
 
-def own_rates(runs):
-    """The best rate of each size, and what it reaches (S50)."""
-    unseen = {size: run[:, :, -1, 1].mean(axis=1) for size, run in runs.items()}
-    best = [int(values.argmax()) for values in unseen.values()]
-    small, large = (max(unseen[size]) for size in (min(runs), max(runs)))
-    fixed = PRINTED[1][1] - PRINTED[1400][1]
+def own_rates(runs, at):
+    """The best rate of each size, and what it reaches: shares of unseen digits, by two standard errors (S50)."""
+    sizes = sorted(runs)
+    unseen = np.array([runs[size][:, :, -1, 1].mean(axis=1) for size in sizes])  # (sizes, rates)
+    count = runs[sizes[0]].shape[1] * UNSEEN
+    best = unseen.argmax(axis=1)
+    small, large = unseen[0], unseen[-1]
+
+    def beyond(more, less):
+        """How much larger a share is than another, less two standard errors of such a difference."""
+        return more - less - error_of_share((more + less) / 2, count, count, sigmas=2)
+
+    lower = [beyond(unseen[i, j], unseen[i, best[i - 1]]) for i in range(1, len(sizes)) for j in range(best[i - 1])]
+    fixed, own = small[at] - large[at], small[best[0]] - large[best[-1]]
+    both = error_of_share(EVEN, *[count] * 4, sigmas=2)  # of a difference of differences, at the most
     return (
-        is_true("S50", "the best rate of a larger batch is never smaller", (np.diff(best) >= 0).all()),
-        is_true("S50", "and the largest batch has a larger one than the smallest", best[-1] > best[0]),
+        at_most("S50", "what a batch gains by a rate below the next smaller one's best", max([0, *lower]), 0.0),
         is_true(
-            "S50",
-            "each at its best, they differ by a quarter of the printed difference at most",
-            small - large < fixed / 4,
+            "S50", "the best rate of the largest is worse for the smallest", beyond(small[best[0]], small[best[-1]]) > 0
         ),
+        is_true("S50", "and that of the smallest for the largest", beyond(large[best[-1]], large[best[0]]) > 0),
+        is_true("S50", f"each at its best, they differ by less than at the rate {LECTURE}", fixed - own > both),
     )
 
 
 def as_on_the_slides(runs, at):
     """Of the slides' curves the shape: a set taken whole is learnt worst, which is no overfitting (section 2.2)."""
     size = max(runs)
-    known = {b: run[at, :, -1, 0].mean() for b, run in runs.items()}
+    *known, whole = (run[at, :, -1, 0].mean() for run in runs.values())
+    many = runs[size].shape[1] * EXAMPLES
+    apart = error_of_share(EVEN, many, many, sigmas=2)
     gap = runs[size][at, :, -1].mean(axis=0)
-    error = error_of_share(EVEN, 1797 - EXAMPLES, sigmas=2)  # of the unseen digits, at the most
+    error = error_of_share(EVEN, UNSEEN, sigmas=2)  # of the unseen digits, at the most
     return (
-        is_true("2.2", f"B = {size} is learnt worst of all", known[size] == min(known.values()) < max(known.values())),
+        is_true("2.2", f"B = {size} is learnt worst of all, by two standard errors", whole < min(known) - apart),
         at_most("2.2", f"B = {size}: learnt less unseen, no overfitting: two standard errors", gap[0] - gap[1], error),
     )
 

@@ -10,7 +10,8 @@ settings. With alpha = 1 it is the inner optimizer itself; with k = 1 it is plai
 as long.
 
 "Flatter minima" do not come out: where a small network has learnt 200 digits by heart, a fifth of the labels wrong, the
-largest curvature is .29 to .42 with SGD and .33 to .48 with lookahead at the same loss, after twice the updates.
+largest curvature is .29 to .42 with SGD and .33 to .48 with lookahead after twice the updates, at much the same loss.
+Curvature falls with the loss there, and for its loss it is the larger with lookahead.
 """
 
 import jax
@@ -22,8 +23,8 @@ import hessian
 from gdlab.problems import network_loss, surface
 
 from ..cli.settings import Experiment
-from ..reporting.checks import Check, at_most, conclude, is_true, printed
-from ..reporting.standard_errors import error_of_variance
+from ..reporting.checks import Check, at_most, conclude, farthest, is_true, printed
+from ..reporting.standard_errors import error_of_variance, student_99
 from ..workloads.digits import FLOAT, examples, start
 
 QUESTION = "What do slow weights gain, k steps forward and one back? (S95; section 3.9)"
@@ -89,10 +90,21 @@ def variances(clouds):
             Check("3.9", f"{name}: {LANES} runs", drawn, law, law * error_of_variance(LANES)),
         ]
     rates, ks, alphas = np.meshgrid(np.linspace(0.05, 1, 20) / CURVATURE, np.arange(1, 21), np.linspace(0.05, 0.95, 19))
+    # A round multiplies phi by 1 - alpha + alpha q^k and adds alpha times the noise of k steps from a fixed place.
+    kept, gained = 1 - alphas + alphas * (1 - rates * CURVATURE) ** ks, np.zeros_like(rates)
+    for step in range(ks.max()):
+        gained = gained + (step < ks) * (rates * CURVATURE * NOISE) ** 2 * (1 - rates * CURVATURE) ** (2 * step)
+    settled = alphas**2 * gained / (1 - kept**2)
     return (
         *checks,
         printed("3.9", "rate .05, k = 5, alpha = .5: ratio to SGD", slow(0.05, 5, 0.5) / plain(0.05), ".443"),
-        is_true("3.9", "less than SGD at 7600 settings", (slow(rates, ks, alphas) < plain(rates)).all()),
+        at_most(
+            "3.9",
+            "at 7600 settings: variance over that of the recursion of rounds, less 1",
+            farthest(slow(rates, ks, alphas) / settled, 1),
+            1e-12,
+        ),
+        is_true("3.9", "which is less than SGD's", (settled < plain(rates)).all()),
     )
 
 
@@ -128,12 +140,20 @@ def not_flatter():
         return tuple(np.asarray(values) for values in ends)
 
     slow = gdlab.lookahead(inner, 5, 0.5)
-    (usual, level), (short, _), (long, same) = ended(inner, 6000), ended(slow, 6000), ended(slow, 12_000)
+    (usual, level), (short, behind), (long, same) = ended(inner, 6000), ended(slow, 6000), ended(slow, 12_000)
+
+    def surely_larger(of, than):
+        """By Student's t of the logarithms of the ratios, which is exceeded once in 200 times."""
+        ratios = np.log(of / than)
+        return ratios.mean() > student_99(len(ratios) - 1) * ratios.std(ddof=1) / np.sqrt(len(ratios))
+
     return (
-        # Alike: 5 %, where the curvatures differ by 14 %, .29 and .33 at the least.
-        at_most("S95", "twice the updates, alpha = .5: losses over SGD's - 1", np.abs(same / level - 1).max(), 0.05),
-        is_true("S95", "not as told: there it is no flatter, of 6 starts none", (long > usual).all()),
-        is_true("S95", "after as many updates it is twice as sharp, being behind", (short > 2 * usual).all()),
+        is_true(
+            "S95", "not as told: after twice the updates it is no flatter, but sharper", surely_larger(long, usual)
+        ),
+        is_true("S95", "nor flatter for its loss, which is another", surely_larger(long / same, usual / level)),
+        is_true("S95", "after as many updates it is sharper", surely_larger(short, usual)),
+        is_true("S95", "being behind: its loss is the larger", surely_larger(behind, level)),
     )
 
 

@@ -8,8 +8,8 @@ b1 (1 - .96^(t psi) / 2), with psi = .004 in torch and 1 in keras.  The first st
 times eta with a constant b1 (1.47 at .9, not Adam's eta).
 
 Under sigma = 1 and long after the start it is Nesterov's momentum at the rate (1 - b1) eta, and so it bears
-1 / (1 + 2 b1) of the rate that Adam bears, .357 at .9.  Each at its best rate, neither is faster on all problems of
-the tuned benchmark.
+1 / (1 + 2 b1) of the rate that Adam bears, .357 at .9.  Who ends lower on the problems of the tuned benchmark, each at
+its best rate, is shown in a table: three seeds are too few to judge it by.
 """
 
 import jax
@@ -21,8 +21,9 @@ import gdlab
 from gdlab.problems import surface
 
 from ..cli.settings import Experiment
-from ..reporting.checks import at_most, conclude, exactly, farthest, is_true
-from ..workloads.tuned_benchmark import PROBLEMS, best, medians, tuned_benchmark
+from ..reporting.checks import Check, at_most, conclude, exactly, farthest
+from ..reporting.run_folder import Table
+from ..workloads.tuned_benchmark import CURVATURES, PROBLEMS, best, draws, medians, tuned_benchmark
 
 QUESTION = "What is Nadam, and is it faster than Adam? (S97)"
 B1, B2, RATE = 0.9, 0.99, 0.01
@@ -37,11 +38,13 @@ def main(settings: Experiment) -> int:
 
 
 def measure(quick):
-    """The checks and the figure."""
+    """The checks and the figure; in full a table of what is shown but not judged."""
     moves, results = paths(), None if quick else tuned_benchmark(CONTESTANTS)
     steady = {name: steps[:, 3] for name, steps in moves.items()}
     checks = [*formulas(moves), *first_steps(steady), *limits()]
-    return checks if quick else [*checks, *compared(results)], lambda: draw(steady, results)
+    if quick:
+        return checks, lambda: draw(steady, results)
+    return [*checks, *on_a_bowl(results)], lambda: draw(steady, results), compared(results)
 
 
 def gradients():
@@ -82,18 +85,27 @@ def formulas(moves):
 
 def looped(psi=None):
     """The same steps over eta, step by step; b1 grows with psi where it is given."""
+    move = stepper(psi)
+    return np.array([move(g) for g in np.asarray(gradients())])
+
+
+def stepper(psi=None, eps=0.0):
+    """A function of the gradient that returns the next step over eta, and remembers."""
 
     def decay(t):
         return B1 if psi is None else B1 * (1 - 0.5 * 0.96 ** (t * psi))
 
-    mu, nu, product, moves = 0.0, 0.0, 1.0, []
-    for t, g in enumerate(np.asarray(gradients()), start=1):
-        mu, nu = B1 * mu + (1 - B1) * g, B2 * nu + (1 - B2) * g * g
+    t, mu, nu, product = 0, 0.0, 0.0, 1.0
+
+    def move(g):
+        nonlocal t, mu, nu, product
+        t, mu, nu = t + 1, B1 * mu + (1 - B1) * g, B2 * nu + (1 - B2) * g * g
         now, ahead = decay(t), decay(t + 1)
         product *= now
         m = ahead * mu / (1 - product * ahead) + (1 - now) * g / (1 - product)
-        moves.append(m / np.sqrt(nu / (1 - B2**t)))
-    return np.array(moves)
+        return m / (np.sqrt(nu / (1 - B2**t)) + eps)
+
+    return move
 
 
 def first_steps(steady):
@@ -159,14 +171,25 @@ def borne(direction):
     return low
 
 
+def on_a_bowl(results):
+    """What Nadam leaves on the first seed's bowl, at a rate where rounding does not grow, against NumPy."""
+    rate, w, move = 1e-2, np.array(draws(0)[0]["bowl"]), stepper(eps=1e-8)
+    for _ in range(300):
+        w = w - rate * move(CURVATURES * w)
+    found = results["bowl"].sel(optimizer="nadam").sel(rate=rate, method="nearest").isel(seed=0)
+    return (
+        Check("S97", "bowl, rate .01: loss over a NumPy loop's", float(found) / (CURVATURES @ w**2 / 2), 1.0, 1e-9),
+    )
+
+
 def compared(results):
     """Each at its best rate on each problem of the tuned benchmark."""
     losses = best(results)
-    ahead = np.log10(losses.sel(optimizer="adam") / losses.sel(optimizer="nadam"))
-    return (
-        is_true("S97", "nadam is ahead on some problem", bool((ahead > 0).any())),
-        is_true("S97", "and behind on some other", bool((ahead < 0).any())),
-    )
+    rows = [
+        [problem, *(f"{float(losses.sel(problem=problem, optimizer=name)):.3g}" for name in CONTESTANTS)]
+        for problem in PROBLEMS
+    ]
+    return Table("What is left, each at its best rate, median of 3 seeds: not judged", ("problem", *CONTESTANTS), rows)
 
 
 def draw(steady, results):

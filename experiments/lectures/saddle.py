@@ -122,7 +122,7 @@ def three_cases():
 
     @jax.jit
     def products(curvatures):
-        return jax.vmap(hessian.hvp(bowl, ORIGIN, curvatures))(directions)
+        return jax.vmap(hessian.hvp(bowl, ORIGIN, curvatures))(jnp.asarray(directions))
 
     u, v = directions[::2], directions[1::2]
     for kind, (a, b) in CASES.items():
@@ -137,7 +137,7 @@ def three_cases():
         )
         yield exactly("S55", f"{kind}: the least v.Hv of 1000", quotients.min(), low)
         yield exactly("S55", f"{kind}: and the greatest", quotients.max(), high)
-    hv = np.asarray(jax.vmap(hessian.hvp(LOSS, jnp.array([0.3, -0.7])))(directions))
+    hv = np.asarray(jax.vmap(hessian.hvp(LOSS, jnp.array([0.3, -0.7])))(jnp.asarray(directions)))
     yield at_most("S56", "u.Hv - v.Hu at (.3, -.7)", np.abs((u * hv[1::2]).sum(1) - (v * hv[::2]).sum(1)).max(), 1e-14)
 
 

@@ -27,6 +27,7 @@ import optax
 import optax.contrib
 
 import gdlab
+from gdlab.ground.leaves import shown
 from gdlab.optimizers import named, of_matrices, recent
 
 from ..cli.settings import InputError
@@ -40,6 +41,7 @@ OURS = (
 LIBRARIES = {"": gdlab, "optax": optax, "optax.contrib": optax.contrib}
 RATES = ("learning_rate", "max_learning_rate")  # what the rate of an optimizer is called
 SGD = "optax.sgd"
+FILE = "names or FILE.py:make_optimizer, a function of the rate"
 FUNCTIONS = types.FunctionType, functools.partial  # optax.nadam is optax.adam with a hyperparameter
 ASSUMED = {  # what is taken where optax has no default: the optimizer inside, and the numbers of its own examples
     **dict.fromkeys(("inner", "inner_factory", "optimizer", "base_optimizer", "fast_optimizer", "tx"), SGD),
@@ -67,6 +69,8 @@ ASSUMED = {  # what is taken where optax has no default: the optimizer inside, a
     "transforms": {"all": SGD},
 }
 WANT = {  # what no run on a loss alone can give
+    "optax.MultiSteps": "a function of FILE.py:make_optimizer, which returns its `gradient_transformation()`",
+    "optax.monitor": "what is to be measured, by name, and changes no step",
     **dict.fromkeys(
         ("optax.contrib.dpsgd", "optax.contrib.differentially_private_aggregate"),
         "the gradient of each example, and a run has the gradient of the loss",
@@ -137,13 +141,14 @@ def named_optimizers(texts: Sequence[str]) -> dict[str, Any]:
 
 def tried(name: str) -> Callable[[Any], Any]:
     """The optimizer of that name, after a look at whether a run can use it, which costs no computation."""
-    made = function_of(name) if ".py:" in name else _named(_parsed(name), name)
+    made = function_of(name, "optimizers", FILE) if ".py:" in name else _named(_parsed(name), name)
 
     def run(rate):
         run = gdlab.minimize(lambda x: jnp.sum(x["a"] ** 2), made(rate), {"a": jnp.ones((2, 2))}, 1)
         return run.params
 
     try:
+        _transformation(name, made(0.1))
         jax.eval_shape(run, 0.1)
     except InputError:
         raise
@@ -151,6 +156,12 @@ def tried(name: str) -> Callable[[Any], Any]:
         said = " ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
         raise InputError(f"optimizers must be usable by name; {name} raised {said}") from None
     return made
+
+
+def _transformation(name, made):
+    """Refuse what a function of the user returned in place of an optimizer."""
+    if not (callable(getattr(made, "init", None)) and callable(getattr(made, "update", None))):
+        raise InputError(f"optimizers must be functions rate -> optimizer; {name} returned {shown(made)}")
 
 
 def known() -> dict[str, Callable[..., Any]]:
@@ -166,10 +177,11 @@ def known() -> dict[str, Callable[..., Any]]:
 
 
 def _makes_one(function):
-    """Whether a function of optax says that it returns a transformation, or takes a rate and says nothing."""
+    """Whether a function of optax says that it returns a transformation, or says nothing and takes a rate or scales."""
     signature = inspect.signature(function)
     silent = signature.return_annotation is signature.empty
-    return "Transformation" in str(signature.return_annotation) or (silent and "learning_rate" in signature.parameters)
+    silent_one = silent and ("learning_rate" in signature.parameters or function.__name__.startswith("scale_by_"))
+    return "Transformation" in str(signature.return_annotation) or silent_one
 
 
 def _parsed(text):
@@ -183,6 +195,8 @@ def _named(node, text):
     """What an expression names."""
     call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
     name = ast.unparse(call.func)
+    if name in WANT:
+        raise InputError(f"optimizers must need only a loss and numbers; {name} wants {WANT[name]}")
     made = known().get(name)
     if made is None:
         close = difflib.get_close_matches(name, known(), 1, 0.5)
@@ -191,8 +205,6 @@ def _named(node, text):
             f"optimizers must be names among {', '.join(OURS)}, or of optax or optax.contrib, such as optax.adam, or"
             f" FILE.py:make_optimizer; got {text!r}{mean}"
         )
-    if name in WANT:
-        raise InputError(f"optimizers must need only a loss and numbers; {name} wants {WANT[name]}")
     signature = inspect.signature(made).parameters
     if any(one.kind is one.VAR_POSITIONAL for one in signature.values()):
         if not call.args:

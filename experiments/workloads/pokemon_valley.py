@@ -3,6 +3,7 @@
 The gradient is that of the normal equations, H theta - c, from which the lectures' digits were made.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -44,15 +45,16 @@ def walk(
     start: jax.Array,
     gradient: Callable[[jax.Array], jax.Array] = normal_gradient,
     updates: int = UPDATES,
+    kicks: jax.Array | None = None,
 ) -> jax.Array:
-    """The path of an optimizer from a start, shape (updates + 1, 2)."""
+    """The path of an optimizer from a start, shape (updates + 1, 2); `kicks`, shape (updates, 2), are added to it."""
 
-    def step(carry, _):
+    def step(carry, kick):
         theta, state = carry
         update, state = optimizer.update(gradient(theta), state, theta)
-        return (theta + update, state), theta
+        return (theta + update + (0 if kick is None else kick), state), theta
 
-    (theta, _), path = jax.lax.scan(step, (start, optimizer.init(start)), None, updates)
+    (theta, _), path = jax.lax.scan(step, (start, optimizer.init(start)), kicks, updates)
     return jnp.concatenate([path, theta[None]])
 
 
@@ -70,6 +72,67 @@ def roundings(optimizer: gdlab.Optimizer, many: int = 32) -> np.ndarray:
     """
     starts = START * (1 + np.finfo(float).eps * jnp.arange(many)[:, None])
     return np.asarray(jax.jit(jax.vmap(lambda start: walk(optimizer, start)))(starts))
+
+
+def kicked(optimizer: gdlab.Optimizer, kicks: np.ndarray) -> np.ndarray:
+    """The path from the lectures' start where theta is kicked as well, by far more than rounding."""
+    run = jax.jit(lambda kicks: walk(optimizer, START, updates=len(kicks), kicks=kicks))
+    return np.asarray(run(jnp.asarray(kicks)))
+
+
+def multiplied(a: float, b: float, c: float) -> float:
+    """a b + c, each rounded."""
+    return a * b + c
+
+
+def fused(a: float, b: float, c: float) -> float:
+    """a b + c, rounded once, as processors with that instruction do it; a is a whole number below 2^26.
+
+    Veltkamp's halves of b make the products exact, and Knuth's sum says what it rounds away.
+
+    >>> fused(3.0, 1 / 3, -1.0), multiplied(3.0, 1 / 3, -1.0)
+    (-5.551115123125783e-17, 0.0)
+    """
+    product, split = a * b, (2.0**27 + 1) * b
+    high = split - (split - b)
+    total = product + c
+    rest = total - product
+    lost = (product - (total - rest)) + (c - rest)
+    return total + (lost + ((a * high - product) + a * (b - high)))
+
+
+def in_plain_python(
+    move: Callable[[float, int, list[float]], float],
+    kicks: np.ndarray | None = None,
+    add: Callable[[float, float, float], float] = multiplied,
+) -> np.ndarray:
+    """The path of a rule by a loop over Python's floats, which round alike on every processor.
+
+    Args:
+        move: of a gradient, the number of the update and a list of two sums of its own; what is taken off a parameter.
+        kicks: what is added to the parameters, shape (updates, 2).
+        add: a b + c for the gradient.
+    """
+    x, y = (np.asarray(values).tolist() for values in pokemon())
+    h, between, k = 2.0 * len(x), 2 * sum(x), 2 * sum(a * a for a in x)
+    first, second = 2 * sum(y), 2 * sum(a * b for a, b in zip(x, y, strict=True))
+    (b, w), of_b, of_w = np.asarray(START).tolist(), [0.0, 0.0], [0.0, 0.0]
+    path = [(b, w)]
+    for t, (left, right) in enumerate((np.zeros((UPDATES, 2)) if kicks is None else kicks).tolist()):
+        g, slope = add(h, b, between * w) - first, add(between, b, k * w) - second
+        b, w = b - move(g, t, of_b) + left, w - move(slope, t, of_w) + right
+        path.append((b, w))
+    return np.array(path)
+
+
+def mean_square(rate: Callable[[int], float]) -> Callable[[float, int, list[float]], float]:
+    """The rule of `rms` for `in_plain_python`."""
+
+    def move(g: float, t: int, sums: list[float]) -> float:
+        sums[0] += g * g
+        return rate(t) / math.sqrt(sums[0] / (t + 1)) * g
+
+    return move
 
 
 def distance(theta: Any) -> float:

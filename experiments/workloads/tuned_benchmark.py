@@ -33,16 +33,17 @@ FEATURES, NOISE = 30, 0.1
 EXAMPLES = 500
 
 
-def tuned_benchmark(optimizers: Mapping[str, Callable[[Any], gdlab.Optimizer]]) -> Any:
+def tuned_benchmark(optimizers: Mapping[str, Callable[[Any], gdlab.Optimizer]], seeds: int = SEEDS) -> Any:
     """What is left after STEPS steps: an xarray.Dataset of a loss by problem, with dims (optimizer, rate, seed).
 
     Args:
         optimizers: functions of the rate, by name.
+        seeds: how many starts and draws of each problem.
     """
     images, labels = digits()
     pooled = images[:EXAMPLES].reshape(-1, 4, 2, 4, 2).mean((2, 4)).reshape(-1, 16)
     data = (pooled - pooled.mean(0), labels[:EXAMPLES])
-    drawn = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(draws, range(SEEDS)))
+    drawn = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(draws, range(seeds)))
     unravel = Partial(ravel_pytree(jax.tree.map(lambda leaf: leaf[0], drawn[0]))[1])
 
     def run(optimizer, rate, seed):

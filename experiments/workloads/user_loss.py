@@ -31,6 +31,7 @@ from hessian.streams import streamed
 
 from ..cli.settings import InputError, OnData, OnProblem, OnTarget, regular_file
 
+TARGET = "the name of a surface (`problems` lists them) or FILE.py:FUNCTION"
 SAFETENSORS = {"F64": np.dtype("<f8"), "F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype(jnp.bfloat16)}
 
 
@@ -119,12 +120,12 @@ def _refusal(found):
     return f"target must return one number, real and floating; {found.name} returned {value}"
 
 
-def function_of(name: str) -> Callable[..., Any]:
-    """The function that FILE.py:FUNCTION names; its file is run."""
-    function = _named(name)
+def function_of(name: str, what: str = "target", allowed: str = TARGET) -> Callable[..., Any]:
+    """The function that FILE.py:FUNCTION names; its file is run, and errors call it `what`."""
+    function = _named(name, f"{what} must be {allowed}")
     if not callable(function):
         file, _, attribute = name.rpartition(":")
-        raise InputError(f"target must name a function; {file} has no function {attribute}")
+        raise InputError(f"{what} must name a function; {file} has no function {attribute}")
     return function
 
 
@@ -133,20 +134,20 @@ def _run(path, changed):
     """The module that a file is when it is run, as it was last changed."""
     spec = importlib.util.spec_from_file_location(f"target_of_the_command_{path.stem}", path)
     if spec is None or spec.loader is None:
-        raise InputError(f"target must be a file of Python; got {path}")
+        raise InputError(f"{path} must be a file of Python")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up
     sys.path.insert(0, str(path.resolve().parent))  # so that it can import its neighbours
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
-        raise InputError(f"target must be a file that runs; {path} raised {type(error).__name__}: {error}") from None
+        raise InputError(f"{path} must be a file that runs; it raised {type(error).__name__}: {error}") from None
     finally:
         sys.path.pop(0)
     return module
 
 
-def _named(name, allowed="target must be the name of a surface (`problems` lists them) or FILE.py:FUNCTION"):
+def _named(name, allowed=f"target must be {TARGET}"):
     """What FILE.py:NAME names; its file is run."""
     file, colon, attribute = name.rpartition(":")
     if not colon or not file.endswith(".py") or not attribute.isidentifier():

@@ -56,11 +56,11 @@ class Comparison:
     results: "xarray.Dataset"
 
     @property
-    def contestants(self) -> list[Any]:
+    def contestants(self) -> list[str | float]:
         """Their names, in the order of the data."""
         return self.results["iqm"].indexes[self.results["iqm"].dims[0]].tolist()
 
-    def better(self, one: Any, other: Any) -> bool | None:
+    def better(self, one: str | float, other: str | float) -> bool | None:
         """Whether the runs show `one` to be better than `other`: True, False where worse, None where neither."""
         for name in (one, other):
             if name not in self.contestants:

@@ -31,7 +31,7 @@ COUNTABLE = 2**31 - 1  # steps: counts are int32
 def countable(steps: int, taken: ArrayLike = 0) -> int:
     """The number of steps of a run; ValueError where an int32 cannot count them and those taken before."""
     steps = whole("steps", steps, 1, COUNTABLE)
-    if not isinstance(taken, jax.core.Tracer) and steps > (left := COUNTABLE - int(np.max(taken))):
+    if not isinstance(taken, jax.core.Tracer) and steps > (left := COUNTABLE - int(np.asarray(taken).max())):
         msg = f"steps must be at most {left}, as {COUNTABLE - left} were taken before; got {steps}"
         raise ValueError(msg)
     return steps

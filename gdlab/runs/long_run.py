@@ -64,7 +64,7 @@ def long_run(
     args: Sequence[Any] = (),
     batches: Minibatches | Any = None,
     key: jax.Array | None = None,
-    record: Sequence[str] | Mapping[str, Recorder] = ("loss",),
+    record: Sequence[str] | Mapping[str, Recorder[Tree]] = ("loss",),
     every: int = 1,
     tolerance: ArrayLike | None = None,
     patience: ArrayLike | None = None,

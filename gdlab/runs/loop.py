@@ -23,7 +23,7 @@ chunks of them from the host; `tune` differentiates through segments of steps.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial, reduce
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -33,26 +33,25 @@ from jax.typing import ArrayLike
 from gdlab.equation import Step
 from gdlab.ground.checks import function
 from gdlab.ground.leaves import shown
-from gdlab.numerics import Params, norm
+from gdlab.numerics import Params, Tree, norm
 from gdlab.optimizers.inspect import inspect
 from gdlab.runs.data import Minibatches
 from gdlab.runs.foreign import Program, taken
 from gdlab.runs.gradients import conjugate, number, traced, value_and_gradient
 from gdlab.runs.objective import Objective, Start
-
-Recorder = Callable[..., Any]  # of a Snapshot; with `init(params)` also of its state, and then it returns both
+from gdlab.runs.typed import RecorderWithState
 
 REASONS = ("running", "steps", "small gradient", "plateau", "not finite")
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class Snapshot(Generic[Tree]):
     """What can be recorded of one step, before it is taken."""
 
     count: jax.Array  # steps taken before this one
-    params: Params  # the trained part of `model`
+    params: Tree  # the trained part of `model`
     loss: jax.Array
-    grads: Params  # the direction of steepest ascent, also for complex parameters
+    grads: Tree  # the direction of steepest ascent, also for complex parameters
     state: Any  # the optimizer's
     value_fn: Callable[[Params], jax.Array]  # the loss as a function of the parameters, on the data of this step
     optimizer: optax.GradientTransformation
@@ -61,7 +60,7 @@ class Snapshot:
     aux: Any = None  # what the loss returned beside its value
 
     @property
-    def model(self) -> Any:
+    def model(self) -> Tree:
         """The model as the loss takes it: the params, where all of them are trained."""
         return self.objective.whole(self.params, self.carried)
 
@@ -71,7 +70,7 @@ class Snapshot:
         return self.carried[1]
 
     @cached_property
-    def step(self) -> Step:
+    def step(self) -> Step[Tree]:
         """What the optimizer makes of the gradient; of one of optax as `gdlab.inspect` reads it."""
         return self._read("step")[0]
 
@@ -91,6 +90,9 @@ class Snapshot:
     def _read(self, what):
         read = getattr(inspect(self.optimizer), what)
         return read(self.grads, self.state, self.params, **taken(self.optimizer.update, self.extra_arguments))
+
+
+Recorder: TypeAlias = Callable[[Snapshot[Tree]], Any] | RecorderWithState
 
 
 def gradient_norm(snapshot: Snapshot) -> jax.Array:

@@ -15,7 +15,7 @@ of `every` steps: it can be vmapped, but differentiated in forward mode only.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -46,7 +46,7 @@ from gdlab.runs.loop import (
     recorders_of,
 )
 from gdlab.runs.objective import begun
-from gdlab.runs.typed import ArrayTree, History, Loss, ModelState
+from gdlab.runs.typed import ArrayTree, History, Loss, ModelState, Unpacked
 from gdlab.sweeps.history import dataset_of
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ NOTHING_ELSE = Rest()
 @result
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Run(Generic[Tree, ModelState]):
+class Run(Unpacked[Tree, ModelState]):
     """Where a run ended, how it got there and why it ended; unpacks into the first three."""
 
     params: Tree  # after the last step
@@ -148,7 +148,7 @@ def minimize(
     args: Sequence[Any] = (),
     batches: Minibatches | Any = None,
     key: jax.Array | None = None,
-    record: Sequence[str] | Mapping[str, Recorder] = ("loss",),
+    record: Sequence[str] | Mapping[str, Recorder[Tree]] = ("loss",),
     every: int = 1,
     tolerance: ArrayLike | None = None,
     patience: ArrayLike | None = None,

@@ -79,7 +79,7 @@ class RangeTest(NamedTuple):
         return OUTCOMES[int(self.reason)]
 
 
-def hyperparameters(optimizer: Optimizer) -> dict[str, Any]:
+def hyperparameters(optimizer: Optimizer) -> dict[str, jax.Array | float]:
     """The hyperparameters of an optimizer by their pytree path, in the order of `jax.tree.leaves`.
 
     >>> import gdlab

@@ -24,7 +24,7 @@ Each takes `value=`, `grad=` and `value_fn=` in `update`, as `gdlab.minimize` an
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -62,7 +62,9 @@ class Move(NamedTuple):
     evaluations: jax.Array  # of the loss
 
 
-def newton(rate: ArrayLike = 1.0, *, krylov: int | None = None, key: jax.Array | None = None) -> Any:
+def newton(
+    rate: ArrayLike = 1.0, *, krylov: int | None = None, key: jax.Array | None = None
+) -> optax.GradientTransformationExtraArgs:
     """Newton's method, p = -rate H^+ g: to the next critical point, be it a minimum or not (S52, S58).
 
     Args:
@@ -88,7 +90,7 @@ def newton(rate: ArrayLike = 1.0, *, krylov: int | None = None, key: jax.Array |
 
 def saddle_free_newton(
     rate: ArrayLike = 1.0, *, damping: ArrayLike = 0.0, krylov: int | None = None, key: jax.Array | None = None
-) -> Any:
+) -> optax.GradientTransformationExtraArgs:
     """Saddle-free Newton, p = -rate |H|^-1 g: saddles repel it, unless the gradient has no component along u_1.
 
     On a saddle and on its stable manifold a_1 = 0, so it stays there: wrap it in `hessian.with_saddle_escape`.
@@ -110,7 +112,9 @@ def saddle_free_newton(
     return _transformation(SaddleFree(_checked(krylov)), key, jnp.zeros(()), rate, damping)
 
 
-def trust_region(radius: ArrayLike = 1.0, *, krylov: int | None = None, key: jax.Array | None = None) -> Any:
+def trust_region(
+    radius: ArrayLike = 1.0, *, krylov: int | None = None, key: jax.Array | None = None
+) -> optax.GradientTransformationExtraArgs:
     """The best step within a radius that adapts, hard case included: it leaves every strict saddle (S57).
 
     Args:
@@ -133,7 +137,9 @@ def trust_region(radius: ArrayLike = 1.0, *, krylov: int | None = None, key: jax
     return _transformation(TrustRegion(_checked(krylov)), key, number("radius", radius))
 
 
-def cubic_regularization(weight: ArrayLike = 1.0, *, krylov: int | None = None, key: jax.Array | None = None) -> Any:
+def cubic_regularization(
+    weight: ArrayLike = 1.0, *, krylov: int | None = None, key: jax.Array | None = None
+) -> optax.GradientTransformationExtraArgs:
     """The minimizer of the model with weight |p|^3 / 3 added, the weight adapted (S57).
 
     On a saddle it goes |lambda_1| / weight along u_1, and predicts a decrease of |lambda_1|^3 / (6 weight^2).

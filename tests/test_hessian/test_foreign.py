@@ -105,6 +105,42 @@ def test_what_is_no_energy_with_its_gradient_is_named(name):
         hessian.foreign_loss(3.0)
 
 
+NO_GRADIENT = {
+    "forces": lambda w: (of_numpy(w)[0], -of_numpy(w)[1]),
+    "another unit": lambda w: (of_numpy(w)[0], 1.889726 * of_numpy(w)[1]),
+    "of one coordinate": lambda w: (of_numpy(w)[0], of_numpy(w)[1] * [1, 0]),
+    "at a minimum": lambda w: (w @ w, -2 * w),
+}
+
+
+@pytest.mark.parametrize("name", NO_GRADIENT)
+def test_what_is_not_the_gradient_of_its_energy_is_refused_before_anything_is_compiled(name):
+    point = jnp.zeros(2) if name == "at a minimum" else POINT
+    with pytest.raises(
+        ValueError, match=r"^energy_and_gradient must return the gradient of its energy, which changes by"
+    ):
+        hessian.classify(hessian.foreign_loss(NO_GRADIENT[name]), point)
+
+
+def test_a_function_that_returns_its_energy_alone_is_refused_in_one_sentence():
+    with pytest.raises(ValueError, match=r"^energy_and_gradient must return \(energy, gradient\)"):
+        hessian.escape(hessian.foreign_loss(lambda w: w @ w), POINT)
+
+
+ROUGH = {
+    "rounded energies": lambda w: (float(np.float32(1e4 + of_numpy(w)[0])), of_numpy(w)[1]),
+    "a kink": lambda w: (np.abs(w).sum(), np.sign(w)),
+    "far away": lambda w: (1e8 * of_numpy(w)[0], 1e8 * of_numpy(w)[1]),
+    "constant": lambda w: (3.0, 0 * w),
+}
+
+
+@pytest.mark.parametrize("name", ROUGH)
+def test_energies_that_tell_little_are_taken(name):
+    point = np.array([1e-9, 0.5]) if name == "a kink" else POINT
+    assert np.isfinite(hessian.foreign_loss(ROUGH[name])(jnp.asarray(point)))
+
+
 def test_derivatives_beyond_the_second_are_refused():
     loss = hessian.foreign_loss(saddle)
     with pytest.raises(TypeError, match="two are known"):
