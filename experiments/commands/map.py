@@ -51,52 +51,15 @@ def to_dataset(points: hessian.CriticalPoints) -> xarray.Dataset:
 def _report(chosen: Target, settings: Map) -> Report:
     starts = chosen.starts(settings.starts, settings.spread, settings.seed)
     points = hessian.find_critical_points(chosen.loss, starts)
-    count = len(points.loss)
-    if not count:
+    if not len(points.loss):
         ends = [hessian.SearchOutcome(code).words for code in sorted(set(points.ended.tolist()))]
         raise InputError(f"starts must lead to a critical point; of {settings.starts} none did: {'; '.join(ends)}")
     joined = _joined(chosen.loss, points)
     proofs = _proofs(chosen.loss, points) if settings.proof else []
-    chi = points.euler_characteristic
-    words = [
-        *chosen.words,
-        f"{count} critical points from {settings.starts} starts; {int((points.ended != 0).sum())} starts led to none.",
-        "Some are degenerate, so their signed count says nothing."
-        if chi is None
-        else f"The sum of (-1)^index is {chi}; it is 1 where the loss grows in every direction and none is missing.",
-    ]
-    if proofs:
-        words.append(f"{sum(one.proved for one in proofs)} of {count} are proved, with a record each.")
-    rows = [
-        [
-            str(i),
-            str(points.kind[i]),
-            str(points.index[i]),
-            f"{points.loss[i]:.10g}",
-            f"{points.eigenvalues[i, 0]:.5g}",
-            f"{points.eigenvalues[i, -1]:.5g}",
-            str(points.found[i]),
-            shown(jax.tree.map(lambda leaf, i=i: leaf[i], points.params)),
-            " - ".join("?" if j < 0 else str(j) for j in joined.get(i, ())),
-            *(["yes" if proofs[i].proved else proofs[i].reason] if proofs else []),
-        ]
-        for i in range(count)
-    ]
-    columns = [
-        "point",
-        "kind",
-        "index",
-        "loss",
-        "lowest",
-        "highest",
-        "found",
-        "theta",
-        "joins",
-        *(["proved"] if proofs else []),
-    ]
+    columns, rows = _table(points, joined, proofs)
     summary = {
         "target": chosen.name,
-        "euler_characteristic": chi,
+        "euler_characteristic": points.euler_characteristic,
         "points": [dict(zip(columns, row, strict=True)) for row in rows],
         "ended": {outcome.words: int(np.sum(points.ended == outcome)) for outcome in hessian.SearchOutcome},
     }
@@ -110,7 +73,7 @@ def _report(chosen: Target, settings: Map) -> Report:
     title = f"The critical points of {chosen.name}"
     return Report(
         title=title,
-        words=words,
+        words=[*chosen.words, *_words(points, settings, proofs)],
         columns=columns,
         rows=rows,
         summary=summary,
@@ -118,6 +81,41 @@ def _report(chosen: Target, settings: Map) -> Report:
         save=save,
         play=lambda: play(settings, title, _places(points), proofs, None),
     )
+
+
+def _words(points, settings, proofs):
+    """How many points were found, what their indices add up to, and how many are proved."""
+    count, chi = len(points.loss), points.euler_characteristic
+    words = [
+        f"{count} critical points from {settings.starts} starts; {int((points.ended != 0).sum())} starts led to none.",
+        "Some are degenerate, so their signed count says nothing."
+        if chi is None
+        else f"The sum of (-1)^index is {chi}; it is 1 where the loss grows in every direction and none is missing.",
+    ]
+    if proofs:
+        words.append(f"{sum(one.proved for one in proofs)} of {count} are proved, with a record each.")
+    return words
+
+
+def _table(points, joined, proofs):
+    """The columns of the table, and a row for each point."""
+    columns = ["point", "kind", "index", "loss", "lowest", "highest", "found", "theta", "joins"]
+    rows = [
+        [
+            str(i),
+            str(points.kind[i]),
+            str(points.index[i]),
+            f"{points.loss[i]:.10g}",
+            f"{points.eigenvalues[i, 0]:.5g}",
+            f"{points.eigenvalues[i, -1]:.5g}",
+            str(points.found[i]),
+            shown(jax.tree.map(lambda leaf, i=i: leaf[i], points.params)),
+            " - ".join("?" if j < 0 else str(j) for j in joined.get(i, ())),
+            *(["yes" if proofs[i].proved else proofs[i].reason] if proofs else []),
+        ]
+        for i in range(len(points.loss))
+    ]
+    return columns + ["proved"] * bool(proofs), rows
 
 
 def _places(points):
