@@ -168,6 +168,9 @@ def crossed():
             0.25,
             error_of_share(0.25, PAIRS),
         ),
+        at_most(
+            "S26", "slopes over curvature times distance, less 1", farthest(slopes / drawn[0] / distances, 1), 1e-12
+        ),
         exactly("S26", "of one parameter, with one curvature: in the wrong order", wrong(same), 0.0),
         exactly("S26", "slopes over curvatures: in the wrong order", wrong(np.asarray(steps)), 0.0),
         at_most("S26", "which are the distances, less 1", farthest(steps / distances, 1), 1e-12),
