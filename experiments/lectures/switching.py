@@ -15,8 +15,9 @@ UCI Machine Learning Repository, https://doi.org/10.24432/C5DW2B), licensed CC B
 scikit-learn (BSD 3-Clause).  Changed here: decimal fractions are stored as integers with their number of decimals.
 """
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +35,7 @@ DATA = Path(__file__).with_name("breast_cancer.npz")
 RATE, PENALTY, STEPS, EPS = 1e-3, 1e-3, 20_000, 1e-9
 TOLERANCES = (1e-9, 1e-5, 1e-4, 1e-3)
 EVERY = 20  # steps between the estimates that are kept
-FED = {
+FED: dict[str, Callable[[Any], dict[str, Any]]] = {
     "all examples": lambda examples: {"args": (examples,)},
     "batches of 32": lambda examples: {"batches": gdlab.minibatches(examples, 32, key=jax.random.key(0))},
 }
@@ -211,8 +212,9 @@ def estimated(examples, steps=200):
     return weights @ gamma / weights.sum(1) - gamma, weights @ gamma > 0
 
 
-def first_switch(apart, positive, tolerance):
+def first_switch(estimates, tolerance):
     """The first step after the first at which Lambda is positive and less than a tolerance from gamma."""
+    apart, positive = estimates
     return 2 + int(np.argmax(((np.abs(apart) < tolerance) & positive)[1:]))
 
 
@@ -231,7 +233,7 @@ def switches(runs, optimum, estimates):
         exactly("3.6", "batches of 32, tolerance 1e-9: step of the switch (0: never)", steps[some][0], 0),
         *(
             exactly(
-                "3.6", f"batches of 32, tolerance {t:g}: step of the switch, by NumPy", n, first_switch(*estimates, t)
+                "3.6", f"batches of 32, tolerance {t:g}: step of the switch, by NumPy", n, first_switch(estimates, t)
             )
             for t, n in zip(TOLERANCES[1:], steps[some][1:], strict=False)
         ),
