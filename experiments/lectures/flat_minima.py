@@ -24,7 +24,7 @@ from gdlab.problems import network_accuracy, network_loss
 
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, exactly, is_true
-from ..reporting.standard_errors import error_of_share, student_99
+from ..reporting.standard_errors import error_of_few, error_of_share, student_99
 from ..workloads.digits import FLOAT, examples, start
 
 QUESTION = "Do large batches end in sharp minima, and is that why they generalise worse? (S51; section 3.12)"
@@ -219,8 +219,8 @@ def full_batch(found):
 
 
 def clean():
-    """1400 clean digits and a small network with tanh, three seeds: batches of 10 at the loss where all at once end."""
-    rows = [one_clean(seed) for seed in range(3)]
+    """1400 clean digits and a small network with tanh, six seeds: batches of 10 at the loss where all at once end."""
+    rows = [one_clean(seed) for seed in range(6)]
     curvature, right = (np.array([row[what] for row in rows]) for what in (0, 1))
     ratio = np.log2(curvature[:, 0] / curvature[:, 1])
     share = right.mean(axis=0)
@@ -231,7 +231,7 @@ def clean():
             "clean digits, the same loss: log2 of lambda_max, batches of 10 over all at once, to 99 % of Student's t",
             ratio.mean(),
             0.0,
-            student_99(len(rows) - 1) * ratio.std(ddof=1) / len(rows) ** 0.5,
+            error_of_few(ratio),
         ),
         at_most(
             "3.12",

@@ -237,12 +237,6 @@ def fog(path, reach=0.05):
     )
 
 
-def between(item, name, ratio, least, most):
-    """The check that a ratio of times lies between two bounds; the lower may be missed by half, as times are noisy."""
-    low, high = np.log2(least / 2), np.log2(most)
-    return Check(item, f"{name}: log2", np.log2(ratio), (low + high) / 2, (high - low) / 2)
-
-
 def timing():
     """Seconds per dispatched update and per epoch for the digits network on this machine (S46, S47): ordinal only."""
     data = tuple(jnp.asarray(values[:1400]) for values in digits())
@@ -267,12 +261,12 @@ def timing():
     epoch = {size: seconds * 1400 / size for size, seconds in per_update.items()}
     return (
         is_true("S46", "200 updates of each size fit into the time they took", 200 * sum(per_update.values()) < took),
-        # All at once it would be 1, one after another 100: below their geometric mean it is nearer to all at once.
-        between("S46", "an update on 100 examples over one on 1", per_update[100] / per_update[1], 1.0, 100**0.5),
-        # One after another it would be 1 / 14, all at once 1.
-        between("S46", "an update on 100 examples over one on 1400", per_update[100] / per_update[1400], 1 / 14, 1.0),
+        # Of times on a machine that does other things no more than the order is judged, and how far between two laws:
+        # all at once it would be 1, one after another 100; below their geometric mean it is nearer to all at once.
+        at_most("S46", "an update on 100 examples over one on 1", per_update[100] / per_update[1], 100**0.5),
+        is_true("S46", "one on 1400 takes longer than one on 100", per_update[1400] > per_update[100]),
         # Likewise between 1 / 100 and 1.
-        between("S47", "an epoch of B = 100 over one of B = 1", epoch[100] / epoch[1], 1 / 100, 100**-0.5),
+        at_most("S47", "an epoch of B = 100 over one of B = 1", epoch[100] / epoch[1], 100**-0.5),
     ), (per_update, epoch)
 
 

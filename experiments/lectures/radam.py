@@ -112,15 +112,22 @@ def variances():
             )
         )  # a difference of numbers near 1 leaves 1e-13
         checks.append(printed("3.7", f"rho = {rho}: its expansion", rho / (2 * (rho - 2) * (rho - 4)), digits))
-    poor = {rho: rho / (2 * (rho - 2) * (rho - 4)) / float(variance(rho)) for rho in EXPANSIONS}
-    checks.append(
-        is_true(
-            "3.7",
-            "the expansion is twice too large at 5, and within 15 % from 20 on",
-            poor[5] > 2 and max(poor[rho] for rho in (20, 50, 100)) < 1.15,
-        )
-    )
-    return checks
+    excess = {rho: rho / (2 * (rho - 2) * (rho - 4)) / summed(rho) - 1 for rho in (*EXPANSIONS, 200, 400)}
+    # In powers of 1/rho the expansion is 1/2, 3, ... and the variance 1/2, 15/8, ...: apart by 9/4 of the first term.
+    # Of the two at 200 and 400 the next term cancels, and twice the one after it is left, 297/8 by 400^2; a tenth of
+    # that is allowed for all others.
+    limit = 2 * 400 * excess[400] - 200 * excess[200]
+    return [
+        *checks,
+        is_true("3.7", "the expansion is too large at every rho, the less the larger", falling(excess.values())),
+        Check("3.7", "its relative excess times rho, for rho without end", limit, 9 / 4, 1.1 * 2 * 297 / 8 / 400**2),
+    ]
+
+
+def falling(values):
+    """Whether values are positive and fall."""
+    values = np.array([*values])
+    return (values > 0).all() and (np.diff(values) < 0).all()
 
 
 def spreads(runs):

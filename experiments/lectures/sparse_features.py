@@ -6,9 +6,9 @@ still takes long steps where a common rate, and more so a falling one, has no mo
 
 The printed losses are of one draw of weights and examples: .2796 for Adagrad, .2916 for Adam, .3009 for SGD, with
 .2465 for the true weights.  What survives other draws is the loss above that of the true weights, and the order:
-Adagrad is best on unseen examples in nearly all of them, Adam before SGD in the mean.  Two printed statements do not
-survive: SGD at eta / sqrt(t + 1) is not far behind SGD once its grid of rates reaches 10, and on-line Adam is not
-.011 ahead of Adagrad but level with it.
+Adagrad is ahead on unseen examples, and Adam of SGD, beyond Student's t for 99 of 100.  One printed statement does not
+survive: SGD at eta / sqrt(t + 1) is not far behind SGD once its grid of rates reaches 10.  That on-line Adam is .011
+ahead of Adagrad is one draw; over draws they are level.
 
 Along every run the regret against the true weights w stays below Duchi's bound,
 
@@ -24,7 +24,7 @@ from gdlab import schedules
 
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, farthest, is_true
-from ..reporting.standard_errors import error_of_draw, error_of_share, error_of_variance
+from ..reporting.standard_errors import error_of_draw, error_of_few, error_of_share, error_of_variance
 
 QUESTION = "Does Adagrad learn rare features better? (section 3.1)"
 FEATURES, SEEN, UNSEEN = 200, 4000, 10_000
@@ -53,7 +53,7 @@ def measure(quick):
     above = (grid["unseen"] - grid["true"]).min("lr").to_numpy()
     checks = [*looped(grid), *orders(grid, above), *regrets()]
     if not quick:
-        checks += as_printed(above)
+        checks += [*as_printed(above), *ahead_of_others(above, grid["online"].min("lr").to_numpy())]
     return checks, lambda: draw(grid, above)
 
 
@@ -151,34 +151,37 @@ def as_printed(above):
 def orders(grid, above):
     """Who wins, over the draws."""
     online = grid["online"].min("lr").to_numpy()
-    _, adam, sgd, falling = above
+    adagrad, adam, sgd, falling = above
     best = RATES[grid["unseen"].mean("key").argmin("lr").to_numpy()]
     return (
-        is_true(
-            "3.1",
-            "Adagrad is best on unseen examples in 3 of 4 draws at least",
-            (above.argmin(axis=0) == 0).mean() >= 0.75,
-        ),
+        *(ahead(f"unseen: Adagrad before {name}", row - adagrad) for name, row in (("Adam", adam), ("SGD", sgd))),
         Check("3.1", "Adagrad's best rate", float(best[0]), 1.0, 1e-9),
-        is_true("3.1", "mean over draws: Adam before SGD", adam.mean() < sgd.mean()),
         is_true(
             "3.1",
-            "not as printed: SGD at eta / sqrt(t + 1) is behind SGD by less than half of the printed",
-            abs(falling - sgd).mean() < (PRINTED[3] - PRINTED[2]) / 2,
+            "not as printed: SGD at eta / sqrt(t + 1) less SGD is smaller than .048, beyond 99 of 100 draws",
+            (falling - sgd).mean() + error_of_draw(falling - sgd) < PRINTED[3] - PRINTED[2],
         ),
-        is_true(
+        Check(
             "3.1",
-            "on-line both adaptive ones are ahead of both others",
-            online[:2].max(0).mean() < online[2:].min(0).mean(),
-        ),
-        Check(  # nearer to nothing than to what is printed
-            "3.1",
-            "not as printed (-.0109): on-line, Adam less Adagrad",
+            "on-line, Adam less Adagrad, printed: one draw more",
             (online[1] - online[0]).mean(),
-            0.0,
-            (ONLINE[0] - ONLINE[1]) / 2,
+            ONLINE[1] - ONLINE[0],
+            error_of_draw(online[1] - online[0]),
         ),
     )
+
+
+def ahead(name, differences):
+    """The check that a mean over draws is above 0, by Student's t for 99 of 100."""
+    return is_true("3.1", f"{name}, beyond chance", differences.mean() > error_of_few(differences))
+
+
+def ahead_of_others(above, online):
+    """What four draws are too few for."""
+    adagrad, adam, sgd, falling = above
+    yield ahead("unseen: Adam before SGD", sgd - adam)
+    yield ahead("unseen: Adagrad before SGD at eta / sqrt(t + 1)", falling - adagrad)
+    yield ahead("on-line: both adaptive ones before both others", online[2:].min(0) - online[:2].max(0))
 
 
 def regrets():
@@ -194,11 +197,10 @@ def regrets():
 
     share = np.asarray(jax.lax.map(jax.jit(slack), RATES))
     at = int(np.argmin(np.abs(np.asarray(RATES) - 1)))
-    off = farthest(share[at] / regret_by_loop(weights, stream, float(RATES[at])), 1)
+    off = farthest(share[at], regret_by_loop(weights, stream, float(RATES[at])))
     return (
-        at_most("3.1", "rate 1: regret over its bound at every moment, off a NumPy loop, relative", off, 1e-6),
+        at_most("3.1", "rate 1: regret over its bound at every moment, off a NumPy loop", off, 1e-9),  # rounding
         is_true("3.1", "the regret stays below its bound, at every moment and rate", (share <= 1).all()),
-        is_true("3.1", "and comes to a tenth of it at least", share.max() > 0.1),
     )
 
 

@@ -16,7 +16,7 @@ import gdlab
 from gdlab.operators import solved
 
 from ..cli.settings import Experiment
-from ..reporting.checks import Check, at_most, conclude, farthest, is_true, printed
+from ..reporting.checks import Check, at_most, conclude, farthest, printed
 from ..reporting.standard_errors import error_of_mean
 
 QUESTION = "Is weight decay the same as an L2 penalty? (S98; section 3.11)"
@@ -63,7 +63,13 @@ def same():
     adaptive = path(gdlab.adamw(0.05, weight_decay=DECAY), 0.0) - path(gdlab.adam(0.05), DECAY)
     return (
         at_most("S98", "descent: decay - L2, 300 steps", jnp.abs(plain).max(), 1e-14),
-        is_true("S98", "Adam: decay and L2 part ways", jnp.abs(adaptive).max() > 1e-3),
+        # The penalty does not change the sign of a gradient here, and so not Adam's first step.
+        at_most(
+            "S98",
+            "Adam: decay - L2 after one step, + eta lambda w",
+            jnp.abs(adaptive[1] + 0.05 * DECAY * start).max(),
+            1e-8,  # its eps, beside gradients of 1 and more
+        ),
     )
 
 
@@ -122,17 +128,14 @@ def uneven(kept):
                 "3.11", f"AdamW, gradients of {scale:g}: left", final["AdamW"][:, i].mean(), uniform, error["AdamW"][i]
             )
         )
-    # The penalty is a small part of the gradient from 10 on, so that sigma is the scale: to 1e-3, as the first sigmas
-    # are of few squares, and the mean of 1 / sigma is 1 + 3 / (4 t) over the scale.
+    # The penalty is a small part of the gradient from 10 on, so that sigma is the scale.
     for i, scale in list(enumerate(SCALES.tolist()))[1:]:
         law = (1 - RATE * DECAY / scale) ** STEPS
         mean = final["Adam with L2"][:, i].mean()
-        checks.append(Check("3.11", f"L2, gradients of {scale:g}: left", mean, law, error["Adam with L2"][i] + 1e-3))
+        checks.append(Check("3.11", f"L2, gradients of {scale:g}: left", mean, law, error["Adam with L2"][i]))
     means = final["Adam with L2"].mean(axis=0)
-    # At 1000 the law is .998, and four errors of 2000 walks of 2000 steps of .01 are .04.
     return (
         *checks,
-        is_true("3.11", "L2: gradients of 1000 and more leave the weight as it was, to 5 %", (means[3:] > 0.95).all()),
         at_most(
             "3.11",
             "L2: gradients of 1 decay it as AdamW does, within both errors",

@@ -77,6 +77,16 @@ def student_99(freedom: float) -> float:
     return float(student.ppf(0.995, freedom))
 
 
+def error_of_few(values: Any) -> float:
+    """The standard error of the mean of a few numbers, times Student's t for 99 of 100.
+
+    >>> round(error_of_few([-1.0, 1.0]) / student_99(1), 6)
+    1.0
+    """
+    values = np.asarray(values, float)
+    return float(student_99(values.size - 1) * values.std(ddof=1) / np.sqrt(values.size))
+
+
 def error_of_draw(values: Any, axis: int | None = None) -> Any:
     """How far from the mean of these draws 99 of 100 further ones lie, by Student's t.
 

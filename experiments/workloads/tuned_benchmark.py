@@ -33,12 +33,12 @@ FEATURES, NOISE = 30, 0.1
 EXAMPLES = 500
 
 
-def tuned_benchmark(optimizers: Mapping[str, Callable[[Any], gdlab.Optimizer]], seeds: int = SEEDS) -> Any:
+def tuned_benchmark(optimizers: Mapping[str, Callable[[Any], gdlab.Optimizer]], *, seeds: int = SEEDS) -> Any:
     """What is left after STEPS steps: an xarray.Dataset of a loss by problem, with dims (optimizer, rate, seed).
 
     Args:
         optimizers: functions of the rate, by name.
-        seeds: how many starts and draws of each problem.
+        seeds: how many draws of starts and batches.
     """
     images, labels = digits()
     pooled = images[:EXAMPLES].reshape(-1, 4, 2, 4, 2).mean((2, 4)).reshape(-1, 16)
@@ -60,6 +60,12 @@ def tuned_benchmark(optimizers: Mapping[str, Callable[[Any], gdlab.Optimizer]], 
 def best(results: Any) -> Any:
     """The median over seeds at the best rate, infinite where no rate is finite: dims (problem, optimizer)."""
     return medians(results).min("rate")
+
+
+def best_of_each(results: Any) -> Any:
+    """The loss at the best rate of each seed, infinite where no rate is finite: dims (seed, problem, optimizer)."""
+    losses = results[list(PROBLEMS)].to_dataarray("problem")
+    return losses.where(np.isfinite(losses), np.inf).min("rate").transpose("seed", "problem", "optimizer")
 
 
 def medians(results: Any) -> Any:
