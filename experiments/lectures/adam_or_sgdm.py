@@ -52,7 +52,7 @@ def main(settings: Experiment) -> int:
 
 def measure(quick):
     """The checks, the figure, a table; a quick one trains one start, on all examples at once, for 400 updates."""
-    results = tuned_benchmark(RIVALS, SEEDS)
+    results = tuned_benchmark(RIVALS, seeds=SEEDS)
     checks = [*wrong_end(), *looped(results), *as_described(), *stable(results), *which(results)]
     train, test = split()
     if quick:
