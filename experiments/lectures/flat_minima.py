@@ -6,7 +6,8 @@ wrong, do as Keskar et al. say: all at once end far sharper than batches of 8 at
 ways to train is as printed.  But the control does too: batches of 8 at a tenth of the rate are no flatter than all at
 once.  The rate over the batch size is nearer to what decides than the batch size, though no law: batches of 60 at .1
 and of 8 at .01 have nearly the same ratio, and differ threefold.  Accuracy on unseen digits follows by a few
-hundredths.  A small network on clean digits shows no such difference at all.
+hundredths.  A small network on clean digits, at the same loss, ends a seventh flatter in batches of 10 than all at
+once (printed from two starts: no effect), and reads unseen digits no better.
 
 Nor is sharpness a property of the function: an eighth of the weights below a rectifier and eight times those above
 leave every output as it was, and give another sharpness (Dinh et al. 2017).
@@ -226,12 +227,10 @@ def clean():
     share = right.mean(axis=0)
     error = error_of_share(share.mean(), 397 * len(rows), 397 * len(rows), sigmas=2)
     return (
-        Check(
+        is_true(
             "3.12",
-            "clean digits, the same loss: log2 of lambda_max, batches of 10 over all at once, to 99 % of Student's t",
-            ratio.mean(),
-            0.0,
-            error_of_few(ratio),
+            "clean digits, the same loss: batches of 10 end flatter than all at once, to 99 % of Student's t",
+            ratio.mean() < -error_of_few(ratio),
         ),
         at_most(
             "3.12",
