@@ -254,18 +254,18 @@ def deeper(deep):
 
 
 def draw(lessons, tuned, deep):
-    """The pass, the fine-tuning, the rates."""
+    """The pass where there was one, the fine-tuning, the rates."""
     from ..reporting import figures
     from ..reporting.figures import plt
 
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4))
-    left.axison = lessons is not None
-    if lessons is not None:
+    panels = 2 if lessons is None else 3
+    figure, (*left, middle, right) = plt.subplots(1, panels, figsize=(4.3 * panels, 4))
+    for axes in left:
         seen = np.arange(0, LEARNT, 4 * BATCH)
         for order, colour in zip(lessons["order"].values, figures.PALETTE, strict=False):
-            figures.band(seen, lessons["value"].sel(order=order).values.T, label=str(order), color=colour, ax=left)
-        left.legend(fontsize=7)
-    left.set(xlabel="digits seen, each once", ylabel="accuracy on other digits", title="curriculum")
+            figures.band(seen, lessons["value"].sel(order=order).values.T, label=str(order), color=colour, ax=axes)
+        axes.legend(fontsize=7)
+        axes.set(xlabel="digits seen, each once", ylabel="accuracy on other digits", title="curriculum")
     for kind, dash in zip(tuned["kind"].values, ("-", "--"), strict=True):
         for before, colour in zip(tuned["before"].values, figures.PALETTE, strict=False):
             reads = tuned["reads"].sel(kind=kind, before=before)
