@@ -17,6 +17,7 @@ from hessian.proofs.record import Proof
 from hessian.symmetry.declared import declare, refuse_wrong
 from hessian.symmetry.slices import orbit_at
 
+ACTIVE = "a bound is active at these parameters, and proofs speak of critical points inside of bounds"
 PRECISION = 106  # bits in which it is proved that the fields of an orbit lead off its slice
 
 
@@ -75,7 +76,8 @@ def prove(
         if within is not None:
             _inside(ball, within)
     except NotProved as error:
-        return Proof(str(error))
+        active = within is not None and _is_active(params, within)
+        return Proof(f"{ACTIVE}; hold the active ones by trainable= to prove the rest" if active else str(error))
     proof = Proof("", ball, program, orbit=orbit, frozen=0 if model is None else model.frozen)
     return replace(proof, distance=float(np.linalg.norm(proof.center - start)))
 
@@ -87,8 +89,14 @@ def _inside(ball, within):
         above = np.isneginf(low) or center - reach > Fraction(float(low))
         below = np.isposinf(high) or center + reach < Fraction(float(high))
         if not (above and below):
-            msg = "a bound is active, or lies in the ball around the critical point without bounds: proofs speak of"
-            raise NotProved(f"{msg} critical points inside of bounds")
+            msg = "a bound lies in the ball around the critical point without bounds: proofs speak of critical points"
+            raise NotProved(f"{msg} inside of bounds")
+
+
+def _is_active(params, within):
+    """Whether params lie on a bound."""
+    theta = np.asarray(ravel_pytree(params)[0])
+    return bool(np.any([np.any(theta == np.asarray(ravel_pytree(side)[0])) for side in within]))
 
 
 def _on_slice(program, orbit, start):
