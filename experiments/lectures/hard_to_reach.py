@@ -1,9 +1,12 @@
 """Does training that is stuck, or done, stand at a critical point? (S63, S64)
 
-Rarely.  Where a fifth of the labels are wrong and the rate is .5, a network on 600 digits goes nowhere: its loss stays
-near .9 for thousands of updates, that of one who knows the right labels and none of the wrong, and the gradient over
-all examples has a norm of about .5 throughout.  It is stuck as
-a ball between the walls of a valley.  And ordinary training on clean digits, by SGD, momentum or Adam, brings the loss
+Rarely.  Where a fifth of the labels are wrong and the rate is .5, a network on 600 digits learns slowly and in jumps.
+It is not stuck for ever: of 5000 updates the two quarters in the middle have a mean loss near .87, that of one who
+knows the right labels and none of the wrong, and the last is below it, as the wrong ones are learnt as well.  1000
+updates are too few to see that halt.  But the gradient over all examples has a norm of about .5 throughout: what slows
+training is no critical point.  Losses and norms stand in a table, as rounding grows at that rate and only the first
+updates are those of another program.
+And ordinary training on clean digits, by SGD, momentum or Adam, brings the loss
 below .1 while the gradient's norm still is many times the 1e-3 that a search for critical points asks for, and goes up
 as often as down (Goodfellow et al. 2016).  To get there takes another method: from where
 Adam ends, descent on all examples at once does, after many more updates.
@@ -21,9 +24,10 @@ import gdlab
 from gdlab.problems import network_loss
 
 from ..cli.settings import Experiment
-from ..reporting.checks import Check, at_most, conclude, exactly, is_true
-from ..reporting.standard_errors import error_of_mean
-from ..workloads.digits import FLOAT, examples, start
+from ..reporting.checks import Check, at_most, conclude, exactly, farthest, is_true
+from ..reporting.run_folder import Table
+from ..workloads.digits import FLOAT, batches, examples, start
+from ..workloads.plain_network import descended, gradients, outputs
 
 QUESTION = "Does training that is stuck, or done, stand at a critical point? (S63, S64)"
 COUNT, WRONG = 600, 0.2  # digits, and the share of labels that are drawn anew
@@ -34,6 +38,8 @@ ORDINARY = {
     "momentum .9, rate .05": gdlab.momentum(FLOAT(0.05), FLOAT(0.9)),
     "Adam, rate .003": gdlab.adam(FLOAT(0.003)),
 }
+STUCK_RATE, STUCK_SIZE = 0.5, 8
+EARLY = 20  # updates of the stuck run before its rounding grows
 LAYERS, STUCK_LAYERS = (64, 32, 10), (64, 128, 128, 128, 10)
 rectified = partial(network_loss, activation=jax.nn.relu)
 
@@ -44,21 +50,22 @@ def main(settings: Experiment) -> int:
 
 
 def measure(quick):
-    """The checks and the figure."""
+    """The checks, the figure, and a table of what is shown but not judged."""
     steps, stuck_steps = 1000, 1000 if quick else 5000
     learnt, wrong = (examples(jax.random.key(0), COUNT, wrong=share)[0] for share in (0.0, WRONG))
     first = start(jax.random.key(1), LAYERS)
     ordinary = {"Adam, rate .003": ORDINARY["Adam, rate .003"]} if quick else ORDINARY
     runs = {name: watched(network_loss, optimizer, first, 20, learnt, steps) for name, optimizer in ordinary.items()}
-    stuck = watched(rectified, gdlab.sgd(FLOAT(0.5)), start(jax.random.key(1), STUCK_LAYERS), 8, wrong, stuck_steps)
+    from_here = start(jax.random.key(1), STUCK_LAYERS)
+    stuck = watched(rectified, gdlab.sgd(FLOAT(STUCK_RATE)), from_here, STUCK_SIZE, wrong, stuck_steps)
     norm, _ = differenced(network_loss, first, learnt)
     adam = runs["Adam, rate .003"]
     checks = [  # in single precision, whose rounding of 6e-8 adds up over 600 digits
         at_most("S64", "|g| at the start over that in double precision, less 1", abs(adam[2][0] / norm - 1), 1e-5)
     ]
-    checks += [*oscillating(stuck), by_differences("stuck", rectified, stuck, wrong)]
+    checks += [*looped(from_here, wrong), *oscillating(stuck), by_differences("stuck", rectified, stuck, wrong)]
     checks += [by_differences(name, network_loss, run, learnt) for name, run in runs.items()]
-    return [*checks, *done(runs), *another_way(adam[-1], learnt, steps)], lambda: draw(stuck, runs)
+    return [*checks, *done(runs), *another_way(adam[-1], learnt, steps)], lambda: draw(stuck, runs), quarters(stuck)
 
 
 def watched(loss, optimizer, layers, size, learnt, steps):
@@ -73,9 +80,13 @@ def watched(loss, optimizer, layers, size, learnt, steps):
     return np.arange(0, steps, steps // 100), *np.asarray(ran.history["all"]).T, ran.params
 
 
+def wide(tree):
+    """The same in double precision."""
+    return jax.tree.map(lambda leaf: leaf.astype(float), tree)
+
+
 def differenced(loss, layers, learnt, h=1e-6):
     """The gradient's norm in double precision over that by central differences of the loss along it."""
-    wide = lambda tree: jax.tree.map(lambda leaf: leaf.astype(float), tree)  # noqa: E731
     layers, learnt = wide(layers), (learnt[0].astype(float), learnt[1])
     at = jax.jit(loss)
     grads = jax.jit(jax.grad(loss))(layers, learnt)
@@ -90,27 +101,57 @@ def by_differences(name, loss, run, learnt):
     return Check("S63", f"{name}: |g| at the end over differences of the loss", norm / difference, 1.0, 1e-6)
 
 
-def oscillating(stuck):
-    """Stuck without a small gradient, over the second half of the run (S63).
+def looped(layers, learnt):
+    """The first updates of the stuck run, in double precision, against a loop in NumPy (S63)."""
+    layers, learnt = wide(layers), (learnt[0].astype(float), learnt[1])
+    _, loss, norm, _ = watched(rectified, gdlab.sgd(STUCK_RATE), layers, STUCK_SIZE, learnt, 100)
+    fed = [*zip(*map(np.asarray, batches(learnt, STUCK_SIZE, EARLY, jax.random.key(2))), strict=True)]
+    (images, labels), rows = map(np.asarray, learnt), np.arange(COUNT)
+    due = []
+    for t in range(EARLY):
+        weights, _ = descended(layers, fed[:t], STUCK_RATE, rectified=True)
+        units, back = outputs(images, *weights, rectified=True)
+        value = -np.log(back[rows, labels]).mean()
+        back[rows, labels] -= 1
+        slopes = gradients(weights, units, back / COUNT, rectified=True)
+        due.append((value, np.sqrt(sum((g**2).sum() for g in slopes))))
+    losses, norms = np.transpose(due)
+    yield at_most(
+        "S63", f"{EARLY} updates: losses over a NumPy loop's, less 1", farthest(loss[:EARLY] / losses, 1), 1e-9
+    )
+    yield at_most("S63", "the same: norms of the gradient", farthest(norm[:EARLY] / norms, 1), 1e-9)
+
+
+def entropy_of_labels():
+    """The loss of one who knows the right labels and none of the wrong.
 
     A label that is drawn anew is right in one of ten.  Who knows no more than the right labels gives them the
     probability p = 1 - .9 * .2 and each of nine others (1 - p) / 9: a loss of .867, the entropy of the labels.
     """
-    _, loss, norm, _ = stuck
-    loss, norm = loss[50:], norm[50:]
     p = 1 - 0.9 * WRONG
-    entropy = -p * np.log(p) - (1 - p) * np.log((1 - p) / 9)
+    return -p * np.log(p) - (1 - p) * np.log((1 - p) / 9)
+
+
+def oscillating(stuck):
+    """Slow without a small gradient (S63)."""
+    p = 1 - 0.9 * WRONG
+    by_scipy = float(entr([p, *[(1 - p) / 9] * 9]).sum())
     return (
-        exactly("S63", "the entropy of the labels, by scipy", entropy, float(entr([p, *[(1 - p) / 9] * 9]).sum())),
-        is_true(
-            "S63",
-            "wrong labels, rate .5: mean loss not below the entropy of the labels, to two standard errors",
-            loss.mean() > entropy - error_of_mean(loss, sigmas=2),
-        ),
-        # The printed range itself: the run is one of many, whose seeds are not printed.
-        Check("S63", "median of the gradient's norm, printed as .3 to .8", np.median(norm), 0.55, 0.25),
-        is_true("S63", "the smallest norm is above that of a critical point, .001", norm.min() > SMALL),
+        exactly("S63", "the entropy of the labels, by scipy", entropy_of_labels(), by_scipy),
+        is_true("S63", "the smallest norm is above that of a critical point, .001", stuck[2].min() > SMALL),
     )
+
+
+def quarters(stuck):
+    """What loss and gradient are in each quarter of the run."""
+    t, loss, norm, _ = stuck
+    rows = []
+    for at, of_loss, of_norm in zip(*(np.split(values, 4) for values in (t, loss, norm)), strict=True):
+        span = (np.mean(of_loss), np.median(of_norm), of_norm.min(), of_norm.max())
+        rows.append([f"from {at[0]}", *(f"{value:.3g}" for value in span)])
+    rows.append(["right labels known, none of the wrong", f"{entropy_of_labels():.3g}", "", "", ""])
+    title = "A fifth of the labels wrong, rate .5 (printed: losses of 1.1 to 1.8, |g| of .3 to .8): shown, not judged"
+    return Table(title, ("updates", "mean loss", "median |g|", "least", "largest"), rows)
 
 
 def fall(values):
@@ -172,7 +213,7 @@ def draw(stuck, runs):
         axes[0, 1].plot(t, loss, color=colour, label=name)
         axes[1, 1].plot(t, norm, color=colour, label=name)
     axes[0, 0].set(
-        yscale="log", ylim=(0.01, 5), ylabel="loss on all examples", title="stuck: a fifth of the labels wrong, rate .5"
+        yscale="log", ylim=(0.01, 5), ylabel="loss on all examples", title="slow: a fifth of the labels wrong, rate .5"
     )
     axes[0, 1].set(yscale="log", ylim=(0.001, 5), title="done: clean digits, batches of 20")
     for panel in axes[1]:
