@@ -30,7 +30,7 @@ from gdlab.ground.jaxprs import Primitive
 from gdlab.ground.leaves import shown
 
 LARGEST_ERROR = 0.01  # of a directional derivative: energies may be rounded
-CHECKED: set["_Host"] = set()
+CHECKED: set["_Host"] = set()  # the last ones whose gradient is known to be that of the energy
 HALVINGS = 12  # of the step, where the formulas disagree beyond rounding
 REMEMBERED = 16  # points whose energy and gradient are kept, since both are asked for one after the other
 ROUNDED = 11 / 6  # the sum of the sizes of the coefficients of the differences, over h
@@ -93,6 +93,8 @@ class _Host:
                 f" along a line where it says {said:.4g}; forces are the negative of the gradient"
             )
             raise ValueError(msg)
+        if len(CHECKED) >= REMEMBERED:
+            CHECKED.clear()
         CHECKED.add(self)
 
     def differences(self, theta: np.ndarray, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
