@@ -255,8 +255,8 @@ def same_ends(steps, on_digits):
         end = gdlab.minimize(rosenbrock, gdlab.adam(1e-3), start, FEW, record=()).params
         ends["Adam, natural script"] = rosenbrock(end), rosenbrock(looped(natural(1e-3), start, [()] * FEW))
         data, *drawn = of_digits(on_digits, float)
-        mine, expert = (network_loss(jax.jit(run)(1e-3), data) for run in runs_on_digits(data, *drawn))
-        ends["Adam on the network"] = mine, expert
+        trained, experts = (jax.jit(run)(1e-3) for run in runs_on_digits(data, *drawn))
+        ends["Adam on the network"] = network_loss(trained, data), network_loss(experts, data)
         return [(name, abs(float(ours_ / other - 1))) for name, (ours_, other) in ends.items()]
 
 
