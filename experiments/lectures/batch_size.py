@@ -235,38 +235,9 @@ def draw(runs, rates, control):
     from ..reporting.figures import plt
 
     figure, ((by_size, by_update), (by_rate, time)) = plt.subplots(2, 2, figsize=(10, 7.6))
-    at, sizes, shades = rates.index(LECTURE), np.array(list(runs)), dict(zip(runs, figures.PALETTE, strict=False))
-    for i, name in SHOWN:
-        figures.band(
-            sizes / EXAMPLES,
-            np.stack([run[at, :, -1, i] for run in runs.values()]),
-            label=f"here, {name}",
-            color=figures.PALETTE[i],
-            ax=by_size,
-        )
-        ends = [run[at, :, -1, i].mean() for run in runs.values()]
-        by_size.plot(sizes / EXAMPLES, ends, "os"[i], color=figures.PALETTE[i], markersize=4)
-        by_size.plot(
-            np.array(list(PRINTED)) / EXAMPLES,
-            [pair[i] for pair in PRINTED.values()],
-            "os"[i],
-            color=figures.PALETTE[i],
-            label=f"printed, {name}",
-            mfc="none",
-        )
-    for (name, pairs), colour, dash in zip(SLIDES.items(), figures.PALETTE[4:], (":", "-."), strict=False):
-        share = np.array(SLIDE_SIZES) / SLIDE_SIZES[-1]
-        by_size.plot(share, pairs, dash, color=colour, label=f"slide, {name}, learnt (N = 60 000)")
-    by_size.plot(
-        1.0,
-        control[:, -1, 0].mean(),
-        "*",
-        color=figures.PALETTE[3],
-        markersize=10,
-        label=f"{20 * control.shape[1]} updates on all",
-    )
-    by_size.set(xscale="log", xlabel=f"batch size over N (here N = {EXAMPLES})", ylabel="accuracy")
-    by_size.set_title(f"rate {LECTURE}, {EPOCHS} epochs")
+    at, shades = rates.index(LECTURE), dict(zip(runs, figures.PALETTE, strict=False))
+    draw_accuracies({size: run[at] for size, run in runs.items()}, control, by_size)
+    draw_clock(time)
     for size, run in runs.items():
         updates = np.arange(1, run.shape[2] + 1) * (EXAMPLES // size)
         by_update.plot(updates, 1 - run[at, :, :, 0].mean(axis=0), color=shades[size], label=f"B = {size}")
@@ -283,23 +254,67 @@ def draw(runs, rates, control):
         ylabel="accuracy on unseen digits",
         title=f"{EPOCHS} epochs: each size has its own rate",
     )
+    for axes in (by_size, by_update, by_rate, time):
+        axes.legend(fontsize=7)
+    return figure
+
+
+def draw_accuracies(runs, control, ax):
+    """Accuracy against the size: here, as printed, and on the slides."""
+    from ..reporting import figures
+
+    sizes = np.array(list(runs))
+    for i, name in SHOWN:
+        figures.band(
+            sizes / EXAMPLES,
+            np.stack([run[:, -1, i] for run in runs.values()]),
+            label=f"here, {name}",
+            color=figures.PALETTE[i],
+            ax=ax,
+        )
+        ends = [run[:, -1, i].mean() for run in runs.values()]
+        ax.plot(sizes / EXAMPLES, ends, "os"[i], color=figures.PALETTE[i], markersize=4)
+        ax.plot(
+            np.array(list(PRINTED)) / EXAMPLES,
+            [pair[i] for pair in PRINTED.values()],
+            "os"[i],
+            color=figures.PALETTE[i],
+            label=f"printed, {name}",
+            mfc="none",
+        )
+    for (name, pairs), colour, dash in zip(SLIDES.items(), figures.PALETTE[4:], (":", "-."), strict=False):
+        share = np.array(SLIDE_SIZES) / SLIDE_SIZES[-1]
+        ax.plot(share, pairs, dash, color=colour, label=f"slide, {name}, learnt (N = 60 000)")
+    ax.plot(
+        1.0,
+        control[:, -1, 0].mean(),
+        "*",
+        color=figures.PALETTE[3],
+        markersize=10,
+        label=f"{20 * control.shape[1]} updates on all",
+    )
+    ax.set(xscale="log", xlabel=f"batch size over N (here N = {EXAMPLES})", ylabel="accuracy")
+    ax.set_title(f"rate {LECTURE}, {EPOCHS} epochs")
+
+
+def draw_clock(ax):
+    """Seconds per epoch against the size, on the slide and by its law."""
+    from ..reporting import figures
+
     b = np.geomspace(1, max(ON_SLIDE), 200)
     whole = max(ON_SLIDE)
-    time.plot(b / whole, epoch(b), color=figures.PALETTE[0], label="(a + b B) N / B")
-    time.plot(
+    ax.plot(b / whole, epoch(b), color=figures.PALETTE[0], label="(a + b B) N / B")
+    ax.plot(
         np.array(list(ON_SLIDE)) / whole,
         list(ON_SLIDE.values()),
         "o",
         color=figures.PALETTE[3],
         label="read off the slide",
     )
-    time.set(
+    ax.set(
         xscale="log",
         yscale="log",
         xlabel="batch size over N = 60 000",
         ylabel="seconds per epoch",
         title="MNIST on a V100, the slide's times",
     )
-    for axes in (by_size, by_update, by_rate, time):
-        axes.legend(fontsize=7)
-    return figure

@@ -254,9 +254,7 @@ def out_of_a_saddle():
     counts = dict(zip(("descent", *runs), (plain, *helped), strict=True))
     by_draw = {name: [counts[name], *more] for name, more in zip(("batches of 4", "both"), drawn_anew, strict=True)}
     looped = updates_by_loop(np.asarray(x), {"descent": (start, 0.0, whole), **runs})
-    more = np.log(100) / np.log1p(2 * 0.02)  # along u, with the saddle's curvature of -2
-    root = np.roots([1, -(1 + 0.9 + 2 * 0.02), 0.9]).max()  # of the recursion with inertia
-    more_by_inertia = np.log(100) / np.log(root)
+    more, more_by_inertia = (np.log(100) / np.log(growth(0.02, inertia)) for inertia in (0.0, 0.9))
     return (
         # By hand: (1 - v w1)^2 + v^2 w2^2 has (1 - 6) / 2 along (1, 0, 1) from (-.5, 0, .5); the start is 1e-8 off.
         Check("S65", "the curvature along u at the start", values[0], -2.5, 1e-7),
@@ -278,6 +276,11 @@ def out_of_a_saddle():
             for name, many in by_draw.items()
         ),
     ), counts
+
+
+def growth(rate, inertia):
+    """By how much an update moves away from the saddle: the root of its recursion along u, of curvature -2."""
+    return np.roots([1, -(1 + inertia + 2 * rate), inertia]).max()
 
 
 def updates_by_loop(x, runs):
