@@ -54,7 +54,7 @@ def measure(quick):
     """The checks and the figure."""
     names = QUICK if quick else tuple(PROBLEMS)
     rows = [row for name in names for row in contest(name, 1 if quick else SADDLES, quick)]
-    return [*judged(), *priced(), of_humps(), *placed(*PROBLEMS[names[0]]), *checks(rows)], lambda: draw(rows)
+    return [*judged(), *priced(), of_humps(), *placed(*PROBLEMS["humps"]), *checks(rows)], lambda: draw(rows)
 
 
 def contest(name, saddles, quick):
