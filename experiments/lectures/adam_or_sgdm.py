@@ -27,7 +27,7 @@ from gdlab.problems import digits, network, network_accuracy, network_loss
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, exactly, farthest, is_true
 from ..reporting.run_folder import Table
-from ..reporting.standard_errors import error_of_share, error_of_variance, student_99
+from ..reporting.standard_errors import error_of_few, error_of_share, error_of_variance
 from ..workloads.plain_network import descended, outputs
 from ..workloads.tuned_benchmark import PROBLEMS, RATES, best, draws, medians, tuned_benchmark
 
@@ -115,7 +115,7 @@ def fast(full, small):
     epochs = {name: until(runs) for name, runs in small.items()}
     counts = {name: np.array([passes(losses, ENOUGH) for losses, _ in runs]) for name, runs in full.items()}
     slower = np.log(counts["sgd"] / counts["adam"])
-    error = student_99(STARTS - 1) * slower.std(ddof=1) / np.sqrt(STARTS)  # of 99 of 100 such means
+    error = error_of_few(slower)  # of 99 of 100 such means
     return (
         *ahead(full),
         is_true(
@@ -303,7 +303,7 @@ def which(results):
     chosen = [np.median(np.delete(left, seed, axis=2), axis=2).argmin(axis=1) for seed in range(SEEDS)]
     adam, sgdm = np.transpose([left[[0, 1], at, seed] for seed, at in enumerate(chosen)])
     apart = sgdm - adam
-    error = student_99(SEEDS - 1) * apart.std(ddof=1) / np.sqrt(SEEDS)
+    error = error_of_few(apart)
     return (
         is_true("S101", f"Adam is ahead on the network, mean of {SEEDS} seeds, beyond chance", apart.mean() > error),
         # The loss is a mean over 500 examples, and -log P has a deviation near its mean: two standard errors.

@@ -25,7 +25,7 @@ from gdlab.problems import digits, network, network_accuracy, network_logits, ne
 
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, farthest, is_true
-from ..reporting.standard_errors import error_of_mean, student_99
+from ..reporting.standard_errors import error_of_few, error_of_mean
 from ..workloads.plain_network import accuracy, descended
 
 QUESTION = "What do curriculum, fine-tuning and normalisation do? (S100)"
@@ -166,8 +166,7 @@ def normalised(rates, starts):
 
 def surely(gains):
     """Whether the mean of the gains of all starts is above 0: by Student's t, which is exceeded once in 200 times."""
-    gains = np.asarray(gains)
-    return gains.mean() > student_99(len(gains) - 1) * gains.std(ddof=1) / np.sqrt(len(gains))
+    return np.mean(gains) > error_of_few(gains)
 
 
 def easy_first(lessons):

@@ -22,7 +22,7 @@ from gdlab.problems import digits, network, network_accuracy, network_logits, ne
 
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, exactly, farthest, is_true
-from ..reporting.standard_errors import error_of_mean, error_of_variance, independent, student_99
+from ..reporting.standard_errors import error_of_few, error_of_mean, error_of_variance, independent
 from ..workloads.plain_network import accuracy, descended, outputs
 
 QUESTION = "What do shuffling, dropout and noise on the gradient do? (S99)"
@@ -226,7 +226,7 @@ def remembered(results):
     less = (plain["memorised"] - dropped_out["memorised"]).transpose("seed", ...).values[:, -1]
 
     def surely(gains):
-        return gains.mean() > student_99(STARTS - 1) * gains.std(ddof=1) / np.sqrt(STARTS)
+        return gains.mean() > error_of_few(gains)
 
     return (
         is_true("S99", "with dropout fewer wrong labels are memorised after 580 updates", surely(less)),

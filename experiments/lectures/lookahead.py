@@ -24,7 +24,7 @@ from gdlab.problems import network_loss, surface
 
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, farthest, is_true, printed
-from ..reporting.standard_errors import error_of_variance, student_99
+from ..reporting.standard_errors import error_of_few, error_of_variance
 from ..workloads.digits import FLOAT, examples, start
 
 QUESTION = "What do slow weights gain, k steps forward and one back? (S95; section 3.9)"
@@ -145,7 +145,7 @@ def not_flatter():
     def surely_larger(of, than):
         """By Student's t of the logarithms of the ratios, which is exceeded once in 200 times."""
         ratios = np.log(of / than)
-        return ratios.mean() > student_99(len(ratios) - 1) * ratios.std(ddof=1) / np.sqrt(len(ratios))
+        return ratios.mean() > error_of_few(ratios)
 
     return (
         is_true(
