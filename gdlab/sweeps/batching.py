@@ -25,9 +25,9 @@ from gdlab.storage.fingerprint import fingerprint, text_of
 from gdlab.storage.multihost import together
 from gdlab.storage.store import digest
 from gdlab.sweeps.algebra import simplified
+from gdlab.sweeps.elementary import in_vectors
 from gdlab.sweeps.fusion import as_kernel, fits_kernel
 from gdlab.sweeps.lanes import Value, along_last
-from gdlab.sweeps.sines import in_vectors
 from gdlab.sweeps.ways import Task, Way, carried_bytes, operations, timed
 
 # The widest vectors of the machine; and no matrix product from a library, which a kernel cannot call.

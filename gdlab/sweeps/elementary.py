@@ -1,4 +1,4 @@
-"""Sine and cosine in vector form, for programs that are one kernel on a CPU.
+"""Sine, cosine and hyperbolic tangent in vector form, for programs that are one kernel on a CPU.
 
     k = round(2 x / pi),   r = x - k pi/2,   sin x = +-sin r where k is even, +-cos r where it is odd
 
@@ -8,9 +8,17 @@ to a zero; on |r| <= pi/4 both functions are the polynomials of Cephes (Moshier 
 measured: 2.7 ns a lane and step, of the library's 7.7.  Where one number of an array is beyond `LIMIT`, the library's
 functions compute the whole array, so that a run that diverges is right as well.
 
+    tanh x = x (1 + z p(z)) / (1 + z q(z)),   z = x^2
+
+The library's tangent is a loop that its compiler writes out, 64 turns of it, and that no longer fits where instructions
+are kept.  Here it is a ratio of polynomials of degree 4 (float64: 9), the best by Remez's exchange between 0 and where
+the tangent is 1: 2^-25.4 (2^-53.7) off before rounding.  All coefficients are positive, so nothing cancels.  Momentum
+on two tangents, measured: 1.2 ns a lane and step, of the library's 1.8; in float64 4.0, of 4.8.
+
 | function | what it does |
 |---|---|
 | `sine`, `cosine` | the functions of an array of float32 or float64, within 2 ulp |
+| `tangent` | the hyperbolic tangent, as near as the library's: within 8 ulp |
 | `in_vectors` | a program in which they take the place of the library's |
 """
 
@@ -95,11 +103,51 @@ def _polynomial(coefficients, z):
     return total
 
 
-RULES = {"sin": sine, "cos": cosine}
+class _Ratio(NamedTuple):
+    """The numbers of one dtype, of p and q the highest power first."""
+
+    p: tuple[float, ...]
+    q: tuple[float, ...]
+    one: float  # from here on the tangent is 1, rounded
+
+
+RATIOS = {
+    "float32": _Ratio(
+        (1.3381813649487013e-8, 2.0634124879136442e-5, 3.4973585439415049e-3, 0.13382605174692680),
+        (7.7892614709641787e-7, 3.2883524012353209e-4, 2.5883987981912924e-2, 0.46715926471148044),
+        9.02,
+    ),
+    "float64": _Ratio(
+        (
+            *(2.5067483030919074e-23, 7.4257423546273714e-19, 3.0673430433212361e-15, 4.1745571998614793e-12),
+            *(2.4419265821310760e-9, 6.8329107261458143e-7, 9.3620588492136223e-5, 5.9751831263867642e-3),
+            0.15180850736401697,
+        ),
+        (
+            *(6.2348719803332129e-21, 5.6395014652505479e-17, 1.2717062986988924e-13, 1.1119393288640720e-10),
+            *(4.4652838184046744e-8, 8.7559412834424996e-6, 8.2822802782190843e-4, 3.4355796692171458e-2),
+            0.48514184069734978,
+        ),
+        19.07,
+    ),
+}
+
+
+def tangent(x: jax.Array) -> jax.Array:
+    """The hyperbolic tangent of each number of an array of float32 or float64, never beyond 1."""
+    p, q, one = RATIOS[x.dtype.name]
+    one = x.dtype.type(one)
+    near = jnp.clip(x, -one, one)
+    z = near * near
+    ratio = (1 + z * _polynomial(p, z)) / (1 + z * _polynomial(q, z))  # near 1 where x is: no product is too small
+    return jnp.clip(near * ratio, -1, 1)
+
+
+RULES = {"sin": sine, "cos": cosine, "tanh": tangent}
 
 
 def in_vectors(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """The function with sines and cosines in vector form, at any depth of its loops; not to be batched."""
+    """The function with the rules in place of the library's, at any depth of its loops; not to be batched."""
 
     def vectors(*args):
         traced, shapes = jax.make_jaxpr(fn, return_shape=True)(*args)

@@ -1,4 +1,4 @@
-"""Sines in vector form: as near as they say to those of more bits, right beyond their limit, and found at any depth."""
+"""Elementary functions in vector form: as near as they say to more bits, right beyond limits, found at any depth."""
 
 import jax
 import jax.numpy as jnp
@@ -7,17 +7,18 @@ import pytest
 
 import gdlab
 from gdlab.ground.jaxprs import jaxprs_in_params
-from gdlab.sweeps import sines
+from gdlab.sweeps import elementary
 
 pytestmark = pytest.mark.full
 
-FUNCTIONS = {"sine": (sines.sine, np.sin), "cosine": (sines.cosine, np.cos)}
+FUNCTIONS = {"sine": (elementary.sine, np.sin), "cosine": (elementary.cosine, np.cos)}
 
 
 def numbers(dtype):
     """Everywhere up to the limit, close to zero, and beside every zero and extremum."""
     random, places = np.random.default_rng(0), np.arange(-63, 64) * np.pi / 2
-    spread = [random.uniform(-sines.LIMIT, sines.LIMIT, 2**18), random.normal(size=2**16), [0.0, -0.0, sines.LIMIT]]
+    limit = elementary.LIMIT
+    spread = [random.uniform(-limit, limit, 2**18), random.normal(size=2**16), [0.0, -0.0, limit]]
     beside = [np.nextafter(places.astype(dtype), dtype(end)) for end in (-200, 0, 200)]
     return np.concatenate([*spread, 1e-5 * spread[1], places, *beside]).astype(dtype)
 
@@ -41,7 +42,26 @@ def test_beyond_the_limit_and_without_a_value_it_is_the_library(name):
 
 
 def test_the_sine_of_a_negative_zero_is_one():
-    assert np.signbit(sines.sine(np.array([-0.0, 0.0]))).tolist() == [True, False]
+    assert np.signbit(elementary.sine(np.array([-0.0, 0.0]))).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_tangent_is_within_eight_ulp_one_in_the_mean_and_never_beyond_one(dtype):
+    random, tiny = np.random.default_rng(0), np.finfo(dtype).tiny
+    spread = [random.uniform(-20, 20, 2**17), random.normal(size=2**17), np.geomspace(2 * tiny, 20, 2**16)]
+    x = np.concatenate(spread).astype(dtype)
+    y, true = np.asarray(jax.jit(elementary.tangent)(x)), np.tanh(x.astype(np.longdouble))
+    off = np.abs(y - true) / np.spacing(np.abs(true).astype(dtype))
+    assert np.max(off) <= 8
+    assert np.mean(off) <= 1
+    assert np.max(np.abs(y)) == 1
+
+
+def test_the_tangent_of_zeros_infinities_and_what_is_no_number():
+    x = np.array([-0.0, 0.0, np.inf, -np.inf, np.nan])
+    y = np.asarray(elementary.tangent(x))
+    np.testing.assert_array_equal(y, [0, 0, 1, -1, np.nan])
+    assert np.signbit(y[:2]).tolist() == [True, False]
 
 
 def deep(x):
@@ -61,7 +81,7 @@ def primitives(jaxpr):
 
 def test_a_program_keeps_its_results_and_has_the_library_in_branches_alone():
     x = jnp.linspace(0.1, 3.0, 8)
-    made = sines.in_vectors(deep)
+    made = elementary.in_vectors(deep)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-13), made(x), deep(x))
     counted = [eqn for eqn in primitives(jax.make_jaxpr(made)(x).jaxpr) if eqn.primitive.name in ("sin", "cos")]
     before = [eqn for eqn in primitives(jax.make_jaxpr(deep)(x).jaxpr) if eqn.primitive.name in ("sin", "cos")]
