@@ -59,7 +59,7 @@ STAIRS = {
         "plan",
         "dataset batching",
         "history algebra",
-        "axes fusion elementary lanes template ways",
+        "axes fusion elementary lanes template ways workers",
     ],
     "gdlab.scales": ["combinators kron", "matrices moments"],
     "gdlab.schedules": ["cycles of_count of_loss", "base"],

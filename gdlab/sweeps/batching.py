@@ -9,37 +9,33 @@ the function closes over are arguments of the compiled program, never constants 
 """
 
 import concurrent.futures
-import functools
-import math
-import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.sharding import AxisType, Mesh
 
 from gdlab.ground.jaxprs import ClosedJaxpr
 from gdlab.storage.fingerprint import fingerprint, text_of
-from gdlab.storage.multihost import together
 from gdlab.storage.store import digest
 from gdlab.sweeps.algebra import simplified
 from gdlab.sweeps.elementary import in_vectors
 from gdlab.sweeps.fusion import as_kernel, fits_kernel
 from gdlab.sweeps.lanes import Value, along_last
 from gdlab.sweeps.ways import Task, Way, carried_bytes, operations, timed
+from gdlab.sweeps.workers import Work, place_of, shared
 
 # The widest vectors of the machine; and no matrix product from a library, which a kernel cannot call.
 KERNEL_OPTIONS = {"xla_cpu_prefer_vector_width": 512, "xla_cpu_experimental_ynn_fusion_type": ""}
-WORTH_A_THREAD = 1e7  # operations on numbers: about .1 ms, twice as long as it takes to wake another thread
+LONG = 2**18  # bytes of results of a block, which is then a call of its own: each costs some 40 us
 AXIS = "lanes"  # the axis of the devices
 
 
 class Prepared(NamedTuple):
     """A function of lanes, traced and ready to compile."""
 
-    compute: Callable[..., list[Any]]  # compute(constants, first lane, leaves) -> parts: leaves with lanes along `axes`
+    compute: Callable[..., list[Any]]  # compute(constants, first lane, leaves) -> leaves with lanes along `axes`
     constants: list[Any]  # the arrays that the function closes over
     results: Any  # the tree of one result: shapes and dtypes
     way: Way  # how lanes are computed, and how many at once on each device
@@ -82,6 +78,7 @@ def traced(point: Callable[..., Any], numeric: Any, lanes: int) -> Traced:
         program=digest(text_of(program.jaxpr).encode()),
         small=small,
         carried=carried_bytes(program.jaxpr),
+        results=sum(aval.size * aval.dtype.itemsize for aval in program.out_avals),
         operations=operations(program.jaxpr),
         lanes=lanes,
     )
@@ -104,13 +101,22 @@ def prepare(made: Traced, chunk: int, way: Way, mesh: Mesh | None) -> Prepared:
     def of(act, shorten):
         return lambda constants, *args: act(shorten(ClosedJaxpr(jaxpr, constants)), *args)
 
-    whole = min(chunk, made.task.lanes) <= way.block
+    alone = way.block * made.task.results >= LONG and jax.default_backend() == "cpu"
+    whole = alone or min(chunk, made.task.lanes) <= way.block
     programs = [_blocks(of(together, lambda program: program), axes, way.block, whole, {})]
     if way.name != "vmap":  # which takes its place where a compiler cannot make a kernel
         act = of(together, simplified) if way.name == "kernel" else in_vectors(of(last, simplified))
         programs.insert(0, _blocks(as_kernel(act), axes, way.block, whole, KERNEL_OPTIONS))
+    work = Work(
+        lanes=chunk,
+        block=way.block,
+        once=not alone,
+        operations=made.task.operations * way.block,
+        avals=made.program.out_avals,
+        axes=axes,
+    )
     return Prepared(
-        compute=_shared(_first_able(programs), chunk, way.block, _place(mesh), made.task.operations * way.block),
+        compute=shared(_first_able(programs), work, place_of(mesh)),
         constants=jax.device_put(list(made.program.consts)),  # once, not in each call
         results=made.results,
         way=way,
@@ -176,91 +182,3 @@ def _first_able(programs):
         return made
 
     return able
-
-
-def _shared(able, chunk, block, place, operations=math.inf):
-    """A chunk in equal shares of whole blocks, for each device, or each core of a CPU: calls of one program at a time.
-
-    Where a block takes few operations on numbers, fewer cores than there are share them.
-    """
-    devices, processes, process = place
-    count = -(-chunk // block)
-    cores = min(_cores(), max(1, count * operations / WORTH_A_THREAD))
-    workers = int(min(-(-count // processes), cores if devices == [None] else len(devices)))
-    turns = -(-count // (processes * workers))
-
-    @functools.lru_cache(maxsize=1)  # most sweeps have one chunk
-    def shares(first):
-        lanes = np.arange(processes * workers * turns * block, dtype=np.int32)
-        mine = (first + np.minimum(lanes, chunk - 1)).reshape(processes, workers, -1)[process]
-        places = (devices * workers)[:workers]
-        return [
-            (device, *jax.device_put((share, np.int32(turns)), device))
-            for share, device in zip(mine, places, strict=True)
-        ]
-
-    def parts(constants, first, leaves):
-        calls = []
-        for device, lanes, times in shares(first):
-            others = (constants, leaves) if device is None else jax.device_put((constants, leaves), device)
-            calls.append((device, (others[0], lanes, others[1], times)))
-        compiled = able(dict(calls))
-        if workers == 1:
-            return [compiled[devices[0]](*calls[0][1])]
-        act = lambda call: jax.block_until_ready(compiled[call[0]](*call[1]))  # noqa: E731
-        others = [_threads(workers).submit(act, call) for call in calls[1:]]  # a program does not hold Python's lock
-        return [act(calls[0]), *(other.result() for other in others)]
-
-    return parts
-
-
-@functools.cache
-def _threads(workers):
-    """Threads that wait for work: to start some anew would cost every sweep."""
-    return concurrent.futures.ThreadPoolExecutor(workers)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_threads.cache_clear)  # whose threads are not there
-
-
-def _place(mesh):
-    """The devices of this process, how many processes share the lanes, and which of them this one is."""
-    if mesh is None:
-        return [None], 1, 0
-    here, processes = jax.process_index(), sorted({device.process_index for device in mesh.devices.flat})
-    if here not in processes:
-        msg = f"mesh must have a device of every process; got none of process {here}"
-        raise ValueError(msg)
-    return [one for one in mesh.devices.flat if one.process_index == here], len(processes), processes.index(here)
-
-
-def _cores():
-    """The cores of a CPU that this process may use; 1 where lanes are computed by something else."""
-    if jax.default_backend() != "cpu":
-        return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def gathered(parts: list[Any], lanes: int, axes: list[int]) -> list[np.ndarray]:
-    """The results of the requested lanes, gathered on this host from all processes, with a leading axis of lanes.
-
-    They stay as they lie in memory, a history step by step: to turn it around takes longer than to compute it.
-    """
-    if jax.process_count() > 1:
-        from jax.experimental import multihost_utils
-
-        with together():
-            first = [
-                [np.moveaxis(np.asarray(leaf), axis, 0) for leaf, axis in zip(one, axes, strict=True)] for one in parts
-            ]
-            parts, axes = multihost_utils.process_allgather(first, tiled=True), [0] * len(axes)
-    joined = []
-    for leaves, axis in zip(zip(*parts, strict=True), axes, strict=True):
-        joined.append(_led_by(leaves[0] if len(leaves) == 1 else np.concatenate(leaves, axis), axis)[:lanes])
-    return joined
-
-
-def _led_by(leaf, axis):
-    array = np.asarray(leaf)
-    return array.swapaxes(0, axis) if axis < 2 else np.moveaxis(array, axis, 0)

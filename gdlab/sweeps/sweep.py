@@ -32,10 +32,11 @@ from gdlab.storage.fingerprint import array_bytes
 from gdlab.storage.multihost import on_first_process, shared_store
 from gdlab.storage.store import Store, StoreError, check_same, digest, read_identity
 from gdlab.sweeps.axes import Grid
-from gdlab.sweeps.batching import all_devices, gathered
+from gdlab.sweeps.batching import all_devices
 from gdlab.sweeps.dataset import attributes, dims_of, labelled
 from gdlab.sweeps.plan import Choice, planned
 from gdlab.sweeps.ways import NAMES
+from gdlab.sweeps.workers import gathered
 
 if TYPE_CHECKING:
     import xarray

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gdlab
-from gdlab.sweeps import batching, plan
+from gdlab.sweeps import batching, plan, workers
 from gdlab.sweeps.fusion import as_kernel, fits_kernel
 
 
@@ -70,7 +70,7 @@ def test_threads_of_several_cores_change_nothing(monkeypatch):
 
     rates, found = jnp.geomspace(1e-3, 1e-1, 100), []
     for cores in (1, 3):
-        monkeypatch.setattr(batching, "_cores", lambda cores=cores: cores)
+        monkeypatch.setattr(workers, "_cores", lambda cores=cores: cores)
         plan._planned.cache_clear()
         found.append(gdlab.sweep(run, rate=rates, block=16))
     assert found[0].equals(found[1])

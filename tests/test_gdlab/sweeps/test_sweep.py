@@ -109,7 +109,8 @@ def test_the_same_sweep_is_traced_once():
 
 
 def test_arrays_that_the_function_closes_over_are_arguments_of_the_program():
-    from gdlab.sweeps.batching import gathered, prepare, traced
+    from gdlab.sweeps.batching import prepare, traced
+    from gdlab.sweeps.workers import gathered
 
     data = jnp.arange(1000.0)
     made = traced(lambda lane, values: values["a"][lane] * data.sum(), {"a": jnp.arange(4.0)}, 4)
@@ -357,7 +358,7 @@ def noisy(lr, seed):
 
 def swept(store, progress=False):
     axes = {"lr": jnp.linspace(0.01, 1.0, 20), "seed": gdlab.seeds(16)}
-    return gdlab.sweep(noisy, chunk=4, store=store, progress=progress, **axes)["value"].values
+    return gdlab.sweep(noisy, chunk=12, block=2, store=store, progress=progress, **axes)["value"].values
 
 def ran(store, progress=False):
     how = {"batched": "optimizer", "chunk": 10, "every": 5, "store": store, "progress": progress}

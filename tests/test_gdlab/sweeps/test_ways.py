@@ -13,7 +13,7 @@ from gdlab.sweeps.ways import Task, Way
 
 pytestmark = pytest.mark.full
 
-SMALL = Task("a program", small=True, carried=32, operations=1e7, lanes=4096)
+SMALL = Task("a program", small=True, carried=32, results=8, operations=1e7, lanes=4096)
 LARGE = SMALL._replace(small=False, carried=2**16)
 
 
@@ -54,8 +54,10 @@ def test_a_chunk_beside_an_accelerator_is_as_large_as_its_memory_allows(monkeypa
 
 
 def test_lanes_of_vectors_fill_them():
-    assert [ways.kernel_block(32, count) for count in (40, 64, 100, 700, 4096)] == [64, 64, 128, 384, 512]
-    assert ways.kernel_block(2**20, 4096) == ways.VECTOR
+    assert [ways.kernel_block(SMALL, count) for count in (40, 64, 100, 700, 4096)] == [64, 64, 128, 384, 512]
+    assert ways.kernel_block(SMALL._replace(carried=2**20), 4096) == ways.VECTOR
+    long = SMALL._replace(results=2**16)  # of 128 lanes as much as is computed at once
+    assert [ways.kernel_block(long, count) for count in (64, 128, 4096)] == [64, 128, 128]
 
 
 @pytest.mark.parametrize(
@@ -132,7 +134,7 @@ def test_what_is_short_or_has_no_cache_goes_by_the_rule(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("lanes", "measured"), [(16, False), (4096, True)])
 def test_a_way_is_measured_where_that_takes_less_than_the_sweep(lanes, measured, tmp_path, monkeypatch):
     monkeypatch.setenv("GDLAB_CACHE", str(tmp_path))
-    task, asked = ways.Task("networks", False, 345892, 7e8, lanes), []
+    task, asked = ways.Task("networks", False, 345892, 9640, 7e8, lanes), []
     ways.chosen_way(task, lambda way: asked.append(way) or 1.0)
     assert asked == (ways.candidates(task) if measured else [])
     assert 2 * sum(way.block for way in asked) <= lanes
