@@ -106,7 +106,12 @@ def late(rates):
         at_most(
             "3.5", "all steps and sizes: rate over the clipped one, less 1", farthest(found["rate"] / due, 1), 1e-9
         ),
-        at_most("3.5", "step + that rate m, over f |g|", farthest(found["update"], -due * found["m"]) / FINAL, 1e-9),
+        at_most(
+            "3.5",
+            "step + that rate m, over f |g|",
+            farthest(found["update"] / SCALES, -due * found["m"] / SCALES) / FINAL,
+            1e-9,
+        ),
         at_most(
             "3.5",
             "last 1000 steps: rate over f, less 1",

@@ -209,7 +209,6 @@ def lowest(angles):
         ),
         # Likewise a share of d: of .1 at the first, which over one decade is log10(1.1).
         Check("S70", "slope of the angle on log-log axes, d = .1 to .01", slope, 1.0, 0.05),
-        is_true("S70", "d = 1 and .3: no further beside", (angles[:2] < per_radius * np.array(RADII[:2])).all()),
         at_most(
             "S70", "a gradient step of eta = d / |g| less that linear minimizer", jnp.abs(taken - steps[2]).max(), 1e-13
         ),
