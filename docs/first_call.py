@@ -15,7 +15,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+import gdlab
+import hessian
 
 JOBS = (
     "minimize",
@@ -42,76 +50,90 @@ without checks and without a certificate.  Ratios carry over to other machines, 
 """
 
 
-def jobs():
+def loss(w: jax.Array) -> jax.Array:
+    return (1 - w[0] * w[1]) ** 2 + 0.1 * w[0] ** 2
+
+
+def product(w: jax.Array, v: jax.Array) -> jax.Array:
+    """The Hessian times v."""
+    return jax.jvp(jax.grad(loss), (w,), (v,))[1]
+
+
+@jax.jit
+def descent(w: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Gradient descent by hand."""
+
+    def step(w, _):
+        value, slope = jax.value_and_grad(loss)(w)
+        return w - 0.1 * slope, value
+
+    return jax.lax.scan(step, w, length=100)
+
+
+@jax.jit
+def spectrum(w: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The gradient and all eigenpairs by hand."""
+    values, vectors = jnp.linalg.eigh(jax.hessian(loss)(w))
+    return jax.grad(loss)(w), values, vectors
+
+
+@jax.jit
+def lanczos(w: jax.Array) -> jax.Array:
+    """Ritz values by hand."""
+
+    def grow(carry, _):
+        before, here, coupling = carry
+        image = product(w, here) - coupling * before
+        alpha = image @ here
+        image = image - alpha * here
+        beta = jnp.linalg.norm(image)
+        return (here, image / jnp.where(beta > 0, beta, 1), beta), (alpha, beta)
+
+    first = jax.random.normal(jax.random.key(0), w.shape)
+    begin = jnp.zeros_like(w), first / jnp.linalg.norm(first), jnp.zeros(())
+    alphas, betas = jax.lax.scan(grow, begin, length=24)[1]
+    return jnp.linalg.eigvalsh(jnp.diag(alphas) + jnp.diag(betas[:-1], 1) + jnp.diag(betas[:-1], -1))
+
+
+@jax.jit
+def way_out(w: jax.Array) -> jax.Array:
+    """The best of twenty lengths along the lowest eigenvector, on both sides, by hand."""
+    direction = jnp.linalg.eigh(jax.hessian(loss)(w))[1][:, 0]
+    lengths = 2.0 ** -jnp.arange(20)
+    tried = jnp.concatenate([w + lengths[:, None] * direction, w - lengths[:, None] * direction])
+    return tried[jnp.argmin(jax.vmap(loss)(tried))]
+
+
+@jax.jit
+def newton(w: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Newton's method with absolute eigenvalues by hand, and the eigenvalues at its end."""
+
+    def going(carry):
+        return (jnp.linalg.norm(jax.grad(loss)(carry[0])) > 1e-9) & (carry[1] < 50)
+
+    def step(carry):
+        values, vectors = jnp.linalg.eigh(jax.hessian(loss)(carry[0]))
+        return carry[0] - vectors @ (vectors.T @ jax.grad(loss)(carry[0]) / jnp.abs(values)), carry[1] + 1
+
+    end, _ = jax.lax.while_loop(going, step, (w, 0))
+    return end, jnp.linalg.eigvalsh(jax.hessian(loss)(end))
+
+
+@jax.jit
+def conjugate(w: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Newton's method by conjugate gradients by hand."""
+
+    def step(w, _):
+        newton_step = jax.scipy.sparse.linalg.cg(lambda v: product(w, v), jax.grad(loss)(w), maxiter=20)[0]
+        return w - newton_step, loss(w)
+
+    return jax.lax.scan(step, w, length=20)
+
+
+def jobs() -> dict[str, tuple[Callable[[], Any], Callable[[], Any] | None]]:
     """By name, the job with this package and by hand, each a function without arguments."""
-    import jax
-    import jax.numpy as jnp
-
-    import gdlab
-    import hessian
-
-    start = jnp.array([0.5, 1.0])
-
-    def loss(w):
-        return (1 - w[0] * w[1]) ** 2 + 0.1 * w[0] ** 2
-
-    @jax.jit
-    def descent(w):
-        def step(w, _):
-            value, slope = jax.value_and_grad(loss)(w)
-            return w - 0.1 * slope, value
-
-        return jax.lax.scan(step, w, length=100)
-
-    @jax.jit
-    def spectrum(w):
-        values, vectors = jnp.linalg.eigh(jax.hessian(loss)(w))
-        return jax.grad(loss)(w), values, vectors
-
-    @jax.jit
-    def lanczos(w):
-        product = lambda v: jax.jvp(jax.grad(loss), (w,), (v,))[1]  # noqa: E731
-
-        def grow(carry, _):
-            before, here, coupling = carry
-            image = product(here) - coupling * before
-            alpha = image @ here
-            image = image - alpha * here
-            beta = jnp.linalg.norm(image)
-            return (here, image / jnp.where(beta > 0, beta, 1), beta), (alpha, beta)
-
-        first = jax.random.normal(jax.random.key(0), w.shape)
-        begin = jnp.zeros_like(w), first / jnp.linalg.norm(first), jnp.zeros(())
-        alphas, betas = jax.lax.scan(grow, begin, length=24)[1]
-        return jnp.linalg.eigvalsh(jnp.diag(alphas) + jnp.diag(betas[:-1], 1) + jnp.diag(betas[:-1], -1))
-
-    @jax.jit
-    def way_out(w):
-        direction = jnp.linalg.eigh(jax.hessian(loss)(w))[1][:, 0]
-        lengths = 2.0 ** -jnp.arange(20)
-        tried = jnp.concatenate([w + lengths[:, None] * direction, w - lengths[:, None] * direction])
-        return tried[jnp.argmin(jax.vmap(loss)(tried))]
-
-    def newton_step(w):
-        values, vectors = jnp.linalg.eigh(jax.hessian(loss)(w))
-        return w - vectors @ (vectors.T @ jax.grad(loss)(w) / jnp.abs(values))
-
-    @jax.jit
-    def newton(w):
-        going = lambda carry: (jnp.linalg.norm(jax.grad(loss)(carry[0])) > 1e-9) & (carry[1] < 50)  # noqa: E731
-        end, _ = jax.lax.while_loop(going, lambda carry: (newton_step(carry[0]), carry[1] + 1), (w, 0))
-        return end, jnp.linalg.eigvalsh(jax.hessian(loss)(end))
-
-    @jax.jit
-    def conjugate(w):
-        def step(w, _):
-            product = lambda v: jax.jvp(jax.grad(loss), (w,), (v,))[1]  # noqa: E731
-            return w - jax.scipy.sparse.linalg.cg(product, jax.grad(loss)(w), maxiter=20)[0], loss(w)
-
-        return jax.lax.scan(step, w, length=20)
-
+    start, starts = jnp.array([0.5, 1.0]), jnp.array([[0.5, 1.0], [1.5, 2.0]])
     many = jax.jit(jax.vmap(newton))
-    starts = jnp.array([[0.5, 1.0], [1.5, 2.0]])
     return {
         "minimize": (lambda: gdlab.minimize(loss, gdlab.gd(0.1), start, 100), lambda: descent(start)),
         "classify": (lambda: hessian.classify(loss, start), lambda: spectrum(start)),
@@ -126,8 +148,6 @@ def jobs():
 
 def measured(name: str, by_hand: bool) -> None:
     """Print the processor seconds of the first call in this process."""
-    import jax
-
     jax.config.update("jax_enable_x64", True)
     job = jobs()[name][by_hand]
     began = time.process_time()
@@ -186,8 +206,6 @@ def main() -> None:
     table = "\n".join(lines)
     print(table)
     if asked.write:
-        import jax
-
         where = f"Measured with jax {jax.__version__} on {platform.machine()}, {os.cpu_count()} cores.\n"
         asked.write.write_text(f"{HEAD}{table}\n\n{where}")
 

@@ -6,6 +6,8 @@
 | `divided` | a / b where that is asked for, 0 elsewhere |
 | `newton_coordinates` | Newton's step along eigenvectors |
 | `bisect` | the interval that holds the point where a condition ends |
+| `curvature_rounding` | the size up to which the sign of an eigenvalue is rounding |
+| `unit`, `length`, `length_scale` | a direction, its Euclidean length, and what distances are measured against |
 """
 
 from collections.abc import Callable
@@ -13,6 +15,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
+
+from hessian.limits import CURVATURE_ROUNDING
 
 
 def divisor(b: jax.Array) -> jax.Array:
@@ -60,6 +64,11 @@ def bisect(
         return jnp.where(is_below, middle, low), jnp.where(is_below, high, middle)
 
     return jax.lax.fori_loop(0, halvings, halve, (low, high))
+
+
+def curvature_rounding(eigenvalues: jax.Array) -> jax.Array:
+    """The half width of the band in which the sign of an eigenvalue is rounding: 50 eps |H|."""
+    return CURVATURE_ROUNDING * jnp.finfo(eigenvalues.dtype).eps * jnp.max(jnp.abs(eigenvalues))
 
 
 def unit(vector: jax.Array) -> jax.Array:

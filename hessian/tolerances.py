@@ -20,9 +20,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from hessian.numerics import length_scale
+from hessian.numerics import curvature_rounding, length_scale
 from hessian.roundoff import SAFETY
-from hessian.spectra.spectrum import rounding
 
 DISTANCE_TOL = 1e-6  # in units of 1 + |theta|; in single precision sqrt(eps), which is more
 
@@ -63,4 +62,4 @@ def slope_tols(
 
 def zero_band(spectral_norm: jax.Array, blur: jax.Array, curvature_tol: Any) -> jax.Array:
     """Half the width of the zero band: `curvature_tol`, or by default the rounding of |H| and of its summed terms."""
-    return jnp.maximum(rounding(spectral_norm), SAFETY * blur) if curvature_tol is None else curvature_tol
+    return jnp.maximum(curvature_rounding(spectral_norm), SAFETY * blur) if curvature_tol is None else curvature_tol

@@ -85,7 +85,8 @@ STAIRS = {
         "precision jaxprs foreign",
         "models",
         "compiled",
-        "arguments numerics limits results",
+        "arguments numerics results",
+        "limits",
     ],
     "hessian.saddles": [
         "connect",

@@ -31,10 +31,9 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from hessian.numerics import divided, divisor, length
+from hessian.numerics import curvature_rounding, divided, divisor, length
 from hessian.product import matrix
 from hessian.spectra.eigh import eigh
-from hessian.spectra.spectrum import rounding
 from hessian.steps.eigenbasis import eigenbasis
 from hessian.steps.second_order import Flat
 from hessian.symmetry.declared import Symmetries
@@ -206,7 +205,7 @@ class _Search:
 
     def arrived(self, values, a, scale):
         """Whether Newton's step is short, and the slope rounding where there is no curvature."""
-        seen = jnp.abs(values) > rounding(values)
+        seen = jnp.abs(values) > curvature_rounding(values)
         newton = length(divided(a, jnp.abs(values), seen))
         slight = jnp.finfo(values.dtype).eps * jnp.max(jnp.abs(values)) * scale
         return (newton <= CLOSE * same_point_distance(scale)) & jnp.all(seen | (jnp.abs(a) <= slight))

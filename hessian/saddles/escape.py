@@ -23,11 +23,11 @@ from hessian.arguments import tolerance
 from hessian.bounds import Boxed, boxed, face_at
 from hessian.compiled import compiled
 from hessian.limits import DENSE_SPECTRUM
-from hessian.numerics import length_scale
+from hessian.numerics import curvature_rounding, length_scale
 from hessian.precision import Storage, Tree, storage, working
 from hessian.product import Loss, Params, gradient, hvp, second_order
 from hessian.results import Outcome, counts
-from hessian.spectra.spectrum import rounding, spectrum
+from hessian.spectra.spectrum import spectrum
 from hessian.steps.acceptance import descent_sign, smallest_visible_step
 from hessian.steps.eigenbasis import lowest_direction
 from hessian.symmetry.declared import declare, refuse_wrong
@@ -181,7 +181,7 @@ def line_search_along(
     u = ravel_pytree(lowest)[0]
     directional_derivative = ravel_pytree(gradient(loss, params, *args))[0] @ u
     before = loss(params, *args)
-    band = jnp.asarray(rounding(spectral_norm) if curvature_tol is None else curvature_tol, theta.dtype)
+    band = jnp.asarray(curvature_rounding(spectral_norm) if curvature_tol is None else curvature_tol, theta.dtype)
     scale = length_scale(theta)
 
     def loss_at(length):

@@ -9,11 +9,10 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
-from hessian.numerics import length_scale
+from hessian.numerics import curvature_rounding, length_scale
 from hessian.precision import Storage
 from hessian.product import Loss, Params, flat_product
 from hessian.saddles.escape import Escape, line_search_along
-from hessian.spectra.spectrum import rounding
 from hessian.steps.acceptance import smallest_visible_step
 from hessian.steps.eigenbasis import lowest_direction
 from hessian.steps.second_order import Flat
@@ -38,7 +37,9 @@ def negative_curvature_step(
         value = direction @ flat_product(loss, params, *args)(direction)
     tol = curvature_tol
     if tol is None:
-        tol = jnp.where(_bends_down(Flat(loss, unravel, args), theta, direction, value), 0, rounding(spectral_norm))
+        tol = jnp.where(
+            _bends_down(Flat(loss, unravel, args), theta, direction, value), 0, curvature_rounding(spectral_norm)
+        )
     return line_search_along(loss, params, args, tol, unravel(direction), value, spectral_norm, stored), used + 1
 
 

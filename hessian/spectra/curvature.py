@@ -32,12 +32,12 @@ from gdlab.ground.results import digits, result
 from hessian.compiled import compiled
 from hessian.limits import BASIS_MEMORY
 from hessian.models import partition
-from hessian.numerics import divisor, length, unit
+from hessian.numerics import curvature_rounding, divisor, length, unit
 from hessian.precision import Tree, working, working_dtype
 from hessian.product import Loss, Params, flat_product
 from hessian.spectra import lanczos
 from hessian.spectra.bounds import ends
-from hessian.spectra.spectrum import rounding, rows_within
+from hessian.spectra.spectrum import rows_within
 
 SHARES = (100, 10)  # of the lowest and the highest eigenvector before in the start, beside 1 of the random vector
 
@@ -140,7 +140,7 @@ def _curvature(loss, params, args, before, key, doubt, tol, products, rows):
     with jax.default_matmul_precision("highest"):
         vectors = jax.vmap(unit)(found.vectors[:, chosen].T @ krylov.basis)
     lowest, highest = values = found.values[chosen]
-    margin = rounding(values)
+    margin = curvature_rounding(values)
     return Curvature(
         lowest=lowest,
         highest=highest,

@@ -26,11 +26,12 @@ from gdlab.ground.results import digits, result
 from hessian.arguments import tolerance
 from hessian.compiled import compiled
 from hessian.limits import BASIS_MEMORY, DENSE_SPECTRUM
+from hessian.numerics import curvature_rounding
 from hessian.precision import working
 from hessian.product import Loss, Params, flat_product, matrix
 from hessian.spectra import lanczos
 from hessian.spectra.eigh import eigh
-from hessian.spectra.spectrum import rounding, rows_within
+from hessian.spectra.spectrum import rows_within
 
 
 @result
@@ -204,7 +205,7 @@ def minimum_ratio(
         weights = jnp.full_like(nodes, 1 / nodes.size)
     else:
         nodes, weights, _ = density(loss, params, *args, probes=probes, steps=steps, key=key)
-    tau = rounding(nodes) if curvature_tol is None else jnp.asarray(curvature_tol, nodes.dtype)
+    tau = curvature_rounding(nodes) if curvature_tol is None else jnp.asarray(curvature_tol, nodes.dtype)
     if len(nodes) > 1:
         # A node stands for the eigenvalues halfway to its neighbors: if its cell touches the band, its sign is unknown.
         gaps = jnp.diff(nodes, axis=1) / 2

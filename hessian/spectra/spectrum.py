@@ -20,8 +20,8 @@ from jax.typing import ArrayLike
 from gdlab.ground.checks import choice, key_or_default, number, whole
 from gdlab.ground.results import digits, result
 from hessian.compiled import compiled
-from hessian.limits import BASIS_MEMORY, CURVATURE_ROUNDING, MATRIX_MEMORY
-from hessian.numerics import length, unit
+from hessian.limits import BASIS_MEMORY, MATRIX_MEMORY
+from hessian.numerics import curvature_rounding, length, unit
 from hessian.precision import Tree, working, working_dtype
 from hessian.product import Loss, flat_product, matrix
 from hessian.spectra import lanczos
@@ -187,7 +187,9 @@ def inertia(eigenvalues: jax.Array, curvature_tol: ArrayLike | None = None) -> I
     [1, 2, 1]
     """
     eigenvalues = _numbers(eigenvalues)
-    tau = rounding(eigenvalues) if curvature_tol is None else number("curvature_tol", curvature_tol, "[0, inf)")
+    tau = (
+        curvature_rounding(eigenvalues) if curvature_tol is None else number("curvature_tol", curvature_tol, "[0, inf)")
+    )
     positive, negative = (jnp.sum(side > tau, dtype=jnp.int32) for side in (eigenvalues, -eigenvalues))
     return Inertia(positive, eigenvalues.size - positive - negative, negative)
 
@@ -201,7 +203,7 @@ def condition_number(eigenvalues: jax.Array) -> jax.Array:
     eigenvalues = _numbers(eigenvalues)
     sizes = jnp.abs(eigenvalues)
     smallest = jnp.min(sizes)
-    seen = smallest > rounding(eigenvalues)
+    seen = smallest > curvature_rounding(eigenvalues)
     return jnp.where(seen, jnp.max(sizes) / jnp.where(seen, smallest, 1), jnp.inf)
 
 
@@ -212,11 +214,6 @@ def _numbers(eigenvalues):
         msg = f"eigenvalues must be an array of at least one number; got shape {array.shape}"
         raise ValueError(msg)
     return array.astype(working_dtype(array) if jnp.issubdtype(array.dtype, jnp.floating) else float)
-
-
-def rounding(eigenvalues: jax.Array) -> jax.Array:
-    """The half width of the band in which a sign is rounding: 50 eps |H|."""
-    return CURVATURE_ROUNDING * jnp.finfo(eigenvalues.dtype).eps * jnp.max(jnp.abs(eigenvalues))
 
 
 def fits(theta: jax.Array, memory: float) -> None:

@@ -21,11 +21,10 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from hessian.numerics import divided, divisor, length, newton_coordinates, unit
+from hessian.numerics import curvature_rounding, divided, divisor, length, newton_coordinates, unit
 from hessian.product import Params, flat_product, matrix
 from hessian.spectra import lanczos
 from hessian.spectra.eigh import eigh
-from hessian.spectra.spectrum import rounding
 
 
 class Eigenbasis(NamedTuple):
@@ -39,7 +38,7 @@ class Eigenbasis(NamedTuple):
     @property
     def band(self) -> jax.Array:
         """Below this an eigenvalue is rounding: 50 eps |H|."""
-        return rounding(self.values)
+        return curvature_rounding(self.values)
 
     def newton(self, slopes: jax.Array) -> jax.Array:
         """Newton's step in coordinates, along every eigenvector whose curvature exceeds rounding."""
@@ -130,7 +129,9 @@ def _exhausted(krylov, found):
 
 def _negative(krylov, found):
     """Whether the lowest Ritz pair is a clear direction of negative curvature."""
-    return (found.values[0] < -rounding(found.spectral_norm)) & (found.residuals[0] <= 0.1 * jnp.abs(found.values[0]))
+    return (found.values[0] < -curvature_rounding(found.spectral_norm)) & (
+        found.residuals[0] <= 0.1 * jnp.abs(found.values[0])
+    )
 
 
 def _orthogonal(basis, vector, key):

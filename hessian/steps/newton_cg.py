@@ -18,9 +18,8 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from gdlab.ground.checks import key_or_default, number, whole
-from hessian.numerics import divisor, length, length_scale, unit
+from hessian.numerics import curvature_rounding, divisor, length, length_scale, unit
 from hessian.product import flat_product
-from hessian.spectra.spectrum import rounding
 from hessian.steps.acceptance import descent_sign, gradient_fell, smallest_visible_step
 from hessian.steps.eigenbasis import lowest_direction
 from hessian.steps.second_order import flattened
@@ -121,7 +120,7 @@ def _direction(loss, theta, gradient, damping, accuracy, num_matvecs, key):
     d, negative = capped(flat_product(loss, theta), gradient, damping, accuracy, limit)
     # Predicted decrease is about |lambda|^3 along the negative-curvature direction and |g|^2 / |H| along the Newton-CG
     # direction; the larger is tried first.
-    is_negative = curvature < -rounding(spectral_norm)
+    is_negative = curvature < -curvature_rounding(spectral_norm)
     pays_more = is_negative & (jnp.abs(curvature) ** 1.5 > norm / jnp.sqrt(scale)) & ~negative
     return jnp.where(pays_more, lowest, d), negative | pays_more
 

@@ -23,9 +23,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from hessian.numerics import divided, divisor, newton_coordinates
+from hessian.numerics import curvature_rounding, divided, divisor, newton_coordinates
 from hessian.roundoff import SAFETY, UNIFORM
-from hessian.spectra.spectrum import rounding
 
 MAX_DRIFT = 0.05  # the largest relative change of curvature under which a sign is certain
 HIDDEN = 3  # the part of Newton's step that rounding of the gradient may hide, in units of its spread
@@ -106,7 +105,7 @@ def drift(
         there = frame.theta + frame.basis @ move
         moved = (there - frame.theta) @ frame.basis  # the move after rounding
         deviation = gradient_at(there) @ frame.basis - frame.gradient - values * moved
-        deviation = jnp.maximum(jnp.abs(deviation) - noise - rounding(values) * jnp.linalg.norm(moved), 0)
+        deviation = jnp.maximum(jnp.abs(deviation) - noise - curvature_rounding(values) * jnp.linalg.norm(moved), 0)
         energy = jnp.linalg.norm(jnp.where(seen, moved / weight, 0))
         of_slope = divided(jnp.sqrt(jnp.cumsum((weight * deviation)[stiffest] ** 2)), energy)
         return of_slope, jnp.linalg.norm(deviation), jnp.linalg.norm(moved)
