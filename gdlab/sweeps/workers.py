@@ -125,15 +125,19 @@ def place_of(mesh: jax.sharding.Mesh | None) -> tuple[list[Any], int, int]:
     """The devices of this process, how many processes share the lanes, and which of them this one is.
 
     Raises:
-        ValueError: for a mesh without a device of this process.
+        ValueError: for a mesh without a device of this process, or with more of one than of another.
     """
     if mesh is None:
         return [None], 1, 0
-    here, processes = jax.process_index(), sorted({device.process_index for device in mesh.devices.flat})
-    if here not in processes:
+    here, owners = jax.process_index(), [device.process_index for device in mesh.devices.flat]
+    counts = {process: owners.count(process) for process in sorted(owners)}
+    if here not in counts:
         msg = f"mesh must have a device of every process; got none of process {here}"
         raise ValueError(msg)
-    return [one for one in mesh.devices.flat if one.process_index == here], len(processes), processes.index(here)
+    if len(set(counts.values())) > 1:
+        msg = f"mesh must have as many devices of one process as of another; got {counts}, by process"
+        raise ValueError(msg)
+    return [one for one in mesh.devices.flat if one.process_index == here], len(counts), [*counts].index(here)
 
 
 def _cores():

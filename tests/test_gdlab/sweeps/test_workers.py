@@ -77,6 +77,8 @@ def test_a_mesh_without_a_device_of_this_process_is_named():
     with pytest.raises(ValueError, match=r"^mesh must have a device of every process; got none of process 0"):
         workers.place_of(types.SimpleNamespace(devices=np.array(devices)))
     devices[0].process_index = 0
+    with pytest.raises(ValueError, match=r"as many devices of one process as of another; got \{0: 1, 1: 1, 2: 2\}"):
+        workers.place_of(types.SimpleNamespace(devices=np.array([*devices, devices[-1]])))
     assert workers.place_of(types.SimpleNamespace(devices=np.array(devices))) == ([devices[0]], 3, 0)
 
 
