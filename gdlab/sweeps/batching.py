@@ -105,7 +105,7 @@ def prepare(made: Traced, chunk: int, way: Way, mesh: Mesh | None) -> Prepared:
     whole = alone or min(chunk, made.task.lanes) <= way.block
     programs = [_blocks(of(together, lambda program: program), axes, way.block, whole, {})]
     if way.name != "vmap":  # which takes its place where a compiler cannot make a kernel
-        act = of(together, simplified) if way.name == "kernel" else in_vectors(of(last, simplified))
+        act = in_vectors(of(together if way.name == "kernel" else last, simplified))
         programs.insert(0, _blocks(as_kernel(act), axes, way.block, whole, KERNEL_OPTIONS))
     work = Work(
         lanes=chunk,

@@ -32,6 +32,7 @@ import numpy as np
 from gdlab.ground.jaxprs import ClosedJaxpr, Literal
 
 LIMIT = 100.0
+VECTOR = 8  # numbers; of fewer, the library's functions are as fast
 
 
 class _Parts(NamedTuple):
@@ -166,7 +167,7 @@ def _run(jaxpr: Any, consts: Sequence[Any], args: Sequence[Any]) -> list[Any]:
     for equation in jaxpr.eqns:
         inputs = [value(variable) for variable in equation.invars]
         rule = RULES.get(equation.primitive.name)
-        if rule and equation.invars[0].aval.dtype.name in PARTS and equation.params.get("accuracy") is None:
+        if rule and _suits(equation):
             outputs = [rule(*inputs)]
         else:
             params = {name: _within(parameter) for name, parameter in equation.params.items()}
@@ -174,6 +175,11 @@ def _run(jaxpr: Any, consts: Sequence[Any], args: Sequence[Any]) -> list[Any]:
             outputs = found if equation.primitive.multiple_results else [found]
         known.update(zip(equation.outvars, outputs, strict=True))
     return [value(variable) for variable in jaxpr.outvars]
+
+
+def _suits(equation):
+    of = equation.invars[0].aval
+    return of.dtype.name in PARTS and of.size >= VECTOR and equation.params.get("accuracy") is None
 
 
 def _within(parameter: Any) -> Any:

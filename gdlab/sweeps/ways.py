@@ -4,8 +4,9 @@
 |---|---|---|
 | `vmap` | operations of XLA, lanes where `jax.vmap` puts them | large arrays, and every device but a CPU |
 | `kernel` | one kernel, lanes where `jax.vmap` puts them | small loops, few lanes |
-| `vectors` | one kernel, lanes along the last axis, sin, cos and tanh in vector form | small loops, many lanes |
+| `vectors` | one kernel, lanes along the last axis | small loops, many lanes |
 
+In a kernel sin, cos and tanh are in vector form.
 All ways compute the same, to the last bits: so a store keeps to the way of its first chunk.  By the rule a way follows
 from the program alone.  Where the work is worth it and the user has a cache, the candidates are timed, once for each
 program and kind of processor, and the fastest is remembered there.
