@@ -63,6 +63,14 @@ def test_every_convolution_of_a_loop_is_in_the_order_of_the_library_and_stays_so
         assert set(convolutions(jax.make_jaxpr(program)(given, given).jaxpr)) == {LIBRARY}
 
 
+def test_convolutions_along_one_axis_are_in_the_order_of_the_library_too():
+    x, k = (np.random.default_rng(0).normal(size=shape).astype(np.float32) for shape in [(5, 4, 7), (8, 4, 3)])
+    slope = jax.grad(lambda k: jnp.mean(jnp.tanh(jax.lax.conv(x, k, (1,), "SAME"))))
+    ordered = jax.lax.ConvDimensionNumbers((0, 2, 1), (2, 1, 0), (0, 2, 1))
+    assert set(convolutions(jax.make_jaxpr(canonical(slope))(k).jaxpr)) == {ordered}
+    np.testing.assert_allclose(canonical(slope)(k), slope(k), rtol=1e-4, atol=1e-6)
+
+
 def test_what_is_no_array_comes_back_as_it_was():
     both, k = curvature_along(ORDERS["features first"], window_strides=(1, 1), padding="SAME")
     made, said = canonical(lambda k: (both(k, k)[1], {"name": "a text", "n": 3}))(k)
