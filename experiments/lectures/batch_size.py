@@ -197,7 +197,7 @@ def summary():
         ("what", "small", "large", "checked in"),
         [
             ["speed of one update, not parallel", "faster", "slower", "minibatches, S46: 1400 against 100"],
-            ["speed of one update, parallel", "same", "same, if not too large", "minibatches, S46: 100 against 1"],
+            ["speed of one update, parallel", "same", "same, if not too large", "shown in minibatches: 100 against 1"],
             ["time of an epoch", "slower", "faster", "minibatches, S47"],
             ["gradient", "noisy", "stable", "minibatches, S45"],
             ["optimization", "better", "worse", "S48 at one rate for all; S50: hardly, each at its own"],
