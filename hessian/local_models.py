@@ -27,7 +27,7 @@ from jax.typing import ArrayLike
 from gdlab.ground.checks import choice, number, switch, whole
 from hessian.arguments import alike
 from hessian.numerics import divisor, length, unit
-from hessian.precision import working
+from hessian.precision import Tree, working
 from hessian.product import Loss, Params, forward_passes, gradient, hvp, matrix
 from hessian.spectra.eigh import eigh
 from hessian.steps.trust_region import on_sphere
@@ -92,8 +92,8 @@ def quadratic_model(loss: Loss, params: Params, *args: Any) -> Callable[[Params]
 
 
 def trust_region_step(
-    loss: Loss, params: Params, *args: Any, radius: ArrayLike, order: int = 1, inside: bool = False
-) -> Params:
+    loss: Loss, params: Tree, *args: Any, radius: ArrayLike, order: int = 1, inside: bool = False
+) -> Tree:
     """The delta that minimizes the Taylor model on the sphere |delta| = radius, or in the ball (S70).
 
     Args:

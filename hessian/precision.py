@@ -29,7 +29,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gdlab.ground.checks import function
+from gdlab.ground.checks import function, miscalled
 from gdlab.ground.leaves import shown
 from hessian.models import Model, WholeLoss, partition
 
@@ -240,15 +240,28 @@ def _value(loss, params, args, names, stored=None):
         if "not a valid JAX type" in str(error):
             msg = f"{name} must return a scalar; got {str(error).partition('value of type ')[2].partition(' at ')[0]}"
             raise ValueError(msg) from None
-        if stored is not None and _takes(plain, stored(params), args):
-            msg = (
-                f"{name} must take {names[1]} in {stored.working}, in which curvature is computed, as well as in"
-                f" {', '.join(sorted({str(dtype) for dtype in stored.dtypes}))}; it raised {type(error).__name__}:"
-                f" {str(error).strip().splitlines()[0]}"
-            )
+        if (msg := _refused(error, plain, params, args, names, stored)) is not None:
             raise TypeError(msg) from error
         raise
     return scalar(name, first(value))
+
+
+def _refused(error, loss, params, args, names, stored):
+    """What is wrong with how the loss was called, where that is why it raised this; else None."""
+    name, of, given = names[0], loss, (params, *args)
+    if isinstance(loss, WholeLoss):
+        of, given = loss.loss, (params, *args[1:])
+    if isinstance(error, TypeError) and (takes := miscalled(of, *given)) is not None:
+        msg = f"{name} must take {len(given)} arguments, {names[1]} and each of args; got {name}{takes}"
+        more = ": bind what else it takes, such as a key, by functools.partial or a lambda"
+        return msg + more if len(takes.parameters) > len(given) else msg
+    if stored is not None and _takes(loss, stored(params), args):
+        return (
+            f"{name} must take {names[1]} in {stored.working}, in which curvature is computed, as well as in"
+            f" {', '.join(sorted({str(dtype) for dtype in stored.dtypes}))}; it raised {type(error).__name__}:"
+            f" {str(error).strip().splitlines()[0]}"
+        )
+    return None
 
 
 def _takes(loss, params, args):

@@ -146,8 +146,8 @@ def flat_product(loss: Loss, params: Params, *args: Any) -> Callable[[jax.Array]
 def matrix(loss: Loss, params: Params, *args: Any, chunk: int = 64) -> jax.Array:
     """The Hessian over the raveled parameters, shape (n, n), symmetric to the bit (S56).
 
-    Made of products with the unit vectors, `chunk` at a time: beside the matrix and its transpose, memory holds what
-    `chunk` products need.
+    Made of products with the unit vectors, at most `chunk` at a time: beside the matrix and its transpose, memory holds
+    what `chunk` products need.
     """
     params = check(loss, params, *args)
     n = sum(leaf.size for leaf in jax.tree.leaves(params))
@@ -162,5 +162,12 @@ def _matrix(loss, chunk, params, *args):
     def column(i):
         return product((rows == i).astype(theta.dtype))
 
-    columns = jax.vmap(column)(rows) if chunk is None else jax.lax.map(column, rows, batch_size=chunk)
+    if chunk is None:
+        columns = jax.vmap(column)(rows)
+    else:
+        # Equal parts, of which the last may reach beyond the end: a remainder would be a second program of the product.
+        parts = -(-theta.size // chunk)
+        size = -(-theta.size // parts)
+        columns = jax.lax.map(jax.vmap(column), jnp.arange(parts * size).reshape(parts, size))
+        columns = columns.reshape(parts * size, theta.size)[: theta.size]
     return (columns + columns.T) / 2

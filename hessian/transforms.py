@@ -17,7 +17,7 @@ The first three hold at the point where they are evaluated: they are for spectra
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +28,9 @@ from gdlab.ground.leaves import chosen_of, shown
 from hessian.models import free_part
 from hessian.precision import Tree, first, scalar, working_dtype
 from hessian.product import Loss, Params, pushed
+
+Value = TypeVar("Value")  # what a loss returns
+Mean = Callable[..., jax.Array]  # mean(params, *args) -> scalar
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class _Made:
         return self.function(*self.parts, params, *args)
 
 
-def gauss_newton(model: Callable[..., Any], criterion: Loss) -> Loss:
+def gauss_newton(model: Callable[..., Any], criterion: Loss) -> Mean:
     """A loss whose Hessian is the Gauss-Newton matrix J^T C J of criterion(model(params, inputs), *targets).
 
     Where the criterion is a negative log-likelihood in natural parameters (squares, softmax or logistic cross-entropy),
@@ -74,7 +77,7 @@ def _gauss_newton(model, criterion, params, inputs, *targets):
     return criterion(jax.tree.map(jnp.add, outputs, change), *targets)
 
 
-def empirical_fisher(losses: Callable[..., jax.Array]) -> Loss:
+def empirical_fisher(losses: Callable[..., jax.Array]) -> Mean:
     """A loss whose Hessian is mean_i g_i g_i^T for the gradients g_i of the losses of single examples.
 
     Args:
@@ -99,7 +102,7 @@ def _empirical_fisher(losses, params, *data):
     return jnp.mean(values + change + change**2 / 2)
 
 
-def preconditioned(loss: Loss) -> Loss:
+def preconditioned(loss: Callable[..., Value]) -> Callable[..., Value]:
     """A loss whose Hessian is sigma^(-1/2) H sigma^(-1/2), which an optimizer that divides by sigma sees.
 
     Its largest eigenvalue times the rate is what must stay below 2 (Cohen et al. 2022).
@@ -136,7 +139,7 @@ def split(params: Tree, chosen: Any) -> tuple[Tree, Tree]:
     )
 
 
-def partial_loss(loss: Loss) -> Loss:
+def partial_loss(loss: Callable[..., Value]) -> Callable[..., Value]:
     """The loss as a function of the leaves that `split` chose: `loss(chosen, rest, *args)`.
 
     >>> chosen, rest = split({"a": 1.0, "b": 2.0}, lambda path: path == "['a']")
@@ -151,7 +154,7 @@ def _partial_loss(loss, chosen, rest, *args):
     return loss(whole, *args)
 
 
-def microbatched(loss: Loss, size: int) -> Loss:
+def microbatched(loss: Loss, size: int) -> Mean:
     """The mean loss over micro-batches of `size` examples, weighted by how many each holds: the memory of one.
 
     Args:
@@ -192,7 +195,7 @@ def _microbatched(loss, size, params, *data):
     return (total / examples).astype(dtype)
 
 
-def pooled(loss: Loss) -> Loss:
+def pooled(loss: Loss) -> Mean:
     """The mean loss over batches of unequal sizes, each weighted by its own: `loss(params, batches)`.
 
     `batches` is a sequence of tuples of data; the mean of their means would be another function where sizes differ.
@@ -210,7 +213,7 @@ def _pooled(loss: Loss, params: Params, batches: Sequence[tuple]) -> jax.Array:
     return _mean(sizes, values)
 
 
-def data_parallel(loss: Loss, mesh: Mesh) -> Loss:
+def data_parallel(loss: Loss, mesh: Mesh) -> Mean:
     """The loss with its examples spread over all devices of a mesh; one sum over them per product.
 
     The mesh is made with automatic axes: `jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))`.

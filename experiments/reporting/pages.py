@@ -19,6 +19,13 @@ from ..reporting.run_folder import dump
 
 CHECKED = "lecture"  # the first column of a table of checks
 HELD = '<pre id="held" hidden>'
+# What a page shows of the files of a run, by file.
+NEEDED: dict[str, dict[str, type | tuple[type, ...]]] = {
+    "report": {"command": str, "title": str, "words": list, "tables": list},
+    "summary": {},
+    "config": {},
+    "meta": {"versions": dict, "command": str, "started": str, "wall_seconds": (int, float), "device": str},
+}
 STYLE = """
 :root{color-scheme:light;--ink:#1c2530;--soft:#5b6673;--line:#d9dee5;--back:#f6f7f9;--good:#00734f;--bad:#b4430a}
 :root{--paper:#fff;--link:#0a5c96;--mark:#fff3c4}
@@ -66,10 +73,7 @@ def read(folder: Path) -> Run:
         InputError: where a file of it cannot be read.
     """
     try:
-        section, summary, config, meta = (
-            json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-            for name in ("report", "summary", "config", "meta")
-        )
+        section, summary, config, meta = (_file(folder / f"{name}.json", needed) for name, needed in NEEDED.items())
         return Run(
             name=folder.name,
             command=section["command"],
@@ -79,8 +83,18 @@ def read(folder: Path) -> Run:
             meta=meta,
             picture=picture(folder, section["command"]),
         )
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"folder must hold whole runs; {folder}: {error}") from None
+
+
+def _file(path, needed):
+    """What is in a file of a run; ValueError where something that a page needs is not there."""
+    held = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(held, dict):
+        raise ValueError(f"{path.name} holds no object")
+    if wrong := [name for name, kind in needed.items() if not isinstance(held.get(name), kind)]:
+        raise ValueError(f"{path.name} has no {', '.join(wrong)} that a page can show")
+    return held
 
 
 def picture(folder: Path, name: str) -> str:

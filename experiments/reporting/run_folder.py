@@ -18,7 +18,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -30,7 +29,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from gdlab.ground.files import PARTIAL, atomic_write, try_lock
+from gdlab.ground.files import PARTIAL, atomic_write, partial_beside, try_lock
 
 from ..cli.console import print_table
 from ..cli.settings import InputError, as_json, command_line, in_one_line
@@ -56,11 +55,11 @@ def new_folder(out: Path) -> Iterator[Path]:
             raise InputError(f"{allowed}; {out} is there already")
         out.parent.mkdir(parents=True, exist_ok=True)
         _clear(out)
-        made = Path(tempfile.mkdtemp(prefix=f".{out.name}-", suffix=PARTIAL, dir=out.parent))
+        made = partial_beside(out)
+        made.mkdir()
     try:
         with writable("folder", out), held(made):
             yield made
-            made.chmod(0o755)
             made.rename(out)
     finally:
         shutil.rmtree(made, ignore_errors=True)
@@ -124,10 +123,8 @@ def write_new(path: Path, text: str) -> None:
     """
     if path.exists() or path.is_symlink():
         raise InputError(f"out must be a file that does not exist yet; {path} is there already")
-    with writable("file", path):
-        with atomic_write(path) as file:
-            file.write(text.encode())
-        path.chmod(0o644)
+    with writable("file", path), atomic_write(path) as file:
+        file.write(text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:

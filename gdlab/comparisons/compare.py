@@ -23,6 +23,8 @@ from gdlab.ground.leaves import shown
 if TYPE_CHECKING:
     import xarray
 
+    from gdlab.comparisons.figures import Figure
+
 BOUNDS = ["low", "high"]
 VALUES = 100  # at which a profile is read
 WITHIN = 0.05  # of the best: the band of sensitivity
@@ -79,7 +81,7 @@ class Comparison:
     def __str__(self) -> str:
         return self.table()
 
-    def draw(self, what: str = "intervals") -> Any:
+    def draw(self, what: str = "intervals") -> "Figure":
         """A matplotlib figure of one part: intervals, improvement, profiles, sensitivity, budget or targets."""
         from gdlab.comparisons import figures
 

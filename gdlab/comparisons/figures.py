@@ -8,6 +8,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     import xarray
+    from matplotlib.figure import Figure
 
 INK, SOFT = "#0072b2", "#8a94a0"
 COLORS = ("#0072b2", "#e69f00", "#56b4e9", "#d55e00", "#cc79a7", "#009e73", "#000000", "#7f3c8d", "#999933")
@@ -15,7 +16,7 @@ DASHES = ("-", "--", ":", "-.")  # the next one after each DISTINCT colors
 DISTINCT = 3  # colors in a row that color-blind readers tell apart
 
 
-def intervals(results: "xarray.Dataset") -> Any:
+def intervals(results: "xarray.Dataset") -> "Figure":
     """The interquartile mean of each contestant with its interval, the best on top."""
     names, order = _names(results), _order(results)
     figure, axes = _figure(1, 0.34 * len(names) + 1.2)
@@ -31,7 +32,7 @@ def intervals(results: "xarray.Dataset") -> Any:
     return figure
 
 
-def improvement(results: "xarray.Dataset") -> Any:
+def improvement(results: "xarray.Dataset") -> "Figure":
     """The probability of improvement of the row on the column; a dot where the runs separate the pair."""
     names, order = _names(results), _order(results)
     figure, axes = _figure(1, 0.42 * len(names) + 1.8)
@@ -48,7 +49,7 @@ def improvement(results: "xarray.Dataset") -> Any:
     return figure
 
 
-def profiles(results: "xarray.Dataset") -> Any:
+def profiles(results: "xarray.Dataset") -> "Figure":
     """The share of runs that are as good as a score, or better, with its interval."""
     figure, axes = _figure(1, 4.0)
     values = results["value"].values
@@ -62,7 +63,7 @@ def profiles(results: "xarray.Dataset") -> Any:
     return figure
 
 
-def sensitivity(results: "xarray.Dataset") -> Any:
+def sensitivity(results: "xarray.Dataset") -> "Figure":
     """The width of the band within 5 % of the best, on each axis of settings: each task a point, their median a bar."""
     names = _names(results)
     widths = [name for name in map(str, results.data_vars) if name.endswith("_width")]
@@ -80,7 +81,7 @@ def sensitivity(results: "xarray.Dataset") -> Any:
     return figure
 
 
-def budget(results: "xarray.Dataset") -> Any:
+def budget(results: "xarray.Dataset") -> "Figure":
     """The score after so many tried settings, a panel for each task."""
     task = str(results["score"].dims[1])
     return _panels(results, results[task].values, _budget_of)
@@ -93,7 +94,7 @@ def _budget_of(axes, results, place):
     _log_if_wide(axes.set_yscale, results["budget_score"].values[:, place])
 
 
-def targets(results: "xarray.Dataset") -> Any:
+def targets(results: "xarray.Dataset") -> "Figure":
     """The share of runs that have come to the target after so many steps, a panel for each task."""
     return _panels(results, results[str(results["score"].dims[1])].values, _target_of)
 
@@ -108,7 +109,7 @@ def _target_of(axes, results, place):
     axes.set(xlabel="steps", ylabel="share of runs at the target", ylim=(-0.03, 1.03))
 
 
-FIGURES: dict[str, Callable[["xarray.Dataset"], Any]] = {
+FIGURES: dict[str, Callable[["xarray.Dataset"], "Figure"]] = {
     "intervals": intervals,
     "improvement": improvement,
     "profiles": profiles,

@@ -10,11 +10,13 @@
 | `choice`, `switch` | what a word selects; True or False |
 | `prng_key`, `key_or_default` | a PRNG key; that of seed 0 for None |
 | `function`, `one_of` | a function; an instance of a class |
+| `miscalled` | what a function takes, where it is given something else |
 | `alike` | nothing; raises for a pytree unlike params |
 
 The values of arrays and tracers are data and are not checked; their dtypes and shapes are.
 """
 
+import inspect
 import math
 import numbers
 from collections.abc import Callable, Collection, Mapping
@@ -140,6 +142,23 @@ def function(name: str, value: Any, example: str = "") -> Callable[..., Any]:
         msg = f"{name} must be a function{example and f', {example}'}; got {shown(value)}"
         raise TypeError(msg)
     return value
+
+
+def miscalled(function: Callable[..., Any], *args: Any, **keyed: Any) -> inspect.Signature | None:
+    """What a function takes, where that is not what it is given; None where it is, or where nobody knows.
+
+    >>> print(miscalled(lambda params, key: 0, 1), miscalled(lambda params, key: 0, 1, key=2))
+    (params, key) None
+    """
+    try:
+        takes = inspect.signature(function)
+    except (TypeError, ValueError):  # one without a signature
+        return None
+    try:
+        takes.bind(*args, **keyed)
+    except TypeError:
+        return takes
+    return None
 
 
 def one_of(name: str, value: Any, kind: type, example: str) -> Any:

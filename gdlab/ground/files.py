@@ -4,12 +4,13 @@
 |---|---|
 | `atomic_write` | a file that appears complete, or not at all |
 | `PARTIAL` | how the name of one ends that is not complete |
+| `partial_beside` | a new name for one, beside where it will be |
 | `try_lock` | whether this process holds a file or folder from now on |
 """
 
 import contextlib
 import os
-import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,10 @@ PARTIAL = ".partial"
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[Any]:
-    """A file to write that appears complete, on success, or not at all."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", suffix=PARTIAL, dir=path.parent)
+    """A file to write that appears complete, on success, or not at all; who may read it the umask says."""
+    name = partial_beside(path)
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with open(name, "xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -36,6 +37,11 @@ def atomic_write(path: Path) -> Iterator[Any]:
         os.fsync(folder)  # so that the rename survives a power failure
     finally:
         os.close(folder)
+
+
+def partial_beside(path: Path) -> Path:
+    """A name that nothing has, for what is to become the file or folder at this path once it is complete."""
+    return path.parent / f".{path.name}-{uuid.uuid4().hex[:8]}{PARTIAL}"
 
 
 def try_lock(descriptor: int) -> bool:

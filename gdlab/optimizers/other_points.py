@@ -13,7 +13,7 @@ from jax.typing import ArrayLike
 
 from gdlab.equation import Optimizer, Rule
 from gdlab.ground.checks import one_of
-from gdlab.numerics import Params, each, like, norm, safe_ratio, wide, zeros_wide
+from gdlab.numerics import Params, Tree, each, like, norm, safe_ratio, wide, zeros_wide
 from gdlab.optimizers.wrappers import EXAMPLE, copied, given
 from gdlab.pieces import NONNEGATIVE, OPEN_SHARE, SHARE, Number, Range, number, part, piece
 
@@ -151,7 +151,7 @@ def schedule_free(optimizer: Optimizer, b1: ArrayLike = 0.9, power: ArrayLike = 
     return Optimizer(ScheduleFree(optimizer, b1, power))
 
 
-def schedule_free_average(optimizer: Optimizer, state: ScheduleFreeState, params: Params) -> Params:
+def schedule_free_average(optimizer: Optimizer, state: ScheduleFreeState, params: Tree) -> Tree:
     """The average x = (y - (1 - b1) z) / b1, to be evaluated, of the parameters y of `schedule_free`.
 
     Args:

@@ -13,13 +13,13 @@ For real parameters the two are equal.  For complex ones, theta = x + i y, the g
 | `conjugate` | the gradient for what jax.grad returns, and back |
 """
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from gdlab.ground.checks import miscalled
 from gdlab.ground.convolutions import canonical
 from gdlab.ground.leaves import shown
 from gdlab.numerics import Params
@@ -60,24 +60,13 @@ def traced(loss: Callable[..., Any], name: str) -> Callable[..., Any]:
             msg += "x.item(), np.asarray(x) and `if x > 0` do"
             raise TypeError(msg) from error
         except TypeError as error:
-            if (miscalled := _miscalled(loss, name, args, keyed)) is None:
+            if (takes := miscalled(loss, *args, **keyed)) is None:
                 raise
-            raise miscalled from error
+            given = ", ".join([f"{len(args)} arguments", *(f"{word}=" for word in keyed)])
+            msg = f"{name} must take {given}: params first, each of args, and a batch as one; got {name}{takes}"
+            raise TypeError(msg) from error
 
     return called
-
-
-def _miscalled(loss, name, args, keyed):
-    """The error of a function that does not take what it is given, None for one that does."""
-    try:
-        takes = inspect.signature(loss)
-        takes.bind(*args, **keyed)
-    except ValueError:  # a function without a signature
-        return None
-    except TypeError:
-        given = ", ".join([f"{len(args)} arguments", *(f"{word}=" for word in keyed)])
-        return TypeError(f"{name} must take {given}: params first, each of args, and a batch as one; got {name}{takes}")
-    return None
 
 
 def number(value: Any, name: str) -> jax.Array:

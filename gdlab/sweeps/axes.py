@@ -126,7 +126,7 @@ def seeds(count: int, seed: int = 0) -> jax.Array:
     return jax.vmap(lambda number: jax.random.fold_in(key, number))(numbers)
 
 
-def draws(count: int, *, seed: int = 0, quasi: bool = False, **ranges: Sequence[Any]) -> dict[str, Any]:
+def draws(count: int, *, seed: int = 0, quasi: bool = False, **ranges: Sequence[Any]) -> dict[str, jax.Array]:
     """Points drawn from a box, as one zipped axis: a mapping from names to arrays of shape (count,).
 
     Args:

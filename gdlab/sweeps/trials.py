@@ -11,7 +11,7 @@ import itertools
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from numbers import Integral, Number
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -21,8 +21,10 @@ from gdlab.ground.checks import function, whole
 from gdlab.ground.leaves import shown
 from gdlab.sweeps.axes import names_of, range_of
 
+Study = TypeVar("Study")  # an `optuna.Study`, or what has its `ask` and `tell`
 
-def trials(study: Any, fn: Callable[..., jax.Array], count: int, /, *, batch: int = 32, **ranges: Any) -> Any:
+
+def trials(study: Study, fn: Callable[..., jax.Array], count: int, /, *, batch: int = 32, **ranges: Any) -> Study:
     """Ask a study for trials, compute them batch by batch in one compiled program, and tell it the values.
 
     A trial whose value is not finite is reported as failed, so that it does not mislead the sampler; so are the
@@ -64,7 +66,8 @@ def trials(study: Any, fn: Callable[..., jax.Array], count: int, /, *, batch: in
         raise ValueError(msg)
     choices = {name: _names(name, given) for name, given in ranges.items() if _is_of_names(given)}
     spans = {name: _span(name, given) for name, given in ranges.items() if name not in choices}
-    if not (callable(getattr(study, "ask", None)) and callable(getattr(study, "tell", None))):
+    ask = getattr(study, "ask", None)
+    if not (callable(ask) and callable(getattr(study, "tell", None))):
         msg = f"study must have ask and tell, as one of optuna has; got {shown(study)}"
         raise TypeError(msg)
     objectives = len(study.directions) if hasattr(study, "directions") else None
@@ -73,7 +76,7 @@ def trials(study: Any, fn: Callable[..., jax.Array], count: int, /, *, batch: in
     for first in range(0, count, batch):
         with _told(study, objectives) as asked:
             for _ in range(min(batch, count - first)):
-                asked.append(study.ask())
+                asked.append(ask())
             picked, rows = zip(*(_suggested(trial, choices, spans) for trial in asked), strict=True)
             values = programs.values(picked, rows)
             for value in values:

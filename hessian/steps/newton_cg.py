@@ -9,7 +9,7 @@ weight / 6 |step|^3 (Royer, O'Neill & Wright 2020, arXiv:1803.02924).
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -51,7 +51,7 @@ def newton_cg(
     weight: ArrayLike = 1e-3,
     num_matvecs: int = 100,
     key: jax.Array | None = None,
-) -> Any:
+) -> optax.GradientTransformationExtraArgs:
     """Newton-CG with capped conjugate gradients, as an optax transformation (Royer, O'Neill & Wright 2020; S58).
 
     Args:

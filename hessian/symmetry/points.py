@@ -18,7 +18,7 @@ from jax.flatten_util import ravel_pytree
 from gdlab.ground.checks import whole
 from gdlab.ground.leaves import shown
 from hessian.precision import Params
-from hessian.symmetry.generators import euclidean
+from hessian.symmetry.generators import Rotations, Translations, euclidean
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def reflections(d: int) -> Reflections:
     return Reflections(whole("d", d))
 
 
-def atoms(d: int, kinds: Sequence[Any] | None = None) -> tuple:
+def atoms(d: int, kinds: Sequence[Any] | None = None) -> tuple[Translations, Rotations, Reflections, Identical]:
     """All that leaves the distances of points as they are: `euclidean`, `reflections` and `identical`.
 
     Args:

@@ -68,11 +68,14 @@ def slope_left(frame: Frame, gradient_at: Callable[[jax.Array], jax.Array]) -> j
     """
     falling = frame.seen & (jnp.abs(frame.gradient) > frame.gradient_error)
 
-    def onward(_, here):
-        return here + newton_coordinates(frame.values, _slope_at(frame, gradient_at, here), falling)
+    def onward(_, walked):
+        here, _ = walked
+        slope = _slope_at(frame, gradient_at, here)
+        return here + newton_coordinates(frame.values, slope, falling), slope
 
-    end = jax.lax.fori_loop(0, STEPS, onward, jnp.zeros_like(frame.values))
-    return jnp.where(falling, jnp.abs(_slope_at(frame, gradient_at, end)), 0)
+    still = jnp.zeros_like(frame.values)
+    _, slope = jax.lax.fori_loop(0, STEPS + 1, onward, (still, still))  # the last of these steps is not used
+    return jnp.where(falling, jnp.abs(slope), 0)
 
 
 def _slope_at(frame, gradient_at, coordinates):

@@ -136,6 +136,19 @@ def test_all_claims_are_read():
     assert numbers[101:103] == ["2.1", "2.2"]
 
 
+@pytest.mark.parametrize(
+    "meta", ["{}", "[]", '{"versions": {}, "command": "race", "started": "now", "wall_seconds": "1"}']
+)
+def test_a_run_that_lacks_what_a_page_shows_is_refused_in_one_sentence(meta, tmp_path, capsys):
+    texts = {"report": '{"command": "race", "title": "t", "words": [], "tables": []}', "meta": meta}
+    for name in ("report", "summary", "config", "meta"):
+        (tmp_path / f"{name}.json").write_text(texts.get(name, "{}"))
+    assert main(["report", str(tmp_path)]) == 2
+    shown = capsys.readouterr().err
+    assert len(shown.splitlines()) == 1
+    assert "meta.json" in shown
+
+
 @pytest.mark.parametrize("argv", [["report", "."], ["report", "nowhere"], ["verify", "nowhere.html"], ["verify", "a"]])
 def test_what_is_no_run_is_refused(argv, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import itertools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -268,7 +269,7 @@ def test_a_natural_mistake_is_answered_in_one_sentence(case):
 
 def test_an_error_of_the_loss_itself_is_not_explained_away():
     with pytest.raises(TypeError, match="takes 1 positional argument but 2 were given"):
-        hessian.classify(lambda w: squares(w), W.astype(jnp.bfloat16), W)
+        hessian.classify(lambda w, x: (lambda w: squares(w))(w, x), W.astype(jnp.bfloat16), W)
 
 
 def test_the_line_that_a_refused_module_is_answered_with_mends_it():
@@ -314,3 +315,15 @@ def test_ways_from_a_point_that_is_no_saddle_are_called_so():
         reasons, ("both ways", "no saddle: the lowest", "no saddle: the gradient", "not finite"), strict=True
     ):
         assert reason.startswith(words)
+
+
+@pytest.mark.parametrize("params", [jnp.ones(2), {"w": jnp.ones(2), "name": "net"}], ids=["arrays", "a model"])
+def test_a_loss_that_takes_more_is_named_with_what_it_takes(params):
+    def loss(params, x, *, noise):
+        return jnp.sum(jax.tree.leaves(params)[0] * x) + noise
+
+    said = re.escape(
+        "loss must take 2 arguments, params and each of args; got loss(params, x, *, noise): bind what else"
+    )
+    with pytest.raises(TypeError, match=f"^{said}"):
+        hessian.classify(loss, params, jnp.ones(2))

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import zipfile
 
 import jax
@@ -96,6 +97,17 @@ def test_what_a_kill_left_half_written_is_removed_and_an_error_leaves_nothing(tm
         file.write(b"half")
         raise KeyError
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lock", "store.json"]
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077])
+def test_who_may_read_a_store_the_umask_says(mask, tmp_path):
+    before = os.umask(mask)
+    try:
+        with store.opened(tmp_path, IDENTITY) as kept:
+            kept.write(0, {"x": np.ones(2)})
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o666 & ~mask}
 
 
 def test_a_copy_of_a_part_is_no_part(tmp_path):
