@@ -162,3 +162,11 @@ def test_rounding_is_no_way_out():
         start = jnp.asarray(np.random.default_rng(1).normal(size=8), jnp.float32)
         run = gdlab.minimize(of, hessian.with_saddle_escape(gdlab.adam(0.01), every=10), start, 500)
         assert run.state.escapes == 0
+
+
+def test_a_narrow_minimum_amid_lower_ground_is_no_saddle():
+    def dimple(w):  # of curvature 1/2, and 1e-5 wide: the loss itself falls at every length that shows in it
+        return jnp.sum(2.5e-10 * (1 - jnp.exp(-((w / 1e-5) ** 2) / 2)) - w**2)
+
+    run = gdlab.minimize(dimple, hessian.with_saddle_escape(gdlab.gd(0.1), every=5), jnp.zeros(2), 20)
+    assert run.state.escapes == 0 and not jnp.any(run.params)

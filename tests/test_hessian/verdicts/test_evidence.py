@@ -152,6 +152,14 @@ def test_beside_the_point_itself_there_is_one(lam, kind):
     np.testing.assert_allclose(found.distance, np.sqrt(N) * 1e-9, rtol=1e-3)
 
 
+@pytest.mark.parametrize(("stiffest", "products"), [(3, 60), (10, 100)])
+def test_the_distance_bounds_what_a_newton_step_that_was_cut_off_left_of_the_way(stiffest, products):
+    a, w = jnp.linspace(1, stiffest, N), jnp.full(N, 1e-2)
+    found = hessian.classify(bowl, w, a, jnp.zeros(N), method="lanczos", num_matvecs=products)
+    assert found.lowest.low > 0  # so that the bound is known
+    assert jnp.linalg.norm(w) < found.distance < 1.001 * jnp.linalg.norm(w)
+
+
 LARGE = {
     "a slope beside curvature of 1e8": (lambda w: 1e8 * jnp.sum(w[1:] ** 2) + jnp.sin(w[0]), 0.0),
     "a cubic direction": (lambda w: jnp.sum(w[1:] ** 2) + w[0] ** 3, 1e-7),
