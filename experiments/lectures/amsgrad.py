@@ -86,9 +86,9 @@ def table(paths, slopes):
         path = paths[name]
         after = {steps: float(path[steps - 1]) for steps in (10_000, 100_000, 300_000)}
         for (steps, x), digit in zip(after.items(), digits, strict=True):
-            places, move = len(digit.partition(".")[2]), abs(path[steps - 1] - path[steps - 2])
-            tolerance = 0.51 * 10.0**-places + move  # half a unit of the last digit, and the last step: x swings
-            checks.append(Check("3.4", f"{name}: x after {steps}", x, float(digit), tolerance))
+            unit = 10.0 ** -len(digit.partition(".")[2])
+            # Half a unit of the last digit, and a twentieth where it was rounded twice: .99547, .9955, .996.
+            checks.append(Check("3.4", f"{name}: x after {steps}", x, float(digit), 0.55 * unit))
         due = looped(slopes[:10_000], PRINTED_STEPS[name]())
         checks.append(Check("3.4", f"{name}: x after 10 000, against a Python loop", after[10_000], due, 1e-9))
         before = np.concatenate([[0.0], path[:-1]])
@@ -176,6 +176,7 @@ def never_falls():
     grads = jnp.asarray((-1.0) ** np.arange(300) * np.exp(-np.arange(300) / 50))
     optimizer = gdlab.amsgrad(1e-3, 0.9, 0.99, 0.0)
     run = gdlab.minimize(jnp.multiply, optimizer, 0.0, 300, batches=grads, record=("sigma",))
+    plain = gdlab.minimize(jnp.multiply, RUNS["Adam 1e-3"], 0.0, 300, batches=grads, record=("sigma",))
     n, r = np.arange(1, 301), np.exp(-1 / 25)
     squares = 0.01 * (0.99**n - r**n) / (0.99 - r)
     largest = np.sqrt(np.maximum.accumulate(squares))
@@ -190,7 +191,9 @@ def never_falls():
         Check(
             "S90", "Adam's v at the end, by a Python loop, over the closed form", memory[2] / squares[-1], 1.0, 1e-12
         ),
-        is_true("S90", "Adam's own root falls below that again", np.sqrt(squares[-1]) < largest[-1]),
+        is_true(
+            "S90", "Adam's own sigma falls below that again", plain.history["sigma"][-1] < run.history["sigma"][-1]
+        ),
     )
 
 

@@ -127,7 +127,10 @@ def checks(small, wide, data, point, ends, way, paths):
             "S58", "residuals of both ends, over the largest", float(ends.residuals.max()) / max(-low, high), KNOWN
         ),
         at_most(
-            "S58", "products with the Hessian that this took, where n would build it", ends.num_matvecs, values - 1
+            "S58",
+            f"products with the Hessian until both were known, below the ceiling; {values} would build it",
+            ends.num_matvecs,
+            PRODUCTS - 1,
         ),
         is_true("S57", "Newton's step is long: no claim of a critical point", "saddle" not in point.kind),
         at_most("S57", "loss of the copies - loss of the originals, relative", abs(before / alike - 1), rounding),

@@ -191,9 +191,9 @@ def left(saddles):
     """Who leaves."""
     stays, goes = saddles["saddle", "plain"], saddles["saddle", "noise"]
     # Across the valley the curvature is a = 4 at (1, 1): a / 2 times the variance eta s^2 / (a (2 - a eta)).
-    floor = 0.1 * ETA / (1 + np.arange(900, 1000)) ** GAMMA / (2 * (2 - 4 * 0.1))
-    ratio = goes[-100:].mean() / floor.mean()
-    error = error_of_variance(independent(100, 0.6))  # 1 - a eta of x is kept from one step to the next
+    floor = 0.1 * ETA / (1 + np.arange(200, 1000)) ** GAMMA / (2 * (2 - 4 * 0.1))
+    ratio = (goes[200:] / floor).mean()
+    error = error_of_variance(independent(800, 0.6))  # 1 - a eta of x is kept from one step to the next
     return (
         exactly("S49", "(1 - w1 w2)^2 from 0: loss without noise", stays[-1], 1.0),
         by_loop(goes),

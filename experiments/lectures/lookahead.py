@@ -117,10 +117,24 @@ def invariants():
 
     whole = path(gdlab.lookahead(gdlab.adam(0.01), 5, 1.0)) - path(gdlab.adam(0.01))
     short = path(gdlab.lookahead(gdlab.gd(1e-3), 1, 0.5)) - path(gdlab.gd(5e-4))
+    off = farthest(path(gdlab.lookahead(gdlab.gd(1e-3), 7, 0.3)), by_loop())
     return (
         at_most("S95", "alpha = 1 - Adam itself", jnp.abs(whole).max(), 1e-12),
         at_most("S95", "k = 1, alpha = .5 - descent at half the rate", jnp.abs(short).max(), 1e-12),
+        at_most("S95", "k = 7, alpha = .3: 200 places off a NumPy loop", off, 1e-12),
     )
+
+
+def by_loop():
+    """Descent in Rosenbrock's valley at the rate .001 that every 7 steps goes back to .3 of its way, by NumPy."""
+    slow, fast, places = np.array([-1.2, 1.0]), np.array([-1.2, 1.0]), []
+    for t in range(1, 201):
+        places.append(fast)
+        x, y = fast
+        fast = fast - 1e-3 * np.array([2 * (x - 1) - 400 * x * (y - x * x), 200 * (y - x * x)])
+        if t % 7 == 0:
+            slow = fast = slow + 0.3 * (fast - slow)
+    return np.array(places)
 
 
 def not_flatter():
