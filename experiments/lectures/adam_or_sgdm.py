@@ -7,7 +7,7 @@ the loss on all of them is below .001, and the problems of the tuned benchmark, 
 - Fast: all 600 in a batch, Adam (.001) takes some 270 updates and SGD (.1) some 3600, where the lectures have 2900.
   But it is the momentum that is missing there: SGDM (.1, lambda = .9) takes about as many as Adam: at first 1 - lambda
   of SGD's, a tenth, and later still fewer.  In batches of 8 all three take about 30 epochs.
-- Gap: on 1197 other digits they differ by 1 % or less, no more than one start from the next.
+- Gap: a table shows the accuracy on 1197 other digits, start by start; the lecture gives no number to judge it by.
 - Convergence: on the example of Reddi et al. Adam ends at the wrong end of [-1, 1], SGDM at the right one.
 - Stable: the other way round.  Adam's steps are no longer than a few eta, so that no rate leaves the finite numbers;
   SGDM does at most rates on the crescent.
@@ -33,7 +33,7 @@ from ..workloads.tuned_benchmark import PROBLEMS, RATES, best, draws, medians, t
 
 QUESTION = "Adam or SGD with momentum: which, and when? (S86, S101)"
 SIZES, EXAMPLES, ENOUGH = (64, 128, 128, 128, 10), 600, 1e-3
-STARTS, EPOCHS = 2, 45
+STARTS, EPOCHS = 4, 45
 SEEDS = 8  # of the tuned benchmark
 INERTIA = 0.9
 # all examples in a batch: the optimizer and how many updates; in batches of 8: the optimizer
@@ -57,13 +57,13 @@ def measure(quick):
     train, test = split()
     if quick:
         full = {name: [trained(optimizer, 400, 0, train, test)] for name, (optimizer, _) in FULL.items()}
-        return [*ahead(full), *checks], lambda: draw(full, results), counted(full), remaining(results)
+        return [*ahead(full), *checks], lambda: draw(full, results), counted({EXAMPLES: full}), remaining(results)
     full = {name: [trained(*how, seed, train, test) for seed in range(STARTS)] for name, how in FULL.items()}
     small = {name: [in_batches(how, seed, train, test) for seed in range(STARTS)] for name, how in SMALL.items()}
     return (
-        [*fast(full, small), *gap(full, small), *checks],
+        [*fast(full, small), *checks],
         lambda: draw(full, results),
-        counted(full),
+        counted({EXAMPLES: full, 8: small}),
         remaining(results),
     )
 
@@ -143,23 +143,18 @@ def ahead(full):
     )
 
 
-def counted(full):
-    """The updates of each, beside Adam's."""
-    rows = [[name, f"{until(runs):g}", f"{until(runs) / until(full['adam']):.3g}"] for name, runs in full.items()]
-    title = "Updates until the loss on all 600 is .001 (SGD printed as 2930 to 2960, Adam as 260 to 290): not judged"
-    return Table(title, ("optimizer", "updates", "over Adam's"), rows)
-
-
-def gap(full, small):
-    """The accuracy on other digits: they differ by no more than two standard errors of such a difference."""
-    checks, others = [], STARTS * (len(digits()[1]) - EXAMPLES)
-    for batch, runs in ((EXAMPLES, full), (8, small)):
-        read = {name: np.mean([share for _, share in of]) for name, of in runs.items()}
-        middle = (read["sgdm"] + read["adam"]) / 2
-        error = error_of_share(middle, others, others, sigmas=2)
-        apart = abs(read["sgdm"] - read["adam"])
-        checks.append(at_most("S86", f"B = {batch}: accuracy, SGDM's - Adam's, two standard errors", apart, error))
-    return checks
+def counted(by_size):
+    """How long each takes, beside Adam, and its accuracy on other digits, start by start."""
+    rows = []
+    for size, runs in by_size.items():
+        for name, of in runs.items():
+            long, read = until(of), ", ".join(f"{100 * share:.1f}" for _, share in of)
+            rows.append([f"{size}", name, f"{long:g}", f"{long / until(runs['adam']):.3g}", read])
+    title = (
+        "Updates, or epochs in batches of 8, until the loss on all 600 is .001 "
+        "(SGD printed as 2930 to 2960, Adam as 260 to 290): not judged"
+    )
+    return Table(title, ("batch", "optimizer", "until .001", "over Adam's", "other digits read, in %"), rows)
 
 
 def wrong_end():

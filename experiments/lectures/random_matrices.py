@@ -9,8 +9,8 @@ A Hessian is no such matrix.  In the lecture's figure the "minimum ratio", the s
 network's gradient vanished, reaches .5 to .6 and "never a real local minimum" was seen.  The network of that homework
 (1-128-1, ReLU, sin(5 pi x)/(5 pi x)) shows what the ratio counts.  Some 150 of its 385 eigenvalues are rounding, zero
 to 1e-12 of the largest, and counted by its sign; most others are small but not zero, and which of them count as zero
-is the tolerance's choice: (+, 0, -) must be reported with it.  Nor do the negative ones say saddle: in more of the
-networks than not |g| is larger than the lowest of them, too far from a critical point for a verdict.
+is the tolerance's choice: (+, 0, -) must be reported with it.  Nor do the negative ones say saddle: |g| is about as
+large as the lowest of them (a table), too far from a critical point for a verdict.
 """
 
 import jax
@@ -24,6 +24,7 @@ from gdlab.problems import network, network_logits
 
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, exactly, farthest, is_true, printed
+from ..reporting.run_folder import Table
 from ..reporting.standard_errors import error_of_share
 
 QUESTION = "Are local minima rare in many dimensions? (S59, S60)"
@@ -45,10 +46,10 @@ def main(settings: Experiment) -> int:
 
 
 def measure(quick):
-    """The checks and the figure."""
+    """The checks, the figure, and a table of what is shown but not judged."""
     draws, seeds = (100_000, 2) if quick else (DRAWS, SEEDS)
     shares, trained = {n: share(n, draws) for n in SIZES}, train(seeds)
-    return [*rare(shares, draws), *ratios(trained)], lambda: draw(shares, draws, trained)
+    return [*rare(shares, draws), *ratios(trained)], lambda: draw(shares, draws, trained), networks(trained)
 
 
 def share(n, draws):
@@ -118,7 +119,7 @@ def mse(params):
 
 
 def train(seeds):
-    """Loss, |g|^2 and Hessian eigenvalues of the trained networks."""
+    """Loss, |g|, Hessian eigenvalues and parameters of the trained networks."""
 
     def one(key):
         start = network(key, (1, 128, 1))
@@ -136,7 +137,7 @@ def train(seeds):
 
 
 def written_out(layers):
-    """|g| and the eigenvalues of the Hessian of the homework's network, by its formulas.
+    """The loss, |g| and the eigenvalues of the Hessian of the homework's network, by its formulas.
 
     With the outputs f = c + sum a_j relu(z_j), z_j = w_j x + b_j, and the residuals r it is
     2 (J.J + sum r f'') / N, where f'' is x for (a_j, w_j) and 1 for (a_j, b_j), both where z_j > 0.
@@ -152,7 +153,7 @@ def written_out(layers):
         rows = np.arange(n)
         h[block + rows, 2 * n + rows] += bends
         h[2 * n + rows, block + rows] += bends
-    return np.linalg.norm(2 * j.T @ r / len(x)), np.linalg.eigvalsh(2 * h / len(x))
+    return r @ r / len(x), np.linalg.norm(2 * j.T @ r / len(x)), np.linalg.eigvalsh(2 * h / len(x))
 
 
 def ratios(trained):
@@ -162,12 +163,13 @@ def ratios(trained):
     off = farthest(Y[:, 0], np.sin(5 * np.pi * x) / (5 * np.pi * x))
     yield at_most("S60", "the target less sin(5 pi x) / (5 pi x)", off, 1e-12)
     for i in range(len(norms)):
-        # Rounding: the norm is one of sums that cancel, and eigenvalues are off by roundings of the largest.
-        norm, values = written_out(jax.tree.map(lambda leaf, i=i: leaf[i], params))
+        # Rounding: residuals and slopes are sums that cancel, and eigenvalues are off by roundings of the largest.
+        loss, norm, values = written_out(jax.tree.map(lambda leaf, i=i: leaf[i], params))
+        yield Check("S60", f"seed {i}: loss over that by the formulas", losses[i] / loss, 1.0, 1e-9)
         yield Check("S60", f"seed {i}: |g| over that by the formulas", norms[i] / norm, 1.0, 1e-9)
         off = farthest(eigenvalues[i], values) / values.max()
         yield at_most("S60", f"seed {i}: 385 eigenvalues - those by the formulas, over the largest", off, 1e-13)
-    yield from counted(losses, norms, eigenvalues)
+    yield from counted(norms, eigenvalues)
 
 
 def shares(eigenvalues, tolerance=TOLERANCE):
@@ -177,7 +179,7 @@ def shares(eigenvalues, tolerance=TOLERANCE):
     return np.stack([plus, 1 - plus - minus, minus])
 
 
-def counted(losses, norms, eigenvalues):
+def counted(norms, eigenvalues):
     """What the ratio says, and what is zero to a tolerance."""
     raw, (plus, zero, minus), (_, exact, _) = (eigenvalues > 0).mean(1), shares(eigenvalues), shares(eigenvalues, 1e-12)
     known = 2 * np.array([[1, 1e-3, 2e-6, 5e-7, 1e-13, 0, -3e-7, -4e-6]])
@@ -190,9 +192,6 @@ def counted(losses, norms, eigenvalues):
         ),
         at_most("S60", "and by 1e-12", farthest(shares(known, 1e-12).T * 8, (4, 2, 2)), 0.0),
         is_true("S60", "|g| < 1e-3, as the homework asks, for all seeds", (norms < 1e-3).all()),
-        is_true(  # 0 is the best that knows no x
-            "S60", "and the loss is below a tenth of that of the prediction 0", (losses < np.mean(Y**2) / 10).all()
-        ),
         exactly(
             "S60",
             f"of {len(norms)}, called a local minimum: |g| < 1e-3, ratio > .5",
@@ -209,15 +208,21 @@ def counted(losses, norms, eigenvalues):
         ),
         is_true("S60", "by 1e-6 of the largest more are, for all seeds: the tolerance's choice", (zero > exact).all()),
         is_true("S60", "and of all others more bend up than down", (minus < plus).all()),
-        is_true(
-            "S60",
-            "in more of them than not |g| is larger than the lowest eigenvalue is negative",
-            (norms > -eigenvalues.min(axis=1)).mean() > 0.5,
-        ),
         is_true(  # "most" is more than half
             "S60", "most of what the raw ratio calls negative is zero by that tolerance", ((1 - raw) > 2 * minus).all()
         ),
     )
+
+
+def networks(trained):
+    """What each network's (+, 0, -) is by two tolerances, beside its loss, |g| and lowest eigenvalue."""
+    losses, norms, eigenvalues, _ = trained
+    by = [np.round(shares(eigenvalues, tolerance) * eigenvalues.shape[1]).astype(int).T for tolerance in (1e-12, 1e-6)]
+    counts = zip(*(["/".join(map(str, each)) for each in of] for of in by), strict=True)
+    ends = zip(losses, norms, eigenvalues.min(axis=1), strict=True)
+    rows = [[f"{i}", *(f"{x:.3g}" for x in end), *each] for i, (end, each) in enumerate(zip(ends, counts, strict=True))]
+    columns = ("seed", "loss", "|g|", "lowest eigenvalue", "+/0/- by 1e-12 of the largest", "by 1e-6")
+    return Table(f"Trained networks (a loss of {np.mean(Y**2):.3g} knows no x): shown, not judged", columns, rows)
 
 
 def draw(shares, draws, trained):
