@@ -72,7 +72,7 @@ def _unit(sigma):
     """A power of two that keeps eta / sigma in the range of its dtype: 1 but for the largest and smallest of sigma."""
     half = jnp.finfo(sigma.dtype).maxexp // 2
     unit = lambda exponent: jnp.asarray(2.0**exponent, sigma.dtype)  # noqa: E731
-    far = jnp.where(sigma > unit(3 * half // 2), unit(-half), unit(0))
+    far = jnp.where((sigma > unit(3 * half // 2)) & jnp.isfinite(sigma), unit(-half), unit(0))
     return jnp.where(sigma < unit(-3 * half // 2), unit(half), far)
 
 

@@ -105,7 +105,7 @@ class Stacks:
 
     def _array(self, leaf):
         try:
-            array = np.asarray(leaf)
+            array = np.array(leaf)  # a copy: a loader may fill the same memory with its next batch
             if array.dtype.kind not in "USOMm":
                 return array
         except Exception:  # another library may raise anything

@@ -107,10 +107,14 @@ class Run(Unpacked[Tree, ModelState]):
     def to_dataset(self) -> "xarray.Dataset":
         """The history as an `xarray.Dataset` over step, which has a coordinate, and run where there are many.
 
+        Runs along several axes, as of a `vmap` within another, have "run_0", "run_1" and so on in place of "run".
+
         A pytree that was recorded is a variable for each of its arrays, named by its path, such as "params.w".  Needs
         xarray.
         """
-        lead = ("run", "step") if jnp.ndim(self.begun) else ("step", "run")[: 1 + jnp.ndim(self.steps)]
+        count, outer = jnp.ndim(self.steps), jnp.ndim(self.begun)
+        runs = ["run"] if count == 1 else [f"run_{i}" for i in range(count)]
+        lead = (*runs[:outer], "step", *runs[outer:])
         about = {"steps": np.ravel(self.steps).tolist(), "why": [REASONS[int(code)] for code in np.ravel(self.reason)]}
         return dataset_of(self.history, lead, np.asarray(self.step), about)
 
@@ -132,9 +136,14 @@ class Run(Unpacked[Tree, ModelState]):
         if self.rest.best is not None:
             return self.rest.best.params
         if {"loss", "params"} <= set(self.history):
-            losses = self.history["loss"]
-            lowest = jnp.argmin(jnp.where(jnp.isnan(losses), jnp.inf, losses), axis=0)
-            return jax.tree.map(lambda rows: rows[lowest], self.history["params"])
+            losses, axis = self.history["loss"], jnp.ndim(self.begun)  # of the rows: behind the axes of a `vmap`
+            lowest = jnp.argmin(jnp.where(jnp.isnan(losses), jnp.inf, losses), axis=axis, keepdims=True)
+
+            def row(rows):
+                places = lowest.reshape(*lowest.shape, *[1] * (rows.ndim - lowest.ndim))
+                return jnp.take_along_axis(rows, places, axis).squeeze(axis)
+
+            return jax.tree.map(row, self.history["params"])
         msg = "best is kept with keep_best=True or a validation, or where both loss and params are recorded"
         raise AttributeError(msg)
 

@@ -6,6 +6,10 @@ A step moves by -eta / sigma * m, and the m of momentum is v / eta: where sigma 
 longer than the rest of the step.  What is read of a step keeps its quotient.  And a sigma that is a root of a float is
 far from the ends of their range, where a step takes other units.
 
+A factor cancels only where 0, inf and NaN are sound: e is 1 where it would be 0, and v is a sum with a multiple of e,
+which is not finite where e is not.  Comparisons are settled for NaN and inf as well.  Whole numbers are left alone:
+their quotient drops the remainder.
+
 | function | what it is |
 |---|---|
 | `simplified` | the program without such factors, at any depth of its loops |
@@ -53,9 +57,9 @@ class _Walk:
             "mul": self.product,
             "div": self.quotient,
             "select_n": self.choice,
-            "convert_element_type": self.known,
+            "and": self.both,
             "gt": lambda x, y: self.is_less(y, x),
-            "lt": lambda x, y: self.is_less(x, y),
+            "lt": self.is_less,
         }
 
     def run(self, jaxpr: Any, consts: Sequence[Any], args: Sequence[Any]) -> list[Any]:
@@ -77,6 +81,8 @@ class _Walk:
             inner = params[CALLS[name]]
             return self.run(getattr(inner, "jaxpr", inner), getattr(inner, "consts", ()), inputs)
         shorter = self.rules[name](*inputs) if name in self.rules else None
+        if name == "convert_element_type":
+            shorter = self.converted(inputs[0], params["new_dtype"])
         if shorter is not None:
             return [self.spread(shorter, equation.outvars[0].aval)]
         params = {key: _within(parameter, self.numbers(name, params, inputs)) for key, parameter in params.items()}
@@ -122,12 +128,30 @@ class _Walk:
             if name != "div":
                 continue
             numerator, denominator = parts[0], self.source(parts[1])
+            if not self.cancels(numerator, denominator):
+                continue
             if self.source(one) is denominator:
                 return numerator
             name, negated = self.how(self.source(one))
             if name == "neg" and self.source(negated[0]) is denominator:
                 return jax.lax.neg(numerator)
         return None
+
+    def cancels(self, numerator: Any, denominator: Any) -> bool:
+        """Whether e (v / e) is v, rounded, for all e: it is 1 in place of 0, and v is not finite where e is not."""
+        name, parts = self.how(denominator)
+        if name != "select_n" or len(parts) != 3 or not self.is_one(parts[2]):
+            return False
+        (test, compared), rate = self.how(self.source(parts[0])), self.source(parts[1])
+        guarded = test == "eq" and self.source(compared[0]) is rate and self.known(compared[1]) == 0
+        return guarded and np.issubdtype(denominator.dtype, np.inexact) and self.has_factor(numerator, rate)
+
+    def has_factor(self, x: Any, factor: Any) -> bool:
+        """Whether a sum has a term that is a multiple of the factor."""
+        name, parts = self.how(x)
+        if name == "add":
+            return any(self.has_factor(part, factor) for part in parts)
+        return name == "mul" and any(self.source(part) is factor for part in parts)
 
     def quotient(self, x: Any, y: Any) -> Any:
         """What is divided by 1."""
@@ -138,13 +162,42 @@ class _Walk:
         place = self.known(which)
         return None if place is None else cases[int(place)]
 
+    def converted(self, x: Any, dtype: Any) -> Any:
+        """A known number in another dtype, where NumPy converts it as the compiler does."""
+        number = self.known(x)
+        if number is None or np.iscomplexobj(number):
+            return None
+        to_whole = not jax.numpy.issubdtype(dtype, np.inexact)
+        if to_whole and not (abs(float(number)) < 2**31 and float(number) == int(number)):
+            return None
+        found = np.asarray(number).astype(dtype)
+        return found[()] if not to_whole or found == number else None
+
+    def both(self, x: Any, y: Any) -> Any:
+        """False where one of two is, or where the one says that a number is finite and the other what none can be."""
+        for one, other in ((x, y), (y, x)):
+            known = self.known(one)
+            if known is not None and known.dtype == np.bool_ and not known:
+                return np.bool_(False)
+            (name, parts), (test, compared) = self.how(one), self.how(other)
+            if name != "is_finite" or test not in ("lt", "gt"):
+                continue
+            lower, upper = compared if test == "lt" else compared[::-1]
+            if parts[0] is upper and self.known(lower) is not None and self.known(lower) >= self.range_of(upper)[1]:
+                return np.bool_(False)
+        return None
+
     def is_less(self, x: Any, y: Any) -> Any:
-        """Whether each number of x is less than each of y, where their ranges tell."""
-        (low, high), (least, most) = self.range_of(x), self.range_of(y)
-        return np.bool_(True) if high < least else np.bool_(False) if low >= most else None
+        """Whether each number of x is less than each of y, where y is known, and x as well or nowhere below it."""
+        number = self.known(y)
+        if number is None:
+            return None
+        if (other := self.known(x)) is not None:
+            return np.bool_(other < number)
+        return np.bool_(False) if self.range_of(x)[0] >= number else None  # as of NaN
 
     def range_of(self, x: Any) -> Range:
-        """The numbers that an array may hold, apart from those that are not finite."""
+        """The numbers that an array may hold, apart from NaN, and at the upper end from inf."""
         if np.iscomplexobj(x):
             return ANYWHERE
         if (number := self.known(x)) is not None:

@@ -14,6 +14,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Mapping
+from numbers import Number
 from typing import Any, NamedTuple
 
 import jax
@@ -71,6 +72,7 @@ class _Asked(NamedTuple):
     mesh: Any
     dims: tuple[tuple[str, tuple[str, ...]], ...]
     widest: Any  # the dtype of floats, under which the function is traced
+    kinds: tuple[str, ...]  # of the numbers in the cases: 1, 1.0 and True are equal, as 0.0 and -0.0 are
 
 
 def planned(
@@ -100,6 +102,7 @@ def planned(
         mesh=mesh,
         dims=tuple(dims.items()),
         widest=jax.dtypes.canonicalize_dtype(float),
+        kinds=tuple(map(_kind, jax.tree.leaves([list(values.values()) for values in grid.named.values()]))),
     )
     try:
         draft = _planned(asked)
@@ -110,6 +113,11 @@ def planned(
     if draft.plan is None:
         draft.plan = draft.settled(leaves)
     return draft.plan
+
+
+def _kind(value):
+    """What tells a number from one that it is equal to."""
+    return f"{type(value).__name__} {value!r}" if isinstance(value, Number) else ""
 
 
 @dataclasses.dataclass

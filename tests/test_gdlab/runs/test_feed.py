@@ -51,6 +51,19 @@ def test_what_is_yielded_is_trained_on_as_arrays_are(name, chunk):
     np.testing.assert_allclose(run.history["loss"], arrays.history["loss"], rtol=1e-12)
 
 
+@pytest.mark.parametrize("chunk", [1, 3, 20])
+def test_a_loader_may_fill_the_same_memory_with_each_batch(chunk):
+    def feed():
+        row, weight = np.empty(2), np.empty(())
+        for i in range(11):
+            row[...], weight[...] = ROWS[i], 1 + i
+            yield {"row": row, "weight": weight}
+
+    run = gdlab.long_run(loss, gdlab.adam(0.1), START, 11, batches=feed(), chunk=chunk)
+    arrays = gdlab.minimize(loss, gdlab.adam(0.1), START, 11, batches=stacked(range(11)))
+    np.testing.assert_allclose(run.history["loss"], arrays.history["loss"], rtol=1e-12)
+
+
 def test_batches_are_fetched_one_chunk_ahead_and_no_further():
     taken, seen = [], []
     feed = (taken.append(i) or batch(i) for i in range(12))

@@ -191,6 +191,38 @@ def test_the_best_params_are_those_at_the_lowest_loss_of_held_out_data():
         _ = gdlab.minimize(bowl, gdlab.gd(0.1), START, 3).best
 
 
+def bumpy(x):
+    return jnp.sum((x - 1) ** 2 + jnp.sin(3 * x))
+
+
+RATES, STARTS = jnp.array([0.05, 0.9, 0.3, 0.01]), jnp.array([[4.0, 2.0], [-1.0, 0.5], [2.0, -3.0]])
+
+
+def alone(rate, start):
+    return gdlab.minimize(bumpy, gdlab.gd(rate), start, 4, record=("loss", "params"))
+
+
+def test_runs_side_by_side_have_the_best_of_each():
+    batched = {"record": ("loss", "params"), "batched": ["optimizer"]}
+    long = gdlab.long_run(bumpy, gdlab.gd(RATES), STARTS[0], 4, **batched)
+    mapped = jax.vmap(alone, (0, None))(RATES, STARTS[0])
+    for run in (long, mapped):
+        assert run.best.shape == (4, 2)
+        for rate, best in zip(RATES, run.best, strict=True):
+            np.testing.assert_allclose(best, alone(rate, STARTS[0]).best, rtol=1e-12)
+
+
+def test_the_history_of_runs_along_two_axes_is_labelled_by_both():
+    runs = jax.vmap(jax.vmap(alone, (None, 0)), (0, None))(RATES, STARTS)
+    data = runs.to_dataset()
+    assert dict(data["loss"].sizes) == {"run_0": 4, "run_1": 3, "step": 4}
+    assert data["params"].dims == ("run_0", "run_1", "step", "params_0")
+    for i, rate in enumerate(RATES):
+        for j, start in enumerate(STARTS):
+            np.testing.assert_allclose(data["loss"][i, j], alone(rate, start).history["loss"], rtol=1e-12)
+            np.testing.assert_allclose(runs.best[i, j], alone(rate, start).best, rtol=1e-12)
+
+
 def test_a_fall_is_more_than_min_delta():
     losses = jnp.array([5.0, 4.0, 3.9, 3.8, 3.7, 3.6, 3.5])
     told = lambda x, loss: loss + 0 * x  # noqa: E731

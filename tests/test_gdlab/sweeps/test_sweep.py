@@ -108,6 +108,16 @@ def test_the_same_sweep_is_traced_once():
     assert len(traces) == 1
 
 
+def test_numbers_that_are_equal_are_told_apart_by_their_type_and_sign():
+    product, quotient = lambda a, number: a * number, lambda a, number: a / number
+    for number, kind in ((1, "int"), (1.0, "float"), (True, "int")):
+        swept = gdlab.sweep(product, a=jnp.arange(2), number={"one": number})
+        assert swept["value"].dtype.name.startswith(kind)
+    for number in (0.0, -0.0):
+        swept = gdlab.sweep(quotient, a=jnp.ones(1), number={"none": {"inside": number}["inside"]})
+        assert swept["value"].item() == np.copysign(np.inf, number)
+
+
 def test_arrays_that_the_function_closes_over_are_arguments_of_the_program():
     from gdlab.sweeps.batching import prepare, traced
     from gdlab.sweeps.workers import gathered
