@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +20,7 @@ pytest.importorskip("ival")
 from hessian.proofs import point  # noqa: E402
 from hessian.proofs.kernels import adjoint, points  # noqa: E402
 from hessian.proofs.kernels import arb as judge  # noqa: E402
-from hessian.proofs.kernels.balls import Balls  # noqa: E402
+from hessian.proofs.kernels.balls import SHORT, Balls, _bound_of_product  # noqa: E402
 from hessian.proofs.lowering import lowered  # noqa: E402
 from hessian.proofs.program import NotProved  # noqa: E402
 from hessian.proofs.replay import read, replayed  # noqa: E402
@@ -129,3 +130,22 @@ def test_far_from_a_critical_point_nothing_is_said():
     program, center = lowered(loss, start + 1.0)
     with pytest.raises(NotProved):
         point.proved_at(program, center, (53,))
+
+
+def test_sums_and_products_of_wide_balls_hold_all_that_exact_arithmetic_makes_of_their_ends():
+    mids, rads = np.random.default_rng(6).normal(size=(2, 2, 500)), np.random.default_rng(7).uniform(1, 50, (2, 2, 500))
+    a, b = (Balls(mid, rad) for mid, rad in zip(mids.reshape(2, -1), rads.reshape(2, -1), strict=True))
+    for made, exact in ((a + b, Fraction.__add__), (a * b, Fraction.__mul__)):
+        for i in range(1000):
+            ends = [[Fraction(one.mid[i]) + sign * Fraction(one.rad[i]) for sign in (-1, 1)] for one in (a, b)]
+            for both in itertools.product(*ends):
+                assert abs(exact(*both) - Fraction(made.mid[i])) <= Fraction(made.rad[i])
+
+
+@pytest.mark.parametrize(("terms", "excess"), [(10, 1e-4), (SHORT + 1, 1e-10)])
+def test_the_bound_of_a_product_of_radii_is_above_it_and_close(terms, excess):
+    a, b = np.random.default_rng(8).uniform(size=(3, terms)), np.random.default_rng(9).uniform(size=(terms, 2))
+    bound = _bound_of_product(a, b)
+    for i, j in np.ndindex(3, 2):
+        exact = sum(Fraction(x) * Fraction(y) for x, y in zip(a[i], b[:, j], strict=True))
+        assert exact <= Fraction(bound[i, j]) <= exact * (1 + Fraction(excess))

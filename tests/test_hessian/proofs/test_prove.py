@@ -86,6 +86,12 @@ def test_planted_points_are_proved_up_to_a_condition_of_1e14():
             assert replayed(proof).passed
 
 
+@pytest.mark.parametrize("unit", [1e-30, 1e30])
+def test_the_units_of_the_loss_change_no_proof(unit):
+    proof = hessian.prove(lambda w: unit * (w[0] ** 2 + jnp.cosh(w[1])), jnp.array([1e-9, 0.0]))
+    assert (proof.kind, proof.index) == ("minimum", 0)
+
+
 def test_a_network_with_data_and_any_tree_of_parameters():
     rng = np.random.default_rng(5)
     x = rng.normal(size=(8, 2)).astype(np.float32)

@@ -63,6 +63,12 @@ def test_without_rotations_only_the_places_change():
     assert not alike(symmetry.identical(2), turned(x, 1, RNG), x)
 
 
+def test_a_mirror_alone_turns_the_first_coordinate_and_no_other():
+    x = SHAPES["four in the plane"]
+    assert alike(symmetry.reflections(2), x * [-1, 1], x)
+    assert not alike(symmetry.reflections(2), x * [1, -1], x)
+
+
 def test_an_exchange_that_changes_the_loss_is_refused():
     def two_kinds(x):
         return jnp.sum(x[0] ** 2) + 2 * jnp.sum(x[1] ** 2)
