@@ -20,7 +20,7 @@ floor.  Where a loss of float64 parameters comes in float32, float32 is all that
 | `working_dtype` | the dtype of the working precision |
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, TypeVar
@@ -221,6 +221,8 @@ def _value(loss, params, args, names, stored=None):
                     f"{jax.tree_util.keystr(path)}: bind it to {name} by functools.partial or a lambda, or name it by"
                     " keyword where it is an option"
                 )
+                if isinstance(leaf, Iterable) and not isinstance(leaf, str):
+                    msg += f"; a loader of batches goes into hessian.streamed({name}, batches)"
                 raise TypeError(msg)
     plain = loss.loss if isinstance(loss, WorkingLoss) else loss
     if hasattr(plain, "check") and not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(params)):

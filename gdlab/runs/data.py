@@ -175,7 +175,8 @@ def fitting(batches: Any, steps: int, *, lanes: bool = False) -> Any:
         msg += f"here {steps}, along their {'second' if lanes else 'leading'} axis; got "
         msg += f"arrays with {' and '.join(map(str, sorted(lengths)))}" if sound else shown(batches)
         if isinstance(batches, Iterable) and not sound and not isinstance(batches, str | dict):
-            msg += ", whose batches jax.tree.map(lambda *leaves: np.stack(leaves), *batches) would stack, and "
-            msg += "which gdlab.long_run takes as they are"
+            first = f"*itertools.islice(itertools.cycle(batches), {steps})"
+            msg += f", whose batches jax.tree.map(lambda *leaves: np.stack(leaves), {first}) would stack, and which "
+            msg += "gdlab.long_run takes as they are"
         raise ValueError(msg)
     return jax.tree.map(lambda leaf: any_array("batches", leaf), batches)

@@ -327,3 +327,12 @@ def test_a_loss_that_takes_more_is_named_with_what_it_takes(params):
     )
     with pytest.raises(TypeError, match=f"^{said}"):
         hessian.classify(loss, params, jnp.ones(2))
+
+
+def test_a_loader_among_the_args_is_sent_to_what_takes_it():
+    class Loader:
+        def __iter__(self):
+            yield jnp.ones(2)
+
+    with pytest.raises(TypeError, match=r"goes into hessian\.streamed\(loss, batches\)$"):
+        hessian.classify(lambda w, x: jnp.sum((w - x) ** 2), jnp.zeros(2), Loader())

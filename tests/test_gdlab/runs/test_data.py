@@ -1,5 +1,7 @@
 """Data: the laws of scaling and of batches."""
 
+import itertools
+import re
 from functools import partial
 
 import jax
@@ -157,7 +159,8 @@ RUNS = {
     "tune": gdlab.tune,
     "lr_range_test": lambda loss, optimizer, *args, **how: gdlab.lr_range_test(loss, gdlab.sgd, *args, **how),
 }
-STACK = r", whose batches jax.tree.map\(lambda \*leaves: np.stack\(leaves\), \*batches\) would stack, "
+CYCLED = r"\*itertools.islice\(itertools.cycle\(batches\), \d+\)"
+STACK = rf", whose batches jax.tree.map\(lambda \*leaves: np.stack\(leaves\), {CYCLED}\) would stack, "
 STACK += "and which gdlab.long_run takes as they are$"
 # What is given for a run of 6 steps, and what is said of it.
 NOT_BATCHES = {
@@ -176,6 +179,19 @@ NOT_BATCHES = {
     "nothing in a mapping": (lambda: {}, "{}$"),
     "a word": (lambda: "digits", "'digits'$"),
 }
+
+
+def test_the_line_that_a_refused_loader_is_answered_with_mends_it():
+    batches = [np.full(2, i) for i in range(4)]
+
+    def run(batches):
+        return gdlab.minimize(lambda w, x: jnp.sum((w - x) ** 2), gdlab.gd(0.5), jnp.zeros(2), 6, batches=batches)
+
+    with pytest.raises(ValueError, match="would stack") as caught:
+        run(batches)
+    line = re.search(r"jax\.tree\.map.*(?= would stack)", str(caught.value))
+    stacked = eval(line[0], {"jax": jax, "np": np, "itertools": itertools, "batches": batches})
+    np.testing.assert_allclose(run(stacked).params, 1.0)  # the sixth batch is the second one
 
 
 @pytest.mark.parametrize("run", RUNS)
