@@ -89,6 +89,16 @@ def test_a_mesh_of_one_device_and_points_that_cannot_be_hashed_change_nothing():
         np.testing.assert_array_equal(found["value"], 3 * np.arange(5.0)[:, None, None] * np.ones((2, 3)))
 
 
+def test_all_devices_take_part_unless_a_mesh_says_which(monkeypatch):
+    asked = []
+    monkeypatch.setattr("gdlab.sweeps.sweep.all_devices", lambda: asked.append("all"))
+    gdlab.sweep(lambda a: a, a=jnp.arange(2.0))
+    assert asked == ["all"]
+    mesh = jax.make_mesh((1,), (batching.AXIS,), axis_types=(jax.sharding.AxisType.Auto,))
+    gdlab.sweep(lambda a: a, a=jnp.arange(2.0), mesh=mesh)
+    assert asked == ["all"]
+
+
 def test_what_is_wrong_with_a_function_is_not_hidden():
     def wrong(a):
         return a + "word"
