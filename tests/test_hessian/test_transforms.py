@@ -212,3 +212,18 @@ def test_examples_are_counted_along_first_axes():
     for wrong in ((jnp.zeros((0, 2)),), (jnp.zeros(()),), (), (data, data[:1])):
         with pytest.raises(ValueError, match="data must be arrays of one number of examples >= 1"):
             mean(1.0, *wrong)
+
+
+def test_models_with_a_derivative_of_their_own_have_the_same_matrices():
+    @jax.custom_vjp
+    def cube(x):
+        return x**3
+
+    cube.defvjp(lambda x: (cube(x), x), lambda x, slope: (3 * x**2 * slope,))
+    w, v, x = jnp.array([0.5, -1.0]), jnp.array([1.0, 2.0]), jnp.array([[1.0, 2.0], [0.3, -0.4], [-1.0, 0.2]])
+    for of in (
+        lambda power: transforms.empirical_fisher(lambda w, x: power(x @ w)),
+        lambda power: transforms.gauss_newton(lambda w, x: power(x @ w), lambda made: jnp.sum(made**4)),
+    ):
+        plain, own = (hessian.hvp(of(power), w, x)(v) for power in (lambda x: x**3, cube))
+        np.testing.assert_allclose(own, plain, rtol=1e-12)

@@ -52,6 +52,16 @@ def test_blocks_of_long_results_that_are_calls_of_their_own_change_nothing(monke
     assert not np.isnan(one["loss"]).any()
 
 
+def test_all_devices_take_part_unless_a_mesh_says_which(monkeypatch):
+    asked = []
+    monkeypatch.setattr("gdlab.sweeps.sweep.all_devices", lambda: asked.append("all"))
+    gdlab.sweep(lambda a: a, a=jnp.arange(2.0))
+    assert asked == ["all"]
+    mesh = jax.make_mesh((1,), (batching.AXIS,), axis_types=(jax.sharding.AxisType.Auto,))
+    gdlab.sweep(lambda a: a, a=jnp.arange(2.0), mesh=mesh)
+    assert asked == ["all"]
+
+
 def test_what_is_wrong_with_a_function_is_not_hidden():
     def wrong(a):
         return a + "word"

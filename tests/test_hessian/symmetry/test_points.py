@@ -67,6 +67,10 @@ def test_a_mirror_alone_turns_the_first_coordinate_and_no_other():
     x = SHAPES["four in the plane"]
     assert alike(symmetry.reflections(2), x * [-1, 1], x)
     assert not alike(symmetry.reflections(2), x * [1, -1], x)
+    declared = declare(symmetry.reflections(2), jnp.asarray(x))
+    assert refuse_wrong(lambda x: jnp.sum(x[:, 0] ** 2 + x[:, 1] ** 3), jnp.asarray(x), (), declared)
+    with pytest.raises(ValueError, match="discrete symmetry 0 changes it"):
+        refuse_wrong(lambda x: jnp.sum(x[:, 0] ** 3 + x[:, 1] ** 2), jnp.asarray(x), (), declared)
 
 
 def test_an_exchange_that_changes_the_loss_is_refused():
