@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from gdlab.ground.checks import Range, is_real, number
+from gdlab.ground.checks import Range, is_real, number, within_bits
 from gdlab.ground.leaves import shown
 
 # What mends a module that is given for its parameters.
@@ -50,7 +50,9 @@ def hyperparameter(
 
 
 def any_array(name: str, value: Any, what: str = "an array") -> jax.Array:
-    """The value as an array; TypeError where it cannot be one."""
+    """The value as an array; TypeError where it cannot be one, ValueError for whole numbers that it cannot hold."""
+    for leaf in jax.tree.leaves(value):
+        within_bits(name, leaf)
     try:
         if any(isinstance(leaf, str) for leaf in jax.tree.leaves(value)):
             raise TypeError  # NumPy would ask whether the string names a dtype

@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gdlab.ground.checks import function
+from gdlab.ground.checks import function, within_bits
 from gdlab.ground.leaves import shown
 from hessian.models import free_part
 from hessian.precision import Loss, first, scalar, working_dtype
@@ -81,6 +81,8 @@ class _Batches:
         if wrong or not leaves:
             msg = f"batches must yield pytrees of arrays of numbers; got {shown(wrong[0] if wrong else batch)}"
             raise TypeError(msg)
+        for leaf in leaves:
+            within_bits("batches", leaf)
         return [np.asarray(leaf, jax.dtypes.canonicalize_dtype(leaf.dtype)) for leaf in leaves]
 
 

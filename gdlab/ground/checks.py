@@ -12,8 +12,9 @@
 | `function`, `one_of` | a function; an instance of a class |
 | `miscalled` | what a function takes, where it is given something else |
 | `alike` | nothing; raises for a pytree unlike params |
+| `within_bits` | nothing; raises for whole numbers that would wrap around |
 
-The values of arrays and tracers are data and are not checked; their dtypes and shapes are.
+The values of arrays and tracers are data and are not checked but for this; their dtypes and shapes are.
 """
 
 import inspect
@@ -175,3 +176,14 @@ def alike(name: str, tree: Any, params: Any) -> None:
     if got != wanted:
         msg = f"{name} must be like params, {wanted[0]} with shapes {wanted[1]}; got {got[0]} with shapes {got[1]}"
         raise ValueError(msg)
+
+
+def within_bits(name: str, value: Any) -> None:
+    """Raise ValueError for whole numbers of NumPy beyond the 32 bits that JAX keeps of them while x64 is off."""
+    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "iu" and value.size:
+        kept = np.iinfo(jax.dtypes.canonicalize_dtype(value.dtype))
+        if value.dtype.itemsize > kept.bits // 8 and (value.max() > kept.max or value.min() < kept.min):
+            far = max(abs(int(value.max())), abs(int(value.min())))
+            msg = f"{name} must hold whole numbers of {kept.bits} bits while jax_enable_x64 is off; "
+            msg += f"got one of size {far}"
+            raise ValueError(msg)

@@ -12,12 +12,14 @@ While the device computes a chunk the host fetches the batches of the next one.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gdlab.ground.checks import within_bits
 from gdlab.ground.leaves import shown
 from gdlab.runs.data import Minibatches
 
@@ -100,6 +102,7 @@ class Stacks:
             msg = f"batches must yield one batch a step, here {self.steps}; they ended after {self.taken}"
             raise ValueError(msg)
         batch = jax.tree.map(self._array, batch)
+        jax.tree.map(partial(within_bits, f"batch {self.taken} of batches"), batch)
         self._check(batch)
         return batch
 

@@ -18,7 +18,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from gdlab.arguments import any_array, hyperparameter
-from gdlab.ground.checks import prng_key, whole
+from gdlab.ground.checks import prng_key, whole, within_bits
 from gdlab.ground.leaves import shown
 from gdlab.models import as_array
 from gdlab.runs.data import fitting
@@ -102,6 +102,7 @@ def _arrays(name, arg):
     def array(path, leaf):
         at = name + jax.tree_util.keystr(path)
         leaf = as_array(at, leaf)
+        within_bits(at, leaf)
         if isinstance(leaf, jax.Array | np.ndarray | np.generic | bool | int | float | complex):
             return leaf
         msg = f"{at} must be an array, as it is traced; got {shown(leaf)}: bind it to the loss by functools.partial"

@@ -29,7 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gdlab.arguments import any_array
-from gdlab.ground.checks import whole
+from gdlab.ground.checks import whole, within_bits
 from gdlab.ground.leaves import shown
 
 # What an axis may be.
@@ -220,6 +220,8 @@ def _numeric(name, values):
     """The axis as a pytree of arrays with one leading axis: the array itself, as most often, where it is one."""
     if _is_ready(values) and values.ndim and values.dtype != np.uint32:
         return values
+    for leaf in jax.tree.leaves(values):
+        within_bits(f"axis {name!r}", leaf)
     try:
         if isinstance(values, Iterator):
             raise TypeError

@@ -9,8 +9,29 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import gdlab
+import hessian
 from gdlab.ground.checks import choice, key_or_default, number, switch, whole
 from gdlab.ground.leaves import shown
+
+FAR = np.array([3, -(2**40) - 5])
+TAKERS = {
+    "an axis": lambda: gdlab.sweep(lambda a: a, a=FAR),
+    "a part of an axis": lambda: gdlab.sweep(lambda a: a["x"], a={"x": FAR}),
+    "an argument of a loss": lambda: gdlab.minimize(lambda x, n: x * n[0], gdlab.gd(0.1), 1.0, 1, args=(FAR,)),
+    "a batch a step": lambda: gdlab.minimize(lambda x, n: x * n, gdlab.gd(0.1), 1.0, 2, batches=FAR),
+    "data of batches": lambda: gdlab.minibatches(FAR, 1, key=jax.random.key(0)),
+    "a batch that is yielded": lambda: gdlab.long_run(lambda x, n: x * n, gdlab.gd(0.1), 1.0, 2, batches=[*FAR]),
+    "a batch that is streamed": lambda: hessian.streamed(lambda x, n: x * n.sum(), [FAR]),
+}
+
+
+@pytest.mark.parametrize("name", TAKERS)
+def test_whole_numbers_that_would_wrap_around_are_refused(name):
+    said = f"must hold whole numbers of 32 bits while jax_enable_x64 is off; got one of size {2**40 + 5}"
+    with jax.enable_x64(False), pytest.raises(ValueError, match=said):
+        TAKERS[name]()
+
 
 ALLOWED = {
     "open interval": (number, 1e-300, "(0, 1)"),
