@@ -220,7 +220,7 @@ def _numeric(name, values):
     """The axis as a pytree of arrays with one leading axis: the array itself, as most often, where it is one."""
     if _is_ready(values) and values.ndim and values.dtype != np.uint32:
         return values
-    for leaf in jax.tree.leaves(values):
+    for leaf in [] if isinstance(values, Iterator) else jax.tree.leaves(values):
         within_bits(f"axis {name!r}", leaf)
     try:
         if isinstance(values, Iterator):
