@@ -18,7 +18,7 @@ import pytest
 import gdlab
 import hessian
 from gdlab.ground.jaxprs import jaxprs_in_params
-from gdlab.sweeps import batching, ways
+from gdlab.sweeps import batching, ways, workers
 from hessian.verdicts import search
 
 pytestmark = pytest.mark.full
@@ -291,4 +291,4 @@ def test_a_sweep_takes_nothing_of_the_cpu_to_other_platforms(monkeypatch):
         [(*_, block, whole, options)] = made
         program = blocks(*made[0]).trace(prepared.constants, lanes, [rates], np.int32(1))
         assert not FOREIGN.findall(text_of(program))
-    assert (options, block, whole, batching._cores()) == ({}, 4, True, 1)
+    assert (options, block, whole, workers._cores()) == ({}, 4, True, 1)
