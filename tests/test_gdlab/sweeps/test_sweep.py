@@ -368,7 +368,7 @@ def noisy(lr, seed):
 
 def swept(store, progress=False):
     axes = {"lr": jnp.linspace(0.01, 1.0, 20), "seed": gdlab.seeds(16)}
-    return gdlab.sweep(noisy, chunk=12, block=2, store=store, progress=progress, **axes)["value"].values
+    return gdlab.sweep(noisy, chunk=4, block=1, store=store, progress=progress, **axes)["value"].values
 
 def ran(store, progress=False):
     how = {"batched": "optimizer", "chunk": 10, "every": 5, "store": store, "progress": progress}
