@@ -5,7 +5,7 @@ the compiler need not improve the kernels either.  The options, those of `gdlab.
 this package calls the compiler itself, on a CPU: never inside another program, and on no other platform.
 
     light    where    n * (numbers that the loss computes)  <=  20,000,    about a millisecond for a Hessian
-             or                                             <=  500,000 (equations of the loss - 32)
+             or                                             <=  500,000 (equations of the loss - 8)
              or       products * (numbers that the loss computes)  <=  1e9,    a few seconds for n > 1024
 
 A program of light kernels runs a quarter to half as fast, and is compiled in a third to a fifth of the time.  The
@@ -35,7 +35,7 @@ from hessian.limits import DENSE_SPECTRUM
 
 OF_LOSS = ("loss", "params", "args")
 LIGHT_WORK = 20_000
-FEW = 32  # equations of a loss whose programs are compiled in a few seconds
+FEW = 8  # equations of a loss whose programs are compiled soon
 LIGHT_WORK_OF_EQUATION = 500_000
 LIGHT_PRODUCTS = 1e9
 
