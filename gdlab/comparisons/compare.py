@@ -117,7 +117,7 @@ def compare(
 
     Args:
         data: the dataset of a `gdlab.sweep`, an `xarray.DataArray` of scores, or a mapping from names to arrays of
-            shape (task, run) or (run,).  A run whose score is no number is worse than all others.
+            shape (task, run) or (run,).  A run whose score is not finite is worse than all others.
         score: the variable of the dataset, by default "loss" or the only one; or several, each a task of its own.
         of: the axis whose values are compared.
         task: the axis of tasks: by default one called task, workload, problem or surface, if there is one.
