@@ -5,15 +5,19 @@ the compiler need not improve the kernels either.  The options, those of `gdlab.
 this package calls the compiler itself, on a CPU: never inside another program, and on no other platform.
 
     light    where    n * (numbers that the loss computes)  <=  20,000,    about a millisecond for a Hessian
+             or                                             <=  500,000 (equations of the loss - 32)
              or       products * (numbers that the loss computes)  <=  1e9,    a few seconds for n > 1024
 
-The second is for programs that make so many products with the Hessian of a large model, and no more: a program of
-light kernels runs half as fast, and is compiled sooner.
+A program of light kernels runs a quarter to half as fast, and is compiled in a third to a fifth of the time.  The
+second is for models: a verdict waits a tenth of a second less for each equation, and 7 ns more for each number, so that
+20 and more of them gain; a search makes ten times as many products, and gains at its first call.  The third is for
+programs that make so many products with the Hessian of a large model, and no more.
 
 | function | what it is |
 |---|---|
 | `compiled` | `jax.jit`, compiled quickly on a CPU |
 | `work` | how many numbers a program computes |
+| `equations` | of how many equations it is made |
 """
 
 import functools
@@ -31,6 +35,8 @@ from hessian.limits import DENSE_SPECTRUM
 
 OF_LOSS = ("loss", "params", "args")
 LIGHT_WORK = 20_000
+FEW = 32  # equations of a loss whose programs are compiled in a few seconds
+LIGHT_WORK_OF_EQUATION = 500_000
 LIGHT_PRODUCTS = 1e9
 
 
@@ -91,16 +97,21 @@ def _is_light(given, products):
 @functools.lru_cache(maxsize=256)
 def _is_light_at(loss, structure, shapes, products):
     n = sum(leaf.size for leaf in jax.tree.leaves(jax.tree.unflatten(structure, shapes)[0]))
-    if products == math.inf and n > LIGHT_WORK:
-        return False
     given = [jax.ShapeDtypeStruct(one.shape, one.dtype, weak_type=one.weak_type) for one in shapes]
-    of_loss = work(jax.make_jaxpr(loss)(*jax.tree.unflatten(structure, given)).jaxpr)
-    return n * of_loss <= LIGHT_WORK or (n > DENSE_SPECTRUM and products * of_loss <= LIGHT_PRODUCTS)
+    program = jax.make_jaxpr(loss)(*jax.tree.unflatten(structure, given)).jaxpr
+    of_loss, most = work(program), LIGHT_WORK + LIGHT_WORK_OF_EQUATION * max(equations(program) - FEW, 0)
+    return n * of_loss <= most or (n > DENSE_SPECTRUM and products * of_loss <= LIGHT_PRODUCTS)
 
 
 def work(jaxpr: Any) -> float:
     """How many numbers a program reads or computes, whatever is more, by equations; infinite for a while loop."""
     return sum(_work_of(equation) for equation in jaxpr.eqns)
+
+
+def equations(jaxpr: Any) -> int:
+    """How many equations a program has, within its loops and branches as well."""
+    within = (getattr(one, "jaxpr", one) for equation in jaxpr.eqns for one in jaxprs_in_params(equation.params))
+    return len(jaxpr.eqns) + sum(map(equations, within))
 
 
 def _work_of(equation):

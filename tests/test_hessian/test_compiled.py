@@ -44,6 +44,25 @@ def test_a_light_loss_is_compiled_with_less_effort_and_gives_the_same(monkeypatc
     assert len(chosen) == 2
 
 
+def test_equations_are_counted_within_loops_too():
+    def loss(w):
+        return jax.lax.scan(lambda c, _: (jnp.sin(c) * 2.0, None), w[0] + 1, length=7)[0]
+
+    program = jax.make_jaxpr(loss)(jnp.ones(2)).jaxpr
+    assert compiled.equations(program) == len(program.eqns) + 2  # a sine and a product
+
+
+@pytest.mark.parametrize("layers, rows, light", [(1, 5000, False), (20, 5000, True), (20, 500_000, False)])
+def test_a_model_of_many_equations_may_cost_more(layers, rows, light):
+    def loss(w, x):
+        for _ in range(layers):
+            x = jnp.tanh(x * w[0]) + w[1]
+        return jnp.mean(x**2)
+
+    given = {"loss": loss, "params": jnp.ones(2), "args": (jnp.ones(rows),)}
+    assert compiled._is_light(given, np.inf) == light
+
+
 @pytest.mark.parametrize(
     "products, rows, light", [(np.inf, 1, False), (200, 1, True), (200, 5000, False), (4, 5000, True)]
 )
