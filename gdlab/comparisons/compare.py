@@ -131,7 +131,8 @@ def compare(
             and their tuning scores, dims (of, task), that chooses it.
         normalize: "ranks" makes each score its rank on its task, from 0 (best) to 1, so that tasks of different units
             count alike; "none" leaves the scores as they are.
-        interval: "corrected" for few runs, or "percentile", as the field computes it.
+        interval: "corrected" for few runs, or "percentile", as the field computes it; neither reaches beyond the runs,
+            so that below eight runs of one task an interval holds less than it says.
         confidence: of intervals and tests, in (0, 1).
         target: a score, or one for each task: how many steps runs take to it is compared as well.
         effect: the difference that should be found, in standard deviations of a run.
