@@ -205,7 +205,7 @@ def density(found: Density, *, width: float | None = None, ax: Any = None) -> "A
         ax: where to draw; a new figure where none is given.
 
     >>> from matplotlib.figure import Figure
-    >>> found = Density(jnp.array([[0.0, 1.0]]), jnp.array([[0.5, 0.5]]), jnp.int32(2))
+    >>> found = Density(jnp.array([[0.0, 1.0]]), jnp.array([[0.5, 0.5]]), jnp.zeros((1, 2)), jnp.int32(2))
     >>> density(found, width=0.1, ax=Figure().subplots()).get_yscale()
     'log'
     """

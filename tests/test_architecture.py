@@ -41,7 +41,7 @@ STAIRS = {
     "gdlab.runs": [
         "long_run tune",
         "minimize",
-        "given chunks identity",
+        "given chunks identity resumed",
         "loop",
         "objective feed",
         "data effort gradients foreign typed",

@@ -34,8 +34,8 @@ def _report(chosen: Target, settings: Escape) -> Report:
         f" {float(way.curvature):.6g}.",
         f"One step: {way.reason}; of length {float(way.step):.6g}, to a loss of {float(way.loss_after):.10g}.",
         f"All the way: {end.certificate}.",
-        f"It ended at {shown(end.params)} with a loss of {float(end.loss):.10g}, after {int(end.steps)} steps,"
-        f" {int(end.gradients)} gradients and {int(end.num_matvecs)} products with the Hessian.",
+        f"It ended at {shown(end.params)} with a loss of {float(end.loss):.10g}; steps: {int(end.steps)},"
+        f" gradients: {int(end.gradients)}, products with the Hessian: {int(end.num_matvecs)}.",
     ]
     rows = [
         ["start", f"{float(way.loss_before):.10g}", ""],

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from gdlab.ground.leaves import shown
 from gdlab.problems import Surface, surfaces
 from hessian.models import free_part
 from hessian.precision import first
@@ -83,8 +84,11 @@ def target(settings: OnTarget | OnProblem) -> Target:
         alone = found._replace(
             params=array, words=(f"The loss takes {label}, the only array of {settings.params}, itself.",)
         )
-        if not _refusal(alone):
+        refused_alone = _refusal(alone)
+        if not refused_alone:
             return alone
+        if "string index" not in refused_alone:  # it looks for no array by its name, so it is no loss of a dictionary
+            refused = refused_alone
     if refused:
         raise InputError(refused)
     return found
@@ -117,7 +121,7 @@ def _refusal(found):
         return f"target must take the params, {what}, as its one argument; {found.name} raised {said}"
     if getattr(value, "shape", None) == () and jnp.issubdtype(value.dtype, jnp.floating):
         return ""
-    return f"target must return one number, real and floating; {found.name} returned {value}"
+    return f"target must return one number, real and floating; {found.name} returned {shown(value)}"
 
 
 def function_of(name: str, what: str = "target", allowed: str = TARGET) -> Callable[..., Any]:

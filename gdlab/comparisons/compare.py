@@ -117,7 +117,7 @@ def compare(
 
     Args:
         data: the dataset of a `gdlab.sweep`, an `xarray.DataArray` of scores, or a mapping from names to arrays of
-            shape (task, run) or (run,).  A run whose score is no number is worse than all others.
+            shape (task, run) or (run,).  A run whose score is not finite is worse than all others.
         score: the variable of the dataset, by default "loss" or the only one; or several, each a task of its own.
         of: the axis whose values are compared.
         task: the axis of tasks: by default one called task, workload, problem or surface, if there is one.
@@ -131,7 +131,8 @@ def compare(
             and their tuning scores, dims (of, task), that chooses it.
         normalize: "ranks" makes each score its rank on its task, from 0 (best) to 1, so that tasks of different units
             count alike; "none" leaves the scores as they are.
-        interval: "corrected" for few runs, or "percentile", as the field computes it.
+        interval: "corrected" for few runs, or "percentile", as the field computes it; neither reaches beyond the runs,
+            so that below eight runs of one task an interval holds less than it says.
         confidence: of intervals and tests, in (0, 1).
         target: a score, or one for each task: how many steps runs take to it is compared as well.
         effect: the difference that should be found, in standard deviations of a run.

@@ -8,7 +8,8 @@ runs shows (n - 1)/n of the variance, and normal quantiles stand in for Student'
 
     Phi(-t_{alpha/2, df} sqrt(n / (n - 1))),     df = tasks * (n - 1)
 
-(Hesterberg 2015: the expanded percentile interval).
+(Hesterberg 2015: the expanded percentile interval).  Neither reaches beyond the runs that there are: of 3, 4, 5 and 8
+normal runs of one task an interval of .95 held the true value in .76, .86, .90 and .95 of 200 trials.
 
 | function | what it returns |
 |---|---|

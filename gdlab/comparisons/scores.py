@@ -2,13 +2,13 @@
 
     score[contestant, task, run, *settings]       and, of the recorded curves,       [..., step]
 
-A setting is every other axis: those that are tuned.  Within a comparison lower is better, and a run whose score is no
-number is the worst: what is to be high is negated, and NaN is infinite.
+A setting is every other axis: those that are tuned.  Within a comparison lower is better, and a run whose score is not
+finite is the worst: what is to be high is negated, and NaN and both infinities are the highest cost.
 
 | function | what it returns |
 |---|---|
 | `labelled_scores` | the scores, labelled, as given |
-| `costs` | the same with lower as better and NaN as infinite |
+| `costs` | the same with lower as better, and infinite where they are not finite |
 | `rank_shares` | their ranks on each task, from 0 to 1 |
 """
 
@@ -118,8 +118,8 @@ def _axis(name, given, known, dims):
 
 
 def costs(scores: "xarray.DataArray", sign: float) -> "xarray.DataArray":
-    """The scores times a sign that makes lower better, infinite where a run is no number."""
-    return (sign * scores).fillna(np.inf)
+    """The scores times a sign that makes lower better, infinite where a run's is not finite."""
+    return (sign * scores).where(np.isfinite(scores), np.inf)
 
 
 def rank_shares(scores: Floats) -> Floats:

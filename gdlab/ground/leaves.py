@@ -109,7 +109,7 @@ def plain(tree: Any) -> bool:
 
 def shown(value: Any) -> str:
     """What came, short enough for one line."""
-    if isinstance(value, jax.Array | np.ndarray):
+    if isinstance(value, jax.Array | np.ndarray | jax.ShapeDtypeStruct):
         return f"an array of dtype {value.dtype} and shape {value.shape}"
     text = " ".join(repr(value).split())
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -45,6 +45,10 @@ def limits_of(tolerance: ArrayLike | None, patience: ArrayLike | None, min_delta
         raise ValueError(msg)
     if tolerance is None and patience is None:
         return None
+    for name, limit in (("tolerance", tolerance), ("patience", patience), ("min_delta", min_delta)):
+        if limit is not None and jnp.ndim(limit):
+            msg = f"{name} must be one number, of all runs side by side too; got {shown(limit)}"
+            raise ValueError(msg)
     return (
         -1.0 if tolerance is None else hyperparameter("tolerance", tolerance, 0),
         jnp.inf if patience is None else hyperparameter("patience", patience, 1),

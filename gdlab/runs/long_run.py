@@ -14,6 +14,7 @@ bit; asked for more steps, it goes on from there.
 """
 
 import contextlib
+import dataclasses
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -42,7 +43,7 @@ from gdlab.runs.loop import (
     reads_steps,
     recorders_of,
 )
-from gdlab.runs.minimize import Run, finished
+from gdlab.runs.minimize import Run, finished, last_known
 from gdlab.runs.objective import begun
 from gdlab.runs.typed import Loss, ModelState
 from gdlab.storage.fingerprint import array_bytes, fingerprint
@@ -239,7 +240,8 @@ class _LongRun:
             told(until, _words(recorded, reason))
         reason = jnp.where(reason == 0, REASONS.index("steps"), reason).astype(jnp.int32)
         history = jax.tree.map(jnp.asarray, history or {})
-        return finished(self.plan.objective, carry, history, reason, every, jnp.int32(0))
+        run = finished(self.plan.objective, carry, history, reason, every, jnp.int32(0))
+        return dataclasses.replace(run, ends=_ends(kept, number)) if kept else run
 
     def identity(self, steps):
         """The identity of a run of so many steps, as JSON: hashes of its program and arguments, and its sizes."""
@@ -293,6 +295,19 @@ class _LongRun:
         kept.write(number, {path_name(path): rows for path, rows in jax.tree_util.tree_leaves_with_path(recorded)})
         kept.write(number, {str(i): _numbers(leaf) for i, leaf in enumerate(jax.tree.leaves(carry))}, "state")
         kept.discard(number - 2, "state")  # two are kept: the last one might be damaged
+
+
+def _ends(kept, number):
+    """The first and the last loss of each run that a store of so many chunks holds, None where it holds none."""
+    first, *_ = (kept.read(0) or {}).get("loss", [None])
+    if first is None or not jnp.issubdtype(first.dtype, jnp.inexact):  # of a recorder of that name
+        return None
+    last = np.full_like(first, np.nan)
+    for i in reversed(range(number)):
+        last = last_known(np.stack([last_known(kept.read(i)["loss"]), last]))
+        if not np.isnan(last).any():
+            break
+    return jnp.stack([first, last])
 
 
 @partial(jax.jit, static_argnums=0)

@@ -36,7 +36,6 @@ from gdlab.runs.loop import (
     REASONS,
     Best,
     Carry,
-    LoopState,
     Plan,
     Recorder,
     Watch,
@@ -46,6 +45,7 @@ from gdlab.runs.loop import (
     recorders_of,
 )
 from gdlab.runs.objective import begun
+from gdlab.runs.resumed import alike, carry_of, resumable
 from gdlab.runs.typed import ArrayTree, History, Loss, ModelState, Unpacked
 from gdlab.sweeps.history import dataset_of
 
@@ -80,6 +80,7 @@ class Run(Unpacked[Tree, ModelState]):
     rest: Rest = NOTHING_ELSE  # what else `minimize(..., state=run)` goes on from
     begun: jax.Array | int = 0  # how many steps were taken before it, by the run that it went on from: int32
     every: int = field(default=1, metadata={"static": True})  # how many steps apart the rows of its history are
+    ends: jax.Array | None = None  # the first and the last loss, where a store holds the history
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.params, self.state, self.history))
@@ -122,9 +123,10 @@ class Run(Unpacked[Tree, ModelState]):
         many = f"{jnp.size(self.steps)} runs of " if jnp.ndim(self.steps) else ""
         ends = ", ".join(sorted({REASONS[int(code)] for code in np.ravel(self.reason)}))
         words = f"{many}{sizes(self.params, jnp.ndim(self.steps))}, {digits(self.steps)} steps, ended by {ends}"
-        rows = np.moveaxis(np.asarray(self.history.get("loss", np.zeros((0, 0)))), jnp.ndim(self.begun), 0)
-        losses = [row for row in rows if not np.isnan(row).all()]
-        return f"{words}, loss {digits(losses[0])} -> {digits(losses[-1])}" if losses else words
+        losses = np.asarray(self.history.get("loss", np.zeros((0, 0)) if self.ends is None else self.ends))
+        rows = np.moveaxis(losses, jnp.ndim(self.begun), 0)
+        known = len(rows) and not np.isnan(rows).all()
+        return f"{words}, loss {digits(rows[0])} -> {digits(last_known(rows))}" if known else words
 
     @property
     def best(self) -> Tree:
@@ -146,6 +148,16 @@ class Run(Unpacked[Tree, ModelState]):
             return jax.tree.map(row, self.history["params"])
         msg = "best is kept with keep_best=True or a validation, or where both loss and params are recorded"
         raise AttributeError(msg)
+
+
+def last_known(rows: np.ndarray) -> np.ndarray:
+    """The last of some rows, of each run the last that is no NaN.
+
+    >>> last_known(np.array([[3.0, 2.0], [1.0, np.nan]])).tolist()
+    [1.0, 2.0]
+    """
+    last = len(rows) - 1 - np.argmax(~np.isnan(rows[::-1]), axis=0)
+    return np.asarray(np.take_along_axis(rows, last[None], axis=0)[0])
 
 
 def minimize(
@@ -202,7 +214,8 @@ def minimize(
         model_state: a pytree of arrays, such as the statistics of a BatchNorm, that the loss takes and returns:
             `loss(params, model_state, ...) -> (scalar, model_state)` or `(scalar, (model_state, aux))`.
         state: a run to go on from, in place of a start at `params`: `steps` more, which equal one run to the bit.
-            One that ended early stays ended.  `batches` that are arrays hold those of the further steps.
+            One that ended early stays ended.  `batches` that are arrays hold those of the further steps; those of
+            another key come with the epoch after the next.
 
     Returns:
         `Run(params, state, history)`, which also has `steps` taken, `why` it ended, `best` and `model_state`;
@@ -212,7 +225,7 @@ def minimize(
     Raises:
         TypeError: for parameters without a floating array.
         ValueError: for steps or every below 1, more than 2^31 - 1 steps in all, an unknown name in `record`, a loss
-            that is not scalar, or batches that are no arrays or not one a step.
+            that is not scalar, batches that are no arrays or not one a step, or a state of a run with other arrays.
 
     >>> import gdlab
     >>> run = minimize(lambda x: x * x, gdlab.gd(0.25), 4.0, steps=3)
@@ -225,7 +238,10 @@ def minimize(
     held, limits = data_of(args, batches, key, steps), limits_of(tolerance, patience, min_delta)
     how, held_out = validation_of(validation, held.args, held.batches)
     if state is not None:
-        params, model_state = one_of("state", state, Run, "a Run that minimize has returned").params, state.model_state
+        rest = one_of("state", state, Run, "a Run that minimize has returned").rest
+        lowest = (rest.best if keep_best or how else None) or (rest.watch if patience is not None else None)
+        resumable(state, params, model_state, bool(how) if lowest else None)
+        params, model_state = state.params, state.model_state
         countable(steps, state.steps)
     objective, start = begun(loss, params, trainable, model_state)
     # Inside a transformation the program is part of another one, and numbers may be differentiated.
@@ -234,7 +250,7 @@ def minimize(
     plan = Plan(
         objective, static, recorders, every, validation=how, keeps_best=switch("keep_best", keep_best) or bool(how)
     )
-    before = None if state is None else _carry(state, start, objective)
+    before = None if state is None else carry_of(state, start, trainable)
     held = held._replace(held_out=held_out, bounds=sides(bounds, start.params))
     given = traced, start, held, limits, before
     carry, history, reason = _driven(plan, steps, given)
@@ -262,15 +278,6 @@ def finished(
         begun=done,
         every=every,
     )
-
-
-def _carry(run, start, objective):
-    """Where a run goes on."""
-    best = run.rest.best
-    if best is not None:
-        best = best._replace(params=begun(objective.loss, best.params, None, None)[1].params)
-    at = LoopState(run.steps, start.params, run.state, run.rest.stream, start.carried)
-    return Carry(at, run.rest.watch, best, run.rest.recorders)
 
 
 def _driven(plan, steps, given):
@@ -337,7 +344,7 @@ def _begun(plan, given, once=True):
     traced, start, data, limits, before = given
     first = None if before is None else before.at.count
     loop = loop_of(plan, traced, data, limits, first, once=once)
-    carry = loop.init(start) if before is None else loop.completed(before)
+    carry = loop.init(start) if before is None else loop.completed(alike(before, loop, start))
     return loop, carry, 0 if first is None else first
 
 

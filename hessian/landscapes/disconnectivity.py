@@ -17,6 +17,7 @@ import numpy as np
 from gdlab.ground.results import result
 
 LEVELS = 24  # of a drawing
+NUMBERED = 40  # minima, up to which each has its number below its branch
 
 
 @result
@@ -54,6 +55,8 @@ class Disconnectivity(NamedTuple):
     def draw(self, axes: Any, levels: int = LEVELS, color: str = "black") -> None:
         """Draw the graph on axes of matplotlib: a branch ends at the loss of its minimum, and meets others at levels.
 
+        Up to 40 minima have their numbers below their branches.
+
         Args:
             axes: of matplotlib.
             levels: how many, evenly spaced from the lowest saddle's to the highest's.
@@ -61,6 +64,10 @@ class Disconnectivity(NamedTuple):
         """
         for x, y in self.lines(levels):
             axes.plot(x, y, color=color, linewidth=0.9, solid_capstyle="round")
+        if len(self.loss) <= NUMBERED:
+            for number, end in enumerate(zip(self.places(levels), self.loss, strict=True)):
+                below = {"xytext": (0, -3), "textcoords": "offset points", "ha": "center", "va": "top"}
+                axes.annotate(str(number), end, color=color, fontsize="small", **below)
         axes.set(xticks=[], xlim=(-0.5, max(len(self.loss), 1) - 0.5), ylabel="loss")
         for side in ("top", "right", "bottom"):
             axes.spines[side].set_visible(False)

@@ -4,7 +4,8 @@
 
 over random unit vectors q, with the Ritz values theta_j of Lanczos from q and the first entries of the eigenvectors s_j
 of its small matrix (Golub & Welsch 1969; Ubaru, Chen & Saad 2017).  Each probe's weights sum to one, so the density
-integrates to one whatever the number of probes; their scatter is its error.
+integrates to one whatever the number of probes; their scatter is its error.  A fraction of the eigenvalues has another
+one: few nodes stand for many eigenvalues, and one beside x says only roughly how many lie on each side of it.
 
 | function | what it returns |
 |---|---|
@@ -40,6 +41,7 @@ class Density(NamedTuple):
 
     nodes: jax.Array  # shape (probes, steps)
     weights: jax.Array  # shape (probes, steps), >= 0
+    residuals: jax.Array  # shape (probes, steps): an eigenvalue lies that near to each node
     num_matvecs: jax.Array  # with the Hessian, used
 
     def _words(self) -> str:
@@ -48,14 +50,26 @@ class Density(NamedTuple):
         return f"{probes} probes of {steps} steps, mean eigenvalue {digits(mean)} with standard error {digits(error)}"
 
     def pdf(self, x: ArrayLike, width: ArrayLike) -> tuple[jax.Array, jax.Array]:
-        """The density at x, each node a Gaussian of standard deviation `width` > 0, and its standard error."""
+        """The density at x, each node a Gaussian of standard deviation `width` > 0, and its standard error.
+
+        A width below the distance of two nodes shows the nodes.
+        """
         distance = (jnp.asarray(x)[..., None, None] - self.nodes) / width
         bumps = jnp.exp(-(distance**2) / 2) / (width * jnp.sqrt(2 * jnp.pi))
         return _mean(jnp.sum(self.weights * bumps, axis=-1))
 
     def cdf(self, x: ArrayLike) -> tuple[jax.Array, jax.Array]:
-        """The fraction of eigenvalues <= x, and its standard error."""
-        return _mean(jnp.sum(self.weights * (self.nodes <= jnp.asarray(x)[..., None, None]), axis=-1))
+        """The fraction of eigenvalues <= x, and its error: the standard error, and what the nodes cannot place.
+
+        A node stands for the eigenvalues in its cell, halfway to its neighbors, or nearer where its residual says so;
+        where x lies in the cell, half of the node's weight may be on the other side.
+        """
+        at = jnp.asarray(x)[..., None, None]
+        fraction, error = _mean(jnp.sum(self.weights * (self.nodes <= at), axis=-1))
+        left, right = _halfway(self.nodes, jnp.inf)
+        below, above = self.nodes - jnp.minimum(left, self.residuals), self.nodes + jnp.minimum(right, self.residuals)
+        unplaced = jnp.sum(self.weights * ((below < at) & (at < above)), axis=-1) / 2
+        return fraction, jnp.hypot(error, jnp.mean(unplaced, axis=-1))
 
     def mean(self) -> tuple[jax.Array, jax.Array]:
         """The mean eigenvalue, trace / n, and its standard error."""
@@ -116,7 +130,7 @@ def density(
 
 @compiled(static_argnames=("loss", "probes", "rows"))
 def _quadrature(loss, params, args, key, probes, rows):
-    """Nodes, weights and the number of products."""
+    """The fields of a `Density`."""
     theta = ravel_pytree(params)[0]
     product = flat_product(loss, params, *args)
 
@@ -124,10 +138,10 @@ def _quadrature(loss, params, args, key, probes, rows):
         start = lanczos.begin(key, theta.size, rows, theta.dtype)
         krylov, found = lanczos.grow(product, start, rows, lambda *_: jnp.bool_(False))
         # After an invariant space a fresh vector opens another one: it has no part in the first vector, so weight 0.
-        return found.values, found.vectors[0] ** 2, krylov.num_matvecs
+        return found.values, found.vectors[0] ** 2, found.residuals, krylov.num_matvecs
 
-    nodes, weights, num_matvecs = jax.lax.map(probe, jax.random.split(key, probes))
-    return nodes, weights, jnp.sum(num_matvecs)
+    *of_probes, num_matvecs = jax.lax.map(probe, jax.random.split(key, probes))
+    return *of_probes, jnp.sum(num_matvecs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,13 +218,11 @@ def minimum_ratio(
         nodes = _eigenvalues(loss, params, args)[None]
         weights = jnp.full_like(nodes, 1 / nodes.size)
     else:
-        nodes, weights, _ = density(loss, params, *args, probes=probes, steps=steps, key=key)
+        nodes, weights, *_ = density(loss, params, *args, probes=probes, steps=steps, key=key)
     tau = curvature_rounding(nodes) if curvature_tol is None else jnp.asarray(curvature_tol, nodes.dtype)
     if len(nodes) > 1:
         # A node stands for the eigenvalues halfway to its neighbors: if its cell touches the band, its sign is unknown.
-        gaps = jnp.diff(nodes, axis=1) / 2
-        left = jnp.pad(gaps, ((0, 0), (1, 0)))
-        right = jnp.pad(gaps, ((0, 0), (0, 1)))
+        left, right = _halfway(nodes, 0.0)
     else:
         left = right = jnp.zeros_like(nodes)
     above, below = nodes - left > tau, nodes + right < -tau
@@ -224,6 +236,12 @@ def minimum_ratio(
         negative=negative,
         error=jnp.maximum(error, other),
     )
+
+
+def _halfway(nodes, beyond):
+    """Half of the way from each node to its neighbors, on the left and on the right; `beyond` where there is none."""
+    gaps, kept = jnp.diff(nodes) / 2, [(0, 0)] * (jnp.ndim(nodes) - 1)
+    return tuple(jnp.pad(gaps, [*kept, side], constant_values=beyond) for side in ((1, 0), (0, 1)))
 
 
 @compiled(static_argnames="loss")

@@ -32,6 +32,15 @@ def hill(params):
 def double(w):
     return (1 - w[0] * w[1] * np.ones(1)[0]) ** 2 + (w[0] - w[1]) ** 2 * np.ones(()) / 4
 
+def doubled(w):
+    return w * 2
+
+def converted(w):
+    return float(np.sum(np.asarray(w) ** 2))
+
+def unequal(params):
+    return params["w"] @ params["w"][:1]
+
 def broken(params):
     return params["no such name"]
 
@@ -121,6 +130,20 @@ def test_an_array_with_a_name_is_taken_itself_by_a_loss_of_an_array_and_that_is_
     shown = capsys.readouterr().out
     assert "The loss takes w, the only array of named.npz, itself." in shown
     assert "Verdict: saddle" in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("doubled", "must return one number, real and floating; my_loss.py:doubled returned an array of dtype float64"),
+        ("converted", "an array, as its one argument; my_loss.py:converted raised TracerArrayConversionError"),
+        ("unequal", "with the names 'w', as its one argument; my_loss.py:unequal raised TypeError dot_general"),
+    ],
+)
+def test_what_is_wrong_with_a_loss_of_one_array_is_said_of_the_array_or_of_its_name(tmp_path, name, why):
+    np.savez(tmp_path / "named.npz", w=np.zeros(2))
+    with pytest.raises(InputError, match=re.escape(why)):
+        target(Classify(target=f"my_loss.py:{name}", params=tmp_path / "named.npz"))
 
 
 def test_escape_leads_down_and_keeps_where_it_ended(capsys, tmp_path):

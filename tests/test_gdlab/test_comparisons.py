@@ -173,6 +173,21 @@ def test_units_and_order_preserving_changes_change_no_verdict_and_a_run_that_is_
     np.testing.assert_allclose(higher.iqm, -gdlab.compare(dict(zip(NAMES, scores, strict=True))).results.iqm)
 
 
+@pytest.mark.parametrize("better", ["lower", "higher"])
+@pytest.mark.parametrize("worst", [np.nan, np.inf, -np.inf])
+def test_a_run_that_is_not_finite_is_the_worst_whatever_its_sign(better, worst):
+    curves = rng(17).normal(size=(2, 6, 3)) + np.array([0.0, 9.0])[:, None, None]
+    curves[0, 0, 1:] = worst
+    data = xarray.DataArray(curves, dims=("optimizer", "run", "step"), coords={"step": [0, 5, 10]})
+    sign = 1 if better == "lower" else -1
+    found = gdlab.compare(sign * data, better=better, target=-sign * 8.0, resamples=10).results
+    last = np.where(np.isfinite(curves[..., -1]), curves[..., -1], np.inf)
+    wins = (last[0][:, None] < last[1]) + 0.5 * (last[0][:, None] == last[1])
+    assert float(found["improvement"][0, 1]) == wins.mean()
+    assert np.isinf(found["steps"].values).all()
+    np.testing.assert_allclose(found["iqm"], sign * np.sort(last, axis=1)[:, 1:5].mean(axis=1))
+
+
 def test_a_nominee_is_compared_with_the_others_alone_and_needs_fewer_runs():
     scores = {name: rng(i).normal(size=5) + 9 * i for i, name in enumerate("abcdefghijkl")}
     every = gdlab.compare(scores, paired=False)

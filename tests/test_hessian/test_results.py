@@ -60,7 +60,7 @@ def test_points_are_drawn_where_they_are(ax):
 
 
 def test_a_density_has_its_band_and_eigenvalues_their_edge(ax):
-    found = hessian.Density(jnp.array([[0.0, 2.0], [0.0, 3.0]]), jnp.full((2, 2), 0.5), jnp.int32(4))
+    found = hessian.Density(jnp.array([[0.0, 2.0], [0.0, 3.0]]), jnp.full((2, 2), 0.5), jnp.zeros((2, 2)), jnp.int32(4))
     assert hessian.plots.density(found, width=0.1, ax=ax) is ax
     x, y = ax.lines[0].get_data()
     value, error = found.pdf(x[100], 0.1)

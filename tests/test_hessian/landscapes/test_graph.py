@@ -74,6 +74,13 @@ def test_a_minimum_stands_where_its_branch_ends():
         assert {*zip(places.astype(float).tolist(), loss.tolist(), strict=True)} <= ends
 
 
+def test_a_drawing_has_the_number_of_each_minimum_below_its_branch(ax):
+    tree = CHAIN.disconnectivity()
+    tree.draw(ax)
+    numbers = {text.get_text(): text.xy for text in ax.texts}
+    assert numbers == {str(i): (x, loss) for i, (x, loss) in enumerate(zip(tree.places(), tree.loss, strict=True))}
+
+
 def test_the_path_over_the_lowest_barrier_has_the_fewest_saddles():
     path = CHAIN.path(0, 3)
     assert path.minima == [0, 1, 2, 3] and path.saddles == [0, 1, 2] and path.barrier == 3.0

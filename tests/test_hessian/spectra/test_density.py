@@ -39,7 +39,7 @@ def test_the_density_integrates_to_one_and_agrees_with_the_counts(case):
     np.testing.assert_allclose(jnp.trapezoid(height, x), 1, rtol=1e-6)
     for at in (-0.15, 0.0, 0.1, 3.5):
         fraction, error = found.cdf(at)
-        assert abs(fraction - np.mean(true <= at)) <= 4 * error + 0.02
+        assert abs(fraction - np.mean(true <= at)) <= 4 * error
     mean, error = found.mean()
     assert abs(mean - true.mean()) <= 4 * error
     # the area between the cumulative curves is no more than their standard errors, which three outliers make, allow
@@ -47,6 +47,35 @@ def test_the_density_integrates_to_one_and_agrees_with_the_counts(case):
     curve, error = found.cdf(grid)
     distance = np.trapezoid(np.abs(curve - np.searchsorted(true, grid) / 400), grid)
     assert distance < 2 * np.trapezoid(error, grid)
+
+
+@pytest.mark.parametrize("spectrum", ["one scale", "many scales", "clusters"])
+def test_the_error_of_a_fraction_holds_what_few_nodes_cannot_place(spectrum):
+    # By the scatter of the probes alone a tenth to a third of these fractions were off by more than three errors.
+    rng = np.random.default_rng(11)
+    bulk = rng.normal(size=300)
+    true = {"one scale": bulk, "many scales": np.exp(2 * bulk), "clusters": rng.choice([0, 0.1, 1], 300) + bulk / 1000}
+    values = true[spectrum]
+    basis = np.linalg.qr(rng.normal(size=(300, 300)))[0]
+    a = jnp.asarray((basis * values) @ basis.T)
+    found = [hessian.density(quadratic, jnp.zeros(300), a, steps=30, key=jax.random.key(seed)) for seed in range(10)]
+    off = []
+    for at in np.quantile(values, [0.03, 0.1, 0.35, 0.6, 0.9]):
+        fractions, errors = np.array([one.cdf(at + 1e-9) for one in found]).T
+        off.extend(np.abs(fractions - np.mean(values <= at + 1e-9)) / errors)
+    assert np.mean(np.array(off) > 3) <= 0.06  # 3 of 50, where 3 in 1,000 are expected of normal errors
+    assert np.median(errors) < 0.1
+
+
+def test_a_converged_node_places_its_weight_and_another_half_of_it_within_its_cell():
+    nodes, weights = jnp.array([[0.0, 1.0, 3.0]]), jnp.array([[0.5, 0.25, 0.25]])
+    sure = Density(nodes, weights, jnp.zeros((1, 3)), jnp.int32(3))
+    np.testing.assert_array_equal(sure.cdf(jnp.array([0.2, 1.0, 2.5])), [[0.5, 0.75, 0.75], [0, 0, 0]])
+    unsure = Density(nodes, weights, jnp.array([[0.3, 9.0, 9.0]]), jnp.int32(3))
+    # the cells: [-.3, .3], [.5, 2] and [2, 12]
+    fractions, errors = unsure.cdf(jnp.array([0.2, 0.4, 1.9, 2.1, 11.0, 13.0]))
+    np.testing.assert_array_equal(fractions, [0.5, 0.5, 0.75, 0.75, 1, 1])
+    np.testing.assert_array_equal(errors, [0.25, 0, 0.125, 0.125, 0.125, 0])
 
 
 def test_the_minimum_ratio_counts_signs_beyond_the_band():
@@ -129,7 +158,7 @@ def test_arguments_out_of_range_are_named(case, call, words):
 
 def test_a_density_is_a_sum_of_bumps_with_the_standard_error_over_its_probes():
     nodes, weights = np.array([[0.0, 1.0], [0.5, 2.0]]), np.array([[0.25, 0.75], [0.5, 0.5]])
-    found = Density(jnp.asarray(nodes), jnp.asarray(weights), jnp.int32(4))
+    found = Density(jnp.asarray(nodes), jnp.asarray(weights), jnp.zeros((2, 2)), jnp.int32(4))
     x, width = np.array([0.0, 0.5, 3.0]), 0.3
     bumps = np.exp(-((x[:, None, None] - nodes) ** 2) / (2 * width**2)) / np.sqrt(2 * np.pi * width**2)
     probes = np.sum(weights * bumps, axis=-1)
@@ -155,7 +184,7 @@ def test_the_error_of_one_probe_alone_is_zero_and_of_more_the_usual_one():
 def test_a_node_near_zero_has_no_certain_sign_where_its_cell_touches_the_band(monkeypatch):
     nodes = np.array([[-3.0, -1.0, 0.5, 1.0, 2.0], [-3.0, -0.2, 0.1, 4.0, 5.0]])
     weights = np.array([[0.1, 0.2, 0.3, 0.15, 0.25], [0.2, 0.2, 0.2, 0.2, 0.2]])
-    made = Density(jnp.asarray(nodes), jnp.asarray(weights), jnp.int32(0))
+    made = Density(jnp.asarray(nodes), jnp.asarray(weights), jnp.zeros((2, 5)), jnp.int32(0))
     monkeypatch.setattr(sys.modules["hessian.spectra.density"], "density", lambda *args, **kwargs: made)
     # cells reach half way to the neighbours: of the first probe [-4/2, -1/4], [-1/4, 3/4], [3/4, 3/2], [3/2, 2]
     for tau, above, below in (
