@@ -27,6 +27,8 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
+from gdlab.sweeps.history import settled
+
 if TYPE_CHECKING:
     import xarray
     from matplotlib.animation import FuncAnimation
@@ -139,7 +141,7 @@ def rate_sensitivity(dataset: "xarray.Dataset", *, rate: str = "lr", loss: str =
     Args:
         dataset: from `gdlab.sweep`, with the coordinate `rate` and the variable `loss`.
         rate: the name of the axis of rates.
-        loss: the name of the variable; along "step", where it has that, the last one counts.
+        loss: the name of the variable; along "step", where it has that, the last one counts, as for `compare`.
         ax: where to draw; a new figure where none is given.
 
     >>> import xarray; from matplotlib.figure import Figure
@@ -148,7 +150,8 @@ def rate_sensitivity(dataset: "xarray.Dataset", *, rate: str = "lr", loss: str =
     [2.0, 5.0]
     """
     ax = new_axes() if ax is None else ax
-    final = dataset[loss].isel(step=-1) if "step" in dataset[loss].dims else dataset[loss]
+    curves = settled(dataset, loss, "step")
+    final = curves.isel(step=-1) if "step" in curves.dims else curves
     named = {"": final}
     if "optimizer" in final.dims:
         named = {str(name): final.sel(optimizer=name) for name in final["optimizer"].values}

@@ -14,6 +14,7 @@ imported when something is drawn.  Kinds of critical points are told apart by th
 | `eigenvalues` | eigenvalues along a run, against 2 / eta |
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -178,7 +179,7 @@ def slices(loss: Callable, params: Any, pairs: Sequence[tuple[str, Any, float]],
     t = reach * np.linspace(-1, 1, 121)
     center, slope = jax.value_and_grad(lambda theta: loss(unravel(theta)))(theta)
     drawn = False
-    for (label, direction, curvature), color in zip(pairs, COLORS, strict=False):
+    for (label, direction, curvature), color in zip(pairs, itertools.cycle(COLORS), strict=False):
         u = ravel_pytree(direction)[0]
         values = jax.lax.map(lambda s, u=u: loss(unravel(theta + s * u)), jnp.asarray(t, theta.dtype))
         with np.errstate(all="ignore"):

@@ -122,7 +122,8 @@ def compare(
         of: the axis whose values are compared.
         task: the axis of tasks: by default one called task, workload, problem or surface, if there is one.
         run: the axis of repeated runs: by default one called run, key, seed or start.  All other axes are settings
-            that are tuned, but for `step`, along which the last value is the score.
+            that are tuned, but for `step`, along which the last value is the score; of a `Run` that a sweep returned
+            and that ended at a small gradient or on a plateau, the last that was recorded.
         better: "lower" or "higher".
         tuning_runs: how many of the runs, the first ones, choose the setting; the others judge it.  By default half.
         paired: whether the runs of all contestants share their seeds.

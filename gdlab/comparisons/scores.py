@@ -20,6 +20,7 @@ import numpy as np
 from gdlab.comparisons.estimates import Floats
 from gdlab.comparisons.pairs import twice_the_ranks
 from gdlab.ground.leaves import shown
+from gdlab.sweeps.history import settled
 
 if TYPE_CHECKING:
     import xarray
@@ -39,7 +40,7 @@ def labelled_scores(
         TypeError: for data that are none, or hold no real numbers.
         ValueError: for a name that is no variable or axis of the data, or one that must be given.
     """
-    array = _array(data, score, of)
+    array = _array(data, score, of, step)
     if array.dtype.kind not in "biuf" or not array.size:
         msg = f"data must hold real numbers, at least one; got dtype {array.dtype} and shape {array.shape}"
         raise TypeError(msg)
@@ -65,7 +66,7 @@ def labelled_scores(
     return array.assign_coords(missing)
 
 
-def _array(data, score, of):
+def _array(data, score, of, step):
     """The data as one labelled array."""
     import xarray
 
@@ -73,7 +74,7 @@ def _array(data, score, of):
         if "done" in data and not bool(data["done"].all()):
             msg = "data must be of a whole sweep; got one of a shard: gdlab.merge joins the stores of all shards"
             raise ValueError(msg)
-        return _variables(data, score)
+        return _variables(data, score, step)
     if isinstance(data, xarray.DataArray):
         return data
     if isinstance(data, Mapping) and data:
@@ -91,7 +92,7 @@ def _array(data, score, of):
     raise TypeError(msg)
 
 
-def _variables(data, score):
+def _variables(data, score, step):
     """The variables of a dataset that are scored: one, or one for each task."""
     import xarray
 
@@ -104,8 +105,9 @@ def _variables(data, score):
             msg = f"score must be one or several of the variables {', '.join(there)}; got {shown(score)}"
             raise ValueError(msg)
     if isinstance(score, str):
-        return data[score]
-    return xarray.concat([data[name].drop_attrs() for name in names], "task").assign_coords(task=names)
+        return settled(data, score, step)
+    scored: list[Any] = [settled(data, str(name), step).drop_attrs() for name in names]
+    return xarray.concat(scored, "task").assign_coords(task=names)
 
 
 def _axis(name, given, known, dims):

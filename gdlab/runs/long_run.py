@@ -36,7 +36,6 @@ from gdlab.runs.data import Minibatches
 from gdlab.runs.feed import Slices, stepped, yields
 from gdlab.runs.given import countable, data_of, limits_of, traced_or_static, transformation, validation_of
 from gdlab.runs.loop import (
-    REASONS,
     Plan,
     Recorder,
     all_finite,
@@ -49,6 +48,7 @@ from gdlab.runs.typed import Loss, ModelState
 from gdlab.storage.fingerprint import array_bytes, fingerprint
 from gdlab.storage.store import Store, StoreError, digest, opened, read_identity, renewed
 from gdlab.sweeps.axes import path_name
+from gdlab.sweeps.history import REASONS
 
 SCHEMA = 2  # the version of the layout of a store
 BATCHED = ("optimizer", "params", "model_state", "args", "batches", "key")

@@ -15,7 +15,7 @@ chunks of them from the host; `tune` differentiates through segments of steps.
 | `Plan`, `Data` | the static and the traced part of what is run |
 | `Stepper`, `stepper` | the parts of a step: init, evaluate, apply, validate |
 | `Snapshot` | what can be recorded of a step, before it is taken |
-| `RECORDERS`, `REASONS` | what can be recorded by name; why a run ends |
+| `RECORDERS` | what can be recorded by name |
 | `Loop`, `Carry` | the step and the block; what a step hands to the next one |
 | `recorders_of`, `reads_steps` | the recorders by name, checked; whether one may read the step |
 """
@@ -40,8 +40,7 @@ from gdlab.runs.foreign import Program, taken
 from gdlab.runs.gradients import conjugate, number, traced, value_and_gradient
 from gdlab.runs.objective import Objective, Start
 from gdlab.runs.typed import RecorderWithState
-
-REASONS = ("running", "steps", "small gradient", "plateau", "not finite")
+from gdlab.sweeps.history import REASONS
 
 
 @dataclass(frozen=True)

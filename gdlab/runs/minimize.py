@@ -33,7 +33,6 @@ from gdlab.runs.effort import fitting
 from gdlab.runs.given import countable, data_of, limits_of, traced_or_static, transformation, validation_of
 from gdlab.runs.identity import kept_by
 from gdlab.runs.loop import (
-    REASONS,
     Best,
     Carry,
     Plan,
@@ -47,7 +46,7 @@ from gdlab.runs.loop import (
 from gdlab.runs.objective import begun
 from gdlab.runs.resumed import alike, carry_of, resumable
 from gdlab.runs.typed import ArrayTree, History, Loss, ModelState, Unpacked
-from gdlab.sweeps.history import dataset_of
+from gdlab.sweeps.history import REASONS, dataset_of
 
 if TYPE_CHECKING:
     import xarray

@@ -5,6 +5,8 @@
 | `dataset_of` | the history of a run as one labelled dataset |
 | `rows_of` | which results of a sweep are histories, and which steps their rows are |
 | `steps_of` | the steps of the rows |
+| `settled` | a history of a sweep whose runs that ended early keep their last value |
+| `REASONS` | why a run ends |
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +19,10 @@ from gdlab.sweeps.axes import path_name
 
 if TYPE_CHECKING:
     import xarray
+
+
+REASONS = ("running", "steps", "small gradient", "plateau", "not finite")
+SETTLED = [REASONS.index("small gradient"), REASONS.index("plateau")]  # these runs ended early at a finite loss
 
 
 class History(NamedTuple):
@@ -95,3 +101,18 @@ def steps_of(rows: Mapping[str, Any], chunks: Iterable[Mapping[str, np.ndarray]]
         return {}
     first = -(-next(iter(begun), 0) // rows["every"]) * rows["every"]
     return {"step": first + rows["every"] * np.arange(rows["rows"])}
+
+
+def settled(data: "xarray.Dataset", name: str, step: str) -> "xarray.DataArray":
+    """The variable; where it is what a `Run` recorded that ended early, with its last value from there on.
+
+    A run that ended as its loss was not finite has none.
+    """
+    run, history, _ = name.rpartition("history.")
+    curves, reason = data[name], data.get(f"{run}reason")
+    if not history or reason is None or step not in curves.dims:
+        return curves
+    rows = curves.transpose(..., step)
+    known = np.where(rows.isnull(), 0, np.arange(rows.sizes[step]))
+    last = rows.copy(data=np.take_along_axis(rows.values, np.maximum.accumulate(known, axis=-1), axis=-1))
+    return curves.where(curves.notnull() | ~reason.isin(SETTLED), last)

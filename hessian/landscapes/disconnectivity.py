@@ -106,8 +106,9 @@ class Disconnectivity(NamedTuple):
         lines = [([above[0], middle], [above[1], corner[1]])] if above is not None else []
         if len(inside) == 1:
             return [*lines, ([middle, middle], [corner[1], float(self.loss[inside[0]])])]
-        if depth + 1 == len(grid):
-            return lines
+        if depth + 1 == len(grid):  # minima that the lowest level does not tell apart
+            ends = enumerate(self.loss[inside], left)
+            return [*lines, *(([middle, place], [corner[1], float(loss)]) for place, loss in ends)]
         for part in _arranged(_parts(inside, basins[depth + 1]), self.loss):
             lines += self._branch(part, grid, basins, depth + 1, left, corner)
             left += len(part)

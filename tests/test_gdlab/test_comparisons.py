@@ -188,6 +188,27 @@ def test_a_run_that_is_not_finite_is_the_worst_whatever_its_sign(better, worst):
     np.testing.assert_allclose(found["iqm"], sign * np.sort(last, axis=1)[:, 1:5].mean(axis=1))
 
 
+def test_a_run_that_ended_early_has_the_last_loss_that_it_recorded_and_one_that_diverged_none():
+    rates = {"fast": 0.3, "slow": 0.001, "diverging": 1e200}
+
+    def runs(optimizer, start):
+        bowl = lambda x: jnp.sum(x * x)  # noqa: E731
+        return gdlab.minimize(bowl, gdlab.gd(optimizer), jnp.full(2, start), 30, tolerance=1e-3, every=2)
+
+    swept = gdlab.sweep(runs, optimizer=rates, start=jnp.arange(1.0, 5.0))
+    found = gdlab.compare(swept, score="history.loss", target=1e-2, resamples=10).results
+    for name, ended in (("fast", "small gradient"), ("slow", "steps")):
+        for start in range(1, 5):
+            alone = runs(rates[name], float(start))
+            losses = np.asarray(alone.history["loss"])
+            assert alone.why == ended
+            last = losses[~np.isnan(losses)][-1]
+            np.testing.assert_allclose(found["score"].sel(optimizer=name, start=start), last, rtol=1e-12)
+    assert np.isinf(found["score"].sel(optimizer="diverging")).all()
+    assert (found["steps"].sel(optimizer="fast") < 30).all()
+    assert np.isinf(found["steps"].sel(optimizer=["slow", "diverging"])).all()
+
+
 def test_a_nominee_is_compared_with_the_others_alone_and_needs_fewer_runs():
     scores = {name: rng(i).normal(size=5) + 9 * i for i, name in enumerate("abcdefghijkl")}
     every = gdlab.compare(scores, paired=False)

@@ -71,6 +71,13 @@ def test_a_density_has_its_band_and_eigenvalues_their_edge(ax):
     assert [line.get_ydata().tolist() for line in ax.lines] == [[1.0, 3.0], [2.0, 4.0], [20.0, 20.0]]
 
 
+def test_every_direction_has_its_slice(ax):
+    pairs = [(str(i), jnp.eye(8)[i], 2.0 * i) for i in range(8)]
+    hessian.plots.slices(lambda x: jnp.sum(jnp.arange(8) * x**2), jnp.zeros(8), pairs, ax=ax)
+    curves = [line.get_ydata() for line in ax.lines if line.get_label().startswith("along")]
+    np.testing.assert_allclose([curve[0] for curve in curves], np.arange(8) / 4, rtol=1e-5)
+
+
 def test_a_way_out_keeps_the_limits_and_ends_at_its_star(ax):
     ax.set(xlim=(-1, 1), ylim=(-2, 2))
     hessian.plots.way_out([0, 0], [1, 0], [0.5, 0], [0.9, 0.1], ax=ax)

@@ -81,6 +81,13 @@ def test_a_drawing_has_the_number_of_each_minimum_below_its_branch(ax):
     assert numbers == {str(i): (x, loss) for i, (x, loss) in enumerate(zip(tree.places(), tree.loss, strict=True))}
 
 
+def test_minima_below_the_lowest_level_of_a_drawing_are_drawn_too():
+    loss = np.array([0.0, 0.01, 3.0])
+    tree = disconnectivity(loss, np.array([0.02, 10.0]), np.array([[0, 1], [1, 2]]))
+    ends = [(x[1], y[1]) for x, y in tree.lines()]
+    assert {*zip(tree.places().astype(float).tolist(), loss.tolist(), strict=True)} <= {*ends}
+
+
 def test_the_path_over_the_lowest_barrier_has_the_fewest_saddles():
     path = CHAIN.path(0, 3)
     assert path.minima == [0, 1, 2, 3] and path.saddles == [0, 1, 2] and path.barrier == 3.0
