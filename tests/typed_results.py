@@ -33,6 +33,10 @@ def results(layer: Layer) -> None:
     assert_type(gdlab.minimize(with_state, gdlab.gd(0.1), layer, 5, model_state=jnp.ones(2)).model_state, jax.Array)
     assert_type(gdlab.long_run(loss, gdlab.gd(0.1), layer, 5).params, Layer)
 
+    stream = gdlab.minibatches(layer, 2, key=jax.random.key(0))
+    assert_type(stream.data, Layer)
+    assert_type(stream.next(stream.init())[0], Layer)
+
     optimizer = gdlab.inspect(gdlab.adam(0.1))
     step, _ = optimizer.step(layer, optimizer.init(layer))
     assert_type(step.eta, jax.Array)

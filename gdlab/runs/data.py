@@ -8,7 +8,7 @@ Both are pure functions and ignore the labels.  `fitting` checks the batches of 
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ from jax.typing import ArrayLike
 from gdlab.arguments import any_array, real_array
 from gdlab.ground.checks import prng_key, whole
 from gdlab.ground.leaves import shown
-from gdlab.numerics import power_of_two, widest
+from gdlab.numerics import Tree, power_of_two, widest
 
 
 class Scaling(NamedTuple):
@@ -74,13 +74,13 @@ def standardize(x: ArrayLike) -> tuple[jax.Array, Scaling]:
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Minibatches:
+class Minibatches(Generic[Tree]):
     """A stream of batches for `gdlab.minimize`: `init()` gives its state, `next(state)` a batch and the next state.
 
     A pytree of the data and the key; the batch size is static.  Made by `minibatches`.
     """
 
-    data: Any  # pytree of arrays with a leading axis of examples
+    data: Tree  # pytree of arrays with a leading axis of examples
     key: jax.Array  # the orders of all epochs follow from it
     size: int = field(metadata={"static": True})  # examples per batch
 
@@ -94,7 +94,7 @@ class Minibatches:
         zero = jnp.zeros([], jnp.int32)
         return StreamState(zero, zero, self._order(zero), self._order(zero + 1))
 
-    def next(self, state: "StreamState") -> tuple[Any, "StreamState"]:
+    def next(self, state: "StreamState") -> tuple[Tree, "StreamState"]:
         """The next batch, and the state after it."""
         order = jnp.concatenate([state.order, state.order_after])
         index = jax.lax.dynamic_slice_in_dim(order, state.offset, self.size)
@@ -122,7 +122,7 @@ class StreamState(NamedTuple):
     order_after: jax.Array  # the next epoch's order
 
 
-def minibatches(data: Any, size: int, *, key: jax.Array) -> Minibatches:
+def minibatches(data: Tree, size: int, *, key: jax.Array) -> Minibatches[Tree]:
     """Batches of a fixed size in which each example comes exactly once an epoch, reshuffled each epoch (S44).
 
     The stream is the epochs one after another, cut into batches: where the size does not divide the number of
