@@ -14,5 +14,5 @@ def main(settings: OnFolder) -> int:
         raise InputError(f"folder must hold finished runs, each with a report.json; got {settings.folder}")
     overview, navigation = claims.overview(runs)
     write_new(out, pages.page("What came out", runs, overview, navigation))
-    print(f"written: {out}, {len(runs)} runs, {out.stat().st_size / 1e6:.1f} MB")
+    print(f"written: {out}, runs: {len(runs)}, {out.stat().st_size / 1e6:.1f} MB")
     return 0
