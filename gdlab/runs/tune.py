@@ -268,6 +268,8 @@ def _told(rates, losses):
     reason = jnp.zeros([], jnp.int32)
     for name, holds in reasons.items():
         reason = jnp.where(holds, OUTCOMES.index(name), reason).astype(jnp.int32)
-    fall = jnp.where(jnp.arange(1, steps) <= bottom, losses[:-1] - losses[1:], -jnp.inf)
+    # A loss that is not finite is passed over: the fall from it to a finite one would be the largest of all.
+    passed = losses[jax.lax.cummax(jnp.where(jnp.isfinite(losses), jnp.arange(steps), 0))]
+    fall = jnp.where(jnp.arange(1, steps) <= bottom, passed[:-1] - passed[1:], -jnp.inf)
     steepest = jnp.where(falls & jnp.isfinite(first), rates[jnp.argmax(fall)], jnp.nan)
     return steepest, jnp.where(reason == 0, rates[bottom - 1], jnp.nan), reason

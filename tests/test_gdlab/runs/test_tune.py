@@ -152,6 +152,8 @@ def test_the_range_test_names_where_the_loss_falls_fastest_and_the_last_rate_bef
         ([5.0, 3.0, 2.0, 1.9, np.nan, np.nan], 0, 2),
         ([5.0, 4.0, 3.5, 3.0, np.inf, np.nan], 0, 2),
         ([5.0, 4.5, 3.0, 1.0, 4.0, 1.5], 2, 2),
+        ([5.0, 4.0, np.inf, 3.5, 1.0, 9.0], 3, 3),
+        ([5.0, np.inf, np.nan, 4.0, 1.0, 9.0], 3, 3),
     ):
         test = gdlab.lr_range_test(told, gdlab.gd, 1.0, 6, low=1.0, high=32.0, batches=jnp.array(losses))
         np.testing.assert_allclose(test.rates, [1, 2, 4, 8, 16, 32], rtol=1e-14)
