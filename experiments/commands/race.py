@@ -29,7 +29,9 @@ from ..workloads.workload import Workload, load, rates_of, spaced
 
 ROWS = 100  # rows of the recorded history
 DIVERGED = "diverged"
-SOLVED = 1e-8  # of the highest final loss above the lowest: the figure tells apart no smaller ones
+SOLVED = 1e-8  # of the highest loss at the start above the lowest: the figure tells apart no smaller ones
+WIDTH, HEIGHT = 11, 5.8  # of the figure with one row of names, in inches
+LINE, LETTER, HANDLE = 0.17, 0.065, 0.5  # of the legend: a row, a letter, and what stands around a name, in inches
 
 
 def main(settings: Race) -> int:
@@ -268,7 +270,7 @@ def draw(dataset: xarray.Dataset, ways: list[EscapeRoute], workload: Workload) -
     from ..reporting.figures import plt
 
     line = figures.lines([str(name) for name in dataset["optimizer"].values])
-    figure = plt.figure(figsize=(11, 5.8))
+    figure = plt.figure(figsize=(WIDTH, HEIGHT))
     grid = figure.add_gridspec(2, 2, width_ratios=(1.35, 1))
     left, upper, lower = figure.add_subplot(grid[:, 0]), figure.add_subplot(grid[0, 1]), figure.add_subplot(grid[1, 1])
     lowest = figures.lowest(dataset["loss"].values, dataset["step"].values)
@@ -279,8 +281,16 @@ def draw(dataset: xarray.Dataset, ways: list[EscapeRoute], workload: Workload) -
     draw_ends(upper, lower, dataset, lowest, workload, line)
     entries, labels = left.get_legend_handles_labels()
     if labels:  # below the axes, where it hides no point
-        figure.legend(entries, labels, loc="outside lower center", ncols=min(len(labels), 9), fontsize=8, frameon=False)
+        columns, rows = legend_shape(labels, WIDTH)
+        figure.set_size_inches(WIDTH, HEIGHT + LINE * (rows - 1))
+        figure.legend(entries, labels, loc="outside lower center", ncols=columns, fontsize=8, frameon=False)
     return figure
+
+
+def legend_shape(labels: list[str], width: float) -> tuple[int, int]:
+    """How many columns of names in small letters fit into so many inches, at most 9, and in how many rows."""
+    columns = max(1, min(len(labels), 9, int(width / (LETTER * max(map(len, labels)) + HANDLE))))
+    return columns, -(-len(labels) // columns)
 
 
 def draw_paths(axes, dataset, ways, workload, line):
@@ -322,7 +332,7 @@ def draw_ends(upper, lower, dataset, lowest, workload, line):
 
     rates, final = figures.drawable(dataset["lr"]), dataset["loss"].values[..., -1]
     above = figures.above(final, lowest)
-    solved = SOLVED * np.nanmax(above, initial=0.0) or 1e-16
+    solved = SOLVED * np.nanmax(figures.above(dataset["loss"].values[..., 0], lowest), initial=0.0) or 1e-16
     above = np.maximum(above, solved)
     for i, style in enumerate(line.values()):
         finite = np.isfinite(above[i]).any(axis=1)
@@ -330,7 +340,7 @@ def draw_ends(upper, lower, dataset, lowest, workload, line):
         lower.plot(rates, np.mean(~np.isfinite(final[i]), axis=1), **{**style, "linestyle": ":"})
         if workload.few:
             lower.plot(rates, np.mean(dataset["kind"].values[i] == hessian.Kind.SADDLE, axis=1), **style)
-    upper.set(xlabel="learning rate", ylabel=f"final loss above the lowest, or {solved:.0e}")
+    upper.set(xlabel="learning rate", ylabel=f"loss above the lowest, or {solved:.0e}")
     upper.set_title("median over the starts that stayed finite")
     lower.set(xlabel="learning rate", ylabel="share of starts", ylim=(-0.03, 1.03))
     figures.log_axis("y", above, ax=upper)

@@ -49,6 +49,7 @@ code,pre{font:.88em/1.5 ui-monospace,monospace;background:var(--back);border-rad
 code{padding:.1em .35em;overflow-wrap:anywhere}pre{padding:.7em .9em;overflow-x:auto}
 .passed{color:var(--good)}.FAILED{color:#fff;background:var(--bad);padding:0 .35em;border-radius:3px}
 td:nth-child(n+4){white-space:nowrap}
+@media(min-width:60em){td:last-child{white-space:normal;min-width:9em}}
 @media(max-width:40em){table{font-size:.8em}h1{font-size:1.45em}h2{font-size:1.1em}}
 .soft{color:var(--soft);font-size:.88em}
 """

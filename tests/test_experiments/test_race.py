@@ -11,7 +11,7 @@ import xarray
 import gdlab
 import hessian
 from experiments.__main__ import main
-from experiments.commands.race import _who_won, summary_text
+from experiments.commands.race import WIDTH, _who_won, legend_shape, summary_text
 from gdlab.problems import network_loss, surface
 
 pytestmark = pytest.mark.full
@@ -143,3 +143,18 @@ def test_the_words_of_a_race_begin_with_who_won(raced):
     assert f"{min(losses.values()):.6g}" in said
     lost = {"a": {"median_loss": np.inf}, "b": {"median_loss": np.inf}}
     assert "diverged" in _who_won(lost)
+
+
+@pytest.mark.parametrize("count, letters", [(8, 8), (12, 8), (116, 38), (3, 300)])
+def test_a_legend_is_no_wider_than_its_figure(count, letters):
+    from experiments.reporting.figures import plt
+
+    labels = [("scale_by_optimistic_gradient " * 11)[:letters]] * count
+    columns, rows = legend_shape(labels, WIDTH)
+    assert count <= columns * rows < count + columns
+    figure = plt.figure(figsize=(WIDTH, 30))
+    lines = [plt.Line2D([], []) for _ in labels]
+    legend = figure.legend(lines, labels, loc="outside lower center", ncols=columns, fontsize=8)
+    figure.draw_without_rendering()
+    assert columns == 1 or legend.get_window_extent().width <= figure.bbox.width
+    plt.close(figure)
