@@ -16,7 +16,7 @@ from gdlab import directions, scales, schedules
 
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, exactly, is_true, printed
-from ..reporting.standard_errors import student_99
+from ..reporting.standard_errors import error_of_difference
 
 QUESTION = "Does Adam converge where it should? (S90; section 3.4)"
 STEPS = 300_000
@@ -248,8 +248,7 @@ def stochastic(steps):
         np.asarray(jax.vmap(end, (0, None))(keys, RUNS[name])) for name in ("Adam .5/sqrt t", "AMSGrad .5/sqrt t")
     )
     told, deviation = ENDED
-    # Student's t for 99 of 100 differences of two such means.
-    error = student_99(2 * SEEDS - 2) * np.sqrt((deviation**2 + amsgrad.var(ddof=1)) / SEEDS)
+    error = error_of_difference(deviation, amsgrad.std(ddof=1), SEEDS, SEEDS)
     mean = Check("3.4", f"stochastic, AMSGrad: mean of {SEEDS} seeds, as printed", amsgrad.mean(), told, 5e-4 + error)
     return (
         is_true("3.4", "stochastic, Adam: above .9 for all seeds", (adam > 0.9).all()),

@@ -139,6 +139,8 @@ def by_edge(item, name, stayed, edge):
     wrong = clear & (stayed != (stayed["lr"] < edge))
     yield at_most(item, f"{name}: cells on the wrong side", wrong.sum(), 0)
     yield at_most(item, f"{name}: cells of a row too near to the edge to tell", (~clear).sum("lr").max(), 1)
+    beside = abs(stayed["lr"] - edge).where(~clear, 0.0) - NEAR * edge  # negative where none is left out
+    yield at_most(item, f"{name}: those left out, beyond the band about the edge", max(float(beside.max()), 0.0), 1e-12)
 
 
 def by_edge_of_momentum(map_, name, high):

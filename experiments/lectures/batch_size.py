@@ -22,7 +22,7 @@ from gdlab.problems import network_accuracy, network_loss
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, is_true
 from ..reporting.run_folder import Table
-from ..reporting.standard_errors import EVEN, error_of_share, student_99
+from ..reporting.standard_errors import EVEN, error_of_draw, error_of_share
 from ..workloads.digits import FLOAT, batches, examples, start
 from ..workloads.plain_network import accuracy, descended
 
@@ -123,11 +123,9 @@ def smaller_is_better(runs, at):
 
 def printed_accuracies(runs, at, control):
     """The printed ones are means of three other draws: Student's t for 99 of 100 differences of such means (S48)."""
-    seeds = len(control)
 
     def met(name, values, digits):
-        error = student_99(seeds - 1) * values.std(ddof=1) * (1 / 3 + 1 / seeds) ** 0.5
-        return Check("S48", name, values.mean(), digits, 5e-4 + error)
+        return Check("S48", name, values.mean(), digits, 5e-4 + error_of_draw(values, of=3))
 
     rows = [(f"B = {size}, 20 epochs", run[at, :, -1], PRINTED[size]) for size, run in runs.items()]
     if control.shape[1] * 20 == LONG:

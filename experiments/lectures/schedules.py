@@ -19,8 +19,8 @@ import gdlab
 from gdlab import schedules
 
 from ..cli.settings import Experiment
-from ..reporting.checks import Check, at_most, conclude, exactly, is_true, printed
-from ..reporting.standard_errors import error_of_mean, error_of_variance
+from ..reporting.checks import Check, at_most, conclude, exactly, farthest, is_true, printed
+from ..reporting.standard_errors import error_of_mean, error_of_variance, independent
 
 QUESTION = "What is gained by changing the rate as the run goes on? (S12-S14, S16-S18, S92)"
 CURVATURE, NOISE = 2.0, 3.0
@@ -47,7 +47,7 @@ def measure(quick):
     """The checks and the figure."""
     lanes = 1000 if quick else LANES
     clouds = {name: cloud(schedule, lanes) for name, schedule in RUNS.items()}
-    checks = [*shapes(), *written_out(), *warm_ups(), *cycles(), *floors(clouds)]
+    checks = [*shapes(), *written_out(), *warm_ups(), *cycles(), *driven(clouds), *floors(clouds)]
     return checks, lambda: draw(clouds)
 
 
@@ -57,12 +57,12 @@ def noisy(x, *, key):
 
 
 def cloud(schedule, lanes):
-    """(x - x*)^2 of every lane after each step, shape (STEPS, lanes)."""
+    """x - x* of every lane after each step, shape (STEPS, lanes)."""
 
     def run(key):
         return gdlab.minimize(noisy, gdlab.sgd(schedule), START, STEPS, key=key, record=("params",)).history["params"]
 
-    return np.asarray(jax.jit(jax.vmap(run, out_axes=1))(jax.random.split(jax.random.key(0), lanes))) ** 2
+    return np.asarray(jax.jit(jax.vmap(run, out_axes=1))(jax.random.split(jax.random.key(0), lanes)))
 
 
 def law(schedule):
@@ -233,25 +233,46 @@ def cycles():
     )
 
 
+def disturbances(cloud, schedule):
+    """The noise that each step of each lane must have had: z = ((1 - eta a) x - x') / (eta s)."""
+    rates = np.asarray(jax.vmap(schedule)(jnp.arange(STEPS - 1)))[:, None]
+    return ((1 - rates * CURVATURE) * cloud[:-1] - cloud[1:]) / (rates * NOISE)
+
+
+def driven(clouds):
+    """Every step of every lane is x' = (1 - eta a) x - eta s z with the same noise z, which is new at every step.
+
+    From that the recursion of the mean squares follows at every step.
+    """
+    first, *others = RUNS
+    z = disturbances(clouds[first], RUNS[first])
+    error = 4 / np.sqrt(z.size)  # of a mean, and of a mean product of two, of numbers of variance 1
+    yield Check("S13", "the noise of all steps: mean square", (z**2).mean(), 1.0, error_of_variance(z.size))
+    yield at_most("S13", "its mean", abs(z.mean()), error)
+    yield at_most("S13", "its mean product with that of the step before", abs((z[1:] * z[:-1]).mean()), error)
+    for name in others:  # a rounding of x of 1e-15 at most, over the least eta s, 7e-4
+        apart = farthest(disturbances(clouds[name], RUNS[name]), z)
+        yield at_most("S13", f"{name}: the noise of its steps - that of {first}", apart, 1e-9)
+
+
 def floors(clouds):
     """Where each run ends, against the recursion; four standard errors."""
+    squares = {name: cloud**2 for name, cloud in clouds.items()}
     checks = []
     for name, schedule in RUNS.items():
-        expected = law(schedule)[-1]
-        error = expected * error_of_variance(clouds[name].shape[1])
-        checks.append(
-            Check("S13", f"{name}: mean square distance at the end", clouds[name][-1].mean(), expected, error)
-        )
-        spread = error_of_mean(clouds[name][:EARLY], axis=1)  # the start is not forgotten yet
-        off = np.abs(clouds[name][:EARLY].mean(axis=1) - law(schedule)[:EARLY]) - spread
+        spread = error_of_mean(squares[name][:EARLY], axis=1)  # the start is not forgotten yet
+        off = np.abs(squares[name][:EARLY].mean(axis=1) - law(schedule)[:EARLY]) - spread
         checks.append(at_most("S13", f"{name}: the first {EARLY}, beyond four errors", off.max(), 1e-12))
     for rate, digits in FLOORS.items():
         floor = rate * NOISE**2 / (CURVATURE * (2 - rate * CURVATURE))
+        late = squares[f"constant {rate:g}".replace("0.", ".")][STEPS // 2 :]
+        error = floor * error_of_variance(independent(late.size, 1 - rate * CURVATURE))
+        checks.append(Check("S13", f"constant {rate}: mean square distance, second half", late.mean(), floor, error))
         checks.append(printed("S13", f"floor of the rate {rate}, over s^2", floor / NOISE**2, digits))
         checks.append(
             Check("S13", f"constant {rate}: the recursion ends there", law(schedules.Constant(rate))[-1], floor, 1e-12)
         )
-    best = min(clouds[name][-1].mean() for name in RUNS if name.startswith("constant"))
+    best = min(squares[name][-1].mean() for name in RUNS if name.startswith("constant"))
     fading = [law(schedule)[-1] for name, schedule in RUNS.items() if not name.startswith("constant")]
     checks.append(is_true("S13", "every decay ends below the lowest floor", max(fading) < best))
     # At eta a = 1 / (1 + t) what is left is the mean of all noise so far, over a.
@@ -268,7 +289,7 @@ def draw(clouds):
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2))
     t = np.arange(STEPS) + 1
     for (name, schedule), colour in zip(RUNS.items(), figures.PALETTE, strict=False):
-        left.plot(t, clouds[name].mean(1), color=colour, linewidth=0.9, label=name)
+        left.plot(t, (clouds[name] ** 2).mean(1), color=colour, linewidth=0.9, label=name)
         left.plot(t, law(schedule), ":", color="black", linewidth=0.8)
     left.plot([], [], ":", color="black", linewidth=0.8, label="what must come out")
     left.set(xscale="log", yscale="log", xlabel="updates + 1", ylabel="mean of $(x - x^*)^2$ over all runs")

@@ -14,6 +14,7 @@ import numpy as np
 
 import gdlab
 from gdlab.operators import solved
+from gdlab.roots import inverse_root
 
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, farthest, printed
@@ -79,6 +80,7 @@ def beside():
     The first step of Shampoo, L^(-1/4) G R^(-1/4) with L = G G' and R = G' G, is U V' for G = U S V'.
     """
     theta, g = jax.random.normal(jax.random.key(1), (2, 4, 3))
+    yield one_direction()
     left, _, right = np.linalg.svd(g, full_matrices=False)
     for name, optimizer in (("Adam", gdlab.adam(0.3)), ("Shampoo, whose sigma is a matrix", gdlab.shampoo(0.3))):
         decayed = gdlab.with_weight_decay(optimizer, DECAY)
@@ -94,6 +96,15 @@ def beside():
         yield at_most(
             "S98", f"{name}: first step without decay + eta times its law", farthest(steps[1], -0.3 * due), 1e-9
         )
+
+
+def one_direction():
+    """(v v')^(-1/4) for 100 vectors: v v' / |v|^(5/2), and 0 wherever an eigenvalue is 0 but for rounding."""
+    v = np.random.default_rng(0).normal(size=(100, 4))
+    found = jax.jit(jax.vmap(lambda v: inverse_root(jnp.outer(v, v), 4)))(v)
+    due = np.einsum("ni,nj->nij", v, v) / np.linalg.norm(v, axis=1)[:, None, None] ** 2.5
+    name = "Shampoo where all but one eigenvalue are 0: off that direction's root"
+    return at_most("S98", name, farthest(found, due), 1e-9)
 
 
 def looped():

@@ -32,8 +32,15 @@ class Check(NamedTuple):
 
     @property
     def passed(self) -> bool:
-        """Whether the measured number is the expected one, within the tolerance."""
-        return self.measured == self.expected or abs(self.measured - self.expected) <= self.tolerance
+        """Whether the measured number is the expected one, or within a tolerance that tells something.
+
+        One without bound does not, nor one beyond what is expected: 0 would pass, and a number of the other sign.
+
+        >>> Check("S1", "told", 3.0, 2.0, 2.0).passed, Check("S1", "not told", 3.0, 2.0, 2.5).passed
+        (True, False)
+        """
+        tells = self.tolerance < np.inf and (self.expected == 0 or self.tolerance <= abs(self.expected))
+        return self.measured == self.expected or (tells and abs(self.measured - self.expected) <= self.tolerance)
 
 
 def printed(item: str, name: str, measured: Any, digits: str) -> Check:

@@ -87,12 +87,33 @@ def error_of_few(values: Any) -> float:
     return float(student_99(values.size - 1) * values.std(ddof=1) / np.sqrt(values.size))
 
 
-def error_of_draw(values: Any, axis: int | None = None) -> Any:
-    """How far from the mean of these draws 99 of 100 further ones lie, by Student's t.
+def error_of_difference(one: float, other: float, count: int, counted: int) -> float:
+    """How far two means of equal law lie apart, by deviations of their numbers and how many: Student's t for 99 of 100.
 
-    >>> round(float(error_of_draw([-1.0, 1.0])) / student_99(1), 6)  # (2 (1 + 1 / 2))^(1/2)
-    1.732051
+    >>> round(error_of_difference(3.0, 4.0, 25, 25) / student_99(48), 6)
+    1.0
+    >>> round(error_of_difference(3.0, 4.0, 9, 4) / student_99(11), 6)  # 5^(1/2)
+    2.236068
+    """
+    return float(student_99(count + counted - 2) * np.hypot(one / np.sqrt(count), other / np.sqrt(counted)))
+
+
+def error_of_ratio(values: Any, others: Any) -> float:
+    """The standard error of the ratio of two means of independent numbers, times four: relative ones add as squares.
+
+    >>> round(error_of_ratio([8.0, 12.0], [1.0, 3.0]) / 4, 6)  # 5 ((1.414 / 10)^2 + (.707 / 2)^2)^(1/2)
+    1.903943
+    """
+    relative = [error_of_mean(part) / np.mean(part) for part in (values, others)]
+    return float(np.mean(values) / np.mean(others) * np.hypot(*relative))
+
+
+def error_of_draw(values: Any, axis: int | None = None, of: int = 1) -> Any:
+    """How far from the mean of these draws 99 of 100 further ones lie, or means `of` so many, by Student's t.
+
+    >>> [round(float(error_of_draw([-1.0, 1.0], of=n)) / student_99(1), 6) for n in (1, 2)]  # (2 (1 / n + 1 / 2))^(1/2)
+    [1.732051, 1.414214]
     """
     values = np.asarray(values, float)
     count = values.size if axis is None else values.shape[axis]
-    return student_99(count - 1) * values.std(axis, ddof=1) * np.sqrt(1 + 1 / count)
+    return student_99(count - 1) * values.std(axis, ddof=1) * np.sqrt(1 / of + 1 / count)

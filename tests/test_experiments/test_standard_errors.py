@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from experiments.reporting.standard_errors import (
+    error_of_difference,
     error_of_draw,
     error_of_mean,
+    error_of_ratio,
     error_of_root,
     error_of_share,
     error_of_variance,
@@ -35,6 +37,27 @@ def test_a_standard_error_is_the_deviation_from_draw_to_draw(name):
     drawn, error = DEVIATIONS[name]
     # The deviation of so many sets is known to 2 %; that within a set of 50 is 1 % too small.
     assert drawn.std() == pytest.approx(error, rel=0.03)
+
+
+def test_the_ratio_of_two_means_deviates_by_its_error():
+    ones, others = DRAWN[::2], DRAWN[1::2, :30]
+    ratios = ones.mean(1) / others.mean(1)
+    errors = [error_of_ratio(one, other) / 4 for one, other in zip(ones[:1000], others[:1000], strict=True)]
+    assert ratios.std() == pytest.approx(np.mean(errors), rel=0.05)  # to first order, of numbers spread by 2 / 3
+
+
+def test_one_difference_of_two_means_in_a_hundred_is_beyond():
+    ones, others = DRAWN[::2, :12], DRAWN[1::2, :20]
+    beyond = [
+        abs(one.mean() - other.mean()) > error_of_difference(one.std(ddof=1), other.std(ddof=1), 12, 20)
+        for one, other in zip(ones[:4000], others[:4000], strict=True)
+    ]
+    assert np.mean(beyond) == pytest.approx(0.01, abs=error_of_share(0.01, 4000) + 0.003)  # Welch's freedom is less
+
+
+def test_a_mean_of_a_few_further_draws_is_beyond_once_in_a_hundred():
+    beyond = [abs(row[:10].mean() - row[10:13].mean()) > error_of_draw(row[:10], of=3) for row in DRAWN[:4000]]
+    assert np.mean(beyond) == pytest.approx(0.01, abs=error_of_share(0.01, 4000))
 
 
 def test_tolerances_are_four_standard_errors():

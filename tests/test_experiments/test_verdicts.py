@@ -34,6 +34,14 @@ def test_checks_fail_on_wrong_numbers_and_on_nan():
     assert not Check("S1", "", float("nan"), 0.0, 1e9).passed
 
 
+@pytest.mark.parametrize(
+    ("expected", "tolerance", "passes"),
+    [(2.0, 2.0, True), (2.0, 2.1, False), (0.0, 2.1, True), (2.0, float("inf"), False)],
+)
+def test_a_tolerance_with_which_0_and_a_wrong_sign_would_pass_is_no_check(expected, tolerance, passes):
+    assert Check("S1", "near enough", 2.05, expected, tolerance).passed == passes
+
+
 def test_a_failed_check_is_exit_status_1(tmp_path, monkeypatch, capsys):
     from experiments.lectures import saddle
 
