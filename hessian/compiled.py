@@ -10,8 +10,8 @@ this package calls the compiler itself, on a CPU: never inside another program, 
 
 A program of light kernels runs a quarter to half as fast, and is compiled in a third to a fifth of the time.  The
 second is for models: a verdict waits a tenth of a second less for each equation, and 7 ns more for each number, so that
-20 and more of them gain; a search makes ten times as many products, and gains at its first call.  The third is for
-programs that make so many products with the Hessian of a large model, and no more.
+20 and more of them gain; a program whose products are not bounded, such as a search, may cost a fifth of that.  The
+third is for programs that make so many products with the Hessian of a large model, and no more.
 
 | function | what it is |
 |---|---|
@@ -37,6 +37,7 @@ OF_LOSS = ("loss", "params", "args")
 LIGHT_WORK = 20_000
 FEW = 8  # equations of a loss whose programs are compiled soon
 LIGHT_WORK_OF_EQUATION = 500_000
+SEARCH = 5  # how many times less of it where the products are not bounded: a search may compute many Hessians
 LIGHT_PRODUCTS = 1e9
 
 
@@ -99,7 +100,8 @@ def _is_light_at(loss, structure, shapes, products):
     n = sum(leaf.size for leaf in jax.tree.leaves(jax.tree.unflatten(structure, shapes)[0]))
     given = [jax.ShapeDtypeStruct(one.shape, one.dtype, weak_type=one.weak_type) for one in shapes]
     program = jax.make_jaxpr(loss)(*jax.tree.unflatten(structure, given)).jaxpr
-    of_loss, most = work(program), LIGHT_WORK + LIGHT_WORK_OF_EQUATION * max(equations(program) - FEW, 0)
+    share = 1 / SEARCH if products == math.inf else 1
+    of_loss, most = work(program), LIGHT_WORK + share * LIGHT_WORK_OF_EQUATION * max(equations(program) - FEW, 0)
     return n * of_loss <= most or (n > DENSE_SPECTRUM and products * of_loss <= LIGHT_PRODUCTS)
 
 

@@ -52,15 +52,19 @@ def test_equations_are_counted_within_loops_too():
     assert compiled.equations(program) == len(program.eqns) + 2  # a sine and a product
 
 
-@pytest.mark.parametrize("layers, rows, light", [(1, 500_000, False), (20, 500_000, True), (20, 5_000_000, False)])
-def test_a_model_of_many_equations_may_cost_more(layers, rows, light):
+@pytest.mark.parametrize(
+    "products, layers, rows, light",
+    [(200, 1, 500_000, False), (200, 20, 500_000, True), (200, 20, 5_000_000, False), (np.inf, 20, 500_000, False),
+     (np.inf, 20, 50_000, True)],
+)  # fmt: skip
+def test_a_model_of_many_equations_may_cost_more_and_a_search_less(products, layers, rows, light):
     def loss(w, x):
         for _ in range(layers):
             x = jnp.tanh(x * w[0]) + w[1]
         return jnp.mean(x**2)
 
     given = {"loss": loss, "params": jnp.ones(2), "args": (jnp.ones(rows),)}
-    assert compiled._is_light(given, np.inf) == light
+    assert compiled._is_light(given, products) == light
 
 
 @pytest.mark.parametrize(
