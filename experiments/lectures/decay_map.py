@@ -69,7 +69,7 @@ def measure(quick):
         maps[name] = rates, decays, grid.mean("layers").to_numpy()  # (rates, decays, unseen)
     first = jax.tree.map(lambda leaf: leaf[0], layers)
     losses = {name: (rates, decays, one_by_one.mean(-1)) for name, (rates, decays, one_by_one) in maps.items()}
-    found = [*lowest_point(), *checks(losses), *reached(maps), *same_path(), *shrunk(first, fed)]
+    found = [*lowest_point(), *checks(maps), *reached(maps), *same_path(), *shrunk(first, fed)]
     return found, lambda: draw(losses), ends(maps)
 
 
@@ -144,8 +144,22 @@ def lowest_point():
 def checks(maps):
     """How the best decay moves with the rate: a slope nearer to what is due, 0 or 1, than to the other."""
     for name, (rates, decays, losses) in maps.items():
-        slope = np.polyfit(np.log(rates), np.log(best(decays, losses)), 1)[0]
-        yield Check("3.11", f"{name}: slope of the best decay", slope, float(name == "AdamW, by w"), 0.5)
+
+        def slope(one_by_one, rates=rates, decays=decays):
+            return np.polyfit(np.log(rates), np.log(best(decays, one_by_one.mean(-1))), 1)[0]
+
+        found, due = slope(losses), float(name == "AdamW, by w")
+        error = 2.6 * without_tenths(slope, losses)
+        yield Check("3.11", f"{name}: slope of the best decay", found, due, 0.5)
+        said = f"{name}: on that side of a half by more than {error:.2f}, 2.6 standard errors"
+        yield is_true("3.11", said, (found - 0.5) * (2 * due - 1) > error)
+
+
+def without_tenths(of, losses):
+    """The standard error of a number that is made of all digits, by leaving out a tenth of them at a time."""
+    parts = np.arange(losses.shape[-1]) % 10
+    left = np.array([of(losses[..., parts != part]) for part in range(10)])
+    return np.sqrt(9 / 10 * ((left - left.mean()) ** 2).sum())
 
 
 def reached(maps):
