@@ -341,7 +341,7 @@ def draw_ends(upper, lower, dataset, lowest, workload, line):
         if workload.few:
             lower.plot(rates, np.mean(dataset["kind"].values[i] == hessian.Kind.SADDLE, axis=1), **style)
     upper.set(xlabel="learning rate", ylabel=f"loss above the lowest, or {solved:.0e}")
-    upper.set_title("median over the starts that stayed finite")
+    upper.set_title("final loss: median over the starts that stayed finite")
     lower.set(xlabel="learning rate", ylabel="share of starts", ylim=(-0.03, 1.03))
     figures.log_axis("y", above, ax=upper)
     for part in (upper, lower):
