@@ -28,7 +28,7 @@ import jax.numpy as jnp
 
 from gdlab.matrices import View
 from gdlab.numerics import Params, safe_ratio
-from gdlab.roots import eigh
+from gdlab.roots import eigh, of_each
 
 T = TypeVar("T")
 Stack = Any  # (count, rows, columns), one for each matrix of a leaf
@@ -146,7 +146,7 @@ class NewtonSchulz(Operator):
 
     def eigenbasis(self):
         y = self.view.stack(self.leaf) / self.size
-        squares, basis = jax.vmap(eigh)(y @ _adjoint(y))
+        squares, basis = of_each(eigh, y @ _adjoint(y))
         total, squares = jnp.ones_like(squares), jnp.maximum(squares, 0)
         for a, b, c in self.coefficients:
             gain = a + b * squares + c * squares**2
@@ -207,6 +207,6 @@ def _inverted(factor):
     """The eigenvectors of a factor and the sizes of its pseudo-inverse; one size 1 for the identity."""
     if factor is None:
         return None, jnp.ones([1, 1])
-    values, vectors = jax.vmap(eigh)(factor)
+    values, vectors = of_each(eigh, factor)
     least = values.shape[-1] * jnp.finfo(values.dtype).eps * jnp.max(values, axis=-1, keepdims=True)
     return vectors, jnp.where(values > least, 1 / jnp.where(values > least, values, 1), 0)
