@@ -7,6 +7,7 @@ own `__init__` stands above all of its stairs.
 """
 
 import ast
+import functools
 import io
 import re
 import textwrap
@@ -192,10 +193,16 @@ def modules(root: Path) -> dict[str, Path]:
     return {".".join(file.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): file for file in files}
 
 
+@functools.cache
+def parsed(source: str) -> ast.Module:
+    """The tree of a source, which several checks look at."""
+    return ast.parse(source)
+
+
 def imports(name: str, house: dict[str, Path]) -> Iterator[str]:
     """The dotted names that a module imports, at any depth: modules of the house in full, and names from outside."""
     is_package = house[name].name == "__init__.py"
-    for node in ast.walk(ast.parse(house[name].read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(house[name].read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -260,6 +267,7 @@ def guests_out_of_place(root: Path) -> list[str]:
     ]
 
 
+@functools.cache
 def lines_of_code(source: str) -> set[int]:
     """The numbers of the lines that hold code: neither blank, nor comment alone, nor part of a docstring."""
     silent = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
@@ -267,7 +275,7 @@ def lines_of_code(source: str) -> set[int]:
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type not in silent:
             lines |= set(range(token.start[0], token.end[0] + 1))
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.body:
             first = node.body[0]
             if (
@@ -295,7 +303,7 @@ def functions_too_long(root: Path) -> list[str]:
             continue
         source = file.read_text(encoding="utf-8")
         lines = lines_of_code(source)
-        for node in ast.walk(ast.parse(source)):
+        for node in ast.walk(parsed(source)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 count = len(lines & set(range(node.lineno, node.end_lineno + 1)))
                 if count > LONGEST_FUNCTION:
@@ -306,7 +314,7 @@ def functions_too_long(root: Path) -> list[str]:
 def constructions_by_place(root: Path) -> list[str]:
     found = []
     for name, file in modules(root).items():
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and not any(isinstance(one, ast.Starred) for one in node.args):
                 made = re.split(r"[.\[]", ast.unparse(node.func))[-1].lstrip("_")
                 if made.isidentifier() and made[:1].isupper() and len(node.args) > BY_PLACE:
