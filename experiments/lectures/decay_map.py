@@ -105,7 +105,7 @@ def same_path():
 
     def path(decay, source):
         optimizer = gdlab.adamw(0.1, weight_decay=decay, source=source)
-        loss = lambda w: jnp.sum(jnp.cosh(w - 1))  # noqa: E731
+        loss = lambda w: jnp.sum(jnp.cosh(w))  # noqa: E731
         return gdlab.minimize(loss, optimizer, jnp.array(WEIGHTS), 100, record=("params",)).history["params"]
 
     apart = farthest(path(0.3, "torch"), path(0.03, "paper"))

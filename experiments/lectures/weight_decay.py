@@ -55,7 +55,7 @@ def left(optimizer, penalty):
 
 def same():
     """Plain descent with L2 and with decay: the same path; Adam's two are not."""
-    loss = lambda w, penalty: jnp.sum(jnp.cosh(w) * jnp.array([1.0, 5.0, 0.2])) + penalty * jnp.sum(w**2) / 2  # noqa: E731
+    loss = lambda w, penalty: jnp.cosh(w) @ jnp.array([1.0, 5.0, 0.2]) + penalty * jnp.sum(w**2) / 2  # noqa: E731
     start = jnp.array(START)
 
     def path(optimizer, penalty):
