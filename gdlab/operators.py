@@ -28,7 +28,7 @@ import jax.numpy as jnp
 
 from gdlab.matrices import View
 from gdlab.numerics import Params, safe_ratio
-from gdlab.roots import eigh, pseudo_inverse
+from gdlab.roots import eigh, of_each, pseudo_inverse
 
 T = TypeVar("T")
 Stack = Any  # (count, rows, columns), one for each matrix of a leaf
@@ -146,7 +146,7 @@ class NewtonSchulz(Operator):
 
     def eigenbasis(self):
         y = self.view.stack(self.leaf) / self.size
-        squares, basis = jax.vmap(eigh)(y @ _adjoint(y))
+        squares, basis = of_each(eigh, y @ _adjoint(y))
         total, squares = jnp.ones_like(squares), jnp.maximum(squares, 0)
         for a, b, c in self.coefficients:
             gain = a + b * squares + c * squares**2
@@ -207,5 +207,5 @@ def _inverted(factor):
     """The eigenvectors of a factor and the sizes of its pseudo-inverse; one size 1 for the identity."""
     if factor is None:
         return None, jnp.ones([1, 1])
-    values, vectors = jax.vmap(eigh)(factor)
+    values, vectors = of_each(eigh, factor)
     return vectors, jax.vmap(pseudo_inverse)(values)

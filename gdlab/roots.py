@@ -7,8 +7,8 @@ The divided difference W of a root needs no difference of eigenvalues (Daleckii 
 1 / (x_i + x_j), the rule of the polar factor M (M' M)^(-1/2) = U V' with singular values x.  Eigenvalues that are 0 to
 rounding stay 0: the root is that of the pseudo-inverse, and its derivative the one at fixed rank.
 
-All take one matrix; many go to the library one after the other, for two batches at a time can wait for each other for
-ever on a CPU of two cores (jaxlib 0.10 and 0.12).
+All but `of_each` take one matrix; many go to the library one after the other, for two batches at a time can wait for
+each other for ever on a CPU of two cores (jaxlib 0.10 and 0.12).
 
 | function | what it returns |
 |---|---|
@@ -16,9 +16,12 @@ ever on a CPU of two cores (jaxlib 0.10 and 0.12).
 | `inverse_modulus` | (M M')^(-1/2), from the singular values of M, so that it loses half as many digits |
 | `eigh` | eigenvalues, and eigenvectors whose derivative is 0 between equal ones |
 | `orthonormal` | Q of a QR decomposition, likewise |
+| `of_each` | one of these for each matrix of a stack |
 """
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -137,6 +140,15 @@ def _(primals, tangents):
     turn = basis.T.conj() @ seen
     below = jnp.tril(turn, -1)
     return basis, basis @ (below - below.T.conj() - turn) + seen
+
+
+@partial(jax.jit, static_argnums=(0, 2))
+def of_each(fn: Callable[..., Any], stack: jax.Array, *static: Any) -> Any:
+    """`fn(matrix, *static)` of each matrix of a stack (count, rows, columns).
+
+    Outside of jit it is compiled for each shape, not for each call.
+    """
+    return jax.vmap(lambda matrix: fn(matrix, *static))(stack)
 
 
 @jax.custom_batching.sequential_vmap

@@ -36,7 +36,7 @@ from gdlab.matrices import View, each_matrix, merged, only_matrices, rule_of, wi
 from gdlab.numerics import Params, bias_weight, each, ema, like, positive_root, square, wide, zeros_wide_real
 from gdlab.operators import InverseFactors, Rotated, is_operator
 from gdlab.pieces import NONNEGATIVE, SHARE, Number, number, part, piece, static
-from gdlab.roots import eigh, inverse_modulus, inverse_root, orthonormal
+from gdlab.roots import eigh, inverse_modulus, inverse_root, of_each, orthonormal
 
 __all__ = ["DION", "FactoredRootMeanSquare", "NewtonSchulz", "Polar", "Shampoo", "ShampooSum", "Soap"]
 
@@ -134,7 +134,7 @@ class Polar(_WithOthers):
     def _measure(self, grads, state, count, m):
         def sigma(view, m):
             wider, factor = view.wide(m.shape), SHAPE_FACTORS[self.shape_factor](*view.sizes(m.shape))
-            root = jax.vmap(inverse_modulus)(wider.stack(m))
+            root = of_each(inverse_modulus, wider.stack(m))
             return InverseFactors(factor * root, None, wider, m.shape)
 
         return each_matrix(self.matrices, sigma, m), state
@@ -189,8 +189,8 @@ class _Factored(_WithOthers):
 
     def _sigma(self, moments, m):
         def root(moment):
-            identity = jnp.eye(moment.shape[-1], dtype=moment.dtype)
-            return jax.vmap(lambda one: inverse_root(one + like(self.eps, one) * identity, 4))(moment)
+            identity = jnp.eye(moment.shape[-1], dtype=moment.dtype)[None]
+            return of_each(inverse_root, moment + like(self.eps, moment) * identity, 4)
 
         def sigma(view, m, left, right):
             return InverseFactors(root(left), root(right), view, m.shape)
@@ -309,7 +309,7 @@ class Soap(MatrixScale):
 
         def turn(moment, basis, order):
             basis = jnp.take_along_axis(basis, order[:, None, :], axis=2)
-            return jax.vmap(orthonormal)(moment @ basis)
+            return of_each(orthonormal, moment @ basis)
 
         def sort(view, nu, left, right):
             stack = jnp.take_along_axis(view.stack(nu), left[:, :, None], axis=1)
@@ -326,7 +326,7 @@ def _kept(state):
 
 def _begun(state):
     """The state whose bases are the eigenvectors, by descending eigenvalue."""
-    vectors = jax.tree.map(lambda moment: jax.vmap(eigh)(moment)[1][:, :, ::-1], state.moments)
+    vectors = jax.tree.map(lambda moment: of_each(eigh, moment)[1][:, :, ::-1], state.moments)
     return state._replace(bases=vectors)
 
 

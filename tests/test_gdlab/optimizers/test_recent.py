@@ -1,5 +1,7 @@
 """Recent optimizers and wrappers against optax, and against NumPy transcriptions of papers that optax does not have."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -137,11 +139,13 @@ def test_sam_equals_optax():
     ascent = optax.chain(contrib.normalize(), optax.sgd(0.05))
     ours = gdlab.sam(gdlab.adam(0.01), 0.05)
     theirs = contrib.sam(optax.adam(0.01), ascent, opaque_mode=True)
+    update, slopes = jax.jit(partial(ours.update, value_fn=loss)), jax.jit(jax.grad(loss))
+    their_update = jax.jit(partial(theirs.update, grad_fn=lambda p, i: jax.grad(loss)(p)))
     params, our_state, state = PARAMS, ours.init(PARAMS), theirs.init(PARAMS)
     for _ in range(50):
-        grads = jax.grad(loss)(params)
-        updates, our_state = ours.update(grads, our_state, params, value_fn=loss)
-        expected, state = theirs.update(grads, state, params, grad_fn=lambda p, i: jax.grad(loss)(p))
+        grads = slopes(params)
+        updates, our_state = update(grads, our_state, params)
+        expected, state = their_update(grads, state, params)
         assert_near(updates, expected)
         params = optax.apply_updates(params, expected)
 

@@ -239,13 +239,17 @@ def test_bad_arguments_are_named():
         hessian.find_critical_points(jnp.sum, jnp.zeros((2, 2)), index=3)
 
 
-def test_a_saddle_joins_the_minima_on_both_sides():
+def test_a_saddle_joins_the_minima_on_both_sides_and_other_points_are_called_none():
     entry = surface("mueller_brown")
     minima = np.array([p.x for p in entry.critical_points if p.index == 0])
-    saddles = jnp.array([p.x for p in entry.critical_points if p.index == 1])
-    ends = jax.vmap(lambda x: hessian.connect(entry.loss, x))(saddles).ends
-    assert ends.converged.all()
-    distances = np.linalg.norm(np.asarray(ends.params)[:, :, None] - minima, axis=-1)
+    saddles = np.array([p.x for p in entry.critical_points if p.index == 1])
+    points = jnp.array([*saddles, minima[0], saddles[0] + 0.05, (jnp.nan, 0.0)])
+    ways = jax.vmap(lambda x: hessian.connect(entry.loss, x))(points)
+    said = ("both ways", "both ways", "no saddle: the lowest", "no saddle: the gradient", "not finite")
+    for reason, words in zip(ways.reason, said, strict=True):
+        assert reason.startswith(words)
+    assert ways.ends.converged[:2].all()
+    distances = np.linalg.norm(np.asarray(ways.ends.params)[:2, :, None] - minima, axis=-1)
     np.testing.assert_array_less(distances.min(axis=-1), 1e-6)
     joined = [set(pair) for pair in distances.argmin(axis=-1).tolist()]
     assert joined == [{1, 2}, {0, 2}]  # the lowest and the highest minimum meet only through the third
