@@ -41,6 +41,7 @@ SLOW_EXAMPLES += ("experiments.workloads",)
 # Folders and files whose tests compare programs bit for bit, or bound what they round: compiled as they are for users.
 ROUNDING = {"storage", "sweeps", "proofs", "test_faults", "test_moments", "test_named", "test_peers", "test_precision"}
 ROUNDING |= {"test_roundoff", "test_feed", "test_foreign", "test_long_run", "test_objective", "test_resumed"}
+ROUNDING |= {"test_points"}  # whose programs run for longer than they compile
 
 TESTS = Path(__file__).parent / "tests"
 SHARING = 20  # files whose examples share what is compiled
