@@ -22,7 +22,6 @@ from typing import Any, Generic, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from gdlab.base import Direction, LossSchedule, Scale, rate_dtype
@@ -71,8 +70,8 @@ class Step(NamedTuple, Generic[Tree]):
 
 def _unit(sigma):
     """A power of two that keeps eta / sigma in the range of its dtype: 1 but for the largest and smallest of sigma."""
-    low = np.sqrt(float(jnp.finfo(sigma.dtype).tiny))  # which is a power of two as well
-    low, high = jnp.asarray(low, sigma.dtype), jnp.asarray(np.reciprocal(low), sigma.dtype)
+    low = float(jnp.finfo(sigma.dtype).tiny) ** 0.5  # which is a power of two as well
+    low, high = jnp.asarray(low, sigma.dtype), jnp.asarray(1 / low, sigma.dtype)
     return jnp.where(sigma > high, low, jnp.where(sigma < low, high, jnp.ones_like(sigma)))
 
 

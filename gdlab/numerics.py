@@ -30,7 +30,6 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
 
 Params = Any  # any pytree of arrays
@@ -136,7 +135,7 @@ def power_of_two(size: jax.Array) -> jax.Array:
     # From the bits of the exponent: a quotient could be merged with others by the compiler, and overflow.
     bits = jax.lax.bitcast_convert_type(one_where(~sound, size), f"uint{info.bits}")
     unit = jax.lax.bitcast_convert_type(bits >> info.nmant << info.nmant, size.dtype)
-    return jnp.minimum(unit, jnp.asarray(np.reciprocal(float(info.tiny)), size.dtype))
+    return jnp.minimum(unit, jnp.asarray(1 / float(info.tiny), size.dtype))
 
 
 def norm(tree: Params) -> jax.Array:
@@ -238,7 +237,7 @@ def effective_length(decay: ArrayLike, count: ArrayLike) -> jax.Array:
 def _rest_of_langevin(y):
     """1 - coth(y) + 1 / y, by a series below 1/2."""
     small = y < 0.5
-    square = jnp.where(small, y, jnp.zeros_like(y)) ** 2
+    square = jnp.where(small, y, 0) ** 2
     series = jnp.polyval(jnp.asarray(_LANGEVIN, y.dtype), square) * y
     large = one_where(small, y)
     return jnp.where(small, 1 - series, 1 / large + 2 * jnp.exp(-2 * large) / jnp.expm1(-2 * large))

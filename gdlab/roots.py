@@ -100,7 +100,7 @@ def pseudo_inverse(values: jax.Array) -> jax.Array:
 
 
 def _inverse(x):
-    return jnp.where(x > 0, jnp.reciprocal(_above_zero(x)), 0)
+    return jnp.where(x > 0, 1 / _above_zero(x), 0)
 
 
 def _above_zero(x):
