@@ -12,7 +12,6 @@ import contextlib
 import functools
 import gc
 import importlib.util
-import itertools
 import shutil
 import signal
 from pathlib import Path
@@ -21,7 +20,6 @@ import hypothesis
 import jax
 import pytest
 from jax._src import compiler  # no public name changes the options of what JAX compiles by itself
-from jax._src.interpreters import mlir
 
 from experiments.cli.compiling import compiled_quickly
 from gdlab.ground.compilers import ONCE, known
@@ -41,7 +39,7 @@ SLOW_EXAMPLES = ("hessian.landscapes", "hessian.saddles", "hessian.verdicts", "h
 SLOW_EXAMPLES += ("experiments.workloads",)
 
 # Folders and files whose tests compare programs bit for bit, or bound what they round: compiled as they are for users.
-ROUNDING = {"storage", "sweeps", "test_faults", "test_moments", "test_named", "test_peers", "test_precision"}
+ROUNDING = {"storage", "sweeps", "proofs", "test_faults", "test_moments", "test_named", "test_peers", "test_precision"}
 ROUNDING |= {"test_roundoff", "test_feed", "test_foreign", "test_long_run", "test_objective", "test_resumed"}
 ROUNDING |= {"test_points"}  # whose programs run for longer than they compile
 
@@ -65,13 +63,6 @@ def pytest_configure(config):
         jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("compiled")))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    mlir.make_ir_context = made_once_in(100, mlir.make_ir_context)  # else half of the lowering of a small program
-
-
-def made_once_in(times, make):
-    """What `make` returns, the same one for so many calls."""
-    calls, of_turn = itertools.count(), functools.lru_cache(maxsize=1)(lambda turn: make())
-    return lambda: of_turn(next(calls) // times)
 
 
 @pytest.hookimpl(wrapper=True)

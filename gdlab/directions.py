@@ -34,7 +34,7 @@ import jax.numpy as jnp
 
 from gdlab.base import Direction
 from gdlab.matrices import merged, only_matrices, rule_of, without_matrices
-from gdlab.numerics import Params, bias_corrected, each, ema, like, wide, zeros_wide
+from gdlab.numerics import Params, bias_corrected, each, ema, like, one_where, wide, zeros_wide
 from gdlab.pieces import CLOSED_SHARE, NONNEGATIVE, SHARE, Number, checked, number, part, piece, static
 from gdlab.schedules.base import Rate, as_rate, rate_at
 
@@ -170,7 +170,7 @@ def _accumulated(decay, eta, grads, trace):
 
 def _over_rate(v, eta):
     """The rate, and m = v / eta; both for the rate 1 where the schedule returns 0 and v still moves."""
-    eta = jnp.where(eta == 0, jnp.ones_like(eta), eta)
+    eta = one_where(eta == 0, eta)
     return eta, each(lambda v, eta: v / eta, v, eta=eta)
 
 

@@ -27,7 +27,7 @@ import optax
 from gdlab.base import Direction, LossSchedule, Scale, rate_dtype
 from gdlab.ground.checks import alike
 from gdlab.ground.results import result
-from gdlab.numerics import Params, Tree, likes
+from gdlab.numerics import Params, Tree, likes, one_where
 from gdlab.operators import applied, by_leaf, is_operator, of_operators
 from gdlab.pieces import Piece, checked, part, piece, rebuilt, short
 from gdlab.schedules.base import Rate, as_loss_schedule
@@ -62,7 +62,7 @@ class Step(NamedTuple, Generic[Tree]):
 
     def moving(self, update: Tree) -> "Step[Tree]":
         """The step that makes another update with the same sigma; its rate is 1 where the rate was 0."""
-        eta = jnp.where(self.eta == 0, jnp.ones_like(self.eta), self.eta)
+        eta = one_where(self.eta == 0, self.eta)
         of = likes(-eta)
         m = by_leaf(lambda sigma, u: applied(sigma, u) / of(u), self.sigma, update)
         return Step(self.count, eta, self.sigma, m, of_operators(self.sigma, update))
@@ -70,10 +70,9 @@ class Step(NamedTuple, Generic[Tree]):
 
 def _unit(sigma):
     """A power of two that keeps eta / sigma in the range of its dtype: 1 but for the largest and smallest of sigma."""
-    half = jnp.finfo(sigma.dtype).maxexp // 2
-    unit = lambda exponent: jnp.asarray(2.0**exponent, sigma.dtype)  # noqa: E731
-    far = jnp.where((sigma > unit(3 * half // 2)) & jnp.isfinite(sigma), unit(-half), unit(0))
-    return jnp.where(sigma < unit(-3 * half // 2), unit(half), far)
+    low = float(jnp.finfo(sigma.dtype).tiny) ** 0.5  # which is a power of two as well
+    low, high = jnp.asarray(low, sigma.dtype), jnp.asarray(1 / low, sigma.dtype)
+    return jnp.where(sigma > high, low, jnp.where(sigma < low, high, jnp.ones_like(sigma)))
 
 
 class Rule(Piece):

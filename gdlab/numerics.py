@@ -94,10 +94,15 @@ def square(g: jax.Array) -> jax.Array:
     return (g * g.conj()).real if jnp.iscomplexobj(g) else g * g
 
 
+def one_where(zero: jax.Array, x: jax.Array) -> jax.Array:
+    """1 where that holds and x elsewhere, so that a quotient by it, its root and its logarithm are finite."""
+    return jnp.where(zero, jnp.ones_like(x), x)
+
+
 def safe_root(x: jax.Array) -> jax.Array:
     """sqrt(x), with derivative 0 instead of infinity at x = 0."""
     zero = x == 0
-    return jnp.where(zero, 0, jnp.sqrt(jnp.where(zero, 1, x)))
+    return jnp.where(zero, 0, jnp.sqrt(one_where(zero, x)))
 
 
 def least_square(dtype: jnp.dtype) -> float:
@@ -116,7 +121,7 @@ def positive_root(x: jax.Array) -> jax.Array:
 def safe_ratio(numerator: ArrayLike, denominator: jax.Array, otherwise: ArrayLike) -> jax.Array:
     """Numerator / denominator, and `otherwise` (without derivative) where the denominator is 0."""
     zero = denominator == 0
-    return jnp.where(zero, otherwise, numerator / jnp.where(zero, 1, denominator))
+    return jnp.where(zero, otherwise, numerator / one_where(zero, denominator))
 
 
 def power_of_two(size: jax.Array) -> jax.Array:
@@ -128,9 +133,9 @@ def power_of_two(size: jax.Array) -> jax.Array:
     size, info = jax.lax.stop_gradient(size), jnp.finfo(size.dtype)
     sound = jnp.isfinite(size) & (size >= info.tiny)
     # From the bits of the exponent: a quotient could be merged with others by the compiler, and overflow.
-    bits = jax.lax.bitcast_convert_type(jnp.where(sound, size, 1), f"uint{info.bits}")
+    bits = jax.lax.bitcast_convert_type(one_where(~sound, size), f"uint{info.bits}")
     unit = jax.lax.bitcast_convert_type(bits >> info.nmant << info.nmant, size.dtype)
-    return jnp.minimum(unit, jnp.asarray(2.0 ** (info.maxexp - 2), size.dtype))
+    return jnp.minimum(unit, jnp.asarray(1 / float(info.tiny), size.dtype))
 
 
 def norm(tree: Params) -> jax.Array:
@@ -201,7 +206,7 @@ def ema_weight(decay: ArrayLike, count: ArrayLike) -> jax.Array:
     """
     b = jnp.asarray(decay, dtype=widest(jnp.result_type(decay)))
     zero = b == 0
-    y = jnp.tanh(like(count, b) * (jnp.log(jnp.where(zero, 1, b)) / -2))
+    y = jnp.tanh(like(count, b) * (jnp.log(one_where(zero, b)) / -2))
     return jnp.where(zero, 1, 2 * y / (1 + y))
 
 
@@ -234,7 +239,7 @@ def _rest_of_langevin(y):
     small = y < 0.5
     square = jnp.where(small, y, 0) ** 2
     series = jnp.polyval(jnp.asarray(_LANGEVIN, y.dtype), square) * y
-    large = jnp.where(small, 1, y)
+    large = one_where(small, y)
     return jnp.where(small, 1 - series, 1 / large + 2 * jnp.exp(-2 * large) / jnp.expm1(-2 * large))
 
 

@@ -28,7 +28,7 @@ import jax.numpy as jnp
 
 from gdlab.matrices import View
 from gdlab.numerics import Params, safe_ratio
-from gdlab.roots import eigh, of_each
+from gdlab.roots import eigh, of_each, pseudo_inverse
 
 T = TypeVar("T")
 Stack = Any  # (count, rows, columns), one for each matrix of a leaf
@@ -208,5 +208,4 @@ def _inverted(factor):
     if factor is None:
         return None, jnp.ones([1, 1])
     values, vectors = of_each(eigh, factor)
-    least = values.shape[-1] * jnp.finfo(values.dtype).eps * jnp.max(values, axis=-1, keepdims=True)
-    return vectors, jnp.where(values > least, 1 / jnp.where(values > least, values, 1), 0)
+    return vectors, jax.vmap(pseudo_inverse)(values)

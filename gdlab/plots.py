@@ -124,7 +124,7 @@ def losses(runs: Any, *, ax: Any = None) -> "Axes":
     ax = new_axes() if ax is None else ax
     named, drawn = _named(runs), []
     for (name, style), run in zip(lines(list(named)).items(), named.values(), strict=True):
-        values = np.moveaxis(np.asarray(run.history["loss"], float), np.ndim(run.begun), 0)
+        values = np.moveaxis(np.asarray(_recorded(run, "loss"), float), np.ndim(run.begun), 0)
         drawn.append(values.ravel())
         band(run.step, values.reshape(len(values), -1), label=name or None, ax=ax, **style)
     ax.set(xlabel="steps", ylabel="loss")
@@ -204,14 +204,20 @@ def _named(runs):
     return dict(runs) if isinstance(runs, Mapping) else {"": runs}
 
 
+def _recorded(run, name):
+    """What a run recorded under a name; a run with a store keeps nothing of it in memory."""
+    if name not in run.history:
+        msg = f'runs must have recorded "{name}", as minimize(..., record=("loss", "params")) does; got one with '
+        stored = "its history in its store, which gdlab.read_history reads"
+        raise ValueError(msg + (", ".join(run.history) or ("nothing" if run.ends is None else stored)))
+    return run.history[name]
+
+
 def _path(run):
     """The path of a run, shape (steps, 2)."""
     points = run
     if hasattr(run, "history"):
-        if "params" not in run.history:
-            msg = 'runs must have recorded "params", as minimize(..., record=("loss", "params")) does; '
-            raise ValueError(msg + f"got one with {', '.join(run.history) or 'nothing'}")
-        points = jax.vmap(lambda tree: ravel_pytree(tree)[0])(run.history["params"])
+        points = jax.vmap(lambda tree: ravel_pytree(tree)[0])(_recorded(run, "params"))
     if np.ndim(points) != 2 or np.shape(points)[1] != 2:
         msg = f"runs must be of two parameters, shape (steps, 2); got {np.shape(points)}"
         raise ValueError(msg)

@@ -55,7 +55,7 @@ def inverse_modulus(matrix: jax.Array) -> jax.Array:
     [[0.5, 0.0], [0.0, 0.25]]
     """
     values, vectors = _svd(matrix)
-    return _assembled(vectors, _inverse(_visible(values)))
+    return _assembled(vectors, pseudo_inverse(values))
 
 
 @inverse_modulus.defjvp
@@ -86,7 +86,7 @@ def _assembled(vectors, values):
 def _root(values, k):
     """The roots of eigenvalues, 0 where these are 0 to rounding."""
     values = _visible(values)
-    return jnp.where(values > 0, jnp.where(values > 0, values, 1) ** (1 / k), 0)
+    return jnp.where(values > 0, _above_zero(values) ** (1 / k), 0)
 
 
 def _visible(values):
@@ -94,8 +94,18 @@ def _visible(values):
     return jnp.where(values > least, values, 0)
 
 
+def pseudo_inverse(values: jax.Array) -> jax.Array:
+    """The inverses of the eigenvalues of a matrix, (n,), 0 where these are 0 to rounding."""
+    return _inverse(_visible(values))
+
+
 def _inverse(x):
-    return jnp.where(x > 0, 1 / jnp.where(x > 0, x, 1), 0)
+    return jnp.where(x > 0, 1 / _above_zero(x), 0)
+
+
+def _above_zero(x):
+    """1 instead of what is not positive, whose root and inverse have no derivative."""
+    return jnp.where(x > 0, x, jnp.ones_like(x))
 
 
 @jax.custom_jvp

@@ -156,7 +156,7 @@ STAIRS = {
     "experiments.workloads": [
         "contest blocks",
         "workload optimizers plain_network device_speed device_accuracy",
-        "measured tasks tuned_benchmark digits cutest pokemon_valley user_loss",
+        "measured tasks tuned_benchmark digits drawn cutest pokemon_valley user_loss",
     ],
     "experiments.cli": ["cache compiling console settings signals stdout"],
 }

@@ -33,6 +33,7 @@ def loaded(name, path):
 
 blocks = loaded("blocks", DOCS / "blocks.py")
 GUIDES = sorted(path.stem for path in DOCS.glob("*.md"))
+README = (DOCS.parent / "README.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize("name", GUIDES)
@@ -45,6 +46,23 @@ def test_a_guide_runs_as_printed(name, tmp_path):
         if block.language == "python" and not blocks.FILE.match(block.text):
             assert block.shows.strip() or block.figures, f"{name}.md has a block that shows nothing"
             assert "exit status" not in block.shows or "exit status 0" in block.shows
+
+
+def test_a_type_checker_accepts_what_the_guides_print(tmp_path):
+    """Every program of a guide as one file, and each block of the README: whoever types it reads no error."""
+    programs = {f"readme_{i}": [text] for i, (_, text) in enumerate(blocks.BLOCK.findall(README)) if "import " in text}
+    for name in GUIDES:
+        for language, text in blocks.BLOCK.findall((DOCS / f"{name}.md").read_text("utf-8")):
+            if language == "python":
+                file = blocks.FILE.match(text)
+                programs.setdefault(file[1].removesuffix(".py") if file else f"guide_{name}", []).append(text)
+    for name, parts in programs.items():
+        (tmp_path / f"{name}.py").write_text("\n".join(parts), "utf-8")
+    settings = ["--config-file", os.devnull, "--check-untyped-defs", "--ignore-missing-imports"]
+    words = [sys.executable, "-m", "mypy", *settings, "--cache-dir", str(tmp_path / "cache"), str(tmp_path)]
+    env = {**os.environ, "MYPYPATH": str(DOCS.parent)}
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, env=env)
+    assert done.returncode == 0, done.stdout
 
 
 def copied(folder, *names):

@@ -36,6 +36,7 @@ PROFILE = np.concatenate([np.full(50, 0.1), np.full(50, 5.0), np.full(200, 0.1)]
 LOOKED = (50, 55, 99, 120, 200)
 ETA = 0.01
 VALLEY = surface("rosenbrock_2d").loss
+START = (-1.2, 1.0)
 NEARBY = 16  # starts on the crescent, a millionth apart: RMSProp's jumps make them others within 50 steps
 
 
@@ -216,7 +217,7 @@ def invariance():
 
     def path(loss):
         optimizer = gdlab.adam(ETA, eps=0.0)
-        return gdlab.minimize(loss, optimizer, jnp.array([-1.2, 1.0]), 500, record=("params",)).history["params"]
+        return gdlab.minimize(loss, optimizer, jnp.array(START), 500, record=("params",)).history["params"]
 
     once, many, odd = path(VALLEY), path(lambda x: 1024 * VALLEY(x)), path(lambda x: 3.7 * VALLEY(x))
     return (

@@ -96,7 +96,7 @@ def fine_tuned():
         run = gdlab.minimize(
             network_loss, gdlab.momentum(0.1), start, 100, args=(few,), record=("loss", "params"), every=2
         )
-        said = jax.vmap(lambda params: network_logits(params, change(others)).argmax(-1))(run.history["params"])
+        said = jax.vmap(lambda params: network_logits(params, change(others)).argmax(1))(run.history["params"])
         return {"right": said == truth, "loss": run.history["loss"]}
 
     swept = gdlab.sweep(learnt, kind=list(kinds), before=["anew", "fine-tuned"], seed=np.arange(3))

@@ -28,6 +28,7 @@ from ..workloads.plain_network import descended
 
 QUESTION = "Can the decay of weights be tuned apart from the rate? (S98; section 3.11)"
 COUNT, LAYERS, BATCH, UPDATES, WRONG = 200, (64, 32, 10), 20, 1000, 0.2
+WEIGHTS = (1.0, -2.0, 3.0)  # from which two rules walk one path
 RULES = {  # name -> optimizer of a rate and a decay, how much of the decay is a penalty, the lowest rate and decay
     "momentum, L2": (lambda rate, decay: gdlab.momentum(rate), 1.0, 2e-2, 1e-3),
     "Adam, L2": (lambda rate, decay: gdlab.adam(rate), 1.0, 4e-3, 1e-3),
@@ -104,8 +105,8 @@ def same_path():
 
     def path(decay, source):
         optimizer = gdlab.adamw(0.1, weight_decay=decay, source=source)
-        loss = lambda w: jnp.sum(jnp.cosh(w - 1))  # noqa: E731
-        return gdlab.minimize(loss, optimizer, jnp.array([1.0, -2.0, 3.0]), 100, record=("params",)).history["params"]
+        loss = lambda w: jnp.sum(jnp.cosh(w))  # noqa: E731
+        return gdlab.minimize(loss, optimizer, jnp.array(WEIGHTS), 100, record=("params",)).history["params"]
 
     apart = farthest(path(0.3, "torch"), path(0.03, "paper"))
     return (at_most("S98", "by eta w and by w = eta w': 100 steps differ by", apart, 1e-13),)

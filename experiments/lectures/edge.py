@@ -98,7 +98,7 @@ def maps(name):
 
 def radii(name, curvatures):
     """The spectral radius of an optimizer of BOUNDS at each curvature."""
-    return np.abs(np.linalg.eigvals(np.asarray(maps(name)(jnp.asarray(curvatures))))).max(-1)
+    return np.abs(np.linalg.eigvals(np.asarray(maps(name)(jnp.asarray(curvatures))))).max(1)
 
 
 def linear_map(optimizer, curvature, period=1):
@@ -134,7 +134,7 @@ def derived():
 def mean_square(params, data):
     """Half the mean squared distance of the outputs from the targets."""
     inputs, targets = data
-    return jnp.mean(jnp.sum((network_logits(params, inputs) - targets) ** 2, axis=-1)) / 2
+    return jnp.mean(jnp.sum((network_logits(params, inputs) - targets) ** 2, axis=1)) / 2
 
 
 def examples():

@@ -64,7 +64,7 @@ def one_pass():
         each = {"params": lambda moment: moment.params}
         run = gdlab.minimize(network_loss, gdlab.sgd(0.2), start, LEARNT // BATCH, batches=batches, record=each)
         reads = jax.lax.map(lambda params: network_accuracy(params, test), run.history["params"])
-        said = jnp.argmax(network_logits(run.params, test[0]), axis=-1)
+        said = jnp.argmax(network_logits(run.params, test[0]), axis=1)
         fed = zip(*(np.asarray(leaf) for leaf in batches), strict=True)
         weights, _ = descended(start, fed, 0.2)
         due = outputs(test[0], *weights)[1].argmax(1) >= 8
@@ -132,7 +132,7 @@ def dropped():
         )
         params = run.history["params"]
         memory = jax.vmap(
-            lambda p: jnp.sum(wrong * (jnp.argmax(network_logits(p, images), -1) == labels)) / jnp.sum(wrong)
+            lambda p: jnp.sum(wrong * (jnp.argmax(network_logits(p, images), 1) == labels)) / jnp.sum(wrong)
         )
         return {"unseen": jax.vmap(lambda p: network_accuracy(p, test))(params), "memorised": memory(params)}
 

@@ -31,6 +31,7 @@ from ..workloads.digits import FLOAT, examples, start
 QUESTION = "Do large batches end in sharp minima, and is that why they generalise worse? (S51; section 3.12)"
 loss = partial(network_loss, activation=jax.nn.relu)
 accuracy = partial(network_accuracy, activation=jax.nn.relu)
+CURVATURES, OFF_THE_AXES = (1.0, 100.0), (2.0, -0.5)
 COUNT, LAYERS, WRONG = 600, (64, 128, 128, 128, 10), 0.2
 RUNS = {  # (optimizer, rate, batch size) -> epochs until the loss is about 1e-3, and the printed range of sharpness
     ("SGD", 0.1, 8): (110, (0.24, 0.31)),
@@ -69,7 +70,7 @@ def shifted():
 
 def by_hand():
     """Keskar's sharpness where the highest corner of the box is known: 100 rise / (1 + L), away from 0, L not 0."""
-    curvatures, at = np.array([1.0, 100.0]), np.array([2.0, -0.5])
+    curvatures, at = np.array(CURVATURES), np.array(OFF_THE_AXES)
     bowl = lambda w: curvatures @ w**2 / 2  # noqa: E731
     corner = at + 1e-3 * (np.abs(at) + 1) * np.sign(at)
     rise = curvatures @ (corner**2 - at**2) / 2

@@ -59,6 +59,7 @@ NAMES = {
     ("maximum", "average"): "adamax",
 }
 SEEDS = 8
+START = (-1.2, 1.0)
 ARRIVED, FAR = 1e-6, 3.0  # losses below are all the same: there; three decades behind are as far as any
 
 
@@ -105,7 +106,7 @@ def by_decades():
 
 def same_cells():
     """The running average under sigma = 1 at the rate eta, against the heavy ball at (1 - b) eta (S83)."""
-    loss, start = surface("rosenbrock_2d").loss, jnp.array([-1.2, 1.0])
+    loss, start = surface("rosenbrock_2d").loss, jnp.array(START)
     averaged = gdlab.descent(directions.Ema(B1), SIGMAS["1"], 1e-2)
     ends = [gdlab.minimize(loss, o, start, 1000).params for o in (averaged, gdlab.momentum(1e-2 * (1 - B1), B1))]
     return at_most(

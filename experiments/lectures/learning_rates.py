@@ -19,11 +19,13 @@ from gdlab.problems import surface
 
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, exactly, farthest, is_true, printed
+from ..workloads.drawn import over_decades
 
 QUESTION = "What does the learning rate do to the loss, and does descent always descend? (S2-S11, S61, S62)"
 BOWL = surface("ill_conditioned_bowl").loss
 LOW, HIGH = 1.0, 10.0
 START = jnp.array([3.0, 1.0])
+IN_A_VALLEY = (-1.2, 1.0)
 RATES = {"small": 0.02 / HIGH, "just right": 2 / (LOW + HIGH), "large": 1.98 / HIGH, "very large": 2.1 / HIGH}
 LOSSES = {  # after 0, 5, 20, 100 updates, as printed
     "small": ("9.5", "8.50", "6.38", "3.10"),
@@ -99,7 +101,7 @@ def descend(loss, start, rate, updates):
 
 def gradient_error(h=1e-6):
     """How far the gradient of Rosenbrock's valley is from central differences."""
-    loss, at = surface("rosenbrock_2d").loss, jnp.array([-1.2, 1.0])
+    loss, at = surface("rosenbrock_2d").loss, jnp.array(IN_A_VALLEY)
     differences = jnp.array([(loss(at + h * e) - loss(at - h * e)) / (2 * h) for e in jnp.eye(2)])
     gradient = jax.grad(loss)(at)
     return jnp.linalg.norm(gradient - differences) / jnp.linalg.norm(gradient)
@@ -202,7 +204,7 @@ def largest_rises():
 
     def one(key, least, most):
         keys = jax.random.split(key, 3)
-        curvatures = 10 ** jax.random.uniform(keys[0], (5,), minval=-2.0, maxval=2.0)
+        curvatures = over_decades(keys[0], (5,), 2.0)
         rate = jax.random.uniform(keys[1], minval=least, maxval=most) / curvatures.max()
         start = jax.random.normal(keys[2], (5,))
         run = gdlab.minimize(lambda x: 0.5 * jnp.sum(curvatures * x**2), gdlab.gd(rate), start, 20)

@@ -21,6 +21,7 @@ HILLS = surface("hills").loss
 INERTIAS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95)
 ON_POKEMON = (0.0, 0.9, 0.99, 0.999)
 POKEMON_RATE, POKEMON_STEPS = 1e-7, 100_000
+AMONG_HUMPS = (-1.5, 0.8)
 CHAIN = 200  # links of Nesterov's worst function
 GAPS = {10: (".1199", ".0829"), 100: (".0373", ".00790"), 400: (".0174", "1.87e-4"), 2000: (".00643", "1.77e-6")}
 
@@ -61,7 +62,7 @@ def forms():
 
 def nesterov_forms():
     """theta <- theta - v with v = lambda v + eta grad(theta - lambda v), and ours in theta - lambda v (S96)."""
-    loss, start = surface("six_hump_camel").loss, jnp.array([-1.5, 0.8])
+    loss, start = surface("six_hump_camel").loss, jnp.array(AMONG_HUMPS)
 
     def grad(at):  # of (4 - 2.1 x^2 + x^4 / 3) x^2 + x y + (4 y^2 - 4) y^2, by hand
         x, y = at

@@ -23,12 +23,14 @@ from gdlab.problems import surface
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, exactly, farthest
 from ..reporting.run_folder import Table
+from ..workloads.drawn import of_uneven_sizes
 from ..workloads.tuned_benchmark import CURVATURES, PROBLEMS, best, draws, medians, tuned_benchmark
 
 QUESTION = "What is Nadam, and is it faster than Adam? (S97)"
 B1, B2, RATE = 0.9, 0.99, 0.01
 PSI = {"torch": 0.004, "keras": 1.0}
 STEPS = 300
+START = (-1.2, 1.0)
 CONTESTANTS = {"adam": lambda rate: gdlab.adam(rate, B1, B2), "nadam": lambda rate: gdlab.nadam(rate, B1, B2)}
 
 
@@ -48,8 +50,8 @@ def measure(quick):
 
 
 def gradients():
-    """Three gradients of different size in random order, and one that stays the same: shape (STEPS, 4)."""
-    drawn = jax.random.normal(jax.random.key(0), (STEPS, 3)) * jnp.array([0.01, 1.0, 100.0])
+    """Three gradients of all sizes from a hundredth to a hundred, and one that stays the same: shape (STEPS, 4)."""
+    drawn = of_uneven_sizes(jax.random.key(0), (STEPS, 3), 2.0)
     return jnp.concatenate([drawn, jnp.ones((STEPS, 1))], axis=1)
 
 
@@ -127,7 +129,7 @@ def growth(psi):
 
 def limits():
     """Under sigma = 1 it is Nesterov's momentum; and what a valley bears of Adam's rate."""
-    loss, start = surface("rosenbrock_2d").loss, jnp.array([-1.2, 1.0])
+    loss, start = surface("rosenbrock_2d").loss, jnp.array(START)
     late = gdlab.directions.NesterovEma(B1)
     plain = gdlab.descent(late, gdlab.scales.Unit(), 1e-2)
     state = plain.init(start)

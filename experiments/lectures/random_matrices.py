@@ -36,7 +36,8 @@ DRAWN = {4: 0.0026, 5: 1e-4}  # printed, as shares of draws
 SEEDS = 4
 TRAINING, POLISHING = 6000, 4000  # updates of Adam, then at a falling rate
 TOLERANCE = 1e-6  # of the largest eigenvalue
-X = jnp.linspace(-1.0, 1.0, 128)[:, None]
+INTERVAL = (-1.0, 1.0)
+X = jnp.linspace(*INTERVAL, 128)[:, None]
 Y = jnp.sinc(5 * X)
 
 
@@ -125,7 +126,7 @@ def train(seeds):
     def one(key):
         start = network(key, (1, 128, 1))
         # ReLU kinks spread over the interval, as where biases are drawn as well.
-        start[0]["b"] = jax.random.uniform(jax.random.fold_in(key, 1), (128,), minval=-1.0, maxval=1.0)
+        start[0]["b"] = jax.random.uniform(jax.random.fold_in(key, 1), (128,), float, *INTERVAL)
         rate = gdlab.schedules.Join([0.01, gdlab.schedules.Cosine(0.01, 1e-7, POLISHING)], [TRAINING])
         run = gdlab.minimize(mse, gdlab.adam(rate), start, TRAINING + POLISHING, every=POLISHING)
         gradient = jax.grad(mse)(run.params)

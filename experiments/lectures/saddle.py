@@ -21,6 +21,7 @@ QUESTION = "The saddle of (1 - w1 w2)^2: who stays on it, and which way leads ou
 LOSS = surface("linear_net").loss
 ORIGIN = jnp.zeros(2)
 RATE, STEPS = 0.1, 400
+BESIDE = (0.3, -0.7)
 LOWER = {0.01: ".9998", 0.1: ".9801", 0.5: ".5625"}  # the loss at eps (1, 1), as printed
 HIGHER = {0.01: "1.0002", 0.1: "1.0201", 0.5: "1.5625"}  # the loss at eps (1, -1)
 CASES = {"minimum": (1.0, 3.0), "maximum": (-1.0, -3.0), "saddle": (2.0, -2.0)}  # curvatures
@@ -137,13 +138,13 @@ def three_cases():
         )
         yield exactly("S55", f"{kind}: the least v.Hv of 1000", quotients.min(), low)
         yield exactly("S55", f"{kind}: and the greatest", quotients.max(), high)
-    hv = np.asarray(jax.vmap(hessian.hvp(LOSS, jnp.array([0.3, -0.7])))(jnp.asarray(directions)))
+    hv = np.asarray(jax.vmap(hessian.hvp(LOSS, jnp.array(BESIDE)))(jnp.asarray(directions)))
     yield at_most("S56", "u.Hv - v.Hu at (.3, -.7)", np.abs((u * hv[1::2]).sum(1) - (v * hv[::2]).sum(1)).max(), 1e-14)
 
 
 def finite_difference_error(h=1e-5):
     """How far the Hessian at (.3, -.7) is from central differences of the gradient."""
-    at, gradient = jnp.array([0.3, -0.7]), jax.grad(LOSS)
+    at, gradient = jnp.array(BESIDE), jax.grad(LOSS)
     columns = jax.vmap(hessian.hvp(LOSS, at))(jnp.eye(2))
     differences = jnp.stack([(gradient(at + h * e) - gradient(at - h * e)) / (2 * h) for e in jnp.eye(2)])
     return farthest(columns, differences)

@@ -18,7 +18,7 @@ import numpy as np
 import gdlab
 
 from ..cli.settings import Experiment
-from ..reporting.checks import Check, at_most, conclude, exactly, is_true
+from ..reporting.checks import Check, at_most, conclude, exactly, farthest, is_true
 
 QUESTION = "Does dividing by the size of the gradient lose its mean? (section 3.2)"
 PERIOD = np.array([0.1] * 9 + [-0.9])
@@ -93,7 +93,31 @@ def checks(rules, drifts):
         is_true(
             "3.2", "Adam drifts less than RMSProp with the same a, from .5 on", (np.abs(adam) < np.abs(rms))[1:].all()
         ),
+        *any_size(),
     ]
+
+
+def any_size():
+    """A sign knows no size: steps on gradients near both ends of what a number holds, and below."""
+
+    def step(optimizer, gradient):
+        return optimizer.update(gradient, optimizer.init(gradient))[0]
+
+    direction = jnp.array([0.6, -0.8])
+    for size, rate in ((1.2e308, 1e-12), (1e-307, 1e12)):
+        moved = step(gdlab.normalized_gd(rate), size * direction)
+        name = f"normalized, |g| = {size:g}, rate {rate:g}: step over the rate"
+        yield at_most("3.2", f"{name}, off -g / |g|", farthest(moved / rate, -direction), 1e-12)
+    for size in (1e150, 1e-150):
+        yield exactly(
+            "3.2", f"RMSProp, a = 0, g = {size:g}: step", step(gdlab.rmsprop(1.0, 0.0), jnp.array(size)), -1.0
+        )
+    # A square below the smallest that counts, 2^-1012, is divided by its root.
+    lesser = step(gdlab.rmsprop(1.0, 0.0), jnp.array(1e-160))
+    yield exactly(
+        "3.2", "RMSProp, a = 0, g = 1e-160, whose square is lost: step over 2^506 g", lesser / 2.0**506, -1e-160
+    )
+    yield exactly("3.2", "normalized, where g = 0: step", step(gdlab.normalized_gd(1.0), jnp.zeros(2)).sum(), 0.0)
 
 
 def draw(rules, drifts):

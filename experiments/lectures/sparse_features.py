@@ -209,7 +209,7 @@ def regret_by_loop(weights, stream, rate):
     for x, label in zip(rows, labels, strict=True):
         z, known = x @ theta, x @ weights
         regret += np.logaddexp(0, z) - label * z - np.logaddexp(0, known) + label * known
-        far = max(far, np.abs(theta - weights).max())
+        far = max(far, farthest(theta, weights))
         g = (1 / (1 + np.exp(-z)) - label) * x
         sums = sums + g * g
         shares.append(regret / ((far**2 / (2 * rate) + rate) * np.sqrt(sums).sum()))

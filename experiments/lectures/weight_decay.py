@@ -22,6 +22,7 @@ from ..reporting.standard_errors import error_of_mean
 
 QUESTION = "Is weight decay the same as an L2 penalty? (S98; section 3.11)"
 SCALES = jnp.array([1.0, 10.0, 100.0, 1e3, 1e4])
+START = (1.0, -2.0, 3.0)
 RATE, DECAY, STEPS, LANES = 0.01, 0.1, 2000, 2000
 
 
@@ -54,8 +55,8 @@ def left(optimizer, penalty):
 
 def same():
     """Plain descent with L2 and with decay: the same path; Adam's two are not."""
-    loss = lambda w, penalty: jnp.sum(jnp.cosh(w) * jnp.array([1.0, 5.0, 0.2])) + penalty * jnp.sum(w**2) / 2  # noqa: E731
-    start = jnp.array([1.0, -2.0, 3.0])
+    loss = lambda w, penalty: jnp.cosh(w) @ jnp.array([1.0, 5.0, 0.2]) + penalty * jnp.sum(w**2) / 2  # noqa: E731
+    start = jnp.array(START)
 
     def path(optimizer, penalty):
         return gdlab.minimize(loss, optimizer, start, 300, args=(penalty,), record=("params",)).history["params"]

@@ -12,6 +12,7 @@ finite is the worst: what is to be high is negated, and NaN and both infinities 
 | `rank_shares` | their ranks on each task, from 0 to 1 |
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -104,6 +105,12 @@ def _variables(data, score, step):
         if name not in there:
             msg = f"score must be one or several of the variables {', '.join(there)}; got {shown(score)}"
             raise ValueError(msg)
+    for name in names:
+        unnamed = re.compile(re.escape(str(name).removeprefix("result.")) + r"_\d+")
+        for dim in map(str, data[name].dims):
+            if unnamed.fullmatch(dim) and dim not in data.coords and dim != step:
+                msg = f"step must name the rows of a run, along which the last is the score; {name} has the axis "
+                raise ValueError(msg + f"{dim!r}, which is none of the sweep: give step={dim!r}, or choose a value")
     if isinstance(score, str):
         return settled(data, score, step)
     scored: list[Any] = [settled(data, str(name), step).drop_attrs() for name in names]

@@ -5,20 +5,26 @@
 | `result` | the decorator of a result: its fields are documented, and its repr is one sentence |
 | `digits` | a number in such a sentence, or the range of many |
 | `sizes` | how many parameters a pytree holds |
+| `Floats`, `Integers`, `Truths`, `Words` | arrays of numpy in a result, of whatever shape |
 """
 
 import linecache
 import re
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
 from gdlab.ground.leaves import is_array, is_floating, parameters, plain
 
+Floats: TypeAlias = NDArray[np.floating]
+Integers: TypeAlias = NDArray[np.integer]
+Truths: TypeAlias = NDArray[np.bool_]
+Words: TypeAlias = NDArray[np.str_]
 T = TypeVar("T", bound=type)
 FIELD = re.compile(r"^    (\w+): [^#\n]*(?:#\s*type: ignore\S*\s*)?(?:#\s*(.*?)\s*)?$", re.MULTILINE)
 

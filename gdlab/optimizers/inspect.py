@@ -25,7 +25,7 @@ from optax import MaskedNode
 
 from gdlab.equation import Optimizer, Rule, Step
 from gdlab.ground.leaves import shown
-from gdlab.numerics import Params, like
+from gdlab.numerics import Params, like, one_where
 from gdlab.operators import applied, by_leaf, is_operator
 from gdlab.optimizers.optax_sigmas import SIGMAS, Part
 from gdlab.pieces import piece, static
@@ -175,7 +175,7 @@ def _factor(part, extra):
         return part.hypers["step_size"]
     if part.name == "scale_by_polyak":  # one factor for all leaves, which what it was given and what it made have
         taken, given = (sum(map(_dot, *map(jax.tree.leaves, pair))) for pair in _pairs(part))
-        return jnp.where(taken == 0, 0, given / jnp.where(taken == 0, 1, taken))
+        return jnp.where(taken == 0, 0, given / one_where(taken == 0, taken))
     return part.hypers["step_size_fn"](part.before.count)
 
 
@@ -239,7 +239,7 @@ def _hidden(mask, tree):
 def _joined(steps):
     """One step of several, each for other leaves: the rate is that of the first, the others' ratios to it go into m."""
     first = steps[0]
-    eta = jnp.where(first.eta == 0, 1, first.eta)
+    eta = one_where(first.eta == 0, first.eta)
     ms = [jax.tree.map(lambda m, step=step: m * like(step.eta / eta, m), step.m) for step in steps]
 
     def leaf(one):

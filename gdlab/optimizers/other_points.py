@@ -13,7 +13,7 @@ from jax.typing import ArrayLike
 
 from gdlab.equation import Optimizer, Rule
 from gdlab.ground.checks import one_of
-from gdlab.numerics import Params, Tree, each, like, norm, safe_ratio, wide, zeros_wide
+from gdlab.numerics import Params, Tree, each, like, norm, one_where, safe_ratio, wide, zeros_wide
 from gdlab.optimizers.wrappers import EXAMPLE, copied, given
 from gdlab.pieces import NONNEGATIVE, OPEN_SHARE, SHARE, Number, Range, number, part, piece
 
@@ -189,7 +189,7 @@ class ScheduleFree(Rule):
     def step(self, grads, state, params=None, **extra):
         step, inner = self.optimizer.step(grads, state.inner, params, **extra)
         max_rate = jnp.maximum(state.max_rate, like(step.eta, state.max_rate))
-        weight = jnp.where(max_rate == 0, 0, jnp.where(max_rate == 0, 1, max_rate) ** like(self.power, max_rate))
+        weight = jnp.where(max_rate == 0, 0, one_where(max_rate == 0, max_rate) ** like(self.power, max_rate))
         total = state.weight_sum + weight
         c = safe_ratio(weight, total, 0)
 

@@ -27,6 +27,7 @@ from gdlab.numerics import (
     ema_weight,
     like,
     nearest_whole,
+    one_where,
     positive_root,
     safe_ratio,
     square,
@@ -131,7 +132,7 @@ class Swats(Rule):
 
         v = each(lambda v, g, b1: b1 * v + g, state.mu, g, b1=self.b1)
         rate = self._sgd_rate(eta, state)
-        eta = pace(jnp.where(eta == 0, 1, eta), state.switched, rate)
+        eta = pace(one_where(eta == 0, eta), state.switched, rate)
         switched, rate = spread(state.switched), spread(rate)
         sigma = jax.tree.map(_sgd_sigma(eta), switched, rate, adam.sigma)
         m = jax.tree.map(lambda s, r, v, a: jnp.where(s, jnp.where(r == 0, 0, v), a), switched, rate, v, adam.m)

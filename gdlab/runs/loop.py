@@ -39,7 +39,7 @@ from gdlab.runs.data import Minibatches
 from gdlab.runs.foreign import Program, taken
 from gdlab.runs.gradients import conjugate, number, traced, value_and_gradient
 from gdlab.runs.objective import Objective, Start
-from gdlab.runs.typed import RecorderWithState
+from gdlab.runs.typed import ArrayTree, RecorderWithState
 from gdlab.sweeps.history import REASONS
 
 
@@ -51,8 +51,8 @@ class Snapshot(Generic[Tree]):
     params: Tree  # the trained part of `model`
     loss: jax.Array
     grads: Tree  # the direction of steepest ascent, also for complex parameters
-    state: Any  # the optimizer's
-    value_fn: Callable[[Params], jax.Array]  # the loss as a function of the parameters, on the data of this step
+    state: ArrayTree  # the optimizer's
+    value_fn: Callable[[Tree], jax.Array]  # the loss as a function of the parameters, on the data of this step
     optimizer: optax.GradientTransformation
     objective: Objective
     carried: tuple  # before this step

@@ -23,6 +23,7 @@ from gdlab.numerics import (
     each,
     effective_length,
     like,
+    one_where,
     safe_ratio,
     safe_root,
     zeros_wide_real,
@@ -217,7 +218,8 @@ class Rectified(_Stateless):
     def _rectification(self, count, eta):
         b = like(self.decay, eta)
         rho, rho_inf = effective_length(b, count + 1), (1 + b) / (1 - b)
-        r_squared = safe_ratio((rho - 4) * (rho - 2) * rho_inf, (rho_inf - 4) * (rho_inf - 2) * rho, 0)
+        below = (rho_inf - 4) * (rho_inf - 2) * rho  # 0 at rho_inf = 4 or 2, where no rho is beyond the threshold
+        r_squared = (rho - 4) * (rho - 2) * rho_inf / one_where(below == 0, below)
         return rho, safe_root(jnp.where(rho > like(self.threshold, eta), r_squared, 0))
 
     def extras(self, grads, state, count, eta, m):

@@ -22,6 +22,7 @@ from jax.typing import ArrayLike
 from gdlab.arguments import real
 from gdlab.base import LossSchedule, Schedule
 from gdlab.ground.checks import function
+from gdlab.numerics import one_where
 from gdlab.pieces import NONNEGATIVE, Number, checked, number, piece
 
 Rate = ArrayLike | Callable[[ArrayLike], Any]  # a number or a schedule
@@ -115,4 +116,4 @@ def power(base: ArrayLike, exponent: ArrayLike) -> jax.Array:
     """base^exponent with a finite derivative at base 0, where it is 0 (1 for exponent 0)."""
     base, exponent = jnp.asarray(base, float), jnp.asarray(exponent, float)
     zero = base == 0
-    return jnp.where(zero, (exponent == 0).astype(base.dtype), jnp.where(zero, 1, base) ** exponent)
+    return jnp.where(zero, (exponent == 0).astype(base.dtype), one_where(zero, base) ** exponent)

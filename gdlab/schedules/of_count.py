@@ -36,7 +36,7 @@ from gdlab.arguments import sequence
 from gdlab.base import Schedule
 from gdlab.ground.checks import choice
 from gdlab.ground.leaves import shown
-from gdlab.numerics import safe_ratio
+from gdlab.numerics import one_where, safe_ratio
 from gdlab.pieces import NONNEGATIVE, POSITIVE, Number, Range, checked, number, piece, static
 from gdlab.schedules.base import Rate, as_float, as_rate, as_schedule, between, half_cosine, power, progress, rate_at
 
@@ -213,7 +213,7 @@ class Warmup(Schedule):
     def __call__(self, count):
         t = as_float(count)
         width = jnp.asarray(self.width, t.dtype)
-        risen = (t + 1) / jnp.where(width == 0, 1, width)
+        risen = (t + 1) / one_where(width == 0, width)
         return jnp.where(t < width, risen, 1) * rate_at(self.rate, jnp.maximum(t - width, 0))
 
 

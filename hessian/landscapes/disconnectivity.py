@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gdlab.ground.results import result
+from gdlab.ground.results import Floats, Integers, result
 
 LEVELS = 24  # of a drawing
 NUMBERED = 40  # minima, up to which each has its number below its branch
@@ -24,12 +24,12 @@ NUMBERED = 40  # minima, up to which each has its number below its branch
 class Disconnectivity(NamedTuple):
     """The tree of basins: minimum i is node i of k, and merge m makes node k + m."""
 
-    loss: np.ndarray  # (k,), of the minima
-    heights: np.ndarray  # (m,), at which two basins merge, ascending
-    merged: np.ndarray  # (m, 2), the nodes that merge
-    saddles: np.ndarray  # (m,), the saddle through which they do
+    loss: Floats  # (k,), of the minima
+    heights: Floats  # (m,), at which two basins merge, ascending
+    merged: Integers  # (m, 2), the nodes that merge
+    saddles: Integers  # (m,), the saddle through which they do
 
-    def basins(self, level: float) -> np.ndarray:
+    def basins(self, level: float) -> Integers:
         """The number of the basin of each minimum once saddles up to `level` are open, shape (k,)."""
         of = np.arange(len(self.loss))
         members = {i: [i] for i in range(len(of))}
@@ -85,7 +85,7 @@ class Disconnectivity(NamedTuple):
             left += len(part)
         return found
 
-    def places(self, levels: int = LEVELS) -> np.ndarray:
+    def places(self, levels: int = LEVELS) -> Integers:
         """The x of each minimum on the drawing, shape (k,)."""
         parts = [np.arange(len(self.loss))]
         for level in self._grid(levels) if len(self.loss) else ():

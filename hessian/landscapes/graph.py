@@ -7,6 +7,7 @@
 | `Path` | a way from minimum to minimum over saddles |
 """
 
+import os
 from collections import deque
 from pathlib import Path as File
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple
@@ -16,7 +17,7 @@ import jax
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from gdlab.ground.results import result
+from gdlab.ground.results import Floats, Integers, result
 from hessian.landscapes.disconnectivity import Disconnectivity, disconnectivity
 from hessian.precision import Tree
 
@@ -31,13 +32,13 @@ class Points(NamedTuple, Generic[Tree]):
     """Critical points, by their loss, with k rows; arrays of numpy."""
 
     params: Tree  # like the starts, k rows
-    loss: np.ndarray  # (k,), ascending
-    index: np.ndarray  # type: ignore[assignment]  # (k,), Morse index
-    flat: np.ndarray  # (k,), the dimension of the orbit
-    eigenvalues: np.ndarray  # (k, n), ascending
-    gradient_norm: np.ndarray  # (k,), the Euclidean norms of the gradients
-    found: np.ndarray  # (k,), how many searches ended there
-    multiplicity: np.ndarray  # (k,), how many copies the discrete symmetries make; NaN where they are not counted
+    loss: Floats  # (k,), ascending
+    index: Integers  # type: ignore[assignment]  # (k,), Morse index
+    flat: Integers  # (k,), the dimension of the orbit
+    eigenvalues: Floats  # (k, n), ascending
+    gradient_norm: Floats  # (k,), the Euclidean norms of the gradients
+    found: Integers  # (k,), how many searches ended there
+    multiplicity: Floats  # (k,), how many copies the discrete symmetries make; NaN where they are not counted
 
     def __len__(self) -> int:
         return len(self.loss)
@@ -63,8 +64,8 @@ class Landscape(NamedTuple, Generic[Tree]):
     minima: Points[Tree]  # by their loss
     saddles: Points[Tree]  # of index 1, by their loss
     others: Points[Tree]  # critical points of higher index that were met
-    joins: np.ndarray  # (saddles, 2): the minima below each, -1 where a way down ended at none
-    drawn: np.ndarray  # (minima,), how many starts led straight down to each
+    joins: Integers  # (saddles, 2): the minima below each, -1 where a way down ended at none
+    drawn: Integers  # (minima,), how many starts led straight down to each
     starts: int  # how many were used
     starts_since_new: int  # how many came after the last that led to a new point
     ended: dict[str, int]  # how the ways down from the starts ended
@@ -72,7 +73,7 @@ class Landscape(NamedTuple, Generic[Tree]):
     highest: int  # the index up to which points were sought
 
     @property
-    def barriers(self) -> np.ndarray:
+    def barriers(self) -> Floats:
         """How far each saddle lies above the minima that it joins, shape (saddles, 2); NaN for -1."""
         below = np.append(self.minima.loss, np.nan)[self.joins]
         return np.asarray(self.saddles.loss[:, None] - below)
@@ -139,7 +140,7 @@ class Landscape(NamedTuple, Generic[Tree]):
         notes = {"starts": self.starts, "starts_since_new": self.starts_since_new, "highest": self.highest}
         return xarray.Dataset(columns, attrs=notes)
 
-    def to_graphml(self, path: Any = None) -> str:
+    def to_graphml(self, path: str | os.PathLike[str] | None = None) -> str:
         """The multigraph as GraphML, written to a file where `path` is given: saddles with two known ends are edges."""
         root = ElementTree.Element("graphml", xmlns=GRAPHML)
         for part, names in (("node", ("loss", "flat")), ("edge", ("loss", "saddle"))):

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gdlab.ground.checks import number, whole
-from gdlab.ground.results import result
+from gdlab.ground.results import Floats, Truths, result
 from hessian.precision import Loss, check
 from hessian.proofs.program import NotProved, Program, as_data
 from hessian.proofs.record import Ball, Proof, ball_of, data_of_ball, program_of, save
@@ -27,10 +27,10 @@ class CompleteList:
     Each critical point in the box is one of `points` or lies in one of the `undecided` boxes.
     """
 
-    box: np.ndarray  # shape (n, 2): lows and highs
+    box: Floats  # shape (n, 2): lows and highs
     points: tuple[Proof, ...]
-    undecided: np.ndarray  # shape (k, n, 2): boxes of which it is not known what they hold
-    on_edge: np.ndarray  # shape (points,): too near the edge of the box to say on which side
+    undecided: Floats  # shape (k, n, 2): boxes of which it is not known what they hold
+    on_edge: Truths  # shape (points,): too near the edge of the box to say on which side
     boxes: int  # how many were examined
     reason: str  # why something is undecided; "" where nothing is
     program: Program | None = None

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gdlab.ground.results import result
+from gdlab.ground.results import Floats, result
 from hessian.proofs import program
 from hessian.proofs.orbit import OrbitSlice, orbit_of
 from hessian.proofs.program import Program, last_uses
@@ -82,12 +82,12 @@ class Proof:
         return self.program if self.orbit is None or self.program is None else self.orbit.onto(self.program)
 
     @property
-    def center(self) -> np.ndarray | None:
+    def center(self) -> Floats | None:
         """The middle of the ball, shape (n,)."""
         return None if self.ball is None else np.array([np.ldexp(*_scaled(m, e)) for m, e in self.ball.center])
 
     @property
-    def radius(self) -> np.ndarray | None:
+    def radius(self) -> Floats | None:
         """The half widths of the ball, shape (n,)."""
         return None if self.ball is None else np.array(self.ball.radius)
 

@@ -47,7 +47,7 @@ class MinimumOutcome(Outcome):
     """Why a search for a minimum ended."""
 
     MINIMUM = "a minimum: the gradient vanishes and every eigenvalue is positive"
-    DEGENERATE = "a degenerate second-order point: the gradient vanishes, no eigenvalue is negative, but some are zero"
+    DEGENERATE = "a degenerate second-order point: the gradient vanishes, no eigenvalue is negative, some round to zero"
     PLATEAU = "a plateau: gradient and curvature vanish, and so does every change of the loss nearby"
     UNBOUNDED = "unbounded: the loss fell below the floor"
     NOT_FINITE = "not finite: the loss, its gradient or its Hessian is NaN or infinite"

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from gdlab.ground.results import result
+from gdlab.ground.results import Floats, Integers, Words, result
 from hessian.precision import Tree
 from hessian.product import Params
 from hessian.results import Outcome
@@ -46,21 +46,21 @@ class CriticalPoints(NamedTuple, Generic[Tree]):
     """The distinct critical points, by index and then by loss, with k rows; arrays of numpy."""
 
     params: Tree  # like the starts, k rows
-    loss: np.ndarray  # (k,)
-    code: np.ndarray  # (k,), the kind as an integer: a `hessian.Kind`
-    index: np.ndarray  # type: ignore[assignment]  # (k,), Morse index
-    nullity: np.ndarray  # (k,), eigenvalues without a certain sign
-    gradient_norm: np.ndarray  # (k,)
-    eigenvalues: np.ndarray  # (k, n), ascending
-    found: np.ndarray  # (k,), how many starts ended there
-    family: np.ndarray  # (k,), the same for points of equal loss and index: one critical set each, as a rule
-    reached: np.ndarray  # (starts,), the row that each start ended at, or -1
-    ended: np.ndarray  # (starts,), how each start ended, as an integer: a `hessian.SearchOutcome`
+    loss: Floats  # (k,)
+    code: Integers  # (k,), the kind as an integer: a `hessian.Kind`
+    index: Integers  # type: ignore[assignment]  # (k,), Morse index
+    nullity: Integers  # (k,), eigenvalues without a certain sign
+    gradient_norm: Floats  # (k,)
+    eigenvalues: Floats  # (k, n), ascending
+    found: Integers  # (k,), how many starts ended there
+    family: Integers  # (k,), the same for points of equal loss and index: one critical set each, as a rule
+    reached: Integers  # (starts,), the row that each start ended at, or -1
+    ended: Integers  # (starts,), how each start ended, as an integer: a `hessian.SearchOutcome`
     separation: float  # points closer than this are the same; the largest of those along the coordinates
-    flat: np.ndarray  # (k,), how many directions of the nullity the declared symmetries explain: the orbit's dimension
+    flat: Integers  # (k,), how many directions of the nullity the declared symmetries explain: the orbit's dimension
 
     @property
-    def kind(self) -> np.ndarray:
+    def kind(self) -> Words:
         """The kinds in words, shape (k,)."""
         return np.asarray(Kind.words_of(self.code))
 

@@ -93,7 +93,7 @@ def drift(
     hidden = divided(HIDDEN / SAFETY * frame.gradient_error, jnp.abs(values), seen)
     box = jnp.abs(first) + jnp.abs(second) + hidden
     beside = BESIDE * eps * (jnp.linalg.norm(frame.theta) + eps)
-    side = jnp.where(jnp.resize(UNIFORM, values.shape) > 0, 1, -1).astype(values.dtype)
+    side = jnp.where(jnp.resize(jnp.asarray(UNIFORM, values.dtype), values.shape) > 0, 1, -1).astype(values.dtype)
     corner, close = side * (2 * box + WIDER * beside), side * beside
     moves = jnp.stack([first, corner, -corner, first / 2, 2 * first, close, -close])
 

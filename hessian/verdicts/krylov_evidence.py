@@ -24,7 +24,7 @@ from hessian.roundoff import SAFETY, UNIFORM, spread
 from hessian.spectra import lanczos
 from hessian.spectra.bounds import ends
 from hessian.symmetry.slices import Orbit
-from hessian.tolerances import distance_tol, negligible_decrease, zero_band
+from hessian.tolerances import distance_tol, negligible_decrease, slope_tols, zero_band
 from hessian.verdicts.drift import BESIDE, HIDDEN, MAX_DRIFT
 from hessian.verdicts.evidence import Eigenpair, Evidence
 
@@ -37,6 +37,7 @@ class _Found(NamedTuple):
     """The results of three Krylov spaces: of the gradient, of a random start, and of another at theta + p."""
 
     step: jax.Array  # (n,), Newton's
+    excess: jax.Array  # (2,): how many times its tolerance the largest slope is, of signs certain and not
     exhausted: jax.Array  # bool: the gradient's space is invariant
     krylov: lanczos.Krylov  # of the first random start
     low: jax.Array  # bounds on the ends, at theta and at theta + p
@@ -100,13 +101,20 @@ def matrix_free(
         def zero(spectral_norm):
             return zero_band(spectral_norm, blur, curvature_tol)
 
-        spaces = _spaces(product, theta, g, key, rows, num_matvecs - CHECKS, zero, doubt, gradient_error, orbit)
+        value = loss(params, *args)
+
+        def excess(slopes, values, seen):
+            each = gradient_error / theta.size**0.5
+            allowed = slope_tols(theta, value, values, seen, each, distance_tol(theta))
+            return jnp.max(divided(jnp.abs(slopes), jnp.stack(allowed), seen), axis=1)
+
+        spaces = _spaces(product, theta, g, key, rows, num_matvecs - CHECKS, zero, excess, doubt, gradient_error, orbit)
         found = lanczos.ritz(spaces.krylov)
         seen = _changes(both, theta, g, spaces, found, zero, gradient_error)
 
     tau = zero(spaces.spectral_norm)
     lowest, highest, positive, negative = _ends(found, spaces, seen, tau, unravel)
-    near_point = _nearness(loss(params, *args), theta, g, spaces, seen, lowest, highest, gradient_error)
+    near_point = _nearness(value, theta, g, spaces, seen, lowest, highest, gradient_error)
     settled = (gradient_tol is not None) | near_point.settled
     tolerance = near_point.gradient_tol if gradient_tol is None else gradient_tol
     norm, n = length(g), _dimension(theta, orbit)
@@ -157,29 +165,33 @@ def _nearness(value, theta, g, spaces, seen, lowest, highest, gradient_error):
     decrease = negligible_decrease(theta, value, spaces.spectral_norm)
     slack = jnp.maximum(gradient_error, decrease / length_scale(theta))
     known = (softest > 0) | (seen.left <= jnp.maximum(slack, LEFT * norm))
-    beyond = (distance > distance_tol(theta)) | (spaces.exhausted & ~known)
-    ratio = jnp.maximum(distance / distance_tol(theta), jnp.where(beyond, 2, 0))
+    # Slopes along soft directions count by the decrease that they promise, where it is open which way these curve.
+    certain, uncertain = spaces.excess
+    beyond = jnp.maximum(jnp.where(softest > 0, certain, uncertain), jnp.where(spaces.exhausted & ~known, 2, 0))
+    within = jnp.maximum(certain, (distance - length(spaces.step)) / distance_tol(theta))
+    ratio = jnp.where(beyond > 1, beyond, jnp.minimum(within, 1))
     tolerance = jnp.where(norm <= gradient_error, gradient_error, norm / divisor(ratio))
     falling = seen.there <= jnp.maximum(norm / 2, gradient_error)
-    return _Nearness(distance, tolerance, (norm <= gradient_error) | (known & falling))
+    return _Nearness(distance, tolerance, (norm <= gradient_error) | (known & falling & (within <= 1)))
 
 
-def _spaces(product, theta, g, key, rows, limit, zero, doubt, goal, orbit):
+def _spaces(product, theta, g, key, rows, limit, zero, excess, doubt, goal, orbit):
     """The three Krylov spaces, one after the other; the third only where the second makes a minimum or a maximum."""
     n, norm = theta.size, length(g)
     within = None if orbit is None else orbit.across
 
     def newton(krylov, found):
-        """Newton's step in the basis, and the norm of the gradient that it leaves, as far as the basis tells."""
+        """Newton's step in the basis, the excess of its slopes, and the norm of the gradient that it leaves."""
         used = jnp.arange(rows, dtype=jnp.int32) < found.count
-        seen = used & (jnp.abs(found.values) > zero(found.spectral_norm))
-        coordinates = found.vectors @ newton_coordinates(found.values, norm * found.vectors[0], seen)
-        blind = norm * jnp.linalg.norm(jnp.where(used & ~seen, found.vectors[0], 0))
-        return coordinates, jnp.hypot(krylov.coupling * coordinates[found.count - 1], blind)
+        seen, slopes = used & (jnp.abs(found.values) > zero(found.spectral_norm)), norm * found.vectors[0]
+        coordinates = found.vectors @ newton_coordinates(found.values, slopes, seen)
+        blind = jnp.linalg.norm(jnp.where(used & ~seen, slopes, 0))
+        left = jnp.hypot(krylov.coupling * coordinates[found.count - 1], blind)
+        return coordinates, excess(slopes, found.values, seen), left
 
     def stage(before, which):
         def enough(krylov, found):
-            known = (newton(krylov, found)[1] <= goal) | (krylov.coupling == 0)
+            known = (newton(krylov, found)[2] <= goal) | (krylov.coupling == 0)
             low, high = ends(krylov, found, doubt)
             lowest, highest, tau = found.values[0], found.values[found.count - 1], 2 * zero(found.spectral_norm)
             signs = ((lowest < -tau) & (highest > tau)) | (low > tau) | (high < -tau)
@@ -197,9 +209,10 @@ def _spaces(product, theta, g, key, rows, limit, zero, doubt, goal, orbit):
         krylov, found = lanczos.grow(partial(product, at), start, allowed, enough, within=within)
         begun = krylov.count > 0
         low, high = ends(krylov, found, doubt)
-        step = jnp.where(begun, newton(krylov, found)[0], 0) @ krylov.basis
+        coordinates, over, _ = newton(krylov, found)
+        step, over = jnp.where(begun, coordinates, 0) @ krylov.basis, jnp.where(begun, over, 0)
         whole = krylov.count == _dimension(theta, orbit)
-        of_gradient = before._replace(step=step, exhausted=(krylov.coupling == 0) | whole | ~begun)
+        of_gradient = before._replace(step=step, excess=over, exhausted=(krylov.coupling == 0) | whole | ~begun)
         of_start = before._replace(krylov=krylov, low=low, high=high)
         lower, upper = jnp.minimum(before.low, low), jnp.maximum(before.high, high)
         of_other = before._replace(low=jnp.where(begun, lower, before.low), high=jnp.where(begun, upper, before.high))
@@ -210,6 +223,7 @@ def _spaces(product, theta, g, key, rows, limit, zero, doubt, goal, orbit):
     nought, none = jnp.zeros((), theta.dtype), jnp.int32(0)
     nothing = _Found(
         step=jnp.zeros_like(theta),
+        excess=jnp.zeros(2, theta.dtype),
         exhausted=jnp.bool_(False),
         krylov=lanczos.blank(key, n, rows, theta.dtype),
         low=nought,

@@ -270,6 +270,21 @@ def test_a_sweep_goes_in_and_every_figure_comes_out():
         mpl.pyplot.close(figure)
 
 
+def rows_without_a_name():
+    """A sweep that returns what a run recorded, but not the run, so that nothing says what its rows are."""
+
+    def history(optimizer, key):
+        return gdlab.minimize(lambda x: x * x, gdlab.gd(optimizer), 1.0 + key, 3).history
+
+    return gdlab.sweep(history, optimizer={"slow": 0.1, "fast": 0.4}, key=jnp.arange(4.0))
+
+
+def test_the_last_of_rows_that_are_given_a_name_is_the_score():
+    found = gdlab.compare(rows_without_a_name(), step="loss_0", tuning_runs=0)
+    last = {name: (1 - 2 * rate) ** 4 * (1 + np.arange(4)) ** 2 for name, rate in (("slow", 0.1), ("fast", 0.4))}
+    np.testing.assert_allclose(found.results["score"].values[:, 0], list(last.values()), rtol=1e-5)
+
+
 BAD = {
     "data": (lambda: gdlab.compare([1.0, 2.0]), "data must be"),
     "data without numbers": (lambda: gdlab.compare({"a": ["x"], "b": ["y"]}), "data must be"),
@@ -289,6 +304,7 @@ BAD = {
     "contestants": (lambda: gdlab.runs_needed(contestants=1), "contestants must be a whole number, at least 2"),
     "what": (lambda: gdlab.compare(swept(rng()), resamples=10).draw("targets"), "which needs a target"),
     "score": (lambda: gdlab.compare(xarray.Dataset({"x": ("run", [1.0])}), score="y"), "score must be one"),
+    "step": (lambda: gdlab.compare(rows_without_a_name()), "step must name the rows of a run.*give step='loss_0'"),
 }  # fmt: skip
 
 

@@ -71,6 +71,12 @@ def test_plots_draw_what_a_run_holds_on_the_axes_that_they_are_given(ax):
         gdlab.plots.paths(gdlab.minimize(bowl, gdlab.gd(0.1), START, 2), ax=ax)
 
 
+def test_a_plot_of_a_run_with_a_store_says_what_reads_its_history(ax, tmp_path):
+    run = gdlab.long_run(bowl, gdlab.gd(0.1), START, 4, store=tmp_path / "run")
+    with pytest.raises(ValueError, match=r'recorded "loss".*its store, which gdlab\.read_history reads'):
+        gdlab.plots.losses(run, ax=ax)
+
+
 def test_the_sensitivity_to_the_rate_is_the_median_of_the_final_losses(ax):
     import xarray
 

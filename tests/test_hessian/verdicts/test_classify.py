@@ -280,3 +280,22 @@ def test_small_hessians_are_looked_at_whole_unless_products_are_asked_for():
         hessian.classify(saddle, jnp.zeros(2), method=m).num_matvecs for m in ("auto", "dense", "lanczos")
     )
     assert auto == dense != lanczos
+
+
+@pytest.mark.parametrize(("turn", "kind"), [(1e-4, "undetermined"), (0.0, "not critical")])
+@pytest.mark.parametrize("method", ["dense", "lanczos"])
+def test_a_soft_slope_whose_decrease_is_none_counts_only_where_its_sign_is_certain(turn, kind, method):
+    def loss(w):
+        x, y = w
+        return x**2 / 2 + 1e-9 * y**2 / 2 + turn * y**3 / 6 + 2e-14 * y
+
+    assert hessian.classify(loss, jnp.array([1e-9, 0.0]), method=method).kind == kind
+
+
+def test_a_program_of_single_precision_leaves_that_of_double_precision_alone():
+    def trough(w):
+        return jnp.sum(w**4) + w[0] ** 2
+
+    for wide in (False, True, False):
+        with jax.enable_x64(wide):
+            assert hessian.classify(trough, jnp.zeros(3 + wide)).kind == "degenerate"
