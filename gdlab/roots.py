@@ -83,7 +83,7 @@ def _assembled(vectors, values):
 def _root(values, k):
     """The roots of eigenvalues, 0 where these are 0 to rounding."""
     values = _visible(values)
-    return jnp.where(values > 0, _above_zero(values) ** (1 / k), 0)
+    return jnp.where(values > 0, _above_zero(values) ** (1 / k), values)
 
 
 def _visible(values):
