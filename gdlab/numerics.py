@@ -16,6 +16,7 @@ expression alone would give the right value and a NaN gradient, since both branc
 | `widest`, `wide` | the widest of dtypes, at least float32; an array in it |
 | `zeros_wide`, `zeros_wide_real` | zeros to accumulate an array or its squared size in |
 | `square` | abs(g)^2, real also for complex g |
+| `one_where` | x, made safe to divide by: 1 where a condition holds |
 | `safe_root`, `positive_root` | sqrt(x) with derivative 0 at 0, and the same that is never 0 |
 | `safe_ratio` | a / b, and a given value where b = 0 |
 | `power_of_two`, `norm` | the unit of a number; the norm of a tree of any size |

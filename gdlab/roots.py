@@ -14,6 +14,7 @@ each other for ever on a CPU of two cores (jaxlib 0.10 and 0.12).
 |---|---|
 | `inverse_root` | S^(-1/k) |
 | `inverse_modulus` | (M M')^(-1/2), from the singular values of M, so that it loses half as many digits |
+| `pseudo_inverse` | 1 / lambda, 0 where lambda is 0 to rounding |
 | `eigh` | eigenvalues, and eigenvectors whose derivative is 0 between equal ones |
 | `orthonormal` | Q of a QR decomposition, likewise |
 | `of_each` | one of these for each matrix of a stack |
@@ -86,7 +87,7 @@ def _assembled(vectors, values):
 def _root(values, k):
     """The roots of eigenvalues, 0 where these are 0 to rounding."""
     values = _visible(values)
-    return jnp.where(values > 0, _above_zero(values) ** (1 / k), 0)
+    return jnp.where(values > 0, _above_zero(values) ** (1 / k), values)
 
 
 def _visible(values):

@@ -56,17 +56,25 @@ def measure(quick):
 def share(n, draws):
     """The share of `draws` matrices of the GOE whose eigenvalues are all positive."""
     a = jax.random.normal(jax.random.key(n), (draws, n, n))
-    h, positive = (a + a.swapaxes(1, 2)) / 2, jnp.ones(draws, bool)
-    for _ in range(n):  # by elimination: as many eigenvalues are positive as pivots are
+    return float(jnp.mean(no_negative((a + a.swapaxes(1, 2)) / 2)))
+
+
+def no_negative(h):
+    """Whether all eigenvalues of each matrix are positive, by elimination: as many are as pivots are."""
+    positive = jnp.ones(len(h), bool)
+    for _ in range(h.shape[1]):
         pivot, column = h[:, 0, 0], h[:, 1:, 0]
         positive &= pivot > 0
         h = h[:, 1:, 1:] - column[:, :, None] * column[:, None, :] / pivot[:, None, None]
-    return float(jnp.mean(positive))
+    return positive
 
 
 def rare(shares, draws):
     """The shares against the exact probabilities, four standard errors."""
     checks = [printed("S59", f"n = {n}: exact probability", EXACT[n], digits) for n, digits in PRINTED.items()]
+    known = no_negative(jnp.array([[[2.0, 1.0], [1.0, 2.0]], [[1.0, 2.0], [2.0, 1.0]], [[-2.0, 1.0], [1.0, -2.0]]]))
+    name = "eigenvalues 1 and 3, -1 and 3, -1 and -3: which has no negative one"
+    checks.append(is_true("S59", name, known.tolist() == [True, False, False]))
     for n, p in EXACT.items():  # what is left, here and below, is the rounding of integrals that cancel
         checks.append(
             at_most("S59", f"n = {n}: ratio of Pfaffians - exact probability", abs(all_positive(n) - p), 1e-9)
