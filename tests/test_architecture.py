@@ -91,6 +91,7 @@ STAIRS = {
     "hessian.saddles": [
         "connect",
         "find_minimum trajectory",
+        "passes",
         "rounds with_saddle_escape",
         "negative_curvature",
         "escape flat_directions box_steps perturbed_gd",
