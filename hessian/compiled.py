@@ -16,7 +16,6 @@ third is for programs that make so many products with the Hessian of a large mod
 | function | what it is |
 |---|---|
 | `compiled` | `jax.jit`, compiled quickly on a CPU |
-| `is_costly` | whether a search on a loss is better called in parts, each with its own rule |
 | `work` | how many numbers a program computes |
 | `equations` | of how many equations it is made |
 """
@@ -80,11 +79,6 @@ def compiled(
         return called
 
     return decorated
-
-
-def is_costly(loss: Callable[..., Any], params: Any, args: tuple) -> bool:
-    """Whether a program without a bound on its products, called here, waits for the compiler to improve its kernels."""
-    return _is_alone() and not _is_light({"loss": loss, "params": params, "args": args}, math.inf)
 
 
 def _is_alone():

@@ -91,7 +91,6 @@ STAIRS = {
     "hessian.saddles": [
         "connect",
         "find_minimum trajectory",
-        "passes",
         "rounds with_saddle_escape",
         "negative_curvature",
         "escape flat_directions box_steps perturbed_gd",

@@ -13,6 +13,7 @@ Three phases, each of which never raises the loss:
 Whatever the end, `reason` says why.
 """
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, NamedTuple
 
@@ -26,18 +27,20 @@ from jax.typing import ArrayLike
 from gdlab.ground.checks import choice, key_or_default, number, switch, whole
 from gdlab.ground.results import digits, result
 from hessian.arguments import tolerance, transformation
-from hessian.bounds import Clipped
-from hessian.compiled import compiled, is_costly
+from hessian.bounds import Box, Clipped
+from hessian.compiled import compiled
+from hessian.limits import DENSE_STEP
 from hessian.numerics import length_scale
 from hessian.precision import Tree, working
 from hessian.product import Loss, second_order
 from hessian.results import Outcome, counts
-from hessian.saddles.box_steps import bounded
-from hessian.saddles.passes import ONE_HESSIAN, Given, Search, begun, driven, settled
+from hessian.saddles.box_steps import bounded, projected_trust_region
+from hessian.saddles.flat_directions import POINTS, probe_flat_directions
 from hessian.saddles.rounds import run_rounds
 from hessian.steps.second_order import Flat
+from hessian.steps.sr1_trust_region import Goal, Walk, sr1_trust_region
 from hessian.symmetry.declared import Symmetries, declare, refuse_wrong
-from hessian.verdicts.classify import CriticalPoint, Kind, Method
+from hessian.verdicts.classify import CriticalPoint, Kind, Method, classify
 
 
 class MinimumOutcome(Outcome):
@@ -54,6 +57,9 @@ class MinimumOutcome(Outcome):
     UNDETERMINED = "undetermined: no sign is certain, and the verdict says why"
 
 
+PASSES = 20  # of steps and a verdict on where they ended
+NEARER = 1 / 8  # of the gradient's tolerance is asked for where the verdict is undetermined, or not critical
+SMALLEST_SHARE = 1 / 500  # so thrice
 NUMERIC = (jax.Array, np.ndarray, np.number, float, int)  # leaves of an optimizer that a program takes as arguments
 UNCHANGED = 8  # losses that differ by this many eps |loss| are the same
 
@@ -159,11 +165,10 @@ def find_minimum(
     holds = True if known else refuse_wrong(loss, params, args, symmetries)
     plan = _Plan(rounds if optimizer is not None else 0, steps, reset, method, symmetries)
     key = None if key is None else key_or_default(key)
-    given = Given(
-        floor=floor, region=radius, gradient_tol=gradient_tol, curvature_tol=curvature_tol, symmetric=holds, box=within
-    )
-    work = loss, params, args, given
-    found = _searched(work, (static, plan, stored), (traced, finish, key))
+    found = _find_minimum(
+        loss, static, plan, stored, traced, finish, params, args, radius, floor, gradient_tol, curvature_tol, key,
+        holds, within,
+    )  # fmt: skip
     point = found.point._replace(frozen=jax.device_put(np.full(found.point.code.shape, stored.frozen, np.int32)))
     return found._replace(params=stored.whole(found.params, args), point=point)
 
@@ -176,50 +181,26 @@ class _Plan(NamedTuple):
     symmetries: Symmetries | None
 
 
-def _searched(work, how, begin):
-    """The search in one program; where the loss is costly, driven by the host."""
-    loss, params, args, given = work
-    static, plan, stored = how
-    if not is_costly(loss, params, args):
-        return _find_minimum(loss, static, plan, stored, *begin, params, args, given)
-    given, before, walk = _begin(loss, static, plan, *begin, params, args, given)
-    walk, point = driven(_search_of, (loss, plan), (params, args, given), walk)
-    return _end(loss, plan, stored, params, args, given, before, walk, point)
-
-
 @compiled(kept_by=second_order, static_argnums=(0, 1, 2, 3))
-def _find_minimum(loss, static, plan, stored, optimizer, budget, key, params, args, given):
-    given, before, walk = _begun(loss, static, plan, optimizer, budget, key, params, args, given)
-    walk, point = settled(_search_of(loss, plan, params, args, given), walk)
-    return _ended(loss, plan, stored, params, args, given, before, walk, point)
-
-
-def _search_of(loss, plan, params, args, given):
-    """What is lowered."""
-    return Search(Flat(loss, ravel_pytree(params)[1], args), given, plan.method, plan.symmetries)
-
-
-def _begun(loss, static, plan, optimizer, budget, key, params, args, given):
-    """What the search is given, as arrays; the loss at its start; and the walk after the rounds of the optimizer."""
+def _find_minimum(
+    loss, static, plan, stored, optimizer, budget, params, args, radius, floor, gradient_tol, curvature_tol, key, holds,
+    within,
+):  # fmt: skip
     optimizer, key = optimizer if static is None else static, key_or_default(key)
-    theta, within = ravel_pytree(params)[0], given.box
+    theta, unravel = ravel_pytree(params)
     theta = theta if within is None else within.clip(theta)
-    flat = _search_of(loss, plan, params, args, given).flat
+    flat = Flat(loss, unravel, args)
     before = flat(theta)
-    bound = -1e12 * jnp.maximum(1, jnp.abs(before)) if given.floor is None else jnp.asarray(given.floor, before.dtype)
-    given = given._replace(floor=bound, region=jnp.asarray(given.region, theta.dtype))
-    walk = begun(theta, before, given.region, budget, key)
+    floor = -1e12 * jnp.maximum(1, jnp.abs(before)) if floor is None else jnp.asarray(floor, before.dtype)
+    region = jnp.asarray(radius, theta.dtype)
+    how = plan.method, plan.symmetries
+    search = _Search(flat, floor, region, gradient_tol, curvature_tol, *how, symmetric=holds, box=within)
+    walk = _begun(theta, before, region, budget, key)
     if plan.rounds:
-        walk = run_rounds(flat, optimizer, walk, given.floor, given.curvature_tol, plan.rounds, plan.steps, plan.reset)
+        walk = run_rounds(flat, optimizer, walk, floor, curvature_tol, plan.rounds, plan.steps, plan.reset)
         walk = walk._replace(left=jnp.asarray(budget, jnp.int32))
-    return given, before, walk
-
-
-def _ended(loss, plan, stored, params, args, given, before, walk, point):
-    """What the search found."""
-    flat = _search_of(loss, plan, params, args, given).flat
-    around = flat if given.box is None else Clipped(flat, given.box)
-    code = _code(around, walk, point, given.floor, given.gradient_tol)
+    walk, point = _settled(search, walk)
+    code = _code(flat if within is None else Clipped(flat, within), walk, point, floor, gradient_tol)
     end, value = _at_rest(flat, stored, params, before, walk)
     return MinimumSearch(
         params=stored(end), loss_before=before, loss=value, point=point.in_storage(stored), code=code,
@@ -228,8 +209,100 @@ def _ended(loss, plan, stored, params, args, given, before, walk, point):
     )  # fmt: skip
 
 
-_begin = compiled(static_argnums=(0, 1, 2))(_begun)
-_end = compiled(products=ONE_HESSIAN, static_argnums=(0, 1, 2))(_ended)
+@dataclass(frozen=True, eq=False)
+class _Search:
+    """What is lowered, and when it is done."""
+
+    flat: Flat
+    floor: jax.Array
+    region: jax.Array  # the first trust radius of every pass
+    gradient_tol: Any
+    curvature_tol: Any
+    method: Method
+    symmetries: Symmetries | None
+    symmetric: Any  # bool: they hold
+    box: Box | None = None
+
+    @property
+    def bounds(self) -> tuple | None:
+        """The box as an argument of `classify`."""
+        return None if self.box is None else (self.flat.unravel(self.box.lower), self.flat.unravel(self.box.upper))
+
+    def verdict(self, theta: jax.Array, key: jax.Array) -> CriticalPoint:
+        """What `classify` says of theta."""
+        return classify(
+            self.flat.loss, self.flat.unravel(theta), *self.flat.args,
+            gradient_tol=self.gradient_tol, curvature_tol=self.curvature_tol, method=self.method, key=key,
+            symmetries=self.symmetries, bounds=self.bounds,
+        ).provided(self.symmetric)  # fmt: skip
+
+
+def _begun(theta, value, region, budget, key):
+    """The walk before its first step."""
+    none = jnp.int32(0)
+    return Walk(
+        walking=jnp.bool_(True),
+        theta=theta,
+        value=value,
+        gradient=jnp.zeros_like(theta),
+        region=region,
+        moved=jnp.bool_(True),
+        convex=jnp.bool_(False),
+        left=jnp.asarray(budget, jnp.int32),
+        escapes=none,
+        steps=none,
+        gradients=none,
+        num_matvecs=none,
+        evaluations=none,
+        key=key,
+    )
+
+
+def _settled(search, walk):
+    """The walk after passes until the verdict asks for no more, and that verdict."""
+    shapes = jax.eval_shape(search.verdict, walk.theta, walk.key)
+    blank = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    state = (walk._replace(walking=jnp.bool_(True)), blank, jnp.int32(0), jnp.ones((), walk.theta.dtype))
+    return jax.lax.while_loop(lambda state: state[0].walking, partial(_passed, search), state)[:2]
+
+
+def _passed(search, state):
+    """The state after trust-region steps, a verdict and, where it is degenerate, a probe of flat directions."""
+    walk, _, passes, share = state
+    walk = walk._replace(region=search.region)
+    goal = Goal(search.flat, search.floor, search.gradient_tol, search.curvature_tol, share)
+    walk = sr1_trust_region(goal, walk) if search.box is None else projected_trust_region(goal, walk, search.box)
+    point = search.verdict(walk.theta, walk.key)
+    walk = walk._replace(num_matvecs=walk.num_matvecs + point.num_matvecs)
+    # The Hessian was last recomputed some steps before; where the verdict finds more, the steps go on.
+    more = walk.convex & walk.moved & ((point.inertia.negative > 0) | (point.code == Kind.NOT_CRITICAL))
+    flat_here = (point.code == Kind.DEGENERATE) & (point.inertia.negative == 0)
+    if walk.theta.size <= DENSE_STEP and search.box is None:
+        probe = partial(_probed, search.flat)
+        walk, lower = jax.lax.cond(flat_here, probe, lambda walk: (walk, jnp.bool_(False)), walk)
+        more |= lower
+    # Beside a flat direction a gradient within its tolerance can be too large to tell signs by.
+    unsure = walk.moved & (point.code == Kind.UNDETERMINED) & (share >= SMALLEST_SHARE)
+    walking = (more | unsure) & (walk.left > 0) & (passes + 1 < PASSES)
+    nearer = unsure | (point.code == Kind.NOT_CRITICAL)
+    return walk._replace(walking=walking), point, passes + 1, jnp.where(nearer, NEARER * share, share)
+
+
+def _probed(flat, walk):
+    """The walk at the lowest point along its flat directions, and whether that is lower."""
+    key, fresh = jax.random.split(walk.key)
+    there, value = probe_flat_directions(flat, walk.theta, walk.value, fresh)
+    lower = (value < walk.value) & (walk.left > 0)
+    walk = walk._replace(
+        theta=jnp.where(lower, there, walk.theta),
+        value=jnp.where(lower, value, walk.value),
+        escapes=walk.escapes + lower,
+        gradients=walk.gradients + 1 + POINTS,
+        num_matvecs=walk.num_matvecs + walk.theta.size,
+        evaluations=walk.evaluations + 2 * POINTS,
+        key=key,
+    )
+    return walk, lower
 
 
 def _at_rest(flat, stored, params, before, walk):

@@ -329,23 +329,3 @@ def test_bad_arguments_are_named():
         hessian.find_minimum(jnp.sum, jnp.zeros(2), rounds=-1)
     with pytest.raises(ValueError, match=r"steps must be a whole number, at least 1; got 0\.5"):
         hessian.find_minimum(jnp.sum, jnp.zeros(2), steps=0.5)
-
-
-PARTS = {
-    "a saddle": (lambda w: (1 - w[0] * w[1]) ** 2 + 0.1 * jnp.sum(w**2), jnp.zeros(2), {}),
-    "a degenerate point": (lambda w: w[0] ** 2 * w[1] ** 2 + w[0] ** 4, jnp.array([0.3, 0.4]), {}),
-    "a box": (rosenbrock, jnp.array([-1.2, 1.0]), {"bounds": (-2.0, 0.5)}),
-    "rounds": (rosenbrock, jnp.array([-1.2, 1.0]), {"optimizer": gdlab.adam(0.1), "rounds": 2}),
-}
-
-
-@pytest.mark.parametrize(("loss", "start", "options"), PARTS.values(), ids=PARTS)
-def test_a_search_that_the_host_drives_ends_as_one_program(loss, start, options, monkeypatch):
-    whole = hessian.find_minimum(loss, start, **options)
-    monkeypatch.setattr(find_minimum, "is_costly", lambda *_: True)
-    parts = hessian.find_minimum(loss, start, **options)
-    assert parts.reason == whole.reason
-    assert parts.point.kind == whole.point.kind
-    np.testing.assert_allclose(parts.params, whole.params, rtol=1e-5, atol=1e-6)
-    assert jax.tree.structure(parts) == jax.tree.structure(whole)
-    assert jax.tree.map(jnp.shape, parts) == jax.tree.map(jnp.shape, whole)
