@@ -236,27 +236,27 @@ def remembered(results):
 
 
 def draw(passes, dropouts, saddles):
-    """One pass, dropout, and the way out of zero."""
+    """One pass, dropout where it was tried, and the way out of zero."""
     from ..reporting import figures
     from ..reporting.figures import plt
 
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4))
+    panels = 2 if dropouts is None else 3
+    figure, (left, *middle, right) = plt.subplots(1, panels, figsize=(4.3 * panels, 4))
     seen = np.arange(LEARNT // BATCH + 1) * BATCH
     for (name, run), colour in zip(passes.items(), figures.PALETTE, strict=False):
         left.plot(seen, run["accuracy"], color=colour, label=name)
     left.set(xlabel="digits seen, each once", ylabel="accuracy on other digits", title="shuffling")
     t = np.arange(0, 600, 20)
-    middle.axison = dropouts is not None
-    shares = [] if dropouts is None else dropouts["share"].values
-    for share, colour in zip(shares, figures.PALETTE, strict=False):
-        of, name = dropouts.sel(share=share), f"dropout {share:g}"
-        figures.band(t, of["unseen"].values.T, label=f"{name}: unseen digits read", color=colour, ax=middle)
-        middle.plot(t, of["memorised"].median("seed"), "--", color=colour, label=f"{name}: wrong labels memorised")
-    middle.set(xlabel="updates", ylabel="share", title="300 digits, every third label wrong")
+    for axes in middle:
+        for share, colour in zip(dropouts["share"].values, figures.PALETTE, strict=False):
+            of, name = dropouts.sel(share=share), f"dropout {share:g}"
+            figures.band(t, of["unseen"].values.T, label=f"{name}: unseen digits read", color=colour, ax=axes)
+            axes.plot(t, of["memorised"].median("seed"), "--", color=colour, label=f"{name}: wrong labels memorised")
+        axes.set(xlabel="updates", ylabel="share", title="300 digits, every third label wrong")
     for i, ((place, name), losses) in enumerate(saddles.items()):
         title = {"saddle": "$(1 - w_1 w_2)^2$", "network": "a network"}[place]
         right.plot(losses, color=figures.PALETTE[i], label=f"{title}, {name}")
     right.set(xscale="symlog", xlabel="updates", ylabel="loss", title="from 0: without and with noise")
-    for axes in (left, right) if dropouts is None else (left, middle, right):
+    for axes in (left, *middle, right):
         axes.legend(fontsize=7)
     return figure

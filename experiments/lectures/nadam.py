@@ -198,7 +198,8 @@ def draw(steady, results):
     from ..reporting.figures import plt
 
     kinds = () if results is None else PROBLEMS
-    figure, grid = plt.subplots(1 + len(kinds) // 6, 4, figsize=(13, 3.2 * (1 + len(kinds) // 6)), squeeze=False)
+    rows, columns = (2, 4) if kinds else (1, 1)
+    figure, grid = plt.subplots(rows, columns, figsize=(3.25 * columns, 3.2 * rows), squeeze=False)
     first, *panels = grid.flat
     labels = {"adam": "Adam", "lecture": "Nadam, constant b1", "torch": "torch: slow", "keras": "keras: fast"}
     for (name, steps), colour in zip(steady.items(), figures.PALETTE, strict=False):
