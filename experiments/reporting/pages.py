@@ -18,6 +18,8 @@ from ..cli.settings import InputError, command, regular_file
 from ..reporting.run_folder import dump
 
 CHECKED = "lecture"  # the first column of a table of checks
+LAID_OUT = re.compile(r"^(?:    |\||  \S)", re.MULTILINE)  # text whose lines are its form
+NEXT = re.compile(r"\n- ")  # between the items of a list
 HELD = '<pre id="held" hidden>'
 # What a page shows of the files of a run, by file.
 NEEDED: dict[str, dict[str, type | tuple[type, ...]]] = {
@@ -44,7 +46,7 @@ nav a{margin-right:1.1em}a{color:var(--link);text-decoration:none}a:hover{text-d
 caption{text-align:left;color:var(--soft);padding:.3em 0}
 td,th{border-bottom:1px solid var(--line);padding:.28em .9em .28em 0;text-align:left;vertical-align:top}
 th{color:var(--soft);font-weight:600;white-space:nowrap}tr:target{background:var(--mark)}
-figure{margin:1em 0;overflow-x:auto}figure img{display:block;width:100%;min-width:38em;border:1px solid var(--line)}
+figure{margin:1em 0;overflow-x:auto}figure img{display:block;max-width:max(100%,38em);border:1px solid var(--line)}
 code,pre{font:.88em/1.5 ui-monospace,monospace;background:var(--back);border-radius:4px}
 code{padding:.1em .35em;overflow-wrap:anywhere}pre{padding:.7em .9em;overflow-x:auto}
 .passed{color:var(--good)}.FAILED{color:#fff;background:var(--bad);padding:0 .35em;border-radius:3px}
@@ -177,12 +179,19 @@ def told_apart(runs: Sequence[Run]) -> list[Run]:
 
 
 def prose(paragraphs: Iterable[str]) -> str:
-    """Paragraphs; those that are laid out by lines keep their lines."""
-    return "".join(
-        f"<pre>{html.escape(text)}</pre>" if re.search(r"^(?:    |\||  \S)", text, re.MULTILINE)
-        else f"<p>{html.escape(text)}</p>"
-        for text in paragraphs
-    )  # fmt: skip
+    r"""Paragraphs and lists; those that are laid out by lines keep their lines.
+
+    >>> prose(["a < b", "- one,\n  longer\n- two", "    m = g"])
+    '<p>a &lt; b</p><ul><li>one,\n  longer</li><li>two</li></ul><pre>    m = g</pre>'
+    """
+    return "".join(map(_paragraph, paragraphs))
+
+
+def _paragraph(text):
+    text = html.escape(text)
+    if text.startswith("- "):
+        return f"<ul><li>{NEXT.sub('</li><li>', text[2:])}</li></ul>"
+    return f"<pre>{text}</pre>" if LAID_OUT.search(text) else f"<p>{text}</p>"
 
 
 def table(name: str, caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
