@@ -1,6 +1,6 @@
 """How long does a user wait for the first call, beside the same job written by hand?
 
-    python docs/first_call.py [--write docs/performance.md]
+    python docs/first_call.py [--write docs/performance.md]      writes the table in its place on that page
 
 Each job runs in processes of its own, in processor seconds after the imports: *cold* with nothing compiled before,
 *warm* with what the cold one left in JAX's compilation cache.  By hand is what a practitioner would write in JAX for
@@ -10,6 +10,7 @@ this job on this loss, without checks and without a certificate.
 import argparse
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -35,19 +36,7 @@ JOBS = (
     "find_critical_points",
     "prove",
 )
-HEAD = """# Performance
-
-What a user waits for is the compiler.  The table is the output of `python docs/first_call.py`:
-processor seconds of the first call on a loss of two parameters, after `import gdlab, hessian`.  *Cold* is a process
-that has compiled nothing before; what the call is the first to import counts, too.  *Warm* is one that finds what an
-earlier process compiled, as the commands do (`GDLAB_CACHE=off` turns that off; in a program of your own set
-`jax_compilation_cache_dir`).  In that folder `classify`, `escape`, `find_minimum`, `find_critical_points` and runs of
-an optimizer that takes the loss itself keep their programs in a form that is not traced again: it is found by the loss
-as JAX sees it, by the shapes of all arguments, by the settings, the versions and the source of these packages.  A loss
-with a callback or a `custom_vjp` is traced each time.  *By hand* is the same job written in JAX for this loss alone,
-without checks and without a certificate.  Ratios carry over to other machines, seconds do not.
-
-"""
+TABLE = re.compile(r"\| First call of .*?\n\nMeasured with [^\n]*", re.DOTALL)  # its place in the page
 
 
 def loss(w: jax.Array) -> jax.Array:
@@ -203,11 +192,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         seconds(["-c", every_name], folder)  # Python compiles its modules once, at their installation
         lines += [imports(folder), *(row(name, folder) for name in JOBS)]
-    table = "\n".join(lines)
+    where = f"Measured with jax {jax.__version__} on {platform.machine()}, {os.cpu_count()} cores."
+    table = "\n".join([*lines, "", where])
     print(table)
     if asked.write:
-        where = f"Measured with jax {jax.__version__} on {platform.machine()}, {os.cpu_count()} cores.\n"
-        asked.write.write_text(f"{HEAD}{table}\n\n{where}")
+        asked.write.write_text(TABLE.sub(lambda _: table, asked.write.read_text()))
 
 
 if __name__ == "__main__":
