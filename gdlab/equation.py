@@ -70,9 +70,10 @@ class Step(NamedTuple, Generic[Tree]):
 
 def _unit(sigma):
     """A power of two that keeps eta / sigma in the range of its dtype: 1 but for the largest and smallest of sigma."""
-    low = float(jnp.finfo(sigma.dtype).tiny) ** 0.5  # which is a power of two as well
-    low, high = jnp.asarray(low, sigma.dtype), jnp.asarray(1 / low, sigma.dtype)
-    return jnp.where(sigma > high, low, jnp.where(sigma < low, high, jnp.ones_like(sigma)))
+    half = jnp.finfo(sigma.dtype).maxexp // 2
+    unit = lambda exponent: jnp.asarray(2.0**exponent, sigma.dtype)  # noqa: E731
+    far = jnp.where((sigma > unit(3 * half // 2)) & jnp.isfinite(sigma), unit(-half), unit(0))
+    return jnp.where(sigma < unit(-3 * half // 2), unit(half), far)
 
 
 class Rule(Piece):

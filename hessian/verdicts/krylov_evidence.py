@@ -106,7 +106,7 @@ def matrix_free(
         def excess(slopes, values, seen):
             each = gradient_error / theta.size**0.5
             allowed = slope_tols(theta, value, values, seen, each, distance_tol(theta))
-            return jnp.max(divided(jnp.abs(slopes), jnp.stack(allowed), seen), axis=1)
+            return jnp.stack([jnp.max(divided(jnp.abs(slopes), tol, seen)) for tol in allowed])
 
         spaces = _spaces(product, theta, g, key, rows, num_matvecs - CHECKS, zero, excess, doubt, gradient_error, orbit)
         found = lanczos.ritz(spaces.krylov)
