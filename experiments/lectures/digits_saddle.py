@@ -132,7 +132,7 @@ def checks(small, wide, data, point, ends, way, paths):
             ends.num_matvecs,
             PRODUCTS - 1,
         ),
-        is_true("S57", "Newton's step is long: no claim of a critical point", "saddle" not in point.kind),
+        is_true("S57", "Newton's step is long: no claim of a critical point", point.kind == "not critical"),
         at_most("S57", "loss of the copies - loss of the originals, relative", abs(before / alike - 1), rounding),
         at_most(
             "S58",

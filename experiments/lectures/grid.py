@@ -10,8 +10,8 @@ how many decades its loss is behind that of the best cell.  What came out:
 - One row cannot be filled: a window, with an m that remembers longer.  Where the last K gradients were all 0, as those
   of rare features are, sigma is 0 and m is not, and the step is as long as the numbers allow.
 - Adagrad's sigma with Nesterov's m has the lowest loss of all on the network for most seeds, too few to judge.
-- None is ahead of its named neighbours, those of its row and column, on all problems.  The first places in the mean
-  change with the seeds: peak with heavy ball, momentum and Adam take turns.
+- Whether an empty cell is ahead of its named neighbours, those of its row and column, and on no problem behind changes
+  with the seeds, and so do the first places in the mean: peak with heavy ball, momentum and Adam take turns.
 """
 
 import jax
@@ -184,12 +184,6 @@ def verdict(tables):
             min(rare_of(table, rare) for table in tables),
             FAR,
         ),
-        at_most(
-            "S101",
-            "empty cells ahead of all their named neighbours on all problems, in any seed",
-            max(map(all_ahead, tables)),
-            0,
-        ),
     )
 
 
@@ -203,6 +197,9 @@ def undecided(tables):
     rows = {
         "a window: heavy ball ahead of the gradient, mean of problems": gained(tables, "window"),
         "Adagrad's sigma, Nesterov's m: ahead of the best named cell on the network": np.array(lead),
+        "empty cells ahead of their named neighbours, on no problem behind, count": np.array(
+            list(map(all_ahead, tables))
+        ),
     }
     shown = [[name, f"{values.mean():.3f}", f"{error_of_few(values):.3f}"] for name, values in rows.items()]
     return Table(f"Decades over {len(tables)} seeds, not judged", ("what", "mean", "beyond chance"), shown)
@@ -214,10 +211,10 @@ def rare_of(table, rare):
 
 
 def all_ahead(table):
-    """How many empty cells are less far behind than all their named neighbours, on every problem."""
+    """How many empty cells are less far behind than their named neighbours: as near at most on every problem."""
     empty = [cell for cell in table if cell not in NAMES]
     nearest = {cell: np.min([table[other] for other in neighbours(table, cell)], axis=0) for cell in empty}
-    return sum((table[cell] < nearest[cell]).all() for cell in empty)
+    return sum((table[cell] <= nearest[cell]).all() and (table[cell] < nearest[cell]).any() for cell in empty)
 
 
 def counted(cells):
@@ -226,6 +223,8 @@ def counted(cells):
     table = {cell: np.full(len(PROBLEMS), 2.0) for cell in cells}
     table[first] = np.full(len(PROBLEMS), 1.0)
     table[second] = np.array([1.0] * (len(PROBLEMS) - 1) + [3.0])
+    for decades in table.values():
+        decades[0] = 0.0  # where all have arrived none can be ahead
     yield exactly("S101", "of two planted cells, one ahead on all problems but one: counted", all_ahead(table), 1)
 
 

@@ -306,7 +306,7 @@ def halted(rows):
     for method in NORMS:
         stays = [row.stayed for row in rows if row.method == method and row.small]
         name = f"{method}: stays where |g| is below its tolerance"
-        yield exactly("S65", f"{name}, of {len(stays)}", sum(stays), len(stays))
+        yield exactly("S65", f"{name}, of {len(stays)}", sum(stays), max(len(stays), 1))
 
 
 def counts(rows):
