@@ -94,14 +94,9 @@ LIKE_PARAMS = {
 }
 
 
-# Seconds to trace, and made of the others; for them one storage at, one above and one below the precision of the work.
-LONG = ("find_minimum", "arrive, with an optimizer", "connect")
-FEW = ("float32 with float64 data", "float32 and float64", "bfloat16")
-
-
 @pytest.mark.parametrize("name", LIKE_PARAMS)
 def test_what_is_like_params_has_their_dtypes_whatever_those_of_the_data_are(name):
-    for case in FEW if name in LONG else STORAGE:
+    for case in STORAGE:
         params = stored(ONE, case)
         found = jax.eval_shape(functools.partial(LIKE_PARAMS[name], well), params, DATA)
         assert jax.tree.map(lambda leaf: leaf.dtype, found) == jax.tree.map(lambda leaf: leaf.dtype, params), case

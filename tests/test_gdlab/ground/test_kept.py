@@ -184,7 +184,6 @@ def test_results_of_a_program_that_was_loaded_are_equal_to_the_bit_and_follow_th
     variables = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     few = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1"}
     variables |= {"PYTHONPATH": str(ROOT), "JAX_ENABLE_X64": "1", "JAX_PLATFORMS": "cpu", **few}
-    variables["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 
     def said(cached, nudge="0"):
         more = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path)} if cached else {}
