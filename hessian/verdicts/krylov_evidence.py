@@ -180,18 +180,22 @@ def _spaces(product, theta, g, key, rows, limit, zero, excess, doubt, goal, orbi
     n, norm = theta.size, length(g)
     within = None if orbit is None else orbit.across
 
-    def newton(krylov, found):
-        """Newton's step in the basis, the excess of its slopes, and the norm of the gradient that it leaves."""
+    def slopes_of(found):
+        """The gradient's slopes along the Ritz vectors, and which of these have a curvature that is seen, and not."""
         used = jnp.arange(rows, dtype=jnp.int32) < found.count
-        seen, slopes = used & (jnp.abs(found.values) > zero(found.spectral_norm)), norm * found.vectors[0]
+        seen = used & (jnp.abs(found.values) > zero(found.spectral_norm))
+        return norm * found.vectors[0], seen, used & ~seen
+
+    def newton(krylov, found):
+        """Newton's step in the basis, and the norm of the gradient that it leaves, as far as the basis tells."""
+        slopes, seen, unseen = slopes_of(found)
         coordinates = found.vectors @ newton_coordinates(found.values, slopes, seen)
-        blind = jnp.linalg.norm(jnp.where(used & ~seen, slopes, 0))
-        left = jnp.hypot(krylov.coupling * coordinates[found.count - 1], blind)
-        return coordinates, excess(slopes, found.values, seen), left
+        blind = jnp.linalg.norm(jnp.where(unseen, slopes, 0))
+        return coordinates, jnp.hypot(krylov.coupling * coordinates[found.count - 1], blind)
 
     def stage(before, which):
         def enough(krylov, found):
-            known = (newton(krylov, found)[2] <= goal) | (krylov.coupling == 0)
+            known = (newton(krylov, found)[1] <= goal) | (krylov.coupling == 0)
             low, high = ends(krylov, found, doubt)
             lowest, highest, tau = found.values[0], found.values[found.count - 1], 2 * zero(found.spectral_norm)
             signs = ((lowest < -tau) & (highest > tau)) | (low > tau) | (high < -tau)
@@ -209,8 +213,9 @@ def _spaces(product, theta, g, key, rows, limit, zero, excess, doubt, goal, orbi
         krylov, found = lanczos.grow(partial(product, at), start, allowed, enough, within=within)
         begun = krylov.count > 0
         low, high = ends(krylov, found, doubt)
-        coordinates, over, _ = newton(krylov, found)
-        step, over = jnp.where(begun, coordinates, 0) @ krylov.basis, jnp.where(begun, over, 0)
+        step = jnp.where(begun, newton(krylov, found)[0], 0) @ krylov.basis
+        slopes, seen, _ = slopes_of(found)
+        over = excess(slopes, found.values, seen & begun)
         whole = krylov.count == _dimension(theta, orbit)
         of_gradient = before._replace(step=step, excess=over, exhausted=(krylov.coupling == 0) | whole | ~begun)
         of_start = before._replace(krylov=krylov, low=low, high=high)
