@@ -27,6 +27,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from gdlab.numerics import one_where
+
 
 @partial(jax.custom_jvp, nondiff_argnums=(1,))
 def inverse_root(matrix: jax.Array, k: int) -> jax.Array:
@@ -87,7 +89,7 @@ def _assembled(vectors, values):
 def _root(values, k):
     """The roots of eigenvalues, 0 where these are 0 to rounding."""
     values = _visible(values)
-    return jnp.where(values > 0, _above_zero(values) ** (1 / k), values)
+    return jnp.where(values > 0, one_where(~(values > 0), values) ** (1 / k), values)
 
 
 def _visible(values):
@@ -101,12 +103,7 @@ def pseudo_inverse(values: jax.Array) -> jax.Array:
 
 
 def _inverse(x):
-    return jnp.where(x > 0, 1 / _above_zero(x), 0)
-
-
-def _above_zero(x):
-    """1 instead of what is not positive, whose root and inverse have no derivative."""
-    return jnp.where(x > 0, x, jnp.ones_like(x))
+    return jnp.where(x > 0, 1 / one_where(~(x > 0), x), 0)
 
 
 @jax.custom_jvp

@@ -31,7 +31,8 @@ STAIRS = {
         "base progress",
         "operators",
         "pieces matrices models",
-        "arguments numerics roots",
+        "roots",
+        "arguments numerics",
         "ground",
     ],
     "gdlab.ground": [
