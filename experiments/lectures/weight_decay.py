@@ -5,7 +5,8 @@ gradient by sigma, so that weights with large gradients are hardly decayed; besi
 shrink alike, by (1 - eta lambda) per step.  The weights here see zero-mean gradients of scale 1, 10, ..., 10 000.
 
 How far L2 is off follows without a run: for gradients of root mean square s the pull of the penalty is lambda w / s,
-so that w shrinks by about 1 - alpha lambda / s per step: a tenth as fast at s = 10, hardly at all at s = 10 000.
+so that w shrinks by about 1 - alpha lambda / s per step: a tenth as fast at s = 10, hardly at all at s = 10 000.  What
+the penalty does there lies far below the noise; it is seen beside the same run without it, on the same gradients.
 """
 
 import jax
@@ -34,7 +35,8 @@ def main(settings: Experiment) -> int:
 def measure():
     """The checks and the figure."""
     kept = {"AdamW": left(gdlab.adamw(RATE, weight_decay=DECAY), 0.0), "Adam with L2": left(gdlab.adam(RATE), DECAY)}
-    return [*same(), *beside(), *looped(), *uneven(kept)], lambda: draw(kept)
+    without = left(gdlab.adam(RATE), 0.0)[-1]
+    return [*same(), *beside(), *looped(), *uneven(kept, without)], lambda: draw(kept)
 
 
 def noisy(w, penalty, *, key):
@@ -128,33 +130,21 @@ def looped():
         yield at_most("3.11", f"{name}: one lane after {STEPS} steps, off a NumPy loop", np.abs(found - w).max(), 1e-9)
 
 
-def uneven(kept):
-    """What is left of the weights after 2000 steps: the mean over lanes, four standard errors."""
+def uneven(kept, without):
+    """What is left of the weights after 2000 steps, of L2 beside the runs without it; four standard errors."""
     uniform = (1 - RATE * DECAY) ** STEPS
-    checks = [printed("3.11", "(1 - .001)^2000", uniform, ".1352")]
+    yield printed("3.11", "(1 - .001)^2000", uniform, ".1352")
     final = {name: values[-1] for name, values in kept.items()}
-    error = {name: error_of_mean(values, axis=0) for name, values in final.items()}
+    error = error_of_mean(final["AdamW"], axis=0)
     for i, scale in enumerate(SCALES.tolist()):
-        checks.append(
-            Check(
-                "3.11", f"AdamW, gradients of {scale:g}: left", final["AdamW"][:, i].mean(), uniform, error["AdamW"][i]
-            )
-        )
-    # The penalty is a small part of the gradient from 10 on, so that sigma is the scale.
-    for i, scale in list(enumerate(SCALES.tolist()))[1:]:
+        mean = final["AdamW"][:, i].mean()
+        yield Check("3.11", f"AdamW, gradients of {scale:g}: left", mean, uniform, error[i])
+    left_by_l2 = 1 - (without - final["Adam with L2"])
+    error = error_of_mean(left_by_l2, axis=0)
+    for i, scale in enumerate(SCALES.tolist()):
+        # The penalty is a small part of the gradient, so that sigma is the scale: within .5 % at 1, and ever less.
         law = (1 - RATE * DECAY / scale) ** STEPS
-        mean = final["Adam with L2"][:, i].mean()
-        checks.append(Check("3.11", f"L2, gradients of {scale:g}: left", mean, law, error["Adam with L2"][i]))
-    means = final["Adam with L2"].mean(axis=0)
-    return (
-        *checks,
-        at_most(
-            "3.11",
-            "L2: gradients of 1 decay it as AdamW does, within both errors",
-            abs(means[0] - final["AdamW"][:, 0].mean()),
-            error["AdamW"][0] + error["Adam with L2"][0],
-        ),
-    )
+        yield Check("3.11", f"L2, gradients of {scale:g}: left", left_by_l2[:, i].mean(), law, error[i])
 
 
 def draw(kept):
