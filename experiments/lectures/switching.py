@@ -7,17 +7,16 @@ below a tolerance (at k = 1 they are equal by definition, hence the guard).
 Logistic regression on 569 tumours (S87's numbers are of these data), from zero: gamma grows along Adam's way until it
 has arrived.  With all examples the paper's tolerance 1e-9 never switches, nor does 1e-5; 1e-4 switches at once, to a
 rate that is too small for the rest of the way, and ends worse than Adam.  With batches of 32 chance decides: the noise
-of gamma meets its average early, and the run ends worse than Adam as well.  The tolerance must be chosen, and the
-paper's gain is not seen here.
+of gamma meets its average early, and the runs end worse than Adam as well, in the mean of eight orders of the examples.
+The tolerance must be chosen, and the paper's gain is not seen here.
 
 The data are the Breast Cancer Wisconsin (Diagnostic) data (W. Wolberg, O. Mangasarian, N. Street and W. Street 1993,
 UCI Machine Learning Repository, https://doi.org/10.24432/C5DW2B), licensed CC BY 4.0, in the form distributed by
 scikit-learn (BSD 3-Clause).  Changed here: decimal fractions are stored as integers with their number of decimals.
 """
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -29,16 +28,14 @@ from gdlab.optimizers.swats import SwatsState
 from ..cli.settings import Experiment
 from ..reporting.checks import at_most, conclude, exactly, farthest, is_true, printed
 from ..reporting.run_folder import Table
+from ..reporting.standard_errors import error_of_few
 
 QUESTION = "When does SWATS switch from Adam to descent, and is that a gain? (S87; section 3.6)"
 DATA = Path(__file__).with_name("breast_cancer.npz")
 RATE, PENALTY, STEPS, EPS = 1e-3, 1e-3, 20_000, 1e-9
 TOLERANCES = (1e-9, 1e-5, 1e-4, 1e-3)
 EVERY = 20  # steps between the estimates that are kept
-FED: dict[str, Callable[[Any], dict[str, Any]]] = {
-    "all examples": lambda examples: {"args": (examples,)},
-    "batches of 32": lambda examples: {"batches": gdlab.minibatches(examples, 32, key=jax.random.key(0))},
-}
+ORDERS = 8  # of the examples, of batches of 32; the first one is followed step by step
 
 
 def main(settings: Experiment) -> int:
@@ -49,13 +46,19 @@ def main(settings: Experiment) -> int:
 def measure(quick):
     """The checks and the figure."""
     examples = tumours()
-    runs = {name: switched(examples, 2000 if quick else STEPS, how(examples)) for name, how in FED.items()}
+    steps = 2000 if quick else STEPS
+    some = in_orders(examples, steps)
+    runs = {
+        "all examples": switched(examples, steps, args=(examples,)),
+        "batches of 32": {name: values[0] for name, values in some.items()},
+    }
     checks = [
         *projection(examples),
         *at_rest(examples),
         in_two_leaves(examples),
         *from_rest(examples),
         *switches(runs, lowest(examples), estimated(examples)),
+        *above_adam(some["loss"]),
     ]
     if not quick:
         end = runs["all examples"]["loss"][TOLERANCES.index(1e-4)]
@@ -95,7 +98,18 @@ def lowest(examples):
     return float(loss(w, examples))
 
 
-def switched(examples, steps, how):
+def in_orders(examples, steps):
+    """The runs with batches of 32, in several orders of the examples: their axis comes first."""
+    runs = jax.vmap(lambda seed: switched(examples, steps, batches=batches(examples, seed)))
+    return jax.tree.map(np.asarray, jax.jit(runs)(jnp.arange(ORDERS)))
+
+
+def batches(examples, seed):
+    """Batches of 32, reshuffled each epoch."""
+    return gdlab.minibatches(examples, 32, key=jax.random.key(seed))
+
+
+def switched(examples, steps, **how):
     """For every tolerance, and for Adam (tolerance 0): estimates, the step and rate of the switch, the final loss."""
 
     def run(tolerance):
@@ -110,7 +124,7 @@ def switched(examples, steps, how):
             "loss": loss(ran.params, examples),
         }
 
-    return jax.tree.map(np.asarray, jax.jit(jax.vmap(run))(jnp.array((*TOLERANCES, 0.0))))
+    return jax.jit(jax.vmap(run))(jnp.array((*TOLERANCES, 0.0)))
 
 
 def projection(examples):
@@ -202,8 +216,8 @@ def from_rest(examples):
 def estimated(examples, steps=200):
     """Lambda - gamma along Adam's way with batches of 32, by NumPy from its gradients."""
     kept = {"grads": lambda m: m.grads}
-    how = FED["batches of 32"](examples)
-    ran = gdlab.minimize(loss, gdlab.swats(RATE, tolerance=0.0), jnp.zeros(31), steps, record=kept, **how)
+    optimizer, order = gdlab.swats(RATE, tolerance=0.0), batches(examples, 0)
+    ran = gdlab.minimize(loss, optimizer, jnp.zeros(31), steps, record=kept, batches=order)
     g = np.asarray(ran.history["grads"])
     p = adam_steps(g)
     gamma = (p * p).sum(axis=1) / -(p * g).sum(axis=1)
@@ -213,13 +227,14 @@ def estimated(examples, steps=200):
 
 
 def first_switch(estimates, tolerance):
-    """The first step after the first at which Lambda is positive and less than a tolerance from gamma."""
+    """The first step after the first at which Lambda is positive and less than a tolerance from gamma; 0 for never."""
     apart, positive = estimates
-    return 2 + int(np.argmax(((np.abs(apart) < tolerance) & positive)[1:]))
+    meets = ((np.abs(apart) < tolerance) & positive)[1:]
+    return 2 + int(np.argmax(meets)) if meets.any() else 0
 
 
 def switches(runs, optimum, estimates):
-    """When each tolerance switches, and where it ends."""
+    """When each tolerance switches in the first order, and where it ends with all examples."""
     steps, rates, ends = ({name: run[what] for name, run in runs.items()} for what in ("step", "rate", "loss"))
     whole, some = "all examples", "batches of 32"
     return (
@@ -237,9 +252,15 @@ def switches(runs, optimum, estimates):
             )
             for t, n in zip(TOLERANCES[1:], steps[some][1:], strict=False)
         ),
-        is_true("3.6", "the looser the sooner", steps[some][1] >= steps[some][2] >= steps[some][3] >= 2),
-        is_true("S87", "and all of them end above Adam", (ends[some][1:4] > ends[some][-1]).all()),
     )
+
+
+def above_adam(ends):
+    """With batches of 32 the runs that switch end above Adam on the same batches, in the mean of orders."""
+    for i, tolerance in list(enumerate(TOLERANCES))[1:]:
+        above = np.log(ends[:, i] / ends[:, -1])
+        name = f"batches of 32, tolerance {tolerance:g}: ends above Adam in the mean of {ORDERS} orders, beyond chance"
+        yield is_true("S87", name, above.mean() > error_of_few(above))
 
 
 def draw(runs):
