@@ -212,9 +212,7 @@ def wrong_starts(map_, bottom):
 def at_the_edge(map_, low, high):
     """What the edge means for one rate, and Polyak's best pair."""
     begin = float(BOWL.loss(START))
-    still = map_["loss"].sel(optimizer="momentum", momentum=0.0)
-    largest = float(map_["lr"].where(still < begin).max())
-    next_rate = float(map_["lr"].where(map_["lr"] > largest).min())
+    lasts = {momentum: last_stable(map_, momentum, begin) for momentum in (0.0, 0.9)}
     steep = lambda x: 3 * BOWL.loss(x)  # noqa: E731  # no curvature of 1, which would hide a power of it
     bends = 3 * np.array([low, high])
     ratio = np.subtract(*np.sqrt(bends[::-1])) / np.sqrt(bends).sum()
@@ -223,10 +221,15 @@ def at_the_edge(map_, low, high):
     for _ in range(60):  # by the ratio of the curvatures, 10
         v = ((10**0.5 - 1) / (10**0.5 + 1)) ** 2 * v - 4 / (3 * (10**0.5 + 1) ** 2) * np.array([3.0, 30.0]) * x
         x = x + v
-    at = map_["loss"].sel(optimizer="momentum").sel(momentum=0.9, lr=0.36, method="nearest")
     return (
-        is_true("S6", "gd: 2/lambda lies between the last stable rate and the next", largest < 2 / high < next_rate),
-        is_true("S76", "with momentum .9 heavy ball bears a rate of 1.8 x gd's", bool(at < begin)),
+        *(
+            is_true(
+                "S76" if momentum else "S6",
+                f"momentum {momentum:g}: 2 (1 + beta) / lambda lies between the last rate that it bears and the next",
+                last < 2 * (1 + momentum) / high < after,
+            )
+            for momentum, (last, after) in lasts.items()
+        ),
         Check(
             "S76",
             "Polyak's pair: loss after 60 steps, over a NumPy loop's",
@@ -240,6 +243,13 @@ def at_the_edge(map_, low, high):
             steep(path.params) < 3 * begin * ((high - low) / (high + low)) ** 120,
         ),
     )
+
+
+def last_stable(map_, momentum, begin):
+    """The largest rate from which a run ends below where it began, and the next one."""
+    loss = map_["loss"].sel(optimizer="momentum").sel(momentum=momentum, method="nearest")
+    last = float(map_["lr"].where(loss < begin).max())
+    return last, float(map_["lr"].where(map_["lr"] > last).min())
 
 
 def draw(moved, borne, settled, high, bottom):
