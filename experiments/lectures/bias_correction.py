@@ -6,9 +6,9 @@ by that for b2 near 1 at the rate .01, and not for b2 = .99; with the correction
 a matter of the rate alone: at a tenth of it, and for b2 = .999 at a third, Adam does as well without the correction.
 
 On softmax regression with an L2 penalty, which is convex, the paper finds Adam as fast as Nesterov's momentum and
-faster than Adagrad.  On digits, each at the best of seven rates, it is faster than Adagrad, 57 updates and 72, but
-Nesterov's takes 43: that is shown beside, not judged, as the next rate is three times as large.  The paper's second
-data set, words of film reviews, is left out: it cannot be had offline.
+faster than Adagrad.  On six orders of the digits, each at the best of seven rates, Nesterov's is faster than Adagrad.
+Where Adam is between them depends on the order: that is shown beside, not judged.  The paper's second data set, words
+of film reviews, is left out: it cannot be had offline.
 """
 
 import jax
@@ -23,13 +23,14 @@ from gdlab.problems import network_logits, network_loss
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, is_true
 from ..reporting.run_folder import Table
-from ..reporting.standard_errors import student_99
+from ..reporting.standard_errors import at_the_others_best, error_of_few
 from ..workloads.digits import FLOAT, batches, examples, starts
 from ..workloads.plain_network import gradients, outputs
 
 QUESTION = "Does Adam need its correction, and is it faster on a convex loss? (section 3.3)"
 COUNT, BATCH, UPDATES, PENALTY = 1000, 50, 400, 0.01
 NEAR = 0.02  # to the lowest loss
+ORDERS, SOON = 6, 150  # orders of the data, and updates by which all are near at their best rates
 DECAYS = (0.99, 0.999, 0.9999)
 RATES = tuple(np.geomspace(1e-4, 1e-1, 7).tolist())
 CODED = (64, 24, 6, 24, 64)  # the layers of the autoencoder
@@ -49,28 +50,30 @@ def main(settings: Experiment) -> int:
 def measure(quick):
     """The checks and the figure."""
     data, _ = examples(jax.random.key(0), COUNT)
-    rates = RATES[1:] if quick else RATES  # the lowest is best for none
-    fed, keys = batches(data, BATCH, UPDATES, jax.random.key(1)), gdlab.seeds(2 if quick else 6)
+    rates = RATES[1:-1] if quick else RATES  # the lowest and the highest are best for none
+    drawn = [batches(data, BATCH, UPDATES, jax.random.key(1 + order)) for order in range(ORDERS)]
+    orders = jax.tree.map(lambda *leaves: jnp.stack(leaves), *drawn)
+    begun = starts(gdlab.seeds(ORDERS), CODED), orders
+    soon = jax.tree.map(lambda leaf: leaf[:, :SOON], orders)
     zero = [{"w": jnp.zeros((64, 10), FLOAT), "b": jnp.zeros(10, FLOAT)}]
     look = {"loss": lambda moment: penalised(moment.params, data)}
 
-    def coded(optimizer, b2, rate, layers):
+    def coded(optimizer, b2, rate, begun):
+        layers, fed = begun
         ran = gdlab.minimize(misdrawn, optimizer(rate, b2), layers, UPDATES, batches=fed, record=(), every=UPDATES)
         return misdrawn(ran.params, data)
 
-    def convex(optimizer, rate):
-        ran = gdlab.minimize(penalised, optimizer(rate), zero, UPDATES, batches=fed, record=look)
+    def convex(optimizer, rate, fed):
+        ran = gdlab.minimize(penalised, optimizer(rate), zero, SOON, batches=fed, record=look)
         return ran.history["loss"]
 
     kinds = {"corrected": lambda rate, b2: gdlab.adam(rate, 0.9, b2), "not corrected": uncorrected}
-    deep = gdlab.sweep(
-        coded, optimizer=kinds, b2=jnp.array(DECAYS), rate=jnp.array(rates, FLOAT), layers=starts(keys, CODED)
-    )["value"]
-    flat = gdlab.sweep(convex, optimizer=CONVEX, rate=jnp.array(CONVEX_RATES, FLOAT))["value"]
+    deep = gdlab.sweep(coded, optimizer=kinds, b2=jnp.array(DECAYS), rate=jnp.array(rates, FLOAT), begun=begun)["value"]
+    flat = gdlab.sweep(convex, optimizer=CONVEX, rate=jnp.array(CONVEX_RATES, FLOAT), fed=soon)["value"]
     settled = gdlab.minimize(penalised, gdlab.nesterov(FLOAT(0.5)), zero, 3000, args=(data,))
     above = flat.to_numpy() - float(settled.history["loss"][-1])
-    begun = jax.tree.map(lambda leaf: leaf[0], starts(keys, CODED))
-    checks = [*first_steps(), *by_loops(fed, data, begun, deep, flat)]
+    first = jax.tree.map(lambda leaf: leaf[0], begun[0])
+    checks = [*first_steps(), *by_loops(drawn[0], data, first, deep, flat)]
     checks += [*needed(rates, deep.to_numpy()), *faster(above)]
     return checks, lambda: draw(rates, deep.to_numpy(), above), counted(above)
 
@@ -134,7 +137,7 @@ def by_loops(fed, data, layers, deep, flat):
     for kind, debiased in (("corrected", True), ("not corrected", False)):
         end = walked(layers, fed, adaptive(lambda t: 1e-3, 0.999, debiased), drawn_off)[-1]
         due = ((outputs(images, *end)[0][-1] @ end[-2] + end[-1] - images) ** 2).mean()
-        found = float(deep.sel(optimizer=kind).isel(b2=1, layers=0).sel(rate=1e-3, method="nearest"))
+        found = float(deep.sel(optimizer=kind).isel(b2=1, begun=0).sel(rate=1e-3, method="nearest"))
         yield Check("3.3c", f"{kind}, rate .001, b2 = .999: last loss over NumPy's", found / due, 1.0, 1e-4)
     rate = CONVEX_RATES[3]
     moves = {
@@ -145,11 +148,11 @@ def by_loops(fed, data, layers, deep, flat):
     zero = [{"w": np.zeros((64, 10)), "b": np.zeros(10)}]
     for name, move in moves.items():
         due = []
-        for w in walked(zero, fed, move, read_off)[:-1]:
+        for w in walked(zero, fed[:SOON], move, read_off)[:-1]:
             right = outputs(images, *w)[1][np.arange(len(labels)), labels]
             due.append(-np.log(right).mean() + PENALTY / 2 * sum((part**2).sum() for part in w))
-        found = flat.sel(optimizer=name).isel(rate=3).to_numpy()
-        yield at_most("3.3d", f"{name}: {UPDATES} losses over NumPy's - 1", np.abs(found / due - 1).max(), 1e-5)
+        found = flat.sel(optimizer=name).isel(rate=3, fed=0).to_numpy()
+        yield at_most("3.3d", f"{name}: {SOON} losses over NumPy's - 1", np.abs(found / due - 1).max(), 1e-5)
 
 
 def first_steps():
@@ -166,27 +169,45 @@ def first_steps():
         )
 
 
-def another_start(ends):
-    """What another start changes: 99 of 100 log ratios of two runs at a best rate are smaller, by Student's t."""
-    at_best = np.median(ends, axis=-1).argmin(axis=-1)
-    logs = np.log(np.take_along_axis(ends, at_best[..., None, None], axis=2))[:, :, 0]
-    freedom = logs.size - logs[..., 0].size
-    return student_99(freedom) * (2 * logs.var(axis=-1, ddof=1).mean()) ** 0.5
-
-
 def needed(rates, ends):
-    """The autoencoder's loss by kind, b2 and rate: median over starts, against what another start changes."""
-    corrected, plain = np.log(np.median(ends, axis=-1))
-    best, large = corrected.min(), list(rates).index(min(rates, key=lambda rate: abs(rate - 0.01)))
-    error = another_start(ends)
+    """The autoencoder's log loss by kind, b2, rate and draw of start and order, in differences of each draw.
+
+    "As well" and "hardly" are nearer to no harm than to what the lack of the correction does at the rate .01 for
+    b2 = .9999: half of that harm, by Student's t, so that noise makes these checks fail.
+    """
+    logs = np.log(np.nan_to_num(ends, nan=np.inf))
+    best, (corrected, plain) = at_the_others_best(logs), logs[:, :, np.abs(np.log(np.divide(rates, 0.01))).argmin()]
+    harm = plain[2] - corrected[2]
+    margin = float(harm.mean() - error_of_few(harm)) / 2
+    low, _, high = np.log10(np.array(rates)[logs[1].argmin(axis=1)])
+    falls = low - high  # of the best rate, from b2 = .99 to .9999
     return (
-        at_most("3.3c", "corrected: at its best rate b2 changes log loss by", np.ptp(corrected.min(axis=1)), error),
-        at_most("3.3c", "rate .01, corrected: b2 changes it by", np.ptp(corrected[:, large]), error),
-        is_true("3.3c", "rate .01, not corrected, b2 = .9999: worse than the best", plain[2, large] - best > error),
-        Check("3.3c", "rate .01, not corrected, b2 = .99: log loss over the best", plain[0, large] - best, 0.0, error),
-        is_true("3.3c", "not corrected: the best rate falls as b2 grows", (np.diff(plain.argmin(axis=1)) < 0).all()),
-        at_most("3.3c", "not as told: at that rate log loss over the best", plain.min(axis=1).max() - best, error),
+        is_true("3.3c", "rate .01, b2 = .9999: worse without the correction, beyond chance", margin > 0),
+        at_most("3.3c", "corrected: at its best rate b2 changes log loss by, at most", across(best[0]), margin),
+        at_most("3.3c", "rate .01, corrected: b2 changes it by, at most", across(corrected), margin),
+        at_most("3.3c", "rate .01, b2 = .99: the correction changes it by", beyond(plain[0] - corrected[0]), margin),
+        is_true(
+            "3.3c",
+            "not corrected: the best rate falls from b2 = .99 to .9999, beyond chance",
+            falls.mean() > error_of_few(falls),
+        ),
+        at_most(
+            "3.3c",
+            "not as told: at that rate the correction changes log loss by",
+            max(map(beyond, best[1] - best[0])),
+            margin,
+        ),
     )
+
+
+def beyond(values):
+    """How far from zero a mean of draws may lie, by Student's t for 99 of 100."""
+    return abs(values.mean()) + error_of_few(values)
+
+
+def across(logs):
+    """The same of the differences between any two values of b2, the largest."""
+    return max(beyond(logs[i] - logs[j]) for i, j in ((0, 1), (0, 2), (1, 2)))
 
 
 def arrival(above):
@@ -195,24 +216,31 @@ def arrival(above):
 
 
 def faster(above):
-    """Who is near the lowest loss first, each at the best rate for that."""
+    """Who is near the lowest loss first, each at the rate that is best for that on the other orders of the data.
+
+    The differences are those on one order, their mean beyond chance by Student's t for 99 of 100.
+    """
     made = arrival(np.array([[1.0, 0.03, 0.019, 0.001], [1.0, 0.5, 0.4, 0.3], [0.01, 1.0, 1.0, 1.0]]))
-    there = arrival(above).min(axis=1)
-    adam, nesterov, adagrad = there
+    _, nesterov, adagrad = at_the_others_best(arrival(above))
+    later = adagrad - nesterov
     return (
         is_true("3.3d", "of three losses: within .02 after 2 updates, never, at once", (made == (2, np.inf, 0)).all()),
         is_true(
             "3.3d",
-            f"Adagrad needs more updates to within {NEAR} of the lowest than either",
-            adagrad > max(adam, nesterov),
+            f"Adagrad needs more updates to within {NEAR} of the lowest than Nesterov: {ORDERS} orders, beyond chance",
+            later.mean() > error_of_few(later),
         ),
     )
 
 
 def counted(above):
-    """The updates until the loss is within .02 of the lowest, each at the best rate for that."""
-    rows = [[name, f"{n:g}"] for name, n in zip(CONVEX, arrival(above).min(axis=1), strict=True)]
-    return Table(f"Updates to within {NEAR} of the lowest loss: not judged", ("optimizer", "updates"), rows)
+    """The updates until the loss is within .02 of the lowest by order, and what six orders do not tell."""
+    there = at_the_others_best(arrival(above))
+    rows = [[name, ", ".join(f"{n:g}" for n in each)] for name, each in zip(CONVEX, there, strict=True)]
+    ahead = there[2] - there[0]
+    rows.append(["Adagrad less Adam, mean", f"{ahead.mean():.1f}, beyond chance {error_of_few(ahead):.1f}"])
+    title = f"Updates to within {NEAR} of the lowest loss, by order of the data: not judged"
+    return Table(title, ("optimizer", "updates"), rows)
 
 
 def draw(rates, ends, above):
@@ -233,8 +261,8 @@ def draw(rates, ends, above):
         ylabel=f"mean square error after {UPDATES} updates",
         title="an autoencoder on digits",
     )
-    for name, rows, colour in zip(CONVEX, above, figures.PALETTE, strict=False):
-        right.plot(np.arange(UPDATES), rows[arrival(rows).argmin()], color=colour, label=name)
+    for name, rows, colour in zip(CONVEX, above[:, :, 0], figures.PALETTE, strict=False):
+        right.plot(np.arange(SOON), rows[arrival(rows).argmin()], color=colour, label=name)
     right.axhline(NEAR, linestyle=":", color="black", linewidth=0.8, label="near")
     right.set(
         yscale="log", xlabel="updates", ylabel="loss above the lowest", title="softmax regression on digits, best rates"

@@ -117,3 +117,17 @@ def error_of_draw(values: Any, axis: int | None = None, of: int = 1) -> Any:
     values = np.asarray(values, float)
     count = values.size if axis is None else values.shape[axis]
     return student_99(count - 1) * values.std(axis, ddof=1) * np.sqrt(1 / of + 1 / count)
+
+
+def at_the_others_best(values: Any) -> Any:
+    """Of each draw the value where the median of the others is lowest: that choice favors no draw's own luck.
+
+    Args:
+        values: of shape (..., choices, draws), such as losses by rate and seed; NaN counts as infinite.
+
+    >>> at_the_others_best([[1.0, 2.0, 9.0], [3.0, 3.0, 3.0]]).tolist()
+    [3.0, 3.0, 9.0]
+    """
+    values = np.nan_to_num(np.asarray(values, float), nan=np.inf, posinf=np.inf, neginf=-np.inf)
+    others = [np.median(np.delete(values, draw, -1), -1).argmin(-1) for draw in range(values.shape[-1])]
+    return np.take_along_axis(values, np.stack(others, -1)[..., None, :], -2)[..., 0, :]
