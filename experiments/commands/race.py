@@ -346,4 +346,4 @@ def draw_ends(upper, lower, dataset, lowest, workload, line):
     figures.log_axis("y", above, ax=upper)
     for part in (upper, lower):
         figures.log_axis("x", rates, ax=part)
-    lower.set_title("stopped on a saddle (solid), diverged (dotted)" if workload.few else "diverged")
+    lower.set_title("stopped on a saddle; dotted: diverged" if workload.few else "diverged")

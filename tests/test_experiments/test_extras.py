@@ -17,6 +17,7 @@ from experiments.reporting import figures
 from experiments.reporting.checks import conclude, is_true
 from experiments.reporting.endpoints import unclassified
 from experiments.reporting.figures import plt
+from experiments.reporting.legends import covers
 from experiments.reporting.run_folder import Extras, write_arrays, write_figure
 from experiments.workloads.workload import load
 from gdlab.problems import surfaces
@@ -99,6 +100,33 @@ def test_a_sweep_and_a_verdict_keep_theirs_and_half_a_figure_is_none(tmp_path, c
     assert json.loads((tmp_path / "runs" / "stand_in" / "summary.json").read_text())["passed"]
     assert names(tmp_path / "runs" / "stand_in") == RECORD - {"results.nc"}
     assert plt.get_fignums() == []
+
+
+def test_a_legend_hides_no_line_no_mark_and_no_bar(tmp_path):
+    """One that lies on something goes where nothing is, or below; one that lies free, or on contours, stays."""
+    x = np.linspace(0, 1, 200)
+    draw = {
+        "a line": lambda axes: axes.plot(x, x, label="a"),
+        "marks": lambda axes: axes.scatter(x, x, label="a"),
+        "a bar": lambda axes: axes.bar(1, 1, label="a"),
+        "free": lambda axes: axes.plot(x, 1 - x, label="a"),
+        "everywhere": lambda axes: [axes.plot(x, (x + k / 9) % 1, label=f"line {k}") for k in range(9)],
+        "contours": lambda axes: axes.contour(np.add.outer(x, x)) and axes.axhline(150, label="a"),
+    }
+    figure, grid = plt.subplots(2, 3, figsize=(9, 5))
+    for axes, add in zip(grid.flat, draw.values(), strict=True):
+        add(axes)
+        axes.legend(loc="upper right", fontsize=7)
+    figure.draw_without_rendering()
+    hiding = [name for name, axes in zip(draw, grid.flat, strict=True) if covers(axes)]
+    write_figure(tmp_path, "some", figure)
+    assert hiding == ["a line", "marks", "a bar", "everywhere"]
+    assert not any(map(covers, grid.flat))
+    boxes = {name: axes.get_legend().get_window_extent() for name, axes in zip(draw, grid.flat, strict=True)}
+    outside = [name for name, axes in zip(draw, grid.flat, strict=True) if boxes[name].y1 < axes.bbox.y0]
+    assert outside == ["a bar", "everywhere"]
+    assert all(box.y0 >= 0 for box in boxes.values())
+    plt.close(figure)
 
 
 def test_a_figure_finds_the_places_of_its_axes_once_and_is_drawn_once_for_each_file(tmp_path, monkeypatch):
