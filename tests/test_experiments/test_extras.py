@@ -1,6 +1,7 @@
 """A figure, a page, words never cost results; and no number that a diverging run leaves behind costs a figure."""
 
 import io
+import re
 import json
 
 import numpy as np
@@ -166,6 +167,22 @@ def test_names_of_the_users_are_text_and_no_markup_formula_or_argument(tmp_path,
         assert set(kept) == set(arrays)
         for name, array in arrays.items():
             np.testing.assert_array_equal(kept[name], array, strict=True)
+
+
+@pytest.mark.parametrize("narrow", [60, 80, 110])
+def test_no_word_and_no_number_of_a_table_is_broken_where_the_terminal_has_room(monkeypatch, capsys, narrow):
+    """The table of `map`, of whose columns the longest words and the gaps between them take 79 places, 98 with a frame."""
+    columns = ["point", "kind", "index", "loss", "lowest", "highest", "found", "theta", "joins"]
+    saddle = ["4", "saddle", "1", "13.31192627", "-14.135", "97.548", "43", "(3.3851542, 0.07385188)", "0 - 1"]
+    rows = [["3", "minimum", "0", "7.888609052e-31", "70.714", "133.79", "29", "(-3.7793103, -3.283186)", ""], saddle]
+    for name, value in {"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": str(narrow)}.items():
+        monkeypatch.setenv(name, value)
+    print_table("The title", columns, rows)
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    whole = all(word in shown for row in [columns, *rows] for cell in row for word in cell.split())
+    assert whole == (narrow >= 80)
+    assert ("┃" in shown) == (narrow != 80)
+    assert max(map(len, shown.splitlines())) <= narrow
 
 
 def test_diverged_runs_count_as_infinite_in_the_median_of_a_race():
