@@ -12,6 +12,7 @@ from rich.table import Table
 
 BARE: dict[str, Any] = {"box": SIMPLE, "padding": 0, "show_edge": False}  # a table of the least width
 
+
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table; as wide as it needs where stdout is no terminal.  Names are text, also those with brackets.
 

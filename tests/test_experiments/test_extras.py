@@ -1,8 +1,8 @@
 """A figure, a page, words never cost results; and no number that a diverging run leaves behind costs a figure."""
 
 import io
-import re
 import json
+import re
 
 import numpy as np
 import pytest
