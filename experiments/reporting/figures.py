@@ -16,8 +16,8 @@ from hessian.plots import MARKS, atlas, critical_points, proved, slices, way_out
 
 __all__ = [
     "HATCHES", "MARKS", "NOTHING", "PALETTE", "above", "around", "atlas", "band", "colors", "contours",
-    "critical_points", "drawable", "legend", "lines", "log_axis", "lowest", "paths", "plain", "plt", "proved", "say", "slices",
-    "told_apart", "way_out",
+    "critical_points", "drawable", "legend", "lines", "log_axis", "lowest", "paths", "plain", "plt", "proved",
+    "say", "slices", "told_apart", "way_out",
 ]  # fmt: skip
 
 BOTTOMLESS = 10.0

@@ -171,7 +171,7 @@ def test_names_of_the_users_are_text_and_no_markup_formula_or_argument(tmp_path,
 
 @pytest.mark.parametrize("narrow", [60, 80, 110])
 def test_no_word_and_no_number_of_a_table_is_broken_where_the_terminal_has_room(monkeypatch, capsys, narrow):
-    """The table of `map`, of whose columns the longest words and the gaps between them take 79 places, 98 with a frame."""
+    """The table of `map`: the longest words of its columns and the gaps take 79 places, and 98 with a frame."""
     columns = ["point", "kind", "index", "loss", "lowest", "highest", "found", "theta", "joins"]
     saddle = ["4", "saddle", "1", "13.31192627", "-14.135", "97.548", "43", "(3.3851542, 0.07385188)", "0 - 1"]
     rows = [["3", "minimum", "0", "7.888609052e-31", "70.714", "133.79", "29", "(-3.7793103, -3.283186)", ""], saddle]
