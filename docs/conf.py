@@ -21,5 +21,5 @@ html_show_copyright = False
 html_last_updated_fmt = None
 python_maximum_signature_line_length = 100
 toc_object_entries_show_parents = "hide"
-pygments_style = "friendly"
+pygments_style = "a11y-light"  # every word of it can be read on its paper
 pygments_dark_style = "github-dark"

@@ -142,10 +142,10 @@ def paragraph(text: str) -> str:
 
 
 def drawn(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
-    """A table in Markdown."""
-    columns = list(columns)
-    lines = [columns, ["---"] * len(columns), *([plain(str(cell)) for cell in cells] for cells in rows)]
-    return [f"| {' | '.join(cells)} |" for cells in lines]
+    """A table in Markdown, of a class of its own, in which no number is broken."""
+    head, *cells = ([plain(str(cell)) for cell in line] for line in (columns, *rows))
+    lines = [head, ["---"] * len(head), *cells]
+    return [":::{table}", ":class: numbers", "", *(f"| {' | '.join(line)} |" for line in lines), ":::"]
 
 
 def plain(text: str) -> str:

@@ -38,6 +38,7 @@ MARKS = {
     "degenerate": ("D", "#d9d9d9"),
 }
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9")  # of Okabe and Ito (2008)
+WAY = ("negative curvature", "step along it", "descent from there", "where it ends")  # out of a saddle
 LARGEST = 1e150  # a number that can be drawn
 
 
@@ -107,6 +108,8 @@ def proved(points: Any, *, ax: Any = None) -> "Axes":
 def way_out(at: Any, direction: Any, reached: Any, end: Any, *, ax: Any = None) -> "Axes":
     """The negative direction through a saddle, the step along it, and a star where descent leads from there.
 
+    A legend of the axes says so once, of however many saddles.
+
     Args:
         at: the saddle, shape (2,).
         direction: of negative curvature, such as `escape(...).direction`.
@@ -128,9 +131,13 @@ def way_out(at: Any, direction: Any, reached: Any, end: Any, *, ax: Any = None) 
     length = 0.12 * min(right - left, top - bottom)
     tips = np.stack([at - length * direction, at + length * direction])
     ax.annotate("", tips[1], tips[0], arrowprops={"arrowstyle": "<->", "color": "black", "linewidth": 1.6}, zorder=6)
-    ax.plot(*np.stack([at, reached]).T, "--", color="black", linewidth=1.0, zorder=4)
-    ax.plot(*np.stack([reached, end]).T, ":", color="black", linewidth=1.0, zorder=4)
-    ax.plot(*end, "*", color="black", markersize=9, zorder=6)
+    named = WAY[-1] in ax.get_legend_handles_labels()[1]
+    line, step, descent, star = [None] * 4 if named else WAY
+    descent = None if np.array_equal(reached, end) else descent
+    ax.plot([], [], marker=r"$\leftrightarrow$", color="black", linestyle="", markersize=11, label=line)
+    ax.plot(*np.stack([at, reached]).T, "--", color="black", linewidth=1.0, zorder=4, label=step)
+    ax.plot(*np.stack([reached, end]).T, ":", color="black", linewidth=1.0, zorder=4, label=descent)
+    ax.plot(*end, "*", color="black", markersize=9, linestyle="", zorder=6, label=star)
     ax.set(xlim=(left, right), ylim=(bottom, top))
     return ax
 

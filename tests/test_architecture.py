@@ -152,7 +152,7 @@ STAIRS = {
         "swept",
         "pages",
         "run_folder",
-        "endpoints figures",
+        "endpoints figures legends",
     ],
     "experiments.workloads": [
         "contest blocks",

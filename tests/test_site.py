@@ -162,6 +162,24 @@ def test_a_block_is_a_table_whose_formulas_are_set_and_code_is_left(load):
         assert block(plain) == []
 
 
+@pytest.mark.parametrize("scheme", ["pygments_style", "pygments_dark_style"])
+def test_every_word_of_code_can_be_read(load, scheme):
+    """Its contrast with its paper is at least 4.5, as WCAG asks; errors, which no page shows, have their own paper."""
+    pytest.importorskip("a11y_pygments")
+    from pygments.styles import get_style_by_name
+
+    style = get_style_by_name(getattr(load("conf"), scheme))
+
+    def luminance(color):
+        parts = np.array([int(color[i : i + 2], 16) for i in (0, 2, 4)]) / 255
+        return np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+
+    for token, look in style:
+        if look["color"] and not str(token).endswith(("Error", "Whitespace")):
+            pair = luminance(look["color"]), luminance(look["bgcolor"] or style.background_color.strip("#"))
+            assert (max(pair) + 0.05) / (min(pair) + 0.05) >= 4.5, token
+
+
 def test_an_entry_shows_arguments_shapes_errors_and_an_example(load):
     pages = load("api").pages()
     density = pages["api/hessian.spectra.md"].partition("{py:function} density")[2].partition("\n::::::\n")[0]
@@ -175,7 +193,7 @@ def run_folder(folder, name):
     """A finished run, as small as it can be."""
     folder.mkdir(parents=True)
     matplotlib.image.imsave(folder / f"{name}.png", np.zeros((32, 64, 3)))
-    table = {"caption": "1 of 1 checks passed", "columns": ["lecture", "check"], "rows": [["S1", "|x| < 2 * y_1"]]}
+    table = {"caption": "1 of 1 checks passed", "columns": ["lecture", "|g|"], "rows": [["S1", "|x| < 2 * y_1"]]}
     report = {"title": "Why?", "command": name, "words": ["Because.", "    a = b"], "tables": [table]}
     meta = {"command": f"{name} --quick", "wall_seconds": 1.25, "device": "cpu"}
     (folder / "report.json").write_text(json.dumps(report), "utf-8")
@@ -193,7 +211,8 @@ def test_every_experiment_has_a_page_made_of_its_run(load, tmp_path):
     assert {f"gallery/{name}.md" for name in experiments()} == set(pages) - {"gallery/index.md", "gallery/claims.md"}
     assert all(pages["gallery/index.md"].count(f":link: {name}\n") == 1 for name in experiments())
     page = pages["gallery/saddle.md"]
-    for part in ("![", "Because.", "```text\n    a = b\n```", r"| S1 | \|x\| \< 2 \* y\_1 |", "took 1.2 s on cpu"):
+    rows = (r"| lecture | \|g\| |", r"| S1 | \|x\| \< 2 \* y\_1 |")
+    for part in ("![", "Because.", "```text\n    a = b\n```", *rows, "took 1.2 s on cpu"):
         assert part in page
     assert "QUESTION = " in page.partition(":::{dropdown}")[2]
     bare = gallery.pages(tmp_path / "no runs", tmp_path)

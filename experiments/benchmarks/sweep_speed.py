@@ -385,6 +385,8 @@ def draw(curves, sizes, records, floors):
     axes[0].plot(list(floors), [1e9 * value for value in floors.values()], ":", color="black", label="floor")
     axes[0].set(xlabel="lanes", title="Adam on two parameters")
     axes[1].set(xlabel="parameters", title="Adam on more parameters")
+    axes[1].set_xticks(list(sizes), map(str, sizes))
+    axes[1].xaxis.set_minor_formatter("")
     axes[0].legend(fontsize=7)
     bars = {name: 1e3 * median(value) for name, value in records.items()}
     axes[2].barh(list(bars)[::-1], list(bars.values())[::-1], color=PALETTE[0])

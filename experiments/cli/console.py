@@ -2,22 +2,33 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
+from rich.box import SIMPLE
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+BARE: dict[str, Any] = {"box": SIMPLE, "padding": 0, "show_edge": False}  # a table of the least width
+
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table; as wide as it needs where stdout is no terminal.  Names are text, also those with brackets."""
+    """Print a table; as wide as it needs where stdout is no terminal.  Names are text, also those with brackets.
+
+    No word and no number of it is broken, if need be without a frame, unless the terminal is narrower still.
+    """
     console = Console(markup=False, emoji=False)
-    table = Table(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
     if not console.is_terminal:
         console = Console(markup=False, emoji=False, width=200)
+    least = [max(map(cell_len, " ".join(texts).split()), default=0) for texts in zip(columns, *rows, strict=True)]
+    framed, bare = (sum(least) + room for room in (3 * len(least) + 1, len(least) - 1))
+    look = {} if framed <= console.width or bare > console.width else BARE
+    table = Table(title=title, title_justify="left", **look)
+    for column, width in zip(columns, least, strict=True):
+        table.add_column(column, overflow="fold", min_width=width if bare <= console.width else None)
+    for row in rows:
+        table.add_row(*row)
     console.print(table)
 
 

@@ -83,6 +83,7 @@ def _draw(chosen, way, end):
         known = [] if surface is None else surface.critical_points
         figures.critical_points([(point.x, point.kind) for point in known], ax=axes)
         figures.way_out(*flat, ax=axes)
+        figures.legend(fontsize=7, ax=axes, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=5, frameon=False)
     else:
         curvature = float(way.curvature)
         pairs = [("lowest", way.direction, curvature)] if np.isfinite(curvature) else []

@@ -336,7 +336,8 @@ def draw_ends(upper, lower, dataset, lowest, workload, line):
     above = np.maximum(above, solved)
     for i, style in enumerate(line.values()):
         finite = np.isfinite(above[i]).any(axis=1)
-        upper.plot(rates[finite], np.nanmedian(above[i][finite], axis=1), **style)
+        alone = "o" if finite.sum() == 1 else None  # a line of one point is not seen
+        upper.plot(rates[finite], np.nanmedian(above[i][finite], axis=1), marker=alone, markersize=4, **style)
         lower.plot(rates, np.mean(~np.isfinite(final[i]), axis=1), **{**style, "linestyle": ":"})
         if workload.few:
             lower.plot(rates, np.mean(dataset["kind"].values[i] == hessian.Kind.SADDLE, axis=1), **style)
@@ -346,4 +347,4 @@ def draw_ends(upper, lower, dataset, lowest, workload, line):
     figures.log_axis("y", above, ax=upper)
     for part in (upper, lower):
         figures.log_axis("x", rates, ax=part)
-    lower.set_title("stopped on a saddle (solid), diverged (dotted)" if workload.few else "diverged")
+    lower.set_title("stopped on a saddle; dotted: diverged" if workload.few else "diverged")

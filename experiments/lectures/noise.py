@@ -311,9 +311,9 @@ def draw(epochs, paths, losses, out):
     counted, slide = epochs
     as_on_the_slide(plane, *slide)
     on_two_losses(stuck, *losses)
-    for i, ((rate, counts), colour) in enumerate(zip(counted.items(), figures.PALETTE, strict=False)):
+    looks = zip(counted.items(), figures.PALETTE, figures.HATCHES, strict=False)
+    for i, ((rate, counts), colour, hatch) in enumerate(looks):
         values, many = np.unique(counts, return_counts=True)
-        hatch = ["", "////", "....", "xxxx"][i]
         needed.bar(values + 0.2 * (i - 1.5), many / len(counts), 0.2, color=colour, hatch=hatch, label=f"rate {rate:g}")
     needed.set_xticks(range(17, 28))
     needed.set(

@@ -389,8 +389,9 @@ def draw(paths):
     for panel, (name, title) in zip(axes.flat, shown.items(), strict=True):
         figures.contours(lambda theta: pokemon_loss(theta, pokemon()) / 10, POKEMON_BOX, levels=12, ax=panel)
         panel.plot(*paths[name].T, "-", color=figures.PALETTE[0], linewidth=0.8, rasterized=True)
-        panel.plot(*paths[name][-1], "s", color=figures.PALETTE[0], markersize=4)
-        panel.plot(*OPTIMUM, "x", color=figures.PALETTE[1], markersize=9, markeredgewidth=2)
+        panel.plot(*paths[name][-1], "s", color=figures.PALETTE[0], markersize=4, label="where the run ends")
+        panel.plot(*OPTIMUM, "x", color=figures.PALETTE[1], markersize=9, markeredgewidth=2, label="the minimum")
         panel.set(title=title, xlabel="$b$", ylabel="$w$")
         panel.label_outer()
+    axes[0, 0].legend(fontsize=7, loc="lower left")
     return figure

@@ -176,11 +176,6 @@ def draw(paths, way):
         left.plot(*path.T, ".-", color=colour, markersize=width + 2, linewidth=width, label=f"gd from {name}")
     figures.critical_points([((0.0, 0.0), "saddle")], ax=left)
     figures.way_out(np.zeros(2), np.asarray(way.direction), np.asarray(way.params), np.asarray(way.params), ax=left)
-    left.plot(
-        [], [], marker=r"$\leftrightarrow$", color="black", linestyle="", markersize=11, label="$\\pm u$, curvature -2"
-    )
-    left.plot([], [], "--", color="black", linewidth=1, label="the step along u")
-    left.plot([], [], "*", color="black", markersize=9, label="where it ends")
     left.set(xlabel="$w_1$", ylabel="$w_2$", title="gradient descent, rate .1, 400 steps")
     left.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3)
     eps = jnp.linspace(-0.6, 0.6, 121)

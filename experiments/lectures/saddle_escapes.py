@@ -330,17 +330,17 @@ def draw(rows):
     figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.6))
     order = list(table)[::-1]
     before = np.zeros(len(order))
-    for place, colour in zip(PLACES, figures.PALETTE, strict=False):
+    for place, colour, hatch in zip(PLACES, figures.PALETTE, figures.HATCHES, strict=False):
         many = np.array([table[method].get(place, (0, 0, 0))[1] for method in order])
-        left.barh(order, many, left=before, color=colour, edgecolor="white", label=place)
+        left.barh(order, many, left=before, color=colour, hatch=hatch, edgecolor="white", label=place)
         before += many
     left.axvline(sum(place[0] for place in table[OURS].values()), color="0.4", linestyle=":")
     left.set(xlabel="second-order points reached (dotted: all starts)", title="who leaves, by where he starts")
     left.legend(fontsize=7, loc="lower right")
-    for other, colour in zip(("trust-exact", "trust-ncg", "BFGS"), figures.PALETTE, strict=False):
+    for other, colour, mark in zip(("trust-exact", "trust-ncg", "BFGS"), figures.PALETTE, "osD", strict=False):
         if other in table:
             paid = prices(rows, other)
-            right.loglog(paid[:, 1], paid[:, 0], "o", color=colour, alpha=0.6, label=other)
+            right.loglog(paid[:, 1], paid[:, 0], mark, color=colour, alpha=0.6, label=other)
     ends = np.array(right.get_xlim())
     right.loglog(ends, ends, color="0.4", linestyle=":")
     right.set(xlabel="price of another method, in gradients", ylabel=f"price of {OURS}", title="where both arrive")

@@ -243,7 +243,8 @@ def draw(grid, above):
     middle.set_title("on-line: each example before it is learnt")
     for i, (name, row, value) in enumerate(zip(OPTIMIZERS, above, PRINTED, strict=True)):
         right.plot(np.full(len(row), i), row, "o", color=colour[name], mfc="none")
-        right.plot(i, value - TRUE, "_", color="black", markersize=22, label="printed, of one draw" if i == 0 else None)
+        right.plot(i, value - TRUE, "_", color="black", markersize=22)
+    right.plot([], [], color="black", linewidth=1, label="printed, of one draw")
     right.set_xticks(range(len(OPTIMIZERS)), ["Adagrad", "Adam", "SGD", "SGD, falling"])
     right.set(
         ylabel="loss above that of the true weights", title="each at its best rate: one circle per draw", ylim=(0, None)

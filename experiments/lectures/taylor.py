@@ -314,4 +314,4 @@ def red_circle(plane, radius=1.0):
     plane.plot([], [], color="black", marker=r"$\rightarrow$", linestyle="", label="$-\\eta (u, v)$, the linear part's")
     plane.plot(*best, "o", color="#F0E442", markeredgecolor="black", markersize=8, label="the lowest point")
     plane.plot(a, b, "s", color="black", markersize=5, label="(a, b)")
-    plane.set(xlabel="$\\theta_1$", ylabel="$\\theta_2$", title="the lowest point of the red circle", aspect="equal")
+    plane.set(xlabel="$\\theta_1$", ylabel="$\\theta_2$", title="the lowest point of the circle", aspect="equal")

@@ -82,14 +82,19 @@ const hueOf = (k) => `hsl(${(k * 137.5 + 205) % 360} 72% ${44 + 12 * (k % 2)}%)`
 function shade({ labels, ends, stride, share }, name) {
   const side = BASIN.side, image = (basins.image = document.createElement("canvas")), c = image.getContext("2d"), counts = new Map();
   image.width = image.height = side;
-  for (let v = 0; v < side; v++) for (let u = 0; u < side; u++) {
-    let k = labels[v * side + u], by = 1;
-    if (k !== -3) counts.set(k, (counts.get(k) || 0) + 1);
-    while (k === -3 && by < 8) { by *= 2; k = labels[(v - (v % by)) * side + u - (u % by)]; } // the coarser place that holds it
-    if (k === -3) continue;
-    c.fillStyle = k === -1 ? "#222222" : k === -2 ? "#9a9a9a" : hueOf(k);
-    c.fillRect(u, v, 1, 1);
-  }
+  for (const k of labels) if (k !== -3) counts.set(k, (counts.get(k) || 0) + 1);
+  const held = labels.map((k, p) => {
+    const u = p % side, v = (p - u) / side;
+    for (let by = 2; k === -3 && by <= 8; by *= 2) k = labels[(v - (v % by)) * side + u - (u % by)]; // the coarser place that holds it
+    return k;
+  });
+  /* Colors alone do not tell everyone the basins apart: they have a border, where they are no dust. */
+  const border = (p, by) => held[p] !== held[p - by] && held[p] === held[p + by] && held[p - by] === held[p - 2 * by];
+  held.forEach((k, p) => {
+    if (k === -3) return;
+    c.fillStyle = border(p, 1) || border(p, side) ? "#000000" : k === -1 ? "#222222" : k === -2 ? "#9a9a9a" : hueOf(k);
+    c.fillRect(p % side, Math.floor(p / side), 1, 1);
+  });
   const total = [...counts.values()].reduce((a, b) => a + b, 0);
   const said = [...counts].sort((a, b) => b[1] - a[1]).slice(0, 8).map(([k, count]) =>
     `${Math.round((100 * count) / total)} % ${k === -1 ? "diverge" : k === -2 ? "have not settled" : "end at " + pair(ends[k])}`);

@@ -217,9 +217,9 @@ function drawMap(view, canvas, pen = null) {
   text(c, axes[0], m.x + m.width / 2, m.y + m.height + 18, "center", "top");
   upright(c, axes[1], 2, m.y + m.height / 2);
   clipped(m);
-  const ways = ([u, v], at, colour) => {
+  const ways = ([u, v], at, colour, dashes) => {
     const way = [(u / (x1 - x0)) * m.width, (-v / (y1 - y0)) * m.height], long = Math.hypot(...way) || 1;
-    for (const sign of [28, -28]) arrow(c, at, way.map((w) => (sign * w) / long), colour, 1.8);
+    for (const sign of [28, -28]) arrow(c, at, way.map((w) => (sign * w) / long), colour, 1.8, dashes);
   };
   drawn.points = points.map((point) => ({ kind: point.kind, at: toPixel(point.x) }));
   points.forEach((point, k) => point.down.forEach((v) => ways(v, drawn.points[k].at, data.kinds.saddle)));
@@ -239,7 +239,7 @@ function drawMap(view, canvas, pen = null) {
   if (cursor) {
     const p = look(cursor), at = toPixel(cursor);
     ways(p.lowest, at, "#b3261e");
-    ways(p.highest, at, "#1c2530");
+    ways(p.highest, at, "#1c2530", [4, 3]);
   }
   dot(c, toPixel(view.start), 7, "#ffffff", "#000000");
   dot(c, toPixel(view.start), 2, "#000000", "#000000");

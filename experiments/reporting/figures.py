@@ -15,12 +15,13 @@ from gdlab.plots import NOTHING, PALETTE, band, colors, contours, drawable, lege
 from hessian.plots import MARKS, atlas, critical_points, proved, slices, way_out
 
 __all__ = [
-    "MARKS", "NOTHING", "PALETTE", "above", "around", "atlas", "band", "colors", "contours", "critical_points",
-    "drawable", "legend", "lines", "log_axis", "lowest", "paths", "plain", "plt", "proved", "say", "slices",
-    "told_apart", "way_out",
+    "HATCHES", "MARKS", "NOTHING", "PALETTE", "above", "around", "atlas", "band", "colors", "contours",
+    "critical_points", "drawable", "legend", "lines", "log_axis", "lowest", "paths", "plain", "plt", "proved",
+    "say", "slices", "told_apart", "way_out",
 ]  # fmt: skip
 
 BOTTOMLESS = 10.0
+HATCHES = ("", "////", "....", "xxxx")  # of bars, whose colors alone do not tell them apart
 plt.rcParams.update(
     {"svg.hashsalt": "gdlab", "font.size": 9, "axes.titlesize": 10, "figure.constrained_layout.use": True}
 )

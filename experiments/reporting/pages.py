@@ -33,7 +33,7 @@ STYLE = """
 :root{--paper:#fff;--link:#0a5c96;--mark:#fff3c4}
 @media(prefers-color-scheme:dark){
 :root{color-scheme:dark;--ink:#e6eaef;--soft:#a9b4c0;--line:#36414c;--back:#1d242b;--good:#4fd1a1}
-:root{--paper:#12171c;--link:#7cc0f0;--mark:#4a3f12}}
+:root{--paper:#12171c;--link:#7cc0f0;--mark:#4a3f12}figure img{filter:brightness(.85)}}
 *{box-sizing:border-box}html{scroll-padding-top:3.2em}
 body{font:16px/1.55 system-ui,sans-serif;color:var(--ink);background:var(--paper)}
 body{max-width:66em;margin:0 auto;padding:0 1.1em 4em}

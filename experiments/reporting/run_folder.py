@@ -340,10 +340,14 @@ def placed(figure: Any, dpi: int) -> Iterator[None]:
     """A figure whose axes have found their places: with a layout engine each file would be drawn twice."""
     from matplotlib import rc_context
 
+    from .legends import uncovered
+
     figure.set_dpi(dpi)
     engine = figure.get_layout_engine()
     if engine and figure.axes:
         engine.execute(figure)
+        if uncovered(figure):
+            engine.execute(figure)
     with rc_context({"figure.constrained_layout.use": False, "figure.autolayout": False}):
         figure.set_layout_engine(None)
         yield

@@ -68,6 +68,7 @@ class Disconnectivity(NamedTuple):
             for number, end in enumerate(zip(self.places(levels), self.loss, strict=True)):
                 below = {"xytext": (0, -3), "textcoords": "offset points", "ha": "center", "va": "top"}
                 axes.annotate(str(number), end, color=color, fontsize="small", **below)
+            axes.set_xlabel("minima, by their numbers")
         axes.set(xticks=[], xlim=(-0.5, max(len(self.loss), 1) - 0.5), ylabel="loss")
         for side in ("top", "right", "bottom"):
             axes.spines[side].set_visible(False)

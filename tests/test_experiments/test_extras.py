@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from experiments.reporting import figures
 from experiments.reporting.checks import conclude, is_true
 from experiments.reporting.endpoints import unclassified
 from experiments.reporting.figures import plt
+from experiments.reporting.legends import covers
 from experiments.reporting.run_folder import Extras, write_arrays, write_figure
 from experiments.workloads.workload import load
 from gdlab.problems import surfaces
@@ -101,6 +103,33 @@ def test_a_sweep_and_a_verdict_keep_theirs_and_half_a_figure_is_none(tmp_path, c
     assert plt.get_fignums() == []
 
 
+def test_a_legend_hides_no_line_no_mark_and_no_bar(tmp_path):
+    """One that lies on something goes where nothing is, or below; one that lies free, or on contours, stays."""
+    x = np.linspace(0, 1, 200)
+    draw = {
+        "a line": lambda axes: axes.plot(x, x, label="a"),
+        "marks": lambda axes: axes.scatter(x, x, label="a"),
+        "a bar": lambda axes: axes.bar(1, 1, label="a"),
+        "free": lambda axes: axes.plot(x, 1 - x, label="a"),
+        "everywhere": lambda axes: [axes.plot(x, (x + k / 9) % 1, label=f"line {k}") for k in range(9)],
+        "contours": lambda axes: axes.contour(np.add.outer(x, x)) and axes.axhline(150, label="a"),
+    }
+    figure, grid = plt.subplots(2, 3, figsize=(9, 5))
+    for axes, add in zip(grid.flat, draw.values(), strict=True):
+        add(axes)
+        axes.legend(loc="upper right", fontsize=7)
+    figure.draw_without_rendering()
+    hiding = [name for name, axes in zip(draw, grid.flat, strict=True) if covers(axes)]
+    write_figure(tmp_path, "some", figure)
+    assert hiding == ["a line", "marks", "a bar", "everywhere"]
+    assert not any(map(covers, grid.flat))
+    boxes = {name: axes.get_legend().get_window_extent() for name, axes in zip(draw, grid.flat, strict=True)}
+    outside = [name for name, axes in zip(draw, grid.flat, strict=True) if boxes[name].y1 < axes.bbox.y0]
+    assert outside == ["a bar", "everywhere"]
+    assert all(box.y0 >= 0 for box in boxes.values())
+    plt.close(figure)
+
+
 def test_a_figure_finds_the_places_of_its_axes_once_and_is_drawn_once_for_each_file(tmp_path, monkeypatch):
     ours, theirs = (plt.figure(layout="constrained") for _ in range(2))
     for figure in (ours, theirs):
@@ -138,6 +167,22 @@ def test_names_of_the_users_are_text_and_no_markup_formula_or_argument(tmp_path,
         assert set(kept) == set(arrays)
         for name, array in arrays.items():
             np.testing.assert_array_equal(kept[name], array, strict=True)
+
+
+@pytest.mark.parametrize("narrow", [60, 80, 110])
+def test_no_word_and_no_number_of_a_table_is_broken_where_the_terminal_has_room(monkeypatch, capsys, narrow):
+    """The table of `map`: the longest words of its columns and the gaps take 79 places, and 98 with a frame."""
+    columns = ["point", "kind", "index", "loss", "lowest", "highest", "found", "theta", "joins"]
+    saddle = ["4", "saddle", "1", "13.31192627", "-14.135", "97.548", "43", "(3.3851542, 0.07385188)", "0 - 1"]
+    rows = [["3", "minimum", "0", "7.888609052e-31", "70.714", "133.79", "29", "(-3.7793103, -3.283186)", ""], saddle]
+    for name, value in {"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": str(narrow)}.items():
+        monkeypatch.setenv(name, value)
+    print_table("The title", columns, rows)
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    whole = all(word in shown for row in [columns, *rows] for cell in row for word in cell.split())
+    assert whole == (narrow >= 80)
+    assert ("┃" in shown) == (narrow != 80)
+    assert max(map(len, shown.splitlines())) <= narrow
 
 
 def test_diverged_runs_count_as_infinite_in_the_median_of_a_race():

@@ -83,6 +83,23 @@ def test_a_point_belongs_to_the_basin_of_the_minimum_where_its_run_ends(page):
     assert "end at" in page.inner_text("#shares")
 
 
+def test_basins_are_told_apart_by_a_border_too(page):
+    """Where two of at least two places meet, the nearer one's first place is black; no other place is."""
+    put(page, focus=0, steps=600, basins=True)
+    page.wait_for_function("gdlab.drawn.basins && gdlab.drawn.basins.share === 1", timeout=60_000)
+    labels = np.reshape(page.evaluate("gdlab.drawn.basins.labels"), (96, 96))
+    seen = page.evaluate("[...basins.image.getContext('2d').getImageData(0, 0, 96, 96).data]")
+    black = np.reshape(seen, (96, 96, 4))[..., :3].sum(axis=-1) == 0
+
+    def borders(k):
+        pairs = (k[:, 1:-2] == k[:, :-3]) & (k[:, 2:-1] == k[:, 3:])
+        return np.pad(pairs & (k[:, 1:-2] != k[:, 2:-1]), ((0, 0), (2, 1)))
+
+    expected = borders(labels) | borders(labels.T).T
+    assert expected.sum() > 96
+    np.testing.assert_array_equal(black[2:-1, 2:-1], expected[2:-1, 2:-1])
+
+
 def test_the_models_on_a_circle_are_those_of_the_loss(page):
     loss, d, x = surfaces["six_hump_camel"].loss, 0.3, np.array([0.4, -0.5])
     m = page.evaluate("([x, d]) => { const m = gdlab.modelsAt(x, d); delete m.model; return m }", [x.tolist(), d])
