@@ -86,14 +86,15 @@ def chosen_of(name: str, tree: Any, chosen: Any) -> Any:
     >>> chosen_of("trainable", {"w": 1.0, "bias": 0.0}, lambda path: "bias" not in path)
     {'bias': False, 'w': True}
     """
-    if callable(chosen):
+    flags = jax.tree.leaves(chosen)
+    said = bool(flags) and all(isinstance(flag, bool | np.bool_) for flag in flags)
+    if callable(chosen) and not said and not isinstance(chosen, type):  # a module of bools may be callable, too
         return jax.tree_util.tree_map_with_path(lambda path, _: bool(chosen(jax.tree_util.keystr(path))), tree)
-    flags = jax.tree.leaves(chosen, is_leaf=lambda flag: flag is None)
     try:
         mask = jax.tree.map(lambda flag, part: jax.tree.map(lambda _: bool(flag), part), chosen, tree)
     except (TypeError, ValueError):
         mask = None
-    if mask is None or not all(isinstance(flag, bool | np.bool_) for flag in flags):
+    if mask is None or not said:
         msg = f"{name} must be a pytree of bools like params or a prefix of it, or a function of paths such as "
         msg += f"lambda path: 'bias' not in path; got {shown(chosen)}"
         raise ValueError(msg)
