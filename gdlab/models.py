@@ -11,7 +11,6 @@ BatchNorm, the counter of a Dropout) by a class called `Variable` among those of
 |---|---|
 | `partition` | the trained part of a pytree, the carried part, and what makes the pytree of them again |
 | `Model` | the latter |
-| `as_array` | a leaf, as an array of JAX where it is one of another library |
 """
 
 from collections.abc import Sequence
@@ -20,10 +19,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from gdlab.arguments import floating
-from gdlab.ground.leaves import Fixed, chosen_of, is_array, is_floating, parameters, plain, shown
+from gdlab.ground.leaves import Fixed, as_array, chosen_of, is_array, is_floating, parameters, plain, shown
 
 TRAINED, CARRIED = "trained", "carried"
 
@@ -116,21 +114,6 @@ def like(name: str, new: Any, old: Any) -> Any:
     if getattr(new, "dtype", None) == old.dtype:
         return new
     return jnp.asarray(new, old.dtype)
-
-
-def as_array(path: str, leaf: Any) -> Any:
-    """The leaf, which is at this path for errors, as an array of JAX where it is one of another library."""
-    if isinstance(leaf, np.ndarray) and leaf.dtype.kind in "USOMm":
-        msg = f"{path} must be an array of numbers; got one of dtype {leaf.dtype}: np.array(x, float) makes it one"
-        raise TypeError(msg)
-    if is_array(leaf) or isinstance(leaf, type) or not hasattr(leaf, "__array__"):
-        return leaf
-    try:
-        return jnp.asarray(leaf)
-    except Exception as error:  # another library may raise anything
-        msg = f"{path} must be an array of JAX or NumPy; got one of {type(leaf).__module__.partition('.')[0]}: "
-        msg += "jnp.asarray(x.detach().cpu().numpy()) makes it one"
-        raise TypeError(msg) from error
 
 
 def _nothing(name, tree, leaves, paths, filtered):

@@ -22,7 +22,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gdlab.ground.leaves import Fixed, chosen_of, is_array, is_floating, parameters, plain
+from gdlab.ground.leaves import Fixed, as_array, chosen_of, is_array, is_floating, parameters, plain
 
 FREE, CARRIED = "free", "carried"
 
@@ -69,6 +69,10 @@ def partition(tree: Any, trainable: Any = None) -> tuple[Any, tuple, Model | Non
     is_plain = plain(tree)
     if trainable is None and is_plain and all(map(is_floating, leaves)):
         return tree, (), None
+    tree = jax.tree_util.tree_map_with_path(
+        lambda path, leaf: as_array("params" + jax.tree_util.keystr(path), leaf), tree
+    )
+    leaves = jax.tree.leaves(tree)
     wanted, _ = parameters(tree)
     free = [
         yes and is_floating(leaf) and (is_plain or is_array(leaf)) for leaf, yes in zip(leaves, wanted, strict=True)

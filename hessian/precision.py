@@ -228,7 +228,7 @@ def _value(loss, params, args, names, stored=None):
     if hasattr(plain, "check") and not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(params)):
         plain.check(params)  # a loss of another program, which is seen where it is called
     try:
-        value = jax.eval_shape(plain, params, *args)
+        value = jax.eval_shape(lambda *given: first(plain(*given)), params, *args)
     except UNTRACEABLE as error:
         numbers = [shown(leaf) for leaf in jax.tree.leaves(args) if isinstance(leaf, bool | int | float)]
         what = "use jax.numpy, or hessian.foreign_loss for a function with its own gradient"
@@ -245,7 +245,7 @@ def _value(loss, params, args, names, stored=None):
         if (msg := _refused(error, plain, params, args, names, stored)) is not None:
             raise TypeError(msg) from error
         raise
-    return scalar(name, first(value))
+    return scalar(name, value)
 
 
 def _refused(error, loss, params, args, names, stored):

@@ -47,5 +47,6 @@ def _bound(bound, params, far):
     try:
         return jax.tree.map(spread, bound, params, is_leaf=lambda part: part is None)
     except (TypeError, ValueError):
-        msg = f"bounds must be numbers, or pytrees like params, {jax.tree.structure(params)}; got {shown(bound)}"
+        shapes = shown(jax.tree.map(jnp.shape, params))
+        msg = f"bounds must be numbers, or pytrees like params, of shape {shapes}; got {shown(bound)}"
         raise ValueError(msg) from None

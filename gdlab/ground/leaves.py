@@ -6,6 +6,7 @@ Dropout) by a class called `Variable` among those of its node, and none called `
 | name | what it is |
 |---|---|
 | `is_array`, `is_floating` | whether a leaf is an array of numbers; one that can be differentiated, or such a number |
+| `as_array` | a leaf, as an array of JAX where it is one of another library |
 | `parameters` | for each leaf whether its node lets it be a parameter |
 | `chosen_of` | which leaves a mask or a rule by path chooses |
 | `Fixed` | a leaf that is no array |
@@ -20,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-__all__ = ["Fixed", "chosen_of", "is_array", "is_floating", "parameters", "plain", "shown"]
+__all__ = ["Fixed", "as_array", "chosen_of", "is_array", "is_floating", "parameters", "plain", "shown"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +49,11 @@ def _hashable(value):
 
 def is_array(leaf: Any) -> bool:
     """Whether a leaf is an array of JAX or NumPy, of numbers: not of text, objects or dates."""
-    return isinstance(leaf, jax.Array | np.generic) or (isinstance(leaf, np.ndarray) and leaf.dtype.kind not in "USOMm")
+    return isinstance(leaf, jax.Array | np.generic) or (isinstance(leaf, np.ndarray) and not _is_text(leaf))
+
+
+def _is_text(array):
+    return array.dtype.kind in "USOMm"
 
 
 def is_floating(leaf: Any) -> bool:
@@ -56,6 +61,21 @@ def is_floating(leaf: Any) -> bool:
     if is_array(leaf):
         return jnp.issubdtype(leaf.dtype, jnp.inexact)
     return isinstance(leaf, float | complex)
+
+
+def as_array(path: str, leaf: Any) -> Any:
+    """The leaf, which is at this path for errors, as an array of JAX where it is one of another library."""
+    if isinstance(leaf, np.ndarray) and _is_text(leaf):
+        msg = f"{path} must be an array of numbers; got one of dtype {leaf.dtype}: np.array(x, float) makes it one"
+        raise TypeError(msg)
+    if is_array(leaf) or isinstance(leaf, type) or not hasattr(leaf, "__array__"):
+        return leaf
+    try:
+        return jnp.asarray(leaf)
+    except Exception as error:  # another library may raise anything
+        msg = f"{path} must be an array of JAX or NumPy; got one of {type(leaf).__module__.partition('.')[0]}: "
+        msg += "jnp.asarray(x.detach().cpu().numpy()) makes it one"
+        raise TypeError(msg) from error
 
 
 def parameters(tree: Any) -> tuple[list[bool], bool]:
@@ -86,14 +106,15 @@ def chosen_of(name: str, tree: Any, chosen: Any) -> Any:
     >>> chosen_of("trainable", {"w": 1.0, "bias": 0.0}, lambda path: "bias" not in path)
     {'bias': False, 'w': True}
     """
-    if callable(chosen):
+    flags = jax.tree.leaves(chosen)
+    said = bool(flags) and all(isinstance(flag, bool | np.bool_) for flag in flags)
+    if callable(chosen) and not said and not isinstance(chosen, type):  # a module of bools may be callable, too
         return jax.tree_util.tree_map_with_path(lambda path, _: bool(chosen(jax.tree_util.keystr(path))), tree)
-    flags = jax.tree.leaves(chosen, is_leaf=lambda flag: flag is None)
     try:
         mask = jax.tree.map(lambda flag, part: jax.tree.map(lambda _: bool(flag), part), chosen, tree)
     except (TypeError, ValueError):
         mask = None
-    if mask is None or not all(isinstance(flag, bool | np.bool_) for flag in flags):
+    if mask is None or not said:
         msg = f"{name} must be a pytree of bools like params or a prefix of it, or a function of paths such as "
         msg += f"lambda path: 'bias' not in path; got {shown(chosen)}"
         raise ValueError(msg)

@@ -19,8 +19,7 @@ from jax.typing import ArrayLike
 
 from gdlab.arguments import any_array, hyperparameter
 from gdlab.ground.checks import prng_key, whole, within_bits
-from gdlab.ground.leaves import shown
-from gdlab.models import as_array
+from gdlab.ground.leaves import as_array, shown
 from gdlab.runs.data import fitting
 from gdlab.runs.foreign import taken_apart
 from gdlab.runs.loop import Data

@@ -32,7 +32,7 @@ from jax.typing import ArrayLike
 
 from gdlab.equation import Step
 from gdlab.ground.checks import function
-from gdlab.ground.leaves import shown
+from gdlab.ground.leaves import is_array, shown
 from gdlab.numerics import Params, Tree, norm
 from gdlab.optimizers.inspect import inspect
 from gdlab.runs.data import Minibatches
@@ -300,9 +300,10 @@ class Loop(NamedTuple):
         row, after = {}, {}
         for name, recorder in self.plan.objective.explained(self.plan.recorders):
             if states and name in states:
-                row[name], after[name] = recorder(snapshot, states[name])
+                value, after[name] = recorder(snapshot, states[name])
             else:
-                row[name] = recorder(snapshot)
+                value = recorder(snapshot)
+            row[name] = _recordable(name, value)
         return row, after or None
 
     def block(self, carry: Carry, length: ArrayLike) -> tuple[Carry, dict[str, Any]]:
@@ -328,6 +329,15 @@ def _traced_once(plan, recorded, given, limits, first, carry):
     """A step, as equations of the program that it is part of: tracing it takes longer than compiling them."""
     optimizer, data = given
     return loop_of(plan, optimizer, data, limits, first).step(carry, recorded)
+
+
+def _recordable(name, value):
+    """What a recorder returned; TypeError where a part of it is no array."""
+    for leaf in jax.tree.leaves(value):
+        if not is_array(leaf) and not isinstance(leaf, bool | int | float | complex):
+            msg = f"record[{name!r}] must return a pytree of arrays of numbers; got {shown(leaf)}"
+            raise TypeError(msg)
+    return value
 
 
 def _judged(watch, snapshot, value, limits):

@@ -135,6 +135,27 @@ def test_what_is_not_chosen_stays(name):
     np.testing.assert_allclose(run.params["b"]["c"], 1 - 0.1 * 4)
 
 
+@jax.tree_util.register_dataclass
+@dataclass
+class Affine:
+    """A module that is called, as those of Equinox are, with a part that is None."""
+
+    weight: Any
+    shift: Any
+    note: Any
+
+    def __call__(self, x):
+        return self.weight * x + self.shift
+
+
+def test_a_filter_may_be_a_module_that_is_called_and_has_parts_that_are_none():
+    model, x = Affine(jnp.ones(2), jnp.zeros(2), None), jnp.array([1.0, 2.0])
+    loss = lambda model: jnp.sum((model(x) - 3) ** 2)  # noqa: E731
+    run = gdlab.minimize(loss, gdlab.gd(0.1), model, 1, trainable=Affine(False, True, None))
+    np.testing.assert_array_equal(run.params.weight, model.weight)
+    np.testing.assert_allclose(run.params.shift, 0.1 * 2 * (3 - x))
+
+
 def test_a_variable_that_is_no_parameter_changes_as_the_loss_changes_it():
     """An average of the inputs, kept in place: after t steps it is 1 - 1/2^t of their mean."""
 
@@ -180,7 +201,7 @@ def test_what_cannot_be_trained_is_named_by_its_path_with_what_mends_it(name):
         )
 
 
-@pytest.mark.parametrize("chosen", [{"a": "yes"}, {"b": True}, 3.5, "w"], ids=str)
+@pytest.mark.parametrize("chosen", [{"a": "yes"}, {"b": True}, 3.5, "w", Param], ids=str)
 def test_a_filter_that_does_not_fit_is_named(chosen):
     with pytest.raises(ValueError, match=r"^trainable must be a pytree of bools like params or a prefix of it"):
         gdlab.minimize(lambda p: jnp.sum(p["a"]), gdlab.gd(0.1), {"a": jnp.ones(1)}, 1, trainable=chosen)

@@ -243,9 +243,23 @@ def test_the_parts_of_a_pytree_make_it_again_and_plain_ones_are_left_alone():
     assert partition(ARRAYS) == (ARRAYS, (), None)
 
 
+def test_what_a_loss_returns_beside_its_value_is_not_looked_at():
+    beside = lambda w: (jnp.sum(w**2), {"name": "squares", "key": KEY})  # noqa: E731
+    assert float(hessian.extremal(beside, jnp.ones(2)).eigenvalues[0]) == pytest.approx(2, rel=1e-12)
+
+
+def test_text_among_the_parameters_is_named_by_its_path():
+    params = {"w": jnp.ones(2), "names": np.array(["a", "b"])}
+    with pytest.raises(TypeError, match=r"^params\['names'\] must be an array of numbers; got one of dtype <U1"):
+        hessian.classify(lambda params: jnp.sum(params["w"] ** 2), params)
+
+
 def test_arrays_of_other_libraries_are_data():
     point = hessian.classify(lambda w, data: jnp.sum((w - data[0]) ** 2), jnp.ones(2), (Tensor([1.0, 1.0]),))
     assert point.kind == "minimum"
+    mixed = hessian.classify(lambda p: jnp.sum(p["w"] ** 2) - p["b"] ** 2, {"w": Tensor([0.0, 0.0]), "b": 0.0})
+    assert (mixed.kind, mixed.index) == ("saddle", 1)
+    assert mixed.inertia == (2, 0, 1)
 
 
 def test_the_ways_down_from_a_saddle_of_the_free_part_leave_the_rest_where_it_is():

@@ -43,3 +43,9 @@ def test_a_start_outside_is_put_into_the_box():
 def test_bounds_that_are_none_are_named(bounds):
     with pytest.raises(ValueError, match=r"^bounds must"):
         gdlab.minimize(lambda w: jnp.sum(w * w), gdlab.gd(0.1), jnp.ones(2), 1, bounds=bounds)
+
+
+def test_bounds_of_another_shape_are_told_that_of_the_parameters():
+    start = {"w": jnp.ones(2), "b": jnp.array(1.0)}
+    with pytest.raises(ValueError, match=r"^bounds must .* of shape \{'b': \(\), 'w': \(2,\)\}; got \{'w': Array"):
+        gdlab.minimize(loss, gdlab.gd(0.1), start, 1, bounds=({"w": jnp.zeros(3), "b": 0.0}, None))

@@ -300,6 +300,11 @@ WRONG = {
     "steps": ({"steps": 2**31}, ValueError, f"steps must be a whole number, from 1 to {2**31 - 1}; got {2**31}"),
     "tolerance": ({"tolerance": -1e-9}, ValueError, "tolerance must lie in [0, inf); got -1e-09"),
     "patience": ({"patience": 0.5}, ValueError, "patience must lie in [1, inf); got 0.5"),
+    "what is recorded": (
+        {"record": {"a": lambda moment: {"kind": "small"}}},
+        TypeError,
+        "record['a'] must return a pytree of arrays of numbers; got 'small'",
+    ),
     "a recorder": ({"record": {"a": 3}}, TypeError, "record must be a function, of a gdlab.runs.loop.Snapshot; got 3"),
     "a number": (
         {"record": 3},
