@@ -31,8 +31,8 @@ import optax
 from jax.typing import ArrayLike
 
 from gdlab.equation import Step
-from gdlab.ground.checks import function
-from gdlab.ground.leaves import is_array, shown
+from gdlab.ground.checks import function, returned
+from gdlab.ground.leaves import shown
 from gdlab.numerics import Params, Tree, norm
 from gdlab.optimizers.inspect import inspect
 from gdlab.runs.data import Minibatches
@@ -303,7 +303,7 @@ class Loop(NamedTuple):
                 value, after[name] = recorder(snapshot, states[name])
             else:
                 value = recorder(snapshot)
-            row[name] = _recordable(name, value)
+            row[name] = returned(f"record[{name!r}]", value)
         return row, after or None
 
     def block(self, carry: Carry, length: ArrayLike) -> tuple[Carry, dict[str, Any]]:
@@ -329,15 +329,6 @@ def _traced_once(plan, recorded, given, limits, first, carry):
     """A step, as equations of the program that it is part of: tracing it takes longer than compiling them."""
     optimizer, data = given
     return loop_of(plan, optimizer, data, limits, first).step(carry, recorded)
-
-
-def _recordable(name, value):
-    """What a recorder returned; TypeError where a part of it is no array."""
-    for leaf in jax.tree.leaves(value):
-        if not is_array(leaf) and not isinstance(leaf, bool | int | float | complex):
-            msg = f"record[{name!r}] must return a pytree of arrays of numbers; got {shown(leaf)}"
-            raise TypeError(msg)
-    return value
 
 
 def _judged(watch, snapshot, value, limits):

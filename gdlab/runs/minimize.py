@@ -86,7 +86,7 @@ class Run(Unpacked[Tree, ModelState]):
 
     @property
     def why(self) -> str:
-        """Why the run ended: "steps", "small gradient", "plateau" or "not finite"; of runs side by side an array of them.
+        """Why the run ended: "steps", "small gradient", "plateau" or "not finite"; an array of them where there are many.
 
         A small gradient is no minimum, nor is a plateau (S62): the Hessian tells which critical point it is.
         """

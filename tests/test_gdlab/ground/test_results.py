@@ -69,7 +69,7 @@ def test_runs_side_by_side_say_why_each_ended():
 
 
 def test_what_is_no_run_is_not_drawn(ax):
-    with pytest.raises(TypeError, match="^runs must be a Run, or a mapping from names to such; got 3"):
+    with pytest.raises(TypeError, match=r"^runs must be a Run, or a mapping from names to such; got 3"):
         gdlab.plots.losses(3, ax=ax)
 
 
