@@ -86,7 +86,7 @@ class Run(Unpacked[Tree, ModelState]):
 
     @property
     def why(self) -> str:
-        """Why the run ended: "steps", "small gradient", "plateau" or "not finite"; an array of them where there are many.
+        """Why the run ended: "steps", "small gradient", "plateau" or "not finite"; of many runs an array of them.
 
         A small gradient is no minimum, nor is a plateau (S62): the Hessian tells which critical point it is.
         """
