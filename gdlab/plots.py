@@ -27,6 +27,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
+from gdlab.ground.leaves import shown
 from gdlab.sweeps.history import settled
 
 if TYPE_CHECKING:
@@ -206,6 +207,9 @@ def _named(runs):
 
 def _recorded(run, name):
     """What a run recorded under a name; a run with a store keeps nothing of it in memory."""
+    if not hasattr(run, "history"):
+        msg = f"runs must be a Run, or a mapping from names to such; got {shown(run)}"
+        raise TypeError(msg)
     if name not in run.history:
         msg = f'runs must have recorded "{name}", as minimize(..., record=("loss", "params")) does; got one with '
         stored = "its history in its store, which gdlab.read_history reads"

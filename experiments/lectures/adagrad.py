@@ -78,7 +78,7 @@ def descend(optimizer, updates):
 
 def from_starts(optimizer):
     """The paths from the lecture's start and from others on the panel: shape (starts, updates, 2)."""
-    others = np.random.default_rng(0).uniform(*np.transpose(PANEL).tolist(), size=(STARTS - 1, 2))
+    others = np.random.default_rng(0).uniform(*np.array(PANEL).T, size=(STARTS - 1, 2))
     starts = jnp.array([POKEMON_START, *others])
 
     def path(start):

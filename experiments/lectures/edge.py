@@ -21,6 +21,7 @@ its sigma never shrinks, so that what the first large gradients left keeps it be
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -177,7 +178,7 @@ def by_differences(top, h=1e-5):
     data = examples()
     flat, unravel = ravel_pytree(network(jax.random.key(0), SIZES))
     gradient = jax.jit(lambda x: ravel_pytree(jax.grad(mean_square)(unravel(x), data))[0])
-    v, value, residual = np.random.default_rng(0).normal(size=flat.size), np.float64(), np.float64()
+    v: Any = np.random.default_rng(0).normal(size=flat.size)
     for _ in range(300):
         v /= np.linalg.norm(v)
         bent = np.asarray(gradient(flat + h * v) - gradient(flat - h * v)) / (2 * h)

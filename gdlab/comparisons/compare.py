@@ -78,6 +78,9 @@ class Comparison:
 
         return text(self.results)
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def __str__(self) -> str:
         return self.table()
 

@@ -10,6 +10,7 @@
 | `choice`, `switch` | what a word selects; True or False |
 | `prng_key`, `key_or_default` | a PRNG key; that of seed 0 for None |
 | `function`, `one_of` | a function; an instance of a class |
+| `returned` | a pytree that a function of the user returned, of arrays and numbers |
 | `miscalled` | what a function takes, where it is given something else |
 | `alike` | nothing; raises for a pytree unlike params |
 | `within_bits` | nothing; raises for whole numbers that would wrap around |
@@ -28,7 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from gdlab.ground.leaves import shown
+from gdlab.ground.leaves import is_array, shown
 
 
 class Range(NamedTuple):
@@ -160,6 +161,15 @@ def miscalled(function: Callable[..., Any], *args: Any, **keyed: Any) -> inspect
     except TypeError:
         return takes
     return None
+
+
+def returned(name: str, value: Any) -> Any:
+    """The value that the function of this name returned, if all its leaves are arrays of numbers, or numbers."""
+    for leaf in jax.tree.leaves(value):
+        if not is_array(leaf) and not isinstance(leaf, bool | int | float | complex):
+            msg = f"{name} must return a pytree of arrays of numbers; got {shown(leaf)}"
+            raise TypeError(msg)
+    return value
 
 
 def one_of(name: str, value: Any, kind: type, example: str) -> Any:

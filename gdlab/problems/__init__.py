@@ -133,3 +133,8 @@ __all__ = [
     "tilted_double_well",
     "wolfe_quapp",
 ]
+
+
+def __dir__() -> list[str]:
+    """What completion offers: the public names."""
+    return sorted(__all__)

@@ -31,14 +31,14 @@ import optax
 from jax.typing import ArrayLike
 
 from gdlab.equation import Step
-from gdlab.ground.checks import function
+from gdlab.ground.checks import function, returned
 from gdlab.ground.leaves import shown
 from gdlab.numerics import Params, Tree, norm
 from gdlab.optimizers.inspect import inspect
 from gdlab.runs.data import Minibatches
 from gdlab.runs.foreign import Program, taken
 from gdlab.runs.gradients import conjugate, number, traced, value_and_gradient
-from gdlab.runs.objective import Objective, Start, recordable
+from gdlab.runs.objective import Objective, Start
 from gdlab.runs.typed import ArrayTree, RecorderWithState
 from gdlab.sweeps.history import REASONS
 
@@ -303,7 +303,7 @@ class Loop(NamedTuple):
                 value, after[name] = recorder(snapshot, states[name])
             else:
                 value = recorder(snapshot)
-            row[name] = recordable(name, value)
+            row[name] = returned(f"record[{name!r}]", value)
         return row, after or None
 
     def block(self, carry: Carry, length: ArrayLike) -> tuple[Carry, dict[str, Any]]:

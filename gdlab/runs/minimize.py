@@ -86,11 +86,12 @@ class Run(Unpacked[Tree, ModelState]):
 
     @property
     def why(self) -> str:
-        """Why the run ended: "steps", "small gradient", "plateau" or "not finite".
+        """Why the run ended: "steps", "small gradient", "plateau" or "not finite"; of many runs an array of them.
 
         A small gradient is no minimum, nor is a plateau (S62): the Hessian tells which critical point it is.
         """
-        return REASONS[int(self.reason)]
+        words: Any = np.array(REASONS)[np.asarray(self.reason)]
+        return words if np.ndim(words) else str(words)
 
     @property
     def step(self) -> jax.Array:

@@ -11,7 +11,6 @@ those of a BatchNorm do, needs no state: what changed is read off.
 | `Objective` | the loss in this form |
 | `Start` | what a run starts from: the trained part, and what is carried |
 | `begun` | both, of the arguments of a run |
-| `parted`, `recordable` | what a loss returned, and what a recorder did, if it may |
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +22,7 @@ import jax
 
 from gdlab.arguments import any_array
 from gdlab.ground.checks import function
-from gdlab.ground.leaves import is_array, shown
+from gdlab.ground.leaves import shown
 from gdlab.models import Model, like, partition
 from gdlab.runs.gradients import number, traced
 
@@ -88,15 +87,6 @@ def parted(out: Any, name: str = "loss", pair: bool = False) -> tuple[jax.Array,
         msg = f"{name} must return (value, model_state) where model_state is given; got {shown(out)}"
         raise ValueError(msg)
     return (number(out[0], name), out[1]) if is_pair else (number(out, name), None)
-
-
-def recordable(name: str, value: Any) -> Any:
-    """What a recorder returned; TypeError where a part of it is no array."""
-    for leaf in jax.tree.leaves(value):
-        if not is_array(leaf) and not isinstance(leaf, bool | int | float | complex):
-            msg = f"record[{name!r}] must return a pytree of arrays of numbers; got {shown(leaf)}"
-            raise TypeError(msg)
-    return value
 
 
 def _next(aux, state):

@@ -13,3 +13,8 @@ from gdlab.scales.matrices import *  # noqa: F403
 from gdlab.scales.moments import *  # noqa: F403
 
 __all__ = ["Scale", *combinators.__all__, *kron.__all__, *matrices.__all__, *moments.__all__]
+
+
+def __dir__() -> list[str]:
+    """What completion offers: the public names."""
+    return sorted(__all__)

@@ -20,3 +20,8 @@ __all__ = [
     *of_count.__all__,
     *of_loss.__all__,
 ]
+
+
+def __dir__() -> list[str]:
+    """What completion offers: the public names."""
+    return sorted(__all__)

@@ -164,6 +164,9 @@ class Landscape(NamedTuple, Generic[Tree]):
             File(path).write_text(text, encoding="utf-8")
         return text
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def __str__(self) -> str:
         lines = [f"{len(self.minima)} minima, {len(self.saddles)} saddles of index 1, {self.starts} starts"]
         lines += [f"  minimum {i:4} {value:16.9g}" for i, value in enumerate(self.minima.loss)]

@@ -53,6 +53,9 @@ class Curvature:
             return f"proved: {bounds}: no local maximum lies there; of saddles this direction says nothing"
         return f"not proved: {bounds}, which may be of either sign; take another direction or a smaller radius"
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def __str__(self) -> str:
         """The statement."""
         return self.statement

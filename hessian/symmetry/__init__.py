@@ -52,3 +52,8 @@ __all__ = [
     "signs",
     "translations",
 ]
+
+
+def __dir__() -> list[str]:
+    """What completion offers: the public names."""
+    return sorted(__all__)

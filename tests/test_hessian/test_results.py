@@ -34,6 +34,7 @@ def test_fields_are_documented_and_completion_shows_public_names():
     assert hessian.CriticalPoint.index.__doc__.startswith("Morse index")
     assert dir(hessian) == sorted(hessian.__all__)
     assert dir(hessian.plots) == sorted(hessian.plots.__all__)
+    assert dir(hessian.symmetry) == sorted(hessian.symmetry.__all__)
 
 
 def test_no_field_of_a_result_is_an_alias_for_a_number():

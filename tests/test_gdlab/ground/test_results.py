@@ -56,6 +56,23 @@ def test_fields_are_documented_and_completion_shows_public_names():
     assert dir(gdlab) == sorted(["__version__", *gdlab.__all__])
 
 
+@pytest.mark.parametrize("name", ["directions", "plots", "problems", "scales", "schedules"])
+def test_completion_of_a_part_shows_its_public_names(name):
+    part = getattr(gdlab, name)
+    assert dir(part) == sorted(part.__all__)
+
+
+def test_runs_side_by_side_say_why_each_ended():
+    ends = jax.vmap(lambda rate: gdlab.minimize(bowl, gdlab.gd(rate), START, 6, tolerance=0.1))(jnp.array([0.1, 0.5]))
+    assert ends.why.tolist() == ["steps", "small gradient"]
+    assert gdlab.minimize(bowl, gdlab.gd(0.5), START, 6, tolerance=0.1).why == "small gradient"
+
+
+def test_what_is_no_run_is_not_drawn(ax):
+    with pytest.raises(TypeError, match=r"^runs must be a Run, or a mapping from names to such; got 3"):
+        gdlab.plots.losses(3, ax=ax)
+
+
 def test_plots_draw_what_a_run_holds_on_the_axes_that_they_are_given(ax):
     run = gdlab.minimize(lambda x: jnp.sum(x**2), gdlab.gd(0.1), jnp.array([1.0, 2.0]), 5, record=("loss", "params"))
     assert gdlab.plots.losses({"gd": run}, ax=ax) is ax

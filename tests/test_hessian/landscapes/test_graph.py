@@ -35,6 +35,12 @@ def landscape(minima, saddles, joins):
     )
 
 
+def test_a_landscape_alone_in_a_cell_is_its_table():
+    found = landscape([0.0, 0.5], [1.0], [[0, 1]])
+    assert repr(found) == str(found)
+    assert repr(found).splitlines()[0] == "2 minima, 1 saddles of index 1, 9 starts"
+
+
 # Minima 0 - 3 in a chain, a second way 0 - 1, a loop at 2, a way into nothing, and 4 alone.
 CHAIN = landscape(
     [0.0, 1.0, 0.5, 0.25, 0.75],
