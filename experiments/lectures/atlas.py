@@ -212,9 +212,12 @@ def wrong_starts(map_, bottom):
 def at_the_edge(map_, low, high):
     """What the edge means for one rate, and Polyak's best pair."""
     begin = float(BOWL.loss(START))
-    still = map_["loss"].sel(optimizer="momentum", momentum=0.0)
-    largest = float(map_["lr"].where(still < begin).max())
-    next_rate = float(map_["lr"].where(map_["lr"] > largest).min())
+    still = map_["loss"].sel(optimizer="momentum", momentum=0.0) < begin
+    beside = 2 / high * np.array([1 - NEAR, 1 + NEAR])  # of gradient descent's edge, a little below and above
+    falls = [
+        [after(BOWL.loss, gdlab.momentum(rate, b), START)["loss"] < begin for rate in (1 + b) * beside]
+        for b in (0.0, 0.9)
+    ]
     steep = lambda x: 3 * BOWL.loss(x)  # noqa: E731  # no curvature of 1, which would hide a power of it
     bends = 3 * np.array([low, high])
     ratio = np.subtract(*np.sqrt(bends[::-1])) / np.sqrt(bends).sum()
@@ -223,10 +226,12 @@ def at_the_edge(map_, low, high):
     for _ in range(60):  # by the ratio of the curvatures, 10
         v = ((10**0.5 - 1) / (10**0.5 + 1)) ** 2 * v - 4 / (3 * (10**0.5 + 1) ** 2) * np.array([3.0, 30.0]) * x
         x = x + v
-    at = map_["loss"].sel(optimizer="momentum").sel(momentum=0.9, lr=0.36, method="nearest")
     return (
-        is_true("S6", "gd: 2/lambda lies between the last stable rate and the next", largest < 2 / high < next_rate),
-        is_true("S76", "with momentum .9 heavy ball bears a rate of 1.8 x gd's", bool(at < begin)),
+        exactly(
+            "S6", "gd: rates of the map on the wrong side of 2/lambda", (still != (still["lr"] < 2 / high)).sum(), 0
+        ),
+        is_true("S6", "gd, 1 % below 2/lambda: the loss falls; 1 % above: not", falls[0] == [True, False]),
+        is_true("S76", "heavy ball, momentum .9: the same of 1.9 x that rate", falls[1] == [True, False]),
         Check(
             "S76",
             "Polyak's pair: loss after 60 steps, over a NumPy loop's",
