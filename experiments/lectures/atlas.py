@@ -212,7 +212,12 @@ def wrong_starts(map_, bottom):
 def at_the_edge(map_, low, high):
     """What the edge means for one rate, and Polyak's best pair."""
     begin = float(BOWL.loss(START))
-    lasts = {momentum: last_stable(map_, momentum, begin) for momentum in (0.0, 0.9)}
+    still = map_["loss"].sel(optimizer="momentum", momentum=0.0) < begin
+    beside = 2 / high * np.array([1 - NEAR, 1 + NEAR])  # of gradient descent's edge, a little below and above
+    falls = [
+        [after(BOWL.loss, gdlab.momentum(rate, b), START)["loss"] < begin for rate in (1 + b) * beside]
+        for b in (0.0, 0.9)
+    ]
     steep = lambda x: 3 * BOWL.loss(x)  # noqa: E731  # no curvature of 1, which would hide a power of it
     bends = 3 * np.array([low, high])
     ratio = np.subtract(*np.sqrt(bends[::-1])) / np.sqrt(bends).sum()
@@ -222,14 +227,11 @@ def at_the_edge(map_, low, high):
         v = ((10**0.5 - 1) / (10**0.5 + 1)) ** 2 * v - 4 / (3 * (10**0.5 + 1) ** 2) * np.array([3.0, 30.0]) * x
         x = x + v
     return (
-        *(
-            is_true(
-                "S76" if momentum else "S6",
-                f"momentum {momentum:g}: 2 (1 + beta) / lambda lies between the last rate that it bears and the next",
-                last < 2 * (1 + momentum) / high < after,
-            )
-            for momentum, (last, after) in lasts.items()
+        exactly(
+            "S6", "gd: rates of the map on the wrong side of 2/lambda", (still != (still["lr"] < 2 / high)).sum(), 0
         ),
+        is_true("S6", "gd, 1 % below 2/lambda: the loss falls; 1 % above: not", falls[0] == [True, False]),
+        is_true("S76", "heavy ball, momentum .9: the same of 1.9 x that rate", falls[1] == [True, False]),
         Check(
             "S76",
             "Polyak's pair: loss after 60 steps, over a NumPy loop's",
@@ -243,13 +245,6 @@ def at_the_edge(map_, low, high):
             steep(path.params) < 3 * begin * ((high - low) / (high + low)) ** 120,
         ),
     )
-
-
-def last_stable(map_, momentum, begin):
-    """The largest rate from which a run ends below where it began, and the next one."""
-    loss = map_["loss"].sel(optimizer="momentum").sel(momentum=momentum, method="nearest")
-    last = float(map_["lr"].where(loss < begin).max())
-    return last, float(map_["lr"].where(map_["lr"] > last).min())
 
 
 def draw(moved, borne, settled, high, bottom):
