@@ -115,7 +115,8 @@ def page(name: str, row: dict, folder: Path) -> str:
 def outcome(name: str, row: dict, folder: Path) -> list[str]:
     """What a run shows: its figure, its words, the claims, the tables, and how long it takes."""
     report, meta = (json.loads((folder / f"{file}.json").read_text(encoding="utf-8")) for file in ("report", "meta"))
-    lines = [f"![{row['question']}]({name}.png)", "", *map(paragraph, report["words"])]
+    figure = ["```{image} " + f"{name}.png", f":alt: {row['question']}", f":target: ../_images/{name}.png", "```"]
+    lines = [*figure, "", *map(paragraph, report["words"])]  # the figure leads to itself, in full size
     shown = [f"{number} {plain(says)}" for number, says, names, _ in claims() if name in names]
     lines += [f"[Claims](claims.md) that it shows: {'; '.join(shown)}.", ""] if shown else []
     for table in report["tables"]:

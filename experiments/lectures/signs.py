@@ -139,7 +139,9 @@ def draw(rules, drifts):
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2))
     t, looked = np.arange(STEPS + 1), [DECAYS.tolist().index(a) for a in (0.9, 0.99, 0.999)]
     for name, colour, width in (("SGD", "0.7", 6), ("sign", figures.PALETTE[3], 1.5)):
-        left.plot(t, rules[name], color=colour, linewidth=width, label=name)
+        left.plot(
+            t, rules[name], color=colour, linewidth=width, solid_joinstyle="bevel", solid_capstyle="butt", label=name
+        )
     for i, shade in zip(looked, (figures.PALETTE[0], figures.PALETTE[5], figures.PALETTE[2]), strict=True):
         left.plot(t, rules["RMSProp"][i], color=shade, label=f"RMSProp, a = {DECAYS[i]:g}")
         left.plot(t, rules["Adam"][i], "--", color=shade, label=f"Adam, $b_2$ = {DECAYS[i]:g}")

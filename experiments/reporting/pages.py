@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..cli.settings import InputError, command, regular_file
-from ..reporting.run_folder import dump
+from ..reporting.run_folder import DPI, dump
 
 CHECKED = "lecture"  # the first column of a table of checks
 LAID_OUT = re.compile(r"^(?:    |\||  \S)", re.MULTILINE)  # text whose lines are its form
@@ -46,7 +46,8 @@ nav a{margin-right:1.1em}a{color:var(--link);text-decoration:none}a:hover{text-d
 caption{text-align:left;color:var(--soft);padding:.3em 0}
 td,th{border-bottom:1px solid var(--line);padding:.28em .9em .28em 0;text-align:left;vertical-align:top}
 th{color:var(--soft);font-weight:600;white-space:nowrap}tr:target{background:var(--mark)}
-figure{margin:1em 0;overflow-x:auto}figure img{display:block;max-width:max(100%,38em);border:1px solid var(--line)}
+figure{margin:1em 0;overflow-x:auto}
+figure img{display:block;max-width:max(100%,min(.8*var(--wide),60em));border:1px solid var(--line)}
 code,pre{font:.88em/1.5 ui-monospace,monospace;background:var(--back);border-radius:4px}
 code{padding:.1em .35em;overflow-wrap:anywhere}pre{padding:.7em .9em;overflow-x:auto}
 .passed{color:var(--good)}.FAILED{color:#fff;background:var(--bad);padding:0 .35em;border-radius:3px}
@@ -110,6 +111,20 @@ def picture(folder: Path, name: str) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(smaller.read_bytes()).decode()}"
 
 
+def inches(picture: str) -> float:
+    """How wide a figure is as it was drawn, of its data URL; a page shows it no smaller than its words can be read.
+
+    >>> inches("data:image/svg+xml;base64," + base64.b64encode(b'<svg width="504pt">').decode())
+    7.0
+    """
+    kind, _, data = picture.partition(";base64,")
+    head = base64.b64decode(data[:2000])
+    if kind.endswith("png"):
+        return int.from_bytes(head[16:20], "big") / DPI
+    found = re.search(rb'width="([\d.]+)pt"', head)
+    return float(found[1]) / 72 if found else 0.0
+
+
 def page(title: str, runs: Sequence[Run], before: str = "", nav: str = "") -> str:
     """A page of runs, one section each; `before` stands above them."""
     held = [{"name": r.name, "command": r.command, "config": r.config, "summary": r.summary} for r in runs]
@@ -139,7 +154,8 @@ def section(run: Run, title: str = "") -> str:
     """The section of a run; its title is left out where the page has the same."""
     escape, name = html.escape, anchor("run", run.name)
     heading = escape(run.section["title"])
-    image = f'<figure><img alt="{heading}" src="{run.picture}"></figure>' if run.picture else ""
+    look = f'style="--wide:{inches(run.picture):g}in" src="{run.picture}"'
+    image = f'<figure><img alt="{heading}" {look}></figure>' if run.picture else ""
     versions = ", ".join(f"{escape(k)} {escape(str(v))}" for k, v in run.meta["versions"].items())
     return (
         f'<section id="{name}">'

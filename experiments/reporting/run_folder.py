@@ -35,6 +35,7 @@ from ..cli.console import print_table
 from ..cli.settings import InputError, as_json, command_line, in_one_line
 
 T = TypeVar("T")
+DPI = 150  # of a PNG
 PACKAGES = ("gdlab", "jax", "jaxlib", "optax", "numpy", "xarray", "h5netcdf", "matplotlib")
 
 
@@ -325,11 +326,11 @@ class Extras:
 
 def write_figure(folder: Path, name: str, figure: Any, *, pgf: bool = False) -> None:
     """The figure as PNG and SVG, and as PGF when asked for; each of them whole or not at all."""
-    with placed(figure, dpi=150):
+    with placed(figure, dpi=DPI):
         for kind in ("png", "svg", "pgf")[: 2 + pgf]:
             path = folder / f"{name}.{kind}"
             try:
-                figure.savefig(path, dpi=150)
+                figure.savefig(path, dpi=DPI)
             except BaseException:
                 path.unlink(missing_ok=True)
                 raise

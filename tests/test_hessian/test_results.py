@@ -86,6 +86,18 @@ def test_a_way_out_keeps_the_limits_and_ends_at_its_star(ax):
     assert ax.lines[-1].get_xydata().tolist() == [[0.9, 0.1]]
 
 
+def test_a_legend_says_once_how_the_ways_out_of_several_saddles_are_drawn():
+    """A step that ends where descent does has no line of its own for the descent, and no name for it."""
+    from matplotlib.figure import Figure
+
+    axes = Figure().subplots()
+    for height in (0.0, 0.5):
+        hessian.plots.way_out([0, height], [1, 0], [0.5, height], [1, height], ax=axes)
+    assert axes.get_legend_handles_labels()[1] == list(hessian.plots.WAY)
+    axes = hessian.plots.way_out([0, 0], [1, 0], [0.5, 0], [0.5, 0], ax=Figure().subplots())
+    assert "descent from there" not in axes.get_legend_handles_labels()[1]
+
+
 def test_marks_and_the_edge_are_seen_on_dark_axes():
     import matplotlib.pyplot as plt
     from matplotlib.figure import Figure
