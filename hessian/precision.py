@@ -254,7 +254,8 @@ def _refused(error, loss, params, args, names, stored):
     if isinstance(loss, WholeLoss):
         of, given = loss.loss, (params, *args[1:])
     if isinstance(error, TypeError) and (takes := miscalled(of, *given)) is not None:
-        msg = f"{name} must take {len(given)} arguments, {names[1]} and each of args; got {name}{takes}"
+        count = f"{len(given)} argument{'s'[: len(given) != 1]}"
+        msg = f"{name} must take {count}, {names[1]} and each of args; got {name}{takes}"
         more = ": bind what else it takes, such as a key, by functools.partial or a lambda"
         return msg + more if len(takes.parameters) > len(given) else msg
     if stored is not None and _takes(loss, stored(params), args):

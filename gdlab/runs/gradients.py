@@ -62,8 +62,10 @@ def traced(loss: Callable[..., Any], name: str) -> Callable[..., Any]:
         except TypeError as error:
             if (takes := miscalled(loss, *args, **keyed)) is None:
                 raise
-            given = ", ".join([f"{len(args)} arguments", *(f"{word}=" for word in keyed)])
+            given = ", ".join([f"{len(args)} argument{'s'[: len(args) != 1]}", *(f"{word}=" for word in keyed)])
             msg = f"{name} must take {given}: params first, each of args, and a batch as one; got {name}{takes}"
+            if "key" in takes.parameters and "key" not in keyed:
+                msg += ": a run with key=jax.random.key(0) gives it a fresh one each step"
             raise TypeError(msg) from error
 
     return called

@@ -236,5 +236,7 @@ def test_a_fall_is_more_than_min_delta():
 def test_a_loss_that_takes_another_number_of_arguments_is_told_so_and_its_own_errors_are_its_own():
     with pytest.raises(TypeError, match=r"loss must take 2 arguments.* batch as one; got loss\(x, images, labels\)"):
         gdlab.minimize(lambda x, images, labels: bowl(x), gdlab.gd(0.1), START, 3, args=((MEAN, MEAN),))
+    with pytest.raises(TypeError, match=r"take 1 argument: .*got loss\(x, \*, key\): a run with key=.* a fresh one"):
+        gdlab.minimize(lambda x, *, key: bowl(x), gdlab.gd(0.1), START, 3)
     with pytest.raises(TypeError, match="'a' and 'b'"):
         gdlab.minimize(lambda x: jnp.dot(), gdlab.gd(0.1), START, 3)
