@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.transforms import Bbox, ScaledTranslation
 
+EDGE = 4  # pixels around a legend that are its own: the width of a line
 GAP = 0.06  # between the words of an axis and a legend below them, in inches
 
 
@@ -38,7 +39,7 @@ def uncovered(figure: Any) -> bool:
 def covers(axes: Any) -> bool:
     """Whether the legend of axes lies on a line, a mark or a bar; lines across all of the axes do not count."""
     legend = axes.get_legend()
-    box = legend and Bbox.intersection(legend.get_window_extent(), axes.bbox)
+    box = legend and Bbox.intersection(legend.get_window_extent().padded(EDGE), axes.bbox)
     if not box:
         return False
     bars = any(bar.get_window_extent().overlaps(box) for bar in axes.patches)
