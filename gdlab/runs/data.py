@@ -17,6 +17,7 @@ from jax.typing import ArrayLike
 from gdlab.arguments import any_array, real_array
 from gdlab.ground.checks import prng_key, whole
 from gdlab.ground.leaves import shown
+from gdlab.ground.results import result
 from gdlab.numerics import Tree, power_of_two, widest
 
 
@@ -72,6 +73,7 @@ def standardize(x: ArrayLike) -> tuple[jax.Array, Scaling]:
     return jnp.where(constant, 0, (small - mean) / jnp.where(constant, 1, deviation)), scaling
 
 
+@result
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Minibatches(Generic[Tree]):
@@ -88,6 +90,9 @@ class Minibatches(Generic[Tree]):
     def examples(self) -> int:
         """The number of examples of an epoch."""
         return jax.tree.leaves(self.data)[0].shape[0]
+
+    def _words(self) -> str:
+        return f"{self.examples:,} examples, {self.size} a batch"
 
     def init(self) -> "StreamState":
         """The state before the first batch: the orders of the first two epochs."""

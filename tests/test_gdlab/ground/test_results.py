@@ -23,6 +23,13 @@ def test_a_run_says_its_shape_its_steps_why_it_ended_and_its_losses():
     assert "loss 2 -> 0 to 0.125" in repr(many)
 
 
+def test_a_stream_of_batches_says_its_sizes_and_not_its_data():
+    assert (
+        repr(gdlab.minibatches(jnp.arange(1797), 50, key=jax.random.key(0)))
+        == "Minibatches: 1,797 examples, 50 a batch"
+    )
+
+
 def test_a_run_within_a_transformation_has_a_repr():
     seen = []
     jax.jit(lambda rate: seen.append(repr(gdlab.minimize(bowl, gdlab.gd(rate), START, 2))) or rate)(0.1)
