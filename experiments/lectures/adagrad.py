@@ -78,7 +78,8 @@ def descend(optimizer, updates):
 
 def from_starts(optimizer):
     """The paths from the lecture's start and from others on the panel: shape (starts, updates, 2)."""
-    others = np.random.default_rng(0).uniform(*np.transpose(PANEL), size=(STARTS - 1, 2))
+    low, high = np.transpose(PANEL)
+    others = low + (high - low) * np.random.default_rng(0).uniform(size=(STARTS - 1, 2))
     starts = jnp.array([POKEMON_START, *others])
 
     def path(start):

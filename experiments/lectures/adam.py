@@ -287,7 +287,8 @@ def longest(b2, steps):
 
 def valley():
     """Adagrad, RMSProp and Adam along Rosenbrock's crescent: paths and steps from each of the starts."""
-    starts = np.random.default_rng(0).uniform(*np.transpose(PANEL), size=(STARTED, 2))
+    low, high = np.transpose(PANEL)
+    starts = low + (high - low) * np.random.default_rng(0).uniform(size=(STARTED, 2))
     starts[0] = -1.5, 2.0
     runs = {"Adagrad, .3": gdlab.adagrad(0.3), "RMSProp, .01": gdlab.rmsprop(0.01), "Adam, .01": gdlab.adam(0.01)}
     kept = ("params", "sigma", "update")
