@@ -6,7 +6,7 @@ the loss on all of them is below .001, and the problems of the tuned benchmark, 
 
 - Fast: all 600 in a batch, Adam (.001) takes some 270 updates and SGD (.1) some 3600, where the lectures have 2900.
   But it is the momentum that is missing there: SGDM (.1, lambda = .9) takes about as many as Adam; how many
-  at first is shown beside, not judged, as the start decides.  In batches of 8 the lead is gone: all take 25 to 35 epochs.
+  at first is shown beside, not judged, as the start decides.  In batches of 8 it is gone: all take 25 to 35 epochs.
 - Gap: a table shows the accuracy on 1197 other digits, start by start; the lecture gives no number to judge it by.
 - Convergence: on the example of Reddi et al. Adam ends at the wrong end of [-1, 1], SGDM at the right one.
 - Stable: the other way round.  Adam's steps are no longer than a few eta, so that no rate leaves the finite numbers;
