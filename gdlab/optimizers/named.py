@@ -319,6 +319,7 @@ def radam(
 ) -> Optimizer:
     """Adam whose early steps are r_t times shorter, or those of momentum (S94; Liu et al. 2019).
 
+    How many gradients sigma is worth, rho_t, is `gdlab.numerics.effective_length`.
     Sources: "lecture", "paper", "optax" (eps after debiasing), "torch" (before).  torch and optax have threshold 5.
     Extras: `rho`, `r`.
 

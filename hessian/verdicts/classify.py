@@ -8,8 +8,8 @@
     not finite, a kink, a Hessian that changes on the way there, or too few products to know        undetermined
 
 The simpler rule "all positive: minimum, otherwise saddle" calls each minimum of (1 - w1 w2)^2 a saddle, because one
-eigenvalue there is zero; the band [-tau, tau] prevents that.  `hessian.verdicts.evidence` defines tau, and says what
-becomes of a point beside a degenerate one.
+eigenvalue there is zero; the band [-tau, tau] prevents that.  `hessian.tolerances` defines tau, and
+`hessian.verdicts.evidence` says what becomes of a point beside a degenerate one.
 """
 
 from typing import Any, Generic, Literal, NamedTuple
