@@ -128,7 +128,8 @@ def any_size():
     yield exactly(
         "3.2", "RMSProp, a = 0, g = 1e-160, whose square is lost: step over 2^506 g", lesser / 2.0**506, -1e-160
     )
-    yield exactly("3.2", "normalized, where g = 0: step", step(gdlab.normalized_gd(1.0), jnp.zeros(2)).sum(), 0.0)
+    still = step(gdlab.normalized_gd(1.0), jnp.zeros(2))
+    yield exactly("3.2", "normalized, where g = 0: the largest part of its step", abs(still).max(), 0.0)
 
 
 def draw(rules, drifts):
