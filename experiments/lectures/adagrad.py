@@ -313,7 +313,7 @@ def nearer(far):
         is_true(
             "S30",
             "but that is no order: K = 3 is nearest, beyond chance",
-            min(each.mean() - error_of_few(each) for each in others) > 0,
+            np.min([each.mean() - error_of_few(each) for each in others]) > 0,
         ),
     )
 

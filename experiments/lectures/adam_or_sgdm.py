@@ -144,8 +144,8 @@ def ahead(full):
     """Who is ahead with all examples in a batch (S86)."""
     slow, adam = ([losses[:400].min() for losses, _ in full[name]] for name in ("sgd", "adam"))
     return (
-        is_true("S86", "B = 600, Adam: within 400 updates", max(adam) < ENOUGH),
-        is_true("S86", "B = 600, SGD: not within 400 updates", min(slow) > ENOUGH),
+        is_true("S86", "B = 600, Adam: within 400 updates", np.max(adam) < ENOUGH),
+        is_true("S86", "B = 600, SGD: not within 400 updates", np.min(slow) > ENOUGH),
     )
 
 
@@ -194,7 +194,7 @@ def wrong_end():
         g = -1.0 if t % 3 else 4.0
         v = v / 17 + 16 / 17 * g * g
         x = min(max(x - 0.1 / (t + 1) ** 0.5 * g / v**0.5, -1.0), 1.0)
-        off = max(off, abs(found - x))
+        off = np.maximum(off, abs(found - x))
     return (
         at_most("S101", "Reddi's example, Adam: 300 steps off a Python loop", off, 1e-12),
         exactly("S101", "Reddi's example: where Adam ends, the wrong end", adams[-1], 1.0),

@@ -16,7 +16,7 @@ from gdlab import directions, scales, schedules
 
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, exactly, farthest, is_true, printed
-from ..reporting.standard_errors import error_of_difference, error_of_draw, error_of_few
+from ..reporting.standard_errors import error_of_difference, error_of_draw, error_of_few, error_of_share
 
 QUESTION = "Does Adam converge where it should? (S90; section 3.4)"
 STEPS = 300_000
@@ -271,6 +271,13 @@ def stochastic(steps):
                 1e-9,
             )
             for name, found in zip(names, ends, strict=True)
+        ),
+        Check(
+            "3.4",
+            "stochastic: the share of slopes that are 1010",
+            float(jnp.mean(jax.vmap(drawn)(keys) > 0)),
+            0.01,
+            error_of_share(0.01, SEEDS * steps),
         ),
         is_true("3.4", "stochastic, Adam: above .9 for all seeds", (adam > 0.9).all()),
         is_true("3.4", "stochastic, AMSGrad: no seed above .9", (amsgrad < 0.9).all()),

@@ -74,7 +74,8 @@ def measure(quick):
     above = flat.to_numpy() - float(settled.history["loss"][-1])
     first = jax.tree.map(lambda leaf: leaf[0], begun[0])
     checks = [*first_steps(), *by_loops(drawn[0], data, first, deep, flat)]
-    checks += [*needed(rates, deep.to_numpy()), *faster(above)]
+    slope = optax.tree.norm(jax.grad(penalised)(settled.params, data), squared=True)
+    checks += [*needed(rates, deep.to_numpy()), lowest(float(slope)), *faster(above)]
     return checks, lambda: draw(rates, deep.to_numpy(), above), counted(above)
 
 
@@ -194,7 +195,7 @@ def needed(rates, ends):
         at_most(
             "3.3c",
             "not as told: at that rate the correction changes log loss by",
-            max(map(beyond, best[1] - best[0])),
+            np.max([*map(beyond, best[1] - best[0])]),
             margin,
         ),
     )
@@ -207,12 +208,18 @@ def beyond(values):
 
 def across(logs):
     """The same of the differences between any two values of b2, the largest."""
-    return max(beyond(logs[i] - logs[j]) for i, j in ((0, 1), (0, 2), (1, 2)))
+    return np.max([beyond(logs[i] - logs[j]) for i, j in ((0, 1), (0, 2), (1, 2))])
 
 
 def arrival(above):
     """The updates until the loss is within .02 of the lowest, by rate."""
     return np.where((above < NEAR).any(axis=-1), (above < NEAR).argmax(axis=-1), np.inf)
+
+
+def lowest(squared):
+    """The loss from which arrivals are counted, by the square of its gradient: strictly convex, it lies no higher."""
+    left = squared / (2 * PENALTY)
+    return at_most("3.3d", "the lowest loss: |g|^2 over twice the penalty, of what is near a tenth", left, NEAR / 10)
 
 
 def faster(above):

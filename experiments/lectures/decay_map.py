@@ -67,7 +67,7 @@ def measure(quick):
 
         rates, decays = np.geomspace(rate, 5 * rate, size[0]), np.geomspace(decay, 1000 * decay, size[1])
         grid = gdlab.sweep(run, rate=jnp.array(rates, FLOAT), decay=jnp.array(decays, FLOAT), layers=layers)["value"]
-        maps[name] = rates, decays, grid.mean("layers").to_numpy()  # (rates, decays, unseen)
+        maps[name] = rates, decays, grid.mean("layers", skipna=False).to_numpy()  # (rates, decays, unseen)
     first = jax.tree.map(lambda leaf: leaf[0], layers)
     losses = {name: (rates, decays, one_by_one.mean(-1)) for name, (rates, decays, one_by_one) in maps.items()}
     found = [*lowest_point(), *checks(maps), *reached(maps), *same_path(), *shrunk(first, fed)]

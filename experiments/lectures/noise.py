@@ -62,10 +62,14 @@ def epochs_needed():
         everything = (x, x)  # y = x, so that the optimum is (b, w) = (0, 1)
         single = gdlab.minimize(squared, gdlab.sgd(rate), FROM, POINTS, batches=everything).params
         full = gdlab.minimize(squared, gdlab.gd(rate), FROM, 40, args=(everything,)).history["loss"]
-        return jnp.argmax(full <= squared(single, everything))
+        left = squared(single, everything)
+        after = jnp.argmax(full <= left)
+        last, here = jnp.log(full[after - 1]), jnp.log(full[after])
+        return after, after - (jnp.log(left) - here) / (last - here)
 
     every_set = jax.vmap(needed, (None, 0))
-    counts = dict(zip(RATES, np.asarray(jax.vmap(every_set, (0, None))(jnp.array([*RATES]), drawn)), strict=True))
+    found, crossed = map(np.asarray, jax.vmap(every_set, (0, None))(jnp.array([*RATES]), drawn))
+    counts, slowest = dict(zip(RATES, found, strict=True)), min(RATES)
     wide = 10 * jax.random.uniform(jax.random.key(4), (POINTS,))  # examples as on the slide
     one = FROM - 0.009 * jax.grad(squared)(FROM, (wide, wide))
     ran = gdlab.minimize(squared, gdlab.sgd(0.009), FROM, POINTS, batches=(wide, wide), record=("params",))
@@ -78,6 +82,13 @@ def epochs_needed():
         *(
             Check("S40", f"rate {rate:g}: epochs, median of {DATA_SETS} data sets", np.median(counts[rate]), n, 0.5)
             for rate, n in RATES.items()  # medians of whole numbers
+        ),
+        Check(  # the two differ by the squares of steps, some 20 eta of the 20
+            "S40",
+            f"rate {slowest:g}, between two epochs by the log of the loss: median, {POINTS} as eta goes to 0",
+            np.median(crossed[[*RATES].index(slowest)]),
+            POINTS,
+            100 * slowest,
         ),
     ]
     return checks, counts, (wide, np.stack([FROM, one]), np.vstack([ran.history["params"], twenty]))
@@ -150,7 +161,7 @@ def leaving():
             for ends in [float(jnp.linalg.norm(path[-1]))]
         ),
         is_true(
-            "S49", "all of them are there, to rounding", max(jnp.linalg.norm(path[-1]) for _, path in stay) < 1e-15
+            "S49", "all of them are there, to rounding", np.max([np.linalg.norm(path[-1]) for _, path in stay]) < 1e-15
         ),
         Check(
             "S49",
