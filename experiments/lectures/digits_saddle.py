@@ -89,7 +89,7 @@ def losses_along(params, direction, data, lengths):
 
 def bend(params, direction, data):
     """The curvature along a direction, from losses in double precision alone."""
-    h = 1e-3
+    h = 1e-4  # off by some h^2 of the fourth derivative, and by eps / h^2
     before, here, after = losses_along(params, direction, data, (-h, 0.0, h))
     return (after - 2 * here + before) / h**2
 
@@ -116,6 +116,8 @@ def checks(small, wide, data, point, ends, way, paths):
     sums = [layer["w"].shape[0] for layer in wide] + [LEARNT]
     rounding = float(np.sqrt(sums).sum() * np.finfo(np.float32).eps)
     band = rounding * max(-low, high)
+    near, top = KNOWN * max(-low, high), jax.tree.map(lambda leaf: leaf[-1], ends.eigenvectors)
+    far = np.finfo(np.float32).eps ** 0.5 * (1 + float(optax.tree.norm(wide)))
     # Of losses in double precision rounding leaves some 1e-16: which of two is lower is seen at 1e-12.
     here, stepped = losses_along(wide, way.direction, data, (0.0, float(way.step)))
     stays, goes = (losses_along(at, at, data, (0.0,))[0] for at in (there, out))
@@ -132,7 +134,15 @@ def checks(small, wide, data, point, ends, way, paths):
             ends.num_matvecs,
             PRODUCTS - 1,
         ),
-        is_true("S57", "Newton's step is long: no claim of a critical point", point.kind == "not critical"),
+        at_most(
+            "S58",
+            "the highest - second differences along its vector in float64, within the rounding",
+            abs(bend(wide, top, data) - high),
+            band,
+        ),
+        at_most("S58", "the lowest - that of the way out, within the residual", abs(low - float(way.curvature)), near),
+        is_true("S57", "no claim of a critical point", point.kind == "not critical"),
+        is_true("S57", "for Newton's step is long: the root of eps, times 1 + |theta|", float(point.distance) > far),
         at_most("S57", "loss of the copies - loss of the originals, relative", abs(before / alike - 1), rounding),
         at_most(
             "S58",
