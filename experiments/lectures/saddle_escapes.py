@@ -101,7 +101,7 @@ def contest(name, quick):
                 price=end.price,
                 small=small,
                 stayed=np.array_equal(end.theta, start),
-                slope=float(np.linalg.norm(gradient(start)) / max(1, np.linalg.norm(matrix(start), 2))),
+                slope=float(np.linalg.norm(gradient(start)) / np.maximum(1, np.linalg.norm(matrix(start), 2))),
             )
             rows.append(row)
     return rows
