@@ -216,11 +216,11 @@ def rectified(adaptive):
         losses = adaptive[one][rate], adaptive[other][rate]
         return oftener(item, name, lower(*losses), lower(*losses[::-1]))
 
-    yield below("S93", "rate .1: RAdam ends lower than Adam", "RAdam", "Adam", -1)
     yield below("S93", "rate .1: RAdam ends lower than Adam with warm-up", "RAdam", "Adam, warm-up", -1)
     yield below("3.7", "rate .001: Adam ends lower than RAdam", "Adam", "RAdam", 0)
     runs = {name: failed(by_rate[-1]) for name, by_rate in adaptive.items()}
-    if runs["Adam"].size == STARTS:
+    if runs["Adam"].size == STARTS:  # the starts of a quick run are too few where another processor moves the counts
+        yield below("S93", "rate .1: RAdam ends lower than Adam", "RAdam", "Adam", -1)
         least, most = ({name: shares(int(of.sum()), of.size)[i] for name, of in runs.items()} for i in (0, 1))
         for name in ("Adam", "Adam, warm-up"):
             yield is_true("3.7", f"{name}, rate .1: fails mostly, to 99 of 100", least[name] > 0.5)
