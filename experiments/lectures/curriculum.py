@@ -26,7 +26,7 @@ from gdlab.problems import digits, network, network_accuracy, network_logits, ne
 
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, farthest, is_true
-from ..reporting.standard_errors import error_of_few
+from ..reporting.standard_errors import at_the_others_best, error_of_few
 from ..workloads.plain_network import accuracy, descended
 
 QUESTION = "What do curriculum, fine-tuning and normalisation do? (S100)"
@@ -238,19 +238,13 @@ def deeper(deep):
     """Who learns at which rate: the logarithms of the losses, of all starts."""
     loss = np.log(deep["loss"].sel(unit=1.0)).transpose("rate", "norm", "seed")
     losses = {norm: loss.sel(norm=norm).values for norm in ("none", "batch", "layer")}
-
-    def at_best(of):
-        """The loss of each start at the rate that is best for the others."""
-        chosen = [np.delete(of, seed, axis=1).mean(axis=1).argmin() for seed in range(STARTS)]
-        return of[chosen, range(STARTS)]
-
     slow = loss["rate"].values < 0.2
     gains = {norm: losses["none"][slow] - losses[norm][slow] for norm in ("batch", "layer")}
     return (
         is_true(
             "S100",
             f"batch: lower than the plain network, each at its best rate, mean of {STARTS} starts, beyond chance",
-            surely(at_best(losses["none"]) - at_best(losses["batch"])),
+            surely(at_the_others_best(losses["none"]) - at_the_others_best(losses["batch"])),
         ),
         *(
             is_true(

@@ -86,10 +86,11 @@ def contest(name, quick):
     starts = places(loss, matrix, official, SADDLES)
     if len(starts) == 1:
         return []  # no saddle was found
+    slopes = [np.linalg.norm(gradient(x)) / np.maximum(1, np.linalg.norm(matrix(x), 2)) for _, x in starts]
     methods = {OURS: arriving(loss), **stepping(loss, quick), **scipys(value, gradient, matrix)}
     rows = []
     for method, run in methods.items():
-        for place, start in starts:
+        for (place, start), slope in zip(starts, slopes, strict=True):
             end = run(start)
             good = second_order(gradient, matrix, end.theta)
             small = method in NORMS and bool(np.linalg.norm(gradient(start), NORMS[method]) < GTOL)
@@ -101,7 +102,7 @@ def contest(name, quick):
                 price=end.price,
                 small=small,
                 stayed=np.array_equal(end.theta, start),
-                slope=float(np.linalg.norm(gradient(start)) / np.maximum(1, np.linalg.norm(matrix(start), 2))),
+                slope=float(slope),
             )
             rows.append(row)
     return rows

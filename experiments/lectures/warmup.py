@@ -178,8 +178,7 @@ def compared():
 
 
 def lawful():
-    """The laws of counts, on cases that can be worked out by hand."""
-    # No failure of n: 1 - .005^(1/n) at most.
+    """The law of shares, where it can be worked out by hand: no failure of n, 1 - .005^(1/n) at most."""
     yield at_most("3.8", "no failure of 48: shares", farthest(shares(0, 48), (0, 1 - 0.005 ** (1 / 48))), 1e-12)
 
 

@@ -14,8 +14,6 @@ from typing import Any
 
 import numpy as np
 
-EVEN = 0.5  # the share whose standard error is the largest
-
 
 def error_of_mean(values: Any, axis: int | None = None, sigmas: float = 4) -> Any:
     """The standard error of a mean of independent numbers, times `sigmas`.
