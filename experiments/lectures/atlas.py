@@ -12,7 +12,7 @@ With lambda the highest eigenvalue of the Hessian a run is stable up to the rate
     Adam              2 (1 + beta) / (1 - beta) sigma / lambda
     AdamW             2 (1 + beta) / ((1 - beta) lambda / sigma + (1 + beta) w)
 
-The last three hold while sigma stands still: the runs begin at 1e-60, so that all gradients are far below eps = 1 and
+The last three hold while sigma stands still: the runs begin at 1e-60, so that all gradients are far below eps = 2 and
 sigma = eps.  Adam's debiased averages let the first steps grow 1e16-fold even below its edge, so that a run counts as
 gone where its loss was ever 1e44 times that of its start; beyond the edge Adam does come back, once sigma has grown.
 
@@ -45,7 +45,7 @@ STARTS = jnp.linspace(-6.0, 6.0, 121) + 1e-3  # none on a critical point
 STEPS = 3000  # enough for a run 1 % beyond the edge to show it
 EARLY = 100  # the maps are coloured by the loss after so many, while fast and slow runs still differ
 NEAR = 0.01  # cells whose rate or start lies this close to an edge, relatively, are left out of the comparison
-B, DECAY = 0.9, 0.1
+B, DECAY, EPS = 0.9, 0.1, 2.0
 TINY, GONE = 1e-60, 1e44  # where the runs on parabolas begin; the rise of the loss by which they have left
 MOVERS = {
     "momentum": (gdlab.momentum, lambda beta, high: 2 * (1 + beta) / high),
@@ -55,11 +55,11 @@ BEARERS = {
     "gd": (gdlab.gd, lambda high: 2 / high),
     "momentum .9": (lambda rate: gdlab.momentum(rate, B), lambda high: 2 * (1 + B) / high),
     "nesterov .9": (lambda rate: gdlab.nesterov(rate, B), lambda high: 2 * (1 + B) / (high * (1 + 2 * B))),
-    "rmsprop, eps 1": (lambda rate: gdlab.rmsprop(rate, B, 1.0, source="torch"), lambda high: 2 / high),
-    "adam, eps 1": (lambda rate: gdlab.adam(rate, B, eps=1.0), lambda high: 2 * (1 + B) / ((1 - B) * high)),
-    "adamw, eps 1, decay .1": (
-        lambda rate: gdlab.adamw(rate, B, eps=1.0, weight_decay=DECAY),
-        lambda high: 2 * (1 + B) / ((1 - B) * high + (1 + B) * DECAY),
+    "rmsprop, eps 2": (lambda rate: gdlab.rmsprop(rate, B, EPS, source="torch"), lambda high: 2 * EPS / high),
+    "adam, eps 2": (lambda rate: gdlab.adam(rate, B, eps=EPS), lambda high: 2 * (1 + B) * EPS / ((1 - B) * high)),
+    "adamw, eps 2, decay .1": (
+        lambda rate: gdlab.adamw(rate, B, eps=EPS, weight_decay=DECAY),
+        lambda high: 2 * (1 + B) / ((1 - B) * high / EPS + (1 + B) * DECAY),
     ),
 }
 
@@ -162,9 +162,9 @@ def by_polynomial():
         "gd": lambda r, h, b, w: (1, r * h - 1),
         "momentum": lambda r, h, b, w: (1, r * h - 1 - b, b),
         "nesterov": lambda r, h, b, w: (1, (1 + b) * (r * h - 1), b * (1 - r * h)),
-        "rmsprop": lambda r, h, b, w: (1, r * h - 1),
-        "adam": lambda r, h, b, w: (1, (1 - b) * r * h - 1 - b, b),
-        "adamw": lambda r, h, b, w: (1, r * w - 1 - b + (1 - b) * r * h, b * (1 - r * w)),
+        "rmsprop": lambda r, h, b, w: (1, r * h / EPS - 1),
+        "adam": lambda r, h, b, w: (1, (1 - b) * r * h / EPS - 1 - b, b),
+        "adamw": lambda r, h, b, w: (1, r * w - 1 - b + (1 - b) * r * h / EPS, b * (1 - r * w)),
     }
     edges: list[tuple] = [
         (name, (lambda h, b, edge=edge: edge(b, h)), (0.0, 0.3, B)) for name, (_, edge) in MOVERS.items()
