@@ -25,9 +25,9 @@ import gdlab
 from gdlab.problems import digits, network, network_accuracy, network_logits, network_loss
 
 from ..cli.settings import Experiment
-from ..reporting.checks import Check, at_most, conclude, farthest, is_true
+from ..reporting.checks import Check, at_most, conclude, exactly, farthest, is_true
 from ..reporting.standard_errors import at_the_others_best, error_of_few
-from ..workloads.plain_network import accuracy, descended
+from ..workloads.plain_network import accuracy, descended, outputs
 
 QUESTION = "What do curriculum, fine-tuning and normalisation do? (S100)"
 SIZES, LEARNT, BATCH = (64, 32, 10), 1200, 10
@@ -49,7 +49,14 @@ def measure(quick):
     """The checks and the figure; a quick one leaves out the curricula, and which norm is better, for want of starts."""
     lessons, tuned = None if quick else curricula(), fine_tuned()
     deep = normalised(RATES[::2], 1) if quick else normalised(RATES, STARTS)
-    checks = [*written_out(tuned), *faster(tuned), *standardised(), *plain_by_loop(deep), *in_other_units(deep)]
+    checks = [
+        *by_losses(),
+        *written_out(tuned),
+        *faster(tuned),
+        *standardised(),
+        *plain_by_loop(deep),
+        *in_other_units(deep),
+    ]
     judged = checks if quick else [*easy_first(lessons), *checks, *deeper(deep)]
     return judged, lambda: draw(lessons, tuned.median("seed"), deep)
 
@@ -61,14 +68,36 @@ def divided():
     return tuple((images[part], labels[part]) for part in (order[:LEARNT], order[LEARNT:]))
 
 
+def ordered():
+    """The digits by the losses of a linear model: the easiest first, the hardest first; none for a random order."""
+    images, labels = divided()[0]
+    teacher = gdlab.minimize(network_loss, gdlab.momentum(0.2), linear(), 100, args=((images, labels),)).params
+    losses = jax.vmap(lambda image, label: network_loss(teacher, (image[None], label[None])))(images, labels)
+    easy = np.argsort(np.asarray(losses))
+    return {"easy first": easy, "random": None, "hard first": easy[::-1]}
+
+
+def linear():
+    """The linear model before it is trained."""
+    return network(jax.random.key(9), (64, 10))
+
+
+def by_losses():
+    """Along both orders, the losses of a linear model in NumPy."""
+    images, labels = (np.asarray(leaf) for leaf in divided()[0])
+    weights, _ = descended(linear(), [(images, labels)] * 100, 0.2, 0.9)
+    losses = -np.log(outputs(images, *weights)[1][np.arange(len(labels)), labels])
+    for order, sign in (("easy first", 1), ("hard first", -1)):
+        at = ordered()[order]
+        falls = max(-np.diff(sign * losses[at]).min(), 0.0)
+        yield at_most("S100", f"{order}: the largest step of a linear model's losses the other way", falls, 1e-9)
+        yield exactly("S100", f"{order}: digits in it", len(set(at.tolist())), LEARNT)
+
+
 def curricula():
     """The accuracy on other digits along one pass: easy first, in a random order of each seed, hard first."""
     (images, labels), test = divided()
-    linear = network(jax.random.key(9), (64, 10))
-    teacher = gdlab.minimize(network_loss, gdlab.momentum(0.2), linear, 100, args=((images, labels),)).params
-    losses = jax.vmap(lambda image, label: network_loss(teacher, (image[None], label[None])))(images, labels)
-    easy = np.argsort(np.asarray(losses))
-    orders = {"easy first": easy, "random": None, "hard first": easy[::-1]}
+    orders = ordered()
 
     def learnt(order, seed):
         shuffled = jax.random.permutation(jax.random.key(seed + 100), LEARNT)
@@ -141,19 +170,34 @@ def standard(axis):
     return lambda z, eps: (z - z.mean(axis, keepdims=True)) / jnp.sqrt(z.var(axis, keepdims=True) + eps)
 
 
+NORMS = {"none": lambda z, eps: z, "batch": standard(0), "layer": standard(1)}
+
+
 def standardised():
-    """Mean 0 and variance v / (v + 1e-5), along the axis of the name."""
+    """Mean 0 and variance v / (v + 1e-5), along the axis of the name; and the logits that come of it, by a loop."""
     z = np.random.default_rng(0).normal(1.0, 0.01, size=(20, 7))
     for axis, name in enumerate(("batch", "layer")):
-        found, v = np.asarray(standard(axis)(jnp.asarray(z), EPS)), z.var(axis)
+        found, v = np.asarray(NORMS[name](jnp.asarray(z), EPS)), z.var(axis)
         off = farthest(found.mean(axis), 0) + farthest(found.var(axis), v / (v + 1e-5))
         yield at_most("S100", f"{name}: mean, and variance - v / (v + 1e-5)", off, 1e-10)  # rounding over the deviation
+        params, images = network(jax.random.key(0), DEEP), np.asarray(divided()[0][0])[:20]
+        *hidden, last = jax.tree.map(np.asarray, params)
+        for unit in UNITS:
+            x = unit * images
+            for i, layer in enumerate(hidden):
+                z = x @ layer["w"] + layer["b"]
+                eps = 1e-5 * unit**2 if i == 0 else 1e-5
+                parts = z.T if axis == 0 else z
+                parts = np.stack([(part - part.mean()) / np.sqrt(part.var() + eps) for part in parts])
+                x = np.tanh(parts.T if axis == 0 else parts)
+            due = x @ last["w"] + last["b"]
+            off = farthest(layered(params, unit * images, NORMS[name], unit), due)
+            yield at_most("S100", f"{name}, pixels times {unit:g}: logits of eight layers - a loop's", off, 1e-9)
 
 
 def normalised(rates, starts):
     """The loss of a deep network after 200 updates, by norm, rate, the unit of the pixels, and start."""
     images, labels = jax.tree.map(lambda leaf: leaf[:200], divided()[0])
-    norms = {"none": lambda z, eps: z, "batch": standard(0), "layer": standard(1)}
 
     def learnt(norm, rate, unit, seed):
         def loss(params):
@@ -163,7 +207,7 @@ def normalised(rates, starts):
         start = network(jax.random.key(seed), DEEP)
         return {"loss": loss(gdlab.minimize(loss, gdlab.sgd(rate), start, 200).params)}
 
-    return gdlab.sweep(learnt, norm=norms, rate=rates, unit=np.array(UNITS), seed=np.arange(starts))
+    return gdlab.sweep(learnt, norm=NORMS, rate=rates, unit=np.array(UNITS), seed=np.arange(starts))
 
 
 def surely(gains):
