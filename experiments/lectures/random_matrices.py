@@ -8,7 +8,8 @@ few happen in 45 of 100 draws, and that number is not judged.
 A Hessian is no such matrix.  In the lecture's figure the "minimum ratio", the share of positive eigenvalues where a
 network's gradient vanished, reaches .5 to .6 and "never a real local minimum" was seen.  The network of that homework
 (1-128-1, ReLU, sin(5 pi x)/(5 pi x)) shows what the ratio counts.  Some 150 of its 385 eigenvalues are rounding, zero
-to 1e-12 of the largest, and counted by its sign; most others are small but not zero, and which of them count as zero
+to 1e-12 of the largest, and counted by its sign: three for each unit that no example turns on, and one for each unit
+but the first that the same examples turn on.  Most others are small but not zero, and which of them count as zero
 is the tolerance's choice: (+, 0, -) must be reported with it.  Nor do the negative ones say saddle: |g| is about as
 large as the lowest of them (a table), too far from a critical point for a verdict.
 """
@@ -179,7 +180,21 @@ def ratios(trained):
         yield Check("S60", f"seed {i}: |g| over that by the formulas", norms[i] / norm, 1.0, 1e-9)
         off = farthest(eigenvalues[i], values) / values.max()
         yield at_most("S60", f"seed {i}: 385 eigenvalues - those by the formulas, over the largest", off, 1e-13)
+        zeros = np.abs(eigenvalues[i]) <= 1e-12 * values.max()
+        fewer = max(idle(jax.tree.map(lambda leaf, i=i: leaf[i], params)) - zeros.sum(), 0)
+        yield at_most("S60", f"seed {i}: eigenvalues that units make zero, and are not to 1e-12", fewer, 0)
     yield from counted(norms, eigenvalues)
+
+
+def idle(layers):
+    """How many eigenvalues are zero because of units that no example turns on, or that the same examples turn on.
+
+    The output is linear in the kinks: of k units with one set of examples, a move of (w_j, b_j) across the slopes of
+    the residuals over that set bends nothing alone, and k - 1 sums of such moves leave the output as it is.
+    """
+    w, b = (np.ravel(layers[0][name]) for name in "wb")
+    on, units = np.unique(np.asarray(X) * w + b > 0, axis=1, return_counts=True)
+    return np.where(on.any(0), units - 1, 3 * units).sum()
 
 
 def shares(eigenvalues, tolerance=TOLERANCE):
