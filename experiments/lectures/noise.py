@@ -24,7 +24,7 @@ import numpy as np
 import gdlab
 
 from ..cli.settings import Experiment
-from ..reporting.checks import Check, at_most, conclude, exactly, is_true
+from ..reporting.checks import Check, at_most, conclude, exactly, farthest, is_true
 from ..reporting.run_folder import Table
 from ..reporting.standard_errors import error_of_mean, error_of_variance, independent
 
@@ -32,6 +32,7 @@ QUESTION = "What is the noise of single examples good for? (S40, S49, S65)"
 POINTS = 20
 RATES = {1e-5: 21, 0.001: 21, 0.01: 21, 0.05: 22}
 DATA_SETS = 300
+STEPPED = "a step of 1/2 along u first"
 DRAWS = 16  # of the batches with which a saddle is left
 FROM = jnp.array([0.5, 1.5])
 
@@ -256,7 +257,7 @@ def out_of_a_saddle():
         "momentum .9": (start, 0.9, whole),
         "batches of 4": (start, 0.0, fours),
         "both": (start, 0.9, fours),
-        "a step of 1/2 along u first": (start + u / 2, 0.0, whole),
+        STEPPED: (start + u / 2, 0.0, whole),
     }
     nearer = np.array([-0.5, 0.0, 0.5]) + 1e-10 * np.array([1.0, 0.0, 1.0])
     more_draws = [(start, inertia, batches) for inertia in (0.0, 0.9) for batches in others]
@@ -270,6 +271,8 @@ def out_of_a_saddle():
     return (
         # By hand: (1 - v w1)^2 + v^2 w2^2 has (1 - 6) / 2 along (1, 0, 1) from (-.5, 0, .5); the start is 1e-8 off.
         Check("S65", "the curvature along u at the start", values[0], -2.5, 1e-7),
+        at_most("S65", "u off (1, 0, 1) / 2^(1/2)", farthest(u, np.array([1, 0, 1]) / 2**0.5), 1e-7),
+        Check("S65", "the length of the step along it", np.linalg.norm(runs[STEPPED][0] - start), 0.5, 1e-12),
         *(exactly("S65", f"{name}: updates, by a NumPy loop", many, looped[name]) for name, many in counts.items()),
         # Updates are whole numbers.
         Check("S65", "from a hundredth as far beside it descent takes more by its growth", later - plain, more, 1.0),
