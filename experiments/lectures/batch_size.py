@@ -162,9 +162,11 @@ def own_rates(runs, rates):
     slopes = rise(np.log(sizes), best_rates(rates, unseen))
     worse = [is_true("S50", "the best rate of the largest is worse for the smallest", surely(own_small - of_large) > 0)]
     worse *= sizes[0] == 1  # batches of 10 bear a rate of 1, for a few seeds too well to tell
-    law = rise(np.log([1, 10, 100]), best_rates([0.1, 1.0, 10.0], 1.0 * np.eye(3)[:, :, None]))
+    made = ((1.0, [[1, 0, 0], [0, 1, 0], [0, 0, 1]]), (0.5, [[1, 1, 0], [0, 1, 0], [0, 1, 1]]))
+    laws = {due: rise(np.log([1, 10, 100]), best_rates([0.1, 1.0, 10.0], np.array(of)[..., None])) for due, of in made}
     return (
-        exactly("S50", "made sizes 1, 10, 100 that learn best at .1, 1, 10: slope", law[0], 1.0),
+        exactly("S50", "made sizes 1, 10, 100 that learn best at .1, 1, 10: slope", laws[1.0][0], 1.0),
+        exactly("S50", "at .1 and 1 alike, 1, 1 and 10 alike: slope", laws[0.5][0], 0.5),
         is_true(
             "S50",
             f"log of the best rate on log of the size: slope, mean of {slopes.size} seeds, is positive beyond chance",

@@ -135,9 +135,7 @@ def checks(small, wide, data, point, ends, way, paths):
     here, stepped = losses_along(wide, way.direction, data, (0.0, float(way.step)))
     stays, goes = (losses_along(at, at, data, (0.0,))[0] for at in (there, out))
     return (
-        is_true(
-            "S58", f"{values} parameters in single precision: curvature of both signs", low < -band and high > band
-        ),
+        is_true("S58", f"{values} parameters in single precision: curvature of both signs", min(-low, high) > band),
         at_most(
             "S58", "residuals of both ends, over the largest", float(ends.residuals.max()) / max(-low, high), KNOWN
         ),
