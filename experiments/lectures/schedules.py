@@ -1,4 +1,4 @@
-"""What is gained by changing the rate as the run goes on? (S12-S14, S16-S18, S92; sections 2.3, 3.14)
+"""What is gained by changing the rate as the run goes on? (S12-S14, S16, S17, S92; sections 2.3, 3.14)
 
 Under gradient noise of variance s^2 a constant rate ends in a cloud around the minimum of a parabola with curvature a,
 
@@ -22,7 +22,7 @@ from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, exactly, farthest, is_true, printed
 from ..reporting.standard_errors import error_of_mean, error_of_variance, independent
 
-QUESTION = "What is gained by changing the rate as the run goes on? (S12-S14, S16-S18, S92)"
+QUESTION = "What is gained by changing the rate as the run goes on? (S12-S14, S16, S17, S92)"
 CURVATURE, NOISE = 2.0, 3.0
 START, STEPS, LANES = 3.0, 2000, 4000
 EARLY = 50  # steps whose mean squares are compared one by one
@@ -103,9 +103,9 @@ def written_out():
         "2.3 half cosine": (schedules.Cosine(0.3, 0.05, 40), 0.3 - 0.25 * cosine(ramp(0, 40))),
         "S17 warm-up": (schedules.Warmup(0.3, 8), 0.3 * np.minimum((t + 1) / 8, 1)),
         "S17 warm-up of no steps": (schedules.Warmup(0.3, 0), np.full(60, 0.3)),
-        "S17 one after another": (
-            schedules.Join([0.3, schedules.InverseSqrt(0.2)], [12]),
-            np.where(t < 12, 0.3, 0.2 / np.sqrt(np.maximum(t - 11, 1))),
+        "S17 three, one after another": (
+            schedules.Join([0.3, schedules.InverseSqrt(0.2), schedules.Linear(0.4, 0.1, 10)], [12, 30]),
+            np.where(t < 12, 0.3, np.where(t < 30, 0.2 / np.sqrt(np.maximum(t - 11, 1)), 0.4 - 0.3 * ramp(30, 10))),
         ),
         "S17 Noam": (schedules.Noam(9.0, 4.0, 2.0), 2 / 3 * np.minimum((t + 1) ** -0.5, (t + 1) / 8)),
         "2.3 stable, then down": (
@@ -115,6 +115,11 @@ def written_out():
         "2.3 without end": (
             schedules.Infinite(0.3, 0.1, 0.02, 5, 15, stop=40, decay=10),
             np.where(t < 5, 0.3 * (t + 1) / 5, 0.3 - 0.2 * cosine(ramp(5, 15))) * 0.2 ** ramp(40, 10),
+        ),
+        "2.3 without end, left before its constant rate": (
+            schedules.Infinite(0.3, 0.1, 0.02, 5, 15, stop=12, decay=10),
+            np.where(t < 5, 0.3 * (t + 1) / 5, 0.3 - 0.2 * cosine(ramp(5, 15))[np.minimum(t, 12)])
+            * 0.2 ** ramp(12, 10),
         ),
         "S16 in proportion": (
             schedules.InProportion(0.7, schedules.Linear(0.4, 0.1, 30)),
@@ -183,12 +188,19 @@ def warm_ups():
 
 
 def restarts():
-    """The rates of SGDR where its first 12 cycles begin, for 120 first lengths and growths: all are the highest."""
+    """SGDR where its first 12 cycles begin and just before, for 120 first lengths and growths (3.14)."""
     periods, growths = (axis.ravel() for axis in np.meshgrid(np.arange(1, 41), (1, 2, 3)))
     lengths = periods[:, None] * growths[:, None] ** np.arange(12)
     begins = np.cumsum(lengths, axis=1) - lengths
     rates = jax.jit(jax.vmap(lambda period, growth, t: jax.vmap(schedules.Sgdr(1.0, 0.1, period, growth))(t)))
-    return rates(periods.astype(float), growths.astype(float), begins)
+    first, last = (
+        np.asarray(rates(periods.astype(float), growths.astype(float), t)) for t in (begins, begins + lengths - 1)
+    )
+    low = 0.1 + 0.9 * (1 + np.cos(np.pi * (1 - 1 / lengths))) / 2
+    return (
+        at_most("3.14", "SGDR: farthest from its highest rate where a cycle begins", farthest(first, 1.0), 1e-12),
+        at_most("3.14", "SGDR: farthest from the cosine at the last step of a cycle", farthest(last, low), 1e-12),
+    )
 
 
 def cycles():
@@ -215,7 +227,7 @@ def cycles():
             exactly("3.14", f"SGDR at {t}", waves(t), rate)
             for t, rate in ((0, 1), (5, 0.55), (10, 1), (20, 0.55), (30, 1))
         ),
-        at_most("3.14", "SGDR: farthest below its highest rate where a cycle begins", 1 - restarts().min(), 1e-12),
+        *restarts(),
         *(
             exactly("S92", f"one cycle at {t}", cycle(t), rate)
             for t, rate in (
@@ -272,12 +284,23 @@ def floors(clouds):
         checks.append(
             Check("S13", f"constant {rate}: the recursion ends there", law(schedules.Constant(rate))[-1], floor, 1e-12)
         )
-    best = min(squares[name][-1].mean() for name in RUNS if name.startswith("constant"))
-    fading = [law(schedule)[-1] for name, schedule in RUNS.items() if not name.startswith("constant")]
-    checks.append(is_true("S13", "every decay ends below the lowest floor", max(fading) < best))
+    lowest = min(rate * NOISE**2 / (CURVATURE * (2 - rate * CURVATURE)) for rate in FLOORS)
+    fading = {name: law(schedule)[-1] for name, schedule in RUNS.items() if not name.startswith("constant")}
+    for name, due in fading.items():
+        met = error_of_mean(squares[name][-1])
+        checks.append(
+            Check(
+                "S13",
+                f"{name}: mean square at the end, over the recursion's",
+                squares[name][-1].mean() / due,
+                1.0,
+                met / due,
+            )
+        )
+        checks.append(is_true("S13", f"{name}: which is below the lowest floor", due < lowest))
     # At eta a = 1 / (1 + t) what is left is the mean of all noise so far, over a.
     mean, name = NOISE**2 / (CURVATURE**2 * (STEPS - 1)), f".5 / (1 + t): the recursion after {STEPS - 1} steps"
-    checks.append(Check("S16", f"{name}, as a mean of noise", fading[-1], mean, 1e-12))
+    checks.append(Check("S16", f"{name}, as a mean of noise", fading["$.5 / (1 + t)$"], mean, 1e-12))
     return checks
 
 
