@@ -20,7 +20,7 @@ import gdlab
 from gdlab.problems import network_loss
 
 from ..cli.settings import Experiment
-from ..reporting.checks import Check, at_most, conclude, farthest, is_true
+from ..reporting.checks import Check, at_most, conclude, exactly, farthest, is_true
 from ..reporting.run_folder import Table
 from ..reporting.standard_errors import error_of_mean
 from ..workloads.digits import FLOAT, batches, examples, starts
@@ -144,6 +144,8 @@ def lowest_point():
 
 def checks(maps):
     """How the best decay moves with the rate: a slope nearer to what is due, 0 or 1, than to the other."""
+    spread = without_tenths(np.mean, np.arange(10.0))  # of ten numbers leaving out one at a time: sd / n^(1/2)
+    yield exactly("3.11", "0, 1, ... 9: standard error of the mean, by tenths", spread, (82.5 / 9 / 10) ** 0.5)
     for name, (rates, decays, losses) in maps.items():
 
         def slope(one_by_one, rates=rates, decays=decays):
