@@ -194,8 +194,10 @@ def chain():
 def worst(gaps):
     """The gaps as printed, below the bounds 2 L |x*|^2 / (k + 4) and 2 L |x*|^2 / (k + 1)^2."""
     plain, accelerated, square = gaps
+    known = CHAIN * (2 * CHAIN + 1) / (6 * (CHAIN + 1))
     k = np.arange(2001)
     return (
+        Check("3.10", "|x*|^2 over n (2 n + 1) / (6 (n + 1)), the sum of squares", square / known, 1.0, 1e-9),
         *(printed("3.10", f"gradient descent: gap after {n}", plain[n], digits[0]) for n, digits in GAPS.items()),
         *(printed("3.10", f"Nesterov: gap after {n}", accelerated[n], digits[1]) for n, digits in GAPS.items()),
         is_true("3.10", "gradient descent stays below its bound", (plain <= 8 * square / (k + 4)).all()),
