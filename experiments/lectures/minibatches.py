@@ -22,7 +22,7 @@ from gdlab.problems import digits, network, network_loss
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, exactly, farthest, is_true
 from ..reporting.run_folder import Table
-from ..reporting.standard_errors import error_of_mean, error_of_ratio, error_of_variance
+from ..reporting.standard_errors import error_of_mean, error_of_ratio, error_of_share, error_of_variance
 
 QUESTION = "What do a few examples tell of the gradient, and what do they cost? (S39, S41-S47)"
 EXAMPLES = 1000
@@ -30,6 +30,7 @@ SIZES = (1, 10, 100, 500, 1000)
 BATCHES = 4000
 FAR = (2.5, -2.0)  # from the path
 ORDERS = 16  # of the examples, in which batches are taken
+SHUFFLED, KEYS = 12, 1000  # examples whose orders are counted, and how many streams
 
 
 def main(settings: Experiment) -> int:
@@ -131,7 +132,29 @@ def orders():
             (jnp.sort(first) == jnp.sort(second)).all() & (jnp.sort(first) == jnp.arange(60)).all(),
         ),
         is_true("S44", "in another order", (first != second).any()),
+        *shuffled(),
     )
+
+
+def shuffled():
+    """Every order is equally likely: what stands first, what follows, and how the next epoch begins (S44)."""
+
+    def two_epochs(key):
+        stream = gdlab.minibatches(jnp.arange(SHUFFLED), SHUFFLED // 3, key=key)
+        return jax.lax.scan(lambda state, _: stream.next(state)[::-1], stream.init(), None, 6)[1].reshape(2, -1)
+
+    drawn = np.asarray(jax.jit(jax.vmap(two_epochs))(jax.random.split(jax.random.key(5), KEYS)))
+    first, second = drawn[:, 0], drawn[:, 1]
+    followed = np.c_[first, np.zeros(KEYS, int)]  # 0 where example 0 is the last: as likely as any of the others
+    counted = {
+        "which example is the first": first[:, 0],
+        "which example follows example 0": followed[np.arange(KEYS), first.argmin(1) + 1],
+        "the first of the next epoch less this one, modulo 12": (second[:, 0] - first[:, 0]) % SHUFFLED,
+    }
+    error = error_of_share(1 / SHUFFLED, KEYS)
+    for name, found in counted.items():
+        off = farthest(np.bincount(found, minlength=SHUFFLED) / KEYS, 1 / SHUFFLED)
+        yield at_most("S44", f"{name}: shares off 1/12, over four standard errors", off / error, 1.0)
 
 
 def noise_law(batches):
