@@ -211,6 +211,7 @@ def paths_of(size):
 def zigzag(paths):
     """Steps of single examples turn, those of all examples do not (S41, S42)."""
     turns = np.cumsum([[0, 0], [3, 0], [0.5, 0.75**0.5], [1, 3**0.5], [-(3**0.5), 1]], axis=0)  # by 60, 0, 90 degrees
+    ends = paths[1][:, -1]
     straighter = np.diff([[straight(path) for path in of_orders] for of_orders in paths.values()], axis=0)
     return (
         Check("S42", "a path that turns by 60, 0 and 90 degrees: mean cosine", straight(turns), 0.5, 1e-12),
@@ -218,6 +219,9 @@ def zigzag(paths):
             "S42",
             f"the larger the batch, the straighter, mean of {ORDERS} orders, by four standard errors",
             (straighter.mean(1) > error_of_mean(straighter, axis=1)).all(),
+        ),
+        is_true(
+            "S42", f"batches of 1: each two of the {ORDERS} orders end apart, by more than rounding", nearest(ends) > 1e-9
         ),
         at_most(
             "S42", "all examples: the path off that of the normal equations", off_the_law(paths[EXAMPLES][0]), 1e-12
@@ -229,6 +233,11 @@ def zigzag(paths):
         ),
         is_true("S42", "all examples never do", min(map(sharpest, paths[EXAMPLES])) > 0),
     )
+
+
+def nearest(places):
+    """The least distance of two of the places."""
+    return min(np.linalg.norm(one - other) for one, other in combinations(places, 2))
 
 
 def straight(path):
