@@ -221,7 +221,9 @@ def zigzag(paths):
             (straighter.mean(1) > error_of_mean(straighter, axis=1)).all(),
         ),
         is_true(
-            "S42", f"batches of 1: each two of the {ORDERS} orders end apart, by more than rounding", nearest(ends) > 1e-9
+            "S42",
+            f"batches of 1: each two of the {ORDERS} orders end apart, by more than rounding",
+            nearest(ends) > 1e-9,
         ),
         at_most(
             "S42", "all examples: the path off that of the normal equations", off_the_law(paths[EXAMPLES][0]), 1e-12
@@ -306,9 +308,9 @@ def timing():
 
     batches = {size: tuple(values[:size] for values in data) for size in (1, 5, 20, 100, 400, 1400)}
     per_update = least_of_five(step, (layers, optimizer.init(layers)), batches, time.perf_counter)
-    epoch = {size: seconds * 1400 / size for size, seconds in per_update.items()}
+    epoch = per_epoch(per_update)
     return (
-        by_a_known_clock(),
+        *by_a_known_clock(),
         # Of times on a machine that does other things no more than the order is judged.
         is_true("S46", "an update on 1400 takes longer than one on 100", per_update[1400] > per_update[100]),
         is_true("S47", "an epoch of B = 1 takes longer than one of B = 100", epoch[1] > epoch[100]),
@@ -328,6 +330,11 @@ def least_of_five(step, start, batches, clock):
     return least
 
 
+def per_epoch(per_update):
+    """Seconds that an epoch of the 1400 examples takes, by batch size."""
+    return {size: seconds * 1400 / size for size, seconds in per_update.items()}
+
+
 def by_a_known_clock():
     """The seconds of updates that take twice the size of their batch, but two rounds of them three seconds longer."""
     seconds, rounds = [0.0], iter(range(5))
@@ -338,7 +345,12 @@ def by_a_known_clock():
         return (made + 1,)
 
     found = least_of_five(step, (0,), {1: 1, 7: 7}, lambda: seconds[0])
-    return exactly("S46", "by a clock that is known: seconds per update on 1 and 7", found[1] + 100 * found[7], 1402.0)
+    epoch = per_epoch(found)
+    return (
+        exactly("S46", "by a clock that is known: seconds per update on 1 and 7", found[1] + 100 * found[7], 1402.0),
+        exactly("S47", "the same: seconds of 1400 updates on 1", epoch[1], 1400 * 2.0),
+        exactly("S47", "the same: seconds of 200 updates on 7", epoch[7], 200 * 14.0),
+    )
 
 
 def clocked(per_update, epoch):
