@@ -22,7 +22,7 @@ from gdlab.problems import digits, network, network_accuracy, network_logits, ne
 
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, exactly, farthest, is_true
-from ..reporting.standard_errors import error_of_few, error_of_mean, error_of_variance, independent
+from ..reporting.standard_errors import error_of_few, error_of_mean, error_of_share, error_of_variance, independent
 from ..workloads.plain_network import accuracy, descended, outputs
 
 QUESTION = "What do shuffling, dropout and noise on the gradient do? (S99)"
@@ -42,7 +42,7 @@ def measure(quick):
     """The checks and the figure; a quick one leaves the training with dropout out."""
     passes, saddles, dropouts = one_pass(), from_zero(), None if quick else dropped()
     draws = 5000 if quick else 20_000
-    checks = [*shuffled(passes), *law_of_dropout(draws), *noise(draws), *left(saddles)]
+    checks = [*shuffled(passes), *law_of_dropout(draws), *every_third(), *noise(draws), *left(saddles)]
     return checks if quick else [*checks, *remembered(dropouts)], lambda: draw(passes, dropouts, saddles)
 
 
@@ -125,13 +125,35 @@ def law_of_dropout(count):
         yield at_most("S99", f"dropout, {count // 1000} 000 draws: {name}, over four standard errors", apart.max(), 1.0)
 
 
+def mislabeled():
+    """The true labels of 300 digits, those to learn from, and which of these are drawn from the nine wrong ones."""
+    rng, truth = np.random.default_rng(1), divided()[0][1][:300]
+    wrong = jnp.asarray(rng.uniform(size=300) < WRONG)
+    return truth, jnp.where(wrong, (truth + rng.integers(1, 10, 300)) % 10, truth), wrong
+
+
+def every_third():
+    """A third of the labels are wrong, and these are the ones whose memory is counted."""
+    truth, labels, wrong = map(np.asarray, mislabeled())
+    share = (labels != truth).mean()
+    return (
+        Check(
+            "S99",
+            "share of the 300 labels that are wrong, four standard errors",
+            share,
+            1 / 3,
+            error_of_share(1 / 3, 300),
+        ),
+        exactly(
+            "S99", "labels counted as wrong that are right, or the other way", (wrong != (labels != truth)).sum(), 0
+        ),
+    )
+
+
 def dropped():
     """Accuracies without and with dropout on digits of which every third has a wrong label, from each of the starts."""
-    (images, labels), test = divided()
-    images, truth = images[:300], labels[:300]
-    rng = np.random.default_rng(1)
-    wrong = jnp.asarray(rng.uniform(size=300) < WRONG)
-    labels = jnp.where(wrong, (truth + rng.integers(1, 10, 300)) % 10, truth)
+    (images, _), test = divided()
+    images, (_, labels, wrong) = images[:300], mislabeled()
 
     def loss(params, share, *, key):
         logits = with_dropout(params, images, key, share)
