@@ -22,7 +22,7 @@ from gdlab.problems import digits, network, network_accuracy, network_logits, ne
 
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, exactly, farthest, is_true
-from ..reporting.standard_errors import error_of_few, error_of_mean, error_of_share, error_of_variance, independent
+from ..reporting.standard_errors import error_of_few, error_of_mean, error_of_share, error_of_variance
 from ..workloads.plain_network import accuracy, descended, outputs
 
 QUESTION = "What do shuffling, dropout and noise on the gradient do? (S99)"
@@ -31,6 +31,7 @@ LEARNT, BATCH = 1200, 10
 WRONG, DROPPED = 1 / 3, 0.5
 STARTS = 8  # of the runs without and with dropout
 ETA, GAMMA = 0.01, 0.55  # of the noise, as in optax
+KEYS = 100  # of the noise that leaves the saddle
 
 
 def main(settings: Experiment) -> int:
@@ -198,10 +199,7 @@ def from_zero():
     data = jax.tree.map(lambda leaf: leaf[:300], divided()[0])
     losses = {"saddle": lambda w: surface("linear_net").loss(w), "network": lambda p: network_loss(p, data)}
     starts = {"saddle": jnp.zeros(2), "network": jax.tree.map(jnp.zeros_like, network(jax.random.key(0), SIZES))}
-    optimizers = {
-        "plain": gdlab.sgd(0.1),
-        "noise": gdlab.chain(optax.add_noise(ETA, GAMMA, jax.random.key(4)), gdlab.sgd(0.1)),
-    }
+    optimizers = {"plain": gdlab.sgd(0.1), "noise": noisy(jax.random.key(4))}
     return {
         (place, name): np.asarray(gdlab.minimize(losses[place], optimizer, starts[place], 1000).history["loss"])
         for place in losses
@@ -209,12 +207,30 @@ def from_zero():
     }
 
 
+def noisy(key):
+    """Descent at the rate .1 on gradients with noise."""
+    return gdlab.chain(optax.add_noise(ETA, GAMMA, key), gdlab.sgd(0.1))
+
+
+def over_its_floor():
+    """The loss of (1 - w1 w2)^2 with noise over that of its floor, a mean of updates 200 to 1000 for each key."""
+
+    def losses(key):
+        return gdlab.minimize(lambda w: surface("linear_net").loss(w), noisy(key), jnp.zeros(2), 1000).history["loss"]
+
+    found = np.asarray(jax.jit(jax.vmap(losses))(jax.random.split(jax.random.key(5), KEYS)))
+    # Across the valley the curvature is a = 4 at (1, 1): a / 2 times the variance eta s^2 / (a (2 - a eta)).
+    # Along the valley the noise has a deviation of .07, by which a is 1 % larger, and in an update s^2 falls by .3 % at
+    # most: both change the loss by less than 1 %.
+    floor = 0.1 * ETA / (1 + np.arange(200, 1000)) ** GAMMA / (2 * (2 - 4 * 0.1))
+    return (found[:, 200:] / floor).mean(1)
+
+
 def by_loop(losses):
     """The same losses from the saddle with noise, by a loop in NumPy on the noise that a flat loss shows."""
-    noisy = gdlab.chain(optax.add_noise(ETA, GAMMA, jax.random.key(4)), gdlab.sgd(0.1))
-    flat = gdlab.minimize(lambda x: 0 * jnp.sum(x), noisy, jnp.zeros(2), 1000, record=("update",)).history["update"]
+    still = gdlab.minimize(lambda x: 0 * jnp.sum(x), noisy(jax.random.key(4)), jnp.zeros(2), 1000, record=("update",))
     w, due = np.zeros(2), []
-    for drawn in np.asarray(flat):
+    for drawn in np.asarray(still.history["update"]):
         due.append((1 - w[0] * w[1]) ** 2)
         w = w + 0.2 * (1 - w[0] * w[1]) * w[::-1] + drawn
     off = farthest(losses, due)
@@ -224,14 +240,12 @@ def by_loop(losses):
 def left(saddles):
     """Who leaves."""
     stays, goes = saddles["saddle", "plain"], saddles["saddle", "noise"]
-    # Across the valley the curvature is a = 4 at (1, 1): a / 2 times the variance eta s^2 / (a (2 - a eta)).
-    floor = 0.1 * ETA / (1 + np.arange(200, 1000)) ** GAMMA / (2 * (2 - 4 * 0.1))
-    ratio = (goes[200:] / floor).mean()
-    error = error_of_variance(independent(800, 0.6))  # 1 - a eta of x is kept from one step to the next
+    ratios = over_its_floor()
+    name = f"(1 - w1 w2)^2 from 0: loss with noise, over that of its floor, mean of {KEYS} keys"
     return (
         exactly("S49", "(1 - w1 w2)^2 from 0: loss without noise", stays[-1], 1.0),
         by_loop(goes),
-        Check("S49", "(1 - w1 w2)^2 from 0: loss with noise, over that of its floor", ratio, 1.0, error),
+        Check("S49", name, ratios.mean(), 1.0, error_of_mean(ratios)),
         *of_zeros(saddles["network", "plain"], saddles["network", "noise"]),
     )
 
