@@ -26,6 +26,7 @@ from gdlab.problems import network_loss
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, exactly, farthest, is_true
 from ..reporting.run_folder import Table
+from ..reporting.standard_errors import error_of_share
 from ..workloads.digits import FLOAT, batches, examples, start
 from ..workloads.plain_network import descended, gradients, outputs
 
@@ -63,9 +64,19 @@ def measure(quick):
     checks = [  # in single precision, whose rounding of 6e-8 adds up over 600 digits
         at_most("S64", "|g| at the start over that in double precision, less 1", abs(adam[2][0] / norm - 1), 1e-5)
     ]
-    checks += [*looped(from_here, wrong), *oscillating(stuck), by_differences("stuck", rectified, stuck, wrong)]
+    share = np.mean(np.asarray(wrong[1] != learnt[1]))
+    checks += [
+        *mislabeled(share),
+        *looped(from_here, wrong),
+        *oscillating(stuck),
+        by_differences("stuck", rectified, stuck, wrong),
+    ]
     checks += [by_differences(name, network_loss, run, learnt) for name, run in runs.items()]
-    return [*checks, *done(runs), *another_way(adam[-1], learnt, steps)], lambda: draw(stuck, runs), quarters(stuck)
+    return (
+        [*checks, *done(runs), *another_way(adam[-1], learnt, steps)],
+        lambda: draw(stuck, runs),
+        quarters(stuck, share),
+    )
 
 
 def watched(loss, optimizer, layers, size, learnt, steps):
@@ -122,36 +133,43 @@ def looped(layers, learnt):
     yield at_most("S63", "the same: norms of the gradient", farthest(norm[:EARLY] / norms, 1), 1e-9)
 
 
-def entropy_of_labels():
-    """The loss of one who knows the right labels and none of the wrong.
+def entropy_of_labels(share):
+    """The loss of one who knows the right labels and none of the wrong, where so many are wrong.
 
-    A label that is drawn anew is right in one of ten.  Who knows no more than the right labels gives them the
-    probability p = 1 - .9 * .2 and each of nine others (1 - p) / 9: a loss of .867, the entropy of the labels.
+    Who knows no more than the right labels gives them the probability p that they are given, and each of nine others
+    (1 - p) / 9: the entropy of the labels.
     """
-    p = 1 - 0.9 * WRONG
+    p = 1 - share
     return -p * np.log(p) - (1 - p) * np.log((1 - p) / 9)
+
+
+def mislabeled(share):
+    """How many labels are wrong, and what one loses who knows the right ones (S63)."""
+    by_scipy = float(entr([1 - share, *[share / 9] * 9]).sum())
+    name, due = "share of wrong labels: a fifth drawn anew, a tenth of these right; four standard errors", 0.9 / 5
+    return (
+        Check("S63", name, share, due, error_of_share(due, COUNT)),
+        exactly("S63", "the entropy of the labels, by scipy", entropy_of_labels(share), by_scipy),
+    )
 
 
 def oscillating(stuck):
     """Slow without a small gradient (S63)."""
-    p = 1 - 0.9 * WRONG
-    by_scipy = float(entr([p, *[(1 - p) / 9] * 9]).sum())
     return (
-        exactly("S63", "the entropy of the labels, by scipy", entropy_of_labels(), by_scipy),
         # Printed are norms of .3 to .8, one digit each.
         Check("S63", "|g|, median of the run", np.median(stuck[2]), 0.55, 0.3),
         exactly("S63", "moments of 100 at which |g| is that of a critical point, .001", (stuck[2] < SMALL).sum(), 0),
     )
 
 
-def quarters(stuck):
+def quarters(stuck, share):
     """What loss and gradient are in each quarter of the run."""
     t, loss, norm, _ = stuck
     rows = []
     for at, of_loss, of_norm in zip(*(np.split(values, 4) for values in (t, loss, norm)), strict=True):
         span = (np.mean(of_loss), np.median(of_norm), of_norm.min(), of_norm.max())
         rows.append([f"from {at[0]}", *(f"{value:.3g}" for value in span)])
-    rows.append(["right labels known, none of the wrong", f"{entropy_of_labels():.3g}", "", "", ""])
+    rows.append(["right labels known, none of the wrong", f"{entropy_of_labels(share):.3g}", "", "", ""])
     title = "A fifth of the labels wrong, rate .5 (printed: losses of 1.1 to 1.8, |g| of .3 to .8): shown, not judged"
     return Table(title, ("updates", "mean loss", "median |g|", "least", "largest"), rows)
 
