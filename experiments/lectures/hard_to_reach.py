@@ -77,34 +77,36 @@ def measure(quick):
 
 def watched(loss, optimizer, layers, size, learnt, steps):
     """Loss and gradient norm over all examples at 100 moments of a run on batches, and the parameters at its end."""
-    seen, params = looked(loss, optimizer, layers, size, learnt, steps, jax.random.key(2))
-    return np.arange(0, steps, steps // 100), *np.asarray(seen).T, params
+    every = steps // 100
+    seen, params = looked(loss, optimizer, layers, size, learnt, steps, every, jax.random.key(2))
+    return np.arange(0, steps, every), *np.asarray(seen).T, params
 
 
 def from_several_starts(learnt, steps):
-    """Losses and gradient norms at 100 moments of the stuck run, (starts, 100) each, those that stay finite first.
+    """Losses and gradient norms at 40 moments of the stuck run, (starts, 40) each, those that stay finite first.
 
     At that rate a start may diverge; which of them do depends on rounding.
     """
+    every = steps // 40
 
     def seen(seed):
         layers, sgd = start(jax.random.key(seed), STUCK_LAYERS), gdlab.sgd(FLOAT(STUCK_RATE))
-        return looked(rectified, sgd, layers, STUCK_SIZE, learnt, steps, jax.random.key(seed + 1))[0]
+        return looked(rectified, sgd, layers, STUCK_SIZE, learnt, steps, every, jax.random.key(seed + 1))[0]
 
     loss, norm = np.moveaxis(np.asarray(jax.jit(jax.vmap(seen))(1 + 2 * jnp.arange(STARTS))), -1, 0)
     finite_first = np.argsort(~np.isfinite(loss).all(1), kind="stable")
-    return np.arange(0, steps, steps // 100), loss[finite_first], norm[finite_first]
+    return np.arange(0, steps, every), loss[finite_first], norm[finite_first]
 
 
-def looked(loss, optimizer, layers, size, learnt, steps, key):
-    """Loss and norm at 100 moments as an array of shape (100, 2), and the parameters, by the key of the batches."""
+def looked(loss, optimizer, layers, size, learnt, steps, every, key):
+    """Loss and norm at these moments, an array of shape (moments, 2), and the parameters, by the key of the batches."""
 
     def look(moment):
         value, grads = jax.value_and_grad(loss)(moment.params, learnt)
         return jnp.stack([value, optax.tree.norm(grads)])
 
     stream = gdlab.minibatches(learnt, size, key=key)
-    ran = gdlab.minimize(loss, optimizer, layers, steps, batches=stream, record={"all": look}, every=steps // 100)
+    ran = gdlab.minimize(loss, optimizer, layers, steps, batches=stream, record={"all": look}, every=every)
     return ran.history["all"], ran.params
 
 
