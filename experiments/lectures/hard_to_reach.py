@@ -134,28 +134,15 @@ def by_differences(name, loss, layers, learnt):
 def looped(layers, learnt):
     """The first updates of the stuck run, in double precision, against a loop in NumPy (S63)."""
     layers, learnt = wide(layers), (learnt[0].astype(float), learnt[1])
-    _, loss, norm, _ = watched(rectified, gdlab.sgd(STUCK_RATE), layers, STUCK_SIZE, learnt, 100)
-    fed = [*zip(*map(np.asarray, batches(learnt, STUCK_SIZE, EARLY, jax.random.key(2))), strict=True)]
-    places = [descended(layers, fed[:t], STUCK_RATE, rectified=True)[0] for t in range(EARLY + 1)]
-    losses, norms = np.transpose([loss_and_norm(weights, learnt, rectified=True) for weights in places[:EARLY]])
-    yield at_most(
-        "S63", f"{EARLY} updates: losses over a NumPy loop's, less 1", farthest(loss[:EARLY] / losses, 1), 1e-9
-    )
-    yield at_most("S63", "the same: norms of the gradient", farthest(norm[:EARLY] / norms, 1), 1e-9)
+    key = jax.random.key(2)
+    seen, there = looked(rectified, gdlab.sgd(STUCK_RATE), layers, STUCK_SIZE, learnt, EARLY, 1, key)
+    fed = [*zip(*map(np.asarray, batches(learnt, STUCK_SIZE, EARLY, key)), strict=True)]
+    places = [descended(layers, fed[:t], STUCK_RATE, rectified=True)[0] for t in range(EARLY)]
+    (loss, norm), due = seen.T, np.array([loss_and_norm(weights, learnt, rectified=True) for weights in places])
+    yield at_most("S63", f"{EARLY} updates: losses over a NumPy loop's, less 1", farthest(loss / due[:, 0], 1), 1e-9)
+    yield at_most("S63", "the same: norms of the gradient", farthest(norm / due[:, 1], 1), 1e-9)
     # ReLU units have kinks, which differences may straddle: at a place where every compiler arrives, none does.
-    wb = map(jnp.asarray, places[EARLY])
-    there = [{"w": w, "b": b} for w, b in zip(wb, wb, strict=True)]
     yield by_differences(f"stuck, after {EARLY} updates", rectified, there, learnt)
-
-
-def entropy_of_labels(share):
-    """The loss of one who knows the right labels and none of the wrong, where so many are wrong.
-
-    Who knows no more than the right labels gives them the probability p that they are given, and each of nine others
-    (1 - p) / 9: the entropy of the labels.
-    """
-    p = 1 - share
-    return -p * np.log(p) - (1 - p) * np.log((1 - p) / 9)
 
 
 def loss_and_norm(weights, learnt, rectified=False):
@@ -166,6 +153,16 @@ def loss_and_norm(weights, learnt, rectified=False):
     back[rows, labels] -= 1
     slopes = gradients(weights, units, back / COUNT, rectified=rectified)
     return value, np.sqrt(sum((g**2).sum() for g in slopes))
+
+
+def entropy_of_labels(share):
+    """The loss of one who knows the right labels and none of the wrong, where such a share is wrong.
+
+    Who knows no more than the right labels gives them the probability p that they are given, and each of nine others
+    (1 - p) / 9: the entropy of the labels.
+    """
+    p = 1 - share
+    return -p * np.log(p) - (1 - p) * np.log((1 - p) / 9)
 
 
 def mislabeled(share):
