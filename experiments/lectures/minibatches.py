@@ -22,7 +22,7 @@ from gdlab.problems import digits, network, network_loss
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, exactly, farthest, is_true
 from ..reporting.run_folder import Table
-from ..reporting.standard_errors import error_of_mean, error_of_ratio, error_of_variance
+from ..reporting.standard_errors import error_of_mean, error_of_ratio, error_of_share, error_of_variance
 
 QUESTION = "What do a few examples tell of the gradient, and what do they cost? (S39, S41-S47)"
 EXAMPLES = 1000
@@ -30,6 +30,7 @@ SIZES = (1, 10, 100, 500, 1000)
 BATCHES = 4000
 FAR = (2.5, -2.0)  # from the path
 ORDERS = 16  # of the examples, in which batches are taken
+SHUFFLED, KEYS = 12, 1000  # examples whose orders are counted, and how many streams
 
 
 def main(settings: Experiment) -> int:
@@ -131,19 +132,42 @@ def orders():
             (jnp.sort(first) == jnp.sort(second)).all() & (jnp.sort(first) == jnp.arange(60)).all(),
         ),
         is_true("S44", "in another order", (first != second).any()),
+        *shuffled(),
     )
 
 
+def shuffled():
+    """Every order is equally likely: what stands first, what follows, and how the next epoch begins (S44)."""
+
+    def two_epochs(key):
+        stream = gdlab.minibatches(jnp.arange(SHUFFLED), SHUFFLED // 3, key=key)
+        return jax.lax.scan(lambda state, _: stream.next(state)[::-1], stream.init(), None, 6)[1].reshape(2, -1)
+
+    drawn = np.asarray(jax.jit(jax.vmap(two_epochs))(jax.random.split(jax.random.key(5), KEYS)))
+    first, second = drawn[:, 0], drawn[:, 1]
+    followed = np.c_[first, np.zeros(KEYS, int)]  # 0 where example 0 is the last: as likely as any of the others
+    counted = {
+        "which example is the first": first[:, 0],
+        "which example follows example 0": followed[np.arange(KEYS), first.argmin(1) + 1],
+        "the first of the next epoch less this one, modulo 12": (second[:, 0] - first[:, 0]) % SHUFFLED,
+    }
+    error = error_of_share(1 / SHUFFLED, KEYS)
+    for name, found in counted.items():
+        off = farthest(np.bincount(found, minlength=SHUFFLED) / KEYS, 1 / SHUFFLED)
+        yield at_most("S44", f"{name}: shares off 1/12, over four standard errors", off / error, 1.0)
+
+
 def noise_law(batches):
-    """The mean square error of a batch's gradient (S45)."""
+    """The mean square error of a batch's gradient (S45), of examples in the order of x, where neighbors are alike."""
     x, y = line(jax.random.key(0))
+    x, y = x[jnp.argsort(x)], y[jnp.argsort(x)]
     each = per_example(jnp.array([-1.0, 0.5]), x, y)
     whole = each.mean(0)
     trace = float(jnp.sum(jnp.mean((each - whole) ** 2, 0)))
 
-    def errors(key):  # of the first B examples in a random order, for every B
-        means = jnp.cumsum(jax.random.permutation(key, each), 0)[jnp.array(SIZES) - 1] / jnp.array(SIZES)[:, None]
-        return jnp.sum((means - whole) ** 2, 1)
+    def errors(key):  # of the first batch of a stream, for every B
+        streams = [gdlab.minibatches(each, size, key=key) for size in SIZES]
+        return jnp.stack([jnp.sum((stream.next(stream.init())[0].mean(0) - whole) ** 2) for stream in streams])
 
     measured = np.asarray(jax.lax.map(errors, jax.random.split(jax.random.key(2), batches), batch_size=100))
     a, t = np.asarray(x, float), np.asarray(y, float)
@@ -187,6 +211,7 @@ def paths_of(size):
 def zigzag(paths):
     """Steps of single examples turn, those of all examples do not (S41, S42)."""
     turns = np.cumsum([[0, 0], [3, 0], [0.5, 0.75**0.5], [1, 3**0.5], [-(3**0.5), 1]], axis=0)  # by 60, 0, 90 degrees
+    ends = paths[1][:, -1]
     straighter = np.diff([[straight(path) for path in of_orders] for of_orders in paths.values()], axis=0)
     return (
         Check("S42", "a path that turns by 60, 0 and 90 degrees: mean cosine", straight(turns), 0.5, 1e-12),
@@ -194,6 +219,11 @@ def zigzag(paths):
             "S42",
             f"the larger the batch, the straighter, mean of {ORDERS} orders, by four standard errors",
             (straighter.mean(1) > error_of_mean(straighter, axis=1)).all(),
+        ),
+        is_true(
+            "S42",
+            f"batches of 1: each two of the {ORDERS} orders end apart, by more than rounding",
+            nearest(ends) > 1e-9,
         ),
         at_most(
             "S42", "all examples: the path off that of the normal equations", off_the_law(paths[EXAMPLES][0]), 1e-12
@@ -205,6 +235,11 @@ def zigzag(paths):
         ),
         is_true("S42", "all examples never do", min(map(sharpest, paths[EXAMPLES])) > 0),
     )
+
+
+def nearest(places):
+    """The least distance of two of the places."""
+    return min(np.linalg.norm(one - other) for one, other in combinations(places, 2))
 
 
 def straight(path):
@@ -273,9 +308,9 @@ def timing():
 
     batches = {size: tuple(values[:size] for values in data) for size in (1, 5, 20, 100, 400, 1400)}
     per_update = least_of_five(step, (layers, optimizer.init(layers)), batches, time.perf_counter)
-    epoch = {size: seconds * 1400 / size for size, seconds in per_update.items()}
+    epoch = per_epoch(per_update)
     return (
-        by_a_known_clock(),
+        *by_a_known_clock(),
         # Of times on a machine that does other things no more than the order is judged.
         is_true("S46", "an update on 1400 takes longer than one on 100", per_update[1400] > per_update[100]),
         is_true("S47", "an epoch of B = 1 takes longer than one of B = 100", epoch[1] > epoch[100]),
@@ -295,6 +330,11 @@ def least_of_five(step, start, batches, clock):
     return least
 
 
+def per_epoch(per_update):
+    """Seconds that an epoch of the 1400 examples takes, by batch size."""
+    return {size: seconds * 1400 / size for size, seconds in per_update.items()}
+
+
 def by_a_known_clock():
     """The seconds of updates that take twice the size of their batch, but two rounds of them three seconds longer."""
     seconds, rounds = [0.0], iter(range(5))
@@ -305,7 +345,12 @@ def by_a_known_clock():
         return (made + 1,)
 
     found = least_of_five(step, (0,), {1: 1, 7: 7}, lambda: seconds[0])
-    return exactly("S46", "by a clock that is known: seconds per update on 1 and 7", found[1] + 100 * found[7], 1402.0)
+    epoch = per_epoch(found)
+    return (
+        exactly("S46", "by a clock that is known: seconds per update on 1 and 7", found[1] + 100 * found[7], 1402.0),
+        exactly("S47", "the same: seconds of 1400 updates on 1", epoch[1], 1400 * 2.0),
+        exactly("S47", "the same: seconds of 200 updates on 7", epoch[7], 200 * 14.0),
+    )
 
 
 def clocked(per_update, epoch):
