@@ -212,7 +212,9 @@ def drawn_anew():
     keys = jax.random.split(jax.random.key(2), 50)
     shares = [(examples(key, 200, wrong=WRONG)[0][1] != examples(key, 200)[0][1]).mean() for key in keys]
     due = 0.9 * WRONG
-    return Check("S95", "50 draws: share of labels that are wrong", np.mean(shares), due, error_of_share(due, 50 * 200))
+    return Check(
+        "S95", "50 draws: share of labels that are wrong", float(np.mean(shares)), due, error_of_share(due, 50 * 200)
+    )
 
 
 def draw(clouds):

@@ -177,7 +177,7 @@ def borne(direction):
 
     def shrinks(rate):
         moved = gdlab.descent(direction, gdlab.scales.Unit(), rate)
-        run = gdlab.minimize(lambda x: x * x / 2, moved, 1.0, 4000, record=("params",), every=2000)
+        run = gdlab.minimize(lambda x: x * x / 2, moved, jnp.ones([]), 4000, record=("params",), every=2000)
         return (jnp.abs(run.params) < jnp.abs(run.history["params"][-1])) | (run.params == 0)
 
     low, high = 1.0, 100.0
