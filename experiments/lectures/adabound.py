@@ -118,6 +118,12 @@ def late(rates):
             farthest(found["rate"][-1000:] / FINAL, 1),
             1 / (CLOSING * (STEPS - 1000)),
         ),
+        at_most(  # of gradients of one size no peak is above the mean
+            "S91",
+            "AMSBound's places less AdaBound's, over f |g|",
+            farthest(rates["AMSBound"]["params"] / SCALES, found["params"] / SCALES) / FINAL,
+            1e-9,
+        ),
         at_most("3.5", "rate 0 is no step, by our convention, whatever the bounds", jnp.abs(at_rest).max(), 0.0),
     )
 

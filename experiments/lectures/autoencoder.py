@@ -41,7 +41,7 @@ def measure():
     """The checks, the figure, and a table of what is shown but not judged."""
     points = members()
     ends = descend()
-    checks = [*declared(), *families(points), *proofs(points), *descent(ends), *newtons()]
+    checks = [*declared(), *families(points), *between(points), *proofs(points), *descent(ends), *newtons()]
     return checks, lambda: draw(points, ends), undecided(points)
 
 
@@ -55,6 +55,7 @@ def declared():
     counts = np.array([(point.index, point.nullity) for point in points])
     seen = np.stack([(values < -ZERO).sum(1), (np.abs(values) <= ZERO).sum(1)], 1)
     return (
+        at_most("3.13", "20 random places: loss over the mean square error on data, less 1", on_data(), 1e-12),
         at_most("S53", "declared losses - measured", np.abs(losses - [point.value for point in points]).max(), 1e-12),
         at_most("S53", "22 x 24 declared eigenvalues - measured", np.abs(values - told).max(), 1e-12),
         at_most("S53", "declared index and nullity that are not as measured", (counts != seen).sum(), 0),
@@ -62,6 +63,17 @@ def declared():
             "S53", "declared saddles, all but one", sum(point.kind == "saddle" for point in points), 21
         ),
     )
+
+
+def on_data():
+    """How far losses are from NumPy's mean of |x - W2 W1 x|^2 over six x whose covariance is diag(VARIANCES)."""
+    places = np.random.default_rng(0).normal(size=(20, 2 * CODE * len(VARIANCES)))
+    data = np.diag(np.sqrt(len(VARIANCES) * np.array(VARIANCES)))  # one x in each row
+    due = []
+    for place in places:
+        decoder, encoder = place[: len(place) // 2].reshape(-1, CODE), place[len(place) // 2 :].reshape(CODE, -1)
+        due.append(((data - data @ encoder.T @ decoder.T) ** 2).sum(1).mean())
+    return farthest(np.asarray(jax.vmap(linear_autoencoder)(jnp.asarray(places))) / due, 1)
 
 
 def members():
@@ -140,18 +152,30 @@ def spearman(x, y):
     return np.corrcoef(twice)[0, 1]
 
 
-def undecided(points):
-    """The printed correlations, which took equal losses in some order, beside what the orders give."""
+def in_order(points):
+    """The printed correlations, which took equal losses in some order, and what the orders give, from least to most."""
     kept, loss, _, eigenvalues, _ = points
     level, index, full = loss.round(9), (eigenvalues < -ZERO).sum(1), np.array([len(s) == CODE for s in kept])
-    rows = []
     for name, told, some in (("all families", ".984", index >= 0), ("full families", ".989", full)):
         x, y = level[some], index[some]
         # Equal losses in the order of their indices, either way, are the ends.
-        found = [f"{spearman(x + sign * 1e-6 * y, y):.4f}" for sign in (-1, 0, 1)]
-        rows.append([name, told, *found])
+        yield name, told, [spearman(x + sign * 1e-6 * y, y) for sign in (-1, 0, 1)]
+
+
+def between(points):
+    """The printed correlations lie between the ends."""
+    for name, told, (least, _, most) in in_order(points):
+        held = least - 5e-4 <= float(told) <= most + 5e-4  # to half of the last digit
+        yield is_true(
+            "3.13", f"{name}: printed {told} is between {least:.4f} and {most:.4f}, equal losses in order", held
+        )
+
+
+def undecided(points):
+    """The same as a table."""
+    rows = [[name, told, *(f"{value:.4f}" for value in found)] for name, told, found in in_order(points)]
     columns = ("of", "printed", "ties against the index", "averaged", "with it")
-    return Table("Spearman correlation as equal losses are put in order: not judged", columns, rows)
+    return Table("Spearman correlation as equal losses are put in order", columns, rows)
 
 
 def descend():

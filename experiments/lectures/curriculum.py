@@ -3,11 +3,10 @@
 The lectures name them as help for the optimizer, with no numbers; here are some, on handwritten digits.
 
 - Curriculum (Bengio et al. 2009): one pass over 1200 digits, which are hard where a linear model gives their label
-  little probability.  It does not help here: easy first and hard first both end behind the random order, because
-  digits of a kind come together in both.
+  little probability.  It does not help here: easy first and hard first both end behind the random order.
 - Fine-tuning, 50 digits to learn from: where they are the known ones shifted by a pixel, a network that has read those
   before is ahead for the first 10 updates, and level after 100.  Where they are turned by 90 degrees it begins with
-  a larger loss than one that starts anew, sure of the wrong answers, and ends no better.
+  a larger loss than one that starts anew, sure of the wrong answers, and ends behind it.
 - Normalisation: hidden units with mean 0 and variance 1 over the batch (Ioffe & Szegedy 2015) or over the units
   (Ba et al. 2016) in a network of eight layers.  Both have learnt more than the plain one at every rate up to .1;
   over the batch it also ends lower at its best rate, and does not mind in what units the pixels come, if its epsilon is
@@ -35,7 +34,7 @@ DEEP = (64, *[16] * 7, 10)
 RATES = np.logspace(-3, 1, 9)
 UNITS = (1.0, 16.0)  # of the pixels; a power of two, which rounds nothing
 EPS = 1e-5  # beside a variance
-SEEDS = 16  # of the curricula
+SEEDS = 32  # of the curricula
 TUNED = 6  # starts of the fine-tuned network
 STARTS = 6  # of the deep network; one in a quick run
 
@@ -107,7 +106,8 @@ def curricula():
         run = gdlab.minimize(
             network_loss, gdlab.sgd(0.2), start, LEARNT // BATCH, batches=batches, record=each, every=4
         )
-        return jax.vmap(lambda params: network_accuracy(params, test))(run.history["params"])
+        kept = jax.tree.map(lambda along, end: jnp.append(along, end[None], 0), run.history["params"], run.params)
+        return jax.vmap(lambda params: network_accuracy(params, test))(kept)
 
     return gdlab.sweep(learnt, order=list(orders), seed=np.arange(SEEDS))
 
@@ -124,7 +124,7 @@ def fine_tuned():
             start = gdlab.minimize(network_loss, gdlab.momentum(0.1), start, 200, args=((images, labels),)).params
         few = (change(images[:50]), labels[:50])
         run = gdlab.minimize(
-            network_loss, gdlab.momentum(0.1), start, 100, args=(few,), record=("loss", "params"), every=2
+            network_loss, gdlab.momentum(0.1), start, 101, args=(few,), record=("loss", "params"), every=2
         )
         said = jax.vmap(lambda params: network_logits(params, change(others)).argmax(1))(run.history["params"])
         return {"right": said == truth, "loss": run.history["loss"]}
@@ -146,14 +146,14 @@ def written_out(tuned):
     ready = [{"w": w1, "b": b1}, {"w": w2, "b": b2}]
     for kind, before in product(kinds, ("anew", "fine-tuned")):
         few = kinds[kind](images[:50]).reshape(-1, 64), labels[:50]
-        weights, due = descended(ready if before == "fine-tuned" else start, [few] * 98, 0.1, 0.9)
+        weights, due = descended(ready if before == "fine-tuned" else start, [few] * 100, 0.1, 0.9)
         found = tuned.sel(kind=kind, before=before, seed=0)
         off = farthest(found["loss"].values[:-1] / due[::2], 1)
-        yield at_most("S100", f"{kind} digits, {before}: 98 losses over NumPy's - 1", off, 1e-9)  # rounding, grown
+        yield at_most("S100", f"{kind} digits, {before}: 100 losses over NumPy's - 1", off, 1e-9)  # rounding, grown
         read = accuracy(weights, kinds[kind](others).reshape(-1, 64), truth)
         last = found["reads"].values[-1]  # a rounding may tell a digit, no more
         yield Check(
-            "S100", f"{kind} digits, {before}: share read after 98, less NumPy's", last, read, 1.01 / len(truth)
+            "S100", f"{kind} digits, {before}: share read after 100, less NumPy's", last, read, 1.01 / len(truth)
         )
 
 
@@ -254,8 +254,8 @@ def faster(tuned):
         ),
         is_true(
             "S100",
-            "turned digits: its lead after 100, and what chance may add, are below that half",
-            far[-1].mean() + error_of_few(far[-1]) < half,
+            "turned digits: it reads less after 100 than anew, beyond chance",
+            surely(-far[-1]),
         ),
     )
 
@@ -309,7 +309,7 @@ def draw(lessons, tuned, deep):
     panels = 2 if lessons is None else 3
     figure, (*left, middle, right) = plt.subplots(1, panels, figsize=(4.3 * panels, 4))
     for axes in left:
-        seen = np.arange(0, LEARNT, 4 * BATCH)
+        seen = np.arange(0, LEARNT + 1, 4 * BATCH)
         for order, colour in zip(lessons["order"].values, figures.PALETTE, strict=False):
             figures.band(seen, lessons["value"].sel(order=order).values.T, label=str(order), color=colour, ax=axes)
         axes.legend(fontsize=7)
@@ -317,7 +317,7 @@ def draw(lessons, tuned, deep):
     for kind, dash in zip(tuned["kind"].values, ("-", "--"), strict=True):
         for before, colour in zip(tuned["before"].values, figures.PALETTE, strict=False):
             reads = tuned["reads"].sel(kind=kind, before=before)
-            middle.plot(np.arange(0, 100, 2), reads, dash, color=colour, label=f"{kind}, {before}")
+            middle.plot(np.arange(0, 101, 2), reads, dash, color=colour, label=f"{kind}, {before}")
     middle.set(xlabel="updates on 50 digits", ylabel="accuracy on other digits", title="fine-tuning")
     for norm, colour in zip(deep["norm"].values, figures.PALETTE, strict=False):
         for unit, dash in zip(UNITS, ("-", "--"), strict=True):
