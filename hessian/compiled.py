@@ -120,5 +120,5 @@ def _work_of(equation):
     if equation.primitive.name == "while":
         return math.inf
     inner = sum(work(getattr(one, "jaxpr", one)) for one in jaxprs_in_params(equation.params))
-    largest = max(getattr(x.aval, "size", 1) for x in [*equation.invars, *equation.outvars])
+    largest = max((getattr(x.aval, "size", 1) for x in [*equation.invars, *equation.outvars]), default=0)
     return largest + equation.params.get("length", 1) * inner

@@ -247,6 +247,16 @@ def stuck():
     )
 
 
+def strictly(far):
+    """The rule stops below its tolerance, not above, and looks at the Euclidean norm."""
+    norm = 6 * np.exp(-18.0)
+    for share, due in ((1.001, True), (0.999, False)):
+        run = gdlab.minimize(PLATEAU, gdlab.gd(0.1), far, 1, tolerance=share * norm)
+        yield is_true("S62", f"a tolerance of {share:g} |g|: {'stops' if due else 'goes on'}", (run.steps == 0) == due)
+    run = gdlab.minimize(lambda x: jnp.sum(x**2) / 2, gdlab.gd(0.1), jnp.array([0.3, 0.4]), 9, tolerance=0.46)
+    yield exactly("S62", "g = (.3, .4), a tolerance of .46: stops at |g| = .45, after", run.steps, 1)
+
+
 def trap(path):
     """The rule "stop when |g| < 1e-6" on 1 - exp(-x^2 / 2) (S62)."""
     far = jnp.array([6.0])
@@ -266,6 +276,7 @@ def trap(path):
             1e-12,
         ),
         exactly("S62", "steps taken from 6", run.steps, 0),
+        *strictly(far),
         exactly("S62", "from 5, rate .1: updates until the loss is below .5", np.argmax(below), 117_826),
     )
 

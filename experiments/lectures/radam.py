@@ -1,9 +1,10 @@
 """Why is Adam's first thousand steps' rate uncertain, and what does RAdam do about it? (S18, S93, S94; section 3.7)
 
-With Gaussian gradients the adaptive rate psi = 1 / sigma has a variance that is infinite at the first step and falls
-only as sigma averages more gradients.  RAdam counts them, rho_t, and multiplies the rate by r_t, so that the variance
-of r_t psi is the same at every step; while rho_t <= 4 the variance does not exist and it makes steps of momentum.  The
-closed form of the variance is checked by drawing; its Taylor expansion, from which r_t comes, is poor below rho = 20.
+With Gaussian gradients the adaptive rate psi = 1 / sigma has no variance at the first two steps, and later one that
+falls only as sigma averages more gradients.  RAdam counts them, rho_t, and multiplies the rate by r_t, so that the
+variance of r_t psi is nearly the same from some 20 steps on; while rho_t <= 4 the variance does not exist and it makes
+steps of momentum.  The closed form of the variance is checked by drawing; its Taylor expansion, from which r_t comes,
+is poor below rho = 20.
 """
 
 import jax
@@ -204,9 +205,12 @@ def first_steps():
         run = gdlab.minimize(jnp.vdot, optimizer, jnp.zeros(3), 10, batches=grads, record=("update",))
         return np.asarray(run.history["update"])
 
-    ours, adams = moves(gdlab.radam(0.1)), moves(gdlab.adam(0.1))
-    t = np.arange(1, 11)
-    m = np.tril(0.1 * 0.9 ** (t[:, None] - t).clip(0)) @ np.asarray(grads) / (1 - 0.9 ** t[:, None])
+    ours, t = moves(gdlab.radam(0.1)), np.arange(1, 11)
+    m, v = (  # the debiased averages, as sums over all gradients so far
+        np.tril((1 - b) * b ** (t[:, None] - t).clip(0)) @ np.asarray(grads) ** power / (1 - b ** t[:, None])
+        for b, power in ((0.9, 1), (B2, 2))
+    )
+    adams = -0.1 * m / (np.sqrt(v) + 1e-8)
     _, factors = read(B2, 10)
     return (
         at_most("S18", "steps 1-4 + eta m, debiased", np.abs(ours[:4] + 0.1 * m[:4]).max(), 1e-15),

@@ -71,7 +71,16 @@ def measure(quick):
     contests = {name: contest(name, quick) for name in names}
     rows = [row for of_problem in contests.values() for row in of_problem]
     without = [name for name, of_problem in contests.items() if not of_problem]
-    about = [all_have_saddles(without), *judged(), *priced(), *billed(*humps), paired(), of_humps(), *placed(*humps)]
+    about = [
+        all_have_saddles(without),
+        *judged(),
+        *priced(),
+        *billed(*humps),
+        *billed_to_ours(*humps),
+        paired(),
+        of_humps(),
+        *placed(*humps),
+    ]
     return [*about, *checks(rows), *halted(rows)], lambda: draw(rows), counts(rows, len(names) - len(without))
 
 
@@ -197,6 +206,13 @@ def priced():
     """Three of each: a gradient with its loss 1, a product with the Hessian 2, the loss alone 1/2."""
     for name, counts, due in (("gradient", (3, 0, 0), 3.0), ("product", (0, 3, 0), 6.0), ("loss", (0, 0, 3), 1.5)):
         yield exactly("S58", f"the price of 3: {name}", price(*counts), due)
+
+
+def billed_to_ours(loss, official):
+    """The price of ours by the counts that its end tells."""
+    end = hessian.find_minimum(loss, jnp.asarray(official), finish=5000)
+    due = float(end.gradients) + 2 * float(end.num_matvecs) + float(end.evaluations) / 2
+    yield exactly("S58", f"{OURS} on the humps: the price, by its own counts", arriving(loss)(official).price, due)
 
 
 def paired():

@@ -2,7 +2,7 @@
 
 Adam's step p is the shadow on itself of a step of descent, -gamma g with gamma = p.p / (-p.g).  The average of gamma,
 debiased, is Lambda; SWATS switches to momentum at the rate Lambda at the first step k > 1 where |Lambda - gamma| is
-below a tolerance (at k = 1 they are equal by definition, hence the guard).
+below a tolerance (at k = 1 they are equal by definition, hence the guard) and Lambda is above 0, as a rate must be.
 
 Logistic regression on 569 tumours (S87's numbers are of these data), from zero: gamma grows along Adam's way until it
 has arrived.  With all examples the paper's tolerance 1e-9 never switches, nor does 1e-5; 1e-4 switches at once, to a
@@ -57,6 +57,7 @@ def measure(quick):
         growing(examples),
         *at_rest(examples),
         in_two_leaves(examples),
+        *above_zero(),
         *from_rest(examples),
         *switches(runs, lowest(examples), estimated(examples)),
         *above_adam(some["loss"]),
@@ -183,6 +184,20 @@ def at_rest(examples):
             "S87", "the others over Adam's by a NumPy loop, less 1", farthest((p / adam_steps(g))[moves], 1), 1e-11
         ),
         at_most("S87", "12 Lambdas by a loop, over the largest", farthest(told, due) / max(due), 1e-12),
+    )
+
+
+def above_zero():
+    """Where gradients turn against Adam's steps gamma is negative, and there is no switch while Lambda is, too."""
+    g = np.array([10.0, -0.1, -0.1, -0.1, 1e-4, 1e-4])[:, None]
+    weights = np.tril(0.999 ** (np.arange(6)[:, None] - np.arange(6)).clip(0))
+    means = weights @ shadow_rates(g)
+    optimizer = gdlab.swats(RATE, tolerance=1e9)
+    ran = gdlab.minimize(jnp.vdot, optimizer, jnp.zeros(1), 6, batches=jnp.asarray(g), record=())
+    first = int(np.argmax(means[1:] > 0)) + 2
+    return (
+        is_true("S87", "a large gradient, then three of the other sign: Lambda is negative", (means[1:4] < 0).all()),
+        exactly("S87", "any tolerance: the switch comes with the first Lambda above 0", ran.state.switch_step, first),
     )
 
 

@@ -179,7 +179,12 @@ def compared():
 
 def lawful():
     """The law of shares, where it can be worked out by hand: no failure of n, 1 - .005^(1/n) at most."""
-    yield at_most("3.8", "no failure of 48: shares", farthest(shares(0, 48), (0, 1 - 0.005 ** (1 / 48))), 1e-12)
+    one = 0.005 ** (1 / 48)
+    yield at_most("3.8", "no failure of 48: shares", farthest(shares(0, 48), (0, 1 - one)), 1e-12)
+    yield at_most("3.8", "48 failures of 48", farthest(shares(48, 48), (one, 1)), 1e-12)
+    (low, high), (less, more) = shares(17, 48), shares(31, 48)
+    yield at_most("3.8", "17 failures, and 17 that do not fail: from 1", farthest((low + more, high + less), 1), 1e-12)
+    yield is_true("3.8", "17 of 48 lies within", low < 17 / 48 < high)
 
 
 def early(ends):

@@ -88,7 +88,7 @@ class _Lowering(Rules, Sums):
 
     def evaluate(self, jaxpr, consts, args):
         known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*map(seen, consts), *args], strict=True))
-        for equation in jaxpr.eqns:
+        for equation in (one for one in jaxpr.eqns if one.outvars):  # others print or call back, and make no number
             inputs = [seen(one.val) if isinstance(one, Literal) else known[one] for one in equation.invars]
             made = self.outputs(equation, inputs)
             for variable, value in zip(equation.outvars, made, strict=True):

@@ -13,6 +13,7 @@ LOSSES = {  # a loss, n, and how many numbers it computes, counted by hand
     "a product": (lambda w: w[0] * 2.0, 2, 2 + 2 + 1),  # a slice reads 2, a squeeze 1, a product 1
     "data": (lambda w: jnp.sum(jnp.asarray(ROWS) @ w), 3, 150 + 50),
     "a loop": (lambda w: jax.lax.scan(lambda c, _: (c * 2.0, None), w[0], length=7)[0], 2, 2 + 1 + 1 + 7),
+    "one that calls back": (lambda w: (w[0], jax.debug.callback(lambda: None))[0], 2, 2 + 1),
     "an endless one": (lambda w: jax.lax.while_loop(lambda c: c < 1, lambda c: c + 1, w[0]), 2, np.inf),
 }
 
