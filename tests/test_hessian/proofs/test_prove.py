@@ -372,3 +372,13 @@ def test_what_is_degenerate_across_the_orbit_is_not_proved_and_a_wrong_symmetry_
         hessian.prove(lambda w: hat(w) + w[0], jnp.array([0.6, 0.8]), symmetries=circle)
     curved = hessian.prove(hat, jnp.array([0.6, 0.8]), symmetries=lambda w: w[0] * jnp.array([-w[1], w[0]]))
     assert "affine" in curved.reason
+
+
+@pytest.mark.parametrize("called", [(), (0,)], ids=["without numbers", "with one"])
+def test_a_loss_that_calls_back_is_proved_as_the_one_that_does_not(called):
+    def loss(w):
+        jax.debug.callback(lambda *_: None, *(w[i] for i in called))
+        return jnp.sum((w**2 - 1) ** 2)
+
+    assert hessian.prove(loss, jnp.ones(2)).kind == "minimum"
+    assert hessian.find_minimum(loss, jnp.zeros(2)).point.kind == "minimum"
