@@ -77,7 +77,7 @@ def measure(quick):
         *judged(),
         *priced(),
         *billed(*humps),
-        *billed_to_ours(*humps),
+        billed_to_ours(),
         paired(),
         of_humps(),
         *placed(*humps),
