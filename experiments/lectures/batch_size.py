@@ -53,7 +53,7 @@ def measure(quick):
     runs = {size: accuracies(size, rates, lanes, EPOCHS * EXAMPLES // size, EXAMPLES // size) for size in sizes}
     control = accuracies(EXAMPLES, (LECTURE,), lanes, long, 20)[0]
     at = rates.index(LECTURE)
-    checks = [*written_out(runs, at, lanes), *smaller_is_better(runs, at)]
+    checks = [*written_out(runs, at, lanes), *each_once(lanes), *smaller_is_better(runs, at)]
     checks += [*same_start(runs, at, control), *updates_decide(runs, at, control), *own_rates(runs, rates)]
     if not quick:
         checks += printed_accuracies(runs, at, control)
@@ -99,6 +99,23 @@ def written_out(runs, at, lanes):
             found = runs[size][at, 0, after, i]
             what = f"B = {size}, {updates} updates: {name}, first seed, against NumPy"
             yield Check("S48", what, found, right, 1.01 / len(labels))
+
+
+def each_once(lanes):
+    """What the first seed is fed: every epoch is a new order of the digits learnt, each with its label (S44, S48)."""
+    learnt, _, _, order = jax.tree.map(lambda leaf: leaf[0], lanes)
+
+    def listed(images, labels):
+        return [image.tobytes() + label.tobytes() for image, label in zip(images, labels, strict=True)]
+
+    due = sorted(listed(*map(np.asarray, learnt)))
+    for size, epochs in ((EXAMPLES, EPOCHS), (10, 2)):
+        images, labels = map(np.asarray, batches(learnt, size, epochs * EXAMPLES // size, order))
+        fed = listed(images.reshape(-1, images.shape[-1]), labels.reshape(-1))
+        orders = [fed[i : i + EXAMPLES] for i in range(0, len(fed), EXAMPLES)]
+        once, apart = sum(sorted(one) == due for one in orders), len(set(map(tuple, orders)))
+        yield exactly("S48", f"B = {size}: epochs that hold every digit once, of {epochs}", once, epochs)
+        yield exactly("S48", f"B = {size}: different orders, of {epochs}", apart, epochs)
 
 
 def same_start(runs, at, control):
