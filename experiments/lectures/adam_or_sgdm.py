@@ -27,7 +27,7 @@ from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, exactly, farthest, is_true
 from ..reporting.run_folder import Table
 from ..reporting.standard_errors import at_the_others_best, error_of_few, error_of_share, error_of_variance
-from ..workloads.plain_network import descended, outputs
+from ..workloads.plain_network import gradients, outputs
 from ..workloads.tuned_benchmark import PROBLEMS, RATES, best, draws, medians, tuned_benchmark
 
 QUESTION = "Adam or SGD with momentum: which, and when? (S86, S101)"
@@ -204,12 +204,39 @@ def wrong_end():
 
 
 def looped(results):
-    """What SGDM leaves on the first seed's problems at a rate that all bear, against loops in NumPy (S101)."""
-    rate = 1e-3
+    """What both leave on the first seed's problems at a rate that all bear, against loops in NumPy (S101)."""
+    rate, problems = 1e-3, by_hand()
+    for name, move in (("SGDM", inert), ("Adam", adaptive)):
+        for problem, (begun, slopes, left) in problems.items():
+            weights = [np.asarray(part, float) for part in begun]
+            kept = [0.0] * len(weights)
+            for t in range(300):
+                found = [move(t, g, k) for g, k in zip(slopes(weights, t), kept, strict=True)]
+                kept, weights = [k for k, _ in found], [w - rate * m for w, (_, m) in zip(weights, found, strict=True)]
+            loss = results[problem].sel(optimizer=name.lower()).sel(rate=rate, method="nearest").isel(seed=0)
+            what = f"{name}, rate {rate:g}, {problem}: loss over a NumPy loop's"
+            yield Check("S101", what, float(loss) / left(weights), 1.0, 1e-9)  # rounding
+
+
+def inert(_, g, v):
+    """The step of SGDM over its rate, by hand."""
+    v = 0.9 * v + g
+    return v, v
+
+
+def adaptive(t, g, kept):
+    """The step of Adam over its rate, by hand: decays .9 and .99, and 1e-8 beside the root."""
+    m, v = kept or (0.0, 0.0)
+    m, v = 0.9 * m + 0.1 * g, 0.99 * v + 0.01 * g * g
+    return (m, v), m / (1 - 0.9 ** (t + 1)) / (np.sqrt(v / (1 - 0.99 ** (t + 1))) + 1e-8)
+
+
+def by_hand():
+    """The first seed's problems: the weights at the start, their gradients at step t, the loss that is scored."""
     start, fed, (turn, (others, truth)) = draws(0)
     c = np.logspace(-3, 0, 10)
     odds = lambda z: 1 / (1 + np.exp(-z))  # noqa: E731
-    gradients = {
+    slopes = {
         "bowl": lambda w, t: c * w,
         "turned bowl": lambda w, t: turn.T @ (c * (turn @ w)),
         "crescent": lambda w, t: along_the_crescent(w),
@@ -223,23 +250,29 @@ def looped(results):
         "noisy bowl": lambda w: w @ w / 2,
         "rare features": lambda w: np.mean(np.log1p(np.exp(others @ w)) - truth * (others @ w)),
     }
-    for problem, gradient in gradients.items():
-        w, v = np.asarray(start[problem], float), 0.0
-        for t in range(300):
-            v = 0.9 * v - rate * gradient(w, t)
-            w = w + v
-        found = results[problem].sel(optimizer="sgdm").sel(rate=rate, method="nearest").isel(seed=0)
-        name = f"SGDM, rate {rate:g}, {problem}: loss over a NumPy loop's"
-        yield Check("S101", name, float(found) / left[problem](w), 1.0, 1e-9)  # rounding
+    alone = {
+        problem: ([start[problem]], lambda w, t, of=of: [of(w[0], t)], lambda w, of=left[problem]: of(w[0]))
+        for problem, of in slopes.items()
+    }
+    return {**alone, "network": network_by_hand(start["network"], fed["chosen"])}
+
+
+def network_by_hand(layers, chosen):
+    """The same of the network: 500 digits of 4 x 4 pixels, of which a step takes those that were chosen."""
     images, labels = (np.asarray(leaf)[:500] for leaf in digits())
     pixels = images.reshape(-1, 8, 8)
     pooled = np.mean([pixels[:, i::2, j::2] for i in (0, 1) for j in (0, 1)], axis=0).reshape(-1, 16)
     pooled = pooled - pooled.mean(0)
-    fed_by = [(pooled[chosen], labels[chosen]) for chosen in fed["chosen"]]
-    weights, _ = descended(start["network"], fed_by, rate, 0.9)
-    due = -np.log(outputs(pooled, *weights)[1][np.arange(500), labels]).mean()
-    found = results["network"].sel(optimizer="sgdm").sel(rate=rate, method="nearest").isel(seed=0)
-    yield Check("S101", f"SGDM, rate {rate:g}, network: loss over NumPy's", float(found) / due, 1.0, 1e-9)
+
+    def slopes(weights, t):
+        units, back = outputs(pooled[chosen[t]], *weights)
+        back[np.arange(len(back)), labels[chosen[t]]] -= 1
+        return gradients(weights, units, back / len(back))
+
+    def left(weights):
+        return -np.log(outputs(pooled, *weights)[1][np.arange(500), labels]).mean()
+
+    return [layer[name] for layer in layers for name in "wb"], slopes, left
 
 
 def along_the_crescent(w):
