@@ -4,9 +4,10 @@ The lecture's last table says: SGDM is slow, converges better, is stable, has th
 fast, possibly does not converge, is unstable, has the larger gap.  A network on 600 digits, 64-128-128-128-10, until
 the loss on all of them is below .001, and the problems of the tuned benchmark, each optimizer at its best rate, say:
 
-- Fast: all 600 in a batch, Adam (.001) takes some 270 updates and SGD (.1) some 3600, where the lectures have 2900.
-  But it is the momentum that is missing there: SGDM (.1, lambda = .9) takes about as many as Adam; how many
-  at first is shown beside, not judged, as the start decides.  In batches of 8 it is gone: all take 25 to 35 epochs.
+- Fast: all 600 in a batch, Adam (.001) is there within 400 updates, and SGD (.1) takes more than twice as many as Adam.
+  But it is the momentum that is missing there: SGDM (.1, lambda = .9) takes as many as Adam, to a factor of two.  In
+  batches of 8 it is gone: there both take as many epochs as Adam, to a factor of two.  How many, and how many SGDM
+  takes at first, is shown beside, not judged, as the start decides.
 - Gap: a table shows the accuracy on 1197 other digits, start by start; the lecture gives no number to judge it by.
 - Convergence: on the example of Reddi et al. Adam ends at the wrong end of [-1, 1], SGDM at the right one.
 - Stable: the other way round.  Adam's steps are no longer than a few eta, so that no rate leaves the finite numbers;
@@ -27,7 +28,7 @@ from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, exactly, farthest, is_true
 from ..reporting.run_folder import Table
 from ..reporting.standard_errors import at_the_others_best, error_of_few, error_of_share, error_of_variance
-from ..workloads.plain_network import descended, outputs
+from ..workloads.plain_network import gradients, outputs
 from ..workloads.tuned_benchmark import PROBLEMS, RATES, best, draws, medians, tuned_benchmark
 
 QUESTION = "Adam or SGD with momentum: which, and when? (S86, S101)"
@@ -57,7 +58,7 @@ def measure(quick):
     if quick:
         full = {name: [trained(optimizer, 400, 0, train, test)] for name, (optimizer, _) in FULL.items()}
         return (
-            [*ahead(full), *checks],
+            [*ahead(full), *rectified(full, train), *checks],
             lambda: draw(full, results),
             counted({EXAMPLES: full}),
             early(full),
@@ -66,7 +67,7 @@ def measure(quick):
     full = {name: [trained(*how, seed, train, test) for seed in range(STARTS)] for name, how in FULL.items()}
     small = {name: [in_batches(how, seed, train, test) for seed in range(STARTS)] for name, how in SMALL.items()}
     return (
-        [*fast(full, small), *checks],
+        [*fast(full, small), *rectified(full, train), *checks],
         lambda: draw(full, results),
         counted({EXAMPLES: full, 8: small}),
         early(full),
@@ -127,14 +128,16 @@ def fast(full, small):
             (small["sgdm"], small["adam"]),
         )
     )
-    least = slower.mean() - error_of_few(slower)  # of 99 of 100 such means
+    least, twice = slower.mean() - error_of_few(slower), np.log(2)  # the least of 99 of 100 such means
     alike = ("B = 600, SGDM: updates", "B = 8, SGD: epochs", "B = 8, SGDM: epochs")
     return (
         *ahead(full),
-        is_true("S86", f"B = 600: Adam takes fewer updates than SGD, {STARTS} starts, beyond chance", least > 0),
-        # "About as many" is nearer to one than to SGD's ratio with all examples, in logarithms, chance included.
+        is_true(
+            "S86", f"B = 600: Adam takes less than half of SGD's updates, {STARTS} starts, beyond chance", least > twice
+        ),
+        # As many to a factor of two, chance included.
         *(
-            at_most("S86", f"{name} over Adam's, log", abs(each.mean()) + error_of_few(each), least / 2)
+            at_most("S86", f"{name} over Adam's, log", abs(each.mean()) + error_of_few(each), twice)
             for name, each in zip(alike, others, strict=True)
         ),
     )
@@ -204,12 +207,69 @@ def wrong_end():
 
 
 def looped(results):
-    """What SGDM leaves on the first seed's problems at a rate that all bear, against loops in NumPy (S101)."""
-    rate = 1e-3
+    """What both leave on the first seed's problems at a rate that all bear, against loops in NumPy (S101)."""
+    rate, problems = 1e-3, by_hand()
+    for name, move in (("SGDM", inert), ("Adam", adaptive)):
+        for problem, (begun, slopes, left) in problems.items():
+            *_, weights = walked(begun, slopes, move, rate, 300)
+            loss = results[problem].sel(optimizer=name.lower()).sel(rate=rate, method="nearest").isel(seed=0)
+            what = f"{name}, rate {rate:g}, {problem}: loss over a NumPy loop's"
+            yield Check("S101", what, float(loss) / left(weights), 1.0, 1e-9)  # rounding
+
+
+def walked(begun, slopes, move, rate, updates):
+    """The weights at the start and after each update, by hand."""
+    weights = [np.asarray(part, float) for part in begun]
+    kept = [0.0] * len(weights)
+    yield weights
+    for t in range(updates):
+        found = [move(t, g, k) for g, k in zip(slopes(weights, t), kept, strict=True)]
+        kept, weights = [k for k, _ in found], [w - rate * m for w, (_, m) in zip(weights, found, strict=True)]
+        yield weights
+
+
+def rectified(full, train):
+    """The first 8 losses of the first start, all examples in a batch, by a network of ReLUs in NumPy (S86).
+
+    What they differ by is the rounding of single precision, 2^-24 at each update; the deviation of 8 independent ones
+    is 8^(1/2) times that, here four times.
+    """
+    images, labels = map(np.asarray, train)
+    rows, bound, losses = np.arange(len(labels)), 4 * 2**-24 * 8**0.5, []
+
+    def slopes(weights, _):
+        units, back = outputs(images, *weights, rectified=True)
+        losses.append(-np.log(back[rows, labels]).mean())
+        back[rows, labels] -= 1
+        return gradients(weights, units, back / len(labels), rectified=True)
+
+    begun = [layer[name] for layer in started(0) for name in "wb"]
+    moves = {"adam": (partial(adaptive, b2=0.999), 1e-3), "sgdm": (inert, 0.1), "sgd": (lambda t, g, _: (0.0, g), 0.1)}
+    for name, (move, rate) in moves.items():
+        _ = [*walked(begun, slopes, move, rate, 8)]
+        apart = farthest(full[name][0][0][:8] / losses[-8:], 1.0)
+        yield at_most("S86", f"B = 600, {name}: 8 losses over NumPy's - 1", apart, bound)
+
+
+def inert(_, g, v):
+    """The step of SGDM over its rate, by hand."""
+    v = 0.9 * v + g
+    return v, v
+
+
+def adaptive(t, g, kept, b2=0.99):
+    """The step of Adam over its rate, by hand: decays .9 and b2, and 1e-8 beside the root."""
+    m, v = kept or (0.0, 0.0)
+    m, v = 0.9 * m + 0.1 * g, b2 * v + (1 - b2) * g * g
+    return (m, v), m / (1 - 0.9 ** (t + 1)) / (np.sqrt(v / (1 - b2 ** (t + 1))) + 1e-8)
+
+
+def by_hand():
+    """The first seed's problems: the weights at the start, their gradients at step t, the loss that is scored."""
     start, fed, (turn, (others, truth)) = draws(0)
     c = np.logspace(-3, 0, 10)
     odds = lambda z: 1 / (1 + np.exp(-z))  # noqa: E731
-    gradients = {
+    slopes = {
         "bowl": lambda w, t: c * w,
         "turned bowl": lambda w, t: turn.T @ (c * (turn @ w)),
         "crescent": lambda w, t: along_the_crescent(w),
@@ -223,23 +283,29 @@ def looped(results):
         "noisy bowl": lambda w: w @ w / 2,
         "rare features": lambda w: np.mean(np.log1p(np.exp(others @ w)) - truth * (others @ w)),
     }
-    for problem, gradient in gradients.items():
-        w, v = np.asarray(start[problem], float), 0.0
-        for t in range(300):
-            v = 0.9 * v - rate * gradient(w, t)
-            w = w + v
-        found = results[problem].sel(optimizer="sgdm").sel(rate=rate, method="nearest").isel(seed=0)
-        name = f"SGDM, rate {rate:g}, {problem}: loss over a NumPy loop's"
-        yield Check("S101", name, float(found) / left[problem](w), 1.0, 1e-9)  # rounding
+    alone = {
+        problem: ([start[problem]], lambda w, t, of=of: [of(w[0], t)], lambda w, of=left[problem]: of(w[0]))
+        for problem, of in slopes.items()
+    }
+    return {**alone, "network": network_by_hand(start["network"], fed["chosen"])}
+
+
+def network_by_hand(layers, chosen):
+    """The same of the network: 500 digits of 4 x 4 pixels, of which a step takes those that were chosen."""
     images, labels = (np.asarray(leaf)[:500] for leaf in digits())
     pixels = images.reshape(-1, 8, 8)
     pooled = np.mean([pixels[:, i::2, j::2] for i in (0, 1) for j in (0, 1)], axis=0).reshape(-1, 16)
     pooled = pooled - pooled.mean(0)
-    fed_by = [(pooled[chosen], labels[chosen]) for chosen in fed["chosen"]]
-    weights, _ = descended(start["network"], fed_by, rate, 0.9)
-    due = -np.log(outputs(pooled, *weights)[1][np.arange(500), labels]).mean()
-    found = results["network"].sel(optimizer="sgdm").sel(rate=rate, method="nearest").isel(seed=0)
-    yield Check("S101", f"SGDM, rate {rate:g}, network: loss over NumPy's", float(found) / due, 1.0, 1e-9)
+
+    def slopes(weights, t):
+        units, back = outputs(pooled[chosen[t]], *weights)
+        back[np.arange(len(back)), labels[chosen[t]]] -= 1
+        return gradients(weights, units, back / len(back))
+
+    def left(weights):
+        return -np.log(outputs(pooled, *weights)[1][np.arange(500), labels]).mean()
+
+    return [layer[name] for layer in layers for name in "wb"], slopes, left
 
 
 def along_the_crescent(w):

@@ -2,8 +2,9 @@
 
 Without the correction of the bias Adam's first steps are (1 - b1) / sqrt(1 - b2) times the rate, 10 times it for
 b2 = .9999.  As in the paper, training of an autoencoder (there a variational one, here a plain one on digits) is hurt
-by that for b2 near 1 at the rate .01, and not for b2 = .99; with the correction it hardly depends on b2.  But that is
-a matter of the rate alone: at a tenth of it, and for b2 = .999 at a third, Adam does as well without the correction.
+by that for b2 = .9999 at the rate .01, and not for b2 = .99; with the correction it hardly depends on b2.  But that is
+a matter of the rate alone: at a tenth of it, and for b2 = .999 at a third, Adam is ahead without the correction, and
+each at its best rate they are alike.
 
 On softmax regression with an L2 penalty, which is convex, the paper finds Adam as fast as Nesterov's momentum and
 faster than Adagrad.  On six orders of the digits, each at the best of seven rates, Nesterov's is faster than Adagrad.
@@ -33,6 +34,7 @@ NEAR = 0.02  # to the lowest loss
 ORDERS, SOON = 6, 150  # orders of the data, and updates by which all are near at their best rates
 DECAYS = (0.99, 0.999, 0.9999)
 RATES = tuple(np.geomspace(1e-4, 1e-1, 7).tolist())
+SLOWER = ((0.9999, RATES[2]), (0.999, RATES[3]))  # where the lack of the correction does no harm: .001, .00316
 CODED = (64, 24, 6, 24, 64)  # the layers of the autoencoder
 CONVEX = {
     "Adam": lambda rate: gdlab.adam(schedules.InverseSqrt(10 * rate)),
@@ -133,13 +135,17 @@ def read_off(weights, images, labels):
 
 
 def by_loops(fed, data, layers, deep, flat):
-    """The same runs of one rate by loops in NumPy; what they differ by is the rounding of single precision."""
+    """The same runs of one rate by loops in NumPy; what they differ by is the rounding of single precision.
+
+    It is 2^-24 at each update; of independent ones over n updates the deviation is n^(1/2) times that, here four times.
+    """
+    ended, soon = (4 * 2**-24 * count**0.5 for count in (UPDATES, SOON))
     fed, (images, labels) = [*zip(*map(np.asarray, fed), strict=True)], map(np.asarray, data)
     for kind, debiased in (("corrected", True), ("not corrected", False)):
         end = walked(layers, fed, adaptive(lambda t: 1e-3, 0.999, debiased), drawn_off)[-1]
         due = ((outputs(images, *end)[0][-1] @ end[-2] + end[-1] - images) ** 2).mean()
         found = float(deep.sel(optimizer=kind).isel(b2=1, begun=0).sel(rate=1e-3, method="nearest"))
-        yield Check("3.3c", f"{kind}, rate .001, b2 = .999: last loss over NumPy's", found / due, 1.0, 1e-4)
+        yield Check("3.3c", f"{kind}, rate .001, b2 = .999: last loss over NumPy's", found / due, 1.0, ended)
     rate = CONVEX_RATES[3]
     moves = {
         "Adam": adaptive(lambda t: 10 * rate / t**0.5, 0.999, True),
@@ -153,7 +159,7 @@ def by_loops(fed, data, layers, deep, flat):
             right = outputs(images, *w)[1][np.arange(len(labels)), labels]
             due.append(-np.log(right).mean() + PENALTY / 2 * sum((part**2).sum() for part in w))
         found = flat.sel(optimizer=name).isel(rate=3, fed=0).to_numpy()
-        yield at_most("3.3d", f"{name}: {SOON} losses over NumPy's - 1", np.abs(found / due - 1).max(), 1e-5)
+        yield at_most("3.3d", f"{name}: {SOON} losses over NumPy's - 1", np.abs(found / due - 1).max(), soon)
 
 
 def first_steps():
@@ -177,11 +183,12 @@ def needed(rates, ends):
     b2 = .9999: half of that harm, by Student's t, so that noise makes these checks fail.
     """
     logs = np.log(np.nan_to_num(ends, nan=np.inf))
-    best, (corrected, plain) = at_the_others_best(logs), logs[:, :, np.abs(np.log(np.divide(rates, 0.01))).argmin()]
+    best, (corrected, plain) = at_the_others_best(logs), logs[:, :, nearest(rates, 0.01)]
     harm = plain[2] - corrected[2]
     margin = float(harm.mean() - error_of_few(harm)) / 2
     low, _, high = np.log10(np.array(rates)[logs[1].argmin(axis=1)])
     falls = low - high  # of the best rate, from b2 = .99 to .9999
+    slower = [(b2, rate, *logs[:, DECAYS.index(b2), nearest(rates, rate)]) for b2, rate in SLOWER]
     return (
         is_true("3.3c", "rate .01, b2 = .9999: worse without the correction, beyond chance", margin > 0),
         at_most("3.3c", "corrected: at its best rate b2 changes log loss by, at most", across(best[0]), margin),
@@ -198,7 +205,20 @@ def needed(rates, ends):
             np.max([*map(beyond, best[1] - best[0])]),
             margin,
         ),
+        *(
+            is_true(
+                "3.3c",
+                f"rate {rate:.3g}, b2 = {b2}: better without the correction, beyond chance",
+                (other - one).mean() > error_of_few(other - one),
+            )
+            for b2, rate, other, one in slower
+        ),
     )
+
+
+def nearest(rates, rate):
+    """Which of the rates is next to this one."""
+    return np.abs(np.log(np.divide(rates, rate))).argmin()
 
 
 def beyond(values):
