@@ -197,7 +197,12 @@ def above_zero():
     first = int(np.argmax(means[1:] > 0)) + 2
     return (
         is_true("S87", "a large gradient, then three of the other sign: Lambda is negative", (means[1:4] < 0).all()),
-        exactly("S87", "any tolerance: the switch comes with the first Lambda above 0", ran.state.switch_step, first),
+        exactly(
+            "S87",
+            "any tolerance: the switch comes with the first Lambda above 0",
+            cast(SwatsState, ran.state).switch_step,
+            first,
+        ),
     )
 
 
