@@ -220,6 +220,7 @@ def zigzag(paths):
             f"the larger the batch, the straighter, mean of {ORDERS} orders, by four standard errors",
             (straighter.mean(1) > error_of_mean(straighter, axis=1)).all(),
         ),
+        exactly("S42", "(0, 0), (3, 4) and (3, 9.5): the least distance", nearest([(0, 0), (3, 4), (3, 9.5)]), 5.0),
         is_true(
             "S42",
             f"batches of 1: each two of the {ORDERS} orders end apart, by more than rounding",
@@ -239,7 +240,7 @@ def zigzag(paths):
 
 def nearest(places):
     """The least distance of two of the places."""
-    return min(np.linalg.norm(one - other) for one, other in combinations(places, 2))
+    return min(np.linalg.norm(np.subtract(one, other)) for one, other in combinations(places, 2))
 
 
 def straight(path):
