@@ -10,9 +10,9 @@ table, not judged.
 and momentum.  A minimum that only the mean of two losses has is left where their order is drawn, though not where they
 take turns.
 
-A network of two inputs has a saddle that noise of batches does leave.  From 1e-8 beside the line that leads into it all
-examples together take 456 updates, with momentum 114, in batches of 4 208, with both 56, after a step along the
-negative eigenvector 16.  Other draws of the batches help as well.
+A network of two inputs has a saddle that noise of batches does leave.  From 1e-8 beside the line that leads into it
+momentum, batches of 4, both, and a step along the negative eigenvector first, take fewer updates than all examples
+together.  Other draws of the batches help as well.
 """
 
 from typing import Any
