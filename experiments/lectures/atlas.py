@@ -222,6 +222,8 @@ def at_the_edge(map_, low, high):
     bends = 3 * np.array([low, high])
     ratio = np.subtract(*np.sqrt(bends[::-1])) / np.sqrt(bends).sum()
     path = gdlab.minimize(steep, gdlab.momentum(4 / np.sqrt(bends).sum() ** 2, ratio**2), START, 60)
+    plain = float(steep(gdlab.minimize(steep, gdlab.gd(2 / bends.sum()), START, 60).params))
+    due = np.array([3.0, 30.0]) @ (np.asarray(START) * (1 - np.array([3.0, 30.0]) * 2 / 33) ** 60) ** 2 / 2
     x, v = np.asarray(START), 0.0
     for _ in range(60):  # by the ratio of the curvatures, 10
         v = ((10**0.5 - 1) / (10**0.5 + 1)) ** 2 * v - 4 / (3 * (10**0.5 + 1) ** 2) * np.array([3.0, 30.0]) * x
@@ -239,11 +241,10 @@ def at_the_edge(map_, low, high):
             1.0,
             1e-9,  # rounding
         ),
-        is_true(  # with one rate for both curvatures the loss shrinks by ((high - low) / (high + low))^2 at best
-            "S76",
-            "which is below what descent at its best rate leaves",
-            steep(path.params) < 3 * begin * ((high - low) / (high + low)) ** 120,
+        Check(
+            "S76", "descent at its best rate: loss after 60 steps, over the closed form", plain / float(due), 1.0, 1e-9
         ),
+        is_true("S76", "which is above what Polyak's pair leaves", steep(path.params) < plain),
     )
 
 
