@@ -86,8 +86,9 @@ def by_losses():
     images, labels = (np.asarray(leaf) for leaf in divided()[0])
     weights, _ = descended(linear(), [(images, labels)] * 100, 0.2, 0.9)
     losses = -np.log(outputs(images, *weights)[1][np.arange(len(labels)), labels])
+    orders = ordered()
     for order, sign in (("easy first", 1), ("hard first", -1)):
-        at = ordered()[order]
+        at = orders[order]
         falls = max(-np.diff(sign * losses[at]).min(), 0.0)
         yield at_most("S100", f"{order}: the largest step of a linear model's losses the other way", falls, 1e-9)
         yield exactly("S100", f"{order}: digits in it", len(set(at.tolist())), LEARNT)

@@ -63,7 +63,7 @@ BOUNDS = {
     "heavy ball, decay .1, rate .5": (gdlab.sgdw(0.5, B, weight_decay=DECAY), BALL * (2 - 0.5 * DECAY) / 2 / 0.5, 1),
     "lookahead 3, .8, rate .5": (gdlab.lookahead(gdlab.gd(0.5), 3, 0.8), (1 + 1.5 ** (1 / 3)) / 0.5, 3),
 }
-# on the network: the optimizer, its rate, the row whose bound is its own
+# on the network: the optimizer, a rate at which all but adagrad and amsgrad begin below their bounds, the bound's row
 RACED = {
     "gd": (gdlab.gd, 0.6, "gradient"),
     "adagrad": (lambda rate: gdlab.adagrad(rate, source="paper"), 0.03, "gradient"),
@@ -160,14 +160,14 @@ def _tops(history, data):
     return jax.lax.map(top, history)
 
 
-def trained(optimizer, start, record=(), steps=STEPS):
-    """A run on the network, recorded every EVERY steps."""
+def trained(optimizer, start=None, record=(), steps=STEPS):
+    """A run on the network, or on where it has been led already, recorded every EVERY steps."""
+    start = network(jax.random.key(0), SIZES) if start is None else start
     return gdlab.minimize(mean_square, optimizer, start, steps, args=(examples(),), record=record, every=EVERY)
 
 
 def curvatures(optimizer, start=None):
     """The top eigenvalue of the preconditioned Hessian along a run on the network."""
-    start = network(jax.random.key(0), SIZES) if start is None else start
     run = trained(optimizer, start, ("params", "sigma"))
     return np.asarray(_tops((run.history["params"], run.history["sigma"]), examples()))
 
@@ -180,7 +180,7 @@ def over_bound(make, rate, row):
 def unheld():
     """Where the rate is halved on the way, the eigenvalue rises on: what held it was the rate."""
     rate = 1.0  # high enough to hold it early, while there is much to learn
-    held = trained(gdlab.gd(rate), network(jax.random.key(0), SIZES), steps=STEPS // 4).params
+    held = trained(gdlab.gd(rate), steps=STEPS // 4).params
     begin, *_, end = rate / BOUNDS["gradient"][1] * curvatures(gdlab.gd(rate / 2), held)
     middle, half = (2 * (1 - HOVER) + 1 + HOVER) / 2, (2 * (1 - HOVER) - 1 - HOVER) / 2  # above one, below the other
     return (
@@ -226,10 +226,7 @@ def reached(tops):
 def kept_below(top):
     """AMSGrad beside Adam at its rate, and that it learns there."""
     make, rate, row = RACED["amsgrad"]
-    ran, freed = (
-        trained(make(rate), network(jax.random.key(0), SIZES), ("loss",)),
-        over_bound(RACED["adam"][0], rate, row),
-    )
+    ran, freed = trained(make(rate), record=("loss",)), over_bound(RACED["adam"][0], rate, row)
     late = len(top) // 2
     return (
         at_most("S90", "amsgrad stays below: over its bound, second half", np.median(top[late:]), 1 - HOVER),

@@ -338,7 +338,7 @@ def checks(rows):
 
 def slope_on(rows):
     """The largest slope of the starts on saddles."""
-    return max(row.slope for row in rows if row.place == "on")
+    return np.max([row.slope for row in rows if row.place == "on"])
 
 
 def halted(rows):
