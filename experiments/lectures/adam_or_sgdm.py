@@ -28,7 +28,7 @@ from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, exactly, farthest, is_true
 from ..reporting.run_folder import Table
 from ..reporting.standard_errors import at_the_others_best, error_of_few, error_of_share, error_of_variance
-from ..workloads.plain_network import gradients, outputs
+from ..workloads.plain_network import adaptive, gradients, named, outputs, walked
 from ..workloads.tuned_benchmark import PROBLEMS, RATES, best, draws, medians, tuned_benchmark
 
 QUESTION = "Adam or SGD with momentum: which, and when? (S86, S101)"
@@ -209,23 +209,12 @@ def wrong_end():
 def looped(results):
     """What both leave on the first seed's problems at a rate that all bear, against loops in NumPy (S101)."""
     rate, problems = 1e-3, by_hand()
-    for name, move in (("SGDM", inert), ("Adam", adaptive)):
+    for name, move in (("SGDM", inert(rate)), ("Adam", adaptive(lambda t: rate, 0.99))):
         for problem, (begun, slopes, left) in problems.items():
-            *_, weights = walked(begun, slopes, move, rate, 300)
+            weights = walked(begun, slopes, move, 300)[-1]
             loss = results[problem].sel(optimizer=name.lower()).sel(rate=rate, method="nearest").isel(seed=0)
             what = f"{name}, rate {rate:g}, {problem}: loss over a NumPy loop's"
             yield Check("S101", what, float(loss) / left(weights), 1.0, 1e-9)  # rounding
-
-
-def walked(begun, slopes, move, rate, updates):
-    """The weights at the start and after each update, by hand."""
-    weights = [np.asarray(part, float) for part in begun]
-    kept = [0.0] * len(weights)
-    yield weights
-    for t in range(updates):
-        found = [move(t, g, k) for g, k in zip(slopes(weights, t), kept, strict=True)]
-        kept, weights = [k for k, _ in found], [w - rate * m for w, (_, m) in zip(weights, found, strict=True)]
-        yield weights
 
 
 def rectified(full, train):
@@ -243,25 +232,16 @@ def rectified(full, train):
         back[rows, labels] -= 1
         return gradients(weights, units, back / len(labels), rectified=True)
 
-    begun = [layer[name] for layer in started(0) for name in "wb"]
-    moves = {"adam": (partial(adaptive, b2=0.999), 1e-3), "sgdm": (inert, 0.1), "sgd": (lambda t, g, _: (0.0, g), 0.1)}
-    for name, (move, rate) in moves.items():
-        _ = [*walked(begun, slopes, move, rate, 8)]
+    moves = {"adam": adaptive(lambda t: 1e-3, 0.999), "sgdm": inert(0.1), "sgd": inert(0.1, 0.0)}
+    for name, move in moves.items():
+        walked(named(started(0)), slopes, move, 8)
         apart = farthest(full[name][0][0][:8] / losses[-8:], 1.0)
         yield at_most("S86", f"B = 600, {name}: 8 losses over NumPy's - 1", apart, bound)
 
 
-def inert(_, g, v):
-    """The step of SGDM over its rate, by hand."""
-    v = 0.9 * v + g
-    return v, v
-
-
-def adaptive(t, g, kept, b2=0.99):
-    """The step of Adam over its rate, by hand: decays .9 and b2, and 1e-8 beside the root."""
-    m, v = kept or (0.0, 0.0)
-    m, v = 0.9 * m + 0.1 * g, b2 * v + (1 - b2) * g * g
-    return (m, v), m / (1 - 0.9 ** (t + 1)) / (np.sqrt(v / (1 - b2 ** (t + 1))) + 1e-8)
+def inert(rate, kept=0.9):
+    """The move of SGDM for `walked`."""
+    return lambda t, g, v: (kept * v + g, rate * (kept * v + g))
 
 
 def by_hand():
@@ -305,7 +285,7 @@ def network_by_hand(layers, chosen):
     def left(weights):
         return -np.log(outputs(pooled, *weights)[1][np.arange(500), labels]).mean()
 
-    return [layer[name] for layer in layers for name in "wb"], slopes, left
+    return named(layers), slopes, left
 
 
 def along_the_crescent(w):

@@ -26,7 +26,7 @@ from ..reporting.checks import Check, at_most, conclude, is_true
 from ..reporting.run_folder import Table
 from ..reporting.standard_errors import at_the_others_best, error_of_few
 from ..workloads.digits import FLOAT, batches, examples, starts
-from ..workloads.plain_network import gradients, outputs
+from ..workloads.plain_network import adaptive, gradients, named, outputs, walked
 
 QUESTION = "Does Adam need its correction, and is it faster on a convex loss? (section 3.3)"
 COUNT, BATCH, UPDATES, PENALTY = 1000, 50, 400, 0.01
@@ -97,29 +97,6 @@ def penalised(layers, batch):
     return network_loss(layers, batch) + PENALTY / 2 * optax.tree.norm(layers, squared=True)
 
 
-def adaptive(rates, b2, debiased):
-    """Adam's step in NumPy from a function of the count, which begins at 1."""
-
-    def move(t, g, kept):
-        m, v = kept or (0.0, 0.0)
-        m, v = 0.9 * m + 0.1 * g, b2 * v + (1 - b2) * g * g
-        first, second = (1 - 0.9**t, 1 - b2**t) if debiased else (1, 1)
-        return (m, v), rates(t) * m / first / (np.sqrt(v / second) + 1e-8)
-
-    return move
-
-
-def walked(layers, fed, move, slope):
-    """The weights before each update and at the end, by a network in NumPy in double precision."""
-    weights = [np.asarray(layer[name], float) for layer in layers for name in "wb"]
-    kept, path = [0.0] * len(weights), [weights]
-    for t, (images, labels) in enumerate(fed, 1):
-        found = [move(t, g, k) for g, k in zip(slope(weights, images, labels), kept, strict=True)]
-        kept, weights = [k for k, _ in found], [w - step for w, (_, step) in zip(weights, found, strict=True)]
-        path.append(weights)
-    return path
-
-
 def drawn_off(weights, images, _):
     """The gradients of the mean square error of images from their code."""
     units, _ = outputs(images, *weights)
@@ -142,20 +119,21 @@ def by_loops(fed, data, layers, deep, flat):
     ended, soon = (4 * 2**-24 * count**0.5 for count in (UPDATES, SOON))
     fed, (images, labels) = [*zip(*map(np.asarray, fed), strict=True)], map(np.asarray, data)
     for kind, debiased in (("corrected", True), ("not corrected", False)):
-        end = walked(layers, fed, adaptive(lambda t: 1e-3, 0.999, debiased), drawn_off)[-1]
+        move = adaptive(lambda t: 1e-3, 0.999, debiased)
+        end = walked(named(layers), lambda w, t: drawn_off(w, *fed[t]), move, len(fed))[-1]
         due = ((outputs(images, *end)[0][-1] @ end[-2] + end[-1] - images) ** 2).mean()
         found = float(deep.sel(optimizer=kind).isel(b2=1, begun=0).sel(rate=1e-3, method="nearest"))
         yield Check("3.3c", f"{kind}, rate .001, b2 = .999: last loss over NumPy's", found / due, 1.0, ended)
     rate = CONVEX_RATES[3]
     moves = {
-        "Adam": adaptive(lambda t: 10 * rate / t**0.5, 0.999, True),
+        "Adam": adaptive(lambda t: 10 * rate / t**0.5, 0.999),
         "Nesterov": lambda t, g, v: (0.9 * v + g, rate * (0.9 * (0.9 * v + g) + g)),
         "Adagrad": lambda t, g, s: (s + g * g, rate * g / np.sqrt(np.where(s + g * g > 0, s + g * g, 1))),
     }
     zero = [{"w": np.zeros((64, 10)), "b": np.zeros(10)}]
     for name, move in moves.items():
         due = []
-        for w in walked(zero, fed[:SOON], move, read_off)[:-1]:
+        for w in walked(named(zero), lambda w, t: read_off(w, *fed[t]), move, SOON)[:-1]:
             right = outputs(images, *w)[1][np.arange(len(labels)), labels]
             due.append(-np.log(right).mean() + PENALTY / 2 * sum((part**2).sum() for part in w))
         found = flat.sel(optimizer=name).isel(rate=3, fed=0).to_numpy()
