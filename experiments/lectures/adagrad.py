@@ -25,7 +25,7 @@ from gdlab.problems import POKEMON_OPTIMUM, POKEMON_START, pokemon, pokemon_loss
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, exactly, farthest, is_true, printed
 from ..reporting.run_folder import Table
-from ..reporting.standard_errors import error_of_few, error_of_mean, error_of_root, error_of_share
+from ..reporting.standard_errors import error_of_few, error_of_mean, error_of_root, error_of_share, least_lead
 from ..workloads.drawn import of_uneven_sizes, over_decades
 
 QUESTION = "Why does Adagrad divide by the root of all squared gradients? (S19-S31)"
@@ -299,7 +299,7 @@ def ends(windows):
 
 def nearer(far):
     """Powers of ten by which a longer window ends nearer, means of 8 starts, by Student's t for 99 of 100 (S30)."""
-    tenfold, others = far[10] - far[100], [far[k] - far[3] for k in far if k != 3]
+    tenfold = far[10] - far[100]
     return (
         # "About ten" is nearer to ten than to none or to a hundred, chance included: half a power of ten.
         Check(
@@ -313,7 +313,7 @@ def nearer(far):
         is_true(
             "S30",
             "but that is no order: K = 3 is nearest, beyond chance",
-            np.min([each.mean() - error_of_few(each) for each in others]) > 0,
+            (least_lead([far[k] for k in far if k != 3], far[3]) > 0).all(),
         ),
     )
 

@@ -27,7 +27,7 @@ from gdlab.problems import digits, network, network_accuracy, network_loss
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, exactly, farthest, is_true
 from ..reporting.run_folder import Table
-from ..reporting.standard_errors import at_the_others_best, error_of_few, error_of_share, error_of_variance
+from ..reporting.standard_errors import at_the_others_best, error_of_share, error_of_variance, least_lead, most_apart
 from ..workloads.plain_network import adaptive, gradients, named, outputs, walked
 from ..workloads.tuned_benchmark import PROBLEMS, RATES, best, draws, medians, tuned_benchmark
 
@@ -128,16 +128,18 @@ def fast(full, small):
             (small["sgdm"], small["adam"]),
         )
     )
-    least, twice = slower.mean() - error_of_few(slower), np.log(2)  # the least of 99 of 100 such means
+    twice = np.log(2)
     alike = ("B = 600, SGDM: updates", "B = 8, SGD: epochs", "B = 8, SGDM: epochs")
     return (
         *ahead(full),
         is_true(
-            "S86", f"B = 600: Adam takes less than half of SGD's updates, {STARTS} starts, beyond chance", least > twice
+            "S86",
+            f"B = 600: Adam takes less than half of SGD's updates, {STARTS} starts, beyond chance",
+            least_lead(slower) > twice,
         ),
         # As many to a factor of two, chance included.
         *(
-            at_most("S86", f"{name} over Adam's, log", abs(each.mean()) + error_of_few(each), twice)
+            at_most("S86", f"{name} over Adam's, log", most_apart(each), twice)
             for name, each in zip(alike, others, strict=True)
         ),
     )
@@ -357,13 +359,13 @@ def which(results):
     "Alike" is less apart, chance included, than half of what they are on the network.
     """
     network, rare = (lead(results[problem]) for problem in ("network", "rare features"))
-    least = network.mean() - error_of_few(network)
+    least = least_lead(network)
     return (
         is_true("S101", f"Adam is ahead on the network, mean of {SEEDS} seeds, beyond chance", least > 0),
         at_most(
             "S101",
             "rare features: decades between them, and chance, at most half of those on the network",
-            abs(rare.mean()) + error_of_few(rare),
+            most_apart(rare),
             least / 2,
         ),
     )

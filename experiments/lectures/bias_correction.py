@@ -24,7 +24,7 @@ from gdlab.problems import network_logits, network_loss
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, is_true
 from ..reporting.run_folder import Table
-from ..reporting.standard_errors import at_the_others_best, error_of_few
+from ..reporting.standard_errors import at_the_others_best, error_of_few, least_lead, most_apart
 from ..workloads.digits import FLOAT, batches, examples, starts
 from ..workloads.plain_network import adaptive, gradients, named, outputs, walked
 
@@ -162,32 +162,30 @@ def needed(rates, ends):
     """
     logs = np.log(np.nan_to_num(ends, nan=np.inf))
     best, (corrected, plain) = at_the_others_best(logs), logs[:, :, nearest(rates, 0.01)]
-    harm = plain[2] - corrected[2]
-    margin = float(harm.mean() - error_of_few(harm)) / 2
-    low, _, high = np.log10(np.array(rates)[logs[1].argmin(axis=1)])
-    falls = low - high  # of the best rate, from b2 = .99 to .9999
+    margin = float(least_lead(plain[2], corrected[2])) / 2
+    low, _, high = np.log10(np.array(rates)[logs[1].argmin(axis=1)])  # the best rate at b2 = .99, .999, .9999
     slower = [(b2, rate, *logs[:, DECAYS.index(b2), nearest(rates, rate)]) for b2, rate in SLOWER]
     return (
         is_true("3.3c", "rate .01, b2 = .9999: worse without the correction, beyond chance", margin > 0),
         at_most("3.3c", "corrected: at its best rate b2 changes log loss by, at most", across(best[0]), margin),
         at_most("3.3c", "rate .01, corrected: b2 changes it by, at most", across(corrected), margin),
-        at_most("3.3c", "rate .01, b2 = .99: the correction changes it by", beyond(plain[0] - corrected[0]), margin),
+        at_most("3.3c", "rate .01, b2 = .99: the correction changes it by", most_apart(plain[0], corrected[0]), margin),
         is_true(
             "3.3c",
             "not corrected: the best rate falls from b2 = .99 to .9999, beyond chance",
-            falls.mean() > error_of_few(falls),
+            least_lead(low, high) > 0,
         ),
         at_most(
             "3.3c",
             "not as told: at that rate the correction changes log loss by",
-            np.max([*map(beyond, best[1] - best[0])]),
+            most_apart(best[1], best[0]).max(),
             margin,
         ),
         *(
             is_true(
                 "3.3c",
                 f"rate {rate:.3g}, b2 = {b2}: better without the correction, beyond chance",
-                (other - one).mean() > error_of_few(other - one),
+                least_lead(other, one) > 0,
             )
             for b2, rate, other, one in slower
         ),
@@ -199,14 +197,9 @@ def nearest(rates, rate):
     return np.abs(np.log(np.divide(rates, rate))).argmin()
 
 
-def beyond(values):
-    """How far from zero a mean of draws may lie, by Student's t for 99 of 100."""
-    return abs(values.mean()) + error_of_few(values)
-
-
 def across(logs):
-    """The same of the differences between any two values of b2, the largest."""
-    return np.max([beyond(logs[i] - logs[j]) for i, j in ((0, 1), (0, 2), (1, 2))])
+    """How far any two values of b2 may be apart in the mean of draws."""
+    return most_apart(logs[[0, 0, 1]], logs[[1, 2, 2]]).max()
 
 
 def arrival(above):
@@ -227,13 +220,12 @@ def faster(above):
     """
     made = arrival(np.array([[1.0, 0.03, 0.019, 0.001], [1.0, 0.5, 0.4, 0.3], [0.01, 1.0, 1.0, 1.0]]))
     _, nesterov, adagrad = at_the_others_best(arrival(above))
-    later = adagrad - nesterov
     return (
         is_true("3.3d", "of three losses: within .02 after 2 updates, never, at once", (made == (2, np.inf, 0)).all()),
         is_true(
             "3.3d",
             f"Adagrad needs more updates to within {NEAR} of the lowest than Nesterov: {ORDERS} orders, beyond chance",
-            later.mean() > error_of_few(later),
+            least_lead(adagrad, nesterov) > 0,
         ),
     )
 

@@ -25,7 +25,7 @@ from gdlab.problems import digits, network, network_accuracy, network_logits, ne
 
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, exactly, farthest, is_true
-from ..reporting.standard_errors import at_the_others_best, error_of_few
+from ..reporting.standard_errors import at_the_others_best, least_lead, most_apart
 from ..workloads.plain_network import accuracy, descended, outputs
 
 QUESTION = "What do curriculum, fine-tuning and normalisation do? (S100)"
@@ -211,11 +211,6 @@ def normalised(rates, starts):
     return gdlab.sweep(learnt, norm=NORMS, rate=rates, unit=np.array(UNITS), seed=np.arange(starts))
 
 
-def surely(gains):
-    """Whether the mean of the gains of all starts is above 0: by Student's t, which is exceeded once in 200 times."""
-    return np.mean(gains) > error_of_few(gains)
-
-
 def easy_first(lessons):
     """What is read after one pass, beside what the same start reads in its random order."""
     reads = lessons["value"].isel(value_0=-1)
@@ -223,7 +218,7 @@ def easy_first(lessons):
         is_true(
             "S100",
             f"{order}: reads less after one pass than the random order, mean of {SEEDS} starts, beyond chance",
-            surely(reads.sel(order="random") - reads.sel(order=order)),
+            least_lead(reads.sel(order="random"), reads.sel(order=order)) > 0,
         )
         for order in ("easy first", "hard first")
     ]
@@ -240,23 +235,23 @@ def faster(tuned):
         is_true(
             "S100",
             "shifted digits: fine-tuned is ahead for the first 10 updates, beyond chance",
-            all(map(surely, near[:5])),
+            (least_lead(near[:5]) > 0).all(),
         ),
         at_most(
             "S100",
             "shifted digits: lead after 100, and what chance may add: half of the lead of the first 10 updates",
-            abs(near[-1].mean()) + error_of_few(near[-1]),
+            most_apart(near[-1]),
             half,
         ),
         is_true(
             "S100",
             "turned digits: it begins with a larger loss than anew, and than the log 10 of knowing nothing",
-            surely(first[1] - first[0]) and surely(first[1] - np.log(10)),
+            least_lead(first[1], np.maximum(first[0], np.log(10))) > 0,
         ),
         is_true(
             "S100",
             "turned digits: it reads less after 100 than anew, beyond chance",
-            surely(-far[-1]),
+            least_lead(0.0, far[-1]) > 0,
         ),
     )
 
@@ -284,20 +279,19 @@ def deeper(deep):
     loss = np.log(deep["loss"].sel(unit=1.0)).transpose("rate", "norm", "seed")
     losses = {norm: loss.sel(norm=norm).values for norm in ("none", "batch", "layer")}
     slow = loss["rate"].values < 0.2
-    gains = {norm: losses["none"][slow] - losses[norm][slow] for norm in ("batch", "layer")}
     return (
         is_true(
             "S100",
             f"batch: lower than the plain network, each at its best rate, mean of {STARTS} starts, beyond chance",
-            surely(at_the_others_best(losses["none"]) - at_the_others_best(losses["batch"])),
+            least_lead(*map(at_the_others_best, (losses["none"], losses["batch"]))) > 0,
         ),
         *(
             is_true(
                 "S100",
                 f"{norm}: has learnt more than the plain network at every rate up to .1, likewise",
-                all(map(surely, of_rates)),
+                (least_lead(losses["none"][slow], losses[norm][slow]) > 0).all(),
             )
-            for norm, of_rates in gains.items()
+            for norm in ("batch", "layer")
         ),
     )
 

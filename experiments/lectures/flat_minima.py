@@ -26,7 +26,7 @@ from gdlab.problems import network_accuracy, network_loss
 
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, exactly, is_true
-from ..reporting.standard_errors import error_of_few, student_99
+from ..reporting.standard_errors import least_lead, most_apart, student_99
 from ..workloads.digits import FLOAT, examples, start
 
 QUESTION = "Do large batches end in sharp minima, and is that why they generalise worse? (S51; section 3.12)"
@@ -224,25 +224,24 @@ def clean(found):
     """1400 clean digits and a small network with tanh, six seeds: batches of 10 and all at once, at one loss."""
     rows = [one_clean(seed) for seed in range(6)]
     curvature, right, left = (np.array([row[what] for row in rows]) for what in range(3))
-    ratio, more = np.log2(curvature[:, 0] / curvature[:, 1]), right[:, 0] - right[:, 1]
-    level = np.log2(left[:, 0] / left[:, 1])
+    tens, all_at_once = np.log2(curvature).T
     gain = found["SGD", 0.1, 8]["unseen"].mean() - found["SGD", 0.1, 600]["unseen"].mean()
     return (
         is_true(
             "3.12",
             "clean digits, the same loss: batches of 10 end flatter than all at once, to 99 % of Student's t",
-            ratio.mean() < -error_of_few(ratio),
+            least_lead(all_at_once, tens) > 0,
         ),
         at_most(
             "3.12",
             "where log2 of the losses' ratio is, and what chance may add: half of that of the curvatures",
-            abs(level.mean()) + error_of_few(level),
-            abs(ratio.mean()) / 2,
+            most_apart(*np.log2(left).T),
+            (all_at_once - tens).mean() / 2,
         ),
         at_most(
             "3.12",
             "and their accuracies on unseen digits apart by, and what chance may add: half of what it is on noisy ones",
-            abs(more.mean()) + error_of_few(more),
+            most_apart(*right.T),
             gain / 2,
         ),
     )

@@ -25,7 +25,7 @@ from gdlab.problems import network_accuracy, network_loss, surface
 
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, exactly, farthest, is_true, printed
-from ..reporting.standard_errors import error_of_few, error_of_share, error_of_variance
+from ..reporting.standard_errors import error_of_share, error_of_variance, least_lead
 from ..workloads.digits import FLOAT, examples, start
 
 QUESTION = "What do slow weights gain, k steps forward and one back? (S95; section 3.9)"
@@ -162,10 +162,9 @@ def not_flatter():
     (usual, level, *_), (short, behind, *_), (long, same, *_) = ends
     found, known, rest = np.array([(sharp, *top) for sharp, _, _, top in ends]).transpose(1, 0, 2)
 
-    def surely_larger(of, than):
-        """By Student's t of the logarithms of the ratios, which is exceeded once in 200 times."""
-        ratios = np.log(of / than)
-        return ratios.mean() > error_of_few(ratios)
+    def surely_larger(*of_and_than):
+        """In the mean of logarithms, beyond chance."""
+        return least_lead(*np.log(of_and_than)) > 0
 
     return (
         exactly(

@@ -26,7 +26,7 @@ import gdlab
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, exactly, farthest, is_true
 from ..reporting.run_folder import Table
-from ..reporting.standard_errors import error_of_mean, error_of_variance, independent
+from ..reporting.standard_errors import error_of_mean, error_of_variance, independent, least_lead
 
 QUESTION = "What is the noise of single examples good for? (S40, S49, S65)"
 POINTS = 20
@@ -217,7 +217,7 @@ def two_losses():
         is_true(
             "S49",
             "and are on its side more than half of the time, by four standard errors",
-            beyond.mean() - error_of_mean(beyond) > 0.5,
+            least_lead(beyond, 0.5, error_of_mean) > 0,
         ),
         is_true("S49", "L1 and L2 by turns, which is no noise: stays above 0", turned.min() > 0),
     ), (loss, shifts, minima[2], by_chance[0])
@@ -286,7 +286,7 @@ def out_of_a_saddle():
             is_true(
                 "S65",
                 f"{name}: fewer updates than descent, mean of {DRAWS} draws, by four standard errors",
-                np.mean(many) + error_of_mean(many) < plain,
+                least_lead(plain, many, error_of_mean) > 0,
             )
             for name, many in by_draw.items()
         ),

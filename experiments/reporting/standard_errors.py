@@ -8,8 +8,12 @@
 
 each times `sigmas`: by chance a number is farther off than four of them once in 16 000 times, than two once in 22.
 Where the deviation itself is known from few draws, Student's t says how far 99 of 100 lie.
+
+Whether one is ahead of another, or level with it, is judged on the differences of pairs, such as runs of one seed:
+`least_lead` and `most_apart` are what chance leaves of their mean.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -75,14 +79,40 @@ def student_99(freedom: float) -> float:
     return float(student.ppf(0.995, freedom))
 
 
-def error_of_few(values: Any) -> float:
+def error_of_few(values: Any, axis: int | None = None) -> Any:
     """The standard error of the mean of a few numbers, times Student's t for 99 of 100.
 
-    >>> round(error_of_few([-1.0, 1.0]) / student_99(1), 6)
+    >>> round(float(error_of_few([-1.0, 1.0])) / student_99(1), 6)
     1.0
     """
     values = np.asarray(values, float)
-    return float(student_99(values.size - 1) * values.std(ddof=1) / np.sqrt(values.size))
+    count = values.size if axis is None else values.shape[axis]
+    return student_99(count - 1) * values.std(axis, ddof=1) / np.sqrt(count)
+
+
+def least_lead(values: Any, others: Any = 0.0, error: Callable[..., Any] = error_of_few) -> Any:
+    """By how much values are above others in the mean, pair by pair, less what chance may add.
+
+    Args:
+        values: of shape (..., draws); positive leads of all draws but few, or of uneven draws, may leave less than 0.
+        others: what each is paired with.
+        error: the error of a mean along an axis.
+
+    >>> least_lead([[3.0, 5.0], [1.0, 4.0]], [[1.0, 3.0], [1.0, 1.0]]).round(2).tolist()  # 2, and 1.5 (1 - 63.66)
+    [2.0, -93.99]
+    """
+    differences = np.asarray(values, float) - np.asarray(others, float)
+    return differences.mean(-1) - error(differences, axis=-1)
+
+
+def most_apart(values: Any, others: Any = 0.0, error: Callable[..., Any] = error_of_few) -> Any:
+    """How far values and others are apart in the mean, pair by pair, and what chance may hide; see `least_lead`.
+
+    >>> most_apart([[3.0, 5.0], [1.0, 4.0]], [[5.0, 7.0], [1.0, 1.0]]).round(2).tolist()  # 2, and 1.5 (1 + 63.66)
+    [2.0, 96.99]
+    """
+    differences = np.asarray(values, float) - np.asarray(others, float)
+    return np.abs(differences.mean(-1)) + error(differences, axis=-1)
 
 
 def error_of_difference(one: float, other: float, count: int, counted: int) -> float:
