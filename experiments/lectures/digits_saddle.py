@@ -124,21 +124,22 @@ def checks(small, wide, data, point, ends, way, paths):
     alike, before = network_loss(small, data), float(way.loss_before)
     there, out = (end for _, end in paths)
     low, high = (float(value) for value in ends.eigenvalues)
+    sizes = np.abs(ends.eigenvalues)
+    largest = float(sizes.max())
     # The rounding of a sum of n products in single precision is about n^(1/2) eps: those of the four layers add up, and
     # the mean over images; each step of descent makes one.
     sums = [layer["w"].shape[0] for layer in wide] + [LEARNT]
     rounding = float(np.sqrt(sums).sum() * np.finfo(np.float32).eps)
-    band = rounding * max(-low, high)
-    near, top = KNOWN * max(-low, high), jax.tree.map(lambda leaf: leaf[-1], ends.eigenvectors)
+    band, later = rounding * largest, LATER * rounding
+    near, top = KNOWN * largest, jax.tree.map(lambda leaf: leaf[-1], ends.eigenvectors)
     far = np.finfo(np.float32).eps ** 0.5 * (1 + float(optax.tree.norm(wide)))
     # Of losses in double precision rounding leaves some 1e-16: which of two is lower is seen at 1e-12.
     here, stepped = losses_along(wide, way.direction, data, (0.0, float(way.step)))
     stays, goes = (losses_along(at, at, data, (0.0,))[0] for at in (there, out))
     return (
-        is_true("S58", f"{values} parameters in single precision: curvature of both signs", min(-low, high) > band),
-        at_most(
-            "S58", "residuals of both ends, over the largest", float(ends.residuals.max()) / max(-low, high), KNOWN
-        ),
+        exactly("S58", f"{values} parameters in single precision: signs of curvature", np.ptp(np.sign((low, high))), 2),
+        is_true("S58", "both beyond the rounding", sizes.min() > band),
+        at_most("S58", "residuals of both ends, within a share of the largest", ends.residuals.max(), near),
         at_most(
             "S58",
             f"products with the Hessian until both were known, below the ceiling; {values} would build it",
@@ -162,11 +163,15 @@ def checks(small, wide, data, point, ends, way, paths):
             band,
         ),
         at_most("S57", "loss after the step along it - in float64, relative", way.loss_after / stepped - 1, rounding),
-        is_true("S57", "which is lower than before it, in float64", stepped < here - 1e-12),
+        is_true("S57", "which is lower than before it, in float64", round(stepped, 12) < round(here, 12)),
         exactly("S57", "pairs of which one is 3 and 2, beside a 4: how far copies part", apart([MADE, {}], 2), 0.25),
-        at_most("S57", "descent alone: how far copies part", apart(there, times), LATER * rounding),
-        is_true("S57", "after the step copies part by more than that", apart(out, times) > LATER * rounding),
-        is_true("S57", "descent after the step ends lower than descent alone, in float64", goes < stays - 1e-12),
+        at_most("S57", "descent alone: how far copies part", apart(there, times), later),
+        is_true("S57", "after the step copies part by more than that", apart(out, times) > later),
+        is_true(
+            "S57",
+            "descent after the step ends lower than descent alone, in float64",
+            round(goes, 12) < round(stays, 12),
+        ),
     )
 
 

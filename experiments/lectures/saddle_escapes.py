@@ -149,7 +149,7 @@ def places(loss, matrix, official, saddles):
 
 def of_humps():
     """The quick size's problem at 100 places, where sin^2 sin^2 = (cos(a - b) - cos(a + b))^2 / 4, in NumPy."""
-    places = np.random.default_rng(1).uniform(-3, 3, size=(100, 2))
+    places = np.random.default_rng(1).normal(size=(100, 2))
     (a, b), (loss, _) = 20 * places.T, PROBLEMS["humps"]
     due = (places**2).sum(1) / 20 + (np.cos(a - b) - np.cos(a + b)) ** 2 / 4
     return at_most("S57", "humps at 100 places - NumPy's", farthest(jax.vmap(loss)(places), due), 1e-12)

@@ -136,6 +136,19 @@ def error_of_ratio(values: Any, others: Any) -> float:
     return float(np.mean(values) / np.mean(others) * np.hypot(*relative))
 
 
+def off_the_odds(labels: Any, logits: Any) -> float:
+    """How far labels, 0 or 1, lie off the odds of these logits, along the logits, in standard errors.
+
+    The sum of (label - odds) logit is 0 in the mean, its variance the sum of odds (1 - odds) logit^2.
+
+    >>> round(off_the_odds([1.0, 0.0], np.log([3.0, 1 / 3])), 6)  # 1/4 and -1/4 along log 3 and -log 3, 3/16 each
+    0.816497
+    """
+    labels, logits = np.asarray(labels, float), np.asarray(logits, float)
+    odds = 1 / (1 + np.exp(-logits))
+    return float(abs((labels - odds) @ logits) / np.sqrt((odds * (1 - odds)) @ logits**2))
+
+
 def error_of_draw(values: Any, axis: int | None = None, of: int = 1) -> Any:
     """How far from the mean of these draws 99 of 100 further ones lie, or means `of` so many, by Student's t.
 
