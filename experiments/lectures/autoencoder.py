@@ -165,7 +165,7 @@ def in_order(points):
 def between(points):
     """The printed correlations lie between the ends."""
     for name, told, (least, _, most) in in_order(points):
-        held = least - 5e-4 <= float(told) <= most + 5e-4  # to half of the last digit
+        held = round(least, 3) <= float(told) <= round(most, 3)
         yield is_true(
             "3.13", f"{name}: printed {told} is between {least:.4f} and {most:.4f}, equal losses in order", held
         )

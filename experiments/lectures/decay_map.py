@@ -159,24 +159,25 @@ def lowest_point():
 def checks(maps):
     """How the best decay moves with the rate: a slope nearer to what is due, 0 or 1, than to the other."""
     spread = without_tenths(np.mean, np.arange(10.0))  # of ten numbers leaving out one at a time: sd / n^(1/2)
-    yield exactly("3.11", "0, 1, ... 9: standard error of the mean, by tenths", spread, (82.5 / 9 / 10) ** 0.5)
+    due = 2.6 * (82.5 / 9 / 10) ** 0.5
+    yield exactly("3.11", "0, 1, ... 9: 2.6 standard errors of the mean, by tenths", spread, due)
     for name, (rates, decays, losses) in maps.items():
 
         def slope(one_by_one, rates=rates, decays=decays):
             return np.polyfit(np.log(rates), np.log(best(decays, one_by_one.mean(-1))), 1)[0]
 
         found, due = slope(losses), float(name == "AdamW, by w")
-        error = 2.6 * without_tenths(slope, losses)
+        error = without_tenths(slope, losses)
         yield Check("3.11", f"{name}: slope of the best decay", found, due, 0.5)
-        said = f"{name}: on that side of a half by more than {error:.2f}, 2.6 standard errors"
-        yield is_true("3.11", said, (found - 0.5) * (2 * due - 1) > error)
+        said = f"{name}: apart from a half by more than {error:.2f}, 2.6 standard errors"
+        yield is_true("3.11", said, np.ptp([found, 0.5]) > error)
 
 
 def without_tenths(of, losses):
-    """The standard error of a number that is made of all digits, by leaving out a tenth of them at a time."""
+    """2.6 standard errors of a number that is made of all digits, by leaving out a tenth of them at a time."""
     parts = np.arange(losses.shape[-1]) % 10
     left = np.array([of(losses[..., parts != part]) for part in range(10)])
-    return np.sqrt(9 / 10 * ((left - left.mean()) ** 2).sum())
+    return 2.6 * np.sqrt(9 / 10 * ((left - left.mean()) ** 2).sum())
 
 
 def reached(maps):
