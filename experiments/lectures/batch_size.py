@@ -225,6 +225,10 @@ def as_on_the_slides(runs, at):
             most_apart(learnt, unseen),
             lack.mean() / 2,
         ),
+        *(
+            Check("2.2", f"the slide's clock, a + b B: B = {b}", epoch(b), ON_SLIDE[b], 1e-9)
+            for b in (1, max(ON_SLIDE))
+        ),
     )
 
 

@@ -217,7 +217,7 @@ def draw(hills, pokemons, gaps):
     from ..reporting.figures import plt
 
     figure, ((arrows, left), (middle, right)) = plt.subplots(2, 2, figsize=(11, 8))
-    movements(arrows)
+    draw_movements(arrows)
     x = np.linspace(-4, 12, 400)
     left.plot(x, jax.vmap(HILLS)(jnp.asarray(x)[:, None]), color="0.5")
     left.plot(-3, HILLS(jnp.array([-3.0])), "s", color="black", label="start")
@@ -244,7 +244,7 @@ def draw(hills, pokemons, gaps):
     return figure
 
 
-def movements(panel, rate=0.05, inertia=0.7, many=6):
+def draw_movements(panel, rate=0.05, inertia=0.7, many=6):
     """The first movements on a bowl: each is lambda times the last step and minus eta times the gradient."""
     from ..reporting import figures
 
