@@ -39,9 +39,9 @@ def measure():
     return [*bounds(), *early(rates), *late(rates), *burst(), *returns(astray)], lambda: draw(rates, astray)
 
 
-def funnel(t):
+def funnel(t, final=FINAL, closing=CLOSING):
     """Both bounds at step t, counted from 1."""
-    return FINAL * (1 - 1 / (CLOSING * t + 1)), FINAL * (1 + 1 / (CLOSING * t))
+    return final * (1 - 1 / (closing * t + 1)), final * (1 + 1 / (closing * t))
 
 
 def bounds():
@@ -137,7 +137,7 @@ def burst():
         v = 0.999 * v + 0.001 * square
         squares.append(v)
     sigma = np.sqrt(np.array(squares) / (1 - 0.999**t))
-    lower = 0.01 * (1 - 1 / (SLOWLY * t + 1))
+    lower, _ = funnel(t, 0.01, SLOWLY)
     rules, found = {"AdaBound": sigma, "AMSBound": np.maximum.accumulate(sigma)}, {}
     for name, scale in rules.items():
         make = {"AdaBound": gdlab.adabound, "AMSBound": gdlab.amsbound}[name]
@@ -192,7 +192,8 @@ def looped(name):
         v = v / 17 + 16 / 17 * g * g
         rate = RATE / ((v / (1 - (1 / 17) ** t)) ** 0.5 + 1e-8)
         if name == "AdaBound":
-            rate = min(max(rate, 0.01 * (1 - 1 / (CLOSING * t + 1))), 0.01 * (1 + 1 / (CLOSING * t)))
+            lower, upper = funnel(t, final=0.01)
+            rate = min(max(rate, lower), upper)
         x = min(max(x - rate * g, -1.0), 1.0)
     return np.array(path)
 

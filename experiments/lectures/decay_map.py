@@ -138,7 +138,7 @@ def best(decays, losses):
 def lowest_point():
     """What `best` reads off losses that are parabolas in the logarithm of the decay (3.11)."""
     decays, lowest = np.geomspace(1e-4, 1e-1, 7), np.array([3e-4, 2e-3, 2.5e-2])
-    parabolas = 0.7 + np.log(decays / lowest[:, None]) ** 2
+    parabolas = np.log(decays / lowest[:, None]) ** 2
     beyond = np.log(decays / (decays[[0, -1]] * (0.01, 100))[:, None]) ** 2
     return (
         at_most(

@@ -113,7 +113,7 @@ def slowly(losses, further):
         at_most(
             "S57", "of the first loss, what the last 100 steps took", abs(losses[-100] - losses[-1]) / losses[0], 0.01
         ),
-        is_true("S57", f"yet a tenth of the loss and more goes in {STEPS} more", further[-1] < 0.9 * further[0]),
+        at_most("S57", f"yet a tenth of the loss and more goes in {STEPS} more", further[-1], 0.9 * further[0]),
     )
 
 

@@ -78,7 +78,7 @@ def measure(quick):
         *priced(),
         *billed(*humps),
         billed_to_ours(),
-        paired(),
+        *paired(),
         of_humps(),
         *placed(*humps),
     ]
@@ -219,9 +219,12 @@ def price_of_end(end):
 def paired():
     """Prices are compared where both arrive: here from the second start of three."""
     ends = {OURS: ((True, 1.0), (True, 2.0), (False, 3.0)), "CG": ((False, 4.0), (True, 5.0), (True, 6.0))}
-    made = [Row(name, "on", good, False, paid) for name in ends for good, paid in ends[name]]
-    off = farthest(prices(made, "CG"), (2, 5))
-    return at_most("S58", "of three starts both arrive from one, at 2 and at 5", off, 0.0)
+    made = [Row(name, "on", good, not good, paid) for name in ends for good, paid in ends[name]]
+    counted = [summary(made)[name]["on"] for name in ends]
+    yield at_most(
+        "S58", "of three starts both arrive from one, at 2 and at 5", farthest(prices(made, "CG"), (2, 5)), 0.0
+    )
+    yield at_most("S57", "of three ends two are reached and one is claimed falsely", farthest(counted, (3, 2, 1)), 0.0)
 
 
 def arriving(loss):
