@@ -112,13 +112,12 @@ def one_direction():
 
 def looped():
     """One lane of each by a loop in NumPy, on gradients of its own: w - eta (decay w + m / sigma), or L2 within g."""
-    noise = np.random.default_rng(0).normal(size=(STEPS, 5)) * np.asarray(SCALES)
+    noise = np.random.default_rng(0).normal(scale=SCALES, size=(STEPS, 5))
     pulled = lambda w, g, penalty: jnp.vdot(g, w) + penalty * jnp.sum(w**2) / 2  # noqa: E731
-    for name, optimizer, beside in (
-        ("AdamW", gdlab.adamw(RATE, weight_decay=DECAY), DECAY),
-        ("Adam with L2", gdlab.adam(RATE), 0.0),
+    for name, optimizer, beside, within in (
+        ("AdamW", gdlab.adamw(RATE, weight_decay=DECAY), DECAY, 0.0),
+        ("Adam with L2", gdlab.adam(RATE), 0.0, DECAY),
     ):
-        within = DECAY - beside
         found = gdlab.minimize(
             lambda w, g, within=within: pulled(w, g, within), optimizer, jnp.ones(5), STEPS, batches=jnp.asarray(noise)
         ).params
