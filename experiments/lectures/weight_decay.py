@@ -23,7 +23,7 @@ from ..reporting.standard_errors import error_of_mean
 
 QUESTION = "Is weight decay the same as an L2 penalty? (S98; section 3.11)"
 SCALES = jnp.array([1.0, 10.0, 100.0, 1e3, 1e4])
-START = (1.0, -2.0, 3.0)
+START = (1.0, 2.0, 3.0)
 RATE, DECAY, STEPS, LANES = 0.01, 0.1, 2000, 2000
 
 
