@@ -153,7 +153,7 @@ def parabolas():
     a, b, x0 = over_decades(jax.random.key(2), (3, 1000), 2.0)
     best = jax.vmap(lambda a, b, x: hessian.newton_step_length(lambda x: a * x**2 + b * x, x))(a, b, x0)
     newton = x0 - best  # the slope is positive
-    ends = [hessian.newton_step_length(loss, jnp.array(2.0)) for loss in (lambda x: 3 * x, lambda x: (x - 2) ** 2)]
+    ends = [hessian.newton_step_length(loss, jnp.array(2.0)) for loss in (lambda x: x, lambda x: (x - 2) ** 2)]
     return (
         exactly("S25", "on a line, which has no curvature: endless", ends[0], np.inf),
         exactly("S25", "at the minimum: 0", ends[1], 0.0),
