@@ -20,7 +20,7 @@ import numpy as np
 import gdlab
 import hessian
 from gdlab import directions, scales
-from gdlab.problems import POKEMON_OPTIMUM, POKEMON_START, pokemon, pokemon_loss
+from gdlab.problems import POKEMON_BOX, POKEMON_OPTIMUM, POKEMON_START, pokemon, pokemon_loss
 
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, exactly, farthest, is_true, printed
@@ -33,7 +33,7 @@ SURPRISING = (0.001, 0.001, 0.003, 0.002, 0.1)
 DISAPPOINTING = (10.8, 20.9, 31.7, 12.1, 0.1)
 SIZES = jnp.array([1e-6, 1e-3, 1.0, 1e3, 1e6])
 WINDOWS = (1, 3, 10, 100, 1000)
-STARTS, PANEL = 8, ((-200.0, -100.0), (-4.0, 4.0))  # of the windows; b and w where the lecture draws the surface
+OTHERS = 7  # the starts of the windows beside the lecture's
 LAST = 5000  # the updates whose median distance is compared
 UPDATES, RATE = 20_000, 0.01
 SAMPLES, RADIUS = 4000, 2.0
@@ -77,9 +77,9 @@ def descend(optimizer, updates):
 
 
 def from_starts(optimizer):
-    """The paths from the lecture's start and from others on the panel: shape (starts, updates, 2)."""
-    low, high = np.transpose(PANEL)
-    others = np.random.default_rng(0).uniform(low, high, size=(STARTS - 1, 2))
+    """The paths from the lecture's start and from others where its contours are drawn: shape (starts, updates, 2)."""
+    low, high = np.transpose(POKEMON_BOX)
+    others = np.random.default_rng(0).uniform(low, high, size=(OTHERS, 2))
     starts = jnp.array([POKEMON_START, *others])
 
     def path(start):
@@ -151,16 +151,16 @@ def surprise():
 def parabolas():
     """The best step on a x^2 + b x + c is |x0 + b/2a| = |y'| / y'' (S25, S27)."""
     a, b, x0 = over_decades(jax.random.key(2), (3, 1000), 2.0)
-    best = jax.vmap(lambda a, b, x: hessian.newton_step_length(lambda x: a * x**2 + b * x + 1.0, x))(a, b, x0)
+    best = jax.vmap(lambda a, b, x: hessian.newton_step_length(lambda x: a * x**2 + b * x, x))(a, b, x0)
     newton = x0 - best  # the slope is positive
-    ends = [hessian.newton_step_length(loss, jnp.array(2.0)) for loss in (lambda x: 3 * x, lambda x: (x - 2) ** 2)]
+    ends = [hessian.newton_step_length(loss, jnp.array(2.0)) for loss in (lambda x: x, lambda x: (x - 2) ** 2)]
     return (
         exactly("S25", "on a line, which has no curvature: endless", ends[0], np.inf),
         exactly("S25", "at the minimum: 0", ends[1], 0.0),
         at_most(
             "S25", "1000 parabolas: |y'|/y'' - |x0 + b/2a|, relative", jnp.abs(best / (x0 + b / 2 / a) - 1).max(), 1e-12
         ),
-        at_most("S27", "that step lands on -b/2a, relative", jnp.abs((newton + b / 2 / a) / x0).max(), 1e-9),
+        at_most("S27", "that step lands on -b/2a", farthest(newton, -b / 2 / a), 1e-9),
     )
 
 
@@ -172,10 +172,10 @@ def crossed():
     """
     drawn = over_decades(jax.random.key(5), (2, PAIRS, 2), 1.0)
     distances = np.asarray(drawn[1])
-    bowl = lambda x, c, d: c * (x - d) ** 2 / 2  # noqa: E731  # from 0, d away from its minimum
-    slopes = np.abs(jax.vmap(jax.vmap(jax.grad(bowl), (None, 0, 0)), (None, 0, 0))(0.0, *drawn))
-    steps = jax.vmap(jax.vmap(lambda c, d: hessian.newton_step_length(bowl, jnp.zeros([]), c, d)))(*drawn)
-    same = np.abs(jax.vmap(jax.vmap(jax.grad(bowl), (None, None, 0)), (None, 0, 0))(0.0, drawn[0, :, 0], drawn[1]))
+    bowl = lambda x, c: c * x**2 / 2  # noqa: E731  # x away from its minimum
+    slopes = np.asarray(jax.vmap(jax.vmap(jax.grad(bowl)))(drawn[1], drawn[0]))
+    steps = jax.vmap(jax.vmap(lambda x, c: hessian.newton_step_length(bowl, x, c)))(drawn[1], drawn[0])
+    same = np.asarray(jax.vmap(jax.vmap(jax.grad(bowl), (0, None)))(drawn[1], drawn[0, :, 0]))
     further = distances[:, 1] > distances[:, 0]
 
     def wrong(sizes):
@@ -243,9 +243,9 @@ def rates(run):
         ),
         Check("S30b", "rate of w over that of b, first update: over that by hand", ratio[0] / first, 1.0, 1e-9),
         Check("S30b", f"the same after {UPDATES} updates: over a NumPy loop's", ratio[-1] / due[-1], 1.0, 1e-9),
-        is_true("S30b", "which is more, by more than those bounds", ratio[-1] > ratio[0] * (1 + 2e-9)),
-        # Roots of some 1e7, and the factor sqrt(t + 1) between, round in units of some 1e-9.
-        is_true("S80", "the root of the sum never shrinks", (np.diff(sigma, axis=0) > -1e-8).all()),
+        is_true("S30b", "which is more", ratio[-1] > ratio[0]),
+        # Roots of some 1e7 grow by more than 1e-4 here, and round in units of some 1e-9.
+        is_true("S80", "the root of the sum grows with every update", (np.diff(sigma, axis=0) > 0).all()),
     )
 
 
@@ -269,10 +269,10 @@ def pokemon_gradient(theta):
 
 def window(windows):
     """Windows of K on the Pokemon surface against a NumPy loop (S30)."""
-    looped = {k: max(100, 2 * k) for k in (10, 100, 1000)}  # explosions let rounding grow, K = 1 and 3 have none
-    looped |= {1: UPDATES, 3: UPDATES}
+    # Explosions let rounding grow, K = 1 and 3 have none.
+    looped = {1: UPDATES, 3: UPDATES, 10: 100, 100: 200, 1000: 2000}
     off = {k: farthest(windows[k][0, :many], numpy_window(k, many)) for k, many in looped.items()}
-    known = np.array(POKEMON_OPTIMUM) + np.arange(UPDATES)[:, None] * np.array([0.6, 0.8])
+    known = np.add(POKEMON_OPTIMUM, np.outer(np.arange(UPDATES), (0.6, 0.8)))
     steps = np.abs(np.diff(windows[1][0], axis=0))
     run = descend(windowed(100), UPDATES)
     subtracted = kept_up(run, 100)
@@ -297,14 +297,19 @@ def ends(windows):
     return {k: np.log10([at_the_end(path) for path in paths]) for k, paths in windows.items()}
 
 
+def tenfold_nearer(far, length):
+    """Powers of ten by which ten times as long a window ends nearer, by start."""
+    return far[length] - far[10 * length]
+
+
 def nearer(far):
     """Powers of ten by which a longer window ends nearer, means of 8 starts, by Student's t for 99 of 100 (S30)."""
-    tenfold = far[10] - far[100]
+    tenfold = tenfold_nearer(far, 10)
     return (
         # "About ten" is nearer to ten than to none or to a hundred, chance included: half a power of ten.
         Check(
             "S30",
-            f"powers of ten nearer from K = 10 to 100, mean of {STARTS} starts",
+            f"powers of ten nearer from K = 10 to 100, mean of {len(tenfold)} starts",
             tenfold.mean(),
             1.0,
             0.5 - error_of_few(tenfold),
@@ -322,7 +327,7 @@ def undecided(far):
     """What the starts do not tell: powers of ten nearer from each K to ten times that, by start."""
     rows = []
     for k in (1, 10, 100):
-        decades = far[k] - far[10 * k]
+        decades = tenfold_nearer(far, k)
         each = ", ".join(f"{value:.2f}" for value in decades)
         rows.append([f"{k} to {10 * k}", f"{decades.mean():.2f}", f"{error_of_few(decades):.2f}", each])
     title = "Powers of ten nearer by a longer window, the lecture's start first: K = 10 to 100 is judged, no other"

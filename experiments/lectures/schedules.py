@@ -53,7 +53,7 @@ def measure(quick):
 
 def noisy(x, *, key):
     """The parabola a x^2 / 2 whose gradient is disturbed by noise of variance NOISE^2."""
-    return CURVATURE * x**2 / 2 + NOISE * jax.random.normal(key) * x
+    return jnp.polyval(jnp.array([CURVATURE / 2, NOISE * jax.random.normal(key), 0.0]), x)
 
 
 def cloud(schedule, lanes):
@@ -258,13 +258,19 @@ def driven(clouds):
     """
     first, *others = RUNS
     z = disturbances(clouds[first], RUNS[first])
-    error = 4 / np.sqrt(z.size)  # of a mean, and of a mean product of two, of numbers of variance 1
+    error = error_of_mean(z)  # of its mean, and of its correlation with as many others
     yield Check("S13", "the noise of all steps: mean square", (z**2).mean(), 1.0, error_of_variance(z.size))
     yield at_most("S13", "its mean", abs(z.mean()), error)
-    yield at_most("S13", "its mean product with that of the step before", abs((z[1:] * z[:-1]).mean()), error)
+    correlation = np.corrcoef(z[1:].ravel(), z[:-1].ravel())[0, 1]
+    yield at_most("S13", "its correlation with that of the step before", abs(correlation), error)
     for name in others:  # a rounding of x of 1e-15 at most, over the least eta s, 7e-4
         apart = farthest(disturbances(clouds[name], RUNS[name]), z)
         yield at_most("S13", f"{name}: the noise of its steps - that of {first}", apart, 1e-9)
+
+
+def floor(rate):
+    """The mean square distance at which a constant rate ends."""
+    return rate * NOISE**2 / (CURVATURE * (2 - rate * CURVATURE))
 
 
 def floors(clouds):
@@ -276,25 +282,31 @@ def floors(clouds):
         off = np.abs(squares[name][:EARLY].mean(axis=1) - law(schedule)[:EARLY]) - spread
         checks.append(at_most("S13", f"{name}: the first {EARLY}, beyond four errors", off.max(), 1e-12))
     for rate, digits in FLOORS.items():
-        floor = rate * NOISE**2 / (CURVATURE * (2 - rate * CURVATURE))
+        due = floor(rate)
         late = squares[f"constant {rate:g}".replace("0.", ".")][STEPS // 2 :]
-        error = floor * error_of_variance(independent(late.size, 1 - rate * CURVATURE))
-        checks.append(Check("S13", f"constant {rate}: mean square distance, second half", late.mean(), floor, error))
-        checks.append(printed("S13", f"floor of the rate {rate}, over s^2", floor / NOISE**2, digits))
         checks.append(
-            Check("S13", f"constant {rate}: the recursion ends there", law(schedules.Constant(rate))[-1], floor, 1e-12)
+            Check(
+                "S13",
+                f"constant {rate}: mean square distance, second half",
+                late.mean(),
+                due,
+                due * error_of_variance(independent(late.size, 1 - rate * CURVATURE)),
+            )
         )
-    lowest = min(rate * NOISE**2 / (CURVATURE * (2 - rate * CURVATURE)) for rate in FLOORS)
+        checks.append(printed("S13", f"floor of the rate {rate}, over s^2", due / NOISE**2, digits))
+        checks.append(
+            Check("S13", f"constant {rate}: the recursion ends there", law(schedules.Constant(rate))[-1], due, 1e-12)
+        )
+    lowest = min(map(floor, FLOORS))
     fading = {name: law(schedule)[-1] for name, schedule in RUNS.items() if not name.startswith("constant")}
     for name, due in fading.items():
-        met = error_of_mean(squares[name][-1])
         checks.append(
             Check(
                 "S13",
                 f"{name}: mean square at the end, over the recursion's",
                 squares[name][-1].mean() / due,
                 1.0,
-                met / due,
+                error_of_mean(squares[name][-1]) / due,
             )
         )
         checks.append(is_true("S13", f"{name}: which is below the lowest floor", due < lowest))
