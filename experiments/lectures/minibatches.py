@@ -28,7 +28,7 @@ QUESTION = "What do a few examples tell of the gradient, and what do they cost? 
 EXAMPLES = 1000
 SIZES = (1, 10, 100, 500, 1000)
 BATCHES = 4000
-FAR = (2.5, -2.0)  # from the path
+FAR = (2.5, 0.5)  # from the path
 ORDERS = 16  # of the examples, in which batches are taken
 SHUFFLED, KEYS = 12, 1000  # examples whose orders are counted, and how many streams
 
@@ -106,7 +106,7 @@ def sums():
         is_true(
             "S43",
             "they end apart, by more than rounding",
-            jnp.linalg.norm(once(forward) - once(forward[::-1])) > 1e-9,
+            farthest(once(forward), once(forward[::-1])) > 1e-9,
         ),
     )
 
@@ -293,7 +293,9 @@ def fog(path, reach=0.05):
             "S42", "they agree half of .05 beside it", squared(place[0], examples) == elsewhere(place[0], examples)
         ),
         is_true("S42", "not three times as far", jnp.isclose(elsewhere(place[1], examples), -1e3 * place[1].sum())),
-        is_true("S42", "though they are not one surface", abs(squared(far, examples) - elsewhere(far, examples)) > 1),
+        is_true(
+            "S42", "and far away one is above 0, the other below", squared(far, examples) > 0 > elsewhere(far, examples)
+        ),
     )
 
 

@@ -71,8 +71,8 @@ def epochs_needed():
     every_set = jax.vmap(needed, (None, 0))
     found, crossed = map(np.asarray, jax.vmap(every_set, (0, None))(jnp.array([*RATES]), drawn))
     counts, slowest = dict(zip(RATES, found, strict=True)), min(RATES)
-    wide = 10 * jax.random.uniform(jax.random.key(4), (POINTS,))  # examples as on the slide
-    one = FROM - 0.009 * jax.grad(squared)(FROM, (wide, wide))
+    wide = jax.random.uniform(jax.random.key(4), (POINTS,), maxval=10.0)  # examples as on the slide
+    one = gdlab.minimize(squared, gdlab.gd(0.009), FROM, 1, args=((wide, wide),)).params
     ran = gdlab.minimize(squared, gdlab.sgd(0.009), FROM, POINTS, batches=(wide, wide), record=("params",))
     twenty = ran.params
     apart = sum(
@@ -131,13 +131,13 @@ def counted_by_loop(x):
 def leaving():
     """Who leaves the saddle of (y - w1 w2)^2 from (.5, -.5): label noise or added noise (S49)."""
     start = jnp.array([0.5, -0.5])
-    labels = 1 + jax.random.normal(jax.random.key(0), (2000, 4))
+    labels = jax.random.normal(jax.random.key(0), (2000, 4)) + 1
 
     def labelled(w, y):
         return jnp.mean((y - w[0] * w[1]) ** 2)
 
     def noisy(w, key):
-        return (1 - w[0] * w[1]) ** 2 + 1e-3 * jax.random.normal(key, (2,)) @ w
+        return 1e-3 * jax.random.normal(key, (2,)) @ w + (1 - w[0] * w[1]) ** 2
 
     def run(loss, optimizer, **how):
         return gdlab.minimize(loss, optimizer, start, 2000, record=("params",), **how).history["params"]
@@ -161,6 +161,7 @@ def leaving():
             for (name, path), due in zip(stay, on_the_line(np.asarray(labels)), strict=True)
             for ends in [float(jnp.linalg.norm(path[-1]))]
         ),
+        Check("S49", "mean of the labels, four standard errors", float(labels.mean()), 1.0, error_of_mean(labels)),
         is_true(
             "S49", "all of them are there, to rounding", np.max([np.linalg.norm(path[-1]) for _, path in stay]) < 1e-15
         ),

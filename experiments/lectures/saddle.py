@@ -48,7 +48,7 @@ def measure():
     checks = [
         at_most("S52", "|g| at 0", point.gradient_norm, 0.0),
         *(exactly("S52", f"eigenvalue {i + 1} at 0", spectrum.eigenvalues[i], (-2.0, 2.0)[i]) for i in (0, 1)),
-        at_most("S52", "u is (1, 1)/sqrt 2 or its opposite: products of its parts off 1/2", off_the_diagonal(point.lowest.vector), 1e-12),
+        at_most("S52", "u but for its sign: products of parts off 1/2", off_the_diagonal(point.lowest.vector), 1e-12),
         *valley((1.0, 1.0), (0.0, 4.0)),
         *valley((2.0, 0.5), (0.0, 8.5)),
         is_true("S53", "0 is a saddle of index 1", point.kind == "saddle" and int(point.index) == 1),
