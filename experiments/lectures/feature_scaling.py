@@ -93,7 +93,7 @@ def conditions(runs):
 def effects(name, x):
     """How far predictions move with either weight, and how the loss bends: the Hessian's diagonal (S33)."""
     theta = jnp.array([1.0, 2.0, 3.0])
-    moved = [float(jnp.sqrt(mse(theta + e, x, plane(theta, x)))) for e in jnp.eye(3)[1:]]
+    moved = [float(jnp.sqrt(mse(e + theta, x, plane(theta, x)))) for e in jnp.eye(3)[1:]]
     h = [float(e @ hessian.hvp(mse, theta, x, FIRST)(e)) for e in jnp.eye(3)[1:]]
     first, second = (
         Check("S33", f"{name}: curvature of w{i + 1} over 2 (predictions' rms move)^2", c / (2 * m**2), 1.0, 1e-9)
