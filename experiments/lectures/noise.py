@@ -376,7 +376,7 @@ def on_two_losses(panel, loss, shifts, place, path):
     """L1, L2 and their mean, the place where the mean is stuck, and where a run of single losses goes (S49)."""
     from ..reporting import figures
 
-    x = np.linspace(-1.6, 1.6, 200)
+    x = np.linspace(path.min(), path.max(), 200)
     for name, shift, colour, dash in zip(
         ("L1", "L2", "their mean"), shifts, ("#56B4E9", "#E69F00", "black"), ("--", "-.", "-"), strict=True
     ):
@@ -385,10 +385,11 @@ def on_two_losses(panel, loss, shifts, place, path):
     shown = np.asarray(path)[:400:8]
     panel.plot(
         shown,
-        np.full(len(shown), -5.6),
+        np.full(len(shown), 0.04),
         "|",
+        transform=panel.get_xaxis_transform(),
         color=figures.PALETTE[3],
         markersize=9,
         label="x, order drawn, 400 updates",
     )
-    panel.set(ylim=(-6.5, 6.5), xlabel="x", ylabel="loss", title="stuck on the mean, L1 and L2 still move")
+    panel.set(xlabel="x", ylabel="loss", title="stuck on the mean, L1 and L2 still move")
