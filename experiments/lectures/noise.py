@@ -233,7 +233,7 @@ def out_of_a_saddle():
     drawn = np.random.default_rng(3)
     raw = drawn.normal(size=(200, 2))
     x = jnp.asarray(raw @ np.linalg.inv(np.linalg.cholesky(raw.T @ raw / 200)).T)  # uncorrelated, of mean square 1
-    start = np.array([-0.5, 0.0, 0.5]) + 1e-8 * np.array([1.0, 0.0, 1.0])
+    start = np.array([-0.49999999, 0.0, 0.50000001])
 
     def error(theta, some):
         x1, x2 = x[some].T
@@ -260,7 +260,7 @@ def out_of_a_saddle():
         "both": (start, 0.9, fours),
         STEPPED: (start + u / 2, 0.0, whole),
     }
-    nearer = np.array([-0.5, 0.0, 0.5]) + 1e-10 * np.array([1.0, 0.0, 1.0])
+    nearer = np.array([-0.4999999999, 0.0, 0.5000000001])
     more_draws = [(start, inertia, batches) for inertia in (0.0, 0.9) for batches in others]
     lanes = [(start, 0.0, whole), *runs.values(), (nearer, 0.0, whole), (nearer, 0.9, whole), *more_draws]
     plain, *many = np.asarray(updates(*map(np.stack, zip(*lanes, strict=True)))).tolist()
