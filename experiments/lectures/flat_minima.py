@@ -25,7 +25,7 @@ import hessian
 from gdlab.problems import network_accuracy, network_loss
 
 from ..cli.settings import Experiment
-from ..reporting.checks import Check, at_most, conclude, exactly, is_true
+from ..reporting.checks import Check, at_most, conclude, exactly, farthest, is_true
 from ..reporting.standard_errors import least_lead, most_apart, student_99
 from ..workloads.digits import FLOAT, examples, start
 
@@ -69,18 +69,20 @@ def shifted():
     for curvature, rise in ((1.0, 0.045), (100.0, 4.5)):
         model = hessian.quadratic_model(lambda x, c=curvature: c * (1 - jnp.cos(x[0])), jnp.zeros(1))
         yield exactly("S51", f"curvature {curvature:g}: rise over a shift of .3", model(jnp.array([0.3])), rise)
+        yield exactly("S51", "and of a parabola that is shifted", parabola(1.0, curvature, 1.3), rise)
 
 
 def by_hand():
     """Keskar's sharpness where the highest corner of the box is known: 100 rise / (1 + L), away from 0, L not 0."""
     curvatures, at = np.array(CURVATURES), np.array(OFF_THE_AXES)
     bowl = lambda w: curvatures @ w**2 / 2  # noqa: E731
-    corner = at + 1e-3 * (np.abs(at) + 1) * np.sign(at)
-    rise = curvatures @ (corner**2 - at**2) / 2
+    there = at + 1e-3 * (np.abs(at) + 1) * np.sign(at)
+    rise = curvatures @ (there**2 - at**2) / 2
     found = hessian.sharpness(bowl, jnp.asarray(at), measure="keskar").value
-    highest = hessian.sharpness(bowl, jnp.asarray(at)).value
+    highest, due = hessian.sharpness(bowl, jnp.asarray(at)).value, 100 * rise / (1 + bowl(at))
     return (
-        Check("3.12", "a bowl: Keskar's sharpness, from its corner", float(found), 100 * rise / (1 + bowl(at)), 1e-9),
+        Check("3.12", "a bowl: Keskar's sharpness, from its corner", float(found), due, 1e-9),
+        Check("3.12", "and the rise at the corner uphill", corner(bowl, jnp.asarray(at)), due, 1e-9),
         Check("S51", "and lambda_max, its larger curvature", float(highest), 100.0, 1e-9),
     )
 
@@ -120,26 +122,25 @@ def rescaled(count, sizes):
     moved = [jax.tree.map(lambda leaf: leaf / 8, below), {**above, "w": 8 * above["w"]}, *rest]
     was, now = measures(layers, learnt), measures(moved, learnt)
     error = sum(float(hessian.sharpness(loss, at, learnt).error) for at in (layers, moved))
+    more, highest = np.diff([was["curvature"], now["curvature"]])[0], corner(loss, moved, learnt)
     return (
         at_most(
             "S51",
             "weights / 8 and weights * 8: loss - loss before",
-            abs(loss(moved, unseen) - loss(layers, unseen)),
+            farthest(loss(moved, unseen), loss(layers, unseen)),
             0.0,
         ),
-        is_true("S51", "lambda_max is larger then, beyond both residuals", now["curvature"] - was["curvature"] > error),
-        is_true(
-            "S51", "one corner of its box rises more than Keskar found before", corner(moved, learnt) > was["sharpness"]
-        ),
-        is_true("S51", "and he finds no less than that corner", now["sharpness"] >= corner(moved, learnt)),
+        is_true("S51", "lambda_max is larger then, beyond both residuals", more > error),
+        is_true("S51", "one corner of its box rises more than Keskar found before", highest > was["sharpness"]),
+        is_true("S51", "and he finds no less than that corner", now["sharpness"] >= highest),
     )
 
 
-def corner(layers, learnt, epsilon=1e-3):
+def corner(loss, at, *args, epsilon=1e-3):
     """Keskar's measure at one corner of the box, the one uphill: a lower bound."""
-    low, slope = jax.value_and_grad(loss)(layers, learnt)
-    there = jax.tree.map(lambda w, g: w + epsilon * (jnp.abs(w) + 1) * jnp.sign(g), layers, slope)
-    return float(100 * (loss(there, learnt) - low) / (1 + low))
+    low, slope = jax.value_and_grad(loss)(at, *args)
+    there = jax.tree.map(lambda w, g: w + epsilon * (jnp.abs(w) + 1) * jnp.sign(g), at, slope)
+    return float(100 * (loss(there, *args) - low) / (1 + low))
 
 
 def fast_and_slow(found, measured):
@@ -297,16 +298,21 @@ def draw(found):
     return figure
 
 
-def shifted_minima(panel, offset=0.3):
+def parabola(x, curvature, lowest):
+    """A parabola of this curvature, 0 where it is lowest."""
+    return curvature * (x - lowest) ** 2 / 2
+
+
+def shifted_minima(panel):
     """A flat and a sharp minimum of the training loss, and the same of the test, moved: the lecture's sketch (S51)."""
-    x = np.linspace(-2, 2, 401)
-    for centre, curvature, width, colour in ((-1.0, 1.0, 0.95, "#0072B2"), (1.0, 100.0, 0.5, "#D55E00")):
-        near = np.abs(x - centre) < width
-        rise = curvature * offset**2 / 2
-        for moved, dash in ((0.0, "-"), (offset, "--")):
-            panel.plot(x[near], curvature * (x[near] - centre - moved) ** 2 / 2, dash, color=colour)
-        panel.plot([centre] * 2, [0, rise], ":", color="black", linewidth=1.2)
-        panel.plot(centre, rise, "o", color=colour, label=f"curvature {curvature:g}: the test's loss rises by {rise:g}")
+    looks = (1.0, (1.0, 1.3), (0.05, 1.95), "#0072B2"), (100.0, (3.0, 3.3), (2.5, 3.7), "#D55E00")
+    for curvature, minima, ends, colour in looks:
+        x, rise = np.linspace(*ends, 200), parabola(minima[0], curvature, minima[1])
+        for lowest, dash in zip(minima, ("-", "--"), strict=True):
+            panel.plot(x, parabola(x, curvature, lowest), dash, color=colour)
+        panel.vlines(minima[0], 0, rise, linestyle=":", color="black", linewidth=1.2)
+        label = f"curvature {curvature:g}: the test's loss rises by {rise:g}"
+        panel.plot(minima[0], rise, "o", color=colour, label=label)
     panel.plot([], [], "-", color="0.3", label="training")
-    panel.plot([], [], "--", color="0.3", label=f"test, moved by {offset:g}")
+    panel.plot([], [], "--", color="0.3", label="test, moved by .3")
     panel.set(ylim=(-0.3, 7.5), xlabel="parameter", ylabel="loss", title="a flat minimum forgives the offset")

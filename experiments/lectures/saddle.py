@@ -21,7 +21,7 @@ QUESTION = "The saddle of (1 - w1 w2)^2: who stays on it, and which way leads ou
 LOSS = surface("linear_net").loss
 ORIGIN = jnp.zeros(2)
 RATE, STEPS = 0.1, 400
-BESIDE = (0.3, -0.7)
+BESIDE = (0.3, 0.7)
 LOWER = {0.01: ".9998", 0.1: ".9801", 0.5: ".5625"}  # the loss at eps (1, 1), as printed
 HIGHER = {0.01: "1.0002", 0.1: "1.0201", 0.5: "1.5625"}  # the loss at eps (1, -1)
 CASES = {"minimum": (1.0, 3.0), "maximum": (-1.0, -3.0), "saddle": (2.0, -2.0)}  # curvatures
@@ -36,19 +36,19 @@ def measure():
     """The checks and the figure."""
     point, way = hessian.classify(LOSS, ORIGIN), hessian.escape(LOSS, ORIGIN)
     spectrum = hessian.spectrum(LOSS, ORIGIN)
-    along = {eps: float(LOSS(eps * jnp.ones(2))) for eps in LOWER}
-    across = {eps: float(LOSS(eps * jnp.array([1.0, -1.0]))) for eps in HIGHER}
+    along = {eps: float(LOSS(jnp.array([eps, eps]))) for eps in LOWER}
+    across = {eps: float(LOSS(jnp.array([eps, -eps]))) for eps in HIGHER}
     starts = {
         "0": (0.0, 0.0),
         "1e-3 (1, 1)": (1e-3, 1e-3),
         "(.5, -.5)": (0.5, -0.5),
-        "(.5, -.5) + 1e-8": (0.5 + 1e-8, -0.5),
+        "(.5, -.5) + 1e-8": (0.50000001, -0.5),
     }
     paths = {name: descend(start) for name, start in starts.items()}
     checks = [
         at_most("S52", "|g| at 0", point.gradient_norm, 0.0),
         *(exactly("S52", f"eigenvalue {i + 1} at 0", spectrum.eigenvalues[i], (-2.0, 2.0)[i]) for i in (0, 1)),
-        at_most("S52", "u, its sign left out, off (1, 1)/sqrt 2", off_the_diagonal(point.lowest.vector), 1e-12),
+        at_most("S52", "u but for its sign: products of parts off 1/2", off_the_diagonal(point.lowest.vector), 1e-12),
         *valley((1.0, 1.0), (0.0, 4.0)),
         *valley((2.0, 0.5), (0.0, 8.5)),
         is_true("S53", "0 is a saddle of index 1", point.kind == "saddle" and int(point.index) == 1),
@@ -82,7 +82,8 @@ def measure():
         exactly("S57", "loss before it", way.loss_before, 1.0),
         exactly("S57", "loss where it leads, (1 - w1 w2)^2", way.loss_after, float((1 - way.params.prod()) ** 2)),
         is_true("S57", "which is lower", way.loss_after < way.loss_before),
-        at_most("S58", "products alone find u, likewise", off_the_diagonal(by_power_iteration()), 1e-12),
+        at_most("S58", "products alone find u, likewise", off_the_diagonal(by_power_iteration(60)), 1e-12),
+        Check("S58", "four of them leave 1 / 5^4 of 7/13, the start's part across u", *left_across(), 1e-12),
     ]
     return checks, lambda: draw(paths, way)
 
@@ -105,8 +106,8 @@ def valley(at, eigenvalues):
 
 
 def off_the_diagonal(u):
-    """How far u, or -u, is from (1, 1)/sqrt 2."""
-    return farthest(np.asarray(u) * np.sign(u[0]), 0.5**0.5)
+    """How far the products of u's parts are from 1/2, those of (1, 1)/sqrt 2 and of its opposite."""
+    return farthest(np.outer(u, u), 0.5)
 
 
 def beside():
@@ -162,18 +163,24 @@ def three_cases():
         yield exactly("S55", f"{kind}: the least v.Hv of 1000", quotients.min(), low)
         yield exactly("S55", f"{kind}: and the greatest", quotients.max(), high)
     hv = np.asarray(jax.vmap(hessian.hvp(LOSS, jnp.array(BESIDE)))(jnp.asarray(directions)))
-    yield at_most("S56", "u.Hv - v.Hu at (.3, -.7)", np.abs((u * hv[1::2]).sum(1) - (v * hv[::2]).sum(1)).max(), 1e-14)
+    yield at_most("S56", "u.Hv - v.Hu at (.3, .7)", np.abs((u * hv[1::2]).sum(1) - (v * hv[::2]).sum(1)).max(), 1e-14)
 
 
 def finite_difference_error(h=1e-5):
-    """How far the Hessian at (.3, -.7) is from central differences of the gradient."""
+    """How far the Hessian at (.3, .7) is from central differences of the gradient."""
     at, gradient = jnp.array(BESIDE), jax.grad(LOSS)
     columns = jax.vmap(hessian.hvp(LOSS, at))(jnp.eye(2))
     differences = jnp.stack([(gradient(at + h * e) - gradient(at - h * e)) / (2 * h) for e in jnp.eye(2)])
     return farthest(columns, differences)
 
 
-def by_power_iteration(products=60):
+def left_across():
+    """The part across u, over that along it, after four products with H - 3 I of eigenvalues -5 and -1, and its due."""
+    a, b = by_power_iteration(4)
+    return (a - b) / (a + b), 7 / 13 / 5**4
+
+
+def by_power_iteration(products):
     """The v that `products` Hessian products find, by power iteration on H - 3 I."""
     hv = hessian.hvp(LOSS, ORIGIN)
     v = jnp.array([1.0, 0.3])
