@@ -25,7 +25,7 @@ from gdlab import schedules
 from ..cli.settings import Experiment
 from ..reporting.checks import Check, at_most, conclude, farthest, is_true
 from ..reporting.run_folder import Table
-from ..reporting.standard_errors import error_of_draw, error_of_mean, error_of_share, error_of_variance, least_lead
+from ..reporting.standard_errors import error_of_draw, error_of_share, error_of_variance, least_lead, off_the_odds
 
 QUESTION = "Does Adagrad learn rare features better? (section 3.1)"
 FEATURES, SEEN, UNSEEN = 200, 4000, 10_000
@@ -127,15 +127,12 @@ def as_described(weights, x, y):
     The weights are those of all draws, the examples those of the first.
     """
     due, z = 1 / np.arange(1, FEATURES + 1), x @ weights[0]
-    off = y - np.exp(z) / (1 + np.exp(z))
     beyond = np.abs(x.mean(0) - due) - [error_of_share(p, len(x)) for p in due]
     yield Check(
         "3.1", "true weights: mean square over 4", np.mean(weights**2) / 4, 1.0, error_of_variance(weights.size)
     )
     yield at_most("3.1", "features: share of examples less 1 / i, beyond that", beyond.max(), 0.0)
-    for side, there in (("above", z > 0), ("below", z < 0)):
-        mean, error = np.mean(off[there]), error_of_mean(off[there])
-        yield at_most("3.1", f"labels less their odds, mean of those with odds {side} 1/2", mean, error)
+    yield at_most("3.1", "labels less their odds, along the logits, in standard errors", off_the_odds(y, z), 4.0)
 
 
 def adam_move(g, t, state):
