@@ -322,9 +322,13 @@ def flat_and_steep(runs):
         # (starts, flat or steep, step or slope)
         ends[name] = np.array([at_the_ends(*pair, 500) for pair in zip(steps, np.asarray(steep), strict=True)])
     ratios = {name: parts[:, :, 0] / parts[:, :, 1] for name, parts in ends.items()}
+    gains = {name: np.log(of[:, 0] / of[:, 1]) for name, of in ratios.items()}
     corners = np.unique(runs["Adagrad, .3"]["params"][:, 0] > (0, 1), axis=0)
     spread = exactly("S79", "starts: quarters of the panel, w1 beyond 0 or not, w2 beyond 1", len(corners), 4)
-    return (spread, *looped, *hunted(sigmas), *per_gradient(ends, ratios)), (effective(ends, ratios), undecided(ends))
+    return (spread, *looped, *hunted(sigmas), *per_gradient(ends, gains)), (
+        effective(ends, ratios, gains),
+        undecided(ends),
+    )
 
 
 def hunted(sigmas):
@@ -354,9 +358,8 @@ def hunted(sigmas):
     )
 
 
-def per_gradient(ends, ratios):
+def per_gradient(ends, gains):
     """The step for its gradient is larger where it is flat, and the step itself is shorter (S84)."""
-    gains = {name: np.log(of[:, 0] / of[:, 1]) for name, of in ratios.items()}
     shorter = own_steps(ends["RMSProp, .01"])
     adaptive = [name for name in ends if not name.startswith("Adagrad")]
     among = f"mean of {STARTED} starts, beyond chance"
@@ -391,13 +394,12 @@ def undecided(ends):
     return Table(title, ("optimizer", "mean", "chance", "starts where it is positive"), rows)
 
 
-def effective(ends, ratios):
+def effective(ends, ratios, gains):
     """The table of the steps, the slopes and their ratios, from the first start."""
     rows = []
     for name, parts in ends.items():
         shown = [(*part, ratio) for part, ratio in zip(parts[0], ratios[name][0], strict=True)]
-        gain = ratios[name][0, 0] / ratios[name][0, 1]
-        rows.append([name, *(f"{value:.2g}" for part in shown for value in part), f"{gain:.3g}"])
+        rows.append([name, *(f"{value:.2g}" for part in shown for value in part), f"{np.exp(gains[name][0]):.3g}"])
     columns = (
         "w2",
         "|step|, flat",
