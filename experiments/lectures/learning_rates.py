@@ -25,7 +25,7 @@ QUESTION = "What does the learning rate do to the loss, and does descent always 
 BOWL = surface("ill_conditioned_bowl").loss
 LOW, HIGH = 1.0, 10.0
 START = jnp.array([3.0, 1.0])
-IN_A_VALLEY = (-1.2, 1.0)
+IN_A_VALLEY = (1.2, 1.0)
 RATES = {"small": 0.02 / HIGH, "just right": 2 / (LOW + HIGH), "large": 1.98 / HIGH, "very large": 2.1 / HIGH}
 LOSSES = {  # after 0, 5, 20, 100 updates, as printed
     "small": ("9.5", "8.50", "6.38", "3.10"),
@@ -52,7 +52,6 @@ def measure():
     losses = {name: np.asarray(jax.vmap(BOWL)(path)) for name, path in paths.items()}
     many = in_many_dimensions()
     wells = {rate: descend(WELL, jnp.array([1.5]), rate, UPDATES) for rate in WELL_RATES}
-    slow, fast = largest_rises()
     plateau = descend(PLATEAU, jnp.array([5.0]), 0.1, LONGEST)
     checks = [
         at_most("S2", "autodiff - central differences, relative", gradient_error(), 1e-6),  # as the lectures ask
@@ -82,11 +81,8 @@ def measure():
             exactly("S10", f"bowl, eta L = {r}: rises in {UPDATES} updates", rises(BOWL, START, r / HIGH), expected)
             for r, expected in ((1.0, 0), (1.98, 0), (2.0, 0), (2.1, 58))
         ),
-        *(exactly("S10", f"double well, rate {r}: rises", rise(WELL, wells[r]), well_rises(r)) for r in WELL_RATES),
-        is_true("S10", "double well: no rise at .1 and .5", well_rises(0.1) == well_rises(0.5) == 0),
-        is_true("S10", "double well: dozens at .9 and 1", well_rises(0.9) > 24 and well_rises(1.0) > 24),
-        at_most("S11", "1000 quadratics at rates below 1/L: largest rise", max(slow.max(), 0.0), 0.0),
-        exactly("S11", "and at 3/L to 4/L: how many rise", (fast > 0).sum(), 1000),
+        *in_the_well(wells),
+        *quadratics(),
         *stuck(),
         *trap(plateau),
     ]
@@ -104,7 +100,7 @@ def gradient_error(h=1e-6):
     loss, at = surface("rosenbrock_2d").loss, jnp.array(IN_A_VALLEY)
     differences = jnp.array([(loss(at + h * e) - loss(at - h * e)) / (2 * h) for e in jnp.eye(2)])
     gradient = jax.grad(loss)(at)
-    return jnp.linalg.norm(gradient - differences) / jnp.linalg.norm(gradient)
+    return farthest(differences / gradient, 1)
 
 
 def closed_form_error(path, name):
@@ -137,21 +133,18 @@ def many_by_formula(many):
 
 def shapes(item, losses):
     """Small: falls slowly; just right: falls fast; large: falls slowly again; very large: blows up."""
-    # What counts as slow and fast has no number on the slides: two decades and more lie between; three up is wild.
+    # What counts as slow, fast and wild has no number on the slides: two decades and more lie between; the start's loss
+    # is 9.5, or 275 of 100 parameters.
     small, right, large, wild = losses.values()
     many = "100 parameters: " if item == "S8" else ""
+    between = np.log10(min(small[20], large[20])) - np.log10(right[20])
     return (
         *(
             at_most(item, f"{many}{name}: rises of the loss", (np.diff(row) > ROUNDING).sum(), 0)
             for name, row in list(losses.items())[:3]
         ),
-        at_most(
-            item,
-            f"{many}after 20 updates, just right over small and large",
-            right[20] / min(small[20], large[20]),
-            0.01,
-        ),
-        is_true(item, f"{many}very large: a thousand times the start's loss", wild[-1] > 1000 * wild[0]),
+        is_true(item, f"{many}after 20 updates, just right is two decades below small and large", between > 2),
+        is_true(item, f"{many}very large: a loss of a million and more at the end", wild[-1] > 1e6),
     )
 
 
@@ -178,40 +171,68 @@ def angle(u, v):
     return jnp.arctan2(jnp.abs(u[0] * v[1] - u[1] * v[0]), u @ v)
 
 
-def rise(loss, path):
+def rise(losses):
     """How often the loss is higher after an update than before, by more than rounding."""
-    losses = np.asarray(jax.vmap(loss)(path))
     return int((np.diff(losses) > ROUNDING).sum())
 
 
 def rises(loss, start, rate):
     """How often the loss rises along a run."""
-    return rise(loss, descend(loss, start, rate, UPDATES))
+    return rise(jax.vmap(loss)(descend(loss, start, rate, UPDATES)))
 
 
-def well_rises(rate):
-    """The rises on the double well by a loop in plain Python."""
-    x, count = 1.5, 0
-    for _ in range(UPDATES):
-        new = x - rate * (x**3 - x + 0.1)
-        count += new**4 / 4 - new**2 / 2 + 0.1 * new > x**4 / 4 - x**2 / 2 + 0.1 * x + ROUNDING
-        x = new
-    return count
+def in_the_well(paths):
+    """The losses and the rises on the double well, against loops (S10)."""
+    for rate, path in paths.items():
+        found, due = jax.vmap(WELL)(path), well_losses(rate, len(path))
+        yield exactly("S10", f"double well, rate {rate}: rises", rise(found), rise(due))
+        yield at_most(
+            "S10", f"double well, rate {rate}: 20 losses off a Python loop", farthest(found[:20], due[:20]), 1e-9
+        )
+        if rate < 0.9:
+            yield exactly("S10", f"double well, rate {rate}: no rise", rise(found), 0)
+        else:
+            yield is_true("S10", f"double well, rate {rate}: dozens of rises", rise(found) > 24)
+
+
+def well_losses(rate, count):
+    """The losses of so many places on the double well by a loop in plain Python."""
+    x, losses = 1.5, []
+    for _ in range(count):
+        losses.append(x**4 / 4 - x**2 / 2 + 0.1 * x)
+        x -= rate * (x**3 - x + 0.1)
+    return losses
+
+
+def quadratics():
+    """No quadratic rises at rates below 1 / L, and each beyond 2 / L (S11)."""
+    (slow, fast), (below, beyond) = largest_rises()
+    return (
+        is_true("S11", "1000 quadratics: rates times the largest second derivative below 1", (below < 1).all()),
+        at_most("S11", "their largest rise", max(slow.max(), 0.0), 0.0),
+        is_true("S11", "and at rates times that of 3 to 4", ((beyond > 3) & (beyond < 4)).all()),
+        exactly("S11", "how many rise", (fast > 0).sum(), 1000),
+    )
 
 
 def largest_rises():
-    """The largest rise of each of 1000 random quadratics in 20 updates, at rates below 1 / L, and beyond 2 / L."""
+    """Of 1000 random quadratics the largest rises in 20 updates, and rates times largest second derivatives.
+
+    Both at rates below 1 / L, and at 3 / L to 4 / L.
+    """
 
     def one(key, least, most):
         keys = jax.random.split(key, 3)
         curvatures = over_decades(keys[0], (5,), 2.0)
         rate = jax.random.uniform(keys[1], minval=least, maxval=most) / curvatures.max()
         start = jax.random.normal(keys[2], (5,))
-        run = gdlab.minimize(lambda x: 0.5 * jnp.sum(curvatures * x**2), gdlab.gd(rate), start, 20)
-        return jnp.max(jnp.diff(run.history["loss"]))
+        loss = lambda x: 0.5 * jnp.sum(curvatures * x**2)  # noqa: E731
+        run = gdlab.minimize(loss, gdlab.gd(rate), start, 20)
+        return jnp.max(jnp.diff(run.history["loss"])), rate * jax.hessian(loss)(start).max()
 
     many = jax.vmap(jax.vmap(one, (0, None, None)), (None, 0, 0))
-    return np.asarray(many(jax.random.split(jax.random.key(0), 1000), jnp.array([0.01, 3.0]), jnp.array([0.99, 4.0])))
+    keys = jax.random.split(jax.random.key(0), 1000)
+    return map(np.asarray, many(keys, jnp.array([0.01, 3.0]), jnp.array([0.99, 4.0])))
 
 
 def stuck():
@@ -262,8 +283,8 @@ def trap(path):
     far = jnp.array([6.0])
     run = gdlab.minimize(PLATEAU, gdlab.gd(0.1), far, 100, tolerance=1e-6)
     below = np.asarray(jax.vmap(PLATEAU)(path)) < 0.5
-    written_out = lambda x: 1 - jnp.exp(-jnp.sum(x**2) / 2)  # noqa: E731  # that of expm1 is 0 from 9 on
-    farther = gdlab.minimize(written_out, gdlab.gd(0.1), jnp.array([28.0]), 1, record=("gradient_norm",))
+    hill = lambda x: jnp.exp(-jnp.sum(x**2) / 2)  # noqa: E731  # as steep; 1 - expm1 is flat from 9 on
+    farther = gdlab.minimize(hill, gdlab.gd(0.1), jnp.array([28.0]), 1, record=("gradient_norm",))
     return (
         printed("S62", "loss at x = 6", PLATEAU(far), ".99999998"),
         printed("S62", "|g| at x = 6", jnp.abs(jax.grad(PLATEAU)(far))[0], "9.1e-8"),
@@ -302,8 +323,9 @@ def draw(paths, losses, many, wells, plateau):
         title="the same runs (dotted: 100 parameters)",
     )
     for (rate, path), colour in zip(wells.items(), figures.PALETTE, strict=False):
-        label = f"rate {rate}: {rise(WELL, path)} rises"
-        well.plot(np.asarray(jax.vmap(WELL)(path)), ".-", color=colour, linewidth=0.8, markersize=3, label=label)
+        values = np.asarray(jax.vmap(WELL)(path))
+        label = f"rate {rate}: {rise(values)} rises"
+        well.plot(values, ".-", color=colour, linewidth=0.8, markersize=3, label=label)
     well.set(xlabel="updates", ylabel="loss", title="the double well $x^4/4 - x^2/2 + x/10$ from 1.5")
     shown = np.unique(np.geomspace(1, len(plateau), 400).astype(int))
     x = np.linspace(6.0, 0.3, 2000)  # by the flow dx/dt = -x exp(-x^2 / 2): it takes millions of updates

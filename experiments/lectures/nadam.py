@@ -30,7 +30,7 @@ QUESTION = "What is Nadam, and is it faster than Adam? (S97)"
 B1, B2, RATE = 0.9, 0.99, 0.01
 PSI = {"torch": 0.004, "keras": 1.0}
 STEPS = 300
-START = (-1.2, 1.0)
+START = (0.5, 1.0)
 CONTESTANTS = {"adam": lambda rate: gdlab.adam(rate, B1, B2), "nadam": lambda rate: gdlab.nadam(rate, B1, B2)}
 
 
@@ -155,7 +155,7 @@ def limits():
         def step(carry, _):
             theta, state = carry
             updates, state = optimizer.update(jax.grad(loss)(theta), state)
-            return (theta + updates, state), theta
+            return (optax.apply_updates(theta, updates), state), theta
 
         return jax.lax.scan(step, (start, state), None, STEPS)[1]
 
