@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.flatten_util import ravel_pytree
 
 import gdlab
 import hessian
@@ -84,10 +85,23 @@ def descend(params, data):
 def losses_along(params, direction, data, lengths):
     """The losses along a direction, in double precision."""
     with jax.enable_x64(True):
-        to, along = (jax.tree.map(lambda x: jnp.asarray(np.asarray(x), float), tree) for tree in (params, direction))
-        images, labels = data
-        wide = (jnp.asarray(np.asarray(images), float), labels)
-        return [float(network_loss(jax.tree.map(lambda x, u, t=t: x + t * u, to, along), wide)) for t in lengths]
+        (to, along), precise = map(in_double, (params, direction)), (in_double(data[0]), data[1])
+        return [float(network_loss(jax.tree.map(lambda x, u, t=t: x + t * u, to, along), precise)) for t in lengths]
+
+
+def in_double(tree):
+    """The leaves in double precision."""
+    return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf), float), tree)
+
+
+def step_length(params, data):
+    """The length of Newton's step, or less: where the curvature is a millionth of the largest and more, in float64."""
+    with jax.enable_x64(True):
+        (flat, unravel), precise = ravel_pytree(in_double(params)), (in_double(data[0]), data[1])
+        loss = lambda x: network_loss(unravel(x), precise)  # noqa: E731
+        slope, (values, vectors) = jax.grad(loss)(flat), np.linalg.eigh(jax.hessian(loss)(flat))
+    bent = np.abs(values) > 1e-6 * np.abs(values).max()
+    return np.linalg.norm((slope @ vectors)[bent] / values[bent])
 
 
 def bend(params, direction, data):
@@ -155,6 +169,7 @@ def checks(small, wide, data, point, ends, way, paths):
         at_most("S58", "the lowest - that of the way out, within the residual", abs(low - float(way.curvature)), near),
         is_true("S57", "no claim of a critical point", point.kind == "not critical"),
         is_true("S57", "for Newton's step is long: the root of eps, times 1 + |theta|", float(point.distance) > far),
+        is_true("S57", "as is that of the originals, by their matrix in float64", step_length(small, data) > far),
         at_most("S57", "loss of the copies - loss of the originals, relative", abs(before / alike - 1), rounding),
         at_most(
             "S58",
