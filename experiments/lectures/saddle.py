@@ -83,7 +83,9 @@ def measure():
         exactly("S57", "loss where it leads, (1 - w1 w2)^2", way.loss_after, float((1 - way.params.prod()) ** 2)),
         is_true("S57", "which is lower", way.loss_after < way.loss_before),
         at_most("S58", "products alone find u, likewise", off_the_diagonal(by_power_iteration(60)), 1e-12),
-        Check("S58", "four of them leave 1 / 5^4 of 7/13, the start's part across u", *left_across(), 1e-12),
+        Check(
+            "S58", "four of them leave 1 / 5^4 of 7/13, the start's part across u", left_across(), 7 / 13 / 5**4, 1e-12
+        ),
     ]
     return checks, lambda: draw(paths, way)
 
@@ -175,9 +177,9 @@ def finite_difference_error(h=1e-5):
 
 
 def left_across():
-    """The part across u, over that along it, after four products with H - 3 I of eigenvalues -5 and -1, and its due."""
+    """The part across u, over that along it, after four products with H - 3 I, whose eigenvalues are -5 and -1."""
     a, b = by_power_iteration(4)
-    return (a - b) / (a + b), 7 / 13 / 5**4
+    return float((a - b) / (a + b))
 
 
 def by_power_iteration(products):
