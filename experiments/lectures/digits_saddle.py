@@ -178,15 +178,11 @@ def checks(small, wide, data, point, ends, way, paths):
             band,
         ),
         at_most("S57", "loss after the step along it - in float64, relative", way.loss_after / stepped - 1, rounding),
-        is_true("S57", "which is lower than before it, in float64", round(stepped, 12) < round(here, 12)),
+        is_true("S57", "which is lower than before it, in float64", stepped < here - 1e-12),
         exactly("S57", "pairs of which one is 3 and 2, beside a 4: how far copies part", apart([MADE, {}], 2), 0.25),
         at_most("S57", "descent alone: how far copies part", apart(there, times), later),
         is_true("S57", "after the step copies part by more than that", apart(out, times) > later),
-        is_true(
-            "S57",
-            "descent after the step ends lower than descent alone, in float64",
-            round(goes, 12) < round(stays, 12),
-        ),
+        is_true("S57", "descent after the step ends lower than descent alone, in float64", goes < stays - 1e-12),
     )
 
 

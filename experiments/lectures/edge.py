@@ -78,7 +78,7 @@ RACED = {
 EXAMPLES, SIZES = 100, (64, 12, 10)
 STEPS, EVERY = 2000, 50
 HOVER = 0.1  # about the bound: a third of what lies between the nearest two of those raced, 1.36 and 2
-BELOW, BEYOND = 0.9, 1.1
+BELOW, BEYOND = 0.9, 1.1  # the ends of that
 INSIDE, OUTSIDE = np.linspace(0.02, 1 - 1e-9, 400), np.linspace(1 + 1e-9, 3, 400)
 
 

@@ -94,9 +94,12 @@ def least_lead(values: Any, others: Any = 0.0, error: Callable[..., Any] = error
     """By how much values are above others in the mean, pair by pair, less what chance may add.
 
     Args:
-        values: of shape (..., draws); positive leads of all draws but few, or of uneven draws, may leave less than 0.
-        others: what each is paired with.
-        error: the error of a mean along an axis.
+        values: of shape (..., draws); of few draws, or uneven ones, a lead may leave less than 0.
+        others: what each is paired with, of a shape that broadcasts.
+        error: a function of the differences and of their `axis`, to what their mean is off by at most.
+
+    Returns:
+        An array of shape (...).
 
     >>> least_lead([[3.0, 5.0], [1.0, 4.0]], [[1.0, 3.0], [1.0, 1.0]]).round(2).tolist()  # 2, and 1.5 (1 - 63.66)
     [2.0, -93.99]
