@@ -160,7 +160,7 @@ def parabolas():
         at_most(
             "S25", "1000 parabolas: |y'|/y'' - |x0 + b/2a|, relative", jnp.abs(best / (x0 + b / 2 / a) - 1).max(), 1e-12
         ),
-        at_most("S27", "that step lands on -b/2a", farthest(newton, -b / 2 / a), 1e-9),
+        at_most("S27", "that step lands on -b/2a, relative", farthest(newton / x0, -b / 2 / a / x0), 1e-9),
     )
 
 
