@@ -75,8 +75,17 @@ def test_newtons_method_ends_at_the_point_and_the_ball_around_it_has_the_shape_o
     assert (np.abs(found.center - [2, 1]) < found.radius).all()
     assert found.radius[1] / found.radius[0] == pytest.approx(100, rel=1e-6)  # 1 / sqrt(0.01) to 1 / sqrt(100)
     assert found.index == 0
+    assert points.holds(program, found)
+    assert np.max(found.radius / (1 + found.center)) == pytest.approx(
+        points.FIRST, rel=1e-9
+    )  # the first is small enough
     again = point.proved_at(program, np.array([2.02, 1.1]))
     assert again.radius[1] / again.radius[0] == pytest.approx(100, rel=1e-6)
+    assert point.holds(program, again, 106)
+    assert np.max(np.array(again.radius) / (1 + found.center)) == pytest.approx(point.FIRST, rel=1e-9)
+    steep = program_of(lambda w: w[0] ** 2 / 2 + 1e9 * w[0] ** 4, 1)  # no larger than 1 / sqrt(12e9)
+    for radius in (points.proved_at(steep, np.zeros(1)).radius, point.proved_at(steep, np.zeros(1)).radius):
+        assert 1e-9 < radius[0] < 9.2e-6
     with pytest.raises(NotProved, match="away"):
         point.proved_at(program, np.array([2.5, 1.3]))  # 0.58 of 0.1 (1 + 2.8)
 

@@ -4,6 +4,7 @@ import pytest
 
 from hessian.proofs.curvature import Curvature
 from hessian.proofs.program import HIGHEST, as_data, from_data
+from hessian.proofs.record import Ball, Proof, ball_of, data_of_ball
 
 pytestmark = pytest.mark.full
 
@@ -68,6 +69,56 @@ def test_the_entries_of_a_program_are_counted_with_the_pools_of_what_is_taken():
     assert as_data(from_data(rows, counted)) == rows
     with pytest.raises(ValueError, match=f"at most {counted - 1} entries"):
         from_data(rows, counted - 1)
+
+
+BALL = {"index": 1, "center": [["-5", -1], ["3", 7]], "radius": ["0x1.0p-3", "0x1.8p-2"], "bits": 53, "kernel": "arb"}
+CHANGES = [  # of a point, and whether it is still one
+    ({}, True),
+    ({"index": 0}, True),
+    ({"index": 2}, True),
+    ({"index": 3}, False),
+    ({"index": -1}, False),
+    ({"bits": 2}, True),
+    ({"bits": 1}, False),
+    ({"bits": 4096}, True),
+    ({"bits": 4097}, False),
+    ({"kernel": "other"}, False),
+    ({"radius": ["0x1.0p-3"]}, False),
+    ({"radius": ["0x1.0p-3", "0x0.0p+0"]}, False),
+    ({"radius": ["0x1.0p-3", "inf"]}, False),
+    ({"radius": [], "center": []}, False),
+    ({"center": [["9" * 1999, 999_999], ["-" + "9" * 1999, -999_999]]}, True),
+    ({"center": [["9" * 2000, 0], ["3", 7]]}, False),
+    ({"center": [["3", 10**6], ["3", 7]]}, False),
+    ({"center": [["3", -(10**6)], ["3", 7]]}, False),
+    ({"center": [["3", 1, 2], ["3", 7]]}, False),
+    ({"center": [["--3", 1], ["3", 7]]}, False),
+    ({"center": [["", 1], ["3", 7]]}, False),
+]
+
+
+@pytest.mark.parametrize("case", range(len(CHANGES)))
+def test_a_ball_of_a_record_has_its_numbers_in_range(case):
+    change, sound = CHANGES[case]
+    if not sound:
+        with pytest.raises(ValueError, match="must be"):
+            ball_of({**BALL, **change})
+    else:
+        made = ball_of({**BALL, **change})
+        assert ball_of(data_of_ball(made)) == made
+    assert ball_of(BALL) == Ball(((-5, -1), (3, 7)), (0.125, 0.375), 1, 53, "arb")
+
+
+def test_the_center_of_a_proof_is_the_double_that_its_digits_say_and_parameters_that_are_held_are_counted():
+    proof = Proof("", Ball(((3 * 2**200 + 1, -200), (-5, -1)), (0.125, 0.375), 2, 212), None)
+    assert proof.center.tolist() == [3.0, -2.5]
+    assert (proof.kind, "radii 0.124 to 0.373" in proof.statement, "held" in proof.statement) == (
+        "maximum",
+        True,
+        False,
+    )
+    for held, words in ((1, "1 other parameter is held"), (2, "2 other parameters are held")):
+        assert Proof("", proof.ball, None, frozen=held).statement.endswith(words)
 
 
 def test_bounds_that_reach_zero_say_nothing_of_minima_or_maxima():

@@ -36,6 +36,9 @@ def test_a_distance_is_what_remains_and_no_more_than_is_asked_for():
     assert group(1, shifted=True).distance(x, x + 5, 1e-12) == 0.0
     assert group(1, kinds=None).distance(np.array([3.0, 0.25]), y, 0.3) == 0.25
     assert group(1, kinds=("A", "B")).distance(np.array([3.0, 0.25]), y, 0.3) == np.inf
+    places = declare(symmetry.identical(1), jnp.zeros(2))
+    for within, one in ((2.0, True), (1.99, False)):
+        assert same_orbit(places, jnp.zeros(2), np.array([[1.0, 0.0]]), y, within).tolist() == [one]
     corner = np.array([1.0, 2.0])
     assert group(2, mirrored=True).distance(corner * [-1, 1], corner, 1e-9) == 0.0
     assert group(2, mirrored=True).distance(corner * [1, -1], corner, 1e-9) == np.inf
