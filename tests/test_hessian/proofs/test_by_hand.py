@@ -17,7 +17,7 @@ from hessian.proofs import covered, point  # noqa: E402
 from hessian.proofs.complete import _holds, _inside  # noqa: E402
 from hessian.proofs.cover import leaves, written  # noqa: E402
 from hessian.proofs.kernels import arb as judge  # noqa: E402
-from hessian.proofs.kernels import boxes, points  # noqa: E402
+from hessian.proofs.kernels import balls, boxes, points  # noqa: E402
 from hessian.proofs.lowering import lowered  # noqa: E402
 from hessian.proofs.orbit import OrbitSlice  # noqa: E402
 from hessian.proofs.program import NotProved, Program, Refused  # noqa: E402
@@ -66,6 +66,7 @@ def test_a_ball_holds_one_point_just_where_krawczyks_operator_maps_it_inside(cas
     program, center, radius, index, true = STATEMENTS[case]
     assert point.holds(program, ball(center, radius, index), 106) == true
     assert points.holds(program, points.Point(np.array(center), np.array(radius), index)) == true
+    assert point.holds_by_rows(program, ball(center, radius, index)) == true
 
 
 def test_newtons_method_ends_at_the_point_and_the_ball_around_it_has_the_shape_of_the_valley():
@@ -86,8 +87,39 @@ def test_newtons_method_ends_at_the_point_and_the_ball_around_it_has_the_shape_o
     steep = program_of(lambda w: w[0] ** 2 / 2 + 1e9 * w[0] ** 4, 1)  # no larger than 1 / sqrt(12e9)
     for radius in (points.proved_at(steep, np.zeros(1)).radius, point.proved_at(steep, np.zeros(1)).radius):
         assert 1e-9 < radius[0] < 9.2e-6
+    assert point.proved_at(program, np.array([2.3, 1.1])).index == 0  # 0.32 away, of 0.1 (1 + 2.55)
     with pytest.raises(NotProved, match="away"):
-        point.proved_at(program, np.array([2.5, 1.3]))  # 0.58 of 0.1 (1 + 2.8)
+        point.proved_at(program, np.array([2.4, 1.15]))  # 0.43 of 0.1 (1 + 2.67)
+
+
+def test_an_index_is_that_of_every_matrix_in_the_ball_or_refused():
+    draw, found = np.random.default_rng(12), {"arb": [0, 0], "balls": [0, 0]}
+    rows, columns = np.triu_indices(3)
+    for _ in range(60):
+        mid, rad = draw.normal(size=(3, 3)), 10.0 ** draw.uniform(-3, 0) * draw.uniform(size=(3, 3))
+        mid, rad = mid + mid.T, rad + rad.T
+        indices = set()
+        for signs in itertools.product([-1, 1], repeat=6):
+            corner = np.zeros((3, 3))
+            corner[rows, columns] = corner[columns, rows] = signs
+            indices.add(int((np.linalg.eigvalsh(mid + corner * rad) < 0).sum()))
+        table = flint.arb_mat(
+            [[flint.arb(m, r) for m, r in zip(*both, strict=True)] for both in zip(mid, rad, strict=True)]
+        )
+        for kernel, ask in (
+            ("arb", lambda: point._index(judge.Jet(None, None, table))),  # noqa: B023
+            ("balls", lambda: points._index(balls.Balls(mid, rad))),  # noqa: B023
+        ):
+            try:
+                assert {ask()} == indices
+                found[kernel][0] += 1
+            except NotProved:
+                found[kernel][1] += 1
+    assert min(*found["arb"], *found["balls"]) >= 10
+    with pytest.raises(NotProved, match="may be zero"):
+        point._index(judge.Jet(None, None, flint.arb_mat([[flint.arb(0, 1e-3)]])))
+    for sizes in ([0.25, -0.5], [-0.25, -3.0], [1e-9, 0.5]):
+        assert point._index(judge.Jet(None, None, flint.arb_mat(np.diag(sizes).tolist()))) == sum(s < 0 for s in sizes)
 
 
 def test_fields_lead_off_a_slice_as_long_as_no_angle_in_the_ball_is_zero():
@@ -153,8 +185,8 @@ LISTS = {  # box, balls, which are on the edge, cover, and what is wrong
 
 @pytest.mark.parametrize("name", LISTS)
 def test_a_list_is_complete_where_every_part_of_the_cover_is_empty_or_holds_one_of_it(name):
-    ends, balls, edge, cover, fault = LISTS[name]
-    found = covered.wrong(CUBIC, np.array([ends], float), balls, edge, cover)
+    ends, listed, edge, cover, fault = LISTS[name]
+    found = covered.wrong(CUBIC, np.array([ends], float), listed, edge, cover)
     assert fault in found if fault else found == ""
 
 
