@@ -69,7 +69,7 @@ class Proof:
         """Minimum, maximum or saddle; "not proved" otherwise."""
         if self.ball is None:
             return "not proved"
-        return {0: "minimum", len(self.ball.center) - self.flat: "maximum"}.get(self.ball.index, "saddle")
+        return {len(self.ball.center) - self.flat: "maximum", 0: "minimum"}.get(self.ball.index, "saddle")
 
     @property
     def flat(self) -> int:

@@ -246,6 +246,9 @@ def _unknown(x, where):
 
 
 def _to_the_chosen(name, inputs, given):
+    """What goes to the last two inputs: all to the chosen one, and what is no number, where none is, to both."""
     which = inputs[0] if name == "select" else taylor.below(name, *inputs)[0]
-    no, yes = (linear(lambda y: y.moved(lambda ends: np.where(ones, ends, 0.0)), given) for ones in (~which, which))  # noqa: B023
+    unknown = np.zeros_like(which) if name == "select" else np.isnan(given.value.mid)
+    sides = ~which | unknown, which | unknown
+    no, yes = (linear(lambda y: y.moved(lambda ends: np.where(ones, ends, 0.0)), given) for ones in sides)  # noqa: B023
     return [None, no, yes] if name == "select" else [no, yes]

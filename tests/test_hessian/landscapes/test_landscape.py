@@ -13,6 +13,11 @@ import hessian
 from gdlab.problems import lennard_jones, lennard_jones_starts, six_hump_camel, spin_glass
 from gdlab.storage.store import Store, StoreError, opened
 from hessian import symmetry
+from hessian.landscapes.catalogue import Ends
+from hessian.landscapes.landscape import KICK, LIFT, _room, _word
+from hessian.landscapes.rounds import Rounds
+from hessian.landscapes.seek import FLOW
+from hessian.verdicts.classify import Kind
 
 pytestmark = pytest.mark.full
 
@@ -23,13 +28,56 @@ LJ7 = [-16.505384, -15.935043, -15.593211, -15.533060]
 LJ7_SADDLES = [-15.44473, -15.31986, -15.28342, -15.09785, -15.03338, -15.02644]
 
 
-def test_the_camel_has_its_fifteen_points_and_euler_characteristic_one():
+def test_the_camel_has_its_fifteen_points_and_euler_characteristic_one(monkeypatch):
+    jobs, run = [], Rounds.run
+    monkeypatch.setattr(Rounds, "run", lambda rounds, some: jobs.extend(some) or run(rounds, some))
     found = hessian.landscape(six_hump_camel, CAMEL, highest=2)
     assert (len(found.minima), len(found.saddles), len(found.others)) == (6, 7, 2)
     assert found.euler_characteristic == 1
     assert (found.joins >= 0).all()
     path = found.path(0, 1)  # the two global minima, over the saddle at 0
     assert path.barrier == pytest.approx(0, abs=1e-9) and len(path.saddles) == 1
+    assert sum(job.toward is None and job.mode in (0, 1, 2) and not job.free for job in jobs[: 3 * 16]) == 3 * 16
+    _each_point_was_followed(found, jobs[48:])
+
+
+def _each_point_was_followed(found, jobs):
+    """To both sides: up from minima, down from saddles and up beside them, up from the rest."""
+    first = CAMEL[:16]
+    room = 2 * np.sqrt(np.mean(np.sum((first - first.mean(axis=0)) ** 2, axis=1)))
+    for points, plans in (
+        (found.minima, [(0, LIFT, 1), (1, LIFT, 1)]),
+        (found.saddles, [(0, KICK, FLOW), (1, LIFT, 2)]),
+        (found.others, [(0, LIFT, 1), (1, LIFT, 1)]),
+    ):
+        for theta in np.asarray(points.params):
+            vectors = np.linalg.eigh(jax.hessian(six_hump_camel)(theta))[1].T
+            scale = min(1 + np.linalg.norm(theta), room)
+            for row, reach, mode in plans:
+                for side in (1, -1):
+                    way = side * vectors[row]
+                    near = [j for j in jobs if np.allclose(j.start, theta + reach * scale * way, atol=1e-7, rtol=0)]
+                    assert mode in [job.mode for job in near]
+                    if points is found.minima:
+                        assert any(job.toward is not None and job.toward @ way > 0.999999 for job in near)
+
+
+def test_a_step_is_no_longer_than_twice_the_spread_of_the_finite_starts_of_the_first_sixteen():
+    starts = np.array([[0.0, 0.0], [np.nan, 1.0], [6.0, 0.0], [0.0, np.inf], [0.0, 8.0], [6.0, 8.0]])
+    assert _room(starts) == 2 * 5.0  # each corner of the rectangle is 5 from its middle
+    assert _room(np.concatenate([np.tile(starts[[0, 2, 4, 5]], (4, 1)), [[1e9, 1e9]]])) == 2 * 5.0
+    assert _room(np.ones((3, 2))) == _room(np.full((3, 2), np.nan)) == np.inf
+
+
+def test_how_a_way_down_ended_is_said_by_the_verdict_and_by_what_is_no_number():
+    def word(code, converged=True, unexplained=0, loss=1.0, slope=0.0):
+        row = np.zeros(2)
+        return _word(Ends(row, loss, row, row[None], row, converged, code, 0, unexplained, 0, slope))
+
+    assert [word(code) for code in (Kind.MINIMUM, Kind.MAXIMUM, Kind.SADDLE)] == ["minimum", "maximum", "saddle"]
+    assert word(Kind.MINIMUM, loss=np.inf) == word(Kind.NOT_CRITICAL, slope=np.nan) == "not finite"
+    assert word(Kind.MINIMUM, unexplained=1) == word(Kind.DEGENERATE) == "degenerate"
+    assert word(Kind.MINIMUM, converged=False) == word(Kind.NOT_CRITICAL) == word(Kind.UNDETERMINED) == "not converged"
 
 
 def test_a_landscape_far_from_zero_is_the_same():

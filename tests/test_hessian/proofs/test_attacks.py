@@ -98,6 +98,20 @@ def test_what_64_bits_would_change_is_refused_where_they_are_off():
     assert "32 bits" in wrapped.reason
 
 
+def test_counts_that_round_and_whole_numbers_that_wrap_below_are_refused():
+    for type_, count in ((jnp.float16, 3000), (jnp.bfloat16, 300)):  # whole numbers up to 2048 and to 256
+        last = lambda: lax.iota(type_, count)[count - 3].astype(float)  # noqa: B023, E731
+        proof = hessian.prove(lambda w: (w[0] - last()) ** 2, jnp.array([count - 3.0]))  # noqa: B023
+        assert not proof.proved and "iota rounds to" in proof.reason
+    with jax.enable_x64(False):
+        for sign in (1, -1):
+            proof = hessian.prove(lambda w: (w[0] - sign * (jnp.arange(50001) ** 2)[50000] / 1e9) ** 2, jnp.ones(1))  # noqa: B023
+            assert not proof.proved and "32 bits" in proof.reason
+        below = lambda w: (w[0] - (-(jnp.arange(50001)) * jnp.arange(50001))[50000] / 1e9) ** 2  # noqa: E731
+        proof = hessian.prove(below, jnp.array([-2.5]))
+        assert not proof.proved and "32 bits" in proof.reason
+
+
 SENTENCES = {
     "an equality with a constant": lambda w: jnp.where(w[0] == 1.0, w[0], w[0] ** 2),
     "truths compared": lambda w: jnp.where((w[0] > 1) == (w[0] < 1), w[0], w[0] ** 2),

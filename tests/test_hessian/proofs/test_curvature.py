@@ -135,6 +135,18 @@ def test_a_kink_inside_the_box_is_refused_by_name():
     ).proved
 
 
+@pytest.mark.parametrize("larger", [lambda w: jnp.maximum(0.3, w), lambda w: jnp.maximum(w, 0.3)])
+def test_a_kink_inside_the_box_is_refused_on_whichever_side_the_constant_stands(larger):
+    def loss(w):
+        return jnp.sum(larger(w) ** 2) - 2 * jnp.sum(w**2)  # v.Hv is -8 below 0.3 and -4 above
+
+    at, v = jnp.full(2, 0.31), jnp.ones(2)
+    assert not prove_saddle(loss, at, v, radius=2e-2).proved
+    for beside, exact in ((at, -4.0), (at - 0.02, -8.0)):
+        found = prove_saddle(loss, beside, v, radius=9e-3)
+        assert found.low <= exact <= found.high < exact + 1e-9
+
+
 def test_where_the_curvature_is_zero_nothing_is_claimed():
     for loss in (lambda w: jnp.sum(w**3), lambda w: w[0] * 1.0, lambda w: jnp.sum(w) ** 4):
         assert not prove_saddle(loss, jnp.zeros(2), jnp.ones(2)).proved
