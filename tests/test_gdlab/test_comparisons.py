@@ -172,6 +172,7 @@ def test_the_effect_that_is_seen_is_the_least_that_needs_no_more_runs(contestant
 def test_more_contestants_smaller_effects_and_fewer_tasks_need_more_runs():
     assert gdlab.runs_needed(contestants=12) > gdlab.runs_needed(contestants=12, nominee=True) > gdlab.runs_needed()
     assert gdlab.runs_needed(0.5) > gdlab.runs_needed(1.0) > gdlab.runs_needed(1.0, tasks=4)
+    assert gdlab.runs_needed() == gdlab.runs_needed(1.0, tasks=1, contestants=2, confidence=0.95, chance=0.9)
 
 
 # --------------------------------------------------------------------------------------------------------- the whole
@@ -367,14 +368,14 @@ def test_runs_that_never_reach_the_target_are_censored():
     assert results["steps_reached"].values[:, 0].tolist() == [1, 0]
 
 
-@pytest.mark.parametrize("runs", [2, 5, 6, 12, 13])
-def test_the_interval_of_the_median_of_the_steps_is_the_binomial_one(runs):
+@pytest.mark.parametrize(("runs", "confidence"), [(2, 0.9), (5, 0.9), (6, 0.9), (12, 0.9), (13, 0.9), (13, 0.2)])
+def test_the_interval_of_the_median_of_the_steps_is_the_binomial_one(runs, confidence):
     times = np.stack([rng(20).permutation(runs), rng(21).permutation(runs)])
     curves = (np.arange(runs + 1) < times[..., None]).astype(float)
     data = xarray.DataArray(curves, dims=("optimizer", "run", "step"), coords={"step": np.arange(runs + 1)})
-    found = gdlab.compare(data, target=0.5, confidence=0.9, resamples=10).results
+    found = gdlab.compare(data, target=0.5, confidence=confidence, resamples=10).results
     np.testing.assert_array_equal(found["steps"].values[:, 0], times)
-    low, high = stats.quantile_test(times[0], p=0.5).confidence_interval(0.9)
+    low, high = stats.quantile_test(times[0], p=0.5).confidence_interval(confidence)
     exact = [low, high] if np.isfinite(low) else [0, runs - 1]  # too few runs for any
     np.testing.assert_array_equal(found["steps_median_interval"].values[:, 0], [exact] * 2)
 
