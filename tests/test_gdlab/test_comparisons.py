@@ -108,6 +108,24 @@ def test_p_values_count_all_deals_and_all_swaps_ties_included():
         assert pairs.p_value(a, b, paired=paired, one_sided=True) == pytest.approx(lower)
 
 
+@pytest.mark.parametrize("tied", [False, True])
+def test_where_runs_are_many_the_tests_are_those_of_the_normal_distribution(tied, monkeypatch):
+    monkeypatch.setattr(pairs, "EXACT", 0)
+    a, b = rng(8).normal(size=(2, 3, 12))
+    a, b = (np.round(a), np.round(b + 0.4)) if tied else (a, b + 0.4)
+    for side, one_sided in (("two-sided", False), ("less", True)):
+        theirs = stats.mannwhitneyu(a[0], b[0], alternative=side, method="asymptotic", use_continuity=False).pvalue
+        assert pairs.p_value(a[:1], b[:1], paired=False, one_sided=one_sided) == pytest.approx(theirs, rel=1e-10)
+    ranks = np.stack([stats.rankdata(row) for row in np.concatenate([a, b], axis=1)])
+    swaps = ranks[:, :12] - ranks[:, 12:]
+    dealt = (ranks[:, :12].sum() - ranks.sum() / 2) / np.sqrt(ranks.var(axis=1, ddof=1).sum() * 12 * 12 / 24)
+    for paired, z in ((False, dealt), (True, swaps.sum() / np.sqrt((swaps**2).sum()))):
+        assert pairs.p_value(a, b, paired=paired, one_sided=True) == pytest.approx(stats.norm.cdf(z), rel=1e-10)
+        assert pairs.p_value(a, b, paired=paired) == pytest.approx(2 * stats.norm.sf(abs(z)), rel=1e-10)
+        assert pairs.p_value(a, a, paired=paired) == 1
+        assert pairs.p_value(np.ones((2, 5)), np.ones((2, 5)), paired=paired, one_sided=True) == 1
+
+
 @pytest.mark.parametrize("paired", [True, False])
 def test_the_normal_distribution_takes_over_smoothly(paired, monkeypatch):
     a, b = rng(8).normal(size=(2, 3, 30))
@@ -163,6 +181,8 @@ def test_the_power_is_that_of_students_test_with_the_efficiency_of_ranks(paired,
 def test_the_effect_that_is_seen_is_the_least_that_needs_no_more_runs(contestants, nominee):
     scores = {str(i): rng(i).normal(size=(2, 12)) for i in range(contestants)}
     said = gdlab.compare(scores, nominee=nominee, effect=0.7, confidence=0.9, chance=0.8, resamples=10).results.attrs
+    usual = gdlab.compare(scores, nominee=nominee, resamples=10).results.attrs
+    assert (usual["effect"], usual["chance"], usual["confidence"]) == (1.0, 0.9, 0.95)
     how = {"tasks": 2, "contestants": contestants, "nominee": nominee is not None, "confidence": 0.9, "chance": 0.8}
     assert said["runs_needed"] == gdlab.runs_needed(0.7, **how)
     seen = said["effect_seen"]
