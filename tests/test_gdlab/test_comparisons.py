@@ -267,6 +267,8 @@ def test_ranks_count_the_runs_of_all_contestants_on_a_task(better):
         ranks = stats.rankdata(sign * scores[:, i]).reshape(3, 5)
         np.testing.assert_allclose(found.results["score"][:, i], (ranks - 1) / 14, rtol=1e-15)
     assert "rank from 0 to 1; lower is better" in str(found)
+    places = np.argsort(found.results["iqm"].values)
+    assert [line.split()[1] for line in str(found).splitlines()[2:5]] == [NAMES[i] for i in places]
 
 
 def test_settings_are_chosen_by_runs_that_do_not_judge():
@@ -349,6 +351,10 @@ def test_a_best_value_at_the_edge_is_reported_and_a_band_is_as_wide_as_it_is():
     results = gdlab.compare(data, resamples=10).results
     assert results["lr_at_edge"].values.tolist() == [[False], [True]]
     assert results["best_lr"].values[:, 0] == pytest.approx([1.0, 1e-2])
+    few = gdlab.compare(data.isel(lr=[100, 300]), resamples=10).results  # an axis of two values has its edges as well
+    assert few["lr_at_edge"].all()
+    assert few["lr_width"].values[:, 0] == pytest.approx([2, 0.05])
+    assert not {"lr_at_edge", "lr_width"} & set(gdlab.compare(data.isel(lr=[200]), resamples=10).results)
     assert results["lr_width"].values[0, 0] == pytest.approx(2 * math.sqrt(0.05), rel=1e-3)
     assert results["lr_open"].values.tolist() == [[False], [True]]
     assert "at an end of its grid for edge" in gdlab.compare(data).table()
@@ -446,6 +452,7 @@ BAD = {
     "target": (lambda: gdlab.compare(swept(rng()), target="low"), "target must be a finite number"),
     "target without steps": (lambda: gdlab.compare({"a": [1, 2], "b": [1, 2]}, target=1.0), "target must be left"),
     "effect": (lambda: gdlab.runs_needed(0), "effect must be a number above 0"),
+    "effect beyond all": (lambda: gdlab.runs_needed(1e6), "effect must be a number above 0 and below 1e[+]06; got"),
     "contestants": (lambda: gdlab.runs_needed(contestants=1), "contestants must be a whole number, at least 2"),
     "what": (lambda: gdlab.compare(swept(rng()), resamples=10).draw("targets"), "which needs a target"),
     "score": (lambda: gdlab.compare(xarray.Dataset({"x": ("run", [1.0])}), score="y"), "score must be one"),
