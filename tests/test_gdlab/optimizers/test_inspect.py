@@ -265,6 +265,23 @@ def test_what_cannot_be_read_is_named(optimizer, name):
     assert str(caught.value).endswith(f"; got {name}")
 
 
+@pytest.mark.parametrize(
+    ("how", "got"),
+    [({"preconditioning": "aol"}, "'aol', adaptive False"), ({"adaptive": True}, "'frobenius', adaptive True")],
+)
+def test_a_muon_that_is_no_polynomial_of_its_size_is_named(how, got):
+    optimizer = optax.contrib.muon(0.1, **how)
+    said = f"must have preconditioning 'frobenius' and not be adaptive where it is muon; got preconditioning {got}$"
+    with pytest.raises(ValueError, match=said):
+        gdlab.inspect(optimizer).step(SHAPED, optimizer.init(SHAPED), SHAPED)
+
+
+def test_where_adagrad_has_seen_nothing_sigma_is_one():
+    optimizer = optax.adagrad(0.1, 0.0, 0.1)
+    step, _ = gdlab.inspect(optimizer).step(jnp.array([3.0, 0.0]), optimizer.init(jnp.zeros(2)), jnp.zeros(2))
+    np.testing.assert_allclose(step.sigma, [9.1**0.5, 1])
+
+
 def test_a_state_is_no_optimizer_and_ours_are_read_as_well():
     with pytest.raises(TypeError, match="since a state does not tell which it is of; got"):
         gdlab.inspect(optax.adam(0.1).init(PARAMS))
