@@ -126,11 +126,17 @@ def _nothing(name, tree, leaves, paths, filtered):
         path, leaf = found[0] if found else (paths[0], leaves[0])
         number = isinstance(leaf, bool | int)
         got = f"a leaf of dtype {jnp.result_type(leaf)}" if found or number else shown(leaf)
-        mend = ": jnp.asarray(x, float) makes it floating" if found or number else ""
+        mend = (
+            ": jnp.asarray(x, float) makes it floating" if found or number else _of_a_model(leaf) or _of_a_model(tree)
+        )
         return f"{name} must hold at least one floating array; got {got} at {path}{mend}"
-    msg = f"{name} must hold at least one floating array; got {shown(tree)}"
-    if hasattr(tree, "init") and hasattr(tree, "apply"):
-        msg += ": hand over what its init(key, x) returns, and call its apply in the loss"
-    elif hasattr(tree, "parameters"):
-        msg += ": hand over its parameters as arrays of JAX, and a loss made of functions of JAX"
-    return msg
+    return f"{name} must hold at least one floating array; got {shown(tree)}{_of_a_model(tree)}"
+
+
+def _of_a_model(one):
+    """What to hand over in the place of a model without its parameters; nothing for what is no model."""
+    if hasattr(one, "init") and hasattr(one, "apply"):
+        return ": hand over what its init(key, x) returns, and call its apply in the loss"
+    if hasattr(one, "parameters"):
+        return ": hand over its parameters as arrays of JAX, and a loss made of functions of JAX"
+    return ""

@@ -50,7 +50,7 @@ def _(k, primals, tangents):
 
 @jax.custom_jvp
 def inverse_modulus(matrix: jax.Array) -> jax.Array:
-    """(M M')^(-1/2) of a matrix (rows, columns), of its pseudo-inverse where M has not full row rank.
+    """(M M')^(-1/2) of a matrix (rows, columns >= rows), of its pseudo-inverse where M has not full row rank.
 
     Its product with M is the polar factor U V'.
 

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 
 import jax.numpy as jnp
 import matplotlib as mpl
@@ -107,6 +108,24 @@ def test_p_values_count_all_deals_and_all_swaps_ties_included():
         assert pairs.p_value(a, b, paired=paired, one_sided=True) == pytest.approx(lower)
 
 
+@pytest.mark.parametrize("tied", [False, True])
+def test_where_runs_are_many_the_tests_are_those_of_the_normal_distribution(tied, monkeypatch):
+    monkeypatch.setattr(pairs, "EXACT", 0)
+    a, b = rng(8).normal(size=(2, 3, 12))
+    a, b = (np.round(a), np.round(b + 0.4)) if tied else (a, b + 0.4)
+    for side, one_sided in (("two-sided", False), ("less", True)):
+        theirs = stats.mannwhitneyu(a[0], b[0], alternative=side, method="asymptotic", use_continuity=False).pvalue
+        assert pairs.p_value(a[:1], b[:1], paired=False, one_sided=one_sided) == pytest.approx(theirs, rel=1e-10)
+    ranks = np.stack([stats.rankdata(row) for row in np.concatenate([a, b], axis=1)])
+    swaps = ranks[:, :12] - ranks[:, 12:]
+    dealt = (ranks[:, :12].sum() - ranks.sum() / 2) / np.sqrt(ranks.var(axis=1, ddof=1).sum() * 12 * 12 / 24)
+    for paired, z in ((False, dealt), (True, swaps.sum() / np.sqrt((swaps**2).sum()))):
+        assert pairs.p_value(a, b, paired=paired, one_sided=True) == pytest.approx(stats.norm.cdf(z), rel=1e-10)
+        assert pairs.p_value(a, b, paired=paired) == pytest.approx(2 * stats.norm.sf(abs(z)), rel=1e-10)
+        assert pairs.p_value(a, a, paired=paired) == 1
+        assert pairs.p_value(np.ones((2, 5)), np.ones((2, 5)), paired=paired, one_sided=True) == 1
+
+
 @pytest.mark.parametrize("paired", [True, False])
 def test_the_normal_distribution_takes_over_smoothly(paired, monkeypatch):
     a, b = rng(8).normal(size=(2, 3, 30))
@@ -133,9 +152,47 @@ def test_the_correction_is_holms():
     np.testing.assert_allclose(pairs.holm(p), [wanted[value] for value in p])
 
 
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("tasks", [1, 2, 4])
+def test_an_effect_that_cannot_be_missed_needs_as_many_runs_as_a_test_has_to_say(paired, tasks):
+    for nominee, contestants in itertools.product([False, True], [2, 6]):
+        level = 0.05 / (contestants - 1 if nominee else math.comb(contestants, 2))
+        apart = lambda runs: (np.ones((tasks, 1)) * np.arange(runs), np.ones((tasks, 1)) * np.arange(runs) + runs)  # noqa: E731
+        least = next(n for n in range(2, 99) if pairs.p_value(*apart(n), paired=paired, one_sided=nominee) <= level)
+        said = {"tasks": tasks, "paired": paired, "nominee": nominee, "contestants": contestants}
+        assert gdlab.runs_needed(1e3, **said) == least
+        never = {"alpha": level, "pairs": 1, "one_sided": nominee, "chance": 0.9}
+        assert pairs.effect_seen(least - 1, tasks=tasks, paired=paired, **never) == math.inf
+        assert pairs.effect_seen(least, tasks=tasks, paired=paired, **never) < 50
+
+
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("one_sided", [True, False])
+def test_the_power_is_that_of_students_test_with_the_efficiency_of_ranks(paired, one_sided):
+    for tasks, runs, count in ((1, 9, 1), (3, 5, 4)):
+        freedom = tasks * (runs - 1) if paired else tasks * (2 * runs - 2)
+        shift = 0.8 / math.sqrt(2 / runs) * math.sqrt(tasks * 3 / math.pi)
+        beyond = stats.t.isf(0.05 / count / (1 if one_sided else 2), freedom)
+        said = {"tasks": tasks, "pairs": count, "alpha": 0.05, "paired": paired, "one_sided": one_sided}
+        assert pairs.power(0.8, runs, **said) == pytest.approx(stats.nct.sf(beyond, freedom, shift), rel=1e-6)
+
+
+@pytest.mark.parametrize(("contestants", "nominee"), [(2, None), (4, None), (4, "1")])
+def test_the_effect_that_is_seen_is_the_least_that_needs_no_more_runs(contestants, nominee):
+    scores = {str(i): rng(i).normal(size=(2, 12)) for i in range(contestants)}
+    said = gdlab.compare(scores, nominee=nominee, effect=0.7, confidence=0.9, chance=0.8, resamples=10).results.attrs
+    usual = gdlab.compare(scores, nominee=nominee, resamples=10).results.attrs
+    assert (usual["effect"], usual["chance"], usual["confidence"]) == (1.0, 0.9, 0.95)
+    how = {"tasks": 2, "contestants": contestants, "nominee": nominee is not None, "confidence": 0.9, "chance": 0.8}
+    assert said["runs_needed"] == gdlab.runs_needed(0.7, **how)
+    seen = said["effect_seen"]
+    assert (gdlab.runs_needed(seen * (1 + 1e-9), **how), gdlab.runs_needed(seen * (1 - 1e-9), **how)) == (12, 13)
+
+
 def test_more_contestants_smaller_effects_and_fewer_tasks_need_more_runs():
     assert gdlab.runs_needed(contestants=12) > gdlab.runs_needed(contestants=12, nominee=True) > gdlab.runs_needed()
     assert gdlab.runs_needed(0.5) > gdlab.runs_needed(1.0) > gdlab.runs_needed(1.0, tasks=4)
+    assert gdlab.runs_needed() == gdlab.runs_needed(1.0, tasks=1, contestants=2, confidence=0.95, chance=0.9)
 
 
 # --------------------------------------------------------------------------------------------------------- the whole
@@ -148,6 +205,70 @@ def test_a_pair_that_the_runs_do_not_separate_is_not_ranked():
     assert found.better("adam", "sgd") is None
     assert found.results["rank"].values.tolist() == [[1, 2], [1, 2], [3, 3]]
     assert "2 of 3 tested pairs are separated; the other pairs are not ranked" in str(found)
+
+
+def test_the_table_says_of_each_contestant_where_it_stands_and_what_is_open():
+    scores = {"worst": np.arange(8.0) + 20, "best": np.arange(8.0), "same": np.arange(8.0)[::-1].copy()}
+    scores |= {"last": np.arange(8.0) + 40}
+    lines = gdlab.compare(scores, paired=False).table().splitlines()
+    assert lines[0].startswith("4 contestants, 1 task, 8 judging runs each; lower is better; 95% corrected intervals")
+    cells = [re.split(r" {2,}", line) for line in lines[1:6]]
+    assert [[row[0], row[1], row[2], *row[4:]] for row in cells[1:]] == [
+        ["1-2", "best", "3.5", "worst, last", "same"],
+        ["1-2", "same", "3.5", "worst, last", "best"],
+        ["3", "worst", "23.5", "last"],
+        ["4", "last", "43.5"],
+    ]
+    assert lines[6].startswith("5 of 6 tested pairs are separated; the other pairs are not ranked")
+    one = gdlab.compare({"a": np.arange(8.0), "b": np.arange(8.0) + 9}, nominee="a").table()
+    assert "1 of 1 tested pairs are separated.\nOnly whether a is better than each other one was tested." in one
+
+
+def test_many_names_are_counted_beyond_the_twelfth():
+    same = {str(i): np.arange(6.0) for i in range(15)}
+    rows = gdlab.compare(same, resamples=10).table().splitlines()[2:17]
+    assert all(row.endswith(" and 2 others") and row.count(",") == 11 for row in rows)
+    assert gdlab.compare(dict(list(same.items())[:13]), resamples=10).table().splitlines()[2].endswith("10, 11, 12")
+
+
+@pytest.mark.parametrize("better", ["lower", "higher"])
+def test_a_profile_is_the_share_of_runs_as_good_as_a_value(better):
+    scores = rng(18).normal(size=(2, 3, 5)) + np.array([0.0, 1.0])[:, None, None]
+    found = gdlab.compare(dict(zip("ab", scores, strict=True)), better=better, resamples=300).results
+    for name, of in zip("ab", scores, strict=True):
+        for value, share, (low, high) in zip(
+            found["value"].values,
+            found["profile"].sel(optimizer=name).values,
+            found["profile_interval"].sel(optimizer=name).values.T,
+            strict=True,
+        ):
+            assert share == (of <= value if better == "lower" else of >= value).mean()
+            assert low <= share <= high
+    assert {scores.min(), scores.max()} <= {*found["value"].values}
+    assert len(found["value"]) <= 100
+
+
+@pytest.mark.parametrize("better", ["lower", "higher"])
+def test_of_one_task_the_mean_over_all_tasks_is_the_task_s(better):
+    scores = {name: rng(i).normal(size=9) for i, name in enumerate(NAMES)}
+    found = gdlab.compare(scores, better=better).results
+    np.testing.assert_array_equal(found["iqm"], found["task_iqm"][:, 0])
+    np.testing.assert_array_equal(found["iqm_interval"], found["task_iqm_interval"][:, 0])
+    ends = found["iqm_interval"].values
+    assert (ends[:, 0] < found["iqm"]).all() and (found["iqm"] < ends[:, 1]).all()
+
+
+@pytest.mark.parametrize("better", ["lower", "higher"])
+def test_ranks_count_the_runs_of_all_contestants_on_a_task(better):
+    scores = rng(19).integers(0, 6, size=(3, 2, 5)).astype(float)
+    found = gdlab.compare(dict(zip(NAMES, scores, strict=True)), better=better, normalize="ranks", resamples=10)
+    sign = 1 if better == "lower" else -1
+    for i in range(2):
+        ranks = stats.rankdata(sign * scores[:, i]).reshape(3, 5)
+        np.testing.assert_allclose(found.results["score"][:, i], (ranks - 1) / 14, rtol=1e-15)
+    assert "rank from 0 to 1; lower is better" in str(found)
+    places = np.argsort(found.results["iqm"].values)
+    assert [line.split()[1] for line in str(found).splitlines()[2:5]] == [NAMES[i] for i in places]
 
 
 def test_settings_are_chosen_by_runs_that_do_not_judge():
@@ -230,9 +351,27 @@ def test_a_best_value_at_the_edge_is_reported_and_a_band_is_as_wide_as_it_is():
     results = gdlab.compare(data, resamples=10).results
     assert results["lr_at_edge"].values.tolist() == [[False], [True]]
     assert results["best_lr"].values[:, 0] == pytest.approx([1.0, 1e-2])
+    few = gdlab.compare(data.isel(lr=[100, 300]), resamples=10).results  # an axis of two values has its edges as well
+    assert few["lr_at_edge"].all()
+    assert few["lr_width"].values[:, 0] == pytest.approx([2, 0.05])
+    assert not {"lr_at_edge", "lr_width"} & set(gdlab.compare(data.isel(lr=[200]), resamples=10).results)
     assert results["lr_width"].values[0, 0] == pytest.approx(2 * math.sqrt(0.05), rel=1e-3)
     assert results["lr_open"].values.tolist() == [[False], [True]]
     assert "at an end of its grid for edge" in gdlab.compare(data).table()
+
+
+def test_the_band_is_measured_along_straight_lines_in_the_units_of_an_axis_that_is_not_positive():
+    labels = {"optimizer": ["a", "b", "c"], "shift": [4.0, -2.0, 0.0, 1.0], "run": range(4)}
+    curves = np.array([[9.0, 3.0, 2.0, 4.0], [np.inf, 1.0, -2.0, -1.95], [np.inf] * 4])  # at the shifts as they stand
+    data = xarray.DataArray(np.repeat(curves[..., None], 4, -1), dims=("optimizer", "shift", "run"), coords=labels)
+    found = gdlab.compare(data, resamples=10).results
+    # 0.1 above 2, and above -2: lines of slope -1/2 and 2; of slope -3/2, and to 1, where infinity comes next.
+    widths = found["shift_width"].values[:, 0]
+    assert widths[:2] == pytest.approx([0.1 / 0.5 + 0.1 / 2, 0.1 / 1.5 + 1])
+    assert np.isnan(widths[2])
+    assert not found["shift_open"].any()
+    assert not found["shift_at_edge"].any()
+    assert found["shift_blind"].values[:2, 0].tolist() == [1.5, 1.525]
 
 
 def test_the_budget_curve_is_the_median_over_all_choices_of_settings():
@@ -253,6 +392,18 @@ def test_runs_that_never_reach_the_target_are_censored():
     assert results["steps"].values[:, 0].tolist() == [[10, 5, 10], [math.inf] * 3]
     assert results["steps_median"].values[:, 0].tolist() == [10, math.inf]
     assert results["steps_reached"].values[:, 0].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(("runs", "confidence"), [(2, 0.9), (5, 0.9), (6, 0.9), (12, 0.9), (13, 0.9), (13, 0.2)])
+def test_the_interval_of_the_median_of_the_steps_is_the_binomial_one(runs, confidence):
+    times = np.stack([rng(20).permutation(runs), rng(21).permutation(runs)])
+    curves = (np.arange(runs + 1) < times[..., None]).astype(float)
+    data = xarray.DataArray(curves, dims=("optimizer", "run", "step"), coords={"step": np.arange(runs + 1)})
+    found = gdlab.compare(data, target=0.5, confidence=confidence, resamples=10).results
+    np.testing.assert_array_equal(found["steps"].values[:, 0], times)
+    low, high = stats.quantile_test(times[0], p=0.5).confidence_interval(confidence)
+    exact = [low, high] if np.isfinite(low) else [0, runs - 1]  # too few runs for any
+    np.testing.assert_array_equal(found["steps_median_interval"].values[:, 0], [exact] * 2)
 
 
 def test_a_sweep_goes_in_and_every_figure_comes_out():
@@ -301,6 +452,7 @@ BAD = {
     "target": (lambda: gdlab.compare(swept(rng()), target="low"), "target must be a finite number"),
     "target without steps": (lambda: gdlab.compare({"a": [1, 2], "b": [1, 2]}, target=1.0), "target must be left"),
     "effect": (lambda: gdlab.runs_needed(0), "effect must be a number above 0"),
+    "effect beyond all": (lambda: gdlab.runs_needed(1e6), "effect must be a number above 0 and below 1e[+]06; got"),
     "contestants": (lambda: gdlab.runs_needed(contestants=1), "contestants must be a whole number, at least 2"),
     "what": (lambda: gdlab.compare(swept(rng()), resamples=10).draw("targets"), "which needs a target"),
     "score": (lambda: gdlab.compare(xarray.Dataset({"x": ("run", [1.0])}), score="y"), "score must be one"),

@@ -1,7 +1,7 @@
 """Models as they are: what is trained, what is carried, and what comes back."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -176,13 +176,38 @@ def test_a_variable_that_is_no_parameter_changes_as_the_loss_changes_it():
     np.testing.assert_array_equal(long.params["mean"].value, run.params["mean"].value)
 
 
+class Transformed(NamedTuple):
+    """What haiku makes of a model: its functions, in a pytree."""
+
+    init: Any
+    apply: Any
+
+
+class OnlyFunctions:
+    """What has functions of such names, and no arrays."""
+
+    def __init__(self, *names):
+        for name in names:
+            setattr(self, name, lambda *args: None)
+
+    def __repr__(self):
+        return "a model"
+
+
 WRONG = {
     "whole numbers": (
         {"w": jnp.arange(2)},
         r"got a leaf of dtype int64 at params\['w'\]: jnp.asarray\(x, float\) makes",
     ),
     "no arrays": ({"f": jnp.tanh}, "got .*tanh"),
-    "nothing": ({}, "got {}"),
+    "nothing": ({}, "got {}$"),
+    "a model of flax": (OnlyFunctions("init", "apply"), r"got a model at params: hand over what its init\(key, x\)"),
+    "functions of haiku": (
+        Transformed(lambda key: None, lambda p: 0.0),
+        r"got <function.* at params.init: hand over what its init\(key, x\)",
+    ),
+    "a module of torch": ({"net": OnlyFunctions("parameters")}, r"params\['net'\]: hand over its parameters as arrays"),
+    "an optimizer": (OnlyFunctions("init", "update"), "got a model at params$"),
     "text": (
         {"w": jnp.ones(1), "t": np.array(["a"])},
         r"params\['t'\] must be an array of numbers; .* np.array\(x, float\)",

@@ -99,6 +99,20 @@ def test_roots_and_ratios_are_safe_at_zero_and_exact_elsewhere():
     assert numerics.safe_root(jnp.array([0.0, 9.0])).tolist() == [0.0, 3.0]
 
 
+def test_leaves_beside_the_first_come_in_its_precision_and_keep_their_kind():
+    cases = {
+        ("float32", "float64"): "float32",
+        ("complex64", "complex128"): "complex64",
+        ("complex64", "float64"): "float32",
+        ("float64", "complex128"): "complex128",
+    }
+    for (first, other), expected in cases.items():
+        value = jnp.asarray([1 + 2j] if "complex" in other else [3.0], other)
+        found = numerics.each(lambda one, other: other, jnp.zeros(1, first), value)
+        assert found.dtype == expected
+        np.testing.assert_array_equal(found, value)
+
+
 def test_debiased_averages_of_a_constant_are_the_constant():
     value = {"a": jnp.array([3.0, -1.0]), "b": jnp.array(2.0, "float32")}
     average = jax.tree.map(jnp.zeros_like, value)

@@ -591,6 +591,44 @@ def test_the_surfaces_of_the_lectures_say_where_they_come_from():
     }
 
 
+@pytest.mark.parametrize("dim", [2, 3])
+def test_atoms_attract_and_repel_in_pairs_and_start_in_a_ball_with_room_for_all(dim):
+    x = np.random.default_rng(1).normal(size=(5, dim))
+    distances = [np.linalg.norm(one - other) for one, other in itertools.combinations(x, 2)]
+    energy = sum(4 * (r**-12 - r**-6) for r in distances)
+    np.testing.assert_allclose(gdlab.problems.lennard_jones(jnp.asarray(x)), energy, rtol=1e-12)
+    if dim == 3:
+        np.testing.assert_allclose(gdlab.problems.lennard_jones(jnp.asarray(x.ravel())), energy, rtol=1e-12)
+    for bad in (jnp.zeros(()), jnp.ones(4), jnp.zeros((0,)), jnp.ones((1, 2, 3))):
+        with pytest.raises(
+            ValueError, match=r"theta must be an array of shape \(atoms, d\), or \(3 atoms,\), got shape"
+        ):
+            gdlab.problems.lennard_jones(bad)
+    atoms = 10 * dim
+    starts = np.asarray(gdlab.problems.lennard_jones_starts(atoms, 400, dim=dim, key=jax.random.key(3)))
+    assert starts.shape == (400, atoms, dim)
+    radii = np.linalg.norm(starts, axis=-1) / (0.9 * atoms ** (1 / dim))
+    assert 0.95 < radii.max() <= 1 + 1e-12
+    # Uniform: the share of the ball's volume within is the power of the radius.
+    np.testing.assert_allclose(np.mean(radii**dim), 0.5, atol=4 / math.sqrt(12 * radii.size))
+
+
+def test_couplings_of_a_spin_glass_have_variance_one_over_the_spins_and_none_binds_itself():
+    couplings = gdlab.problems.spin_glass_couplings(60, key=jax.random.key(1))
+    upper = couplings[np.triu_indices(60, 1)]
+    np.testing.assert_allclose(jnp.var(upper) * 60, 1, atol=4 * math.sqrt(2 / upper.size))
+    np.testing.assert_array_equal(couplings, couplings.T)
+    assert not jnp.diag(couplings).any()
+    assert gdlab.problems.spin_glass_couplings(2).shape == (2, 2)
+    for theta, given in ((jnp.zeros(()), jnp.ones((1, 1))), (jnp.zeros(0), jnp.ones((1, 1))), (jnp.ones((2, 2)), 3)):
+        with pytest.raises(ValueError, match="theta must be a 1-D array of at least one angle, got shape"):
+            gdlab.problems.spin_glass(theta, jnp.asarray(given, float))
+    with pytest.raises(
+        ValueError, match=r"couplings must have shape \(3, 3\), one more than there are angles, got shape"
+    ):
+        gdlab.problems.spin_glass(jnp.zeros(2), jnp.ones((2, 2)))
+
+
 def test_a_spin_glass_is_the_sum_over_pairs_of_unit_vectors_and_rests_where_all_are_parallel():
     couplings = gdlab.problems.spin_glass_couplings(5)
     theta = np.random.default_rng(0).uniform(0, 7, 4)

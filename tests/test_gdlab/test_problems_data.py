@@ -53,6 +53,14 @@ def test_the_gradient_vanishes_at_the_optimum_and_the_hessian_has_the_printed_ei
     assert round(POKEMON_CURVATURES[1] / POKEMON_CURVATURES[0]) == 313418
 
 
+def test_the_line_and_the_curvatures_of_other_points_are_those_of_numpy():
+    x, y = [0.5, -1.0, 3.0, 7.0], [2.0, 0.0, -1.5, 4.0]
+    line = line_of_least_squares(x, y)
+    np.testing.assert_allclose(line, np.polynomial.Polynomial.fit(x, y, 1).convert().coef, rtol=1e-12)
+    hessian = 2 * np.array([[4, sum(x)], [sum(x), sum(c * c for c in x)]])
+    np.testing.assert_allclose(curvatures(x), np.linalg.eigvalsh(hessian), rtol=1e-12)
+
+
 def test_curvatures_do_not_cancel():
     x = [1e6, 1e6 + 1]
     n, s, ss = 2, sum(x), sum(c * c for c in x)

@@ -170,6 +170,48 @@ def test_the_pieces_that_are_read_are_those_of_our_optimizer(theirs, ours):
             np.testing.assert_allclose(getattr(read, name), getattr(step, name), rtol=1e-9, atol=1e-12)
 
 
+eps = {"eps": 0.1, "eps_root": 0.2}
+WITHOUT_MEMORY = {
+    "adam": optax.adam(0.1, 0.0, 0.9, **eps),
+    "nadam": optax.nadam(0.1, 0.0, 0.9, **eps),
+    "amsgrad": optax.amsgrad(0.1, 0.0, 0.9, **eps),
+    "adamax": optax.adamax(0.1, 0.0, 0.9, 0.1),
+    "adabelief": optax.adabelief(0.1, 0.0, 0.9, **eps),
+    "yogi": optax.yogi(0.1, 0.0, 0.9, 0.1),
+    "radam": optax.radam(0.1, 0.0, 0.8, threshold=4.5, **eps),
+    "rmsprop": optax.rmsprop(0.1, 0.8, 0.1),
+    "rmsprop with eps outside": optax.rmsprop(0.1, 0.8, 0.1, eps_in_sqrt=False),
+    "rmsprop, centred": optax.rmsprop(0.1, 0.8, 0.1, centered=True),
+    "rmsprop, debiased": optax.rmsprop(0.1, 0.8, 0.1, centered=True, bias_correction=True),
+    "adagrad": optax.adagrad(0.1, 0.3, 0.1),
+    "adagrad from zero": optax.adagrad(0.1, 0.0, 0.1),
+    "novograd": optax.novograd(0.1, 0.0, 0.5, **eps),
+    "adadelta": optax.adadelta(0.1, 0.8, 0.1),
+    "adafactor": optax.chain(optax.scale_by_factored_rms(True, 0.8, 0, 2, 0.1), optax.scale(-0.1)),
+    "adafactor, not factored": optax.chain(optax.scale_by_factored_rms(False, 0.8, 0, 2, 0.1), optax.scale(-0.1)),
+    "adopt": optax.contrib.adopt(0.1, 0.0, 0.9, 0.7, use_clipping=False),
+    "acprop": optax.contrib.acprop(0.1, 0.0, 0.9, **eps),
+    "ademamix": optax.contrib.ademamix(0.1, 0.0, 0.9, alpha=0.0, **eps),
+    "simplified ademamix": optax.contrib.simplified_ademamix(0.1, 0.0, 0.9, 0.0, **eps),
+    "polyak": optax.polyak_sgd(2.0, 0.7, 0.1, 0.01),
+    "muon": optax.contrib.muon(0.1, beta=0.0, adam_b1=0.0, eps=0.1),
+    "muon without nesterov": optax.contrib.muon(0.1, beta=0.0, nesterov=False, adam_b1=0.0, eps=0.1),
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_MEMORY)
+def test_without_memory_m_is_the_gradient_whatever_its_size_has_been(name):
+    """So that sigma is all that there is between the gradient and the update; the first of adopt makes no step."""
+    read, rng = gdlab.inspect(WITHOUT_MEMORY[name]), np.random.default_rng(11)
+    state = read.init(SHAPED)
+    for size in (1.0, 0.01, 3.0, 0.3, 0.5):
+        g = jax.tree.map(lambda leaf, size=size: jnp.asarray(size * rng.normal(size=leaf.shape)), SHAPED)
+        step, state = read.step(g, state, SHAPED, value=jnp.array(1.0))
+        makes_none = name == "adopt" and size == 1
+        for m, slope in zip(jax.tree.leaves(step.m), jax.tree.leaves(g), strict=True):
+            np.testing.assert_allclose(m, 0 if makes_none else slope, rtol=1e-9, atol=1e-12)
+
+
 TOLD = {"value": jnp.array(1.0), "grad": PARAMS, "value_fn": lambda p: jnp.sum(p["w"] ** 2)}
 
 
@@ -221,6 +263,23 @@ def test_what_cannot_be_read_is_named(optimizer, name):
     with pytest.raises(ValueError, match="optimizer must be made of a learning rate, at most one of") as caught:
         gdlab.inspect(optimizer).step(PARAMS, optimizer.init(PARAMS), PARAMS)
     assert str(caught.value).endswith(f"; got {name}")
+
+
+@pytest.mark.parametrize(
+    ("how", "got"),
+    [({"preconditioning": "aol"}, "'aol', adaptive False"), ({"adaptive": True}, "'frobenius', adaptive True")],
+)
+def test_a_muon_that_is_no_polynomial_of_its_size_is_named(how, got):
+    optimizer = optax.contrib.muon(0.1, **how)
+    said = f"must have preconditioning 'frobenius' and not be adaptive where it is muon; got preconditioning {got}$"
+    with pytest.raises(ValueError, match=said):
+        gdlab.inspect(optimizer).step(SHAPED, optimizer.init(SHAPED), SHAPED)
+
+
+def test_where_adagrad_has_seen_nothing_sigma_is_one():
+    optimizer = optax.adagrad(0.1, 0.0, 0.1)
+    step, _ = gdlab.inspect(optimizer).step(jnp.array([3.0, 0.0]), optimizer.init(jnp.zeros(2)), jnp.zeros(2))
+    np.testing.assert_allclose(step.sigma, [9.1**0.5, 1])
 
 
 def test_a_state_is_no_optimizer_and_ours_are_read_as_well():

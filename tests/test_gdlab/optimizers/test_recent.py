@@ -188,6 +188,7 @@ def test_mars_is_the_optimizer_on_its_own_gradients():
         expected, state = plain.update(c, state, PARAMS)
         updates, our_state = ours.update(g, our_state, PARAMS)
         assert_near(updates, expected)
+        assert our_state.count == t + 1
         last = g
 
 

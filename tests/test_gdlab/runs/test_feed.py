@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import gdlab
+from gdlab.runs import feed
 
 ROWS = np.sin(np.arange(24.0)).reshape(12, 2)
 START = jnp.array([1.0, -2.0])
@@ -79,6 +80,15 @@ def test_a_store_skips_the_batches_that_it_has_used(tmp_path):
     last = gdlab.long_run(loss, gdlab.adam(0.1), START, 12, batches=(batch(i) for i in range(12)), **how)
     whole = gdlab.long_run(loss, gdlab.adam(0.1), START, 12, batches=stacked(range(12)), chunk=3)
     np.testing.assert_array_equal(last.params, whole.params)
+
+
+def test_a_short_last_chunk_is_filled_up_by_its_last_batch():
+    for fed in (feed.Stacks(map(batch, range(9)), 9), feed.Slices(stacked(range(9)))):
+        assert fed.like(4)["row"].shape == (4, 2)
+        for done, until, order in ((0, 4, [0, 1, 2, 3]), (4, 8, [4, 5, 6, 7]), (8, 9, [8, 8, 8, 8])):
+            found = fed.between(done, until, 4)()
+            for name, rows in stacked(order).items():
+                np.testing.assert_array_equal(found[name], rows)
 
 
 def broken():

@@ -55,6 +55,25 @@ def test_each_lane_ends_where_it_would_alone_and_is_then_silent():
     assert seen == [(10 * i, 50) for i in range(1, 6)]
 
 
+def test_a_chunk_is_a_hundredth_of_the_steps_in_whole_rows_or_that_of_the_store(tmp_path):
+    def looks(steps, every, **how):
+        seen, watched = [], lambda done, total: seen.append((done, total))
+        gdlab.long_run(lambda x: x * x, gdlab.gd(0.01), 1.0, steps, every=every, progress=watched, **how)
+        assert {total for _, total in seen} == {steps}
+        return [done for done, _ in seen]
+
+    assert looks(250, 2) == [*range(4, 250, 4), 250]
+    assert looks(200, 2) == [*range(2, 201, 2)]
+    assert looks(7, 3) == [3, 6, 7]
+    store = tmp_path / "s"
+    assert looks(12, 2, chunk=6, store=store) == [6, 12]
+    assert looks(24, 2, store=store) == [18, 24]
+    with pytest.raises(StoreError, match="every is 2 there and 3 here"):
+        looks(24, 3, store=store)
+    with pytest.raises(ValueError, match="chunk must be a multiple of every, 4; got 6"):
+        looks(24, 4, chunk=6)
+
+
 def test_a_run_ends_when_its_last_lane_has_ended():
     seen = []
     long = gdlab.long_run(

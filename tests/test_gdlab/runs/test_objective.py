@@ -187,6 +187,13 @@ def test_the_best_params_are_those_at_the_lowest_loss_of_held_out_data():
     assert rare.history["validation"].shape == (6,)
     ended = gdlab.minimize(train, gdlab.gd(0.1), 4.0, 30, args=(0.0,), validation=(1.0,), patience=3)
     assert (ended.why, int(ended.steps)) == ("plateau", int(jnp.argmin(seen)) + 3)
+    for args, given, said in (
+        ((0.0,), (1.0, 2.0), "a tuple of 1 in the place of args"),
+        ((0.0,), 1.0, "a tuple of 1 in the place of args"),
+        ((), (1.0,), "a function of the parameters"),
+    ):
+        with pytest.raises(TypeError, match=f"^validation must be {said}, as there are no batches; got"):
+            gdlab.minimize(lambda x, *args: x * x, gdlab.gd(0.1), 4.0, 3, args=args, validation=given)
     with pytest.raises(AttributeError, match="best is kept with keep_best=True or a validation"):
         _ = gdlab.minimize(bowl, gdlab.gd(0.1), START, 3).best
 

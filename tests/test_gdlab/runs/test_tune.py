@@ -101,6 +101,36 @@ def test_tuning_sees_batches_keys_and_a_validation_loss():
     assert tuned.score < 0.1 * tuned.history["score"][0]
 
 
+def test_hyperparameters_descend_by_adam_along_a_cosine_and_go_back_half_the_way_from_where_nothing_is_finite():
+    """Of one step of descent on x^2 the loss is x^2 (1 - 2 r)^2: the relative slope in log r is -4 r / (1 - 2 r)."""
+    beyond = lambda x: jnp.where(x < 0, jnp.nan, x * x)  # noqa: E731  # of a rate above 1/2
+    for validation, first, rate in ((None, 0.01, 0.3), (beyond, 0.3, 1.0)):
+        tuned = gdlab.tune(lambda x: x * x, gdlab.gd(first), 3.0, 1, validation=validation, rounds=6, rate=rate)
+        outer = optax.adam(optax.cosine_decay_schedule(rate, 6), 0.8, 0.9, eps=0.0)
+        at, state, best, path = np.log(first), outer.init(0.0), (np.inf, 0.0), []
+        for _ in range(6):
+            r = np.exp(at)
+            path.append((r, 9 * (1 - 2 * r) ** 2 if validation is None or r <= 0.5 else np.nan))
+            best = min(best, (path[-1][1], at)) if np.isfinite(path[-1][1]) else best
+            if np.isnan(path[-1][1]):
+                at = (at + best[1]) / 2
+                continue
+            update, state = outer.update(-4 * r / (1 - 2 * r) * 2, state)
+            at = at + float(update)
+        rates, scores = np.transpose(path)
+        assert np.isnan(scores).any() == (validation is not None)
+        np.testing.assert_allclose(tuned.history["schedule.rate"], rates, rtol=1e-9)
+        np.testing.assert_allclose(tuned.history["score"], scores, rtol=1e-9)
+        np.testing.assert_allclose(tuned.score, best[0], rtol=1e-9)
+        np.testing.assert_allclose(gdlab.hyperparameters(tuned.optimizer)["schedule.rate"], np.exp(best[1]), rtol=1e-9)
+
+
+def test_a_round_is_a_tenth_of_a_rate_unless_it_is_said_and_there_are_fifty():
+    history = gdlab.tune(lambda x: x * x, gdlab.gd(0.01), 3.0, 1).history["schedule.rate"]
+    assert history.shape == (50,)
+    np.testing.assert_allclose(history[1] / history[0], np.exp(0.1), rtol=1e-9)
+
+
 def test_wrong_input_is_named():
     with pytest.raises(TypeError, match="optimizer must be one of gdlab, whose hyperparameters are leaves; got"):
         gdlab.tune(bowl, optax.sgd(0.1), START, 5)

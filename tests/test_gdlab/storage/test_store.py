@@ -44,6 +44,14 @@ def test_parts_come_back_by_number_and_kind(tmp_path):
     assert store.read_identity(tmp_path / "deep" / "s") == IDENTITY
 
 
+def test_a_store_in_use_says_by_which_process(tmp_path):
+    for _ in range(2):  # what the one before has left stands in the lock no longer
+        with store.opened(tmp_path / "s", IDENTITY):
+            said = f"^store must not be in use; process {os.getpid()} is writing to .*s$"
+            with pytest.raises(store.StoreError, match=said), store.opened(tmp_path / "s", IDENTITY):
+                pass
+
+
 def test_a_part_belongs_to_what_was_computed_whatever_is_noted_beside_it(tmp_path):
     noted = {"size": 3, "kind": "test", "argv": "another call", "shard": [1, 2]}
     for identity in (IDENTITY, noted):

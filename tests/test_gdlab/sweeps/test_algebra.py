@@ -22,6 +22,8 @@ PROGRAMS = {
     "a divisor that may be 0": (lambda v, e: e * ((v + e * v) / e), 1),
     "a numerator without the divisor": (lambda v, e: (lambda d: d * (v / d))(jnp.where(e == 0, 1.0, e)), 1),
     "ones": (lambda v, e: v * jnp.ones(3) / jnp.ones(3), 0),
+    "a choice between equal numbers": (lambda v, e: jnp.where(jnp.ones(3) < 1.0, v / e, v), 0),
+    "a one that has been whole": (lambda v, e: v / jnp.ones(3).astype("int32").astype(float), 0),
     "a choice that is known": (lambda v, e: jnp.where(jnp.ones(3) > 2.0, v / e, v), 0),
     "in a loop": (lambda v, e: jax.lax.fori_loop(0, 3, lambda _, c: c + moved(v, e), v), 0),
     "in a branch": (lambda v, e: jax.lax.cond(e[0] > 0, lambda: moved(v, e), lambda: v), 0),
@@ -54,9 +56,11 @@ GUARDS = {
     "momentum": moved,
     "a size that may be NaN": lambda x, e: jnp.where(jnp.maximum(jnp.sqrt(x), 1e-8) > 0, e, -1.0),
     "a size that may be infinite": lambda x, e: jnp.where(jnp.sqrt(x) > 1e200, -1.0, e),
+    "a size above two bounds": lambda x, e: (lambda s: jnp.where((s > 1) & (s > 1e200), -1.0, e))(jnp.sqrt(x)),
     "a size below a bound": lambda x, e: jnp.where(jnp.sqrt(x) + 1e-8 < 1e200, -1.0, e),
     "whole numbers": lambda x, e: jax.lax.div(jnp.int32([7, -7]), jnp.int32([3, 3])) * jnp.int32([3, 3]),
     "a rate of whole numbers": lambda x, e: moved(jnp.arange(5), jnp.int32([3, 2, 4, 5, 7])).astype(jnp.int32),
+    "a whole number out of range": lambda x, e: e * jnp.full(9, 300.0).astype(jnp.int8),
     "a number out of range": lambda x, e: e * jnp.full(9, 300.5).astype(jnp.int8) + jnp.full(9, 0.5).astype(bool),
 }
 
@@ -93,11 +97,33 @@ def test_ranges_that_are_known_settle_a_comparison_and_others_do_not():
     for least, left in ((1e-9, 0), (1e-7, 1), (1e19, 1), (1e20, 1)):
         assert counted(lambda x, least=least: jnp.where(root(x) < least, 0.0, x)) == left
 
+    higher = lambda x: jnp.sqrt(jnp.maximum(x, 1e-4)) + 1  # noqa: E731  # from 1.01 on
+    for least, left in ((1.005, 0), (1.015, 1)):
+        assert counted(lambda x, least=least: jnp.where(higher(x) < least, 0.0, x)) == left
+
     def turns(x):  # a number that a loop is handed
         return jax.lax.scan(lambda c, _: (jnp.where(jnp.sqrt(c) < -numbers[0], 0.0, c + 1), None), x, None, 3)[0]
 
     numbers = [1.0]
     assert counted(turns) == 0
+
+
+def test_no_finite_number_is_above_the_upper_end_of_its_range():
+    """In float32 the largest root is 1.84e19, and 1e19 more; where either is larger than the other, the larger one."""
+    for size, bound, left in (
+        (lambda x: jnp.sqrt(x) + 1e19, 2.8e19, 1),
+        (lambda x: jnp.sqrt(x) + 1e19, 2.9e19, 0),
+        (lambda x: jnp.maximum(jnp.sqrt(x), 1e19), 1.8e19, 1),
+        (lambda x: jnp.maximum(jnp.sqrt(x), 1e19), 1.9e19, 0),
+        (lambda x: jnp.maximum(jnp.sqrt(x), 2e19), 1.9e19, 1),
+    ):
+        for above in (lambda s, bound=bound: s > bound, lambda s, bound=bound: bound < s):
+
+            def chosen(x, size=size, above=above):
+                s = size(x)
+                return jnp.where(jnp.isfinite(s) & above(s), 0.0, x)
+
+            assert used(simplified(jax.make_jaxpr(chosen)(np.ones(3, "f4")))).count("is_finite") == left
 
 
 def test_a_step_of_adam_takes_no_other_units():
