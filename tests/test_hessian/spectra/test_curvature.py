@@ -91,7 +91,7 @@ def test_an_end_is_off_by_its_squared_residual_over_the_gap_beside_it_and_by_its
 
 
 def test_the_products_are_seventy_from_nothing_and_twenty_from_those_before_without_a_tolerance():
-    bowl, start = lambda w: jnp.sum(jnp.linspace(1.0, 2.0, 90) * w**2), jnp.zeros(90)  # noqa: E731
+    bowl, start = lambda w: jnp.sum(jnp.linspace(1.0, 2.0, 90) * w**2), jnp.zeros(90)
     found = hessian.curvature(bowl, start)
     assert found.num_matvecs == 70
     assert hessian.curvature(bowl, start, before=found).num_matvecs == 20

@@ -1,4 +1,4 @@
-"""The minimizer of a quadratic model on a sphere, in a ball and under a cubic term, against a search over all angles."""
+"""The minimizer of a quadratic model on a sphere, in a ball and under a cubic term, against all angles."""
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +41,7 @@ def test_on_a_sphere_and_in_a_ball_no_point_is_lower(name, radius):
     assert p[0] * slopes[0] <= 0
     found = Eigenbasis(jnp.asarray(values), jnp.eye(2), jnp.asarray(slopes), jnp.int32(2))
     inside, rest, size = jax.jit(trust_region.in_ball)(found, jnp.asarray(radius))
-    p = np.asarray(inside) + [rest, 0]
+    p = np.add(inside, [rest, 0])
     np.testing.assert_allclose(size, np.linalg.norm(p), rtol=1e-9)
     newton = -slopes / np.where(values, values, 1)
     within = values[0] > 0 and np.linalg.norm(newton) < radius
@@ -55,7 +55,7 @@ def test_with_a_cubic_term_no_circle_holds_a_lower_point(name, weight):
     values, slopes = MODELS[name]
     found = Eigenbasis(jnp.asarray(values), jnp.eye(2), jnp.asarray(slopes), jnp.int32(2))
     inside, rest = jax.jit(trust_region.cubic)(found, jnp.asarray(weight))
-    p = np.asarray(inside) + [rest, 0]
+    p = np.add(inside, [rest, 0])
     size = np.linalg.norm(p)
     reached = rise(p, np.array(values), np.array(slopes)) + weight * size**3 / 3
     for share in (0.5, 0.9, 0.999, 1.0, 1.001, 1.1, 2.0):
