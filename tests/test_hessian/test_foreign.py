@@ -75,6 +75,11 @@ def test_verdicts_take_the_stated_accuracy_for_rounding():
     assert hessian.classify(hessian.foreign_loss(saddle, accuracy=1e-3), jnp.zeros(2)).kind == "saddle"
 
 
+def test_the_longest_step_is_the_seventh_root_of_the_accuracy_unless_it_is_given():
+    np.testing.assert_allclose(hessian.foreign_loss(saddle, accuracy=1e-7).step, 0.1, rtol=1e-12)
+    assert hessian.foreign_loss(saddle, step=0.5).step == 0.5
+
+
 def test_a_run_descends_and_a_saddle_is_left():
     loss = hessian.foreign_loss(saddle)
     run = gdlab.minimize(loss, gdlab.gd(0.1), POINT, 5)

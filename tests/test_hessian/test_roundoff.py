@@ -86,6 +86,7 @@ def test_whole_numbers_and_what_they_switch_on_and_off_do_not_round(dtype):
         lambda w: jnp.sum((w > 0).astype(w.dtype)) * w,  # a count that is more than 1
         lambda w: jax.lax.fori_loop(0, 3, lambda _, x: x + 1 / w, jnp.zeros_like(w)),  # whole at the start alone
         lambda w: (w > 0).astype(w.dtype) / 3 + w * 0,
+        lambda w: 3 * (w.astype(jnp.int32) + 20_000_000).astype(w.dtype),  # whole, of a size that is not known
         lambda w: jnp.arange(1.0, 4, dtype=w.dtype) ** 13 * 11 + w * 0,  # whole, and too large for float32
     ],
 )

@@ -7,6 +7,8 @@ import pytest
 
 import gdlab
 import hessian
+from hessian.spectra import lanczos
+from hessian.spectra.curvature import _off
 
 pytestmark = pytest.mark.full
 
@@ -78,6 +80,22 @@ def test_with_a_tolerance_the_products_are_as_many_as_the_ends_need():
     for found in (warm, cold):
         np.testing.assert_allclose([found.lowest, found.highest], truth(there), rtol=1e-4)
     assert hessian.curvature(loss, there, num_matvecs=8, tol=1e-9).num_matvecs == 8
+
+
+def test_an_end_is_off_by_its_squared_residual_over_the_gap_beside_it_and_by_its_residual_at_most():
+    values, eye = jnp.array([-2.0, -1.5, 1.0, 3.0, 99.0]), jnp.eye(5)  # the last is in use no more
+    for lowest, highest, want in ((0.1, 0.5, (0.02, 0.125)), (0.4, 1.9, (0.32, 1.805)), (0.6, 3.0, (0.6, 3.0))):
+        residuals = jnp.array([lowest, 7.0, 7.0, highest, 7.0])
+        found = lanczos.Ritz(values, eye, residuals, jnp.int32(4), jnp.asarray(3.0))
+        np.testing.assert_allclose(_off(found), want, rtol=1e-12)
+
+
+def test_the_products_are_seventy_from_nothing_and_twenty_from_those_before_without_a_tolerance():
+    bowl, start = lambda w: jnp.sum(jnp.linspace(1.0, 2.0, 90) * w**2), jnp.zeros(90)
+    found = hessian.curvature(bowl, start)
+    assert found.num_matvecs == 70
+    assert hessian.curvature(bowl, start, before=found).num_matvecs == 20
+    assert hessian.curvature(bowl, start, before=found, tol=1e-300).num_matvecs == 70
 
 
 def test_what_is_handed_over_from_elsewhere_costs_accuracy_and_never_truth():

@@ -9,6 +9,7 @@ import pytest
 
 import hessian
 from gdlab.problems import linear_autoencoder
+from hessian.spectra.multiplicity import _copies
 
 pytestmark = pytest.mark.full
 N, STARTS = 120, 20
@@ -74,6 +75,35 @@ def test_a_small_basis_is_restarted_and_the_matrix_settles_what_blocks_do_not():
     assert few.num_matvecs == 460
     assert count(block=2, num_matvecs=456).words == "at least 2 of -1"
     assert not count(num_matvecs=449, memory=10 * 450 * 8).exact
+
+
+def test_copies_are_the_near_ones_that_converged_and_all_of_them_where_the_next_value_is_seen_apart():
+    # of |H| = 4 a share of 1/4: values up to -1 are copies of -2; the next lies 3 away, the last is not in use
+    def look(copy=0.0, following=0.0, block=3, values=(-2.0, -1.0, 1.0, 4.0, 9.0), used=4, tol=0.25):
+        residuals = jnp.array([0.0, copy, following, 7.0, 7.0])
+        return _copies(jnp.asarray(values), residuals, used, block, tol)
+
+    for found, count, exact, settled in (
+        (look(), 2, True, True),
+        (look(following=1.49), 2, True, True),  # off by less than half of the gap
+        (look(following=1.5), 2, False, False),
+        (look(copy=1.22), 2, True, True),  # 2 r^2 / gap = 0.992
+        (look(copy=1.23), 1, False, False),
+        (look(copy=0.99, following=1.5), 2, False, False),  # r itself where the gap is not known
+        (look(copy=1.01, following=1.5), 1, False, False),
+        (look(block=2), 2, False, True),
+        (look(block=1), 1, False, True),
+    ):
+        assert (int(found.count), bool(found.exact), bool(found.settled)) == (count, exact, settled)
+        np.testing.assert_allclose([found.value, found.spread, found.gap], [-1.5, 1, 3])
+    three = look(values=(-2.0, -1.0, -0.9, 4.0, 9.0))
+    np.testing.assert_allclose([three.value, three.spread, three.gap], [-1.5, 1, 1.1])
+    assert bool(three.exact)
+    nothing = look(values=(1.0, 1.5, 2.0, 4.0, 9.0), used=3, tol=0.5)  # all that is in use is one value
+    np.testing.assert_allclose([nothing.value, nothing.spread, nothing.gap], [1.5, 1, 0])
+    assert not nothing.exact
+    whole = _copies(jnp.array([1.0, 1.5, 2.0]), jnp.zeros(3), 3, 4, 0.5)
+    assert (int(whole.count), bool(whole.exact)) == (3, True)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])

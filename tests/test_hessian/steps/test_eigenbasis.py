@@ -61,6 +61,18 @@ def test_the_modes_of_two_krylov_spaces_are_those_of_the_projection(space):
 
 
 @pytest.mark.full
+def test_rows_that_the_gradients_space_does_not_use_change_nothing():
+    bends = np.r_[-2.0, np.linspace(0.1, 3.0, 12), 2.5]
+    slope = np.r_[np.zeros(9), np.ones(5)]  # a space of five dimensions, looked at after five products
+    found = modes_of(jnp.asarray(bends), jnp.asarray(slope), 8)
+    rows, used = np.asarray(found.vectors), np.linalg.norm(found.vectors, axis=1) > 0.5
+    assert used.sum() == 5 + 1
+    np.testing.assert_allclose(rows[used] * bends @ rows[used].T, np.diag(found.values[used]), atol=1e-12)
+    np.testing.assert_allclose(rows[used] @ rows[used].T, np.eye(6), atol=1e-12)
+    np.testing.assert_allclose(rows[~used], 0, atol=1e-12)
+
+
+@pytest.mark.full
 def test_small_problems_take_the_whole_matrix():
     bends = jnp.array([3.0, -1.0, 2.0])
     for krylov in (None, 2):

@@ -160,6 +160,17 @@ def test_the_distance_bounds_what_a_newton_step_that_was_cut_off_left_of_the_way
     assert jnp.linalg.norm(w) < found.distance < 1.001 * jnp.linalg.norm(w)
 
 
+def test_bounds_of_as_many_products_are_the_wider_the_surer_they_are():
+    a, zero = jnp.linspace(0, 1, N), jnp.zeros(N)  # the lowest has no sign, so that all products are taken
+    bold, usual, careful = (
+        hessian.classify(bowl, zero, a, zero, method="lanczos", num_matvecs=60, confidence=confidence)
+        for confidence in (0.5, 0.99, 1 - 1e-9)
+    )
+    assert bold.num_matvecs == usual.num_matvecs == careful.num_matvecs
+    assert bold.lowest.low > usual.lowest.low > careful.lowest.low
+    assert bold.highest.high < usual.highest.high < careful.highest.high
+
+
 LARGE = {
     "a slope beside curvature of 1e8": (lambda w: 1e8 * jnp.sum(w[1:] ** 2) + jnp.sin(w[0]), 0.0),
     "a cubic direction": (lambda w: jnp.sum(w[1:] ** 2) + w[0] ** 3, 1e-7),
