@@ -36,11 +36,9 @@ def in_ball(found: Eigenbasis, radius: jax.Array) -> tuple[jax.Array, jax.Array,
     newton = shifted_step(found.values, found.projections, base, jnp.zeros_like(radius))
     interior = convex & (length(newton) <= radius)
     t = _on_boundary(found.values, found.projections, base, radius)
-    coordinates = jnp.where(interior, newton, shifted_step(found.values, found.projections, base, t))
-    size = length(coordinates)
-    negative = found.values[0] < -found.band
-    rest = jnp.where(negative, other_leg(radius, size), 0)
-    return coordinates, rest, jnp.hypot(size, rest)
+    on_boundary = shifted_step(found.values, found.projections, base, t)
+    coordinates, rest = _completed(found, jnp.where(interior, newton, on_boundary), radius)
+    return coordinates, rest, jnp.hypot(length(coordinates), rest)
 
 
 def cubic(found: Eigenbasis, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -52,9 +50,7 @@ def cubic(found: Eigenbasis, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
         return weight * length(shifted_step(found.values, found.projections, base, t)) > base + t
 
     t = _secular_root(too_long, largest)
-    coordinates = shifted_step(found.values, found.projections, base, t)
-    negative = found.values[0] < -found.band
-    return coordinates, jnp.where(negative, other_leg((base + t) / weight, length(coordinates)), 0)
+    return _completed(found, shifted_step(found.values, found.projections, base, t), (base + t) / weight)
 
 
 def on_sphere(values: jax.Array, projections: jax.Array, radius: jax.Array) -> jax.Array:
@@ -82,6 +78,14 @@ def other_leg(hypotenuse: jax.Array, leg: jax.Array) -> jax.Array:
     square = (1 - share) * (1 + share)
     seen = square > 100 * jnp.finfo(hypotenuse.dtype).eps
     return jnp.where(seen, hypotenuse * jnp.sqrt(jnp.where(seen, square, 1)), 0)
+
+
+def _completed(found, coordinates, limit):
+    """The coordinates, and the length left for u_1 where they are too short, which then have no part along it."""
+    short = (found.values[0] < -found.band) & (other_leg(limit, length(coordinates)) > 0)
+    # A slope along u_1 far below the others leaves a part of the way there, whose root the halvings do not resolve.
+    coordinates = jnp.where(short, coordinates.at[0].set(0), coordinates)
+    return coordinates, jnp.where(short, other_leg(limit, length(coordinates)), 0)
 
 
 def _on_boundary(values, projections, base, radius):

@@ -62,3 +62,20 @@ def test_with_a_cubic_term_no_circle_holds_a_lower_point(name, weight):
         radius = share * size
         other = lowest_on_circle(values, slopes, radius) + weight * radius**3 / 3
         assert reached <= other + 1e-7 * abs(other)
+
+
+def test_however_small_the_slope_along_the_first_mode_both_ways_out_are_of_the_length():
+    """Its halvings resolve the root to 1e-30 of its range: below, the part of the way there is no part of the step."""
+
+    @jax.jit
+    @jax.vmap
+    def lengths(slope):
+        found = Eigenbasis(jnp.array([-1.0, 2.0]), jnp.eye(2), jnp.stack([slope, jnp.array(0.6)]), jnp.int32(2))
+        inside, rest, _ = trust_region.in_ball(found, jnp.array(1.0))
+        under, left = trust_region.cubic(found, jnp.array(1.0))
+        return [jnp.hypot(at[0] + side * way, at[1]) for at, way in ((inside, rest), (under, left)) for side in (1, -1)]
+
+    for_ball, back, for_cubic, back_again = lengths(10.0 ** np.arange(-40, 0, 0.25))
+    np.testing.assert_allclose(for_ball, 1, rtol=1e-12)
+    np.testing.assert_allclose(back, 1, rtol=1e-12)
+    np.testing.assert_allclose(for_cubic, back_again, rtol=1e-12)
