@@ -226,6 +226,11 @@ def test_what_cannot_be_trained_is_named_by_its_path_with_what_mends_it(name):
         )
 
 
+def test_a_filter_is_not_named_where_nothing_could_be_chosen():
+    with pytest.raises(TypeError, match=r"^params must hold at least one floating array; got a leaf of dtype int64"):
+        gdlab.minimize(lambda p: 0.0, gdlab.gd(0.1), {"w": jnp.arange(2)}, 1, trainable=lambda path: True)
+
+
 @pytest.mark.parametrize("chosen", [{"a": "yes"}, {"b": True}, 3.5, "w", Param], ids=str)
 def test_a_filter_that_does_not_fit_is_named(chosen):
     with pytest.raises(ValueError, match=r"^trainable must be a pytree of bools like params or a prefix of it"):

@@ -134,6 +134,7 @@ def test_a_function_that_returns_its_energy_alone_is_refused_in_one_sentence():
 
 ROUGH = {
     "rounded energies": lambda w: (float(np.float32(1e4 + of_numpy(w)[0])), of_numpy(w)[1]),
+    "far above its changes": lambda w: (1e15 + of_numpy(w)[0], of_numpy(w)[1]),
     "a kink": lambda w: (np.abs(w).sum(), np.sign(w)),
     "far away": lambda w: (1e8 * of_numpy(w)[0], 1e8 * of_numpy(w)[1]),
     "constant": lambda w: (3.0, 0 * w),

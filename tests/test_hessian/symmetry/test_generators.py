@@ -179,6 +179,7 @@ def test_detection_suggests_what_a_loss_has_and_nothing_else():
         (lambda w: (1 - w[0] * w[1]) ** 2, jnp.ones(2), 1),
         (lambda x: springs(x) + jnp.sum((x[0] - x[1]) ** 2) ** 3, POINTS[:3, :2], 3),
         (lambda w: jnp.cos(w[0] - 2 * w[1]), jnp.ones(3), 2),
+        (lambda w: 1e-6 * (1 - w[0] * w[1]) ** 2, jnp.ones(2), 1),
         (lambda w: w[0] ** 4 + 2 * w[1] ** 2 + w[0] * w[1], jnp.ones(2), 0),
     ):
         found = symmetry.detect(loss, params)
