@@ -84,8 +84,8 @@ def _completed(found, coordinates, limit):
     """The coordinates, and the length left for u_1 where they are too short, which then have no part along it."""
     short = (found.values[0] < -found.band) & (other_leg(limit, length(coordinates)) > 0)
     # A slope along u_1 far below the others leaves a part of the way there, whose root the halvings do not resolve.
-    coordinates = jnp.where(short, coordinates.at[0].set(0), coordinates)
-    return coordinates, jnp.where(short, other_leg(limit, length(coordinates)), 0)
+    across = coordinates.at[0].set(0)
+    return jnp.where(short, across, coordinates), jnp.where(short, other_leg(limit, length(across)), 0)
 
 
 def _on_boundary(values, projections, base, radius):
