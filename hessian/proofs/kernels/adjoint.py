@@ -94,7 +94,8 @@ class Backward:
             made: list[Any] = []
             for operation in program.operations:
                 made.append(taylor.forward(operation, [made[i] for i in operation.inputs], seed, self.order))
-            counts = counted(program, lambda place: _choices(program.operations[place], made))
+            choices = lambda one: _choices(one.name, [made[i] for i in one.inputs])  # noqa: E731
+            counts = counted(program, lambda place: choices(program.operations[place]))
             back: list[Any] = [None] * len(made)
             back[-1] = Taylor(Balls(np.ones(1)))
             for place in range(len(made) - 1, 0, -1):
@@ -230,12 +231,11 @@ def _undecided(name, inputs):
     return taylor.below(name, *inputs)[1]
 
 
-def _choices(operation, made):
+def _choices(name, inputs):
     """Which entries of select, max or min may be those of its last two inputs."""
-    inputs = [made[i] for i in operation.inputs]
-    if operation.name == "select":
+    if name == "select":
         return ~inputs[0], inputs[0]
-    which, undecided = taylor.below(operation.name, *inputs)
+    which, undecided = taylor.below(name, *inputs)
     return ~which | undecided, which | undecided
 
 
@@ -246,9 +246,7 @@ def _unknown(x, where):
 
 
 def _to_the_chosen(name, inputs, given):
-    """What goes to the last two inputs: all to the chosen one, and what is no number, where none is, to both."""
-    which = inputs[0] if name == "select" else taylor.below(name, *inputs)[0]
-    unknown = np.zeros_like(which) if name == "select" else np.isnan(given.value.mid)
-    sides = ~which | unknown, which | unknown
+    """What goes to the last two inputs: all to the chosen one, and to both where that is undecided."""
+    sides = _choices(name, inputs)
     no, yes = (linear(lambda y: y.moved(lambda ends: np.where(ones, ends, 0.0)), given) for ones in sides)  # noqa: B023
     return [None, no, yes] if name == "select" else [no, yes]
