@@ -12,14 +12,17 @@ import contextlib
 import functools
 import gc
 import importlib.util
+import itertools
 import shutil
 import signal
+import threading
 from pathlib import Path
 
 import hypothesis
 import jax
 import pytest
 from jax._src import compiler  # no public name changes the options of what JAX compiles by itself
+from jax._src.interpreters import mlir
 
 from experiments.cli.compiling import compiled_quickly
 from gdlab.ground.compilers import ONCE, known
@@ -45,6 +48,7 @@ ROUNDING |= {"test_points"}  # whose programs run for longer than they compile
 
 TESTS = Path(__file__).parent / "tests"
 SHARING = 20  # files whose examples share what is compiled
+CONTEXT = 50  # programs that are written down in one context of MLIR, a tenth of the time of small ones
 EXAMPLES: dict = {"quick": None, "files": 0}  # by whose examples what is compiled now was, and how
 
 # torch is another witness of our formulas, too large to ask every contributor to install.
@@ -63,6 +67,22 @@ def pytest_configure(config):
         jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("compiled")))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    if not hasattr(mlir, "_create_ir_context"):  # a later JAX has contexts of several programs of its own
+        mlir.make_ir_context = in_turn(mlir.make_ir_context, CONTEXT)
+
+
+def in_turn(make, count):
+    """What `make` makes, `count` times the same in each thread."""
+    kept = threading.local()
+
+    @functools.wraps(make)
+    def shared():
+        kept.turns = getattr(kept, "turns", itertools.count())
+        if next(kept.turns) % count == 0:
+            kept.made = make()
+        return kept.made
+
+    return shared
 
 
 @pytest.hookimpl(wrapper=True)
