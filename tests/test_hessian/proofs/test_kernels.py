@@ -119,6 +119,9 @@ LOSSES = {
     "stopped gradient": lambda w: jax.lax.stop_gradient(w[0]) * w[1] ** 2,
 }
 
+# Whose Hessian XLA gets wrong as one program: a sum over windows of one padded entry becomes that entry everywhere.
+BY_OPERATIONS = {"cumulative"}
+
 
 @pytest.mark.full
 @pytest.mark.parametrize("name", LOSSES)
@@ -127,10 +130,11 @@ def test_a_program_is_the_loss_and_its_jet_the_derivatives(name):
     program, start = lowered(loss, w)
     with judge.bits(80):
         made = judge.jet(program, [flint.arb(float(x)) for x in start])
-    np.testing.assert_allclose(float(made.value), loss(w), rtol=1e-13)
     if name == "stopped gradient":  # the record speaks of the function, not of what its author wants differentiated
         loss = lambda w: w[0] * w[1] ** 2  # noqa: E731
-    gradient, hessian = jax.grad(loss)(w), jax.hessian(loss)(w)
+    compiled = (lambda fn: fn) if name in BY_OPERATIONS else jax.jit
+    value, gradient, hessian = compiled(lambda w: (loss(w), jax.grad(loss)(w), jax.hessian(loss)(w)))(w)
+    np.testing.assert_allclose(float(made.value), value, rtol=1e-13)
     np.testing.assert_allclose([float(made.gradient[i, 0]) for i in range(3)], gradient, rtol=1e-11, atol=1e-12)
     table = [[float(made.hessian[i, j]) for j in range(3)] for i in range(3)]
     np.testing.assert_allclose(table, hessian, rtol=1e-10, atol=1e-11)
