@@ -1,5 +1,6 @@
 """`prove_saddle` bounds v.Hv, at a point and on boxes; Arb replays a record of it, and a false one is refused."""
 
+import functools
 import json
 
 import jax
@@ -55,6 +56,7 @@ PARAMS = {name: jnp.asarray(DRAW.normal(size=shape)) for name, shape in (("a", (
 DIRECTION = jax.tree.map(lambda leaf: jnp.asarray(DRAW.normal(size=leaf.shape)), PARAMS)
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def curvature_by_jax(loss, params):
     product = jax.jvp(jax.grad(loss), (params,), (DIRECTION,))[1]
     return sum(jnp.vdot(a, b) for a, b in zip(*map(jax.tree.leaves, (product, DIRECTION)), strict=True))
@@ -88,7 +90,7 @@ def test_the_bounds_on_a_box_hold_the_values_at_its_corners_and_inside(name):
         exact = curvature_by_arb(LOSSES[name], at)
         assert found.low <= exact
         assert found.high >= exact
-    slopes = jax.grad(lambda params: curvature_by_jax(LOSSES[name], params))(PARAMS)
+    slopes = jax.jit(jax.grad(lambda params: curvature_by_jax(LOSSES[name], params)))(PARAMS)
     growth = sum(float(jnp.sum(jnp.abs(leaf))) for leaf in jax.tree.leaves(slopes))
     steady = 1e-6 * abs(found.low)  # where it does not grow to the first order
     assert (found.high - found.low) / 2 <= 2 * radius * growth + steady
@@ -109,7 +111,7 @@ def test_the_gradient_of_the_curvature_is_that_of_jax_for_every_function(name):
     v = jnp.array([1.0, -0.5, 0.3, 0.2, 0.7, -1.1])
     program, center = lowered(loss, at)
     made = adjoint.gradient(program, Balls(center), np.asarray(v))
-    exact = jax.grad(lambda w: jnp.vdot(v, jax.jvp(jax.grad(loss), (w,), (v,))[1]))(at)
+    exact = jax.jit(jax.grad(lambda w: jnp.vdot(v, jax.jvp(jax.grad(loss), (w,), (v,))[1])))(at)
     np.testing.assert_allclose(made.mid, exact, rtol=1e-10, atol=1e-10)
     assert np.all(made.rad < 1e-10)
 
