@@ -434,7 +434,7 @@ def test_the_lectures_numbers_of_the_linear_net():
     across = [round(float(loss(jnp.array([s, -s]))), 4) for s in (0.01, 0.1, 0.5)]
     assert along == [0.9998, 0.9801, 0.5625]
     assert across == [1.0002, 1.0201, 1.5625]
-    np.testing.assert_array_equal(jax.hessian(loss)(jnp.zeros(2)), [[0, -2], [-2, 0]])
+    np.testing.assert_array_equal(jax.jit(jax.hessian(loss))(jnp.zeros(2)), [[0, -2], [-2, 0]])
 
 
 def test_the_lectures_numbers_of_the_plateau():
