@@ -9,6 +9,7 @@ which points count as the same, and what rounding hides of either.
 | `Catalogue` | the points, `Catalogue.place` finds or adds one |
 """
 
+import sys
 from typing import Any, NamedTuple
 
 import jax
@@ -118,7 +119,8 @@ class Catalogue:
         end = self.points[spot]
         far = self._within(end) + 2 * float(np.linalg.norm(end.doubt))
         count = multiplicity(self.symmetries, self.like, end.theta, far)
-        return np.nan if count is None else float(count) if count < np.finfo(float).max else np.inf
+        # Python compares any whole number with a float of its own; NumPy's overflows.
+        return np.nan if count is None else float(count) if count <= sys.float_info.max else np.inf
 
     def _within(self, end):
         """The distance at which points count as the same."""

@@ -48,6 +48,10 @@ class Points(NamedTuple, Generic[Tree]):
         return jax.tree.map(lambda leaf: leaf[place], self.params)
 
 
+# A named tuple asks `len` for the number of its fields when it is made anew; here that is the number of points.
+Points._make = classmethod(lambda cls, fields: cls(*fields))  # type: ignore[assignment, method-assign]
+
+
 @result
 class Path(NamedTuple):
     """A way from minimum to minimum, over as few saddles as its highest one allows."""

@@ -9,8 +9,6 @@ import pytest
 from hessian.landscapes.disconnectivity import disconnectivity
 from hessian.landscapes.graph import Landscape, Points
 
-FIELDS = Points._fields
-
 
 def points(losses, index):
     k = len(losses)
@@ -193,7 +191,7 @@ def test_what_is_not_known_has_no_euler_characteristic():
     assert CHAIN._replace(highest=2).euler_characteristic == 5 - 6
     assert CHAIN._replace(highest=2, degenerate=1).euler_characteristic is None
     assert CHAIN._replace(highest=2, others=points([9.0, 9.0], 2)).euler_characteristic == 5 - 6 + 2
-    filled = Points(*(np.eye(6, dtype=int)[3] if name == "flat" else getattr(CHAIN.saddles, name) for name in FIELDS))
+    filled = CHAIN.saddles._replace(flat=np.eye(6, dtype=int)[3])
     assert CHAIN._replace(highest=2, saddles=filled).euler_characteristic is None
 
 
@@ -204,3 +202,14 @@ def test_the_table_names_each_end_and_what_is_not_known():
         ["saddle", "0", "2", "joins", "0", "-", "1"],
         ["saddle", "5", "1.5", "joins", "?", "-", "0"],
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("count", [0, 1, 8, 9])
+def test_points_have_as_many_as_their_losses_and_are_replaced_field_by_field(count):
+    some = points([0.5] * count, 0)
+    moved = some._replace(loss=some.loss + 1)
+    assert isinstance(moved, Points) and len(moved) == count
+    np.testing.assert_array_equal(moved.loss, [1.5] * count)
+    assert all(new is old for name, new, old in zip(Points._fields, moved, some, strict=True) if name != "loss")
+    with pytest.raises((TypeError, ValueError)):
+        some._replace(height=0)
