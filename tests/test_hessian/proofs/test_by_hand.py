@@ -133,6 +133,16 @@ def test_fields_lead_off_a_slice_as_long_as_no_angle_in_the_ball_is_zero():
     assert not point.transverse(along, ball([1.0, 0.0], [0.1, 0.1]), 106)
 
 
+def test_a_slice_adds_half_its_weight_times_the_square_of_what_leads_off_it():
+    cut = OrbitSlice((0.5, -1.0), ((1.0, 2.0), (4.0, -1.0)), 3.0, ((), ()))
+    made = cut.onto(program_of(lambda w: w[0] - w[1], 2))
+    for x, y in ((0.5, -1.0), (2.5, 0.0), (0.0, 3.0)):
+        u, v = x - 0.5, y + 1
+        assert judge.jet(made, [flint.arb(x), flint.arb(y)]).value == x - y + 1.5 * (
+            (u + 2 * v) ** 2 + (4 * u - v) ** 2
+        )
+
+
 def test_the_weight_of_a_slice_is_in_the_units_of_the_loss_and_one_where_there_is_no_curvature():
     circle, at = hessian.symmetry.rotations(2), jnp.array([0.6, 0.8])
     weights = [

@@ -1,8 +1,12 @@
 """What a record may say: programs that are as the format says, one entry more or less, and bounds that reach zero."""
 
+import json
+
 import pytest
 
+from hessian.proofs import orbit, record
 from hessian.proofs.curvature import Curvature
+from hessian.proofs.orbit import orbit_of
 from hessian.proofs.program import HIGHEST, as_data, from_data
 from hessian.proofs.record import Ball, Proof, ball_of, data_of_ball
 
@@ -134,3 +138,123 @@ def test_bounds_that_reach_zero_say_nothing_of_minima_or_maxima():
         assert made.proved == (high < 0)
         assert "0.5 away" in Curvature("", low, high, 0.5).statement
     assert not Curvature("a kink", -2.0, -1.0).proved
+
+
+# Each number is forgotten after its last use: 2, 4, 4, 4 and 3 entries are held, of 2 + 2 + 2 + 2 + 1 that are made.
+CHAIN = data(["exp", [0], 2, []], ["sin", [1], 2, []], ["exp", [2], 2, []], ["sum", [3], 1, [2]])
+# Held are 2, 2 + 4, 4 + 4, 4 + 4 + 3 and, without the three that nothing needs, 4 + 1; 2 x 2 by 2 x 2 multiplies 8 times.
+FORKED = data(
+    ["take", [0], 4, [0, 1, 0, 1]],
+    ["matmul", [1, 1], 4, [1, 2, 2, 2]],
+    ["take", [1], 3, [0, 0, 0]],
+    ["sum", [2], 1, [4]],
+)
+HESSIANS = [  # a program of two inputs, its multiplications by hand, and its entries at once
+    (CHAIN, 9 * (4 + 2 + 1) + 8, 4 * (4 + 2 + 1)),
+    (FORKED, (2 + 4 + 8 + 3 + 1) * (4 + 2 + 1) + 8, 11 * (4 + 2 + 1)),
+]
+
+
+@pytest.mark.parametrize(("rows", "work", "live"), HESSIANS)
+def test_a_program_is_replayed_up_to_its_work_and_to_what_is_held_at_once(rows, work, live, monkeypatch):
+    def is_replayed(**limits):
+        for name, limit in {"WORK": work, "LIVE": live, "MANY": 2, "ROWS": 0, **limits}.items():
+            monkeypatch.setattr(record, name, limit)
+        try:
+            return record.program_of({"program": rows}, 2) == from_data(rows)
+        except ValueError as error:
+            assert str(error) == "the program is larger than is replayed"
+            return False
+
+    assert is_replayed() and not is_replayed(WORK=work - 1) and not is_replayed(LIVE=live - 1)
+    # By rows of the Hessian, where there are more parameters, one at a time.
+    by_rows, held = (work - 8) // 7 * 2 + 8, live // 7
+    limits = {"MANY": 1, "ROWS": by_rows, "WORK": 0, "LIVE": held}
+    assert is_replayed(**limits)
+    assert not is_replayed(**{**limits, "ROWS": by_rows - 1}) and not is_replayed(**{**limits, "LIVE": held - 1})
+
+
+def test_a_program_has_as_many_inputs_as_the_center_has_coordinates():
+    with pytest.raises(ValueError, match="as many inputs as the center has coordinates"):
+        record.program_of({"program": CHAIN}, 3)
+
+
+def test_a_record_is_read_up_to_its_longest_and_has_a_known_format_and_no_unknown_hypotheses(tmp_path, monkeypatch):
+    path = tmp_path / "record.json"
+
+    def read(**data):
+        path.write_text(json.dumps(data))
+        return record.data_of(path, ["one", "other"])
+
+    sound = {"format": "other", "hypotheses": []}
+    monkeypatch.setattr(record, "LONGEST", len(json.dumps(sound)))
+    assert read(**sound) == sound
+    with pytest.raises(ValueError, match=f"at most {record.LONGEST} bytes"):
+        read(**sound, more=1)
+    monkeypatch.undo()
+    assert read(format="one", hypotheses=["a"], orbit=1)["orbit"] == 1
+    for wrong in ({"format": "one"}, {"format": "one", "hypotheses": ["a"]}):
+        with pytest.raises(ValueError, match="no hypotheses but that of an orbit"):
+            read(**wrong)
+    with pytest.raises(ValueError, match="must have the format 'one' or 'other'"):
+        read(format="third", hypotheses=[])
+    path.write_text("[]")
+    with pytest.raises(ValueError, match="must have the format"):
+        record.data_of(path, ["one"])
+    path.write_text("{")
+    with pytest.raises(ValueError, match="a record must be JSON"):
+        record.data_of(path, ["one"])
+
+
+def test_digits_beyond_those_of_a_double_are_cut_and_the_exponent_makes_up_for_them():
+    for mantissa in (0, 5, 2**60 - 1, -(2**60) + 1, 2**60, -3 * 2**90, 7 * 2**200):
+        scaled, exponent = record._scaled(mantissa, -7)
+        assert scaled * 2.0 ** (exponent + 7) == float(mantissa)
+    assert record._scaled(2**5000, 0) == (2.0**59, 5000 - 59)
+
+
+ORBIT = {
+    "center": ["0x1p0", "0x0p0"], "rows": [["0x0p0", "0x1p0"]], "weight": "0x1p1",
+    "fields": [[[0, 1, "-0x1p0"], [1, 0, "0x1p0"]]],
+}  # fmt: skip
+LEAST = (5e-324).hex()
+ORBITS = [  # changes, and whether it is still an orbit of two parameters
+    ({}, True),
+    ({"fields": [[[1, 2, "0x1p0"]]]}, True),  # column n is that of b
+    ({"fields": [[[1, 3, "0x1p0"]]]}, False),
+    ({"fields": [[[2, 0, "0x1p0"]]]}, False),
+    ({"fields": [[[-1, 0, "0x1p0"]]]}, False),
+    ({"fields": [[[0, -1, "0x1p0"]]]}, False),
+    ({"fields": [[[0, 1.0, "0x1p0"]]]}, False),
+    ({"fields": [[[True, 1, "0x1p0"]]]}, False),
+    ({"fields": [[], []]}, False),
+    ({"rows": [], "fields": []}, False),
+    ({"rows": [["0x0p0", "0x1p0"]] * 2, "fields": [[], []]}, True),
+    ({"rows": [["0x0p0", "0x1p0"]] * 3, "fields": [[], [], []]}, False),
+    ({"rows": [["0x0p0"]]}, False),
+    ({"center": ["0x1p0"]}, False),
+    ({"center": ["0x1p0", "inf"]}, False),
+    ({"weight": "0x0p0"}, False),
+    ({"weight": "-0x1p1"}, False),
+    ({"weight": LEAST}, False),  # half of it is zero
+    ({"weight": (1e-323).hex()}, True),
+]
+
+
+@pytest.mark.parametrize("case", range(len(ORBITS)))
+def test_an_orbit_of_a_record_has_its_numbers_in_range(case):
+    change, sound = ORBITS[case]
+    if sound:
+        made = orbit_of({**ORBIT, **change}, 2)
+        assert orbit_of(made.data(), 2) == made
+        assert (made.center, made.dimension) == ((1.0, 0.0), len(made.rows))
+    else:
+        with pytest.raises(ValueError, match="an orbit must have"):
+            orbit_of({**ORBIT, **change}, 2)
+
+
+def test_the_fields_of_an_orbit_have_so_many_numbers_at_most(monkeypatch):
+    monkeypatch.setattr(orbit, "MOST", 2)
+    assert orbit_of(ORBIT, 2).fields == (((0, 1, -1.0), (1, 0, 1.0)),)
+    with pytest.raises(ValueError, match="one row and one field"):
+        orbit_of({**ORBIT, "rows": ORBIT["rows"] * 2, "fields": [ORBIT["fields"][0], [[0, 0, "0x1p0"]]]}, 2)
