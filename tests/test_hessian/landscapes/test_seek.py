@@ -1,5 +1,7 @@
 """One step of a search, by hand: the flow of a quadratic model, what is climbed and how far, the way along an orbit."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -139,3 +141,99 @@ def test_only_a_free_search_moves_along_the_orbit():
     across = stepped(loss, start, 1, 0.05, symmetries=pair).theta - jnp.array(start)
     np.testing.assert_allclose(across @ jnp.array([1.3, -0.2]), 0, atol=1e-12)
     assert abs((plain.theta - jnp.array(start)) @ jnp.array([1.3, -0.2])) > 1e-3
+
+
+def begun(loss, start, reach, **changes):
+    """A search in double precision of at most seven steps, and a walk that stands at its start."""
+    start = jnp.asarray(start, float)
+    flat = Flat(loss, lambda theta: theta, ())
+    search = _Search(flat, Plan(7, None, 1, 1), jnp.array(9.0), jnp.array(1.0), jnp.array(jnp.inf))
+    value, gradient = jax.value_and_grad(flat)(start)
+    walk = _Walk(jnp.bool_(True), jnp.int32(0), start, value, gradient, jnp.array(reach), jnp.zeros_like(start))
+    return search, walk._replace(**changes)
+
+
+def parabola(w):
+    return 2 * w[0] ** 2
+
+
+def test_a_search_takes_as_many_steps_as_it_may_and_the_flow_ten_times_as_many():
+    for mode, last in ((DOWN, 7), (1, 7), (FLOW, 70)):
+        for count, going in ((last - 2, True), (last - 1, False)):
+            search, walk = begun(parabola, [1.0], 0.01, count=jnp.int32(count))
+            after = search.step(jnp.int32(mode), jnp.bool_(False), walk)
+            assert (int(after.count), bool(after.going)) == (count + 1, going)
+
+
+def test_a_search_gives_up_where_its_radius_is_a_billionth_and_the_flow_does_not():
+    wrong = jnp.full(1, -4.0)  # by a slope of the other sign the model is wrong by twice the slope
+    for mode, reach, going in ((DOWN, 4.1e-9, True), (DOWN, 3.9e-9, False), (FLOW, 3.9e-9, True)):
+        search, walk = begun(parabola, [1.0], reach, gradient=wrong)
+        after = search.step(jnp.int32(mode), jnp.bool_(False), walk)
+        assert after.theta == 1.0 and after.reach == reach / 4
+        assert bool(after.going) == going
+    search, walk = begun(parabola, [1.0], 0.1, gradient=jnp.full(1, jnp.nan))
+    assert not search.step(jnp.int32(FLOW), jnp.bool_(False), walk).going
+
+
+def test_a_way_down_takes_no_step_to_a_higher_loss_but_for_rounding_and_a_way_up_does():
+    after = 2 * 0.8**2  # the loss of the step from 1 to 0.8
+    for mode, below, taken in ((DOWN, 3, True), (DOWN, 6, False), (FLOW, 6, False), (1, 6, True)):
+        reach = 0.1 if mode != FLOW else -np.log(0.8) / 4
+        search, walk = begun(parabola, [1.0], reach, value=jnp.array(after * (1 - below * 2.0**-52)))
+        there = search.step(jnp.int32(mode), jnp.bool_(False), walk)
+        assert bool(there.theta[0] != 1) == taken
+    search, walk = begun(lambda w: parabola(w) - 9, [1.0], 0.1, value=jnp.array((after - 9) * (1 + 3 * 2.0**-52)))
+    assert search.step(jnp.int32(DOWN), jnp.bool_(False), walk).theta[0] == pytest.approx(0.8)
+
+
+def test_the_direction_that_is_climbed_is_followed_where_a_step_is_taken():
+    basin, toward = lambda w: w[0] ** 2 + 3 * w[1] ** 2, jnp.array([0.1, -0.9])
+    for mode, reach, expected in ((1, 0.01, [0, -1]), (2, 0.01, toward), (DOWN, 0.01, toward)):
+        search, walk = begun(basin, [1.0, 1.0], reach, toward=toward)
+        found = search.step(jnp.int32(mode), jnp.bool_(False), walk).toward
+        np.testing.assert_allclose(found, expected, atol=1e-12)
+    search, walk = begun(basin, [1.0, 1.0], 0.01, toward=toward, gradient=jnp.array([-2.0, -6.0]))  # a wrong model
+    np.testing.assert_array_equal(search.step(jnp.int32(1), jnp.bool_(False), walk).toward, toward)
+
+
+def test_a_walk_has_arrived_where_newtons_step_is_short_and_no_slope_is_left_where_nothing_curves():
+    search, _ = begun(parabola, [1.0], 0.1)
+    scale = jnp.array(3.0)
+    near = 1e-3 * 1e-5 * 3.0  # of the distance at which points are the same
+    for values, a, arrived in (
+        ([-2.0, 5.0], [2 * 0.6 * near, 5 * 0.79 * near], True),  # 0.36 + 0.6241 < 1
+        ([-2.0, 5.0], [2 * 0.6 * near, 5 * 0.81 * near], False),
+        ([0.0, 4.0], [4 * 2.0**-52 * 3 * 0.9, 0.0], True),
+        ([0.0, 4.0], [-4 * 2.0**-52 * 3 * 1.1, 0.0], False),
+        ([0.0, -4.0], [0.0, 4 * 0.9 * near], True),
+        ([0.0, -4.0], [0.0, 4 * 1.1 * near], False),
+    ):
+        assert bool(search.arrived(jnp.array(values), jnp.array(a), scale)) == arrived
+
+
+def test_a_flow_begins_with_a_tenth_of_the_time_of_the_largest_curvature():
+    class Still(_Search):
+        def step(self, mode, free, walk):
+            return walk._replace(going=jnp.bool_(False))
+
+    search, walk = begun(lambda w: 2 * w[0] ** 2 - 8 * w[0] * w[1], [1.0, 1.0], 0.1)
+    still = Still(search.flat, search.plan, search.radius, search.unit, search.room)
+    for mode, reach in ((FLOW, 0.1 / 8), (DOWN, 9.0), (1, 9.0)):
+        found = still.walked(walk.theta, jnp.ones(2), jnp.int32(mode), jnp.bool_(False))
+        assert float(found.reach) == pytest.approx(reach, rel=1e-15)
+        assert found.gradient.tolist() == [4 - 8, -8] and found.value == -6
+
+
+@pytest.mark.parametrize(("dtype", "least"), [("float64", 2e-8), ("float32", 0.02)])
+def test_fields_of_nearly_one_direction_are_one_where_their_angle_is_rounding(dtype, least):
+    """Of fields at an angle d the smaller eigenvalue of the table of their products is d^2 / 4 of the larger."""
+    shares = ((0.9, 1), (1.1, 2)) if dtype == "float32" else ((0.3, 1), (30, 2))  # this far from 1 rounding is small
+    for share, count in shares:
+        angle = share * least
+        rows = jnp.array([[3.0, 0.0], [0.5 * np.cos(angle), 0.5 * np.sin(angle)]], dtype)
+        some = types.SimpleNamespace(continuous=True, fields=lambda _, rows=rows: rows)
+        kept = np.asarray(_fields(some, lambda theta: theta, jnp.zeros(2, dtype)))
+        kept = kept[np.abs(kept).max(axis=1) > 0]
+        assert len(kept) == count
+        np.testing.assert_allclose(kept @ kept.T, np.eye(count), atol=2e-3)

@@ -142,7 +142,7 @@ def test_bounds_that_reach_zero_say_nothing_of_minima_or_maxima():
 
 # Each number is forgotten after its last use: 2, 4, 4, 4 and 3 entries are held, of 2 + 2 + 2 + 2 + 1 that are made.
 CHAIN = data(["exp", [0], 2, []], ["sin", [1], 2, []], ["exp", [2], 2, []], ["sum", [3], 1, [2]])
-# Held are 2, 2 + 4, 4 + 4, 4 + 4 + 3 and, without the three that nothing needs, 4 + 1; 2 x 2 by 2 x 2 multiplies 8 times.
+# Held are 2, 2 + 4, 4 + 4, 4 + 4 + 3 and, without the three that nothing needs, 4 + 1; a product multiplies 8 times.
 FORKED = data(
     ["take", [0], 4, [0, 1, 0, 1]],
     ["matmul", [1, 1], 4, [1, 2, 2, 2]],
