@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import types
+from collections import deque
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +15,8 @@ import hessian
 from gdlab.problems import lennard_jones, lennard_jones_starts, six_hump_camel, spin_glass
 from gdlab.storage.store import Store, StoreError, opened
 from hessian import symmetry
-from hessian.landscapes.catalogue import Ends
-from hessian.landscapes.landscape import KICK, LIFT, _room, _word
+from hessian.landscapes.catalogue import Catalogue, Ends
+from hessian.landscapes.landscape import KICK, LIFT, _room, _Search, _word
 from hessian.landscapes.rounds import Rounds
 from hessian.landscapes.seek import FLOW
 from hessian.verdicts.classify import Kind
@@ -148,6 +150,215 @@ def test_minima_that_no_saddle_joins_are_joined_along_a_string():
     known = [-8.06225774829855, -7.902619119987387, -5.545775017246524, -6.177182126967409]  # Newton's, with 60 digits
     for value in found.saddles.eigenvalues[:, 0]:
         assert np.abs(np.array(known) - value).min() < 1e-6
+
+
+# ------------------------------------------------------------------- what follows from what, with searches made by hand
+
+
+def point(theta, index=0, loss=0.0, *, code=None, converged=True, vectors=((1.0, 0.0), (0.0, 1.0))):
+    """The end of a search, at a point that is accepted unless `converged` says no."""
+    code = (Kind.MINIMUM, Kind.SADDLE, Kind.MAXIMUM)[index] if code is None else code
+    theta, none = np.array(theta, float), np.zeros(2)
+    return Ends(
+        theta, np.array(loss), none, np.array(vectors), none, np.bool_(converged), np.array(code), np.array(index),
+        np.array(0), np.array(0), np.array(0.0),
+    )  # fmt: skip
+
+
+LOST = point([9.0, 9.0], converged=False)
+
+
+class Scripted:
+    """Rounds whose searches end as they are told, whatever the jobs are; a step has the length scale 2."""
+
+    def __init__(self, *ends, modes=3):
+        self.ends, self.jobs, self.plan = deque(ends), [], types.SimpleNamespace(modes=modes, symmetries=None)
+        self.size, self.dtype, self.like = 2, float, np.zeros(2)
+
+    def stride(self, theta):
+        return 2.0
+
+    def run(self, jobs):
+        self.jobs.append(jobs)
+        return [self.ends.popleft() if self.ends else LOST for _ in jobs]
+
+
+def searching(*ends, highest=1, stretched=False, most=None, progress=None, modes=3):
+    rounds = Scripted(*ends, modes=modes)
+    return _Search(rounds, Catalogue(None, np.zeros(2), 1.0), highest, stretched, most=most, progress=progress), rounds
+
+
+def ways(jobs):
+    return [(job.start.tolist(), job.mode, None if job.toward is None else job.toward.tolist()) for job in jobs]
+
+
+def test_from_a_minimum_searches_climb_both_sides_of_each_direction_that_is_one():
+    search, _ = searching()
+    rows = ((0.6, 0.8), (0.0, 0.0), (0.0, 1.0), (1.0, 0.0))
+    assert ways(search._jobs(point([1.0, 2.0], vectors=rows))) == [
+        ([1.06, 2.08], 1, [0.6, 0.8]), ([0.94, 1.92], 1, [-0.6, -0.8]),  # a twentieth of the length scale away
+        ([1.0, 2.1], 1, [0, 1]), ([1.0, 1.9], 1, [0, -1]),
+    ]  # fmt: skip
+    search.most = 0
+    assert search._jobs(point([1.0, 2.0])) == []
+
+
+def test_from_a_saddle_searches_flow_down_both_sides_and_climb_beside_it_to_index_two():
+    search, _ = searching()
+    rows = ((1.0, 0.0), (0.0, 0.0), (0.0, 1.0), (0.6, 0.8))
+    down = [([1.002, 2.0], FLOW, None), ([0.998, 2.0], FLOW, None)]
+    assert ways(search._jobs(point([1.0, 2.0], 1, vectors=rows))) == [
+        *down,
+        ([1.0, 2.1], 2, None),
+        ([1.0, 1.9], 2, None),
+    ]
+    search.most = 0
+    assert ways(search._jobs(point([1.0, 2.0], 1, vectors=rows))) == down
+
+
+def test_from_a_point_of_index_two_searches_go_down_along_its_two_lowest_directions_to_saddles():
+    search, _ = searching()
+    rows = ((1.0, 0.0), (0.0, 1.0), (0.6, 0.8))
+    sides = [([1.1, 2.0], 1, None), ([0.9, 2.0], 1, None), ([1.0, 2.1], 1, None), ([1.0, 1.9], 1, None)]
+    assert ways(search._jobs(point([1.0, 2.0], 2, vectors=rows))) == sides
+    search.most = 0
+    assert search._jobs(point([1.0, 2.0], 2, vectors=rows)) == []
+
+
+def test_starts_go_down_and_up_to_each_index_and_freely_where_orbits_stretch():
+    starts = np.array([[1.0, 0.0], [2.0, 0.0]])
+    for highest, stretched in ((1, False), (2, False), (2, True)):
+        search, rounds = searching(highest=highest, stretched=stretched)
+        search.begin(starts, 0)
+        free = [(1, True), (1, True), (2, True), (2, True)] if stretched else []
+        plan = [(aim, False) for aim in range(highest + 1) for _ in starts] + free
+        assert [(job.mode, job.free) for job in rounds.jobs[0]] == plan
+        assert [job.start[0] for job in rounds.jobs[0]] == [1.0, 2.0] * (len(plan) // 2)
+        assert (search.used, search.last, search.searches) == (2, -1, len(plan))
+
+
+def test_what_was_drawn_and_how_it_ended_are_those_of_the_ways_down_alone():
+    low, high = point([0.0, 0.0]), point([5.0, 0.0], loss=1.0)
+    ends = [high, low, low, LOST, point([2.0, 0.0], 1, 3.0), LOST, high, low]  # four ways down, and four up
+    said = []
+    search, rounds = searching(*ends, progress=lambda *words: said.append(words))
+    search.begin(np.zeros((4, 2)), 8)
+    assert dict(search.drawn) == {0: 1, 1: 2, -1: 1} and dict(search.ended) == {"minimum": 3, "not converged": 1}
+    assert search.used == 12 and search.indices == {0: 2, 1: 1}
+    assert said == [(0, "0 minima, 0 saddles"), (12, "2 minima, 1 saddles")]
+    assert search.searches == 8 + 4 + 4 + 2 + 2  # two minima and a saddle are followed
+    assert [len(jobs) for jobs in rounds.jobs] == [8, 12]
+    assert search.last == 9  # start 8 found the first minimum, 9 the second, and 8 again the saddle
+    assert search.catalogue.found == [2, 3, 1]
+
+
+def test_a_start_that_leads_to_what_is_followed_to_something_new_is_the_last_of_its_round():
+    search, _ = searching(point([0.0, 0.0]), LOST, LOST, LOST, point([2.0, 0.0], 1, 3.0))
+    search.begin(np.zeros((2, 2)), 4)
+    assert (search.used, search.last) == (6, 5)
+    table = search.result(lambda x: x, lambda x: x)
+    assert (table.starts, table.starts_since_new) == (6, 0)
+    search.begin(np.zeros((3, 2)), 6)
+    table = search.result(lambda x: x, lambda x: x)
+    assert (search.last, table.starts, table.starts_since_new) == (5, 9, 3)
+
+
+def test_new_points_are_followed_thirty_two_at_a_time():
+    minima = [point([10.0 * i, 0.0]) for i in range(70)]
+    search, rounds = searching(*minima)
+    search.begin(np.zeros((70, 2)), 0)
+    assert [len(jobs) for jobs in rounds.jobs] == [140, 32 * 4, 32 * 4, 6 * 4]
+
+
+def test_a_saddle_joins_the_minima_at_which_its_two_ways_down_end():
+    one, other, saddle = point([0.0, 0.0], loss=2.0), point([4.0, 0.0], loss=1.0), point([2.0, 0.0], 1, 5.0)
+    half, top = point([8.0, 0.0], 1, 4.0), point([2.0, 2.0], 2, 9.0)
+    starts = [one, other, saddle, half, top, LOST]
+    first = [LOST] * 8 + [one, other, LOST, LOST] + [other, top]  # both sides of minima, of `saddle` and of `half`
+    search, _ = searching(*starts, *first)
+    search.begin(np.zeros((3, 2)), 0)
+    found = search.result(lambda x: x, lambda x: x)
+    assert found.minima.loss.tolist() == [1, 2] and found.saddles.loss.tolist() == [4, 5]
+    assert found.joins.tolist() == [[-1, 0], [0, 1]]
+    assert (found.others.loss.tolist(), found.others.index.tolist()) == ([9], [2])
+    assert (found.minima.found.tolist(), found.others.found.tolist()) == ([3, 2], [2])
+    assert found.drawn.tolist() == [1, 1]
+
+
+def test_points_of_one_loss_keep_the_order_in_which_they_were_found():
+    search, _ = searching(point([3.0, 0.0]), point([1.0, 0.0]), point([2.0, 0.0], loss=-1.0))
+    search.begin(np.zeros((3, 2)), 0)
+    found = search.result(lambda x: x, lambda x: x)
+    assert found.minima.params[:, 0].tolist() == [2, 3, 1] and found.joins.shape == (0, 2)
+
+
+def test_ends_that_are_degenerate_are_counted_and_others_that_are_no_points_are_not():
+    flat = point([1.0, 0.0], code=Kind.DEGENERATE)
+    search, _ = searching(flat, LOST, flat, point([2.0, 0.0], loss=np.nan))
+    search.begin(np.zeros((2, 2)), 0)
+    assert search.degenerate == 2 and dict(search.ended) == {"degenerate": 1, "not converged": 1}
+
+
+def test_there_are_as_many_searches_as_are_wanted_and_then_only_ways_down():
+    for most, spent in ((3, True), (4, True), (5, False)):
+        search, rounds = searching(point([0.0, 0.0]), LOST, point([2.0, 0.0], 1, 3.0), most=most)
+        search.begin(np.zeros((2, 2)), 0)
+        assert [job.mode for job in rounds.jobs[1]] == ([FLOW] * 2 if spent else [1] * 4 + [FLOW] * 2 + [2] * 2)
+
+
+def test_strings_are_drawn_for_so_many_pairs_and_each_once(monkeypatch):
+    minima = [point([3.0 * i, 0.0], loss=float(i)) for i in range(4)]
+    drawn = []
+    monkeypatch.setattr(_Search, "_along", lambda self, at, there: drawn.append((at.theta[0], there[0])) or [])
+    for most in (0, 1, 4, 5, 99):
+        search, _ = searching(*minima, modes=0)
+        search.begin(np.zeros((4, 2)), 0)
+        drawn.clear()
+        search.join(most)
+        # Each minimum is a part of its own; the first of the largest ones is joined with each of the others.
+        assert drawn == [(3, 0), (6, 0), (9, 0)][:most]
+    search.most = 0
+    search.join(9)
+    assert len(drawn) == 3
+
+
+def test_a_string_is_measured_by_its_curvature_and_the_length_scale(monkeypatch):
+    asked = []
+
+    def strung(loss, like, args, one, other, rate, longest):
+        asked.append([np.asarray(each).tolist() for each in (one, other, rate, longest)])
+        return np.array([[0.0, 0.0], [1.0, 1.0], [2.0, 0.0]]), np.array([0.0, 2.0, 1.0])
+
+    monkeypatch.setattr("hessian.landscapes.landscape.strung", strung)
+    search, rounds = searching()
+    rounds.loss = rounds.args = None
+    curved = point([0.0, 0.0])._replace(eigenvalues=np.array([0.5, 4.0]))
+    assert ways(search._along(curved, np.array([2.0, 0.0]))) == [([1, 1], 1, [1, 0])]
+    assert asked == [[[0, 0], [2, 0], 1 / 8, 0.1]]
+
+
+@pytest.mark.parametrize(("patience", "starts"), [(1, 2), (2, 4), (3, 4), (4, 6), (None, 9)])
+def test_a_search_ends_after_so_many_starts_in_a_row_that_led_to_nothing_new(patience, starts, monkeypatch):
+    class Barren(_Search):
+        def begin(self, starts, first):
+            self.used, self.last = first + len(starts), 0
+
+    monkeypatch.setattr("hessian.landscapes.landscape._Search", Barren)
+    found = hessian.landscape(lambda w: w @ w, jnp.ones((9, 2)), patience=patience, batch=2, strings=0)
+    assert (found.starts, found.starts_since_new) == (starts, starts - 1)
+
+
+def test_the_length_scale_of_small_starts_is_their_largest_number(monkeypatch):
+    units = []
+
+    class Barren(_Search):
+        def begin(self, starts, first):
+            units.append((self.rounds.unit, self.catalogue.unit))
+
+    monkeypatch.setattr("hessian.landscapes.landscape._Search", Barren)
+    for size, unit in ((0.25, 0.25), (1.0, 1.0), (3.0, 1.0), (0.0, 1.0), (np.nan, 1.0)):
+        hessian.landscape(lambda w: w @ w, jnp.array([[0.0, size / 2], [-size, 0.0]]), strings=0)
+        assert units.pop() == (unit, unit)
 
 
 class Killed(Exception):
