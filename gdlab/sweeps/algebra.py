@@ -168,7 +168,7 @@ class _Walk:
         if number is None or np.iscomplexobj(number):
             return None
         to_whole = not jax.numpy.issubdtype(dtype, np.inexact)
-        if to_whole and not (abs(float(number)) < 2**31 and float(number) == int(number)):
+        if to_whole and not abs(float(number)) < 2**31:
             return None
         found = np.asarray(number).astype(dtype)
         return found[()] if not to_whole or found == number else None

@@ -168,7 +168,7 @@ def fitting_block(carried: int, lanes: int) -> int:
     """How many lanes fit in the cache: all on an accelerator, on a CPU a power of two by what the loops carry."""
     if jax.default_backend() != "cpu" or carried * lanes <= CACHE:
         return lanes
-    return int(min(lanes, max(4, 2 ** (max(CACHE // carried, 1).bit_length() - 1))))
+    return min(lanes, max(4, 2 ** (CACHE // carried).bit_length() // 2))
 
 
 def carried_bytes(jaxpr: Any) -> int:

@@ -9,10 +9,11 @@ import gdlab
 from gdlab.sweeps.algebra import simplified
 
 
-def moved(v, e, sign=1):
+def moved(v, e, sign=1, *, zero=lambda v, e: e == 0, instead=1.0, times=lambda v, rate: rate):
     """What momentum makes of it: v + e v, by way of its quotient by a rate that is 1 in place of 0."""
-    rate = jnp.where(e == 0, 1.0, e)
-    return (rate if sign > 0 else -rate) * ((v + e * v) / rate)
+    rate = jnp.where(zero(v, e), instead, e)
+    factor = times(v, rate)
+    return (factor if sign > 0 else -factor) * ((v + e * v) / rate)
 
 
 PROGRAMS = {
@@ -21,6 +22,12 @@ PROGRAMS = {
     "a number for all": (lambda v, e: moved(v, e.sum()), 0),
     "a divisor that may be 0": (lambda v, e: e * ((v + e * v) / e), 1),
     "a numerator without the divisor": (lambda v, e: (lambda d: d * (v / d))(jnp.where(e == 0, 1.0, e)), 1),
+    "the negative of another number": (lambda v, e: moved(v, e, -1, times=lambda v, rate: v), 1),
+    "a function of the divisor": (lambda v, e: moved(v, e, times=lambda v, rate: jnp.exp(rate)), 1),
+    "a divisor that is one elsewhere than at 0": (lambda v, e: moved(v, e, zero=lambda v, e: e == 0.5), 1),
+    "a divisor that is one where another is 0": (lambda v, e: moved(v, e, zero=lambda v, e: v == 0), 1),
+    "a divisor that is one above 0": (lambda v, e: moved(v, e, zero=lambda v, e: e > 0), 1),
+    "a divisor that stays 0": (lambda v, e: moved(v, e, instead=0.0), 1),
     "ones": (lambda v, e: v * jnp.ones(3) / jnp.ones(3), 0),
     "a choice between equal numbers": (lambda v, e: jnp.where(jnp.ones(3) < 1.0, v / e, v), 0),
     "a one that has been whole": (lambda v, e: v / jnp.ones(3).astype("int32").astype(float), 0),
@@ -42,6 +49,18 @@ def test_what_cancels_goes_and_the_rest_stays(name):
     assert used(program).count("div") == quotients
     found = jax.core.eval_jaxpr(program.jaxpr, program.consts, v, e)[0]
     np.testing.assert_allclose(found, fn(v, e), rtol=4e-16)
+
+
+def test_numbers_that_a_dtype_holds_are_converted_and_others_are_left_to_the_program():
+    def left(number, dtype):
+        program = simplified(jax.make_jaxpr(lambda v: v * jnp.full(3, number).astype(dtype))(np.ones(3)))
+        return used(program).count(f"new_dtype={np.dtype(dtype).name}")
+
+    for number, dtype, count in (
+        (1000.0, "int32", 0), (-(2.0**30), "int32", 0), (2.0**31 + 2, "int32", 1), (1000.5, "int32", 1),
+        (0.5, "bool", 1), (1.0, "bool", 0), (127.0, "int8", 0), (128.0, "int8", 1), (0.1, "float32", 0),
+    ):  # fmt: skip
+        assert left(number, dtype) == count
 
 
 def used(program):

@@ -56,6 +56,8 @@ def test_a_chunk_beside_an_accelerator_is_as_large_as_its_memory_allows(monkeypa
 def test_lanes_of_vectors_fill_them():
     assert [ways.kernel_block(SMALL, count) for count in (40, 64, 100, 700, 4096)] == [64, 64, 128, 384, 512]
     assert ways.kernel_block(SMALL._replace(carried=2**20), 4096) == ways.VECTOR
+    uneven = SMALL._replace(results=65_281)  # of which 2^23 bytes hold 128 lanes and a half
+    assert [ways.kernel_block(uneven, count) for count in (384, 385)] == [128, 128]
     long = SMALL._replace(results=2**16)  # of 128 lanes as much as is computed at once
     assert [ways.kernel_block(long, count) for count in (64, 128, 4096)] == [64, 128, 128]
 
@@ -81,6 +83,15 @@ def test_the_way_by_rule_keeps_to_what_is_asked_for(task, asked, way):
 def test_no_kernel_is_made_of_a_program_that_none_can_hold():
     with pytest.raises(ValueError, match=r"^way must be 'vmap' for a program that is no loop"):
         ways.by_rule(LARGE, None, "vectors")
+
+
+def test_the_way_by_rule_is_measured_first_beside_blocks_of_no_more_lanes_than_there_are():
+    assert ways.candidates(LARGE) == [Way("vmap", block) for block in (8, 1, 4, 16, 64)]
+    assert ways.candidates(LARGE._replace(lanes=16)) == [Way("vmap", block) for block in (8, 1, 4, 16)]
+    assert ways.candidates(LARGE._replace(lanes=15)) == [Way("vmap", block) for block in (8, 1, 4)]
+    assert ways.candidates(SMALL._replace(lanes=128)) == [Way("vectors", 128), Way("kernel", 32)]
+    vectors = [Way("vectors", block) for block in (128, 256, 1024)]
+    assert ways.candidates(SMALL) == [Way("vectors", 512), Way("kernel", 32), *vectors]
 
 
 def run(rate):
