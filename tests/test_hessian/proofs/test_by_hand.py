@@ -200,6 +200,13 @@ def test_a_list_is_complete_where_every_part_of_the_cover_is_empty_or_holds_one_
     assert fault in found if fault else found == ""
 
 
+@pytest.mark.parametrize("ends", [(0.0, 3.0), (-3.0, 0.0), (-3.0, 3.0)])
+@pytest.mark.parametrize("edge", [False, True])
+def test_a_point_exactly_on_the_edge_is_in_the_box(ends, edge):
+    """Newton's step of a parabola ends at its lowest point exactly."""
+    assert covered.wrong(BOWL, np.array([ends]), [ball([0.0], [1e-9])], [edge], ".") == ""
+
+
 def test_a_contracted_box_is_smaller_and_keeps_the_root():
     with judge.bits(80):
         (near,) = covered.contracted(CUBIC, [judge.arb(1).union(judge.arb(2))])
@@ -301,6 +308,18 @@ def test_squares_and_absolute_values_across_zero_are_held_from_zero_to_the_farth
             largest = max(f(low), f(high))
             assert made.contains(0) and made.contains(largest)
             assert made.upper() <= largest * (1 + 1e-6) and made.lower() >= -1e-6
+
+
+def test_at_zero_a_kink_has_no_slope_and_a_sign_is_refused():
+    with judge.bits(53):
+        for zero in (flint.arb(0), flint.arb(0, 1e-9)):
+            value, slope, _ = judge.derivatives("abs", zero)
+            assert value.contains(0) and not slope.is_finite()
+            assert not judge.derivatives("cbrt", zero)[0].is_finite()
+            with pytest.raises(Refused, match="sign of a number is undecided"):
+                judge.derivatives("sign", zero)
+        for x, sign in ((1e-9, 1), (-1e-9, -1)):
+            assert judge.derivatives("sign", flint.arb(x))[0] == judge.derivatives("abs", flint.arb(x))[1] == sign
 
 
 def test_of_constants_a_tie_is_decided_and_of_inputs_not():
