@@ -26,9 +26,9 @@ class Adding:
         return [found, np.stack([found, -found])]
 
 
-def adding(lanes, block=2, once=True):
+def adding(lanes, block=2, once=True, operations=np.inf):
     numbers = [jax.core.ShapedArray(shape, np.dtype("int32")) for shape in ((), (2,))]
-    return Work(lanes=lanes, block=block, once=once, operations=np.inf, avals=numbers, axes=[0, 1])
+    return Work(lanes=lanes, block=block, once=once, operations=operations, avals=numbers, axes=[0, 1])
 
 
 def test_processes_devices_and_cores_share_whole_blocks_of_one_program(monkeypatch):
@@ -40,6 +40,14 @@ def test_processes_devices_and_cores_share_whole_blocks_of_one_program(monkeypat
     program = Adding()
     workers.shared(program.able, adding(6), (jax.devices(), 1, 0))(100, 0, 1000)  # as many workers as devices
     assert program.shares == [([0, 1, 2, 3, 4, 5], 3)]
+
+
+def test_only_as_many_cores_take_part_as_have_ten_million_operations_each(monkeypatch):
+    monkeypatch.setattr(workers, "_cores", lambda: 4)
+    for operations, turns in ((1e3, [5]), (2e6, [5]), (4e6, [3, 3]), (6e6, [2, 2, 2]), (1e9, [2, 2, 2])):  # of 5 blocks
+        program = Adding()
+        workers.shared(program.able, adding(10, operations=operations), ([None], 1, 0))(100, 0, 1000)
+        assert [count for _, count in program.shares] == turns
 
 
 @pytest.mark.parametrize("once", [True, False])
