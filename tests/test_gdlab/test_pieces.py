@@ -97,7 +97,8 @@ def test_what_no_one_gives_is_what_the_papers_say_where_optax_has_another_or_non
         assert set(ours) == set(said) | set(PEERS.get(name, (None, {}))[1]), name
 
 
-# The decay of momentum is that of the lectures and of every library; a scale alone has no eps; S78 has the decay of a running mean, Kingma & Ba 2015 that of a corrected one.
+# The decay of momentum is that of the lectures and of every library; a scale alone has no eps; S78 has the decay of a
+# running mean, Kingma & Ba 2015 that of a corrected one.
 MOMENTUM, PLAIN, EACH = {"decay": 0.9}, {"eps": 0.0}, {"every": 1.0}
 RUNNING, CORRECTED = {"decay": 0.9, "eps": 0.0}, {"decay": 0.999, "eps": 0.0}
 PIECES = {
