@@ -48,7 +48,7 @@ def test_squares_of_complex_numbers_are_real():
     assert square.tolist() == [25.0]
 
 
-@pytest.mark.parametrize("b", [0.01, 0.3, 0.5, 0.9, 0.99, 0.999])
+@pytest.mark.parametrize("b", [0.01, 0.3, 0.37, 0.5, 0.9, 0.99, 0.999])
 def test_the_effective_length_is_that_of_rational_numbers(b):
     exact = Fraction(b)
     for t in (1, 2, 3, 7, 20, 60):

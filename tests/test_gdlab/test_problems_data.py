@@ -72,7 +72,8 @@ def test_the_mean_loss_is_the_one_printed_at_the_corners_of_the_contour_plot(b, 
     assert float(pokemon_loss(jnp.array([b, w]), pokemon())) / 10 == pytest.approx(mean, rel=1e-9)
 
 
-def test_the_box_holds_the_start_and_the_optimum():
+def test_the_box_is_the_window_of_the_lectures_and_holds_the_start_and_the_optimum():
+    assert POKEMON_BOX == ((-200, -100), (-5, 5))
     for point in (POKEMON_START, POKEMON_OPTIMUM):
         assert all(low <= value <= high for value, (low, high) in zip(point, POKEMON_BOX, strict=True))
 

@@ -258,3 +258,59 @@ def test_the_fields_of_an_orbit_have_so_many_numbers_at_most(monkeypatch):
     assert orbit_of(ORBIT, 2).fields == (((0, 1, -1.0), (1, 0, 1.0)),)
     with pytest.raises(ValueError, match="one row and one field"):
         orbit_of({**ORBIT, "rows": ORBIT["rows"] * 2, "fields": [ORBIT["fields"][0], [[0, 0, "0x1p0"]]]}, 2)
+
+
+def tabled(n, products):
+    """The program of n inputs that makes a table of n x n of them, one of n^2 x n, and products of that with itself."""
+    rows = [["input", [], n, [n]], ["matmul", [0, 0], n**2, [1, n, 1, n]], ["matmul", [1, 0], n**3, [1, n**2, 1, n]]]
+    rows += [["matmul", [2, 2], n**2, [1, n, n**2, n]]] * products
+    return [*rows, ["sum", [len(rows) - 1], 1, [rows[-1][2]]]]
+
+
+def is_replayed(rows):
+    try:
+        return record.program_of({"program": rows}, rows[0][2]) == from_data(rows)
+    except ValueError as error:
+        assert str(error) == "the program is larger than is replayed"
+        return False
+
+
+def test_a_replay_of_up_to_64_parameters_makes_ten_billion_multiplications_and_holds_twenty_million_balls():
+    """Of n = 20 each is made n^2 + n + 1 = 421 times, beside n^3; a product of the table multiplies 160,000 times."""
+    products = 148
+    assert (20 + 400 + 8000 + 20**4 * products + 1) * 421 + 20**3 < 10**10 < 20**4 * (products + 1) * 421
+    assert is_replayed(tabled(20, products)) and not is_replayed(tabled(20, products + 1))
+    # A table of 400, as many exponentials of it as are held with it at once, and their sum.
+    assert 118 * 400 * 421 < 2 * 10**7 < 119 * 400 * 421
+    for tables, sound in ((118, True), (119, False)):
+        rows = [["input", [], 20, [20]], ["matmul", [0, 0], 400, [1, 20, 1, 20]]]
+        rows += [["exp", [1], 400, []]] * (tables - 1)
+        rows += [["add", [2, 3], 400, []]]
+        rows += [["add", [len(rows) - 1 + i, 4 + i], 400, []] for i in range(tables - 3)]
+        assert is_replayed([*rows, ["sum", [len(rows) - 1], 1, [400]]]) == sound
+
+
+def test_of_more_parameters_a_row_at_a_time_a_trillion_multiplications():
+    """Of n = 65 each of the products multiplies 65^4 times."""
+    products = 861
+    assert (65 + 65**2 + 65**3 + 65**4 * products + 1) * 65 + 65**3 < 10**12 < 65**4 * (products + 1) * 65
+    assert is_replayed(tabled(65, products)) and not is_replayed(tabled(65, products + 1))
+    assert not is_replayed(tabled(64, 1))  # for 64 parameters that is too much
+    assert is_replayed([*tabled(64, 0)[:2], ["sum", [1], 1, [64**2]]])
+
+
+def test_a_program_has_a_hundred_million_entries_at_most():
+    for size, sound in ((10**8 - 1, True), (10**8, False)):
+        rows = [["input", [], size, [size]], ["sum", [0], 1, [size]]]
+        if sound:
+            assert from_data(rows).inputs == size
+        else:
+            with pytest.raises(ValueError, match="at most 100000000 entries"):
+                from_data(rows)
+
+
+def test_a_record_has_64_mebibytes_at_most(tmp_path):
+    with open(tmp_path / "zeros", "wb") as file:
+        file.truncate(2**26 + 1)
+    with pytest.raises(ValueError, match="at most 67108864 bytes"):
+        record.data_of(tmp_path / "zeros", ["one"])
