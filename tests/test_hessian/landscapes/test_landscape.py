@@ -1,5 +1,6 @@
 """Landscapes that are known: every minimum, every saddle and what it joins, none twice and none invented."""
 
+import inspect
 import os
 import subprocess
 import sys
@@ -337,15 +338,15 @@ def test_a_string_is_measured_by_its_curvature_and_the_length_scale(monkeypatch)
     assert asked == [[[0, 0], [2, 0], 1 / 8, 0.1]]
 
 
-@pytest.mark.parametrize(("patience", "starts"), [(1, 2), (2, 4), (3, 4), (4, 6), (None, 9)])
+@pytest.mark.parametrize(("patience", "starts"), [(1, 4), (2, 4), (3, 6), (4, 6), (None, 9)])
 def test_a_search_ends_after_so_many_starts_in_a_row_that_led_to_nothing_new(patience, starts, monkeypatch):
     class Barren(_Search):
         def begin(self, starts, first):
-            self.used, self.last = first + len(starts), 0
+            self.used, self.last = first + len(starts), 1  # the second start is the last that led to something new
 
     monkeypatch.setattr("hessian.landscapes.landscape._Search", Barren)
     found = hessian.landscape(lambda w: w @ w, jnp.ones((9, 2)), patience=patience, batch=2, strings=0)
-    assert (found.starts, found.starts_since_new) == (starts, starts - 1)
+    assert (found.starts, found.starts_since_new) == (starts, starts - 2)
 
 
 def test_the_length_scale_of_small_starts_is_their_largest_number(monkeypatch):
@@ -423,6 +424,13 @@ def test_two_devices_find_what_one_finds_to_the_last_bit():
 def test_patience_ends_a_search_that_finds_nothing_new():
     found = hessian.landscape(six_hump_camel, CAMEL, patience=24)
     assert found.starts < 128 and found.starts_since_new >= 24
+
+
+def test_what_no_one_gives_is_a_small_search_for_saddles_of_index_one():
+    said = {name: one.default for name, one in inspect.signature(hessian.landscape).parameters.items()}
+    numbers = {name: value for name, value in said.items() if type(value) in (int, float)}
+    assert numbers == {"highest": 1, "modes": 6, "steps": 200, "radius": 0.05, "strings": 16, "batch": 16}
+    assert said["patience"] is said["searches"] is said["store"] is None
 
 
 REFUSED = {
