@@ -97,6 +97,27 @@ def test_what_no_one_gives_is_what_the_papers_say_where_optax_has_another_or_non
         assert set(ours) == set(said) | set(PEERS.get(name, (None, {}))[1]), name
 
 
+# What runs, sweeps and comparisons do where nothing is said.
+RUNS = {
+    "compare": {"confidence": 0.95, "effect": 1.0, "chance": 0.9, "resamples": 2000, "seed": 0},
+    "draws": {"seed": 0},
+    "long_run": {"every": 1, "min_delta": 0.0},
+    "lr_range_test": {"steps": 100, "low": 1e-6, "high": 10.0},
+    "minimize": {"every": 1, "min_delta": 0.0},
+    "runs_needed": {"effect": 1.0, "tasks": 1, "contestants": 2, "confidence": 0.95, "chance": 0.9},
+    "seeds": {"seed": 0},
+    "trials": {"batch": 32},
+    "tune": {"rounds": 50, "rate": 0.1},
+}
+
+
+def test_every_public_function_has_its_numbers_where_none_is_given():
+    for name, said in RUNS.items():
+        assert numbers(getattr(gdlab, name)) == said, name
+    every = {name: one for name, one in vars(gdlab).items() if inspect.isfunction(one)}
+    assert {name for name, one in every.items() if numbers(one)} <= {*RUNS, *PEERS, *PAPERS}
+
+
 # The decay of momentum is that of the lectures and of every library; a scale alone has no eps; S78 has the decay of a
 # running mean, Kingma & Ba 2015 that of a corrected one.
 MOMENTUM, PLAIN, EACH = {"decay": 0.9}, {"eps": 0.0}, {"every": 1.0}
