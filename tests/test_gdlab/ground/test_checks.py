@@ -11,7 +11,18 @@ import pytest
 
 import gdlab
 import hessian
-from gdlab.ground.checks import choice, key_or_default, number, switch, whole
+from gdlab.ground.checks import (
+    Range,
+    alike,
+    choice,
+    key_or_default,
+    miscalled,
+    number,
+    prng_key,
+    switch,
+    whole,
+    within_bits,
+)
 from gdlab.ground.leaves import shown
 
 FAR = np.array([3, -(2**40) - 5])
@@ -104,3 +115,72 @@ def test_keys_of_both_kinds_are_keys_and_nothing_else_is():
     for other in (0, "key", jax.random.split(jax.random.key(0)), jnp.zeros(2), jnp.zeros((2, 2), jnp.uint32)):
         with pytest.raises(TypeError, match=r"key must be a PRNG key, such as jax.random.key\(0\); got "):
             key_or_default(other)
+
+
+def test_whole_numbers_are_kept_up_to_the_ends_of_their_bits():
+    def refused(*values, dtype="int64"):
+        try:
+            within_bits("x", np.array(values, dtype))
+        except ValueError:
+            return True
+        return False
+
+    low, high = -(2**31), 2**31 - 1
+    with jax.enable_x64(False):
+        assert not refused(low, high) and not refused(dtype="int64") and not refused(2**32 - 1, dtype="uint64")
+        assert refused(low - 1, 0) and refused(0, high + 1) and refused(2**32, dtype="uint64")
+        assert not refused(2**31 - 1, dtype="int32") and not refused(2.0**40, dtype="float64")
+        within_bits("x", 2**40)  # a number of Python is refused by JAX itself
+        for far in (low - 7, high + 7):
+            with pytest.raises(ValueError, match=f"got one of size {abs(far)}$"):
+                within_bits("x", np.array([0, far]))
+    assert not refused(2**40, -(2**40))
+
+
+INSIDE = {  # by interval: what is inside, and what is not
+    "[0, 1]": ([0, 1, 0.5], [-1e-9, 1 + 1e-9]),
+    "(0, 1)": ([1e-9, 1 - 1e-9], [0, 1]),
+    "[0, inf)": ([0, 1e300], [-1e-300, math.inf]),
+    "(-inf, 3]": ([-1e300, 3], [-math.inf, 3.1]),
+    "[-inf, 3)": ([-math.inf, 2.9], [3]),
+    "(0, inf]": ([1, math.inf], [0]),
+    "(-inf, inf)": ([0, -1e300], [math.inf, -math.inf]),
+}
+
+
+@pytest.mark.parametrize("interval", INSIDE)
+def test_an_interval_holds_what_its_brackets_say_and_is_written_as_it_was(interval):
+    inside, outside = INSIDE[interval]
+    allowed = Range.of(interval)
+    assert str(allowed) == interval
+    assert all(one in allowed for one in inside) and not any(one in allowed for one in [*outside, math.nan])
+
+
+def test_a_pytree_is_like_params_in_structure_and_shapes():
+    params = {"a": jnp.ones((2, 3)), "b": 1.0}
+    alike("x", {"a": np.zeros((2, 3)), "b": jnp.zeros(())}, params)
+    for other in (
+        {"a": jnp.ones((3, 2)), "b": 1.0},
+        {"a": jnp.ones((2, 3))},
+        {"a": jnp.ones((2, 3)), "b": jnp.ones(1)},
+    ):
+        with pytest.raises(ValueError, match="x must be like params"):
+            alike("x", other, params)
+
+
+def test_keys_side_by_side_have_their_axes_before_those_of_a_key():
+    many, old = jax.random.split(jax.random.key(0), 3), jax.random.split(jax.random.PRNGKey(0), 3)
+    for keys in (many, old):
+        assert prng_key("key", keys, 1) is keys
+        with pytest.raises(TypeError, match="key must be a PRNG key"):
+            prng_key("key", keys)
+    for other in (jax.random.key(0), jax.random.PRNGKey(0), many[None], old[None], jnp.zeros((3, 3), jnp.uint32)):
+        with pytest.raises(TypeError, match="key must be PRNG keys with 1 axis"):
+            prng_key("key", other, 1)
+
+
+def test_what_a_function_takes_is_said_where_it_is_given_something_else():
+    assert miscalled(lambda a, b=1: 0, 1) is None and miscalled(lambda *a: 0, 1, 2, 3) is None
+    assert str(miscalled(lambda a, b=1: 0)) == "(a, b=1)"
+    assert str(miscalled(lambda a: 0, 1, key=2)) == "(a)"
+    assert miscalled(3) is None and miscalled(dict.fromkeys, 1, 2, 3, 4) is not None
