@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from hessian.proofs import orbit, record
+from hessian.proofs import curvature, orbit, record
 from hessian.proofs.curvature import Curvature
 from hessian.proofs.orbit import orbit_of
 from hessian.proofs.program import HIGHEST, as_data, from_data
@@ -314,3 +314,41 @@ def test_a_record_has_64_mebibytes_at_most(tmp_path):
         file.truncate(2**26 + 1)
     with pytest.raises(ValueError, match="at most 67108864 bytes"):
         record.data_of(tmp_path / "zeros", ["one"])
+
+
+CURVED = {  # of w0 + w1 along (1, 1/2)
+    "low": "0x0p0", "high": "0x1p0", "radius": "0x0p0", "center": ["0x1p0", "-0x1p0"], "direction": ["0x1p0", "0x1p-1"],
+    "program": data(["sum", [0], 1, [2]]),
+}  # fmt: skip
+CURVATURES = [  # changes, and whether it is still one
+    ({}, True),
+    ({"high": "0x0p0"}, True),
+    ({"high": "-0x1p-1074"}, False),
+    ({"radius": "0x1p-9"}, True),
+    ({"radius": "-0x1p-1074"}, False),
+    ({"radius": ["0x0p0", "0x0p0"]}, False),
+    ({"radius": "inf"}, False),
+    ({"low": "nan"}, False),
+    ({"low": 0.0}, False),
+    ({"direction": ["0x0p0", "0x0p0"]}, False),
+    ({"direction": ["0x0p0", "0x1p-1074"]}, True),
+    ({"direction": ["0x1p0"]}, False),
+    ({"center": ["0x1p0"]}, False),
+    ({"center": ["0x1p0"] * 3}, False),
+    ({"center": ["0x1p0"] * 3, "direction": ["0x1p0"] * 3}, False),
+]
+
+
+@pytest.mark.parametrize("case", range(len(CURVATURES)))
+def test_a_curvature_of_a_record_has_its_numbers_in_range_and_says_what_they_say(case):
+    change, sound = CURVATURES[case]
+    record = {**CURVED, **change}
+    if not sound:
+        with pytest.raises(ValueError, match=r"finite doubles|a number for each input|low <= high, a radius"):
+            curvature.from_data(record)
+        return
+    with pytest.raises(ValueError, match="must say what its numbers say"):
+        curvature.from_data(record)
+    low, high, radius = (float.fromhex(record[name]) for name in ("low", "high", "radius"))
+    made = curvature.from_data({**record, "statement": Curvature("", low, high, radius).statement})
+    assert (made.low, made.high, made.radius, made.center.tolist()) == (low, high, radius, [1.0, -1.0])
