@@ -20,7 +20,7 @@ from hessian.proofs.kernels import arb as judge  # noqa: E402
 from hessian.proofs.kernels import balls, boxes, points  # noqa: E402
 from hessian.proofs.lowering import lowered  # noqa: E402
 from hessian.proofs.orbit import OrbitSlice  # noqa: E402
-from hessian.proofs.program import NotProved, Program, Refused  # noqa: E402
+from hessian.proofs.program import NotProved, Program, Refused, as_data, from_data  # noqa: E402
 from hessian.proofs.prove import _inside as refuse_bounds  # noqa: E402
 from hessian.proofs.record import Ball  # noqa: E402
 
@@ -218,6 +218,7 @@ def test_fields_lead_off_a_slice_as_long_as_no_angle_in_the_ball_is_zero():
 def test_a_slice_adds_half_its_weight_times_the_square_of_what_leads_off_it():
     cut = OrbitSlice((0.5, -1.0), ((1.0, 2.0), (4.0, -1.0)), 3.0, ((), ()))
     made = cut.onto(program_of(lambda w: w[0] - w[1], 2))
+    assert from_data(as_data(made)) == made
     for x, y in ((0.5, -1.0), (2.5, 0.0), (0.0, 3.0)):
         u, v = x - 0.5, y + 1
         assert judge.jet(made, [flint.arb(x), flint.arb(y)]).value == x - y + 1.5 * (
@@ -334,6 +335,91 @@ def test_boxes_are_halved_until_they_are_as_small_as_is_asked_for_and_not_furthe
         assert (left[:, 0] <= 0).any() and (left[:, 1] >= 0).any()
         assert (width <= smallest * size * (1 + 10 * smallest)).all()
         assert (width >= 0.48 * smallest * size).all()
+
+
+FLAT = program_of(lambda w: w[0] ** 4, 1)  # whose Hessian is 0 at 0
+LEVEL = program_of(lambda w: 0 * w[0], 1)
+
+
+@pytest.mark.parametrize(
+    ("program", "ends", "into", "alone", "none"),
+    [
+        (BOWL, (-1.0, 0.5), (0, 0), True, False),  # Newton's step is exact
+        (BOWL, (0.0, 1.0), (0, 0), False, False),  # not inside, on the edge
+        (BOWL, (-1.0, 0.0), (0, 0), False, False),
+        (BOWL, (0.25, 1.0), (0, 0), False, True),
+        (BOWL, (-1.0, -0.25), (0, 0), False, True),
+        (
+            QUARTIC,
+            (-1.0, 1.0),
+            (-0.6, 0.6),
+            True,
+            False,
+        ),  # 1.5 r^3 / (1 + 1.5 r^2), for the Hessian is in [1, 1 + 3 r^2]
+        (QUARTIC, (-2.0, 2.0), (-12 / 7, 12 / 7), True, False),
+        (FLAT, (-1.0, 1.0), (-1, 1), False, False),
+    ],
+)
+def test_krawczyks_operator_on_a_box_by_hand(program, ends, into, alone, none):
+    found, inside, empty, smooth = boxes._krawczyk(program, np.array([[ends]]))
+    np.testing.assert_allclose(found[0, 0], into, rtol=1e-9, atol=1e-12)
+    assert (bool(inside[0]), bool(empty[0]), bool(smooth[0])) == (alone, none, True)
+
+
+def test_a_box_is_open_until_it_is_empty_or_holds_one_point_alone():
+    ends = np.array([[[-1.0, 1.0]], [[0.25, 1.0]], [[-3.0, -0.125]], [[0.0, 2.0]]])
+    still, found = boxes._examined(BOWL, ends)
+    assert still.tolist() == [False] * 4 and len(found) == 2  # the second and the third are empty
+    np.testing.assert_allclose(found[:, 0, :, 1], [[-1.2, 1.2], [-0.2, 2.2]], rtol=1e-12)  # blown up by a tenth
+    np.testing.assert_allclose(found[:, 0, :, 0], 0, atol=1e-12)
+    still, found = boxes._examined(FLAT, np.array([[[-1.0, 1.0]], [[1.0, 2.0]]]))
+    assert still.tolist() == [True, False] and not len(found)
+
+
+def test_boxes_are_blown_up_by_a_tenth_and_by_rounding_and_cut_a_little_below_their_middle():
+    ends = np.array([[[0.0, 1.0], [-3.0, 1.0]], [[8.0, 8.0], [0.0, 0.0]]])
+    np.testing.assert_allclose(boxes._blown(ends)[0], [[-0.1, 1.1], [-3.4, 1.4]], rtol=1e-12)
+    assert (boxes._blown(ends)[1] - ends[1]).tolist() == [[-(2.0**-47), 2.0**-47], [-1e-300, 1e-300]]
+    lower, upper = boxes._halves(ends, np.array([1, 0]))
+    np.testing.assert_allclose(lower[0], [[0, 1], [-3, -3 + 4 * 0.487]])
+    np.testing.assert_allclose(upper[0], [[0, 1], [-3 + 4 * 0.487, 1]])
+    assert lower[0, 1, 1] == upper[0, 1, 0] and np.array_equal(lower[1], ends[1])
+
+
+def test_inverses_of_singular_matrices_are_finite():
+    made = boxes._inverses(np.array([[[2.0, 0.0], [0.0, -4.0]], [[1.0, 1.0], [1.0, 1.0]], [[np.nan, 0.0], [0.0, 1.0]]]))
+    np.testing.assert_array_equal(made, [[[0.5, 0], [0, -0.25]], np.eye(2), np.eye(2)])
+    assert np.isfinite(boxes._inverses(np.array([[[5e-324]]]))).all()
+
+
+def test_what_may_be_zero_holds_zero_and_a_box_lies_in_another_up_to_its_edge():
+    low, high = np.array([-1.0, 0.0, -1.0, 1e-300, -2.0]), np.array([1.0, 1.0, 0.0, 1.0, -1e-300])
+    assert boxes._holds_zero(boxes.intervals(low, high)).tolist() == [True, True, True, False, False]
+    outer = np.array([[0.0, 1.0], [0.0, 2.0]])
+    for inner, within in (
+        ([[0, 1], [0, 2]], True), ([[0.5, 1], [1, 2]], True), ([[-0.1, 1], [0, 2]], False), ([[0, 1], [0, 2.1]], False),
+    ):  # fmt: skip
+        assert boxes._within(np.array(inner, float), outer) == within
+
+
+def test_a_point_of_two_boxes_is_kept_once_and_what_may_be_one_or_two_is_unclear():
+    def found(program, *pairs):
+        """The points where it lies `near` and is `alone`."""
+        kept, unclear = boxes._once(program, np.array([[[[n[0], a[0]], [n[1], a[1]]]] for n, a in pairs], float))
+        return kept[:, 0, :, 0].tolist(), unclear[:, 0].tolist()
+
+    kept, unclear = found(BOWL, ((-0.1, 0.1), (-1, 1)), ((-0.05, 0.2), (-2, 2)))
+    np.testing.assert_allclose(kept, [[0, 0]], atol=1e-12)
+    assert not unclear
+    # Nothing is sharpened where the loss is level.
+    wide, beside, apart = ((-0.1, 0.1), (-0.1, 0.1)), ((0.05, 0.3), (0.05, 0.3)), ((0.2, 0.3), (0.2, 0.3))
+    assert found(LEVEL, wide, beside) == ([[-0.1, 0.1]], [[0.05, 0.3]])
+    assert found(LEVEL, wide, apart) == ([[-0.1, 0.1], [0.2, 0.3]], [])
+    assert found(LEVEL, wide, ((0.05, 0.3), (-0.1, 0.3))) == ([[-0.1, 0.1]], [])  # alone where the first one lies
+    assert found(LEVEL, ((-0.1, 0.1), (-0.1, 0.3)), beside) == ([[-0.1, 0.1]], [])
+    assert found(LEVEL, wide, ((0.1, 0.3), (0.1, 0.3))) == ([[-0.1, 0.1]], [[0.1, 0.3]])  # they touch
+    none, unclear = boxes._once(LEVEL, np.zeros((0, 1, 2, 2)))
+    assert not len(none) and unclear.shape == (0, 1, 2)
 
 
 def test_the_parts_of_a_cover_fill_the_box_and_meet_only_at_their_edges():
