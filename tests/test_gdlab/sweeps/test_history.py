@@ -72,6 +72,11 @@ def test_only_runs_that_ended_at_a_finite_loss_keep_their_last_value():
             "history.loss": (("run", "step"), CURVES), "reason": ("run", np.full(4, REASONS.index(reason))),
         })  # fmt: skip
         np.testing.assert_array_equal(settled(data, "history.loss", "step"), kept if is_kept else CURVES)
+    one, many = CURVES[1], np.stack([CURVES[:2], CURVES[2:]])
+    for curves, dims, expected in ((one, (), kept[1]), (many, ("a", "b"), [kept[:2], kept[2:]])):
+        reasons = (dims, np.full(curves.shape[:-1], 2))
+        alone = xarray.Dataset({"history.loss": ((*dims, "step"), curves), "reason": reasons})
+        np.testing.assert_array_equal(settled(alone, "history.loss", "step"), expected)
     data["reason"] = ("run", [2, 0, 4, 3])
     found = settled(data.transpose("step", "run"), "history.loss", "step")
     np.testing.assert_array_equal(found.transpose("run", "step"), [kept[0], CURVES[1], CURVES[2], kept[3]])

@@ -67,6 +67,29 @@ def test_a_program_of_a_record_is_as_the_format_says_or_refused(name):
             from_data(rows)
 
 
+@pytest.mark.parametrize("given", [None, [], {}, 5, "x", {"input": []}])
+def test_what_is_no_list_of_operations_is_no_program(given):
+    with pytest.raises(ValueError, match=r"^the program must be a list of operations$"):
+        from_data(given)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ["exp", [0], 2],
+        ["exp", [0], 2, [], 0],
+        "exp",
+        [3, [0], 2, []],
+        ["exp", 0, 2, []],
+        ["exp", [0], "2", []],
+        ["exp", [0], 2, 0],
+    ],
+)
+def test_an_operation_is_a_name_inputs_a_size_and_details(row):
+    with pytest.raises(ValueError, match="operation 1 must"):
+        from_data([["input", [], 2, [2]], row, LAST])
+
+
 def test_the_entries_of_a_program_are_counted_with_the_pools_of_what_is_taken():
     rows = data(["exp", [0], 2, []], ["take", [0, 1], 3, [0, 1, 3]], ["sum", [2], 1, [3]])
     counted = 2 + 2 + (3 + 4) + 1

@@ -42,11 +42,11 @@ X = range(4)
 IDENTITY, PAIRED, CROSSED = [0, 1, 2, 3], [0, 0, 1, 1], [2, 0, 3, 1]
 
 
-def shifted(repeated=PAIRED, order=IDENTITY):
+def shifted(repeated=PAIRED, order=IDENTITY, function="exp", difference="sub"):
     """x - c, its exponentials and their sums by pairs, in an order; operations 1 to 6, and c for each sum is 2."""
     return [
-        ("take", (0,), 4, X), ("take", (0,), 2, [4, 5]), ("take", (2,), 4, repeated), ("sub", (1, 3), 4),
-        ("exp", (4,), 4), ("take", (5,), 4, order), ("sum", (6,), 2, (2,)),
+        ("take", (0,), 4, X), ("take", (0,), 2, [4, 5]), ("take", (2,), 4, repeated), (difference, (1, 3), 4),
+        (function, (4,), 4), ("take", (5,), 4, order), ("sum", (6,), 2, (2,)),
     ]  # fmt: skip
 
 
@@ -90,6 +90,16 @@ NEARLY = {  # what is like one of these, and none: nothing is left out
     "another number put back": (shifted(), [("take", (0,), 2, [6, 7]), ("log", (7,), 2), ("add", (9, 8), 2)]),
     "c put back elsewhere": (shifted(), [("take", (2,), 2, [1, 0]), ("log", (7,), 2), ("add", (9, 8), 2)]),
     "an exponential twice": (shifted(order=[0, 1, 2, 2]), [("log", (7,), 2), ("add", (8, 2), 2)]),
+    "no exponential": (shifted(function="abs"), [("log", (7,), 2), ("add", (8, 2), 2)]),
+    "no difference": (shifted(difference="add"), [("log", (7,), 2), ("add", (8, 2), 2)]),
+    "exponentials of two kinds": (
+        [*shifted(), ("neg", (4,), 4), ("exp", (8,), 4), ("take", (5, 9), 4, [0, 1, 6, 7])],
+        [("sum", (10,), 2, (2,)), ("log", (11,), 2), ("add", (12, 2), 2)],
+    ),
+    "only some exponentials": (
+        [*shifted(), ("take", (5,), 2, [0, 1]), ("sum", (8,), 1, (2,)), ("log", (9,), 1)],
+        [("take", (2,), 1, [0]), ("add", (10, 11), 1)],
+    ),
     "no logarithm": (shifted(), [("exp", (7,), 2), ("add", (8, 2), 2)]),
     "absolute values of no sum": (
         shifted(), [("neg", (7,), 2), ("abs", (8,), 2), ("log", (9,), 2), ("add", (10, 2), 2)],
