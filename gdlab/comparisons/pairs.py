@@ -176,10 +176,10 @@ def runs_needed(
     said: dict[str, Any] = {"tasks": tasks, "pairs": pairs, "alpha": 1 - confidence, "paired": paired}
     few, many = 1, 2
     while power(effect, many, one_sided=nominee, **said) < chance:
-        few, many = many, 2 * many
-        if many > MOST:
+        if many == MOST:
             msg = f"effect must be one that {MOST} runs can find; got {effect:g}"
             raise ValueError(msg)
+        few, many = many, min(2 * many, MOST)
     while many - few > 1:
         middle = (few + many) // 2
         found = power(effect, middle, one_sided=nominee, **said) >= chance

@@ -189,6 +189,15 @@ def test_the_effect_that_is_seen_is_the_least_that_needs_no_more_runs(contestant
     assert (gdlab.runs_needed(seen * (1 + 1e-9), **how), gdlab.runs_needed(seen * (1 - 1e-9), **how)) == (12, 13)
 
 
+def test_an_effect_may_need_up_to_a_million_runs():
+    """Of so many runs Student's distribution is normal: n = 2 (z_.975 + z_.9)^2 pi / (3 effect^2)."""
+    for runs in (600_000, 990_000):
+        effect = (stats.norm.isf(0.025) + stats.norm.isf(0.1)) * math.sqrt(2 * math.pi / 3 / runs)
+        assert gdlab.runs_needed(effect) == pytest.approx(runs, rel=1e-4)
+    with pytest.raises(ValueError, match=r"effect must be one that 1000000 runs can find; got 0\.0046"):
+        gdlab.runs_needed(0.0046)
+
+
 def test_more_contestants_smaller_effects_and_fewer_tasks_need_more_runs():
     assert gdlab.runs_needed(contestants=12) > gdlab.runs_needed(contestants=12, nominee=True) > gdlab.runs_needed()
     assert gdlab.runs_needed(0.5) > gdlab.runs_needed(1.0) > gdlab.runs_needed(1.0, tasks=4)

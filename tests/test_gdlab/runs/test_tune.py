@@ -9,7 +9,7 @@ import pytest
 import gdlab
 from gdlab.runs.loop import Data
 from gdlab.runs.objective import begun
-from gdlab.runs.tune import _bound, _freed, _unrolled
+from gdlab.runs.tune import OUTCOMES, _bound, _freed, _told, _unrolled
 
 pytestmark = pytest.mark.full
 
@@ -213,6 +213,23 @@ def test_the_range_test_names_no_rate_where_there_is_none(dtype):
         test = gdlab.lr_range_test(lambda x, loss: loss + 0 * x, gdlab.gd, start, 6, low=1.0, high=32.0, batches=rows)
         np.testing.assert_allclose([test.steepest, test.highest], [steepest, highest], rtol=1e-6)
         assert test.why == why, losses
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_fall_is_seen_above_a_hundred_roundings_of_the_first_loss(dtype):
+    eps = float(np.finfo(dtype).eps)
+    for first, roundings, outcome in (
+        (1.0, 99, "no fall"),
+        (1.0, 101, "found"),
+        (-1.0, 99, "no fall"),
+        (-1.0, 101, "found"),
+    ):
+        lowest = first - roundings * eps if first > 0 else first * (1 + roundings * eps)
+        losses = jnp.array([first, lowest, first, first], dtype)
+        steepest, highest, reason = _told(jnp.array([1.0, 2.0, 4.0, 8.0], dtype), losses)
+        assert OUTCOMES[int(reason)] == outcome
+        expected = [1, 1] if outcome == "found" else [np.nan, np.nan]  # the step at that rate led down
+        np.testing.assert_array_equal([steepest, highest], expected)
 
 
 def test_what_tuning_cannot_be_given_is_named():
