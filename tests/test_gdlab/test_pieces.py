@@ -4,6 +4,8 @@ import dataclasses
 import inspect
 import itertools
 
+import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 from optax import contrib
@@ -11,6 +13,7 @@ from optax import contrib
 import gdlab
 from gdlab import directions, scales, schedules
 from gdlab.optimizers import other_points, prodigy, rescaled, swats, wrappers
+from gdlab.scales import matrices
 
 BETAS = {"b1": "b1", "b2": "b2"}
 ADAM = {**BETAS, "eps": "eps"}
@@ -190,6 +193,21 @@ def test_every_piece_has_what_its_source_says_where_nothing_is_given():
     modules = (directions, scales, schedules, wrappers, rescaled, other_points, prodigy, swats)
     every = {one for module in modules for one in vars(module).values() if dataclasses.is_dataclass(one)}
     assert {one for one in every if isinstance(one, type) and fields(one)} == {*PIECES, *PARTS}
+
+
+def test_the_polynomials_of_newton_and_schulz_are_those_of_optax():
+    presets = [contrib.scale_by_muon(name).init(jnp.ones((2, 2))).ns_coeffs for name in ("standard", "dion")]
+    np.testing.assert_allclose(matrices.STANDARD, np.broadcast_to(presets[0], (5, 3)), rtol=1e-7)
+    np.testing.assert_allclose(matrices.DION, presets[1], rtol=1e-7)
+
+
+def test_a_step_of_matrices_is_scaled_by_its_shape():
+    for shape, factors in (
+        ((2, 8), {"one": 1, "width": 2, "ratio": 2, "rms": 0.2 * 8**0.5}),
+        ((8, 2), {"one": 1, "width": 1, "ratio": 0.5, "rms": 0.2 * 8**0.5}),
+        ((3, 3), {"one": 1, "width": 1, "ratio": 1, "rms": 0.2 * 3**0.5}),
+    ):
+        assert {name: factor(*shape) for name, factor in matrices.SHAPE_FACTORS.items()} == pytest.approx(factors)
 
 
 RANGES = {
