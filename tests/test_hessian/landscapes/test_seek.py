@@ -178,7 +178,7 @@ def test_a_search_gives_up_where_its_radius_is_a_billionth_and_the_flow_does_not
 
 def test_a_way_down_takes_no_step_to_a_higher_loss_but_for_rounding_and_a_way_up_does():
     after = 2 * 0.8**2  # the loss of the step from 1 to 0.8
-    for mode, below, taken in ((DOWN, 3, True), (DOWN, 6, False), (FLOW, 6, False), (1, 6, True)):
+    for mode, below, taken in ((DOWN, 3.8, True), (DOWN, 4.6, False), (FLOW, 4.6, False), (1, 4.6, True)):
         reach = 0.1 if mode != FLOW else -np.log(0.8) / 4
         search, walk = begun(parabola, [1.0], reach, value=jnp.array(after * (1 - below * 2.0**-52)))
         there = search.step(jnp.int32(mode), jnp.bool_(False), walk)
