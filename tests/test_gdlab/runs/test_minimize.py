@@ -369,3 +369,15 @@ def test_the_norm_of_a_gradient_is_no_smaller_than_it_is(dtype, size):
     )
     assert run.why == "steps"
     np.testing.assert_allclose(run.history["gradient_norm"], 5 * size, rtol=1e-6)
+
+
+def test_a_run_says_its_first_and_last_loss_where_one_is_known():
+    run = gdlab.minimize(lambda x: 0 * x, gdlab.gd(0.1), 1.0, 2)
+    for losses, words in (
+        ([3.0, 2.0], ", loss 3 -> 2"),
+        ([3.0, np.nan], ", loss 3 -> 3"),
+        ([np.nan] * 2, ""),
+        ([], ""),
+    ):
+        said = repr(dataclasses.replace(run, history={"loss": np.array(losses)}))
+        assert said.endswith(f"2 steps, ended by steps{words}")

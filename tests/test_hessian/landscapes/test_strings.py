@@ -28,6 +28,8 @@ def test_a_string_comes_to_rest_over_the_saddle_with_its_images_at_equal_distanc
     ((top, way),) = tops(line, losses)
     np.testing.assert_allclose(top, line[IMAGES // 2])
     np.testing.assert_allclose(way, [1, 0], atol=0.02)
+    slope = jnp.array([0.5, 0.25])  # an end that is no minimum stays, too
+    np.testing.assert_array_equal(strung(valley, one, (), one, slope, jnp.array(0.02), jnp.array(0.1))[0][-1], slope)
     still = strung(valley, one, (), one, other, jnp.array(1e3), jnp.array(0.0))[0]  # no image may slide at all
     np.testing.assert_allclose(still, np.stack([np.linspace(-1, 1, IMAGES), np.zeros(IMAGES)], 1), atol=1e-12)
 
