@@ -82,6 +82,14 @@ def test_the_probability_of_improvement_counts_pairs_of_runs():
     assert low == high == pytest.approx(np.mean(won))
 
 
+def test_an_interval_ends_at_the_quantile_of_student_widened_for_few_runs_and_of_one_run_at_the_ends():
+    assert estimates.interval_level(0.95, 3, 1, corrected=True) == 0
+    for tasks, runs in ((1, 2), (3, 2), (4, 7)):
+        wide = stats.t.ppf(0.05, tasks * (runs - 1)) * math.sqrt(runs / (runs - 1))
+        assert estimates.interval_level(0.9, tasks, runs, corrected=True) == pytest.approx(stats.norm.cdf(wide))
+        assert estimates.interval_level(0.9, tasks, runs, corrected=False) == pytest.approx(0.05)
+
+
 # ------------------------------------------------------------------------------------------------------------ pairs
 
 
@@ -287,6 +295,17 @@ def test_settings_are_chosen_by_runs_that_do_not_judge():
     assert abs(found.results["score"].values.mean()) < 4 / math.sqrt(2 * 40 * 4)
     assert noise.median("run").min("lr").values.mean() < -0.5  # the winner's curse
     assert found.results["run"].values.tolist() == [4, 5, 6, 7]
+
+
+def test_one_run_may_choose_the_settings_or_all_but_two_and_no_one_is_better_than_itself():
+    data = swept(rng(22), runs=6)
+    for chosen in (1, 4):
+        found = gdlab.compare(data, tuning_runs=chosen, resamples=10).results
+        assert found["key"].values.tolist() == list(range(chosen, 6))
+        assert np.diag(found["improvement"]).tolist() == [0.5] * 3
+    for refused in (0, 5):
+        with pytest.raises(ValueError, match="tuning_runs must be a whole number, from 1 to 4"):
+            gdlab.compare(data, tuning_runs=refused)
 
 
 def test_units_and_order_preserving_changes_change_no_verdict_and_a_run_that_is_no_number_is_the_worst():

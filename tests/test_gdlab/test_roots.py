@@ -72,6 +72,8 @@ def test_an_eigenvalue_is_zero_below_the_rounding_of_the_largest(dtype):
     values = jnp.asarray([8.0, 1.01 * least, 0.99 * least], dtype)
     expected = [1 / 8, 1 / (1.01 * least), 0]
     np.testing.assert_allclose(roots.pseudo_inverse(values), expected, rtol=1e-6)
+    unit = 2.0**-20  # a small matrix has the rounding of its own largest
+    np.testing.assert_allclose(roots.pseudo_inverse(values * unit), np.array(expected) / unit, rtol=1e-6)
     assert roots.pseudo_inverse(jnp.zeros(2, dtype)).tolist() == [0, 0]
     np.testing.assert_allclose(
         jnp.diag(roots.inverse_root(jnp.diag(values), 2)), [8**-0.5, (1.01 * least) ** -0.5, 0], rtol=1e-6
