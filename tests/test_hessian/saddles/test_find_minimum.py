@@ -76,6 +76,68 @@ def test_every_reason_has_its_signs_in_their_order():
         assert found == expected, signs
 
 
+PASS = {"convex": True, "moved": True, "left": 9, "code": Kind.MINIMUM, "negative": 0, "passes": 0, "share": 1.0}
+
+
+def passed(monkeypatch, lower=False, size=2, **signs):
+    """The state after one pass whose steps change nothing, with this verdict on it; a probe counts as an escape."""
+    of, none = SimpleNamespace(**{**PASS, **signs}), jnp.int32(0)
+    monkeypatch.setattr(find_minimum, "sr1_trust_region", lambda goal, walk: walk)
+    monkeypatch.setattr(
+        find_minimum, "_probed", lambda flat, walk: (walk._replace(escapes=walk.escapes + 1), jnp.bool_(lower))
+    )
+    walk = find_minimum._begun(jnp.zeros(size), jnp.zeros(()), jnp.asarray(7.0), of.left, jax.random.key(0))
+    walk = walk._replace(convex=jnp.bool_(of.convex), moved=jnp.bool_(of.moved), num_matvecs=jnp.int32(30))
+    point = SimpleNamespace(code=jnp.asarray(of.code), inertia=SimpleNamespace(negative=of.negative), num_matvecs=12)
+    search = SimpleNamespace(
+        region=jnp.asarray(0.5), box=None, verdict=lambda theta, key: point, flat=None, floor=None, gradient_tol=None,
+        curvature_tol=None,
+    )  # fmt: skip
+    return find_minimum._passed(search, (walk, None, none + of.passes, jnp.asarray(of.share)))
+
+
+def test_a_search_goes_on_where_the_verdict_asks_for_it_and_no_longer_than_twenty_passes(monkeypatch):
+    more = {"code": Kind.SADDLE, "negative": 1}
+    for signs, going, probes, nearer in (
+        ({}, False, 0, False),
+        (more, True, 0, False),
+        ({**more, "convex": False}, False, 0, False),
+        ({**more, "moved": False}, False, 0, False),
+        ({**more, "left": 1}, True, 0, False),
+        ({**more, "left": 0}, False, 0, False),
+        ({**more, "passes": 18}, True, 0, False),
+        ({**more, "passes": 19}, False, 0, False),
+        ({"code": Kind.NOT_CRITICAL}, True, 0, True),
+        ({"code": Kind.NOT_CRITICAL, "convex": False}, False, 0, True),
+        ({"code": Kind.UNDETERMINED}, True, 0, True),
+        ({"code": Kind.UNDETERMINED, "convex": False}, True, 0, True),
+        ({"code": Kind.UNDETERMINED, "moved": False}, False, 0, False),
+        ({"code": Kind.DEGENERATE}, False, 1, False),
+        ({"code": Kind.DEGENERATE, "lower": True}, True, 1, False),
+        ({"code": Kind.DEGENERATE, "lower": True, "convex": False, "moved": False}, True, 1, False),
+        ({"code": Kind.DEGENERATE, "negative": 1}, True, 0, False),
+    ):
+        walk, _, passes, share = passed(monkeypatch, **signs)
+        assert (bool(walk.walking), int(walk.escapes)) == (going, probes), signs
+        assert (int(passes), float(share)) == (signs.get("passes", 0) + 1, 1 / 8 if nearer else 1.0), signs
+        assert (float(walk.region), int(walk.num_matvecs)) == (0.5, 30 + 12)
+
+
+def test_where_no_sign_is_certain_an_eighth_of_the_tolerance_is_asked_for_thrice(monkeypatch):
+    share, shares = 1.0, []
+    for _ in range(5):
+        walk, _, _, share = passed(monkeypatch, code=Kind.UNDETERMINED, share=share)
+        shares.append(float(share))
+        if not walk.walking:
+            break
+    assert shares == [1 / 8, 1 / 64, 1 / 512, 1 / 512]
+
+
+def test_flat_directions_are_probed_up_to_512_parameters(monkeypatch):
+    for size, probes in ((512, 1), (513, 0)):
+        assert passed(monkeypatch, code=Kind.DEGENERATE, size=size)[0].escapes == probes
+
+
 def ridge(w, bends, quartic):
     return bends @ w**2 / 2 + quartic @ w**4
 

@@ -41,7 +41,8 @@ def test_the_step_meets_the_conditions_of_more_and_sorensen(radius, hard):
 
 
 def test_what_is_left_goes_along_the_first_mode_only_where_its_curvature_is_negative_beyond_doubt():
-    for lowest, left in ((1e-18, False), (0.0, False), (-1e-18, False), (-1.0, True)):
+    band = 100 * np.finfo(float).eps  # 50 roundings of 2
+    for lowest, left in ((1e-18, False), (0.0, False), (-1e-18, False), (-band, False), (-1.01 * band, True)):
         found = Eigenbasis(jnp.array([lowest, 2.0]), jnp.eye(2), jnp.zeros(2), jnp.int32(2))
         assert (in_ball(found, jnp.array(0.5))[1] > 0) == left
 
