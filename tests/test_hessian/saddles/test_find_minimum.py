@@ -183,7 +183,48 @@ def test_a_round_that_brings_nothing_is_followed_by_the_way_out_where_that_bring
     np.testing.assert_allclose(steep.theta, [0, 9 / 64])
 
 
+def ever_further():
+    """An optimizer that moves the first number by 1, then 2, then 3, against the sign of its gradient."""
+
+    def update(grads, count, params=None):
+        return (count + 1) * jnp.array([-1.0, 0.0]) * jnp.sign(grads), count + 1
+
+    return optax.GradientTransformation(lambda params: jnp.zeros(()), update)
+
+
+@jax.jit
+def two_rounds_ever_further(constant, slope, target, bend, reset):
+    """At most two rounds of three steps from the origin, beside negative curvature that brings bend / 4."""
+
+    def wedge(w):
+        return constant + slope * jnp.abs(w[0] - target) + bend * (w[1] ** 4 / 4 - w[1] ** 2 / 2)
+
+    walk = find_minimum._begun(jnp.zeros(2), wedge(jnp.zeros(2)), None, 0, jax.random.key(0))
+    return run_rounds(Flat(wedge, lambda x: x), ever_further(), walk, -1e9, None, rounds=2, steps=3, reset=reset)
+
+
+def test_an_optimizer_starts_afresh_after_a_round_without_progress_and_by_choice_after_an_escape():
+    for slope, target, bend, reset, end, escapes in (
+        (1.0, 99.0, 0.0, True, 21, 0),  # 1 + 2 + 3 + 4 + 5 + 6
+        (1.0, 4.4, 0.0, False, 4, 0),  # 1, 3, 6, of which 3 is the lowest; then afresh: 4, 6, 3
+        (0.01, 99.0, 1.0, True, 12, 1),
+        (0.01, 99.0, 1.0, False, 21, 1),
+        (0.05, 99.0, 1.0, True, 21, 0),  # six steps of 1/20 bring more than the way out
+    ):
+        given = jnp.array([0.0, slope, target, bend])
+        found = two_rounds_ever_further(*given, jnp.bool_(reset))
+        np.testing.assert_allclose(found.theta[0], end, rtol=1e-12)
+        assert found.escapes == escapes
+
+
+def test_rounds_end_where_one_brings_no_more_than_ten_roundings_of_the_loss():
+    for slope, rounds in ((1.5, 1), (2.0, 2)):  # of six steps, each of which brings so many roundings
+        given = jnp.array([-1.0 - 99 * slope * EPS, slope * EPS, 99.0, 0.0])
+        assert two_rounds_ever_further(*given, jnp.bool_(True)).steps == 3 * rounds
+
+
 DEGREE = 6
+EPS = np.finfo(float).eps
 
 
 def plane(x, powers, wall=jnp.inf, slope=0.0):
