@@ -110,6 +110,12 @@ def test_only_curvature_beyond_the_band_is_a_way_out():
         assert way_in_valley(shape, None, size).reason.startswith(reason)
 
 
+def test_fewer_than_five_products_are_refused():
+    with pytest.raises(ValueError, match="num_matvecs must be a whole number, at least 5; got 4"):
+        hessian.escape(jnp.sum, jnp.zeros(2), num_matvecs=4)
+    jax.eval_shape(lambda w: hessian.escape(lambda w: w @ w, w, num_matvecs=5), jnp.zeros(2))
+
+
 LOSSES = {
     "lecture": lambda w, a, b: (1 - w[0] * w[1]) ** 2,
     "himmelblau": lambda w, a, b: (w[0] ** 2 + w[1] - 11) ** 2 + (w[0] + w[1] ** 2 - 7) ** 2,
