@@ -38,6 +38,7 @@ def test_both_sides_of_the_hard_case_are_tried_and_only_there():
         (-1.0, 0.0, saddle, still, (-0.5, 0), True, 2),
         (1.0, 9.0, valley, jnp.array([0.1, 0.2]), (-0.1, -0.1), False, 0),
         (1.0, 9.0, valley, jnp.array([0.496, 0.0]), (-0.496, 0), True, 0),
+        (1.0, 9.0, valley, jnp.array([0.495, 0.0]), (-0.495, 0), True, 0),  # within a hundredth of it
         (1.0, 9.0, valley, jnp.array([0.49, 0.0]), (-0.49, 0), False, 0),
         (1.0, 9.0, saddle, jnp.array([9.0, 0.0]), (-0.5, 0), True, 0),
     ):
