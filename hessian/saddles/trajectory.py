@@ -32,7 +32,7 @@ from hessian.precision import Tree, working
 from hessian.product import Loss, flat_product
 from hessian.steps.eigenbasis import eigenbasis, lowest_direction
 
-NUM_MATVECS = 60  # with the Hessian, for the first eigenvector of a large one
+NUM_MATVECS = 128  # with the Hessian at most, for the eigenvector at the saddle
 
 
 @result
@@ -110,9 +110,7 @@ def escape_trajectory(
     offset, radius = jnp.asarray(offset, theta.dtype), jnp.asarray(radius, theta.dtype)
     start_key, lanczos_key = jax.random.split(key_or_default(key))
     xi = unit(jax.random.normal(start_key, theta.shape, theta.dtype))
-    curvature, out, _, _ = lowest_direction(
-        loss, saddle, args, lanczos_key, max(NUM_MATVECS, min(theta.size, 2 * DENSE_TRAJECTORY))
-    )
+    curvature, out, _, _ = lowest_direction(loss, saddle, args, lanczos_key, NUM_MATVECS)
     extended = optax.with_extra_args_support(optimizer)
 
     def value_fn(params):

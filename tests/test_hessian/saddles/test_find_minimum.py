@@ -21,9 +21,10 @@ from hessian.verdicts.classify import Kind
 
 pytestmark = pytest.mark.full
 
+EPS = np.finfo(float).eps
 SIGNS = {
     "value": 1.0, "floor": -9.0, "left": 5, "steps": 5, "theta": 0.0, "moved": True, "gradient": 1e-3, "tilt": 0.0,
-    "gradient_tol": None, "code": Kind.MINIMUM, "negative": 0, "lowest": 1.0,
+    "jump": 0.0, "ring": 0.0, "gradient_tol": None, "code": Kind.MINIMUM, "negative": 0, "lowest": 1.0,
 }  # fmt: skip
 
 
@@ -37,7 +38,12 @@ def reason(signs):
         inertia=of, negative=of.negative, code=of.code, gradient_norm=of.gradient, gradient_tol=2e-3,
         lowest=SimpleNamespace(value=of.lowest),
     )  # fmt: skip
-    return find_minimum._code(lambda w: of.value + of.tilt * (w[0] - of.theta), walk, point, of.floor, of.gradient_tol)
+
+    def loss(w):
+        on_ring = jnp.abs(jnp.linalg.norm(w - theta) - of.ring) < 1e-12
+        return of.value + of.tilt * (w[0] - of.theta) + jnp.where((of.ring == 0) | on_ring, of.jump, 0)
+
+    return find_minimum._code(loss, walk, point, of.floor, of.gradient_tol)
 
 
 def test_every_reason_has_its_signs_in_their_order():
@@ -65,6 +71,15 @@ def test_every_reason_has_its_signs_in_their_order():
         (MinimumOutcome.DEGENERATE, {**plateau, "gradient": 1e-9}),
         (MinimumOutcome.DEGENERATE, {**plateau, "tilt": 1e-9}),
         (MinimumOutcome.PLATEAU, {**plateau, "tilt": 1e-15}),
+        (MinimumOutcome.PLATEAU, {**plateau, "jump": 8 * EPS}),  # eight roundings of a loss of 1
+        (MinimumOutcome.DEGENERATE, {**plateau, "jump": 9 * EPS}),
+        (MinimumOutcome.PLATEAU, {**plateau, "value": -4.0, "jump": 32 * EPS}),
+        (MinimumOutcome.DEGENERATE, {**plateau, "value": -4.0, "jump": 36 * EPS}),
+        # places at a thousandth, a hundredth and a tenth of 1 + |theta|
+        (MinimumOutcome.DEGENERATE, {**plateau, "theta": 1.0, "jump": 1.0, "ring": 0.002}),
+        (MinimumOutcome.DEGENERATE, {**plateau, "theta": 1.0, "jump": 1.0, "ring": 0.02}),
+        (MinimumOutcome.DEGENERATE, {**plateau, "theta": 1.0, "jump": 1.0, "ring": 0.2}),
+        (MinimumOutcome.PLATEAU, {**plateau, "theta": 1.0, "jump": 1.0, "ring": 0.1}),
         (MinimumOutcome.PINNED, {**plateau, "negative": 1}),
         (MinimumOutcome.PINNED, {"code": Kind.SADDLE, "negative": 1}),
         (MinimumOutcome.UNDETERMINED, {**plateau, "code": Kind.UNDETERMINED}),
@@ -74,6 +89,19 @@ def test_every_reason_has_its_signs_in_their_order():
     ):
         found = reason({name: None if sign is None else jnp.asarray(sign) for name, sign in {**SIGNS, **signs}.items()})
         assert found == expected, signs
+
+
+def test_what_is_stored_in_few_digits_is_the_start_where_rounding_raised_it_above_that():
+    flat, start = Flat(lambda w: w[0], lambda x: x), jnp.array([7.0])
+    walk = SimpleNamespace(theta=jnp.array([0.625]), value=jnp.asarray(0.625))
+    for rounds, before, end, value in (
+        (False, 0.75, 0.625, 0.625),
+        (True, 1.25, 1.0, 1.0),
+        (True, 1.0, 1.0, 1.0),
+        (True, 0.75, 7.0, 0.75),
+    ):
+        stored = SimpleNamespace(rounds=rounds, landed=jnp.round)
+        assert find_minimum._at_rest(flat, stored, start, jnp.asarray(before), walk) == (end, value)
 
 
 PASS = {"convex": True, "moved": True, "left": 9, "code": Kind.MINIMUM, "negative": 0, "passes": 0, "share": 1.0}
@@ -224,7 +252,6 @@ def test_rounds_end_where_one_brings_no_more_than_ten_roundings_of_the_loss():
 
 
 DEGREE = 6
-EPS = np.finfo(float).eps
 
 
 def plane(x, powers, wall=jnp.inf, slope=0.0):
@@ -417,9 +444,12 @@ def test_every_gradient_product_and_loss_is_counted():
 
 def test_unbounded_is_what_falls_by_the_twelfth_power_of_ten_below_the_size_of_the_start():
     for constant, floor in ((0.0, -1e12), (-0.5, -1e12), (-1e3, -1e15), (1e3, -1e15)):
-        end = on_plane(jnp.zeros(2), terms(_=constant, xx=-1.0, yy=1.0))
+        end = on_plane(jnp.zeros(2), terms(_=constant, xx=-1.1, yy=1.0))
         assert end.reason.startswith("unbounded")
-        assert floor > end.loss > 100 * floor
+        # with the radius a step doubles: 1, 3, 7, 15, ...
+        losses = constant - 1.1 * (2.0 ** np.arange(1, 40) - 1) ** 2
+        np.testing.assert_allclose(end.loss, losses[losses < floor][0], rtol=1e-9)
+        assert end.loss > 1.25 * floor
 
 
 def test_rounds_of_an_optimizer_are_counted_too():
@@ -431,5 +461,10 @@ def test_rounds_of_an_optimizer_are_counted_too():
 def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match="rounds must be a whole number, at least 0; got -1"):
         hessian.find_minimum(jnp.sum, jnp.zeros(2), rounds=-1)
+    with pytest.raises(ValueError, match="finish must be a whole number, at least 0; got -1"):
+        hessian.find_minimum(jnp.sum, jnp.zeros(2), finish=-1)
+    jax.eval_shape(
+        lambda w: hessian.find_minimum(jnp.sum, w, optimizer=optax.sgd(0.1), rounds=0, steps=1, finish=0), jnp.zeros(2)
+    )
     with pytest.raises(ValueError, match=r"steps must be a whole number, at least 1; got 0\.5"):
         hessian.find_minimum(jnp.sum, jnp.zeros(2), steps=0.5)
