@@ -2,6 +2,7 @@
 
 import functools
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ from gdlab.problems import rosenbrock, surface
 from hessian.saddles import find_minimum
 from hessian.saddles.find_minimum import MinimumOutcome
 from hessian.saddles.rounds import run_rounds
+from hessian.spectra.spectrum import Inertia
 from hessian.steps.second_order import Flat
 from hessian.steps.sr1_trust_region import Walk
 from hessian.verdicts.classify import Kind
@@ -159,6 +161,28 @@ def test_where_no_sign_is_certain_an_eighth_of_the_tolerance_is_asked_for_thrice
         if not walk.walking:
             break
     assert shares == [1 / 8, 1 / 64, 1 / 512, 1 / 512]
+
+
+class Asking(NamedTuple):
+    """A verdict that always asks for more."""
+
+    code: jax.Array
+    inertia: Inertia
+    num_matvecs: jax.Array
+
+
+def test_a_verdict_that_never_rests_is_asked_twenty_times(monkeypatch):
+    monkeypatch.setattr(find_minimum, "sr1_trust_region", lambda goal, walk: walk._replace(convex=jnp.bool_(True)))
+    saddle = Asking(jnp.int32(Kind.SADDLE), Inertia(*map(jnp.int32, (1, 0, 1))), jnp.int32(12))
+    search = SimpleNamespace(
+        region=jnp.asarray(0.5), box=None, verdict=lambda theta, key: saddle, flat=None, floor=None, gradient_tol=None,
+        curvature_tol=None,
+    )  # fmt: skip
+    monkeypatch.setattr(find_minimum, "_probed", lambda flat, walk: (walk, jnp.bool_(False)))
+    walk = find_minimum._begun(jnp.zeros(2), jnp.zeros(()), search.region, 9, jax.random.key(0))
+    walk, point = find_minimum._settled(search, walk)
+    assert walk.num_matvecs == 20 * 12
+    assert point.code == Kind.SADDLE
 
 
 def test_flat_directions_are_probed_up_to_512_parameters(monkeypatch):

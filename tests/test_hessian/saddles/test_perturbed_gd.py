@@ -68,3 +68,12 @@ def test_noise_is_added_where_the_gradient_is_small_and_not_before_the_wait_is_o
         assert seen == added
     assert state.count == 8
     assert state.last == 7
+
+
+def test_noise_is_added_at_once_and_again_after_ten_steps():
+    optimizer = hessian.perturbed_gd(0.5, radius=0.1, threshold=jnp.inf)
+    state, seen = optimizer.init(jnp.zeros(1)), []
+    for _ in range(12):
+        updates, state = optimizer.update(jnp.zeros(1), state)
+        seen.append(bool(updates != 0))
+    assert np.flatnonzero(seen).tolist() == [0, 10]

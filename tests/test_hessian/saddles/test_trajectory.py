@@ -9,6 +9,7 @@ import pytest
 import gdlab
 import hessian
 from gdlab.problems import surface
+from hessian.saddles import trajectory
 
 pytestmark = pytest.mark.full
 
@@ -36,6 +37,19 @@ def test_records_are_those_of_the_dense_hessian():
     assert run.alignment[:2].max() <= 1 + 1e-12
     assert run.alignment[10] > 0.99  # what is left of the gradient points out
     assert (np.diff(run.loss) <= 1e-12).all()
+    np.testing.assert_allclose(run.distance[0], 1e-6)
+    assert 0 < run.left_at == np.argmax(run.distance > 0.5)
+
+
+@pytest.mark.parametrize(("limit", "dense"), [(3, 1), (2, 0)])
+def test_all_eigenvectors_are_taken_up_to_a_number_of_parameters(monkeypatch, limit, dense):
+    calls, eigenbasis = [], trajectory.eigenbasis
+    monkeypatch.setattr(trajectory, "DENSE_TRAJECTORY", limit)
+    monkeypatch.setattr(trajectory, "eigenbasis", lambda *args: calls.append(args) or eigenbasis(*args))
+    jax.eval_shape(
+        lambda w: hessian.escape_trajectory(lambda w: w @ w, w, optimizer=optax.sgd(0.1), steps=1), jnp.zeros(3)
+    )
+    assert len(calls) == dense
 
 
 def test_a_large_hessian_is_followed_by_two_products_a_step():
