@@ -90,8 +90,8 @@ def modes(values, projections):
     return Eigenbasis(values, jnp.eye(values.size), projections, jnp.int32(0))
 
 
-def goal_of(gradient_tol=None, curvature_tol=None, share=1.0):
-    return sr1_trust_region.Goal(None, None, gradient_tol, curvature_tol, share)
+def goal_of(gradient_tol=None, curvature_tol=None, **share):
+    return sr1_trust_region.Goal(None, None, gradient_tol, curvature_tol, **share)
 
 
 def test_a_model_is_convex_down_to_its_tolerance_or_to_fifty_roundings_of_its_size():
@@ -129,6 +129,7 @@ def test_a_gradient_that_was_asked_for_is_met_where_its_length_and_newtons_step_
     ):
         walk = walk_at(gradient=gradient)
         assert bool(goal_of(gradient_tol=8.0, share=0.25).is_met(walk, found, share)) == met
+        assert bool(goal_of(gradient_tol=2.0).is_met(walk, found, share)) == met
 
 
 def test_by_default_the_slope_along_each_mode_is_within_its_own_tolerance():
@@ -147,6 +148,11 @@ def test_by_default_the_slope_along_each_mode_is_within_its_own_tolerance():
                 projections[at] *= factor / 0.999 * (-1) ** at
                 found = modes((-1.0, 0.0, 4.0), projections)
                 assert bool(goal_of(share=0.5).is_met(walk, found, share)) == met
+
+
+def test_a_curvature_of_fifty_roundings_of_the_largest_allows_no_slope_of_its_own():
+    for lowest, met in ((100 * EPS, False), (101 * EPS, True)):  # a slope of 5 eps, of sqrt(100 eps^2) or else of eps
+        assert bool(goal_of().is_met(walk_at(), modes((lowest, 2.0), (5 * EPS, 0.0)), 1.0)) == met
 
 
 def test_all_of_the_hessian_is_known_up_to_512_parameters():
