@@ -48,15 +48,17 @@ def test_both_sides_of_the_hard_case_are_tried_and_only_there():
         assert (bool(on_boundary), int(tried)) == (boundary, evaluations)
 
 
-def parabola(w, bends):
-    return 1 + bends @ w**2 / 2
+def parabola(w, bends, constant):
+    return constant + bends @ w**2 / 2
 
 
-@jax.jit
-def finished(theta, bends, region, left, gradient_tol, curvature_tol, floor):
-    flat = Flat(parabola, lambda x: x, (bends,))
-    walk = walk_at(parabola(theta, bends), theta, region, theta)._replace(left=left)
+def finish(theta, bends, constant, region, left, gradient_tol, curvature_tol, floor):
+    flat = Flat(parabola, lambda x: x, (bends, constant))
+    walk = walk_at(parabola(theta, bends, constant), theta, region, theta)._replace(left=left)
     return sr1_trust_region.sr1_trust_region(sr1_trust_region.Goal(flat, floor, gradient_tol, curvature_tol), walk)
+
+
+finished = jax.jit(finish)
 
 
 # Start, curvature, first radius, steps allowed, gradient_tol, curvature_tol, floor; then where it ends and how many
@@ -68,21 +70,54 @@ WALKS = {
     "a budget of two": ((7.0, 0.0), (1.0, 1.0), 1.0, 2, 1e-6, 0.0, -9.0, (4, 0), 2, 3, 2, 0),
     "a budget of none": ((7.0, 0.0), (1.0, 1.0), 1.0, 0, 1e-6, 0.0, -9.0, (7, 0), 0, 1, 0, 0),
     "the saddle, to the floor": ((0.0, 0.0), (-1.0, 1.0), 1.0, 100, 1e-6, 0.0, -99.0, (15, 0), 4, 5, 2, 2),
+    "the saddle, beyond a floor that it reaches": (
+        (0.0, 0.0), (-1.0, 1.0), 1.0, 100, 1e-6, 0.0, -111.5, (31, 0), 5, 6, 2, 2,
+    ),
     "a saddle that is allowed": ((0.0, 0.0), (-1.0, 1.0), 1.0, 100, 1e-6, 2.0, -99.0, (0, 0), 0, 1, 2, 0),
     "a gradient that is allowed": ((0.3, 0.4), (1.0, 1.0), 1.0, 100, 1.0, 0.0, -9.0, (0, 0), 1, 2, 2, 0),
-}
+}  # fmt: skip
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("case", WALKS, ids=WALKS)
 def test_on_a_parabola_every_count_is_known(case):
     start, bends, region, left, gradient_tol, curvature_tol, floor, end, *counts = WALKS[case]
+    check_counts(finished, start, bends, 1.0, region, left, gradient_tol, curvature_tol, floor, end, counts)
+
+
+def check_counts(finished, start, bends, constant, region, left, gradient_tol, curvature_tol, floor, end, counts):
     found = finished(
-        *(jnp.asarray(x, float) for x in (start, bends, region)), jnp.int32(left), gradient_tol, curvature_tol, floor
-    )
+        *(jnp.array(x, float) for x in (start, bends, constant, region)), jnp.int32(left),
+        *(jnp.array(x, float) for x in (gradient_tol, curvature_tol, floor)),
+    )  # fmt: skip
     np.testing.assert_allclose(jnp.abs(found.theta), end, atol=1e-12)
     assert [int(x) for x in (found.steps, found.gradients, found.num_matvecs, found.evaluations)] == counts
     assert found.left == left - found.gradients + 1
+
+
+@pytest.mark.full
+def test_a_loss_so_large_that_it_hides_what_is_left_ends_the_steps_at_the_gradient_that_is_asked_for():
+    for gradient_tol, end, counts in ((2.0, 2.0, [0, 1, 2, 0]), (1.9, 0.0, [1, 2, 2, 0])):
+        given = (1.0, 1.0), 2.0**52, 8.0, 100, gradient_tol, 0.0, -9.0
+        check_counts(finished, (2.0, 0.0), *given, (end, 0.0), counts)
+
+
+@pytest.mark.full
+def test_a_step_from_a_hessian_known_in_part_ends_at_half_the_tolerance_and_a_look_at_all_of_it(monkeypatch):
+    monkeypatch.setattr(sr1_trust_region, "DENSE_STEP", 1)
+    part = jax.jit(lambda *given: finish(*given))
+    # from 4.4 by 1 to 3.4 and by 2 to 1.4, with two products each; where that is not enough the third look finds it so
+    for gradient_tol, products in ((2.81, 4), (2.79, 6)):
+        given = (1.0, 1.0), 2.0**52, 1.0, 100, gradient_tol, 0.0, -9.0
+        check_counts(part, (4.4, 0.0), *given, (1.4, 0.0), [2, 3, products, 0])
+
+
+@pytest.mark.full
+def test_where_there_is_negative_curvature_the_first_step_is_long_enough_to_be_seen():
+    visible = np.sqrt(128 * EPS * 1e12 / 0.5)  # of a loss of 1e12
+    for region, length in ((1e-6, visible), (2 * visible, 2 * visible)):
+        given = (-0.5, 1.0), 1e12, region, 1, 1e-6, 0.0, -9.0
+        check_counts(finished, (0.0, 0.0), *given, (length, 0.0), [1, 2, 2, 2])
 
 
 def modes(values, projections):
