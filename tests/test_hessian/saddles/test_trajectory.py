@@ -12,6 +12,7 @@ from gdlab.problems import surface
 from hessian.saddles import trajectory
 
 pytestmark = pytest.mark.full
+EPS = np.finfo(float).eps
 
 
 def test_measured_times_are_those_of_the_theory_over_seeds():
@@ -103,6 +104,17 @@ def test_on_a_parabola_everything_recorded_is_in_closed_form():
         ("left_at", np.argmax(np.linalg.norm(path, axis=1) > 0.1)),
     ):
         np.testing.assert_allclose(getattr(run, name), want, rtol=1e-9, atol=1e-15, err_msg=name)
+
+
+def test_of_the_gradient_counts_what_lies_along_curvature_that_is_negative_beyond_doubt():
+    @jax.jit
+    def lowest_of(bends):
+        here, g = jnp.zeros(2), jnp.array([3.0, 4.0])
+        return trajectory._lowest(lambda w, b: b @ w**2 / 2, here, (bends,), here, g, None, jax.random.key(0))
+
+    for lowest, share in ((-101 * EPS, 3.0), (-99 * EPS, 0.0), (1.0, 0.0)):  # of 50 roundings of 2
+        value, _, length = lowest_of(jnp.array([lowest, 2.0]))
+        assert (float(value), float(length)) == (lowest, share)
 
 
 def test_the_time_to_escape_is_that_of_a_geometric_growth():

@@ -198,6 +198,7 @@ def test_all_of_the_hessian_is_known_up_to_512_parameters():
 STRIDE = {
     "values": (1.0, 1.0), "projections": (-4.0, 0.0), "slope": (-4.0, 0.0), "bends": (1.0, 1.0), "constant": 0.0,
     "region": 1.0, "failed": 3, "poor": 0, "left": 100, "moved": True, "floor": -9.0,
+    "gradient_tol": 1e-6,
 }  # fmt: skip
 
 
@@ -213,7 +214,7 @@ def stridden(given):
         left=given["left"], moved=given["moved"]
     )
     found = Eigenbasis(given["values"], jnp.eye(2), given["projections"], jnp.int32(2))
-    goal = sr1_trust_region.Goal(flat, given["floor"], 1e-6, 0.0)
+    goal = sr1_trust_region.Goal(flat, given["floor"], given["gradient_tol"], 0.0)
     return sr1_trust_region._step(goal, sr1_trust_region._Stride(True, walk, found, given["failed"], given["poor"]))
 
 
@@ -233,6 +234,9 @@ GOING = {  # what is given; whether steps go on, failures in a row, poor steps i
     "to the floor": ({"floor": -3.5}, True, 0, 0, 2.0),
     "below the floor": ({"floor": -3.4}, False, 0, 0, 2.0),
     "to the end": ({"region": 8.0}, False, 0, 0, 8.0),
+    # by 2, to a gradient of 2, where the rest is hidden by a loss of 2^52
+    "to half the tolerance": ({"constant": 2.0**52, "region": 2.0, "gradient_tol": 4.0}, False, 0, 0, 4.0),
+    "to a little more": ({"constant": 2.0**52, "region": 2.0, "gradient_tol": 3.9}, True, 0, 0, 4.0),
     "29 failures": ({**UPHILL, "failed": 28}, True, 29, 1, 0.25),
     "30 failures": ({**UPHILL, "failed": 29}, False, 30, 1, 0.25),
     "a tenth": ({"projections": (-1.5, 0.0), "slope": (-0.1, 0.0), "bends": (0, 0)}, True, 0, 0, 0.5),
@@ -263,3 +267,6 @@ def test_a_failure_teaches_the_model_only_after_a_success():
         after = stride(**UPHILL, bends=(9.0, 1.0), moved=moved)  # a step of 1 uphill, on which the gradient rises by 9
         assert after.failed == 4
         np.testing.assert_allclose(after.found.values, values, rtol=1e-9)
+    for region, values in ((1e-8, (1.0, 1.0)), (2e-8, (1.0, 9.0))):  # a step shorter than sqrt(eps) teaches nothing
+        after = stride(**UPHILL, bends=(9.0, 1.0), region=region)
+        np.testing.assert_allclose(after.found.values, values, rtol=1e-6)
