@@ -271,7 +271,7 @@ def _tried(loss, theta, value, gradient, found, region, propose, adapt):
         return _Tries(
             searching=~good & (tries.count + 1 < TRIES) & (size > 0),
             count=tries.count + 1,
-            region=jnp.where((size > 0) & ~by_gradient, region, tries.region),
+            region=jnp.where(by_gradient, tries.region, region),
             theta=jnp.where(good, point, theta),
             value=jnp.where(good, reached, value),
             moved=good,

@@ -56,6 +56,7 @@ STEPS = {
     "a slope": (1.0, -0.5, 1.0, 0.0, 24.0),
     "a high plateau": (1e12, 0.0, 1e-3, 0.0, 1e-9),
     "a plateau so high that no length would show it": (1e12, 0.0, 1e-7, 0.0, 0.0),
+    "to the longest, exactly": (625 / 128 / EPS, 0.0, 1.0, 0.0, 0.0),  # 25, 50, 100
     "a little change": (1.0, 0.0, 1.0, 0.9, 0.7),
     "an eighth, just": (0.0, 0.0, 1.0, 0.0, 8.9),
     "an eighth, exactly": (0.0, 0.0, 1.0, 0.0, 9.0),
@@ -83,7 +84,7 @@ def test_the_length_is_halved_to_an_eighth_of_the_promise_and_doubled_while_the_
 
 def test_sixty_lengths_are_tried_whether_they_halve_or_double():
     flat = tuple(map(jnp.asarray, (0.0, 0.0, 0.0, 0.0, 0.0)))  # but for a hole; the first length is eps^(1/4) = 2^-13
-    for hole, step in ((2.0**-72, 2.0**-72), (0.99 * 2.0**-72, 0.0)):
+    for hole, step in ((2.0**-72, 2.0**-72), (0.99 * 2.0**-72, 0.0), (1.0, 2.0**-13)):  # and on an even floor it stays
         way = way_in_valley(flat, 0.0, 1.0, 0.0, hole, -2.0)
         assert way.step == step
         assert way.loss_after == -(step > 0)
