@@ -67,7 +67,8 @@ def test_every_reason_has_its_signs_in_their_order():
         (MinimumOutcome.BUDGET, {"left": 0, "gradient": 2e-3, "theta": 1.0}),  # a small gradient beside a large theta
         (MinimumOutcome.BUDGET, {"left": 0, "gradient": 1.1e-3, "theta": 1.0}),
         (MinimumOutcome.MINIMUM, {"left": 0, "gradient": 0.9e-3, "theta": 1.0}),
-        (MinimumOutcome.MINIMUM, {"left": 0, "gradient": 1.1e-3, "theta": 1.0, "gradient_tol": 2e-3}),
+        (MinimumOutcome.MINIMUM, {"left": 0, "gradient": 2e-3, "theta": 1.0, "gradient_tol": 2e-3}),
+        (MinimumOutcome.BUDGET, {"left": 0, "gradient": 2.1e-3, "theta": 1.0, "gradient_tol": 2e-3}),
         (MinimumOutcome.PINNED, {**budget, "negative": 1, "code": Kind.SADDLE}),
         (MinimumOutcome.PLATEAU, plateau),
         (MinimumOutcome.DEGENERATE, {**plateau, "gradient": 1e-9}),
