@@ -164,6 +164,18 @@ def test_where_no_sign_is_certain_an_eighth_of_the_tolerance_is_asked_for_thrice
     assert shares == [1 / 8, 1 / 64, 1 / 512, 1 / 512]
 
 
+def test_a_probe_is_counted_and_followed_where_it_finds_a_lower_point_and_steps_are_left(monkeypatch):
+    there = jnp.array([3.0, 4.0])
+    for value, left, lower in ((0.5, 1, True), (0.5, 0, False), (1.0, 1, False)):
+        monkeypatch.setattr(find_minimum, "probe_flat_directions", lambda *given: (there, jnp.asarray(value)))  # noqa: B023
+        walk = find_minimum._begun(jnp.zeros(2), jnp.ones(()), jnp.asarray(1.0), left, jax.random.key(0))
+        walk, found = find_minimum._probed(None, walk)
+        assert (bool(found), float(walk.value), int(walk.escapes)) == (lower, value if lower else 1.0, lower)
+        np.testing.assert_array_equal(walk.theta, there if lower else 0 * there)
+        # one gradient here and one at each of 32 places, where the loss is taken twice; a Hessian of two products
+        assert (walk.gradients, walk.num_matvecs, walk.evaluations) == (33, 2, 64)
+
+
 class Asking(NamedTuple):
     """A verdict that always asks for more."""
 
@@ -260,6 +272,7 @@ def test_an_optimizer_starts_afresh_after_a_round_without_progress_and_by_choice
     for slope, target, bend, reset, end, escapes in (
         (1.0, 99.0, 0.0, True, 21, 0),  # 1 + 2 + 3 + 4 + 5 + 6
         (1.0, 4.4, 0.0, False, 4, 0),  # 1, 3, 6, of which 3 is the lowest; then afresh: 4, 6, 3
+        (1.0, 4.5, 0.0, False, 4, 0),  # and likewise where 6 is no lower than 3
         (0.01, 99.0, 1.0, True, 12, 1),
         (0.01, 99.0, 1.0, False, 21, 1),
         (0.05, 99.0, 1.0, True, 21, 0),  # six steps of 1/20 bring more than the way out

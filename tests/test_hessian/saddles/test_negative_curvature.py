@@ -55,7 +55,7 @@ def test_the_loss_bends_down_where_it_falls_to_both_sides_by_half_of_what_its_cu
 def test_a_bend_of_32_roundings_of_the_largest_of_the_three_losses_is_none():
     for here, ahead, behind in ((1.0, 8.0, -6.0), (8.0, 8.0, 8.0), (-1.0, 6.0, -8.0)):
         noise = 32 * EPS * 8
-        for share, bends in ((1.0, False), (1.25, True)):
+        for share, bends in ((1.0, False), (33 / 32, True)):
             # the one that is smaller in size is lower by so much
             lower = (share * noise, 0.0) if abs(ahead) < abs(behind) else (0.0, share * noise)
             assert asked((here, ahead - lower[0], behind - lower[1]), -1e-20)[0] == bends

@@ -88,6 +88,7 @@ def test_on_a_parabola_everything_recorded_is_in_closed_form():
 
     run = leave(0.1)
     assert leave(1e9).left_at == 30
+    assert leave(float(run.distance[20])).left_at == 21  # beyond the radius, not on it
     start = np.asarray(run.params) / np.array([1.5, 0.5]) ** 30  # halved across: exact to the last
     start[1] = np.sqrt(1e-6 - start[0] ** 2)
     path = start * np.array([1.5, 0.0]) ** np.arange(30)[:, None]
@@ -115,6 +116,25 @@ def test_of_the_gradient_counts_what_lies_along_curvature_that_is_negative_beyon
     for lowest, share in ((-101 * EPS, 3.0), (-99 * EPS, 0.0), (1.0, 0.0)):  # of 50 roundings of 2
         value, _, length = lowest_of(jnp.array([lowest, 2.0]))
         assert (float(value), float(length)) == (lowest, share)
+
+
+def test_of_a_large_hessian_the_lowest_eigenvector_in_the_plane_of_a_vector_and_its_image_is_taken(monkeypatch):
+    monkeypatch.setattr(trajectory, "DENSE_TRAJECTORY", 2)
+    bends, here, g = jnp.array([-1.0, 2.0, 5.0]), jnp.zeros(3), jnp.array([3.0, 4.0, 5.0])
+
+    @jax.jit
+    def lowest_near(vector):
+        return trajectory._lowest(lambda w: bends @ w**2 / 2, here, (), here, g, vector, None)
+
+    for vector, lowest, want in (
+        ((0.6, 0.8, 0.0), -1, (1, 0, 0)),
+        ((0.0, 0.6, 0.8), 2, (0, 1, 0)),
+        ((1.0, 0.0, 0.0), -1, (1, 0, 0)),  # which has no residual
+    ):
+        value, found, share = lowest_near(jnp.array(vector))
+        np.testing.assert_allclose(value, lowest, rtol=1e-12)
+        np.testing.assert_allclose(jnp.abs(found), want, atol=1e-12)
+        np.testing.assert_allclose(share, 3 if lowest < 0 else 0, rtol=1e-12)
 
 
 def test_the_time_to_escape_is_that_of_a_geometric_growth():
