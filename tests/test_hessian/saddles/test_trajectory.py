@@ -120,21 +120,29 @@ def test_of_the_gradient_counts_what_lies_along_curvature_that_is_negative_beyon
 
 def test_of_a_large_hessian_the_lowest_eigenvector_in_the_plane_of_a_vector_and_its_image_is_taken(monkeypatch):
     monkeypatch.setattr(trajectory, "DENSE_TRAJECTORY", 2)
-    bends, here, g = jnp.array([-1.0, 2.0, 5.0]), jnp.zeros(3), jnp.array([3.0, 4.0, 5.0])
+    here, g = jnp.zeros(3), jnp.array([3.0, 4.0, 5.0])
 
     @jax.jit
-    def lowest_near(vector):
-        return trajectory._lowest(lambda w: bends @ w**2 / 2, here, (), here, g, vector, None)
+    def lowest_near(bends, vector):
+        key = jax.random.key(0)
+        return trajectory._lowest(lambda w, b: b @ w**2 / 2, here, (bends,), here, g, vector, key)
 
+    bent = jnp.array([-1.0, 2.0, 5.0])
     for vector, lowest, want in (
         ((0.6, 0.8, 0.0), -1, (1, 0, 0)),
         ((0.0, 0.6, 0.8), 2, (0, 1, 0)),
-        ((1.0, 0.0, 0.0), -1, (1, 0, 0)),  # which has no residual
+        ((1.0, 0.0, 0.0), -1, (1, 0, 0)),  # an eigenvector, and the lowest
     ):
-        value, found, share = lowest_near(jnp.array(vector))
+        value, found, share = lowest_near(bent, jnp.array(vector))
         np.testing.assert_allclose(value, lowest, rtol=1e-12)
         np.testing.assert_allclose(jnp.abs(found), want, atol=1e-12)
         np.testing.assert_allclose(share, 3 if lowest < 0 else 0, rtol=1e-12)
+    value, found, _ = lowest_near(bent, jnp.array([0.0, 0.0, 1.0]))  # an eigenvector, above whatever else
+    np.testing.assert_allclose(value, found @ (bent * found), rtol=1e-12)
+    assert value <= 2
+    for vector in np.random.default_rng(0).normal(size=(9, 3)):  # an eigenvector but for rounding
+        value, found, _ = lowest_near(jnp.full(3, 2.0), jnp.asarray(vector / np.linalg.norm(vector)))
+        np.testing.assert_allclose((value, jnp.linalg.norm(found)), (2, 1), rtol=1e-12)
 
 
 def test_the_time_to_escape_is_that_of_a_geometric_growth():

@@ -105,8 +105,8 @@ def test_a_vector_is_freed_of_a_basis_or_drawn_afresh_where_nothing_is_left():
         (jnp.array([1.0, 2, 3, 0, 4]), [0, 0, 0.6, 0, 0.8]),
         (jnp.array([1.0, 0, 1.1e-3, 0, 0]), [0, 0, 1, 0, 0]),
     ):
-        np.testing.assert_allclose(eigenbasis._orthogonal(basis, vector, jax.random.key(0)), want, atol=1e-14)
-    afresh = eigenbasis._orthogonal(basis, jnp.array([1.0, 0, 0.9e-3, 0, 0]), jax.random.key(0))
+        np.testing.assert_allclose(eigenbasis.orthogonal(basis, vector, jax.random.key(0)), want, atol=1e-14)
+    afresh = eigenbasis.orthogonal(basis, jnp.array([1.0, 0, 0.9e-3, 0, 0]), jax.random.key(0))
     np.testing.assert_allclose(basis @ afresh, 0, atol=1e-15)
     assert abs(afresh[3]) > 1e-3
     np.testing.assert_allclose(jnp.linalg.norm(afresh), 1)
