@@ -190,6 +190,25 @@ def test_a_curvature_of_fifty_roundings_of_the_largest_allows_no_slope_of_its_ow
         assert bool(goal_of().is_met(walk_at(), modes((lowest, 2.0), (5 * EPS, 0.0)), 1.0)) == met
 
 
+@pytest.mark.full
+def test_failures_and_poor_steps_are_counted_from_none():
+    @jax.jit
+    def behind(wall, left):
+        def loss(w):
+            return jnp.where(w[0] < wall, jnp.nan, w @ w / 2)
+
+        walk = walk_at(2.0, (2.0, 0.0), 8.0, (2.0, 0.0))._replace(left=left)
+        goal = sr1_trust_region.Goal(Flat(loss, lambda x: x), -9.0, 1e-6, 0.0)
+        return sr1_trust_region.sr1_trust_region(goal, walk)
+
+    stuck = behind(2.0, jnp.int32(100))  # no step leads anywhere
+    assert (int(stuck.left), int(stuck.steps), int(stuck.num_matvecs)) == (70, 0, 2)
+    # steps of 2, 1/2 and 1/8 fail, those of 1/32 and 1/16 do not: the Hessian serves for all five
+    beside = behind(1.9, jnp.int32(5))
+    np.testing.assert_allclose(beside.theta, [2 - 3 / 32, 0], rtol=1e-12)
+    assert (int(beside.left), int(beside.steps), int(beside.num_matvecs)) == (0, 2, 2)
+
+
 def test_all_of_the_hessian_is_known_up_to_512_parameters():
     assert sr1_trust_region.krylov_size(jnp.zeros(512)) is None
     assert sr1_trust_region.krylov_size(jnp.zeros(513)) == 40
