@@ -169,9 +169,7 @@ def _flow(found, spectral_norm, longest):
     def moved(log_time):
         z = x * jnp.exp(log_time)
         flat = jnp.abs(z) < 1e-8
-        growth = jnp.where(
-            flat, 1, -jnp.expm1(-jnp.where(flat, 1, jnp.minimum(jnp.maximum(z, -80), 80))) / jnp.where(flat, 1, z)
-        )
+        growth = jnp.where(flat, 1, -jnp.expm1(-jnp.maximum(z, -80)) / jnp.where(flat, 1, z))
         return -a * growth * jnp.exp(log_time)
 
     def short(log_time):

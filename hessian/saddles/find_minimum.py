@@ -59,7 +59,7 @@ class MinimumOutcome(Outcome):
 
 PASSES = 20  # of steps and a verdict on where they ended
 NEARER = 1 / 8  # of the gradient's tolerance is asked for where the verdict is undetermined, or not critical
-SMALLEST_SHARE = 1 / 500  # so thrice
+SMALLEST_SHARE = NEARER**2  # at which it is asked for again, so thrice
 NUMERIC = (jax.Array, np.ndarray, np.number, float, int)  # leaves of an optimizer that a program takes as arguments
 UNCHANGED = 8  # losses that differ by this many eps |loss| are the same
 

@@ -27,12 +27,12 @@ from gdlab.ground.checks import key_or_default, number, whole
 from gdlab.ground.results import digits, result
 from hessian.arguments import transformation
 from hessian.limits import DENSE_TRAJECTORY
-from hessian.numerics import divisor, length, unit
+from hessian.numerics import divisor, unit
 from hessian.precision import Tree, working
 from hessian.product import Loss, flat_product
-from hessian.steps.eigenbasis import eigenbasis, lowest_direction
+from hessian.steps.eigenbasis import eigenbasis, lowest_direction, orthogonal
 
-NUM_MATVECS = 60  # with the Hessian, for the first eigenvector of a large one
+NUM_MATVECS = 128  # with the Hessian at most, for the eigenvector at the saddle
 
 
 @result
@@ -110,9 +110,7 @@ def escape_trajectory(
     offset, radius = jnp.asarray(offset, theta.dtype), jnp.asarray(radius, theta.dtype)
     start_key, lanczos_key = jax.random.split(key_or_default(key))
     xi = unit(jax.random.normal(start_key, theta.shape, theta.dtype))
-    curvature, out, _, _ = lowest_direction(
-        loss, saddle, args, lanczos_key, max(NUM_MATVECS, min(theta.size, 2 * DENSE_TRAJECTORY))
-    )
+    curvature, out, _, _ = lowest_direction(loss, saddle, args, lanczos_key, NUM_MATVECS)
     extended = optax.with_extra_args_support(optimizer)
 
     def value_fn(params):
@@ -157,9 +155,8 @@ def _lowest(loss, params, args, here, g, vector, key):
     product = flat_product(loss, params, *args)
     with jax.default_matmul_precision("highest"):
         image = product(vector)
-        rest = image - (vector @ image) * vector
-        size = length(rest)
-        other = rest / divisor(size)
+        # The residual of an eigenvector is rounding; a random direction beside it shows whether another one is lower.
+        other = orthogonal(vector[None], unit(image - (vector @ image) * vector), key)
         pair = jnp.stack([vector, other])
         small = pair @ jnp.stack([image, product(other)]).T
         values, columns = jnp.linalg.eigh((small + small.T) / 2)

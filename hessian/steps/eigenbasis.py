@@ -70,7 +70,7 @@ def eigenbasis(
 
     with jax.default_matmul_precision("highest"):
         lowest = found.vectors[:, 0] @ random.basis
-        lowest = _orthogonal(downhill.basis, lowest, key)
+        lowest = orthogonal(downhill.basis, lowest, key)
         image = product(lowest)
         basis = jnp.concatenate([downhill.basis, lowest[None]])
         used = jnp.concatenate([jnp.arange(krylov) < downhill.count, jnp.array([True])])
@@ -134,7 +134,7 @@ def _negative(krylov, found):
     )
 
 
-def _orthogonal(basis, vector, key):
+def orthogonal(basis, vector, key):
     """The part of the vector orthogonal to the basis, scaled to length 1; a random one where nothing is left of it."""
     for _ in range(2):
         rest = vector - (basis @ vector) @ basis

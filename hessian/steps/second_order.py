@@ -201,8 +201,8 @@ class TrustRegion:
 
     @staticmethod
     def adapt(radius, size, ratio, on_boundary):
-        """The next radius, after a step of this size that brought this share of what was predicted."""
-        smaller = jnp.where(ratio > 1e-4, size / 2, jnp.minimum(radius, size) / 4)
+        """The next radius, after a step of this size that brought this share of what was predicted, or none."""
+        smaller = jnp.where(ratio > 0, size / 2, jnp.minimum(radius, size) / 4)
         return jnp.where(ratio < 0.25, smaller, jnp.where((ratio > 0.75) & on_boundary, 2 * radius, radius))
 
 
@@ -218,7 +218,7 @@ class Cubic:
             return inside, rest, jnp.bool_(True)
 
         def adapt(weight, size, ratio, on_boundary):
-            larger = jnp.where(ratio > 1e-4, 2 * weight, 4 * weight)
+            larger = jnp.where(ratio > 0, 2 * weight, 4 * weight)
             least = jnp.finfo(weight.dtype).eps * jnp.max(jnp.abs(found.values))
             smaller = jnp.maximum(weight / 2, jnp.where(least > 0, least, weight))
             return jnp.where(ratio < 0.25, larger, jnp.where(ratio > 0.9, smaller, weight))
@@ -271,7 +271,7 @@ def _tried(loss, theta, value, gradient, found, region, propose, adapt):
         return _Tries(
             searching=~good & (tries.count + 1 < TRIES) & (size > 0),
             count=tries.count + 1,
-            region=jnp.where((size > 0) & ~by_gradient, region, tries.region),
+            region=jnp.where(by_gradient, tries.region, region),
             theta=jnp.where(good, point, theta),
             value=jnp.where(good, reached, value),
             moved=good,

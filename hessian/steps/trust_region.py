@@ -50,17 +50,16 @@ def cubic(found: Eigenbasis, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
         return weight * length(shifted_step(found.values, found.projections, base, t)) > base + t
 
     t = _secular_root(too_long, largest)
-    return _completed(found, shifted_step(found.values, found.projections, base, t), (base + t) / weight)
+    return _completed(found, shifted_step(found.values, found.projections, base, t), base / weight)
 
 
 def on_sphere(values: jax.Array, projections: jax.Array, radius: jax.Array) -> jax.Array:
     """The minimizer of the model on |p| = radius, in coordinates; `values` ascend, `projections` is the gradient."""
     t = _on_boundary(values, projections, -values[0], radius)
     p = shifted_step(values, projections, -values[0], t)
-    size = length(p)
     first = other_leg(radius, length(p.at[0].set(0)))
     completed = p.at[0].set(jnp.where(projections[0] > 0, -first, first))
-    return jnp.where(other_leg(radius, size) > 0, completed, p / divisor(size / radius))
+    return jnp.where(other_leg(radius, length(p)) > 0, completed, p)
 
 
 def shifted_step(values: jax.Array, projections: jax.Array, base: jax.Array, t: jax.Array) -> jax.Array:

@@ -9,31 +9,36 @@ import pytest
 
 import hessian
 from gdlab.problems import styblinski_tang
+from hessian.saddles import escape
 from hessian.saddles.escape import line_search_along
 
 EPS = np.finfo(float).eps
 
 
-def valley(w, constant, slope, bend, turn, quartic):
-    """Along the first axis constant + slope x - bend x^2 / 2 + turn x^3 / 6 + quartic x^4 / 24; a parabola across."""
+def valley(w, constant, slope, bend, turn, quartic, side=0.0, hole=0.0):
+    """Along the first axis constant + slope x - bend x^2 / 2 + turn x^3 / 6 + quartic x^4 / 24; a parabola across.
+
+    Within the hole about the origin, but for the origin itself, it is lower by 1.
+    """
     x = w[0]
-    return constant + slope * x - bend * x**2 / 2 + turn * x**3 / 6 + quartic * x**4 / 24 + w[1] ** 2 / 2
+    value = constant + slope * x - bend * x**2 / 2 + turn * x**3 / 6 + quartic * x**4 / 24 + (w[1] - side) ** 2 / 2
+    return value - jnp.where((x != 0) & (jnp.abs(x) <= hole), 1, 0)
 
 
-def by_the_book(constant, slope, bend, turn, quartic):
-    """The step from the origin: the length where curvature and its change balance, halved, then doubled."""
+def by_the_book(constant, slope, bend, turn, quartic, scale=1.0):
+    """The step from x = 0: the length where curvature and its change balance, halved, then doubled."""
 
     def loss(x):
         return constant + slope * x - bend * x**2 / 2 + turn * x**3 / 6 + quartic * x**4 / 24
 
-    h = EPS**0.25
+    h = EPS**0.25 * scale
     change = (abs(turn) * h + quartic * h**2 / 2) / h
-    length = bend / change if change > bend else 1.0
-    length = min(max(length, np.sqrt(128 * EPS * abs(constant) / bend)), 100.0)
+    length = bend / change if change * scale > bend else scale
+    length = min(max(length, np.sqrt(128 * EPS * abs(constant) / bend)), 100 * scale)
     sign = -np.sign(slope) if abs(slope) > 1e-3 * bend * length else (1 if loss(length) <= loss(-length) else -1)
     while not loss(sign * length) <= constant - bend * length**2 / 8:
         length /= 2
-    while 2 * length <= 100 and loss(sign * 2 * length) < loss(sign * length):
+    while 2 * length <= 100 * scale and loss(sign * 2 * length) < loss(sign * length):
         length *= 2
     return sign * length
 
@@ -51,26 +56,51 @@ STEPS = {
     "a slope": (1.0, -0.5, 1.0, 0.0, 24.0),
     "a high plateau": (1e12, 0.0, 1e-3, 0.0, 1e-9),
     "a plateau so high that no length would show it": (1e12, 0.0, 1e-7, 0.0, 0.0),
+    "to the longest, exactly": (625 / 128 / EPS, 0.0, 1.0, 0.0, 0.0),  # 25, 50, 100
     "a little change": (1.0, 0.0, 1.0, 0.9, 0.7),
     "an eighth, just": (0.0, 0.0, 1.0, 0.0, 8.9),
+    "an eighth, exactly": (0.0, 0.0, 1.0, 0.0, 9.0),
     "an eighth, just not": (0.0, 0.0, 1.0, 0.0, 9.1),
 }
 
 
 @jax.jit
-def way_in_valley(shape, curvature_tol, size):
-    return line_search_along(valley, jnp.zeros(2), shape, curvature_tol, jnp.array([1.0, 0.0]), -shape[2], size)
+def way_in_valley(shape, curvature_tol, size, side=0.0, hole=0.0, curvature=None):
+    theta, u, curvature = jnp.stack([0.0, side]), jnp.array([1.0, 0.0]), -shape[2] if curvature is None else curvature
+    return line_search_along(valley, theta, (*shape, side, hole), curvature_tol, u, curvature, size)
 
 
+@pytest.mark.parametrize("side", [0.0, 5.0])
 @pytest.mark.parametrize("case", STEPS, ids=STEPS)
-def test_the_length_is_halved_to_an_eighth_of_the_promise_and_doubled_while_the_loss_falls(case):
+def test_the_length_is_halved_to_an_eighth_of_the_promise_and_doubled_while_the_loss_falls(case, side):
     shape = STEPS[case]
-    way = way_in_valley(tuple(map(jnp.asarray, shape)), 1e-9, 1.0)
-    want = by_the_book(*shape)
-    np.testing.assert_allclose(way.params, [want, 0.0], rtol=1e-6)
+    way = way_in_valley(tuple(map(jnp.asarray, shape)), 1e-9, 1.0, side)
+    want = by_the_book(*shape, scale=1 + side)
+    np.testing.assert_allclose(way.params, [want, side], rtol=1e-6)
     np.testing.assert_allclose(way.step, abs(want), rtol=1e-6)
     np.testing.assert_allclose(way.direction, [np.sign(want), 0])
-    np.testing.assert_allclose(way.loss_after, valley(np.array([want, 0.0]), *shape), rtol=1e-6)
+    np.testing.assert_allclose(way.loss_after, valley(np.array([want, side]), *shape, side), rtol=1e-6)
+
+
+def test_sixty_lengths_are_tried_whether_they_halve_or_double():
+    flat = tuple(map(jnp.asarray, (0.0, 0.0, 0.0, 0.0, 0.0)))  # but for a hole; the first length is eps^(1/4) = 2^-13
+    for hole, step in ((2.0**-72, 2.0**-72), (0.99 * 2.0**-72, 0.0), (1.0, 2.0**-13)):  # and on an even floor it stays
+        way = way_in_valley(flat, 0.0, 1.0, 0.0, hole, -2.0)
+        assert way.step == step
+        assert way.loss_after == -(step > 0)
+    down = tuple(map(jnp.asarray, (0.0, 0.0, 1.0, 0.0, 0.0)))
+    small = 1e-25  # is said of the curvature, which is -1 at a distance of h
+    way = way_in_valley(down, 0.0, 1.0, 0.0, 0.0, -small)
+    np.testing.assert_allclose(way.step, small * EPS**0.25 * 2.0**59, rtol=1e-9)
+
+
+@pytest.mark.parametrize(("limit", "krylov"), [(3, 0), (2, 1)])
+def test_all_eigenvalues_are_taken_up_to_a_number_of_parameters(monkeypatch, limit, krylov):
+    calls, lowest_direction = [], escape.lowest_direction
+    monkeypatch.setattr(escape, "DENSE_SPECTRUM", limit)
+    monkeypatch.setattr(escape, "lowest_direction", lambda *args: calls.append(args) or lowest_direction(*args))
+    jax.eval_shape(lambda w: hessian.escape(lambda w: w @ w, w), jnp.zeros(3))
+    assert len(calls) == krylov
 
 
 def test_only_curvature_beyond_the_band_is_a_way_out():
@@ -79,6 +109,12 @@ def test_only_curvature_beyond_the_band_is_a_way_out():
         assert way_in_valley(shape, tolerance, 9.0).reason.startswith(reason)
     for size, reason in ((2 / EPS / 51, "stepped along"), (2 / EPS / 49, "no negative curvature")):
         assert way_in_valley(shape, None, size).reason.startswith(reason)
+
+
+def test_fewer_than_five_products_are_refused():
+    with pytest.raises(ValueError, match="num_matvecs must be a whole number, at least 5; got 4"):
+        hessian.escape(jnp.sum, jnp.zeros(2), num_matvecs=4)
+    jax.eval_shape(lambda w: hessian.escape(lambda w: w @ w, w, num_matvecs=5), jnp.zeros(2))
 
 
 LOSSES = {

@@ -2,6 +2,7 @@
 
 import functools
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,15 +16,17 @@ from gdlab.problems import rosenbrock, surface
 from hessian.saddles import find_minimum
 from hessian.saddles.find_minimum import MinimumOutcome
 from hessian.saddles.rounds import run_rounds
+from hessian.spectra.spectrum import Inertia
 from hessian.steps.second_order import Flat
 from hessian.steps.sr1_trust_region import Walk
 from hessian.verdicts.classify import Kind
 
 pytestmark = pytest.mark.full
 
+EPS = np.finfo(float).eps
 SIGNS = {
     "value": 1.0, "floor": -9.0, "left": 5, "steps": 5, "theta": 0.0, "moved": True, "gradient": 1e-3, "tilt": 0.0,
-    "gradient_tol": None, "code": Kind.MINIMUM, "negative": 0, "lowest": 1.0,
+    "jump": 0.0, "ring": 0.0, "gradient_tol": None, "code": Kind.MINIMUM, "negative": 0, "lowest": 1.0,
 }  # fmt: skip
 
 
@@ -37,7 +40,12 @@ def reason(signs):
         inertia=of, negative=of.negative, code=of.code, gradient_norm=of.gradient, gradient_tol=2e-3,
         lowest=SimpleNamespace(value=of.lowest),
     )  # fmt: skip
-    return find_minimum._code(lambda w: of.value + of.tilt * (w[0] - of.theta), walk, point, of.floor, of.gradient_tol)
+
+    def loss(w):
+        on_ring = jnp.abs(jnp.linalg.norm(w - theta) - of.ring) < 1e-12
+        return of.value + of.tilt * (w[0] - of.theta) + jnp.where((of.ring == 0) | on_ring, of.jump, 0)
+
+    return find_minimum._code(loss, walk, point, of.floor, of.gradient_tol)
 
 
 def test_every_reason_has_its_signs_in_their_order():
@@ -59,12 +67,22 @@ def test_every_reason_has_its_signs_in_their_order():
         (MinimumOutcome.BUDGET, {"left": 0, "gradient": 2e-3, "theta": 1.0}),  # a small gradient beside a large theta
         (MinimumOutcome.BUDGET, {"left": 0, "gradient": 1.1e-3, "theta": 1.0}),
         (MinimumOutcome.MINIMUM, {"left": 0, "gradient": 0.9e-3, "theta": 1.0}),
-        (MinimumOutcome.MINIMUM, {"left": 0, "gradient": 1.1e-3, "theta": 1.0, "gradient_tol": 2e-3}),
+        (MinimumOutcome.MINIMUM, {"left": 0, "gradient": 2e-3, "theta": 1.0, "gradient_tol": 2e-3}),
+        (MinimumOutcome.BUDGET, {"left": 0, "gradient": 2.1e-3, "theta": 1.0, "gradient_tol": 2e-3}),
         (MinimumOutcome.PINNED, {**budget, "negative": 1, "code": Kind.SADDLE}),
         (MinimumOutcome.PLATEAU, plateau),
         (MinimumOutcome.DEGENERATE, {**plateau, "gradient": 1e-9}),
         (MinimumOutcome.DEGENERATE, {**plateau, "tilt": 1e-9}),
         (MinimumOutcome.PLATEAU, {**plateau, "tilt": 1e-15}),
+        (MinimumOutcome.PLATEAU, {**plateau, "jump": 8 * EPS}),  # eight roundings of a loss of 1
+        (MinimumOutcome.DEGENERATE, {**plateau, "jump": 9 * EPS}),
+        (MinimumOutcome.PLATEAU, {**plateau, "value": -4.0, "jump": 32 * EPS}),
+        (MinimumOutcome.DEGENERATE, {**plateau, "value": -4.0, "jump": 36 * EPS}),
+        # places at a thousandth, a hundredth and a tenth of 1 + |theta|
+        (MinimumOutcome.DEGENERATE, {**plateau, "theta": 1.0, "jump": 1.0, "ring": 0.002}),
+        (MinimumOutcome.DEGENERATE, {**plateau, "theta": 1.0, "jump": 1.0, "ring": 0.02}),
+        (MinimumOutcome.DEGENERATE, {**plateau, "theta": 1.0, "jump": 1.0, "ring": 0.2}),
+        (MinimumOutcome.PLATEAU, {**plateau, "theta": 1.0, "jump": 1.0, "ring": 0.1}),
         (MinimumOutcome.PINNED, {**plateau, "negative": 1}),
         (MinimumOutcome.PINNED, {"code": Kind.SADDLE, "negative": 1}),
         (MinimumOutcome.UNDETERMINED, {**plateau, "code": Kind.UNDETERMINED}),
@@ -74,6 +92,115 @@ def test_every_reason_has_its_signs_in_their_order():
     ):
         found = reason({name: None if sign is None else jnp.asarray(sign) for name, sign in {**SIGNS, **signs}.items()})
         assert found == expected, signs
+
+
+def test_what_is_stored_in_few_digits_is_the_start_where_rounding_raised_it_above_that():
+    flat, start = Flat(lambda w: w[0], lambda x: x), jnp.array([7.0])
+    walk = SimpleNamespace(theta=jnp.array([0.625]), value=jnp.asarray(0.625))
+    for rounds, before, end, value in (
+        (False, 0.75, 0.625, 0.625),
+        (True, 1.25, 1.0, 1.0),
+        (True, 1.0, 1.0, 1.0),
+        (True, 0.75, 7.0, 0.75),
+    ):
+        stored = SimpleNamespace(rounds=rounds, landed=jnp.round)
+        assert find_minimum._at_rest(flat, stored, start, jnp.asarray(before), walk) == (end, value)
+
+
+PASS = {"convex": True, "moved": True, "left": 9, "code": Kind.MINIMUM, "negative": 0, "passes": 0, "share": 1.0}
+
+
+def passed(monkeypatch, lower=False, size=2, **signs):
+    """The state after one pass whose steps change nothing, with this verdict on it; a probe counts as an escape."""
+    of, none = SimpleNamespace(**{**PASS, **signs}), jnp.int32(0)
+    monkeypatch.setattr(find_minimum, "sr1_trust_region", lambda goal, walk: walk)
+    monkeypatch.setattr(
+        find_minimum, "_probed", lambda flat, walk: (walk._replace(escapes=walk.escapes + 1), jnp.bool_(lower))
+    )
+    walk = find_minimum._begun(jnp.zeros(size), jnp.zeros(()), jnp.asarray(7.0), of.left, jax.random.key(0))
+    walk = walk._replace(convex=jnp.bool_(of.convex), moved=jnp.bool_(of.moved), num_matvecs=jnp.int32(30))
+    point = SimpleNamespace(code=jnp.asarray(of.code), inertia=SimpleNamespace(negative=of.negative), num_matvecs=12)
+    search = SimpleNamespace(
+        region=jnp.asarray(0.5), box=None, verdict=lambda theta, key: point, flat=None, floor=None, gradient_tol=None,
+        curvature_tol=None,
+    )  # fmt: skip
+    return find_minimum._passed(search, (walk, None, none + of.passes, jnp.asarray(of.share)))
+
+
+def test_a_search_goes_on_where_the_verdict_asks_for_it_and_no_longer_than_twenty_passes(monkeypatch):
+    more = {"code": Kind.SADDLE, "negative": 1}
+    for signs, going, probes, nearer in (
+        ({}, False, 0, False),
+        (more, True, 0, False),
+        ({**more, "convex": False}, False, 0, False),
+        ({**more, "moved": False}, False, 0, False),
+        ({**more, "left": 1}, True, 0, False),
+        ({**more, "left": 0}, False, 0, False),
+        ({**more, "passes": 18}, True, 0, False),
+        ({**more, "passes": 19}, False, 0, False),
+        ({"code": Kind.NOT_CRITICAL}, True, 0, True),
+        ({"code": Kind.NOT_CRITICAL, "convex": False}, False, 0, True),
+        ({"code": Kind.UNDETERMINED}, True, 0, True),
+        ({"code": Kind.UNDETERMINED, "convex": False}, True, 0, True),
+        ({"code": Kind.UNDETERMINED, "moved": False}, False, 0, False),
+        ({"code": Kind.DEGENERATE}, False, 1, False),
+        ({"code": Kind.DEGENERATE, "lower": True}, True, 1, False),
+        ({"code": Kind.DEGENERATE, "lower": True, "convex": False, "moved": False}, True, 1, False),
+        ({"code": Kind.DEGENERATE, "negative": 1}, True, 0, False),
+    ):
+        walk, _, passes, share = passed(monkeypatch, **signs)
+        assert (bool(walk.walking), int(walk.escapes)) == (going, probes), signs
+        assert (int(passes), float(share)) == (signs.get("passes", 0) + 1, 1 / 8 if nearer else 1.0), signs
+        assert (float(walk.region), int(walk.num_matvecs)) == (0.5, 30 + 12)
+
+
+def test_where_no_sign_is_certain_an_eighth_of_the_tolerance_is_asked_for_thrice(monkeypatch):
+    share, shares = 1.0, []
+    for _ in range(5):
+        walk, _, _, share = passed(monkeypatch, code=Kind.UNDETERMINED, share=share)
+        shares.append(float(share))
+        if not walk.walking:
+            break
+    assert shares == [1 / 8, 1 / 64, 1 / 512, 1 / 512]
+
+
+def test_a_probe_is_counted_and_followed_where_it_finds_a_lower_point_and_steps_are_left(monkeypatch):
+    there = jnp.array([3.0, 4.0])
+    for value, left, lower in ((0.5, 1, True), (0.5, 0, False), (1.0, 1, False)):
+        monkeypatch.setattr(find_minimum, "probe_flat_directions", lambda *given: (there, jnp.asarray(value)))  # noqa: B023
+        walk = find_minimum._begun(jnp.zeros(2), jnp.ones(()), jnp.asarray(1.0), left, jax.random.key(0))
+        walk, found = find_minimum._probed(None, walk)
+        assert (bool(found), float(walk.value), int(walk.escapes)) == (lower, value if lower else 1.0, lower)
+        np.testing.assert_array_equal(walk.theta, there if lower else 0 * there)
+        # one gradient here and one at each of 32 places, where the loss is taken twice; a Hessian of two products
+        assert (walk.gradients, walk.num_matvecs, walk.evaluations) == (33, 2, 64)
+
+
+class Asking(NamedTuple):
+    """A verdict that always asks for more."""
+
+    code: jax.Array
+    inertia: Inertia
+    num_matvecs: jax.Array
+
+
+def test_a_verdict_that_never_rests_is_asked_twenty_times(monkeypatch):
+    monkeypatch.setattr(find_minimum, "sr1_trust_region", lambda goal, walk: walk._replace(convex=jnp.bool_(True)))
+    saddle = Asking(jnp.int32(Kind.SADDLE), Inertia(*map(jnp.int32, (1, 0, 1))), jnp.int32(12))
+    search = SimpleNamespace(
+        region=jnp.asarray(0.5), box=None, verdict=lambda theta, key: saddle, flat=None, floor=None, gradient_tol=None,
+        curvature_tol=None,
+    )  # fmt: skip
+    monkeypatch.setattr(find_minimum, "_probed", lambda flat, walk: (walk, jnp.bool_(False)))
+    walk = find_minimum._begun(jnp.zeros(2), jnp.zeros(()), search.region, 9, jax.random.key(0))
+    walk, point = find_minimum._settled(search, walk)
+    assert walk.num_matvecs == 20 * 12
+    assert point.code == Kind.SADDLE
+
+
+def test_flat_directions_are_probed_up_to_512_parameters(monkeypatch):
+    for size, probes in ((512, 1), (513, 0)):
+        assert passed(monkeypatch, code=Kind.DEGENERATE, size=size)[0].escapes == probes
 
 
 def ridge(w, bends, quartic):
@@ -119,6 +246,47 @@ def test_a_round_that_brings_nothing_is_followed_by_the_way_out_where_that_bring
     steep = two_rounds(*(jnp.asarray(x) for x in ((0.0, 9.0), SADDLE, (0.25, 0.0), 0.5, -9.0)))
     assert steep.escapes == 0  # the steps bring 40, and then 0.6 where the way out brings a quarter
     np.testing.assert_allclose(steep.theta, [0, 9 / 64])
+
+
+def ever_further():
+    """An optimizer that moves the first number by 1, then 2, then 3, against the sign of its gradient."""
+
+    def update(grads, count, params=None):
+        return (count + 1) * jnp.array([-1.0, 0.0]) * jnp.sign(grads), count + 1
+
+    return optax.GradientTransformation(lambda params: jnp.zeros(()), update)
+
+
+@jax.jit
+def two_rounds_ever_further(constant, slope, target, bend, reset):
+    """At most two rounds of three steps from the origin, beside negative curvature that brings bend / 4."""
+
+    def wedge(w):
+        return constant + slope * jnp.abs(w[0] - target) + bend * (w[1] ** 4 / 4 - w[1] ** 2 / 2)
+
+    walk = find_minimum._begun(jnp.zeros(2), wedge(jnp.zeros(2)), None, 0, jax.random.key(0))
+    return run_rounds(Flat(wedge, lambda x: x), ever_further(), walk, -1e9, None, rounds=2, steps=3, reset=reset)
+
+
+def test_an_optimizer_starts_afresh_after_a_round_without_progress_and_by_choice_after_an_escape():
+    for slope, target, bend, reset, end, escapes in (
+        (1.0, 99.0, 0.0, True, 21, 0),  # 1 + 2 + 3 + 4 + 5 + 6
+        (1.0, 4.4, 0.0, False, 4, 0),  # 1, 3, 6, of which 3 is the lowest; then afresh: 4, 6, 3
+        (1.0, 4.5, 0.0, False, 4, 0),  # and likewise where 6 is no lower than 3
+        (0.01, 99.0, 1.0, True, 12, 1),
+        (0.01, 99.0, 1.0, False, 21, 1),
+        (0.05, 99.0, 1.0, True, 21, 0),  # six steps of 1/20 bring more than the way out
+    ):
+        given = jnp.array([0.0, slope, target, bend])
+        found = two_rounds_ever_further(*given, jnp.bool_(reset))
+        np.testing.assert_allclose(found.theta[0], end, rtol=1e-12)
+        assert found.escapes == escapes
+
+
+def test_rounds_end_where_one_brings_no_more_than_ten_roundings_of_the_loss():
+    for slope, rounds in ((1.5, 1), (2.0, 2)):  # of six steps, each of which brings so many roundings
+        given = jnp.array([-1.0 - 99 * slope * EPS, slope * EPS, 99.0, 0.0])
+        assert two_rounds_ever_further(*given, jnp.bool_(True)).steps == 3 * rounds
 
 
 DEGREE = 6
@@ -314,9 +482,12 @@ def test_every_gradient_product_and_loss_is_counted():
 
 def test_unbounded_is_what_falls_by_the_twelfth_power_of_ten_below_the_size_of_the_start():
     for constant, floor in ((0.0, -1e12), (-0.5, -1e12), (-1e3, -1e15), (1e3, -1e15)):
-        end = on_plane(jnp.zeros(2), terms(_=constant, xx=-1.0, yy=1.0))
+        end = on_plane(jnp.zeros(2), terms(_=constant, xx=-1.1, yy=1.0))
         assert end.reason.startswith("unbounded")
-        assert floor > end.loss > 100 * floor
+        # with the radius a step doubles: 1, 3, 7, 15, ...
+        losses = constant - 1.1 * (2.0 ** np.arange(1, 40) - 1) ** 2
+        np.testing.assert_allclose(end.loss, losses[losses < floor][0], rtol=1e-9)
+        assert end.loss > 1.25 * floor
 
 
 def test_rounds_of_an_optimizer_are_counted_too():
@@ -328,5 +499,10 @@ def test_rounds_of_an_optimizer_are_counted_too():
 def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match="rounds must be a whole number, at least 0; got -1"):
         hessian.find_minimum(jnp.sum, jnp.zeros(2), rounds=-1)
+    with pytest.raises(ValueError, match="finish must be a whole number, at least 0; got -1"):
+        hessian.find_minimum(jnp.sum, jnp.zeros(2), finish=-1)
+    jax.eval_shape(
+        lambda w: hessian.find_minimum(jnp.sum, w, optimizer=optax.sgd(0.1), rounds=0, steps=1, finish=0), jnp.zeros(2)
+    )
     with pytest.raises(ValueError, match=r"steps must be a whole number, at least 1; got 0\.5"):
         hessian.find_minimum(jnp.sum, jnp.zeros(2), steps=0.5)

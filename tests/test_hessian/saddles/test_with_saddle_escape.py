@@ -102,6 +102,7 @@ def test_a_look_needs_the_loss():
         optimizer.update(jnp.zeros(2), state, jnp.zeros(2))
     with pytest.raises(ValueError, match="num_matvecs must be a whole number, at least 2; got 1"):
         hessian.with_saddle_escape(optax.sgd(0.1), num_matvecs=1)
+    hessian.with_saddle_escape(optax.sgd(0.1), num_matvecs=2)
 
 
 def test_looks_come_after_every_so_many_steps_and_pay_more_than_those_did():

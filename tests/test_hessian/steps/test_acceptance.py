@@ -4,14 +4,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hessian.steps.acceptance import accepted, descent_sign, gradient_fell, smallest_visible_step
+from hessian.steps.acceptance import accepted, descent_sign, gradient_fell, loss_rounding, smallest_visible_step
 
 EPS = np.finfo(float).eps
 
 JUDGED = {
     "half of what was promised": (1.0, 0.0, (1.0, 0.0), 2.0, True, 0.5),
     "next to nothing": (1.0, 1 - 1e-4, (1.0, 0.0), 1.0, False, 0.0),
-    "a little more": (1.0, 1 - 2e-4, (1.0, 0.0), 1.0, True, 2e-4),
+    "exactly the least share": (1e-4, 0.0, (1.0, 0.0), 1.0, False, 0.0),
+    "a little more": (1.0, 1 - 1.4e-4, (1.0, 0.0), 1.0, True, 1.4e-4),
     "uphill": (1.0, 1.5, (0.1, 0.0), 1.0, False, 0.0),
     "nothing promised": (1.0, 0.5, (0.1, 0.0), 0.0, False, 0.5),
     "hidden, and calmer": (1.0, 1.0, (0.89, 0.0), 9 * EPS, True, 0.0),
@@ -32,6 +33,17 @@ def test_a_step_is_judged_by_the_loss_or_where_that_is_blind_by_the_gradient(cas
     np.testing.assert_allclose(share, ratio, rtol=1e-9)
 
 
+def test_a_gradient_fell_where_less_than_nine_tenths_of_it_are_left():
+    for before, after, fell in ((2.0, 1.79, True), (2.0, 1.8, False), (2.0, 1.9, False), (0.5, 0.46, False)):
+        assert bool(gradient_fell(jnp.asarray(before), jnp.asarray(after))) == fell
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_the_loss_shows_no_less_than_ten_of_its_roundings(dtype):
+    for value in (4.0, -4.0, 0.25, 0.0):
+        assert loss_rounding(jnp.asarray(value, dtype)) == 10 * abs(value) * np.finfo(dtype).eps
+
+
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 def test_the_smallest_visible_step_lowers_a_parabola_by_64_roundings(dtype):
     for value, curvature in ((3.0, -2.0), (-0.5, 8.0)):
@@ -47,6 +59,7 @@ def test_the_gradient_tells_the_sign_where_its_slope_matters_at_this_length():
         (-0.5, 1.0, 1, True),
         (0.0, 1.0, 1, False),
         (2.1e-3, 1.0, -1, True),
+        (2e-3, 1.0, -1, False),  # exactly at the edge
         (1.9e-3, 1.0, -1, False),
         (1.9e-3, 0.5, -1, True),
     ):

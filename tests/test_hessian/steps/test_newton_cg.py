@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import hessian
 from hessian.steps.newton_cg import capped
@@ -51,19 +52,24 @@ def test_a_direction_of_curvature_below_minus_the_damping_is_returned_instead():
 
 
 @jax.jit
-def stepped(slope, bends, cubic, quartic, constant, damping, accuracy, weight):
-    """One step from the origin, and how the loss changed."""
+def stepped(slope, bends, cubic, quartic, constant, far, wall, damping, accuracy, weight):
+    """One step from a point that is so far from the origin, in a loss that is NaN beyond a wall about that point."""
 
     def loss(w):
-        return constant + slope @ w + bends @ w**2 / 2 + cubic @ w**3 / 6 + quartic @ w**4
+        w = w - at
+        value = constant + slope @ w + bends @ w**2 / 2 + cubic @ w**3 / 6 + quartic @ w**4
+        return jnp.where(jnp.max(jnp.abs(w)) > wall, jnp.nan, value)
 
-    w = jnp.zeros(2)
+    at = jnp.stack([0.0, far])
     method = hessian.newton_cg(damping=damping, accuracy=accuracy, weight=weight)
-    return method.update(jax.grad(loss)(w), method.init(w), w, value_fn=loss)[0]
+    return method.update(jax.grad(loss)(at), method.init(at), at, value_fn=loss)[0]
 
 
-def step(slope=(0.0, 0.0), bends=(1.0, 2.0), cubic=(0, 0), quartic=(0, 0), constant=0.0, damping=0.1, weight=1e-3):
-    arrays = (jnp.asarray(x, float) for x in (slope, bends, cubic, quartic, constant))
+def step(
+    slope=(0.0, 0.0), bends=(1.0, 2.0), cubic=(0, 0), quartic=(0, 0), constant=0.0, far=0.0, wall=np.inf, damping=0.1,
+    weight=1e-3,
+):  # fmt: skip
+    arrays = (jnp.asarray(x, float) for x in (slope, bends, cubic, quartic, constant, far, wall))
     return np.asarray(stepped(*arrays, damping, 1e-12, weight))
 
 
@@ -79,6 +85,12 @@ def test_the_step_is_halved_until_the_loss_falls_by_the_cube_of_its_length():
         np.testing.assert_allclose(found, [want, 0], rtol=1e-9)
 
 
+def test_the_step_is_halved_49_times_at_most():
+    shortest = 2.5 * 2.0**-49
+    np.testing.assert_allclose(step((-3.0, 0.0), wall=1.01 * shortest), [shortest, 0], rtol=1e-9)
+    np.testing.assert_array_equal(step((-3.0, 0.0), wall=0.99 * shortest), [0, 0])
+
+
 def test_along_negative_curvature_it_goes_as_far_as_that_is_and_falls_by_an_eighth():
     for bend, quartic, want in (
         (-0.5, 0.0, 0.5),
@@ -89,6 +101,7 @@ def test_along_negative_curvature_it_goes_as_far_as_that_is_and_falls_by_an_eigh
     ):
         found = step(bends=(bend, 2.0), quartic=(quartic, 0.0))
         np.testing.assert_allclose(np.abs(found), [want, 0], atol=1e-9)
+    np.testing.assert_allclose(np.abs(step(bends=(-5.0, 2.0), far=3.0)), [4, 0], atol=1e-9)
     visible = np.sqrt(128 * EPS * 1e12 / 0.05)
     np.testing.assert_allclose(np.abs(step(bends=(-0.05, 2.0), constant=1e12)), [visible, 0], rtol=1e-9, atol=1e-9)
 
@@ -107,6 +120,20 @@ def test_of_the_system_and_the_random_start_the_better_is_taken():
     for slope, out in ((1.35, True), (1.45, False)):
         found = step((0.0, slope), (-1.0, 2.0))
         np.testing.assert_allclose(np.abs(found), [1, 0] if out else [0, slope / 2.2], atol=1e-9)
+    for slope, out in ((22.0, True), (23.0, False)):  # 64 against g^2 / 8
+        found = step((0.0, slope), (-4.0, 8.0))
+        np.testing.assert_allclose(np.abs(found), [1, 0] if out else [0, slope / 8.2], atol=1e-9)
+
+
+def test_the_system_takes_as_many_products_as_are_allowed():
+    bends, w, method = jnp.array([1.0, 2.0, 5.0, 7.0]), jnp.zeros(4), hessian.newton_cg(damping=0.1, num_matvecs=2)
+    g = jnp.ones(4)
+    update = jax.jit(lambda g: method.update(g, method.init(w), w, value_fn=lambda w: g @ w + bends @ w**2 / 2)[0])(g)
+    shifted = np.diag(bends) + 0.2 * np.eye(4)  # two products: the least of the model in the plane of g and H g
+    plane = np.stack([g, shifted @ g], axis=1)
+    np.testing.assert_allclose(update, -plane @ np.linalg.solve(plane.T @ shifted @ plane, plane.T @ g), rtol=1e-9)
+    with pytest.raises(ValueError, match="num_matvecs must be a whole number, at least 2; got 1"):
+        hessian.newton_cg(num_matvecs=1)
 
 
 def test_what_the_loss_cannot_show_is_judged_by_the_gradient():

@@ -16,6 +16,7 @@ from hessian.steps.second_order import Cubic, Flat, Newton, SaddleFree, TrustReg
 from hessian.steps.trust_region import cubic, in_ball, other_leg
 
 pytestmark = pytest.mark.full
+EPS = np.finfo(float).eps
 
 
 def model(seed, n=5, hard=False):
@@ -41,7 +42,8 @@ def test_the_step_meets_the_conditions_of_more_and_sorensen(radius, hard):
 
 
 def test_what_is_left_goes_along_the_first_mode_only_where_its_curvature_is_negative_beyond_doubt():
-    for lowest, left in ((1e-18, False), (0.0, False), (-1e-18, False), (-1.0, True)):
+    band = 100 * EPS  # 50 roundings of 2
+    for lowest, left in ((1e-18, False), (0.0, False), (-1e-18, False), (-band, False), (-1.01 * band, True)):
         found = Eigenbasis(jnp.array([lowest, 2.0]), jnp.eye(2), jnp.zeros(2), jnp.int32(2))
         assert (in_ball(found, jnp.array(0.5))[1] > 0) == left
 
@@ -94,6 +96,8 @@ SADDLE, VALLEY = (-1.0, 2.0), (1.0, 2.0)
 # step of length r brings 1 - 2 quartic r^2 of what was predicted.
 RADII = {
     "inside": ({"region": 1.0, "values": VALLEY, "slope": (-0.1, 0.2)}, (0.1, -0.1), 1.0, 2),
+    "inside, by a hundredth": ({"region": 1.0, "values": VALLEY, "slope": (-0.99, 0.0)}, (0.99, 0), 2.0, 2),
+    "inside, by more": ({"region": 1.0, "values": VALLEY, "slope": (-0.98, 0.0)}, (0.98, 0), 1.0, 2),
     "good, at the boundary": ({"region": 1.0, "values": SADDLE, "quartic": 0.05}, (1, 0), 2.0, 2),
     "fair": ({"region": 1.0, "values": SADDLE, "quartic": 0.3}, (1, 0), 1.0, 2),
     "poor": ({"region": 1.0, "values": SADDLE, "quartic": 0.45}, (1, 0), 0.5, 2),
@@ -129,11 +133,14 @@ def test_the_radius_doubles_stays_or_shrinks_by_what_the_step_brought(case):
 
 WEIGHTS = {
     "very good": ({"region": 1.0, "values": SADDLE, "quartic": 0.04}, 1.0, 0.5, 2),
+    "nine tenths": ({"region": 1.0, "values": SADDLE, "quartic": 0.05}, 1.0, 1.0, 2),
     "good": ({"region": 1.0, "values": SADDLE, "quartic": 0.06}, 1.0, 1.0, 2),
     "fair": ({"region": 1.0, "values": SADDLE, "quartic": 0.37}, 1.0, 1.0, 2),
+    "a quarter": ({"region": 1.0, "values": SADDLE, "quartic": 0.375}, 1.0, 1.0, 2),
     "poor": ({"region": 1.0, "values": SADDLE, "quartic": 0.38}, 1.0, 2.0, 2),
+    "just enough": ({"region": 1.0, "values": SADDLE, "quartic": 0.49994}, 1.0, 2.0, 2),
     "next to nothing": ({"region": 1.0, "values": SADDLE, "quartic": 0.49999}, 0.25, 2.0, 4),
-    "never below rounding": ({"region": 3e-16, "values": SADDLE}, 1 / 3e-16, 2 * np.finfo(float).eps, 2),
+    "never below rounding": ({"region": 3e-16, "values": SADDLE}, 1 / 3e-16, 2 * EPS, 2),
     "without curvature": ({"region": 1.0, "values": (0.0, 0.0), "slope": (-1.0, 0.0)}, 1.0, 1.0, 2),
 }
 
@@ -147,7 +154,7 @@ def test_the_weight_halves_stays_or_doubles_by_what_the_step_brought(case):
 
 
 def test_the_edges_between_good_and_bad_steps_are_those_of_the_textbook():
-    ratios = np.array([-1.0, 1e-4, 2e-4, 0.2499, 0.25, 0.75, 0.7501])
+    ratios = np.array([-1.0, 0.0, 2e-4, 0.2499, 0.25, 0.75, 0.7501])
     for size, on_boundary, radii in (
         (2.0, True, [0.5, 0.5, 1, 1, 2, 2, 4]),
         (1.0, False, [0.25, 0.25, 0.5, 0.5, 2, 2, 2]),
@@ -163,13 +170,15 @@ def test_newton_steps_are_one_line_per_mode():
         ((-2.0, 4.0), 0.5, 2.0, (0.75, 0.5), (-0.375, 1 / 3)),
         ((0.0, 4.0), 1.0, 0.0, (0.0, 1.0), (0.0, 1.0)),
         ((0.0, 4.0), 1.0, 1.0, (0.0, 1.0), (-3.0, 0.8)),
+        ((200 * EPS, 4.0), 1.0, 0.0, (0.0, 1.0), (0.0, 1.0)),  # 50 roundings of 4
+        ((-256 * EPS, 4.0), 1.0, 0.0, (3 / 256 / EPS, 1.0), (-3 / 256 / EPS, 1.0)),
     ):
         for found, step in (
             (move(Newton(None), 7.0, values, slope, rest=(rate,)), newton),
             (move(SaddleFree(None), 7.0, values, slope, rest=(rate, damping)), free),
         ):
             np.testing.assert_allclose(found.theta, step, rtol=1e-12)
-            np.testing.assert_allclose(found.value, bowl(found.theta, np.array(values), np.array(slope), 0, 1e9, 0))
+            np.testing.assert_allclose(found.value, bowl(found.theta, np.array(values), np.array(slope), 0, np.inf, 0))
             assert (float(found.region), bool(found.moved), int(found.evaluations)) == (7.0, True, 1)
 
 
@@ -201,7 +210,7 @@ def test_the_loss_that_is_given_is_not_computed_again():
     def loss(w):
         return w @ w
 
-    for value, seen in ((None, 5.0), (7.0, 7.0)):
+    for value, seen in ((None, 5.0), (7.0, 7.0), (np.float32(7.0), 5.0)):  # in half the precision it is no measure
         assert second_order.flattened(W, W, value, loss)[2] == seen
     for params, value_fn, missing in ((None, loss, "params"), (W, None, "value_fn"), (None, None, "params")):
         with pytest.raises(ValueError, match=f"^{missing} must be given to update: .*; got None"):
@@ -276,8 +285,9 @@ def test_dense_and_krylov_agree_where_the_spaces_are_everything():
 
 def test_hyperparameters_are_leaves_and_bad_ones_are_named():
     assert len(jax.tree.leaves(hessian.trust_region(0.5))) == 2  # key and radius
-    with pytest.raises(ValueError, match="krylov must be None for the dense Hessian, or a whole number"):
-        hessian.newton(krylov=0)
+    for krylov in (0, True, 1.5):
+        with pytest.raises(ValueError, match=f"krylov must be None for the dense .* number, at least 1; got {krylov}"):
+            hessian.newton(krylov=krylov)
     with pytest.raises(ValueError, match="value_fn must be given to update"):
         hessian.newton().update(jnp.zeros(2), hessian.newton().init(jnp.zeros(2)), jnp.zeros(2))
 

@@ -9,12 +9,13 @@ from hessian.steps import trust_region
 from hessian.steps.eigenbasis import Eigenbasis
 
 ANGLES = np.linspace(-np.pi, np.pi, 40_001)
-# curvatures and slopes: a bowl, a saddle, a cap, a trough, and three in which the slope along the first mode is lost
+# curvatures and slopes: a bowl, a saddle, a cap, a trough, and three that lose the slope along the first mode
 MODELS = {
     "bowl": ((1.0, 3.0), (0.3, -0.2)),
     "saddle": ((-1.0, 2.0), (-0.4, 0.7)),
     "cap": ((-2.0, -1.0), (0.5, 0.5)),
     "trough": ((0.0, 2.0), (0.1, -1.0)),
+    "plane": ((0.0, 0.0), (0.3, 0.4)),
     "hard": ((-1.0, 2.0), (0.0, 0.6)),
     "hard but for rounding": ((-1.0, 2.0), (1e-40, 0.6)),
     "hard on the other side": ((-1.0, 2.0), (-1e-40, 0.6)),
