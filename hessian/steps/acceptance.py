@@ -1,6 +1,6 @@
 """Whether a step is taken: by the loss where its decrease can be seen, else by the gradient; and the smallest length.
 
-    seen      decrease / predicted > 1e-4
+    seen      loss(theta + p) < loss  and  decrease / predicted > 1e-4
     hidden    predicted <= 10 eps |loss|,  loss(theta + p) <= loss  and  |grad(theta + p)| < 0.9 |grad|
 
 Near a critical point the decrease falls below the rounding of the loss while the gradient is still far from zero: there
@@ -44,7 +44,7 @@ def accepted(
     [1.0, 0.5]
     """
     ratio = (value - reached) / divisor(predicted)
-    seen = ratio > SUFFICIENT
+    seen = (reached < value) & (ratio > SUFFICIENT)
     good = descends & (seen | (is_hidden(value, reached, predicted) & fell))
     return good, jnp.where(seen, ratio, 0)
 

@@ -14,6 +14,7 @@ JUDGED = {
     "exactly the least share": (1e-4, 0.0, (1.0, 0.0), 1.0, False, 0.0),
     "a little more": (1.0, 1 - 1.4e-4, (1.0, 0.0), 1.0, True, 1.4e-4),
     "uphill": (1.0, 1.5, (0.1, 0.0), 1.0, False, 0.0),
+    "uphill, as promised": (1.0, 1.5, (0.1, 0.0), -1.0, False, 0.0),
     "nothing promised": (1.0, 0.5, (0.1, 0.0), 0.0, False, 0.5),
     "hidden, and calmer": (1.0, 1.0, (0.89, 0.0), 9 * EPS, True, 0.0),
     "hidden, at the edge": (1.0, 1.0, (0.89, 0.0), 10 * EPS, True, 0.0),
