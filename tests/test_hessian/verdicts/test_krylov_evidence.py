@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 
 from hessian.roundoff import UNIFORM
-from hessian.spectra import lanczos
-from hessian.verdicts import krylov_evidence
 from hessian.verdicts.drift import MAX_DRIFT
 from hessian.verdicts.krylov_evidence import _changes, _ends, _nearness, _spaces
 
