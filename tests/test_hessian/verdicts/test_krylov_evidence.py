@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from hessian.roundoff import UNIFORM
+from hessian.verdicts import krylov_evidence
 from hessian.verdicts.drift import MAX_DRIFT
 from hessian.verdicts.krylov_evidence import _changes, _ends, _nearness, _spaces
 
@@ -213,3 +214,58 @@ def test_few_products_are_shared_between_the_step_and_the_ends():
     np.testing.assert_array_equal(found.krylov.num_matvecs, of_ends)
     np.testing.assert_array_equal(found.num_matvecs, np.add(of_step, of_ends))
     np.testing.assert_array_equal(found.exhausted, slopes == 0)
+
+
+def quadratic(x, a):
+    return jnp.sum(a * x**2) / 2
+
+
+@jax.jit
+def evidence(x, a, error):
+    """Of 36 products for the spaces, where the zero band is 0.6."""
+    key = jax.random.key(0)
+    return krylov_evidence.matrix_free(quadratic, x, (a,), (error, 0.0), None, 0.6, key, 0.99, 36 + 18, ROWS)
+
+
+def test_a_quadratic_in_a_whole_space_has_its_signs_its_distance_and_its_tolerance():
+    near, far = 1e-7 * np.linspace(1, 2, ROWS), 1e-2 * np.eye(ROWS)[0]
+    curvatures = np.array([UP, -UP, [-1, *UP[1:]], UP, UP])
+    points, errors = np.array([near, near, near, far, far]), np.array([1e-9, 1e-9, 1e-9, 9e-3, 1.1e-2])
+    each = [evidence(*map(jnp.asarray, given)) for given in zip(points, curvatures, errors, strict=True)]
+    found = jax.tree.map(lambda *leaves: np.stack(leaves), *each)
+    np.testing.assert_array_equal(found.positive, [12, 0, 11, 12, 12])
+    np.testing.assert_array_equal(found.negative, [0, 12, 1, 0, 0])
+    np.testing.assert_array_equal(found.num_matvecs[:3], [18 + 36, 18 + 36, 18 + 24])
+    # the last gradient is rounding: of no step all is left, over a curvature of 1 - 0.6 at least
+    np.testing.assert_allclose(found.distance, [*np.linalg.norm(points, axis=1)[:4], 0.025], rtol=1e-9)
+    decrements = np.sqrt(np.abs(np.sum(curvatures * points**2, axis=1))) * [1, 1, 1, 1, 0]
+    np.testing.assert_allclose(found.decrement, decrements, rtol=1e-9)
+    np.testing.assert_allclose(found.curvature_tol, 0.6)
+    # near: the slopes are a tenth to a fifth of what is allowed along each eigenvector; far: rounding, of one in twelve
+    norms = np.linalg.norm(curvatures * points, axis=1)
+    want = [*norms[:3] * 5, 9e-3 / np.sqrt(ROWS), 1.1e-2]
+    np.testing.assert_allclose(found.gradient_tol, want, rtol=1e-5)
+    assert found.complete.all()
+    assert found.finite.all()
+    assert found.flat.all()
+    np.testing.assert_array_equal(found.settled, [True, True, True, False, True])
+
+
+def test_a_thousand_verdicts_and_both_starts_of_each_share_the_doubt(monkeypatch):
+    class Asked(Exception):
+        pass
+
+    def spaces(product, theta, g, key, rows, limit, zero, excess, doubt, *rest):
+        raise Asked(limit, doubt, zero(jnp.asarray(2.0)))
+
+    monkeypatch.setattr(krylov_evidence, "_spaces", spaces)
+    with pytest.raises(Asked) as asked:
+        krylov_evidence.matrix_free.__wrapped__(
+            quadratic, jnp.ones(2), (jnp.ones(2),), (0.0, 33 * EPS), None, None, jax.random.key(0), 0.75, 50, 2
+        )
+    assert asked.value.args == (50 - 18, pytest.approx(0.25 / 2000), 330 * EPS)
+
+
+def test_the_rounding_of_a_gradient_is_ten_times_a_sample_of_it(monkeypatch):
+    monkeypatch.setattr(krylov_evidence, "spread", lambda *given: (np.array([[3.0, 4.0]]), np.array([[6.0, 8.0]])))
+    assert krylov_evidence.rounding_of(quadratic, jnp.ones(2), ()) == (50, 10)
