@@ -251,6 +251,18 @@ def test_a_quadratic_in_a_whole_space_has_its_signs_its_distance_and_its_toleran
     np.testing.assert_array_equal(found.settled, [True, True, True, False, True])
 
 
+def test_where_all_curvature_has_one_sign_every_eigenvalue_has_it_seen_or_not():
+    nearly, x = 1.5 + UP / 1000, np.zeros(ROWS)
+    for curvature, positive, negative, complete in (
+        (nearly, 12, 0, False),
+        (-nearly, 0, 12, False),
+        ([*UP[1:], 0.5], 11, 0, True),  # one lies within the band of 0.6
+        ([*-UP[1:], -0.5], 0, 11, True),
+    ):
+        found = evidence(jnp.asarray(x), jnp.asarray(curvature), jnp.asarray(1e-9))
+        assert (int(found.positive), int(found.negative), bool(found.complete)) == (positive, negative, complete)
+
+
 def test_a_thousand_verdicts_and_both_starts_of_each_share_the_doubt(monkeypatch):
     class Asked(Exception):
         pass
