@@ -53,6 +53,7 @@ NEARNESS = {
     "a slope beyond it": ({"excess": (1.5, 0.0)}, 3e-6, 1 / 1.5, False),
     "an uncertain slope, where signs are known": ({"excess": (0.5, 4.0)}, 3e-6, 2, True),
     "the same where they are not": ({"excess": (0.5, 4.0), "low": -1.0, "left": 0.0}, 3e-6, 1 / 4, True),
+    "and at its tolerance": ({"excess": (0.5, 1.0), "low": -1.0, "left": 0.0}, 3e-6, 2, True),
     "negative curvature": ({"low": -9.0, "high": -4.0, "left": 4e-6}, 4e-6, 2, True),
     "both signs, a ten-thousandth left": ({"low": -1.0, "left": 1e-6}, 3e-6, 2, True),
     "both signs, and more": ({"low": -1.0, "left": 1.001e-6}, 3e-6, 2, False),
@@ -155,7 +156,7 @@ def test_a_kink_is_a_jump_of_the_gradient_beside_the_point_beyond_curvature_and_
     edge = LARGEST * moved + ERROR
     places = [ASIDE, ASIDE, -ASIDE, -ASIDE, *visited(np.ones(3, bool))[2:]]
     sizes = np.array([0.99, 1.01, 0.99, 1.01] + [9.0] * 5) * edge
-    jumps = sizes[:, None] * np.array([0.6, 0.0, -0.8])
+    jumps = sizes[:, None] * np.eye(3)[0]
     found = changed(jnp.asarray(places), jnp.zeros(9), jnp.asarray(jumps), jnp.zeros(9))
     np.testing.assert_array_equal(found.kink, [False, True, False, True] + [False] * 5)
 
