@@ -127,7 +127,7 @@ def visited(curved):
 
 def test_curvature_is_looked_at_in_seven_places_on_the_way_and_beside_it():
     places, bends, jumps, bands = [], [], [], []
-    for tau in (0.03, 0.04):  # of 64: the curvature 2 along one end is seen, or is not
+    for tau in (0.03, 1 / 32):  # of 64: the curvature 2 along one end is seen, or is not
         curved = np.abs(CURVATURE) > tau * LARGEST
         for place in [*visited(curved), np.full(3, 0.5)]:
             places.append(place)
