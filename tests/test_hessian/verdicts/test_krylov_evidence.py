@@ -53,6 +53,7 @@ NEARNESS = {
     "a slope beyond it": ({"excess": (1.5, 0.0)}, 3e-6, 1 / 1.5, False),
     "an uncertain slope, where signs are known": ({"excess": (0.5, 4.0)}, 3e-6, 2, True),
     "the same where they are not": ({"excess": (0.5, 4.0), "low": -1.0, "left": 0.0}, 3e-6, 1 / 4, True),
+    "no curvature at the lowest": ({"low": 0.0, "left": 2e-6}, 3e-6, 2, False),
     "and at its tolerance": ({"excess": (0.5, 1.0), "low": -1.0, "left": 0.0}, 3e-6, 2, True),
     "negative curvature": ({"low": -9.0, "high": -4.0, "left": 4e-6}, 4e-6, 2, True),
     "both signs, a ten-thousandth left": ({"low": -1.0, "left": 1e-6}, 3e-6, 2, True),
