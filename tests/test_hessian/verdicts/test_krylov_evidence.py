@@ -171,7 +171,7 @@ SPACES = {  # Hessian at theta and at theta + p, limit, tau, slope; products, en
     "no sign": ([0, *UP[1:]], [-9, *UP[1:]], 36, 0.6, 1, 24, (0, 12), 12),
     "no sign beyond twice the band": ([-1, *UP[1:]], [-9, *UP[1:]], 36, 0.6, 1, 24, (-1, 12), 12),
     "a critical point": (UP, 9 * UP, 36, 0.6, 0, 12, (1, 12), 12),
-    "more than the third for the slope": (UP, [0.5, *UP[1:11], 13], 99, 0.6, 1, 36, (0.5, 13), 13),
+    "more products than are needed": (UP, [1.1, *UP[1:11], 11.5], 99, 0.6, 1, 36, (1, 12), 12),
 }
 
 
