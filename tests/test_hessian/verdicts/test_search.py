@@ -115,6 +115,31 @@ def test_points_are_apart_by_what_each_coordinate_tells_beyond_the_doubt():
     assert listed(small, [1] * 4, [1] * 4).found.tolist() == [4]
 
 
+def test_points_of_one_orbit_are_one_where_index_and_loss_agree_and_the_best_of_them_stays(monkeypatch):
+    asked = []
+
+    def same_orbit(symmetries, like, rows, goal, within):
+        asked.append(within)
+        return np.abs(np.linalg.norm(rows, axis=1) - np.linalg.norm(goal)) < 1e-9
+
+    monkeypatch.setattr(critical_points, "same_orbit", same_orbit)
+    theta = [[3.0, 4], [5.0, 0], [0.0, -5], [6.0, 0], [0.0, 6]]
+    plain = listed(theta, [3, 1, 2, 1, 1], [0, 0, 1, 0, 0], loss=[1.0, 1, 1, 1, 2])
+    found = critical_points.orbits(plain, None, None, np.array([1.0, 3.0]))
+    np.testing.assert_array_equal(found.params, [[5, 0], [6, 0], [0, 6], [0, -5]])
+    np.testing.assert_array_equal(found.reached, [0, 0, 3, 1, 2])
+    np.testing.assert_array_equal(found.found, [2, 1, 1, 1])
+    np.testing.assert_array_equal(found.family, [0, 0, 1, 2])
+    np.testing.assert_array_equal(found.gradient_norm, [1, 1, 1, 2])
+    np.testing.assert_allclose(asked, np.tile(1e-5 * np.array([1 + 6, 3 + 6]), (4, 1)))
+    asked.clear()
+    critical_points.orbits(plain, None, 0.5, np.ones(2))
+    assert asked == [0.5] * 4
+    apart = plain._replace(flat=np.array([0, 0, 1, 0, 0]))  # of another dimension
+    assert len(critical_points.orbits(apart, None, 0.5, np.ones(2)).loss) == 5
+    assert critical_points.orbits(listed([[0.0, 0]], [1], [0], converged=False), None, 0.5, np.ones(2)).params is None
+
+
 def test_lengths_are_measured_in_units_of_small_starts():
     starts = np.array([[3.0, -1e-6, 0.0], [np.nan, 1e-7, 0.0]])
     np.testing.assert_array_equal(search._units(starts), [1, 1e-6, 1])
