@@ -240,3 +240,13 @@ def test_a_third_of_the_products_finds_a_space_in_which_trace_and_diagonal_are_e
     np.testing.assert_allclose(diagonal, np.diag(a), rtol=1e-10)
     assert samples.shape == (11 - 2 * 3, 5)
     np.testing.assert_allclose(samples, 0, atol=1e-12)
+
+
+def test_the_ascent_in_the_box_goes_to_corners_at_first_and_then_less_and_less():
+    # of nine steps in [-1, 1] five lead to a corner, the others two thirds, a half, two fifths and a third of the way:
+    # 1, -1/3, 1/3, -1/5, 1/5, or -1, 1/3, -1/3, 1/5, 7/15, of which 1/5 is the nearest to the top at 0.22
+    found = hessian.sharpness(
+        lambda w: 5 - (w[0] - 1.22) ** 2, jnp.ones(1), measure="keskar", epsilon=0.5, starts=1, steps=9
+    )
+    np.testing.assert_allclose(found.direction, [0.2], rtol=1e-12)
+    np.testing.assert_allclose(found.value, 100 * (0.22**2 - 0.02**2) / (6 - 0.22**2), rtol=1e-12)
