@@ -26,6 +26,19 @@ def test_without_errors_the_program_is_the_same():
     np.testing.assert_allclose(jax.jit(jittered(looping, w))(nothing, w), looping(w), rtol=1e-14)
 
 
+def test_loops_read_what_is_fixed_what_is_carried_and_what_comes_in_turn_and_end_where_they_did():
+    def loops(w):
+        half, limit = w / 2, 3 * w[2]
+        grown = jax.lax.while_loop(lambda s: s[0] < limit, lambda s: (s[0] + w[0], s[1] * half[1] + s[0]), (0.0, w[1]))
+        end, seen = jax.lax.scan(
+            lambda c, x: ((c[0] * w[0] + x[0], c[1] - half[2]), c[0] - x[1]), (w[1], w[2]), (w, half), reverse=True
+        )
+        return jnp.stack([*grown, *end, *seen])
+
+    w = jnp.asarray(W)
+    np.testing.assert_allclose(jax.jit(jittered(loops, w))(jnp.zeros(POOL), w), jax.jit(loops)(w), rtol=1e-14)
+
+
 def test_errors_of_one_unit_move_a_result_by_a_few():
     w, pool = jnp.asarray(W), jnp.asarray(np.random.default_rng(0).uniform(-1, 1, POOL))
     moved = abs(jax.jit(jittered(looping, w))(pool, w) / looping(w) - 1)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import hessian
-from hessian.bounds import OnFace
+from hessian.bounds import Box, Face, OnFace
 from hessian.spectra.bounds import num_matvecs_for
 from hessian.spectra.spectrum import Inertia
-from hessian.verdicts.classify import _verdict
+from hessian.verdicts.classify import _verdict, _within
 from hessian.verdicts.evidence import Eigenpair, Evidence
 
 pytestmark = pytest.mark.full
@@ -329,6 +329,29 @@ def test_a_sentence_says_what_counts(case):
     assert said in point.certificate + "|"
     if case in ("nothing open", "flat by symmetry"):
         assert " to " not in point.certificate.split("index")[1]
+
+
+@pytest.mark.parametrize(
+    ("given", "strict", "upper", "kind", "confidence"),
+    [
+        (MAXIMUM, True, 2.0, "saddle", 0.9),  # the loss rises into the box
+        (MAXIMUM, True, 1.0, "maximum", 0.9),  # but where there is no way into it
+        (MINIMUM, True, 2.0, "minimum", 0.9),
+        (MINIMUM, False, 2.0, "undetermined", 0),
+        ({**MINIMUM, "gradient": 1.5}, False, 2.0, "not critical", 1),  # whatever its multipliers
+        (OPEN, True, 2.0, "undetermined", 0),
+    ],
+)
+def test_a_verdict_on_a_face_is_one_within_the_box_where_its_multipliers_are_certain(
+    given, strict, upper, kind, confidence
+):
+    ones = jnp.ones(N)
+    face = Face(ones, ones.at[3:].set(0), 0 * ones, Box(ones, upper * ones))
+    found = _within(_verdict(evidence(**given), N, 0.9, 3), face, FACE._replace(strict=jnp.bool_(strict)))
+    assert (found.kind, float(found.confidence)) == (kind, pytest.approx(confidence))
+    assert tuple(map(int, found.inertia)) == (0, N - 3, 0)  # without the numbers that are held
+    assert found.flat == 0
+    assert bool(found.face.strict) == (strict or kind == "not critical")
 
 
 def test_a_matrix_is_taken_up_to_so_many_parameters_and_a_basis_within_products_and_memory(monkeypatch):
