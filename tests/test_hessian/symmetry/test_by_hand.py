@@ -182,6 +182,11 @@ def test_only_what_changes_distances_stretches():
     assert declare(symmetry.rescale(0, 1), jnp.ones(2)).stretch(jnp.ones(2))
     assert not declare(symmetry.rotate("a", "b"), {"a": x, "b": x.T}).stretch({"a": x, "b": x.T})
     assert declare([symmetry.translations(1), symmetry.rescale(0, 1)], jnp.ones(2)).stretch(jnp.ones(2))
+    assert not declare(symmetry.translations(2), jnp.ones(2)).stretch(jnp.ones(2))
+    for size in (1.0, 1e-9):  # a field counts as skew to a ten-thousandth of its own size
+        for part, one in ((0.49e-4, False), (0.51e-4, True)):
+            field = size * jnp.array([[part, 1.0], [-1.0, 0.0]])
+            assert declare(lambda w, field=field: field @ w, jnp.ones(2)).stretch(jnp.ones(2)) == one
 
 
 def test_what_is_detected_has_its_kind_and_leads_along_the_known_fields():
