@@ -1,5 +1,6 @@
 """Every known critical point is found from random starts, each once, with its index; traps are not listed."""
 
+import inspect
 from types import SimpleNamespace
 
 import jax
@@ -255,6 +256,16 @@ def test_trees_and_data_go_through():
     found = hessian.find_critical_points(loss, starts, 1.0)
     assert found.kind.tolist() == ["minimum", "minimum", "saddle"]
     np.testing.assert_allclose(jnp.sort(found.params["a"]), [-np.sqrt(0.9), 0, np.sqrt(0.9)], atol=1e-9)
+
+
+def test_the_compiled_part_of_a_search_has_the_defaults_of_the_whole():
+    part, whole = (
+        inspect.signature(function).parameters
+        for function in (search.seek_critical_points, search.find_critical_points)
+    )
+    assert [(name, one.default) for name, one in part.items()] == [
+        (name, one.default) for name, one in whole.items() if name != "separation"
+    ]
 
 
 def test_bad_arguments_are_named():
