@@ -1,6 +1,7 @@
 """Copies of an extreme eigenvalue are counted: exactly below the block's width, from below beyond it."""
 
 import functools
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -158,3 +159,27 @@ def test_a_block_that_closes_its_space_goes_on_elsewhere():
     np.testing.assert_array_equal(residuals[:6], 0)
     np.testing.assert_allclose(state.following @ state.following.T, np.eye(3), atol=1e-14)
     np.testing.assert_allclose(state.following @ state.basis[:6].T, 0, atol=1e-14)
+
+
+def test_products_are_shared_between_blocks_and_the_matrix_by_how_many_parameters_there_are(monkeypatch):
+    class Asked(Exception):
+        pass
+
+    def counted(loss, params, args, tol, key, most, which, block, rows, dense):
+        raise Asked(most, block, rows, dense)
+
+    monkeypatch.setattr(sys.modules["hessian.spectra.multiplicity"], "_multiplicity", counted)
+    for n, given, asked in (  # blocks that may be made, copies, blocks that are held, whether the matrix may be taken
+        (400, {}, (0, 4, 0, True)),
+        (401, {}, (401 // 5, 4, 51, True)),  # of 802 products those that the matrix leaves; 256 rows
+        (2048, {}, (2048 // 5, 4, 51, True)),
+        (2049, {}, (400 // 5, 4, 51, False)),
+        (450, {"num_matvecs": 459}, (0, 4, 0, True)),  # two blocks at least
+        (450, {"num_matvecs": 460}, (2, 4, 2, True)),
+        (450, {"num_matvecs": 449}, (89, 4, 51, False)),
+        (2049, {"block": 15, "num_matvecs": 1600}, (100, 15, 24, False)),  # or 24 blocks, if that is more
+        (450, {"memory": 450 * 8 * 17}, (90, 4, 3, True)),
+    ):
+        with pytest.raises(Asked) as found:
+            hessian.multiplicity(lambda w: w @ w, jnp.zeros(n), **given)
+        assert found.value.args == asked
