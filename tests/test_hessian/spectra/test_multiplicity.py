@@ -176,10 +176,15 @@ def test_products_are_shared_between_blocks_and_the_matrix_by_how_many_parameter
         (2049, {}, (400 // 5, 4, 51, False)),
         (450, {"num_matvecs": 459}, (0, 4, 0, True)),  # two blocks at least
         (450, {"num_matvecs": 460}, (2, 4, 2, True)),
+        (450, {"num_matvecs": 450}, (0, 4, 0, True)),
         (450, {"num_matvecs": 449}, (89, 4, 51, False)),
+        (2049, {"num_matvecs": 10, "memory": 10 * 2049 * 8}, (2, 4, 2, False)),
         (2049, {"block": 15, "num_matvecs": 1600}, (100, 15, 24, False)),  # or 24 blocks, if that is more
         (450, {"memory": 450 * 8 * 17}, (90, 4, 3, True)),
     ):
         with pytest.raises(Asked) as found:
             hessian.multiplicity(lambda w: w @ w, jnp.zeros(n), **given)
         assert found.value.args == asked
+    for given in ({"num_matvecs": 9}, {"memory": 9 * 2049 * 8}):
+        with pytest.raises(ValueError, match=r"must be .*at least"):
+            hessian.multiplicity(lambda w: w @ w, jnp.zeros(2049), **given)

@@ -261,7 +261,7 @@ def test_where_all_curvature_has_one_sign_every_eigenvalue_has_it_seen_or_not():
         ([*UP[1:], 0.5], 11, 0, True),  # one lies within the band of 0.6
         ([*-UP[1:], -0.5], 0, 11, True),
     ):
-        found = evidence(jnp.asarray(x), jnp.asarray(curvature), jnp.asarray(1e-9))
+        found = evidence(*(jnp.asarray(each, float) for each in (x, curvature, 1e-9)))
         assert (int(found.positive), int(found.negative), bool(found.complete)) == (positive, negative, complete)
 
 
