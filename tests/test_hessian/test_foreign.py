@@ -200,6 +200,9 @@ def test_the_step_is_halved_until_formulas_agree_to_rounding_and_the_best_is_kep
         np.testing.assert_allclose(np.ravel(found), [5 * product, 5 * error], rtol=1e-12, atol=1e-13)
         assert len(points) == asked
         assert np.abs(points).max() == 3
+    # rounding of 0.12 / h: at h = 1/4 the formulas agree, but all in all 1/2 was better
+    one, _ = host(lambda x: (0.0, x**5), accuracy=6 / 11 * 0.12)
+    np.testing.assert_allclose(one.differences(np.zeros(1), np.ones(1))[1], 4 / 16 + 0.24, rtol=1e-12)
     for vector in (np.zeros(2), np.array([np.inf, 1.0])):
         np.testing.assert_array_equal(host(saddle, n=2)[0].differences(np.ones(2), vector), [vector, vector])
 

@@ -277,3 +277,14 @@ def test_half_the_difference_of_errors_of_both_signs_is_free_of_what_comes_witho
     assert (np.abs(images) <= 6 * np.finfo(float).eps * 24).all()
     assert (np.abs(slopes).max(axis=1) > 0).all()
     assert len({tuple(row) for row in np.asarray(slopes).tolist()}) == 5
+
+
+def test_a_sample_is_half_of_what_errors_of_both_signs_are_apart(monkeypatch):
+    monkeypatch.setattr(
+        roundoff, "jittered", lambda *_: lambda pool, theta, z: (7 + 2 * pool[:3], 7 + 4 * pool[:3] + 0 * z)
+    )
+    slopes, images = spread(lambda w: w @ w, jnp.zeros(3), (), 2)
+    first = roundoff.UNIFORM[:3]
+    np.testing.assert_allclose(slopes[0], 2 * first, rtol=1e-12)
+    np.testing.assert_allclose(images[0], 4 * first, rtol=1e-12)
+    assert (np.abs(slopes[1] - slopes[0]) > 1e-3).any()  # the second reads another part of the pool
