@@ -9,6 +9,8 @@ import optax
 import pytest
 
 import hessian
+from hessian import bounds as module
+from hessian.bounds import Box, Face, OnFace, box, face_at
 
 pytestmark = pytest.mark.full
 
@@ -71,9 +73,9 @@ def test_a_search_within_bounds_ends_where_the_conditions_of_first_and_second_or
     search = jax.jit(jax.vmap(lambda h, b, low, high, x: hessian.find_minimum(loss, x, h, b, bounds=(low, high))))
     end = search(h, b, low, high, start)
     assert set(end.point.kind) <= {"minimum", "undetermined"}
-    for matrix, shift, *box, point, side in zip(h, b, low, high, end.params, end.point.face.side, strict=True):
+    for matrix, shift, *ends, point, side in zip(h, b, low, high, end.params, end.point.face.side, strict=True):
         slope, free = matrix @ point + shift, np.asarray(side) == 0
-        np.testing.assert_allclose(point, np.clip(point - slope, *box), atol=1e-7)
+        np.testing.assert_allclose(point, np.clip(point - slope, *ends), atol=1e-7)
         assert (np.linalg.eigvalsh(np.asarray(matrix)[np.ix_(free, free)]) > -1e-9).all()
 
 
@@ -127,3 +129,88 @@ def test_proofs_speak_of_points_inside_of_bounds():
     assert hessian.prove(bowl, point, bounds=(-1.0, 1.0)).kind == "minimum"
     for low in (0.0, -1e-9, 0.25):
         assert "critical points inside of bounds" in hessian.prove(bowl, point, bounds=(low, 1.0)).reason
+
+
+def test_a_bound_is_active_where_it_is_near_and_the_loss_does_not_certainly_fall_away_from_it(monkeypatch):
+    monkeypatch.setattr(module, "spread", lambda loss, params, args, draws: (np.full((draws, n), -0.1), None))
+    near, away = 1e-6, 9.0
+    rows = [  # lower, upper, slope at 0, curvature; side.  Rounding of the slope is 1
+        (0, away, 5, 0, 1),
+        (0, away, -1, 0, 1),
+        (0, away, -1.01, 0, 0),
+        (-near, away, 5, 0, 1),
+        (-1.001 * near, away, 5, 0, 0),
+        (-away, 0, -5, 0, -1),
+        (-away, 0, 1, 0, -1),
+        (-away, 0, 1.01, 0, 0),
+        (-away, near, -5, 0, -1),
+        (-away, 1.001 * near, -5, 0, 0),
+        (0, 0, 5, 0, 1),
+        (0, 0, -5, 0, -1),
+        (0, 0, 0.5, 0, 1),
+        (0, 0, -0.5, 0, -1),
+        (0, 0, 0, 0, -1),
+        (-near, away, 2, 2.99e6, 1),  # on the bound the loss falls away from it, within rounding
+        (-near, away, 2, 3.01e6, 0),  # and beyond: the point is inside
+        (-away, near, -2, 2.99e6, -1),
+        (-away, near, -2, 3.01e6, 0),
+        (-away, away, 0, 0, 0),
+    ]
+    n = len(rows)
+    lower, upper, slope, curvature, side = (jnp.asarray(column, float) for column in np.transpose(rows))
+
+    def bowl(w):
+        return slope @ w + jnp.sum(curvature * w**2) / 2
+
+    face = face_at(bowl, jnp.zeros(n), (), Box(lower, upper))
+    np.testing.assert_array_equal(face.side, side)
+    np.testing.assert_array_equal(face.center, np.where(side > 0, lower, np.where(side < 0, upper, 0)))
+    np.testing.assert_array_equal(face.noise, np.ones(n))
+
+
+def test_a_bound_is_open_where_its_multiplier_may_vanish_on_the_way_or_a_free_number_meets_it():
+    for side, (here, there), noise, (low, high), step, is_open in (
+        (1, (2.0, 2.0), 1.0, (0, 9), 0, False),
+        (1, (1.0, 2.0), 0.0, (0, 9), 0, True),  # no more than what it changes by
+        (1, (3.0, 2.0), 1.0, (0, 9), 0, True),
+        (1, (3.0, 2.0), 0.99, (0, 9), 0, False),
+        (1, (-2.0, -2.0), 1.0, (0, 9), 0, True),
+        (-1, (-2.0, -2.0), 1.0, (-9, 0), 0, False),
+        (-1, (2.0, 2.0), 1.0, (-9, 0), 0, True),
+        (1, (0.0, 0.0), 1.0, (0, 0), 0, False),  # a number that cannot move needs no multiplier
+        (0, (0.0, 0.0), 1.0, (-1, 1), -1, False),
+        (0, (0.0, 0.0), 1.0, (-1, 1), 1, False),
+        (0, (0.0, 0.0), 1.0, (-1, 1), -1.01, True),
+        (0, (0.0, 0.0), 1.0, (-1, 1), 1.01, True),
+        (1, (2.0, 2.0), 1.0, (1, 9), 0, True),  # the center lies below
+    ):
+        numbers = (jnp.array([x], float) for x in (0, side, noise))
+        face = Face(*numbers, Box(jnp.array([low], float), jnp.array([high], float)))
+        slopes = jnp.array([here]), jnp.array([there])
+        assert bool(face.vanishing(*slopes, jnp.array([step], float))) == is_open, (side, here, there, noise, step)
+
+
+def test_a_face_says_its_least_multiplier_and_what_is_free_of_it():
+    side, multipliers = (
+        {"a": jnp.array([1.0, 0.0]), "b": jnp.array(-1.0)},
+        {"a": jnp.array([3.0, 0]), "b": jnp.array(2.0)},
+    )
+    face = OnFace(side, multipliers, side, jnp.int32(2), jnp.bool_(True))
+    assert face.words == "2 active with multipliers of 2 or more"
+    assert face._replace(active=jnp.int32(0)).words == "none active"
+    flat = Face(jnp.array([5.0, 6, 7]), jnp.array([1.0, 0, -1]), jnp.zeros(3), Box(jnp.zeros(3), jnp.ones(3)))
+    assert flat.dimension == 2
+    np.testing.assert_array_equal(flat.across(jnp.array([1.0, 2, 3])), [0, 2, 0])
+    np.testing.assert_array_equal(flat.onto(jnp.array([1.0, 2, 3])), [5, 2, 7])
+    np.testing.assert_array_equal(flat.projector, np.diag([1, 0, 1]))
+    np.testing.assert_array_equal(flat.descent(jnp.array([9.0, 4, 9])), [0, -1, 0])
+
+
+def test_a_point_on_a_bound_lies_in_the_box_and_those_outside_are_counted():
+    at = jnp.array([0.0, 1.0, 0.5])
+    assert box((0.0, 1.0), at).holds(at)
+    with pytest.raises(ValueError, match="got 2 of 3 numbers outside"):
+        box((0.1, 0.9), at)
+    with pytest.raises(ValueError, match="got 1 of 3 numbers outside"):
+        box((0.1, None), at)
+    assert box((0.1, 0.9), at, inside=False).clip(at).tolist() == [0.1, 0.9, 0.5]

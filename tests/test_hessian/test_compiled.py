@@ -78,3 +78,24 @@ def test_of_a_large_model_the_products_that_a_program_makes_decide(products, row
         "args": (jnp.ones((rows, 2000)),),
     }
     assert compiled._is_light(given, products) == light
+
+
+@pytest.mark.parametrize(
+    ("n", "numbers", "equations", "products", "light"),
+    [
+        (2, 10_000, 8, np.inf, True),
+        (2, 10_001, 8, np.inf, False),
+        (2, 260_000, 9, 200, True),  # half a million for each equation beyond eight
+        (2, 260_001, 9, 200, False),
+        (2, 60_000, 9, np.inf, True),  # a fifth of it where products are not bounded
+        (2, 60_001, 9, np.inf, False),
+        (1025, 5_000_000, 8, 200, True),
+        (1025, 5_000_001, 8, 200, False),
+        (1024, 5_000_000, 8, 200, False),
+    ],
+)
+def test_a_loss_is_light_up_to_the_work_that_is_written(monkeypatch, n, numbers, equations, products, light):
+    monkeypatch.setattr(compiled, "work", lambda _: numbers)
+    monkeypatch.setattr(compiled, "equations", lambda _: equations)
+    given = {"loss": lambda w: w @ w, "params": jnp.ones(n), "args": ()}
+    assert compiled._is_light(given, products) == light

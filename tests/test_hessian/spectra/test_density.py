@@ -10,7 +10,7 @@ import pytest
 import hessian
 from hessian.spectra.density import Density
 from hessian.spectra.density import _mean as mean_of_probes
-from hessian.spectra.trace import _mean
+from hessian.spectra.trace import _mean, _samples
 
 pytestmark = pytest.mark.full
 
@@ -229,3 +229,24 @@ def test_sharpness_of_what_is_trained(measure, expected):
     found = hessian.sharpness(bowl, zeros, measure=measure, epsilon=0.1, trainable=lambda path: "b" in path)
     np.testing.assert_allclose(found.value, expected, rtol=1e-12)
     assert found.direction["a"] is None
+
+
+def test_a_third_of_the_products_finds_a_space_in_which_trace_and_diagonal_are_exact():
+    root = np.random.default_rng(4).normal(size=(2, 5))
+    a = root.T @ root  # of rank two
+    found = _samples(quadratic, jnp.zeros(5), (jnp.asarray(a),), jax.random.key(0), "hutch++", 11)
+    total, samples, diagonal = found
+    np.testing.assert_allclose(total, np.trace(a), rtol=1e-12)
+    np.testing.assert_allclose(diagonal, np.diag(a), rtol=1e-10)
+    assert samples.shape == (11 - 2 * 3, 5)
+    np.testing.assert_allclose(samples, 0, atol=1e-12)
+
+
+def test_the_ascent_in_the_box_goes_to_corners_at_first_and_then_less_and_less():
+    # of nine steps in [-1, 1] five lead to a corner, the others two thirds, a half, two fifths and a third of the way:
+    # 1, -1/3, 1/3, -1/5, 1/5, or -1, 1/3, -1/3, 1/5, 7/15, of which 1/5 is the nearest to the top at 0.22
+    found = hessian.sharpness(
+        lambda w: 5 - (w[0] - 1.22) ** 2, jnp.ones(1), measure="keskar", epsilon=0.5, starts=1, steps=9
+    )
+    np.testing.assert_allclose(found.direction, [0.2], rtol=1e-12)
+    np.testing.assert_allclose(found.value, 100 * (0.22**2 - 0.02**2) / (6 - 0.22**2), rtol=1e-12)

@@ -234,6 +234,12 @@ def test_ritz_pairs_are_those_of_the_projection_with_their_residuals():
     np.testing.assert_allclose(krylov.coupling * krylov.following, rest, atol=1e-13)
 
 
+def test_the_norm_is_the_larger_of_both_ends_in_use():
+    for values, norm in (((-3.0, 1.0, 9.0), 3), ((-1.0, 2.0, 9.0), 2), ((-3.0, -1.0, 9.0), 3)):
+        krylov = lanczos.blank(jax.random.key(0), 5, 3, float)._replace(matrix=jnp.diag(jnp.array(values)), count=2)
+        np.testing.assert_allclose(lanczos.ritz(krylov).spectral_norm, norm)
+
+
 def test_looks_come_every_five_products_and_later_after_a_quarter_of_those_behind():
     a = jnp.diag(jnp.linspace(1.0, 2.0, 40))
     for stop, count in ((1, 5), (5, 5), (6, 10), (21, 25), (26, 31), (32, 38), (39, 39), (99, 39)):

@@ -1,6 +1,7 @@
 """Copies of an extreme eigenvalue are counted: exactly below the block's width, from below beyond it."""
 
 import functools
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ import pytest
 
 import hessian
 from gdlab.problems import linear_autoencoder
-from hessian.spectra.multiplicity import _copies
+from hessian.spectra.multiplicity import _Blocks, _copies, _restarted, _ritz, _step
 
 pytestmark = pytest.mark.full
 N, STARTS = 120, 20
@@ -116,3 +117,74 @@ def test_arguments_out_of_range_are_named():
         hessian.multiplicity(jnp.sum, jnp.zeros(2), block=3)
     with pytest.raises(ValueError, match="which must be 'lowest' or 'highest'"):
         hessian.multiplicity(jnp.sum, jnp.zeros(2), which="both")
+
+
+@jax.jit
+def grown(a):
+    """Two blocks of three columns in a basis of nine rows, its Ritz pairs, and what it is restarted with."""
+    first = jnp.linalg.qr(jax.random.normal(jax.random.key(0), (12, 3)))[0].T
+    state = _Blocks(jnp.zeros((9, 12)), jnp.zeros((9, 9)), jnp.int32(0), first, jnp.zeros((3, 3)), jax.random.key(1), 0)
+    state = jax.lax.fori_loop(0, 2, lambda _, s: _step(lambda v: a @ v, s), state)
+    pairs = _ritz(state)
+    return [one._replace(key=None) for one in (state, _restarted(state, *pairs[:2]))], pairs
+
+
+def test_a_block_basis_is_orthonormal_holds_the_projection_and_leaves_what_the_coupling_says():
+    a = np.asarray(planted(3))[:12, :12]
+    (state, again), (values, vectors, residuals) = jax.tree.map(np.asarray, grown(jnp.asarray(a)))
+    basis = state.basis[:6]
+    assert (int(state.count), int(state.num_matvecs)) == (2, 6)
+    np.testing.assert_allclose(basis @ basis.T, np.eye(6), atol=1e-14)
+    np.testing.assert_array_equal(state.basis[6:], 0)
+    small = basis @ a @ basis.T
+    np.testing.assert_allclose(state.matrix[:6, :6], small, atol=1e-14)
+    rest = a @ basis[3:].T - basis.T @ (basis @ a @ basis[3:].T)
+    np.testing.assert_allclose(state.following.T @ state.coupling, rest, atol=1e-13)
+    np.testing.assert_allclose(state.following @ state.following.T, np.eye(3), atol=1e-14)
+    np.testing.assert_allclose(state.following @ basis.T, 0, atol=1e-14)
+    np.testing.assert_allclose(values[:6], np.linalg.eigvalsh(small), atol=1e-14)
+    assert (values[6:] > values[5]).all()
+    y = vectors[:6, :6].T @ basis
+    np.testing.assert_allclose(residuals[:6], np.linalg.norm(y @ a - values[:6, None] * y, axis=1), atol=1e-13)
+    assert int(again.count) == 1  # a third of the rows
+    np.testing.assert_allclose(again.basis, np.r_[y[:3], np.zeros((6, 12))], atol=1e-14)
+    np.testing.assert_allclose(again.matrix, np.diag([*values[:3], *[0] * 6]), atol=1e-14)
+    np.testing.assert_array_equal(again.following, state.following)
+
+
+def test_a_block_that_closes_its_space_goes_on_elsewhere():
+    (state, _), (values, _, residuals) = jax.tree.map(np.asarray, grown(jnp.diag(jnp.array([1.0] * 6 + [2.0] * 6))))
+    np.testing.assert_array_equal(state.coupling, 0)  # two eigenvalues: each start spans two dimensions
+    np.testing.assert_allclose(values[:6], [1] * 3 + [2] * 3, atol=1e-13)
+    np.testing.assert_array_equal(residuals[:6], 0)
+    np.testing.assert_allclose(state.following @ state.following.T, np.eye(3), atol=1e-14)
+    np.testing.assert_allclose(state.following @ state.basis[:6].T, 0, atol=1e-14)
+
+
+def test_products_are_shared_between_blocks_and_the_matrix_by_how_many_parameters_there_are(monkeypatch):
+    class Asked(Exception):
+        pass
+
+    def counted(loss, params, args, tol, key, most, which, block, rows, dense):
+        raise Asked(most, block, rows, dense)
+
+    monkeypatch.setattr(sys.modules["hessian.spectra.multiplicity"], "_multiplicity", counted)
+    for n, given, asked in (  # blocks that may be made, copies, blocks that are held, whether the matrix may be taken
+        (400, {}, (0, 4, 0, True)),
+        (401, {}, (401 // 5, 4, 51, True)),  # of 802 products those that the matrix leaves; 256 rows
+        (2048, {}, (2048 // 5, 4, 51, True)),
+        (2049, {}, (400 // 5, 4, 51, False)),
+        (450, {"num_matvecs": 459}, (0, 4, 0, True)),  # two blocks at least
+        (450, {"num_matvecs": 460}, (2, 4, 2, True)),
+        (450, {"num_matvecs": 450}, (0, 4, 0, True)),
+        (450, {"num_matvecs": 449}, (89, 4, 51, False)),
+        (2049, {"num_matvecs": 10, "memory": 10 * 2049 * 8}, (2, 4, 2, False)),
+        (2049, {"block": 15, "num_matvecs": 1600}, (100, 15, 24, False)),  # or 24 blocks, if that is more
+        (450, {"memory": 450 * 8 * 17}, (90, 4, 3, True)),
+    ):
+        with pytest.raises(Asked) as found:
+            hessian.multiplicity(lambda w: w @ w, jnp.zeros(n), **given)
+        assert found.value.args == asked
+    for given in ({"num_matvecs": 9}, {"memory": 9 * 2049 * 8}):
+        with pytest.raises(ValueError, match=r"must be .*at least"):
+            hessian.multiplicity(lambda w: w @ w, jnp.zeros(2049), **given)

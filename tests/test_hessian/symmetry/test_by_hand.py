@@ -1,19 +1,23 @@
 """Symmetries by hand: distances that are attained, nearest copies by trying all, thresholds in closed form."""
 
 import itertools
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.linalg
 
 from hessian import symmetry
+from hessian.roundoff import POOL
+from hessian.symmetry import declared, detection
 from hessian.symmetry.alignment import same_orbit
 from hessian.symmetry.congruence import PointGroup
 from hessian.symmetry.declared import Symmetries, declare, refuse_wrong
 from hessian.symmetry.multiplicity import multiplicity
 from hessian.symmetry.points import Identical
-from hessian.symmetry.slices import MARGIN, orbit_at
+from hessian.symmetry.slices import MARGIN, _orthonormal, orbit_at
 from hessian.tolerances import distance_tol
 
 pytestmark = pytest.mark.full
@@ -178,6 +182,11 @@ def test_only_what_changes_distances_stretches():
     assert declare(symmetry.rescale(0, 1), jnp.ones(2)).stretch(jnp.ones(2))
     assert not declare(symmetry.rotate("a", "b"), {"a": x, "b": x.T}).stretch({"a": x, "b": x.T})
     assert declare([symmetry.translations(1), symmetry.rescale(0, 1)], jnp.ones(2)).stretch(jnp.ones(2))
+    assert not declare(symmetry.translations(2), jnp.ones(2)).stretch(jnp.ones(2))
+    for size in (1.0, 1e-9):  # a field counts as skew to a ten-thousandth of its own size
+        for part, one in ((0.49e-4, False), (0.51e-4, True)):
+            field = size * jnp.array([[part, 1.0], [-1.0, 0.0]])
+            assert declare(lambda w, field=field: field @ w, jnp.ones(2)).stretch(jnp.ones(2)) == one
 
 
 def test_what_is_detected_has_its_kind_and_leads_along_the_known_fields():
@@ -193,3 +202,79 @@ def test_what_is_detected_has_its_kind_and_leads_along_the_known_fields():
     assert str(symmetry.detect(lambda w: (1 - w[0] * w[1]) ** 2, jnp.ones(2))).splitlines()[1:] == ["  a linear map"]
     with pytest.raises(ValueError, match="got one at 0 points"):
         symmetry.detect(lambda w: jnp.sum(jnp.sqrt(-jnp.abs(w))), jnp.ones(2))
+
+
+EPS = np.finfo(float).eps
+
+
+@pytest.mark.parametrize(("share", "holds"), [(0.99, True), (1.01, False)])
+def test_a_slope_may_be_a_thousand_roundings_of_the_sizes_that_it_sums(share, holds):
+    b = jnp.array([1.0, -1.0 + share * 1e3 * EPS * 2])  # (1, 1) . b, where |1| |b| is 2
+    loss = lambda w, b: b @ w  # noqa: E731
+    pair = declare(lambda w: jnp.ones(2), jnp.ones(2))
+    if holds:
+        assert refuse_wrong(loss, jnp.ones(2), (b,), pair)
+    else:
+        with pytest.raises(ValueError, match=r"along generator 0 the slope is 2\.2e-13 of .* 1 times what rounding"):
+            refuse_wrong(loss, jnp.ones(2), (b,), pair)
+
+
+def test_a_change_of_the_loss_is_measured_by_its_size_and_by_ten_times_its_rounding():
+    doubled, same = (SimpleNamespace(image=lambda x, key, by=by: by * x) for by in (2, 1))
+    x, pools = jnp.array([3.0]), jnp.ones((2, POOL))
+    for loss, rounding in ((lambda x: x[0], 0), (lambda x: -7 * x[0] / 7, 2)):  # of no operation, and of two
+        found = declared._images(loss, SimpleNamespace(discrete=[same, doubled]), x, (), jax.random.key(0), pools)
+        np.testing.assert_array_equal(found[0], [0, 0])
+        np.testing.assert_allclose(found[1], [1, 1 / (1e3 * EPS + 10 * rounding * EPS)], rtol=1e-3)
+    ratios = declared._ratios(jnp.array([0.0, 6.0]), jnp.array([0.0, 2.0]), jnp.array([0.0, 3.0]))
+    np.testing.assert_array_equal(ratios, [[0, 0], [3, 2]])
+
+
+def test_affine_fields_are_shifts_of_the_points_size_rotations_and_unit_matrices():
+    shifts, rigid, every = detection._families(3, 2.0)
+    assert [len(family) for family in (shifts, rigid, every)] == [3, 3 + 3, 3 + 9]
+    for family, lengths in ((shifts, [2] * 3), (rigid, [2] * 3 + [1] * 3), (every, [2] * 3 + [1] * 9)):
+        flat = family.reshape(len(family), -1)
+        np.testing.assert_allclose(flat @ flat.T, np.diag(np.square(lengths)), atol=1e-15)
+    np.testing.assert_allclose(shifts[:, :, :3], 0)
+    np.testing.assert_allclose(rigid[3:, :, :3] + rigid[3:, :, :3].transpose(0, 2, 1), 0)
+    points, slopes = RNG.normal(size=(2, 5, 3))
+    slow = [[g @ (field[:, :3] @ x + field[:, 3]) for field in every] for x, g in zip(points, slopes, strict=True)]
+    np.testing.assert_allclose(detection._moments(every, points, slopes), slow, rtol=1e-12)
+
+
+def test_a_singular_value_is_nought_by_its_share_of_the_largest_and_the_root_of_the_points():
+    left, right = (np.linalg.qr(RNG.normal(size=(k, k)))[0] for k in (9, 3))
+    for last, dimension in ((2.99, 1), (3.01, 0)):  # 4 x 0.25, for each of nine points
+        found = detection._null(left[:, :3] * [4.0, 3.5, last] @ right, 0.25)
+        assert len(found) == dimension
+        np.testing.assert_allclose(np.abs(found @ right.T), np.eye(3)[2:][:dimension], atol=1e-12)
+    assert len(detection._null(np.zeros((9, 3)), 0.25)) == 3
+
+
+def test_a_field_is_new_where_it_leads_out_of_the_others_by_a_millionth_of_the_point():
+    x = np.array([3.0, 4.0])
+    one, none = np.zeros((1, 2, 2)), np.zeros((0, 2, 2))
+    for share, count in ((0.99, 1), (1.01, 2)):
+        new = np.array([[7.0, share * 5e-6]])
+        matrices, shifts = detection._led_out(one, np.array([[2.0, 0.0]]), one, new, x)
+        assert matrices.shape == (count, 2, 2)
+        np.testing.assert_allclose(np.abs(shifts[1:]), np.abs(new)[: count - 1])
+    first = detection._led_out(none, np.zeros((0, 2)), one, np.array([[0.0, 2.0]]), x)
+    np.testing.assert_allclose(np.abs(first[1]), [[0, 2]])
+    assert detection._led_out(one, np.ones((1, 2)), none, np.zeros((0, 2)), x)[1].tolist() == [[1, 1]]
+    turn = np.array([[[0.0, 1.0], [-1.0, 0.0]]])  # the field (4, -3) there, which is that of a shift
+    assert len(detection._led_out(one, np.array([[8.0, -6.0]]), turn, np.zeros((1, 2)), x)[0]) == 1
+    assert len(detection._led_out(one, np.array([[8.0, 6.0]]), turn, np.zeros((1, 2)), x)[0]) == 2
+
+
+def test_the_nearest_orthonormal_rows_are_those_of_the_polar_decomposition():
+    rows = RNG.normal(size=(2, 4))
+    found = _orthonormal(jnp.asarray([rows[0], np.zeros(4), rows[1]]), jnp.array([True, False, True]))
+    np.testing.assert_allclose(found[np.array([0, 2])], scipy.linalg.polar(rows)[0], atol=1e-12)
+    np.testing.assert_array_equal(found[1], 0)
+
+
+def test_more_values_than_affine_fields_can_be_tried_for_are_refused():
+    with pytest.raises(ValueError, match=r"params must hold at most 40 values, .*; got 41"):
+        symmetry.detect(lambda w: w @ w, jnp.ones(41))

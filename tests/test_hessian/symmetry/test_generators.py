@@ -8,6 +8,7 @@ from jax.scipy.linalg import expm
 
 from hessian import symmetry
 from hessian.symmetry.declared import declare, refuse_wrong
+from hessian.symmetry.generators import Affine
 from hessian.symmetry.slices import orbit_at
 
 pytestmark = pytest.mark.full
@@ -191,3 +192,17 @@ def test_detection_suggests_what_a_loss_has_and_nothing_else():
         symmetry.detect(lambda w: w @ w, jnp.ones(41))
     with pytest.raises(ValueError, match="loss must have a gradient, finite and not zero"):
         symmetry.detect(lambda w: 0 * jnp.sum(w), jnp.ones(2))
+
+
+def test_a_field_is_called_by_its_largest_part_to_a_millionth():
+    turn = np.array([[0.0, 2.0], [-2.0, 0.0]])
+    for matrix, shift, kind in (
+        (turn, (5.0, 0.0), "a rotation"),
+        (turn + np.diag([0.99e-6, 0]), (0.0, 0.0), "a rotation"),  # m + m' has twice of it, of a largest entry of 2
+        (turn + np.diag([1.01e-6, 0]), (0.0, 0.0), "a linear map"),
+        (4.9e-7 * turn, (0.0, 1.0), "a shift"),
+        (5.1e-7 * turn, (0.0, 1.0), "a rotation"),
+        (np.eye(2), (0.0, -3.0), "a linear map"),
+    ):
+        found = Affine(matrix[None], np.array([shift]))
+        assert str(found).splitlines() == ["1 generators x -> A x + b, suggested and not proved", f"  {kind}"]

@@ -1,16 +1,21 @@
 """Verdicts: the lectures' points, the hard ones, and the laws that every verdict obeys."""
 
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import hessian
+from hessian.bounds import Box, Face, OnFace
 from hessian.spectra.bounds import num_matvecs_for
-from hessian.verdicts.classify import _verdict
+from hessian.spectra.spectrum import Inertia
+from hessian.verdicts.classify import _verdict, _within
 from hessian.verdicts.evidence import Eigenpair, Evidence
 
 pytestmark = pytest.mark.full
+module = sys.modules["hessian.verdicts.classify"]
 
 
 def lecture(w):
@@ -203,6 +208,14 @@ VERDICTS = {
         0.9,
         "|g| = 0 <= 1, Newton's step 0, and the highest eigenvalue is at most -1 with probability 0.9",
     ),
+    "at the edge of a maximum": (
+        {**MAXIMUM, "highest": (-2.0, -3.0, 0.0)},
+        "undetermined",
+        0,
+        "|g| = 0 <= 1, Newton's step 0"
+        "; after 17 products the lowest eigenvalue lies in [-5, -3] and the highest in [-3, 0];"
+        " 9 products would settle it",
+    ),
     "gradient at its tolerance": (
         {**SADDLE, "gradient": 1.0},
         "saddle",
@@ -270,6 +283,99 @@ def test_what_would_settle_it_depends_on_the_end_next_to_zero():
         assert found.num_matvecs_needed == num_matvecs_for(jnp.asarray(resolution), 1_000_000, 0.9)
     for settled in (SADDLE, {**OPEN, "finite": False}, {**OPEN, "gradient": 2.0}):
         assert _verdict(evidence(**settled), 1_000_000, 0.9).num_matvecs_needed == 0
+
+
+FACE = OnFace(jnp.ones(N), jnp.full(N, 2.0), jnp.zeros(N), jnp.int32(N), jnp.bool_(True))
+SAID = {  # what differs from a saddle of index 2, and a part of the sentence
+    "index": ({}, "at least 3, index 2 to 9"),
+    "nothing open": ({"inertia": Inertia(8, 0, 2)}, "at least 3, index 2"),
+    "flat by symmetry": ({"flat": 7}, "index 2; modulo 7 directions flat by symmetry"),
+    "one of them": ({"flat": 1}, "index 2 to 8; modulo 1 direction flat by symmetry"),
+    "frozen": ({"frozen": 1234}, "index 2 to 9; of the free part, with 1,234 parameters frozen"),
+    "one of these": ({"frozen": 1}, "index 2 to 9; of the free part, with 1 parameter frozen"),
+    "within bounds": ({"face": FACE}, "index 2 to 9; within bounds, 10 active with multipliers of 2 or more"),
+    "a bound, and a maximum of the face": (
+        {"face": FACE, "highest": Eigenpair(-2.0, None, -3.0, -1.0)},
+        "Newton's step 0, and the highest eigenvalue is at most -1, index 2 to 9; within bounds",
+    ),
+    "no bound": ({"face": FACE._replace(active=0), "highest": Eigenpair(-2.0, None, -3.0, -1.0)}, "at least -3, index"),
+    "every number held": (
+        {"face": FACE, "code": np.int32(hessian.Kind.MINIMUM), "inertia": Inertia(0, 3, 0), "flat": 3},
+        "Newton's step 0, and every number is held by a bound; modulo 3",
+    ),
+    "one is free": (
+        {"face": FACE, "code": np.int32(hessian.Kind.MINIMUM), "inertia": Inertia(1, 3, 0), "flat": 3},
+        "Newton's step 0, and the lowest eigenvalue is at least -3; modulo 3",
+    ),
+    "of no symmetry": ({"symmetric": False, "code": 0}, "undetermined: a declared symmetry does not hold"),
+    "a multiplier of zero": (
+        {"face": FACE._replace(strict=False), "code": 0},
+        "Newton's step 0; whether a bound is active is open: a multiplier is zero to rounding; within",
+    ),
+    "a kink": ({"kink": True, "code": 0}, "Newton's step 0; gradient or Hessian jump here, so it is not twice"),
+    "unknown": (
+        {"settled": False, "code": 0},
+        "Newton's step 0, which is not known after 17 products with the Hessian",
+    ),
+    "on the way": ({"change": 0.051, "code": 0}, "Newton's step 0; along it curvature changes by 0.051 of itself"),
+    "no more than allowed": ({"change": 0.05, "code": 0}, "Newton's step 0; after 17 products the lowest"),
+}
+
+
+@pytest.mark.parametrize("case", SAID)
+def test_a_sentence_says_what_counts(case):
+    given, said = SAID[case]
+    point = _verdict(evidence(**SADDLE, positive=1, negative=2), N, 0.9)._replace(**given)
+    assert said in point.certificate + "|"
+    if case in ("nothing open", "flat by symmetry"):
+        assert " to " not in point.certificate.split("index")[1]
+
+
+@pytest.mark.parametrize(
+    ("given", "strict", "upper", "kind", "confidence"),
+    [
+        (MAXIMUM, True, 2.0, "saddle", 0.9),  # the loss rises into the box
+        (MAXIMUM, True, 1.0, "maximum", 0.9),  # but where there is no way into it
+        (MINIMUM, True, 2.0, "minimum", 0.9),
+        (MINIMUM, False, 2.0, "undetermined", 0),
+        ({**MINIMUM, "gradient": 1.5}, False, 2.0, "not critical", 1),  # whatever its multipliers
+        (OPEN, True, 2.0, "undetermined", 0),
+    ],
+)
+def test_a_verdict_on_a_face_is_one_within_the_box_where_its_multipliers_are_certain(
+    given, strict, upper, kind, confidence
+):
+    ones = jnp.ones(N)
+    face = Face(ones, ones.at[3:].set(0), 0 * ones, Box(ones, upper * ones))
+    found = _within(_verdict(evidence(**given), N, 0.9, 3), face, FACE._replace(strict=jnp.bool_(strict)))
+    assert (found.kind, float(found.confidence)) == (kind, pytest.approx(confidence))
+    assert tuple(map(int, found.inertia)) == (0, N - 3, 0)  # without the numbers that are held
+    assert found.flat == 0
+    assert bool(found.face.strict) == (strict or kind == "not critical")
+
+
+def test_a_matrix_is_taken_up_to_so_many_parameters_and_a_basis_within_products_and_memory(monkeypatch):
+    class Asked(Exception):
+        pass
+
+    def judged(loss, stored, krylov, *rest):
+        raise Asked(krylov)
+
+    monkeypatch.setattr(module, "_judged", judged)
+    monkeypatch.setattr(module, "_errors", lambda *_: None)
+    for n, given, krylov in (
+        (1024, {}, None),
+        (1025, {}, (200, 182)),
+        (1025, {"method": "dense"}, None),
+        (1024, {"method": "lanczos", "num_matvecs": 60}, (60, 42)),
+        (1025, {"memory": 10 * 1025 * 8}, (200, 10)),
+        (30, {"method": "lanczos"}, (200, 30)),
+    ):
+        with pytest.raises(Asked) as asked:
+            hessian.classify(lambda w: w @ w, jnp.zeros(n), **given)
+        assert asked.value.args == (krylov,)
+    with pytest.raises(ValueError, match=r"takes 0\.0 GiB where memory allows 0\.0"):
+        hessian.classify(lambda w: w @ w, jnp.zeros(100), memory=8 * 100**2 * 8 - 1)
 
 
 def test_small_hessians_are_looked_at_whole_unless_products_are_asked_for():

@@ -7,6 +7,7 @@ import pytest
 
 import hessian
 from hessian.verdicts import evidence
+from hessian.verdicts.drift import MAX_DRIFT, Drift
 
 pytestmark = pytest.mark.full
 
@@ -108,6 +109,89 @@ def test_on_a_quadratic_newtons_step_is_the_way_to_the_point_and_bounds_are_roun
     np.testing.assert_allclose(far.distance, 1e7 * np.linalg.norm(w), rtol=1e-12)
     assert far.gradient_norm > far.gradient_tol
     assert far.num_matvecs == rounding + 4
+
+
+def sloped(w, a, b):
+    return jnp.sum(a * w**2) / 2 + b @ w
+
+
+@pytest.fixture
+def known(monkeypatch):
+    """The dense evidence at 0 of a bowl a with slope b, where rounding and the change of curvature are given."""
+
+    def seen(a, b, *, change=None, errors=0.0, products=0.0, gradient_tol=None, curvature_tol=None):
+        a, b = jnp.asarray(a, float), jnp.asarray(b, float)
+
+        def spread(loss, params, args, draws):
+            shape = (draws, len(a))
+            sides = np.where(np.arange(draws) % 2, 1.0, -1.0)[:, None]  # errors of either sign
+            return jnp.asarray(sides * errors * np.ones(shape)), jnp.asarray(sides * products * np.ones(shape))
+
+        def drift(frame, *_):
+            changes = jnp.full(len(a), frame.entry_error) if change is None else jnp.asarray(change, float)
+            return Drift(changes, jnp.bool_(False), jnp.bool_(True))
+
+        monkeypatch.setattr(evidence, "spread", spread)
+        monkeypatch.setattr(evidence, "drift", drift)
+        return evidence.dense.__wrapped__(sloped, jnp.zeros(len(a)), (a, b), gradient_tol, curvature_tol)
+
+    return seen
+
+
+def test_the_rounding_of_a_hessians_entry_is_four_times_its_share_of_a_row_and_of_the_norm(known):
+    # samples of products (p, p, p) have the length sqrt(3) p, of which each entry has its share p
+    found = known([2.0, -4.0, 1.0], [0, 0, 0], products=1e-3)
+    np.testing.assert_allclose(found.change, 4 * (1e-3 + EPS * 4), rtol=1e-12)
+    np.testing.assert_allclose(known([2.0, -4.0, 1.0], [0, 0, 0]).change, 16 * EPS, rtol=1e-12)
+    np.testing.assert_allclose(found.curvature_tol, 10 * np.sqrt(3) * 1e-3, rtol=1e-12)
+    assert found.num_matvecs == 3 + 2 * 4 + 3 * 3 + 4  # rounding: eight samples over three rows, and one more
+
+
+def test_a_sign_is_certain_up_to_the_largest_change_and_its_bound_moves_by_that(known):
+    change = [MAX_DRIFT, 1.01 * MAX_DRIFT, 0.02]  # of -8, -1 and 4
+    found = known([4.0, -8.0, -1.0], [0] * 3, change=change, curvature_tol=0.125)
+    assert (int(found.negative), int(found.positive)) == (1, 1)
+    np.testing.assert_allclose([found.lowest.low, found.lowest.high], [-8.125 - 8 / 20, -8 + 0.125 + 8 / 20])
+    np.testing.assert_allclose([found.highest.low, found.highest.high], [4 - 0.125 - 0.08, 4.125 + 0.08])
+    np.testing.assert_allclose(found.change, 1.01 * MAX_DRIFT)
+    turned = known([2.0, -8.0], [0, 0], change=[0.3, 0.3], curvature_tol=0.125)  # by all of itself
+    np.testing.assert_allclose([turned.lowest.low, turned.lowest.high], [-16.125, 0.125])
+    hidden = known([0.125, -0.125], [0, 0], change=[0.0, 0.0], curvature_tol=0.125)
+    np.testing.assert_allclose([hidden.lowest.low, hidden.lowest.high], [-0.25, 0])
+    assert (int(hidden.negative), int(hidden.positive)) == (0, 0)
+
+
+def test_the_tolerance_of_the_gradient_is_that_along_its_own_direction(known):
+    # of curvature 1e-4 a slope is near to 1e-6 of that, or, with no certain sign, promises a decrease of eps |H|
+    a, b = [1.0, 1e-4], np.array([0.0, 1e-11])
+    strict, loose = 1e-10, np.sqrt(EPS * 1e-4)
+    for change, tolerance in (([MAX_DRIFT] * 2, strict), ([1.01 * MAX_DRIFT] * 2, loose)):
+        np.testing.assert_allclose(known(a, b, change=change).gradient_tol, tolerance, rtol=1e-9)
+    # along both, the direction that comes closest to its own decides
+    both = known(a, np.array([2e-7, 1e-11]), change=[0.0, 0.0])
+    np.testing.assert_allclose(both.gradient_tol, np.hypot(2e-7, 1e-11) / 0.2, rtol=1e-9)
+    np.testing.assert_allclose(known(a, 0 * b, change=[0.0, 0.0]).gradient_tol, 1e-6, rtol=1e-9)
+    np.testing.assert_allclose(known(a, b, change=[0.0, 0.0], errors=1e-5).gradient_tol, 1e-4, rtol=1e-9)
+    assert known(a, b, change=[0.0, 0.0], gradient_tol=0.5).gradient_tol == 0.5
+
+
+def test_a_slope_without_curvature_and_without_rounding_is_none_of_a_critical_point(known):
+    found = known([0.0, 0.0], [1.0, 1e-9], errors=np.array([0.5, 0.0]), change=[0.0, 0.0])
+    assert found.gradient_tol == 0  # however well the other is explained by rounding
+
+
+def test_the_way_to_a_point_is_looked_at_where_the_gradient_is_at_its_tolerance(known):
+    here, on_the_way = 2 + 2 * 5, 3 * 2 + 4
+    for slope, given, looked in (
+        ([0.25, 0.0], {"gradient_tol": 0.25}, True),
+        ([0.25, 0.0], {"gradient_tol": 0.2499}, False),
+        ([2.5, 1.0], {"errors": 0.25}, True),  # ten times its rounding
+        ([2.5, 1.0], {"errors": 0.2499}, False),
+    ):
+        found = known([3.0, -4.0], slope, change=[0.0, 0.0], **given)
+        assert found.num_matvecs == here + looked * on_the_way
+    assert not known([3.0, -4.0], [0, 0], products=np.nan).finite
+    assert known([3.0, -4.0], [0, 0]).finite
 
 
 @pytest.mark.parametrize("size", [1e-12, 1.0, 1e12])

@@ -1,5 +1,6 @@
 """Every known critical point is found from random starts, each once, with its index; traps are not listed."""
 
+import inspect
 from types import SimpleNamespace
 
 import jax
@@ -113,6 +114,31 @@ def test_points_are_apart_by_what_each_coordinate_tells_beyond_the_doubt():
     small = np.multiply(theta, 1e-9)
     assert listed(small, [1] * 4, [1] * 4, units=(1e-3, 1e-9)).found.tolist() == [2, 1, 1]
     assert listed(small, [1] * 4, [1] * 4).found.tolist() == [4]
+
+
+def test_points_of_one_orbit_are_one_where_index_and_loss_agree_and_the_best_of_them_stays(monkeypatch):
+    asked = []
+
+    def same_orbit(symmetries, like, rows, goal, within):
+        asked.append(within)
+        return np.abs(np.linalg.norm(rows, axis=1) - np.linalg.norm(goal)) < 1e-9
+
+    monkeypatch.setattr(critical_points, "same_orbit", same_orbit)
+    theta = [[3.0, 4], [5.0, 0], [0.0, -5], [6.0, 0], [0.0, 6]]
+    plain = listed(theta, [3, 1, 2, 1, 1], [0, 0, 1, 0, 0], loss=[1.0, 1, 1, 1, 2])
+    found = critical_points.orbits(plain, None, None, np.array([1.0, 3.0]))
+    np.testing.assert_array_equal(found.params, [[5, 0], [6, 0], [0, 6], [0, -5]])
+    np.testing.assert_array_equal(found.reached, [0, 0, 3, 1, 2])
+    np.testing.assert_array_equal(found.found, [2, 1, 1, 1])
+    np.testing.assert_array_equal(found.family, [0, 0, 1, 2])
+    np.testing.assert_array_equal(found.gradient_norm, [1, 1, 1, 2])
+    np.testing.assert_allclose(asked, np.tile(1e-5 * np.array([1 + 6, 3 + 6]), (4, 1)))
+    asked.clear()
+    critical_points.orbits(plain, None, 0.5, np.ones(2))
+    assert asked == [0.5] * 4
+    apart = plain._replace(flat=np.array([0, 0, 1, 0, 0]))  # of another dimension
+    assert len(critical_points.orbits(apart, None, 0.5, np.ones(2)).loss) == 5
+    assert critical_points.orbits(listed([[0.0, 0]], [1], [0], converged=False), None, 0.5, np.ones(2)).params is None
 
 
 def test_lengths_are_measured_in_units_of_small_starts():
@@ -232,6 +258,16 @@ def test_trees_and_data_go_through():
     np.testing.assert_allclose(jnp.sort(found.params["a"]), [-np.sqrt(0.9), 0, np.sqrt(0.9)], atol=1e-9)
 
 
+def test_the_compiled_part_of_a_search_has_the_defaults_of_the_whole():
+    part, whole = (
+        inspect.signature(function).parameters
+        for function in (search.seek_critical_points, search.find_critical_points)
+    )
+    assert [(name, one.default) for name, one in part.items()] == [
+        (name, one.default) for name, one in whole.items() if name != "separation"
+    ]
+
+
 def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match=r"method must be 'levenberg_marquardt', .*; got 'newton'"):
         hessian.find_critical_points(jnp.sum, jnp.zeros((2, 2)), method="newton")
@@ -255,10 +291,93 @@ def test_a_saddle_joins_the_minima_on_both_sides_and_other_points_are_called_non
     assert joined == [{1, 2}, {0, 2}]  # the lowest and the highest minimum meet only through the third
 
 
-def test_no_start_takes_more_steps_than_are_allowed():
-    # the first step leaves a thousandth of the way, the second a fifth of a thousandth of that, and refining the rest
-    found = hessian.find_critical_points(lambda x: x @ x, jnp.array([[1e3, 0.0], [1e9, 0.0]]), steps=2)
-    assert [SearchOutcome(end).words for end in found.ended] == ["critical", "not converged"]
+def bowl(x):
+    return x @ x / 2
+
+
+def test_steps_are_as_many_and_as_long_as_they_may_be_and_so_is_the_refinement_after_them():
+    def seek(radius, *starts):
+        starts = jnp.array(starts)[:, None]
+        return search.seek_critical_points(
+            bowl, starts, method="eigenvector_following", index=0, steps=3, radius=radius
+        )
+
+    # 1 + x shrinks by a tenth with each of three steps; refining, which takes a hundredth at a time, does not get there
+    np.testing.assert_allclose(seek(0.1, 100.0, -20.0).theta[:, 0], [101 * 0.9**3 - 1, 1 - 21 * 0.9**3], rtol=1e-12)
+    # small starts are measured by the largest of them
+    small = seek(0.1, 0.5e-3, -0.25e-3).theta[:, 0]
+    np.testing.assert_allclose(small, [0.5e-3 * (2 * 0.9**3 - 1), 0.5e-3 * (1 - 1.5 * 0.9**3)], rtol=1e-12)
+    # of eight steps of refinement seven lead to the point where (1 + x) 0.99^7 <= 1, and one sees that it is there
+    for start, arrived in ((0.0728, True), (0.0730, False)):
+        end = seek(1e-12, start, 3.0)
+        assert end.converged.tolist() == [arrived, False]
+        np.testing.assert_allclose(end.theta[0], 0 if arrived else start, atol=1e-9)
+    # the damping of 1e-3 leaves a share of 1 / 1001, and a refinement of tenths ends where (1 + x) 0.9^7 <= 1
+    furthest = 1001 * (0.9**-7 - 1)
+    starts = jnp.array([[0.999 * furthest], [1.001 * furthest]])
+    assert search.seek_critical_points(bowl, starts, steps=1).converged.tolist() == [True, False]
+
+
+@pytest.fixture
+def judged(monkeypatch):
+    """The end at a point whose eigenpairs, gradient and rounding are given, at a length scale of 2."""
+
+    def end(values, projections, errors, vectors=((1.0, 0.0), (0.0, 1.0))):
+        values, projections, vectors = (jnp.asarray(x, float) for x in (values, projections, vectors))
+        found = Eigenbasis(values, vectors, projections, jnp.int32(0))
+        monkeypatch.setattr(search, "eigenbasis", lambda *_: found)
+        monkeypatch.setattr(search, "spread", lambda *_: (jnp.asarray(errors, float), None))
+        slope = projections @ vectors
+        return search.judged(None, None, (), jnp.sum, jnp.array([3.0, 4]), slope, jnp.asarray(2.0), None, None)
+
+    return end
+
+
+def test_an_end_converged_where_newtons_step_is_short_and_slopes_without_curvature_are_rounding(judged):
+    none, within = [[0.0, 0.0]], 1e-14  # the zero band of |H| = 4 is 4.4e-14
+    for values, projections, errors, converged in (
+        ((-4, 2), (4 * 1.199e-5, 2 * 1.6e-5), none, True),  # a step of 2e-5
+        ((-4, 2), (4 * 1.201e-5, 2 * 1.6e-5), none, False),
+        ((-4, 2), (4 * 1.201e-5, 2 * 1.6e-5), [[9.0, 9.0]], False),
+        ((within, 4), (1.0, 0.0), [[0.1, 0.0], [-0.25, 0.0]], True),  # four times the largest rounding
+        ((within, 4), (1.001, 0.0), [[0.1, 0.0], [-0.25, 0.0]], False),
+        ((within, 4), (-1.001, 0.0), [[0.1, 0.0], [-0.25, 0.0]], False),
+        ((within, 4), (1.99e-5 * within, 0.0), none, True),
+        ((within, 4), (2.01e-5 * within, 0.0), none, False),
+        ((0, 4), (0.0, 0.0), none, True),
+    ):
+        assert bool(judged(values, projections, errors).converged) == converged, (values, projections)
+
+
+def test_the_doubt_of_a_point_is_newtons_step_and_rounding_wherever_curvature_bounds_them(judged):
+    turned = np.array([[0.6, 0.8], [-0.8, 0.6]])
+    for soft, along in ((2.0, (0.5 + 0.4 * 3) / 2), (1e-14, (0.5 + 1.2) / 1e-14), (3.5e-15, 0.0)):
+        end = judged((soft, 4), (0.5, 0.0), 0.3 * turned[:1], turned)
+        np.testing.assert_allclose(end.doubt, along * np.array([0.6, 0.8]), rtol=1e-9)
+    np.testing.assert_allclose(end.flatness, 3.5e-15 / 4, rtol=1e-12)  # |H g| / (|H| |g|)
+    np.testing.assert_allclose(judged((2, 4), (3.0, 2.0), [[0.0, 0.0]]).flatness, 10 / 4 / np.sqrt(13), rtol=1e-12)
+    assert judged((0, 0), (0.0, 0.0), [[0.0, 0.0]]).flatness == 0
+    assert end.loss == 7
+
+
+def test_a_search_ends_where_newtons_step_is_rounding_along_each_eigenvector():
+    edge = 50 * np.finfo(float).eps * 6.0
+    for values, slope, still in (
+        ((-2, 4), (2 * edge, 4 * edge), True),
+        ((-2, 4), (-2 * edge, 4.01 * edge), False),
+        ((-2, 4), (-2.01 * edge, 4 * edge), False),
+        ((0, 4), (0.0, 0.0), True),
+        ((0, 4), (1e-300, 0.0), False),
+    ):
+        found = in_modes(values, slope)[0]
+        assert bool(search._still(found, found.projections, 6.0)) == still
+
+
+def test_starts_are_rows_of_numbers_whatever_their_tree():
+    starts = {"a": np.array([1, 2], "float32"), "b": np.array([[[3.0, 4]], [[5, 6]]])}
+    rows = search._rows(starts)
+    np.testing.assert_array_equal(rows, [[1, 3, 4], [2, 5, 6]])
+    assert rows.dtype == np.float64
 
 
 def rotation(n):
