@@ -405,3 +405,14 @@ def test_a_program_of_single_precision_leaves_that_of_double_precision_alone():
     for wide in (False, True, False):
         with jax.enable_x64(wide):
             assert hessian.classify(trough, jnp.zeros(3 + wide)).kind == "degenerate"
+
+
+def test_a_hessian_that_the_compiler_gets_wrong_leads_to_no_wrong_verdict():
+    """XLA makes a sum over windows of one padded entry that entry everywhere: jit(hessian) is not symmetric here."""
+
+    def loss(w, bend, along):
+        return bend * jnp.cumsum(w)[1] ** 2 + along * w @ w
+
+    for bend, along, kind in ((1, 1, "minimum"), (-1, 1, "saddle"), (1, -1, "saddle"), (-1, -1, "maximum")):
+        found = hessian.classify(loss, jnp.zeros(3), jnp.array(bend, float), jnp.array(along, float))
+        assert found.kind in (kind, "undetermined")
