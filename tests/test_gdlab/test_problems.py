@@ -173,6 +173,21 @@ def test_the_signed_count_of_critical_points_is_one_when_the_loss_grows_everywhe
     assert sum((-1) ** point.index for point in surface(name).critical_points) == 1  # Poincare and Hopf
 
 
+def test_a_known_point_is_a_saddle_by_two_signs_and_degenerate_by_zeros_and_one_sign():
+    for eigenvalues, kind, index, nullity in (
+        ((1, 2), "minimum", 0, 0),
+        ((-1, -2), "maximum", 2, 0),
+        ((1, -2), "saddle", 1, 0),
+        ((1, 0, -2), "saddle", 1, 1),
+        ((0, -2), "degenerate", 1, 1),
+        ((0, 0, -2), "degenerate", 1, 2),
+        ((0, 2), "degenerate", 0, 1),
+        ((0, 0), "degenerate", 0, 2),
+    ):
+        point = gdlab.problems.landscape.known_point((0.0, 0.0), 1.0, eigenvalues)
+        assert (point.kind, point.index, point.nullity) == (kind, index, nullity)
+
+
 def test_known_points_are_distinct_and_in_order(landscape):
     points = landscape.critical_points
     assert len({point.x for point in points}) == len(points)
@@ -617,6 +632,7 @@ def test_couplings_of_a_spin_glass_have_variance_one_over_the_spins_and_none_bin
     couplings = gdlab.problems.spin_glass_couplings(60, key=jax.random.key(1))
     upper = couplings[np.triu_indices(60, 1)]
     np.testing.assert_allclose(jnp.var(upper) * 60, 1, atol=4 * math.sqrt(2 / upper.size))
+    assert upper.all()
     np.testing.assert_array_equal(couplings, couplings.T)
     assert not jnp.diag(couplings).any()
     assert gdlab.problems.spin_glass_couplings(2).shape == (2, 2)

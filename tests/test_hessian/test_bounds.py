@@ -213,4 +213,8 @@ def test_a_point_on_a_bound_lies_in_the_box_and_those_outside_are_counted():
         box((0.1, 0.9), at)
     with pytest.raises(ValueError, match="got 1 of 3 numbers outside"):
         box((0.1, None), at)
+    with pytest.raises(ValueError, match="got 1 of 3 numbers outside"):
+        box((0.0, 0.9), at)
+    with pytest.raises(ValueError, match="got 1 of 3 numbers outside"):
+        box((0.1, 1.0), at)
     assert box((0.1, 0.9), at, inside=False).clip(at).tolist() == [0.1, 0.9, 0.5]
