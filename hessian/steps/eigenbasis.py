@@ -12,6 +12,7 @@ part a step on the stable manifold of a saddle would not contain the direction o
 | `eigenbasis` | that of a loss at a point |
 | `sr1_update` | that after a symmetric rank-one update |
 | `lowest_direction` | a direction of negative curvature, found by products alone |
+| `orthogonal` | the part of a vector orthogonal to a basis |
 """
 
 from collections.abc import Callable
@@ -134,8 +135,17 @@ def _negative(krylov, found):
     )
 
 
-def orthogonal(basis, vector, key):
-    """The part of the vector orthogonal to the basis, scaled to length 1; a random one where nothing is left of it."""
+def orthogonal(basis: jax.Array, vector: jax.Array, key: jax.Array) -> jax.Array:
+    """The part of the vector orthogonal to the basis, scaled to length 1; a random one where nothing is left of it.
+
+    Args:
+        basis: orthonormal rows, shape (k, n) with k < n; rows of zeros count for nothing.
+        vector: shape (n,), of length 1: what is shorter than 1e-3 beside the basis counts as nothing.
+        key: draws the random one.
+
+    >>> orthogonal(jnp.eye(1, 2), jnp.array([0.8, 0.6]), jax.random.key(0)).tolist()
+    [0.0, 1.0]
+    """
     for _ in range(2):
         rest = vector - (basis @ vector) @ basis
         size = length(rest)
